@@ -1,0 +1,1 @@
+"""Declare: what is to be measured, as the user wrote it."""

@@ -1,0 +1,52 @@
+"""The user's mistakes, one class per remedy: each says what is wrong, where, and what to do about it."""
+
+
+class BenchError(Exception):
+    """Something the user can put right; `cli` prints it as one sentence and exits with `exit_code`."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The sentence a person reads: what is wrong, then the remedy."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(BenchError):
+    """A flag or an argument that cannot be taken."""
+
+
+class MatrixError(BenchError):
+    """`matrix.toml` says something that has no meaning."""
+
+
+class SourceError(BenchError):
+    """A model or data source that cannot be read."""
+
+
+class RuntimeSetupError(BenchError):
+    """A runtime that could not be made or lacks what it must hold."""
+
+
+class RunFolderError(BenchError):
+    """A run's folder that is not there, is torn, or has another schema."""
+
+
+class DiskError(BenchError):
+    """The disk is full or cannot be written; what was measured before is kept."""
+
+
+class NothingMeasuredError(BenchError):
+    """The run ended and not one cell has a number or a verdict of its own."""
+
+    exit_code = 4
+
+
+class Interrupted(BenchError):  # noqa: N818 - it is no error, and reads as what it is
+    """Ctrl-C: what was measured is kept."""
+
+    exit_code = 130

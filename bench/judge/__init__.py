@@ -1,0 +1,1 @@
+"""Judge: observations to outcomes; pure functions only."""

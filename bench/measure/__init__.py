@@ -1,0 +1,1 @@
+"""Measure: worker processes, and who runs next."""

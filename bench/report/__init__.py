@@ -1,0 +1,1 @@
+"""Report: outcomes to pages, tables and files."""

@@ -1,0 +1,1 @@
+"""The worker: runs in the runtimes' interpreters; nothing above imports it."""

@@ -1,0 +1,1 @@
+"""Families: one file for each kind of model."""
