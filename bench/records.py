@@ -289,6 +289,8 @@ class Run(Record):
     effort: Effort
     threads: int
     command: str
+    matrix_path: str
+    """As it may be published: relative to where the run was started, or to the user's home."""
     matrix_text: str
     cells: tuple[Cell, ...]
     machine: Machine

@@ -1,0 +1,248 @@
+"""Verbs and flags in, exit codes out; nothing else exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from bench import __version__
+from bench.errors import BenchError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from bench.pipeline import Finished
+    from bench.progress import Progress
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmark and compatibility matrix for ONNX Runtime: what really runs here, how fast, and what that is worth.",
+)
+cache_app = typer.Typer(no_args_is_help=True, help="What the cache holds: artifacts and runtimes.")
+app.add_typer(cache_app, name="cache")
+
+MatrixFlag = Annotated[Path | None, typer.Option("--matrix", "-m", help="The matrix file [default: matrix.toml here, else the built-in one].")]
+OnlyFlag = Annotated[list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")]
+SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="No cell whose id matches this glob.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CacheFlag = Annotated[
+    Path | None, typer.Option("--cache-dir", envvar="BENCH_CACHE_DIR", help="Where artifacts and runtimes are kept.")
+]
+FormatFlag = Annotated[str, typer.Option("--format", help="html, csv, markdown, json; several with commas.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line; the process ends with DESIGN's exit codes: 0, 2, 4 or 130 here."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except BenchError as error:
+        sys.exit(_say(error))
+    except KeyboardInterrupt:
+        sys.exit(_say(Interrupted("interrupted")))
+    except Exception as error:
+        sys.exit(_usage(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(error: BenchError) -> int:
+    print(f"bench: {error}", file=sys.stderr)  # noqa: T201
+    return error.exit_code
+
+
+def _usage(error: Exception) -> int:
+    """Typer's own complaints in our words; anything else is a fault of ours and keeps its traceback."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    return _say(UsageError(message(), "see `bench --help`"))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"touchstone-bench {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.command()
+def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None, as_json: JsonFlag = False) -> None:
+    """Print the cells, and why some will not run; runs nothing."""
+    from bench.declare.matrix import read
+    from bench.declare.plan import plan as make
+    from bench.tables import plan_table
+
+    cells = make(read(matrix_path(matrix)), only or (), skip or ())
+    if as_json:
+        _print_json(cells)
+    else:
+        plan_table(cells)
+
+
+@app.command()
+def run(
+    matrix: MatrixFlag = None,
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or thorough [default: the matrix's].")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="A run's folder to go on with: only what is missing is measured.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [default: reports/<machine>-<time>].")] = None,
+    formats: FormatFlag = "html,csv,markdown",
+    cache_dir: CacheFlag = None,
+) -> None:
+    """Prepare, measure, judge and report every cell of the matrix."""
+    from bench import pipeline
+    from bench.report.formats import known
+
+    if resume and (only or skip or budget or threads or out):
+        raise UsageError("--resume goes on with a run as it was begun", "leave --only, --skip, --budget, --threads and --out out")
+    options = pipeline.Options(
+        matrix=matrix_path(matrix),
+        cache=cache_path(cache_dir),
+        reports=Path("reports"),
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
+        budget=budget,
+        threads=threads,
+        out=out,
+        resume=resume,
+        formats=known(formats),
+    )
+    finished = with_progress(lambda progress: pipeline.run(options, progress))
+    _print_finished(finished)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    formats: FormatFlag = "html,csv,markdown",
+    out: Annotated[Path | None, typer.Option(help="Where to write [default: into the run; several runs: here].")] = None,
+) -> None:
+    """Render one or more runs again from what they observed."""
+    from bench import pipeline
+    from bench.report.formats import known
+
+    if out is None:
+        out = runs[0] if len(runs) == 1 else Path()
+    _print_finished(pipeline.report(runs, known(formats), out))
+
+
+@app.command()
+def doctor(
+    matrix: MatrixFlag = None,
+    install: Annotated[bool, typer.Option("--install", help="Make the runtimes that are missing first.")] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+) -> None:
+    """The machine's fingerprint, and every target of the matrix tried in a worker."""
+    from bench.declare.matrix import read
+    from bench.doctor import examine
+    from bench.tables import doctor_tables
+
+    checked = read(matrix_path(matrix))
+    found = with_progress(lambda progress: examine(checked, cache_path(cache_dir), install, progress))
+    if as_json:
+        _print_json(found)
+    else:
+        doctor_tables(found)
+
+
+@cache_app.command("list")
+def cache_list(as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
+    """Every artifact, the last used first."""
+    from bench.prepare.artifacts import Artifacts
+    from bench.tables import cache_table
+
+    root = cache_path(cache_dir)
+    entries = Artifacts(root / "artifacts").entries()
+    if as_json:
+        _print_json(entries)
+    else:
+        cache_table(entries, root)
+
+
+@cache_app.command("verify")
+def cache_verify(as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
+    """Hash every artifact's files again; damaged ones are named, and exit with 2."""
+    from bench.prepare.artifacts import Artifacts
+
+    damaged = Artifacts(cache_path(cache_dir) / "artifacts").verify()
+    if as_json:
+        _print_json(damaged)
+    elif not damaged:
+        print("every artifact is as it was made")  # noqa: T201
+    if damaged:
+        keys = "; ".join(f"{key}: {', '.join(files)}" for key, files in damaged.items())
+        raise BenchError(f"damaged artifacts: {keys}", "remove them with: bench cache prune --damaged")
+
+
+@cache_app.command("prune")
+def cache_prune(
+    unused_days: Annotated[float, typer.Option(min=0, help="Remove what was not used for so many days.")] = 30.0,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Remove damaged artifacts instead.")] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+) -> None:
+    """Remove artifacts that were not used lately; they are built again when they are wanted."""
+    from bench.prepare.artifacts import Artifacts
+
+    artifacts = Artifacts(cache_path(cache_dir) / "artifacts")
+    freed = {key: artifacts.remove(key) for key in artifacts.verify()} if damaged else artifacts.prune(unused_days)
+    if as_json:
+        _print_json(freed)
+    else:
+        print(f"removed {len(freed)} artifacts, {sum(freed.values()) / 2**20:.1f} MiB")  # noqa: T201
+
+
+def matrix_path(named: Path | None) -> Path:
+    """The matrix file that was named, the one in this folder, or the one that came with the package."""
+    if named or Path("matrix.toml").exists():
+        return named or Path("matrix.toml")
+    built_in = Path(__file__).parent / "declare" / "default_matrix.toml"
+    return built_in if built_in.exists() else Path("matrix.toml")
+
+
+def cache_path(named: Path | None) -> Path:
+    """The cache folder that was named, or the platform's."""
+    if named:
+        return named.expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("touchstone-bench", appauthor=False)
+
+
+def with_progress(work: Callable[[Progress], T]) -> T:
+    """Do long work with its progress on stderr: a spinner on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+
+    from bench.progress import Lines, Live
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return work(Lines(console))
+    live = Live(console)
+    try:
+        return work(live)
+    finally:
+        live.close()
+
+
+def _print_finished(finished: Finished) -> None:
+    from bench.tables import finished_table
+
+    finished_table(finished)
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    plain = msgspec.to_builtins(value)
+    print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201

@@ -1,0 +1,48 @@
+"""The budgets by name: how many rounds, how long a warm-up, how narrow an interval."""
+
+from bench.declare.matrix import nearest
+from bench.errors import UsageError
+from bench.records import Effort
+
+BUDGETS = {
+    "quick": Effort(
+        name="quick",
+        min_rounds=3,
+        max_rounds=3,
+        half_width=None,
+        warmup_calls=5,
+        warmup_s=0.3,
+        warmup_limit_s=2.0,
+        burst_s=0.25,
+        cell_limit_s=60.0,
+    ),
+    "standard": Effort(
+        name="standard",
+        min_rounds=5,
+        max_rounds=10,
+        half_width=0.02,
+        warmup_calls=10,
+        warmup_s=1.0,
+        warmup_limit_s=10.0,
+        burst_s=0.25,
+        cell_limit_s=60.0,
+    ),
+    "thorough": Effort(
+        name="thorough",
+        min_rounds=10,
+        max_rounds=20,
+        half_width=0.01,
+        warmup_calls=10,
+        warmup_s=1.0,
+        warmup_limit_s=10.0,
+        burst_s=0.25,
+        cell_limit_s=300.0,
+    ),
+}
+
+
+def effort_named(name: str) -> Effort:
+    """The effort of a budget; `UsageError` for a name that is none."""
+    if name not in BUDGETS:
+        raise UsageError(f"unknown budget '{name}'", nearest(name, BUDGETS))
+    return BUDGETS[name]

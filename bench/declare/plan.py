@@ -1,0 +1,96 @@
+"""A `Matrix` in, ordered `Cell`s out, each with the reason if it will not run; selection by glob."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+
+from bench.declare import vocabulary
+from bench.declare.matrix import Matrix, Model, Precision, Target, matches
+from bench.errors import MatrixError, UsageError
+from bench.records import Cell
+
+NO_RECIPE = "precision '{precision}' has no recipe for {what}"
+
+
+def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """Every selected cell, ordered so that each model, and in it each artifact, is used in one stretch."""
+    cells = tuple(_cells(matrix))
+    for rule in matrix.excludes:
+        if not any(matches(rule.cells, cell.id) for cell in cells):
+            message = f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell"
+            raise MatrixError(message, _near(rule.cells, cells))
+    return select(cells, only, skip)
+
+
+def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells that any glob of `only` matches (all, without one) and none of `skip`; `UsageError` if a glob is idle."""
+    for flag, globs in (("--only", only), ("--skip", skip)):
+        for glob in globs:
+            if not any(matches(glob, cell.id) for cell in cells):
+                raise UsageError(f"{flag} '{glob}' matches no cell", _near(glob, cells))
+    kept = (cell for cell in cells if not only or any(matches(glob, cell.id) for glob in only))
+    chosen = tuple(cell for cell in kept if not any(matches(glob, cell.id) for glob in skip))
+    if not chosen:
+        raise UsageError("--only and --skip leave no cell", "loosen one of them")
+    return chosen
+
+
+def _cells(matrix: Matrix) -> Iterable[Cell]:
+    for model in matrix.models.values():
+        for precision in matrix.precisions.values():
+            for target in matrix.targets.values():
+                for sizes in model.workloads:
+                    yield _cell(matrix, model, precision, target, sizes)
+
+
+def _cell(matrix: Matrix, model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
+    family = vocabulary.families()[model.family]
+    recipe = precision.recipe(target.engine, model.family)
+    cell = Cell(
+        model=model.name,
+        precision=precision.name,
+        target=target.name,
+        workload=label(family, sizes),
+        family=model.family,
+        source=model.source,
+        engine=target.engine,
+        runtime=target.runtime,
+        sizes=sizes,
+        rates={name: float(math.prod(sizes[size] for size in of)) for name, of in family.rates.items()},
+        recipe=recipe,
+        provider=target.ep,
+        control=target.control,
+    )
+    reason = _excluded(matrix, cell, precision, target)
+    return cell if reason is None else _with_reason(cell, reason)
+
+
+def _with_reason(cell: Cell, reason: str) -> Cell:
+    from msgspec.structs import replace
+
+    return replace(cell, excluded=reason)
+
+
+def _excluded(matrix: Matrix, cell: Cell, precision: Precision, target: Target) -> str | None:
+    for rule in matrix.excludes:
+        if matches(rule.cells, cell.id):
+            return rule.reason
+    engine = vocabulary.engines()[target.engine]
+    if engine.families and cell.family not in engine.families:
+        return f"engine '{engine.name}' does not run family '{cell.family}'"
+    if cell.recipe is None:
+        what = f"family '{cell.family}'" if engine.needs_artifact else f"engine '{engine.name}'"
+        return NO_RECIPE.format(precision=precision.name, what=what)
+    return None
+
+
+def label(family: vocabulary.Family, sizes: dict[str, int]) -> str:
+    """The short name of a workload, `b1-s128`."""
+    return "-".join(f"{family.labels.get(name, name)}{size}" for name, size in sizes.items())
+
+
+def _near(glob: str, cells: Sequence[Cell]) -> str:
+    close = difflib.get_close_matches(glob, [cell.id for cell in cells], n=1, cutoff=0.0)
+    return f"a cell is named like '{close[0]}'" if close else "the matrix has no cells"

@@ -1,0 +1,166 @@
+"""What was seen of one cell in, the warnings that its number carries out; each warning has its sentence for readers.
+
+Nothing heavy is imported here, so that a report can explain flags without the statistics behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from bench.judge.placement import known
+from bench.records import Cell, Effort, Observation
+
+FEW_ROUNDS = 3
+"""Under three rounds a t-interval has at most one degree of freedom: 12.7 standard errors to either side."""
+NOISY_HALF_WIDTH = 0.05
+"""For budgets that promise no width: three quiet rounds (1 % scatter between processes) stay within 2.5 %."""
+DISAGREE_RATIO = 1.25
+"""Process medians of one cell scatter by 4.4 % (MEASUREMENT), so ten rounds span some 14 %; 25 % is another mode."""
+BUSY_CPU_PERCENT = 10.0
+"""Share of all cores; an idle desktop or a runner's agent stays under 5 %."""
+BUSY_STEAL_PERCENT = 2.0
+"""What a hypervisor takes goes straight into a latency, and 2 % is the width that a standard budget promises."""
+BUSY_LOAD_FACTOR = 1.5
+"""The worker alone loads the machine by its threads; one more runnable thread is the system's own."""
+THROTTLE_FREQUENCY_DROP = -0.10
+THROTTLE_LATENCY_RISE = 0.02
+"""Turbo comes and goes by a few percent in health; a tenth less clock that also costs time is heat or a power limit."""
+FP32_BITS = 13.0
+"""TF32 and FP16 carry 11 significant bits and BF16 8; real FP32 leaves 16 or more after a deep network."""
+
+GLOSSARY = {
+    "few rounds": "Fewer than three rounds were measured, so the interval is very wide or missing.",
+    "noisy": "The 95 % interval is wider than this budget promises; small differences here mean nothing.",
+    "rounds disagree": "The slowest round took over a quarter longer than the fastest: there is more than one speed.",
+    "not steady": "In at least one round the warm-up ended at its time limit before the calls had settled.",
+    "busy machine": "Other programs, or other guests of the host, used the processor during at least one round.",
+    "on battery": "The machine ran on battery in at least one round, where clocks are usually held down.",
+    "throttled": "The processor's clock fell by over a tenth during the run, and the calls became slower with it.",
+    "reduced precision": "The numbers are coarser than FP32 arithmetic gives: something computed in fewer bits.",
+    "placement unknown": "In at least one round this runtime could not tell which provider the nodes ran on.",
+    "placement varies": "The nodes were not on the same providers in every round; the worst round is the one shown.",
+    "mixed versions": "A library had another version in some rounds, as after a resumed run; the rounds are not alike.",
+}
+"""Every flag, in the order in which a cell carries them, with one sentence for readers."""
+
+
+class Evidence(Struct, frozen=True):
+    """What the flags of one cell are read from."""
+
+    cell: Cell
+    effort: Effort
+    threads: int
+    seen: tuple[Observation, ...]
+    """The observations of the cell's timed rounds, by round."""
+    medians_ms: tuple[float, ...]
+    """The median call of each of these rounds."""
+    half_width: float | None
+    """Of the latency's interval, relative."""
+    latency_drift: float | None
+    """Relative change of the medians over the rounds."""
+    frequency_drift: float | None
+    """Relative change of the processor's clock over the rounds."""
+
+
+def raised(evidence: Evidence) -> tuple[str, ...]:
+    """The flags of one cell, in the glossary's order."""
+    return tuple(flag for flag in GLOSSARY if RULES[flag](evidence))
+
+
+def few_rounds(evidence: Evidence) -> bool:
+    """Fewer than three timed rounds."""
+    return len(evidence.seen) < FEW_ROUNDS
+
+
+def noisy(evidence: Evidence) -> bool:
+    """The interval is wider than the budget promises."""
+    promised = evidence.effort.half_width
+    limit = NOISY_HALF_WIDTH if promised is None else promised
+    return evidence.half_width is not None and evidence.half_width > limit
+
+
+def rounds_disagree(evidence: Evidence) -> bool:
+    """The slowest round's median is over a quarter above the fastest's."""
+    return max(evidence.medians_ms) > DISAGREE_RATIO * min(evidence.medians_ms)
+
+
+def not_steady(evidence: Evidence) -> bool:
+    """A warm-up ran into its limit."""
+    return any(seen.timing is not None and not seen.timing.steady for seen in evidence.seen)
+
+
+def busy_machine(evidence: Evidence) -> bool:
+    """Somebody else used the processor during a round."""
+    return any(_busy(seen, evidence.threads) for seen in evidence.seen)
+
+
+def _busy(seen: Observation, threads: int) -> bool:
+    """The load is read only where the others' CPU time is not: it lags by a minute and holds the cell before."""
+    state = seen.state
+    if (state.steal_percent or 0.0) > BUSY_STEAL_PERCENT:
+        return True
+    if state.other_cpu_percent is not None:
+        return state.other_cpu_percent > BUSY_CPU_PERCENT
+    return (state.load_1min or 0.0) > BUSY_LOAD_FACTOR * threads + 1
+
+
+def on_battery(evidence: Evidence) -> bool:
+    """A round ran on battery."""
+    return any(seen.state.on_battery for seen in evidence.seen)
+
+
+def throttled(evidence: Evidence) -> bool:
+    """The clock fell while the latency rose; either alone has other causes."""
+    if evidence.frequency_drift is None or evidence.latency_drift is None:
+        return False
+    fell = evidence.frequency_drift < THROTTLE_FREQUENCY_DROP
+    return fell and evidence.latency_drift > THROTTLE_LATENCY_RISE
+
+
+def reduced_precision(evidence: Evidence) -> bool:
+    """A cell that calls itself FP32 answers with the error of fewer bits (see PROVIDERS 3)."""
+    if number_format(evidence.cell) != "fp32":
+        return False
+    bits = (seen.parity.effective_bits for seen in evidence.seen if seen.parity is not None)
+    return any(found is not None and found < FP32_BITS for found in bits)
+
+
+def number_format(cell: Cell) -> str:
+    """The number format of the cell's recipe; the precision's own name where there is no recipe."""
+    return cell.precision if cell.recipe is None else cell.recipe.number_format
+
+
+def placement_unknown(evidence: Evidence) -> bool:
+    """A provider was asked for, and a round has no word on the nodes."""
+    return evidence.cell.provider is not None and any(not known(seen) for seen in evidence.seen)
+
+
+def placement_varies(evidence: Evidence) -> bool:
+    """Two rounds tell of different placements."""
+    return _differ([seen.placement.nodes for seen in evidence.seen if seen.placement is not None])
+
+
+def mixed_versions(evidence: Evidence) -> bool:
+    """Two rounds tell of different versions."""
+    return _differ([seen.versions for seen in evidence.seen])
+
+
+def _differ(found: Sequence[Mapping[str, object]]) -> bool:
+    return any(other != found[0] for other in found[1:])
+
+
+RULES: dict[str, Callable[[Evidence], bool]] = {
+    "few rounds": few_rounds,
+    "noisy": noisy,
+    "rounds disagree": rounds_disagree,
+    "not steady": not_steady,
+    "busy machine": busy_machine,
+    "on battery": on_battery,
+    "throttled": throttled,
+    "reduced precision": reduced_precision,
+    "placement unknown": placement_unknown,
+    "placement varies": placement_varies,
+    "mixed versions": mixed_versions,
+}

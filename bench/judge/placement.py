@@ -1,0 +1,88 @@
+"""A placement and the provider that was asked for in; the counts on it and elsewhere, and which ops fell back, out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from bench.records import Observation, Placement
+
+BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
+"""Ops whose type alone proves that no value of the model's data passes through them: they read a shape, or nothing.
+
+ONNX Runtime puts shape arithmetic on the CPU on purpose, and its Gather, Unsqueeze, Concat, Cast and Slice are as cheap
+as these four. But the same op types also move activations (a Gather is the embedding, the first layer of a language
+model), and counts do not tell one from the other: excusing them would hide real fallbacks, so they count. Identity
+copies data, Range and Expand make it: they count too.
+"""
+
+
+class Split(Struct, frozen=True):
+    """The nodes of one placement, parted by the provider that was asked for."""
+
+    on_target: int
+    elsewhere: int
+    """All others, bookkeeping included."""
+    fallback_ops: tuple[str, ...]
+    """`Gather x3`, the most frequent first."""
+    bookkeeping_ops: tuple[str, ...]
+    """The same, for the ops elsewhere that are excused."""
+    fallback_nodes: int
+    others: tuple[str, ...]
+    """The providers that hold the nodes elsewhere, the one with the most first."""
+    absent: bool
+    """Nothing that computes is on the target, though the model has nodes."""
+
+
+def split(placement: Placement, provider: str) -> Split:
+    """Part a placement's nodes; the provider's name is compared as ONNX Runtime writes it."""
+    away = {name: ops for name, ops in placement.nodes.items() if name != provider}
+    target: Mapping[str, int] = placement.nodes.get(provider, {})
+    counts = _total(away.values())
+    fallback = Counter({op: n for op, n in counts.items() if op not in BOOKKEEPING})
+    excused = Counter({op: n for op, n in counts.items() if op in BOOKKEEPING})
+    working = sum(n for op, n in target.items() if op not in BOOKKEEPING)
+    on_target = sum(target.values())
+    return Split(
+        on_target=on_target,
+        elsewhere=counts.total(),
+        fallback_ops=_listed(fallback),
+        bookkeeping_ops=_listed(excused),
+        fallback_nodes=fallback.total(),
+        others=tuple(name for name, _ in _ranked({name: sum(ops.values()) for name, ops in away.items()})),
+        absent=on_target == 0 or (working == 0 and fallback.total() > 0),
+    )
+
+
+def known(seen: Observation) -> bool:
+    """Whether the observation says of any node where it is; a placement without nodes says nothing."""
+    return seen.placement is not None and any(sum(ops.values()) for ops in seen.placement.nodes.values())
+
+
+def worst(seen: Iterable[Observation], provider: str | None) -> Placement | None:
+    """The placement with the most nodes away from the provider; of equals, the first; None where none is known."""
+    found = [one.placement for one in seen if one.placement is not None and known(one)]
+    if provider is None:
+        return found[0] if found else None
+    return max(found, key=lambda placement: _badness(split(placement, provider)), default=None)
+
+
+def _badness(parts: Split) -> tuple[bool, int, int]:
+    return parts.absent, parts.fallback_nodes, parts.elsewhere
+
+
+def _total(tables: Iterable[Mapping[str, int]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for ops in tables:
+        counts.update(ops)
+    return counts
+
+
+def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(((name, n) for name, n in counts.items() if n), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _listed(counts: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(f"{op} x{n}" for op, n in _ranked(counts))

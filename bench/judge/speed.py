@@ -1,0 +1,96 @@
+"""The timed rounds of a cell and of its control in; the cell's `Speed` out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+import numpy as np
+
+from bench.judge import stats
+from bench.judge.flags import number_format
+from bench.records import Cell, Interval, Observation, Speed
+
+Medians = Mapping[int, float]
+"""The median call of each timed round in milliseconds, by the round's number."""
+
+
+def timed(seen: Sequence[Observation]) -> tuple[Observation, ...]:
+    """The observations that hold a usable timing: a median call of 0 ns is a clock that does not tick."""
+    return tuple(one for one in seen if one.timing and one.timing.samples_ns and median(one.timing.samples_ns) > 0)
+
+
+def round_medians(seen: Sequence[Observation]) -> dict[int, float]:
+    """The median call of each timed round, in milliseconds; a round is one process, so it gives one value."""
+    return {one.round: median(one.timing.samples_ns) / 1e6 for one in timed(seen) if one.timing}
+
+
+def logs(medians: Medians) -> list[float]:
+    """The natural logarithms of the rounds' medians, which `stats` takes."""
+    return [math.log(value) for value in medians.values()]
+
+
+def controls(cells: Sequence[Cell]) -> dict[str, Cell]:
+    """The control of each cell, by the cell's id: same model, same workload, in FP32, else in the cell's precision.
+
+    The plan alone decides, never what was measured: should the FP32 control fail, a ratio against another precision in
+    the same column would mean something else. Of two that fit, the first of the plan.
+    """
+    places: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.control and cell.excluded is None:
+            places.setdefault((cell.model, cell.workload), []).append(cell)
+    pairs = ((cell, _choose(cell, places.get((cell.model, cell.workload), []))) for cell in cells)
+    return {cell.id: control for cell, control in pairs if control is not None}
+
+
+def _choose(cell: Cell, candidates: Sequence[Cell]) -> Cell | None:
+    full = (one for one in candidates if number_format(one) == "fp32")
+    alike = (one for one in candidates if one.precision == cell.precision)
+    return next(full, None) or next(alike, None)
+
+
+def speed(cell: Cell, seen: Sequence[Observation], control: str | None, reference: Medians | None) -> Speed:
+    """What the cell's timed rounds say; `ValueError` if there is none.
+
+    `reference` holds the medians of the cell `control`, and is None where that has no valid speed; then, as where the
+    two share no round, there is neither ratio nor control. The control's own ratio is 1 by definition, with no width.
+    """
+    medians = round_medians(seen)
+    bursts = [one.timing.samples_ns for one in timed(seen) if one.timing]
+    tails = stats.percentiles(bursts)
+    latency = stats.interval(logs(medians))
+    paired = [] if reference is None or control == cell.id else stats.paired_logs(medians, reference)
+    ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else stats.interval(paired) if paired else None
+    return Speed(
+        latency_ms=latency,
+        p50_ms=float(np.median(np.concatenate(bursts))) / 1e6,
+        p90_ms=_ms(tails[90]),
+        p95_ms=_ms(tails[95]),
+        p99_ms=_ms(tails[99]),
+        throughput={name: _a_second(items, latency) for name, items in cell.rates.items()},
+        ratio_to_control=ratio,
+        control=control if ratio else None,
+        resolvable=_resolvable(paired, medians),
+    )
+
+
+def _resolvable(paired: Sequence[float], medians: Medians) -> float | None:
+    """From the scatter of the ratios; without them, of a difference to another cell that scatters as much."""
+    if len(paired) >= 2:
+        return stats.resolvable(paired)
+    return stats.resolvable([math.sqrt(2) * value for value in logs(medians)])
+
+
+def _ms(time_ns: float | None) -> float | None:
+    return None if time_ns is None else time_ns / 1e6
+
+
+def _a_second(items: float, latency: Interval) -> Interval:
+    """Items a second; the slow end of the latency is the low end of the rate."""
+
+    def rate(milliseconds: float | None) -> float | None:
+        return None if milliseconds is None else items * 1000 / milliseconds
+
+    return Interval(items * 1000 / latency.value, rate(latency.high), rate(latency.low))

@@ -1,0 +1,152 @@
+"""Samples in; geometric means with 95 % intervals, percentiles, drift, and the smallest difference that shows, out.
+
+The replicate is the round, one fresh process, never the call: calls of one process share its memory layout, its threads
+and its moment (see MEASUREMENT, "Why the usual way fails"). So one value a round enters an interval, as its logarithm,
+because noise multiplies. The quantiles come from `scipy.special`; `scipy.stats` holds the same ones and takes half a
+second longer to import, in the process that starts the workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from bench.records import Interval
+
+CONFIDENCE = 0.95
+POWER = 0.8
+CALLS_FOR = {90: 64, 95: 130, 99: 662}
+"""Independent calls that a percentile needs: with 99 % confidence at least two of them lie beyond it (binomial)."""
+LOG_LIMIT = 700.0
+"""exp() overflows soon after; only a damaged file holds times that scatter so."""
+
+
+def interval(logs: Sequence[float]) -> Interval:
+    """The geometric mean of values given as natural logarithms, one a round, with its 95 % t-interval.
+
+    Fewer than two values have no interval: both ends are None. `ValueError` if there is no value, or one is not finite.
+    """
+    values = _finite(logs)
+    middle = float(values.mean())
+    margin = _margin(values)
+    if margin is None:
+        return Interval(math.exp(middle), None, None)
+    return Interval(math.exp(middle), math.exp(middle - margin), math.exp(middle + margin))
+
+
+def half_width(logs: Sequence[float]) -> float | None:
+    """The relative half width of `interval(logs)`, 0.02 for 2 %, on its longer, upper side; None under two values."""
+    margin = _margin(_finite(logs)) if len(logs) > 1 else None
+    return None if margin is None else math.expm1(margin)
+
+
+def paired_logs(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+    """One log(theirs / ours) for each round that both sides have, in the rounds' order; of times, so above 0 is faster.
+
+    Both are positive durations by round, in the same unit. What slowed a whole round falls on both and cancels.
+    """
+    return [math.log(theirs[number] / duration) for number, duration in ours.items() if number in theirs]
+
+
+def resolvable(log_ratios: Sequence[float]) -> float | None:
+    """The smallest true relative difference that these rounds would have told from noise four times in five.
+
+    `log_ratios` holds one log ratio a round; the answer, 0.03 for 3 %, is the effect that a two-sided 5 % t-test over
+    as many rounds with this scatter finds with 80 % power (non-central t, scatter taken as known). None under two.
+
+    The half width of the interval would be the smaller and handier figure, but a true difference of that size is found
+    only every other time, so it promises too much; and it stands in the report already, as the interval itself.
+    """
+    if len(log_ratios) < 2:
+        return None
+    values = _finite(log_ratios)
+    freedom = len(values) - 1
+    critical = special.stdtrit(freedom, (1 + CONFIDENCE) / 2)
+    shift = float(special.nctdtrinc(freedom, 1 - POWER, critical))
+    return math.expm1(min(shift * _standard_error(values), LOG_LIMIT))
+
+
+def percentiles(bursts: Sequence[Sequence[float]]) -> dict[int, float | None]:
+    """The 90th, 95th and 99th percentile of all calls pooled, in their unit; None where too few calls count.
+
+    `bursts` holds the calls of one round each, in the order they were made. What differs between rounds is no matter of
+    these figures, which describe the calls that were made; the latency's interval tells of it. `ValueError` without a
+    burst.
+    """
+    effective = effective_calls(bursts)
+    calls = np.concatenate([np.asarray(burst, dtype=np.float64) for burst in bursts])
+    return {rank: float(np.percentile(calls, rank)) if effective >= n else None for rank, n in CALLS_FOR.items()}
+
+
+def effective_calls(bursts: Sequence[Sequence[float]]) -> float:
+    """How many independent calls the n calls of some bursts are worth: n (1 - rho) / (1 + rho), from 1 to n; 0 if none.
+
+    `rho` is the calls' lag-1 autocorrelation inside bursts. The formula is that of a mean of an AR(1) series; whether a
+    call lies beyond a percentile is correlated less than the calls are, so this errs towards printing a dash.
+    """
+    count = sum(len(burst) for burst in bursts)
+    rho = autocorrelation(bursts)
+    return min(max(count * (1 - rho) / (1 + rho), 1.0), float(count))
+
+
+def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
+    """The lag-1 autocorrelation inside bursts, pooled over them, in -0.99 … 0.99; 0 where no burst can tell.
+
+    It is taken over ranks, as one call that the system held up for fifty times its length would hide any correlation,
+    then mapped to the scale of a Gaussian series. A burst's own mean is estimated from it, which pulls the plain
+    estimate down by about (1 + rho) / n in bursts of n calls: short bursts would look independent, so it is put back.
+    """
+    ranked = [_ranks(burst) for burst in bursts if len(burst) > 1]
+    squares = sum(float(ranks @ ranks) for ranks in ranked)
+    if squares == 0:
+        return 0.0
+    calls = sum(len(ranks) for ranks in ranked)
+    products = sum(float(ranks[:-1] @ ranks[1:]) for ranks in ranked)
+    by_rank = (products / (calls - len(ranked))) / (squares / calls)
+    length = calls / len(ranked)
+    unbiased = (by_rank * length + 1) / (length - 1)
+    gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
+    return min(max(gaussian, -0.99), 0.99)
+
+
+def drift(values: Sequence[float]) -> float | None:
+    """The Theil–Sen change from the first value to the last, relative to their median; None under three values.
+
+    It is the median slope over all pairs, so that no single round can make or hide a drift. For positive values.
+    """
+    if len(values) < 3:
+        return None
+    series = _finite(values)
+    first, second = np.triu_indices(len(series), k=1)
+    slope = float(np.median((series[second] - series[first]) / (second - first)))
+    return slope * (len(series) - 1) / float(np.median(series))
+
+
+def _margin(values: NDArray[np.float64]) -> float | None:
+    """Half the length of the t-interval, in log units."""
+    if len(values) < 2:
+        return None
+    return float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * _standard_error(values)
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def _finite(values: Sequence[float]) -> NDArray[np.float64]:
+    series = np.asarray(values, dtype=np.float64)
+    if series.size == 0 or not np.isfinite(series).all():
+        raise ValueError(f"statistics need at least one value, all finite, and got {list(values)}")
+    return series
+
+
+def _ranks(burst: Sequence[float]) -> NDArray[np.float64]:
+    """Ranks about their mean, in shares of the burst; equal calls, as coarse clocks make them, share a rank."""
+    _, place, counts = np.unique(np.asarray(burst, dtype=float), return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts - 1) / 2
+    ranks: NDArray[np.float64] = (middle[place] - (len(burst) + 1) / 2) / len(burst)
+    return ranks

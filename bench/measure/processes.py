@@ -1,0 +1,233 @@
+"""A worker process: started in a runtime's interpreter, given orders, watched, and its end turned into a `Failure`."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
+
+WATCH_S = 0.25
+"""How often the parent wakes to look at the worker's memory: 0.02 % of a core."""
+TAIL_LINES, TAIL_CHARACTERS = 40, 4000
+CLOSE_S = 10.0
+WINDOWS_ENDS = {
+    0xC0000005: "access violation",
+    0xC0000409: "stack buffer overrun",
+    0xC00000FD: "stack overflow",
+    0xC000001D: "illegal instruction",
+    0xC0000135: "a DLL was not found",
+}
+
+
+class Worker:
+    """One child process; whatever happens to it, `ask` ends and says so."""
+
+    def __init__(
+        self, executable: Path, log: Path, environment: dict[str, str], memory_limit_bytes: int | None = None
+    ) -> None:
+        self.log = log
+        self.memory_limit_bytes = memory_limit_bytes
+        self.stage = "start"
+        self.workload: str | None = None
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._stderr = log.open("ab")
+        self._log_start = log.stat().st_size
+        self._oom_kills = _oom_kills()
+        self._process = subprocess.Popen(
+            [str(executable), "-m", "bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=environment,
+            **_own_group(),
+        )
+        self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can take an order."""
+        return self._process.poll() is None
+
+    def ask(self, order: Order, timeout_s: float) -> Iterator[Reply]:
+        """Every reply to an order, as it comes; the last is a `Failed` where the process died or was ended."""
+        self.stage, self.workload = "start", None
+        end = time.monotonic() + timeout_s
+        if not self._send(order):
+            yield self._failed(self._death())
+            return
+        while True:
+            reply = self._next(end)
+            if isinstance(reply, Failure):
+                yield self._failed(reply)
+                return
+            if isinstance(reply, Stage):
+                self.stage, self.workload = reply.name, reply.workload
+            if isinstance(reply, Failed):
+                tail = self._tail()
+                reply = Failed(msgspec.structs.replace(reply.failure, stderr_tail=tail), reply.workload or self.workload)
+            if isinstance(reply, Done):
+                return
+            yield reply
+
+    def close(self) -> None:
+        """Let the process end by itself, and end it when it does not."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        try:
+            self._process.wait(CLOSE_S if self.alive else 0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._stderr.close()
+
+    def kill(self) -> None:
+        """End the process and every process it started."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self._process.pid)
+            for child in [*parent.children(recursive=True), parent]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        self._process.wait()
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the process and its children have used so far; 0 once it is gone."""
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(self._process.pid).cpu_times()
+            return float(times.user + times.system + times.children_user + times.children_system)
+        return 0.0
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.kill()
+        self.close()
+
+    def _send(self, order: Order) -> bool:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+            self._process.stdin.flush()
+        except OSError:  # it is dead already
+            return False
+        return True
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._replies.put(line)
+        self._replies.put(None)
+
+    def _next(self, end: float) -> Reply | Failure:
+        """The next reply, asleep until it comes; or why there will be none."""
+        while True:
+            left = end - time.monotonic()
+            if left <= 0:
+                self.kill()
+                return self._failure("timeout", "timeout", f"no answer in the time allowed; ended at stage '{self.stage}'")
+            try:
+                line = self._replies.get(timeout=min(WATCH_S, left))
+            except queue.Empty:
+                if too_much := self._over_memory():
+                    self.kill()
+                    return self._failure("out-of-memory", "memory", too_much)
+                continue
+            if line is None:
+                return self._death()
+            try:
+                return msgspec.json.decode(line, type=Reply)  # type: ignore[arg-type]
+            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                self.kill()
+                return self._failure("failed", "protocol", f"the worker's reply could not be read: {error}")
+
+    def _over_memory(self) -> str | None:
+        if self.memory_limit_bytes is None:
+            return None
+        with contextlib.suppress(psutil.Error):
+            used = psutil.Process(self._process.pid).memory_info().rss
+            if used > self.memory_limit_bytes:
+                return f"held {used / 2**20:.0f} MiB, over the limit of {self.memory_limit_bytes / 2**20:.0f} MiB"
+        return None
+
+    def _death(self) -> Failure:
+        """Why the process ended without an answer."""
+        try:
+            code = self._process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:  # it closed its stream and lives on
+            self.kill()
+            return self._failure("failed", "protocol", "the worker closed its stream without an answer")
+        name = signal_name(code)
+        if name == "SIGKILL" and _oom_kills() > self._oom_kills:
+            return self._failure("out-of-memory", "memory", "the kernel killed the process: memory ran out", code)
+        if name:
+            return self._failure("crashed", "signal", f"the process died of {name}", code)
+        return self._failure("crashed", "exit", f"the process ended with exit code {code}", code)
+
+    def _failure(self, status: Status, kind: str, message: str, code: int | None = None) -> Failure:
+        return Failure(
+            status=status,
+            stage=self.stage,
+            kind=kind,
+            message=message,
+            remedy=REMEDIES.get(status, ""),
+            exit_code=code,
+            signal=None if code is None else signal_name(code),
+            stderr_tail=self._tail(),
+        )
+
+    def _failed(self, failure: Failure) -> Failed:
+        return Failed(failure, self.workload)
+
+    def _tail(self) -> str:
+        """The last lines that the process wrote, without the user's folder names."""
+        with self.log.open("rb") as file:
+            file.seek(max(self._log_start, self.log.stat().st_size - 4 * TAIL_CHARACTERS))
+            text = file.read().decode("utf-8", "replace")
+        lines = text.replace(str(Path.home()), "~").splitlines()[-TAIL_LINES:]
+        return "\n".join(lines)[-TAIL_CHARACTERS:]
+
+
+REMEDIES: dict[str, str] = {
+    "timeout": "raise [measure] timeout_s, or exclude the cell",
+    "out-of-memory": "raise [measure] memory_limit_mb where the machine has more, or use a smaller workload",
+    "crashed": "the end of its log says where; try another version of the provider, and report it there",
+}
+
+
+def signal_name(code: int) -> str | None:
+    """The signal that ended a process, `SIGSEGV` of -11, or Windows' word for it; None for an exit of its own."""
+    if code < 0:
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return WINDOWS_ENDS.get(code & 0xFFFFFFFF) if code > 0xFFFF else None
+
+
+def _own_group() -> dict[str, object]:
+    """Ctrl-C at the terminal is for the parent, which ends its worker in its own time."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def _oom_kills() -> int:
+    """How many processes the Linux kernel has killed for memory; 0 where that cannot be known."""
+    try:
+        text = Path("/proc/vmstat").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)

@@ -1,0 +1,89 @@
+"""Named files come in, one SHA-256 over their names and contents goes out; big files are remembered, not read twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+BIG_BYTES = 4 * 2**20
+"""From this size a file's digest is worth remembering: hashing it takes longer than looking it up."""
+
+SETTLED_S = 2.0
+"""A younger file is hashed again next time: within one tick of a coarse clock it could change and keep its mtime."""
+
+Memory = dict[str, tuple[int, int, str]]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] = ()) -> str:
+    """SHA-256 over `(relative name, content)` of every file in the order of names, then over the words of `extra`.
+
+    `memory` is a small JSON file that keeps the digests of big files by path, size and modification time.
+    """
+    known = _recall(memory)
+    seen = dict(known)
+    total = hashlib.sha256()
+    for name in sorted(files):
+        content = _content_digest(files[name], seen)
+        total.update(f"{name}\0{content}\n".encode())
+    for word in extra:
+        total.update(f"+{word}\n".encode())
+    if seen != known:
+        _remember(memory, seen)
+    return total.hexdigest()
+
+
+def _content_digest(path: Path, seen: Memory) -> str:
+    """The digest of one file, by memory where size and time still agree."""
+    real = path.resolve()
+    stat = real.stat()
+    if stat.st_size < BIG_BYTES:
+        return sha256_of(real)
+    before = seen.get(str(real))
+    if before is not None and before[:2] == (stat.st_size, stat.st_mtime_ns):
+        return before[2]
+    content = sha256_of(real)
+    if time.time() - stat.st_mtime > SETTLED_S:
+        seen[str(real)] = (stat.st_size, stat.st_mtime_ns, content)
+    return content
+
+
+def _recall(memory: Path) -> Memory:
+    """What an earlier run wrote; nothing where that is missing or torn, for it can always be computed again."""
+    try:
+        return msgspec.json.decode(memory.read_bytes(), type=Memory)
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _remember(memory: Path, seen: Memory) -> None:
+    """Write aside and rename; files that are gone are forgotten. A run that loses the race only hashes again."""
+    alive = {path: entry for path, entry in seen.items() if Path(path).exists()}
+    write_aside(memory, json.dumps(alive).encode())
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: a reader sees the old content or the new, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

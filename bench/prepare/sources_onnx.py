@@ -1,0 +1,100 @@
+"""An ONNX file comes in; itself and the files it keeps its weights in go out, without the onnx package."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from bench.errors import SourceError
+
+GRAPH_FIELD = 7
+"""`ModelProto.graph`; onnx.proto numbers the fields of a model 1 to 25."""
+EXTERNAL_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\xff][\x01-\x7f]?)", re.DOTALL)
+"""`StringStringEntryProto(key="location", value=...)` on the wire, up to the length of the value, a varint."""
+
+
+def onnx_files(path: Path) -> dict[str, Path]:
+    """The model's file and its external data by relative name.
+
+    Raises SourceError where the file is missing, empty, no ONNX model at first sight, or lacks a data file. A file that
+    is torn inside its graph is found by the worker, which parses it.
+    """
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.onnx"))[:3] if path.parent.is_dir() else []
+        hint = f"in that folder: {', '.join(near)}" if near else "a relative path starts at the matrix's folder"
+        raise SourceError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}", hint)
+    with path.open("rb") as file:
+        _check_outline(path, file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            names = {name for match in EXTERNAL_LOCATION.finditer(content) if (name := _location(content, match))}
+    return {path.name: path} | {name: _data_file(path, name) for name in sorted(names)}
+
+
+def _check_outline(path: Path, file: BinaryIO) -> None:
+    """Walk the top level of the protobuf, skipping the contents: enough to tell a model from anything else."""
+    size, fields = path.stat().st_size, set[int]()
+    if size == 0:
+        raise SourceError(f"{path} is empty", "export or download it again")
+    while file.tell() < size:
+        tag = _varint(file)
+        wire = tag & 7
+        if wire not in {0, 2} or not 1 <= tag >> 3 <= 25:
+            raise SourceError(f"{path} is no ONNX model", _pointer_hint(path))
+        fields.add(tag >> 3)
+        length = _varint(file)
+        if wire == 2:
+            file.seek(length, 1)
+        if file.tell() > size:
+            raise SourceError(f"{path} is truncated: {size} of at least {file.tell()} bytes", "download it again")
+    if GRAPH_FIELD not in fields:
+        raise SourceError(f"{path} holds no graph", "export or download it again")
+    file.seek(0)
+
+
+def _varint(file: BinaryIO) -> int:
+    """A protobuf integer: seven bits a byte, lowest first; a cut one reads as what was there."""
+    value, shift = 0, 0
+    while shift < 64:
+        byte = file.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            break
+        shift += 7
+    return value
+
+
+def _location(content: mmap.mmap, match: re.Match[bytes]) -> str | None:
+    """The name of an external data file; None where the bytes are not text, so were weights that look like one."""
+    prefix = match.group(1)
+    if prefix[0] < 0x80:
+        start, length = match.start(1) + 1, prefix[0]
+    elif len(prefix) == 2:
+        start, length = match.end(1), (prefix[0] & 0x7F) | prefix[1] << 7
+    else:
+        return None
+    try:
+        name = content[start : start + length].decode()
+    except UnicodeDecodeError:
+        return None
+    return name if name.isprintable() else None
+
+
+def _data_file(model: Path, name: str) -> Path:
+    """A data file beside the model. Raises SourceError where it is missing or lies outside the model's folder."""
+    parts = re.split(r"[/\\]", name)
+    if ".." in parts or not parts[0] or ":" in parts[0]:
+        raise SourceError(f"{model} keeps its weights outside its folder, in {name!r}", "export it into one folder")
+    path = model.parent.joinpath(*parts)
+    if not path.is_file():
+        raise SourceError(f"{model} keeps its weights in {name!r}, which is not there", "put it beside the model")
+    return path
+
+
+def _pointer_hint(path: Path) -> str:
+    with path.open("rb") as file:
+        pointer = file.read(40).startswith(b"version https://git-lfs")
+    return "it is a Git LFS pointer: run `git lfs pull` in its folder" if pointer else "name what an exporter wrote"

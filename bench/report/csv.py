@@ -1,0 +1,22 @@
+"""A report in, results.csv out: one flat row a cell, read back by any table reader without fix-ups."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from bench.report import row
+from bench.report.grid import Report
+
+NAME = "csv"
+FILE = "results.csv"
+
+
+def render(report: Report) -> str:
+    """The header and a row for every outcome of every run, with line feeds."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(row.COLUMNS)
+    for sheet in report.sheets:
+        writer.writerows(row.values(row.of(sheet.run, outcome)) for outcome in sheet.outcomes)
+    return text.getvalue()

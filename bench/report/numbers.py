@@ -1,0 +1,144 @@
+"""Numbers in, text out: the one place where digits are rounded and units are chosen (pure)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from bench.records import Interval
+
+DASH = "–"
+NO_INTERVAL = "no interval (1 round)"
+NO_DIFFERENCE = "no difference shown"
+DIGITS = 3
+
+
+class Shown(NamedTuple):
+    """An interval as text, all of it rounded at one place; `low` and `high` are None where one round cannot tell."""
+
+    value: str
+    low: str | None
+    high: str | None
+
+    @property
+    def range(self) -> str:
+        """`12.1–12.5`, or why there is none."""
+        return NO_INTERVAL if self.low is None else f"{self.low}–{self.high}"
+
+
+def significant(value: float | None, digits: int = DIGITS) -> str:
+    """A number with so many significant figures, thousands apart: `0.0123`, `12.3`, `12,300`, `1.23e-7`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-4:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return _at(value, _exponent(value) - digits + 1)
+
+
+def count(value: int | None) -> str:
+    """A whole number, thousands apart."""
+    return DASH if value is None else f"{value:,}"
+
+
+def shown(interval: Interval) -> Shown:
+    """An interval rounded at three figures, or sooner where its width does not support as many."""
+    place = _place(interval)
+    if interval.low is None or interval.high is None:
+        return Shown(_at(interval.value, place), None, None)
+    return Shown(*(_at(end, place) for end in (interval.value, interval.low, interval.high)))
+
+
+def plus_minus(interval: Interval) -> str:
+    """`12.3 ± 0.4`: the value and half of the interval's width, or `12.3 (no interval, 1 round)`."""
+    text = shown(interval)
+    if interval.low is None or interval.high is None:
+        return f"{text.value} ({NO_INTERVAL})"
+    half = (interval.high - interval.low) / 2
+    return f"{text.value} ± {_at(half, min(_place(interval), _exponent(half)))}"
+
+
+def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
+    """`1.83× (1.79–1.88)`; where that is no difference, `no difference shown (0.98–1.04)`."""
+    if interval is None:
+        return DASH
+    text = shown(interval)
+    if text.low is None:
+        return f"{text.value}× ({NO_INTERVAL})"
+    if not is_difference(interval, resolvable):
+        return f"{NO_DIFFERENCE} ({text.range})"
+    return f"{text.value}× ({text.range})"
+
+
+def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
+    """True where a ratio's interval leaves out 1 as printed, and the difference is one that the rounds can resolve.
+
+    The printed ends decide, so that no line reads "1.02× (1.00–1.04)" and calls that a difference.
+    """
+    text = shown(interval)
+    if text.low is None or text.high is None or interval.value <= 0:
+        return False
+    spans_one = _number(text.low) <= 1 <= _number(text.high)
+    size = max(interval.value, 1 / interval.value) - 1
+    return not spans_one and size >= (resolvable or 0)
+
+
+def duration(milliseconds: float | None) -> str:
+    """A time in the unit that reads best: `85.0 µs`, `12.3 ms`, `1.24 s`, `2 min 5 s`."""
+    if milliseconds is None or not math.isfinite(milliseconds):
+        return DASH
+    if milliseconds >= 120_000:
+        minutes, seconds = divmod(round(milliseconds / 1000), 60)
+        return f"{minutes:,} min {seconds} s"
+    if milliseconds >= 999.5:
+        return f"{significant(milliseconds / 1000)} s"
+    if 0 < milliseconds < 0.1:
+        return f"{significant(milliseconds * 1000)} µs"
+    return f"{significant(milliseconds)} ms"
+
+
+def size(size_bytes: float | None) -> str:
+    """Bytes in the binary unit that reads best: `412 MiB`, `7.75 GiB`."""
+    if size_bytes is None:
+        return DASH
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1000:
+            return f"{amount:.0f} B" if unit == "B" else f"{significant(amount)} {unit}"
+        amount /= 1024
+    return f"{significant(amount)} TiB"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 with two figures: `2.7 %`."""
+    return DASH if share is None else f"{significant(share * 100, 2)} %"
+
+
+def _place(interval: Interval) -> int:
+    """The power of ten of the last figure worth printing: 12.345 ± 0.4 ends at the tenths."""
+    wanted = _exponent(interval.value) - DIGITS + 1
+    if interval.low is None or interval.high is None or interval.high <= interval.low:
+        return wanted
+    half = (interval.high - interval.low) / 2
+    # A width that starts with 1 keeps one figure more (the Particle Data Group's rule): 0.10 and 0.14 are not alike.
+    supported = _exponent(half) - (f"{half:e}"[0] == "1")
+    return min(max(wanted, supported), _exponent(interval.value))
+
+
+def _exponent(value: float) -> int:
+    """The power of ten of a number's first figure, after rounding: 9.996 counts as 10.0."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return int(f"{value:.{DIGITS - 1}e}".split("e")[1])
+
+
+def _at(value: float, place: int) -> str:
+    if not math.isfinite(value):
+        return DASH
+    return f"{round(value, -place):,.{max(-place, 0)}f}"
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

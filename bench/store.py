@@ -1,0 +1,110 @@
+"""A run's folder: `run.json` and one line of `results.jsonl` for each observation, synced as it is made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import RunFolderError
+from bench.files import append_synced, write_atomically, writing
+from bench.records import SCHEMA, Machine, Observation, Run
+
+RUN, RESULTS, LOGS = "run.json", "results.jsonl", "logs"
+MAX_LINE_BYTES = 256 * 2**20
+"""A line longer than this comes from no run of ours."""
+
+
+class _Versioned(msgspec.Struct):
+    schema: int | None = None
+
+
+def new_name(machine: Machine, now: dt.datetime) -> str:
+    """`<machine>-<time>`: the CPU's short name and the machine key, never a hostname."""
+    words = "".join(c if c.isalnum() else "-" for c in machine.cpu.brand.lower()).split("-")
+    short = "-".join(word for word in words if word and word not in {"r", "tm", "cpu", "with", "processor"})[:24]
+    return f"{short.strip('-')}-{machine.key[:6]}-{now:%Y%m%d-%H%M%S}"
+
+
+def create(folder: Path, run: Run) -> None:
+    """Start a run's folder; an existing one is left as it is."""
+    with writing(folder):
+        try:
+            (folder / LOGS).mkdir(parents=True)
+        except FileExistsError:
+            raise RunFolderError(f"there is a run in {folder} already", "name another --out, or --resume it") from None
+    save(folder, run)
+
+
+def save(folder: Path, run: Run) -> None:
+    """Write `run.json`, whole or not at all."""
+    write_atomically(folder / RUN, msgspec.json.format(msgspec.json.encode(run)))
+
+
+def append(folder: Path, observation: Observation) -> None:
+    """Add one observation; when this returns it is on the disk."""
+    append_synced(folder / RESULTS, msgspec.json.encode(observation) + b"\n")
+
+
+def read(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
+    """A run and what it observed; a last line that a power cut tore is left out."""
+    run = _read_run(folder)
+    return run, tuple(_observations(folder / RESULTS))
+
+
+def heal(folder: Path) -> None:
+    """Cut off a torn last line, so that the next one starts on a line of its own."""
+    path = folder / RESULTS
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+
+def _read_run(folder: Path) -> Run:
+    path = folder / RUN
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunFolderError(f"{folder} holds no run: there is no {RUN}", "name a folder under reports/") from None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
+    _check_schema(path, content)
+    try:
+        return msgspec.json.decode(content, type=Run)
+    except msgspec.ValidationError as error:
+        raise RunFolderError(f"{path} does not hold what schema {SCHEMA} says: {error}", "was it edited?") from None
+
+
+def _check_schema(path: Path, content: bytes) -> None:
+    try:
+        found = msgspec.json.decode(content, type=_Versioned).schema
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise RunFolderError(f"{path} is not JSON of a run: {error}", "the file is damaged; run again") from None
+    if found != SCHEMA:
+        hint = f"use the version of touchstone-bench that wrote it, or run again with this one (schema {SCHEMA})"
+        raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
+
+
+def _observations(path: Path) -> list[Observation]:
+    if not path.exists():
+        return []
+    found: list[Observation] = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break  # torn by a power cut or a full disk: that observation was never finished
+            if len(line) > MAX_LINE_BYTES:
+                raise RunFolderError(f"{path} line {number} is too long to be an observation", "the file is damaged")
+            try:
+                found.append(msgspec.json.decode(line, type=Observation))
+            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                hint = "the file is damaged there; remove the line to read the rest"
+                raise RunFolderError(f"{path} line {number} is no observation: {error}", hint) from None
+    return found

@@ -1,0 +1,127 @@
+"""Plans, findings and verdicts in, tables on the terminal out; the only place that prints them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from bench.doctor import Finding, Findings
+    from bench.pipeline import Finished
+    from bench.prepare.artifacts import Entry
+    from bench.records import Cell, Machine, Outcome
+
+PIPE_WIDTH = 160
+COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough for a row where there is none."""
+    out = Console()
+    return out if out.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def plan_table(cells: Sequence[Cell]) -> None:
+    """The cells of a plan, and why some will not run."""
+    table = _table("cell", "recipe", "runtime", "will it run")
+    for cell in cells:
+        recipe = cell.recipe.name if cell.recipe else "–"
+        will = f"[dim]excluded: {escape(cell.excluded)}[/]" if cell.excluded else "yes"
+        table.add_row(cell.id, recipe, cell.runtime, will)
+    runs = sum(cell.excluded is None for cell in cells)
+    out = console()
+    out.print(table)
+    out.print(f"{len(cells)} cells: {runs} will run, {len(cells) - runs} are excluded")
+
+
+def doctor_tables(found: Findings) -> None:
+    """The machine, then every target with what would enable it."""
+    out = console()
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in machine_facts(found.machine):
+        facts.add_row(f"[bold]{name}[/]", escape(value))
+    out.print(facts)
+    out.print()
+    table = _table("target", "runtime", "available", "versions", "what was found")
+    for finding in found.targets:
+        table.add_row(*_finding_row(finding))
+    out.print(table)
+
+
+def machine_facts(machine: Machine) -> list[tuple[str, str]]:
+    """The fingerprint as names and values."""
+    cpu = machine.cpu
+    cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
+    gpus = "; ".join(f"{a.name} (driver {a.driver or '–'})" for a in machine.accelerators) or "none seen"
+    return [
+        ("CPU", f"{cpu.brand} ({cpu.architecture}), {cores}"),
+        ("Instruction sets", " ".join(cpu.isa)),
+        ("Memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
+        ("Accelerators", gpus),
+        ("System", f"{machine.os} {machine.os_version}, kernel {machine.kernel}"),
+        ("Virtual", ", ".join(filter(None, (machine.hypervisor, machine.container))) or "no"),
+        ("Python", machine.python),
+        ("Machine key", machine.key),
+    ]
+
+
+def cache_table(entries: Sequence[Entry], root: Path) -> None:
+    """The artifacts of a cache and what they weigh."""
+    table = _table("key", "what", "kind", "MiB", "made", "used, days ago")
+    for entry in entries:
+        size = f"{entry.size_bytes / 2**20:.1f}"
+        table.add_row(entry.key, entry.what, entry.kind, size, entry.created[:10], f"{entry.used_days_ago:.1f}")
+    out = console()
+    if entries:
+        out.print(table)
+    total = sum(entry.size_bytes for entry in entries)
+    out.print(f"{len(entries)} artifacts, {total / 2**20:.1f} MiB, in {root}", soft_wrap=True)
+
+
+def finished_table(finished: Finished) -> None:
+    """Every verdict of a run, then where its files are."""
+    from bench.report import numbers
+
+    table = _table("cell", "status", "latency", "throughput", "against control", "why")
+    for outcome in finished.outcomes:
+        table.add_row(*_outcome_row(outcome, numbers))
+    out = console()
+    out.print(table)
+    counts = Counter(outcome.status for outcome in finished.outcomes)
+    said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    out.print(f"{len(finished.outcomes)} cells: {said}")
+    for path in finished.files:
+        out.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def _outcome_row(outcome: Outcome, numbers: object) -> tuple[str, ...]:
+    colour = COLOURS.get(outcome.status, "red")
+    status = f"[{colour}]{outcome.status}[/]"
+    flags = f" ({', '.join(outcome.flags)})" if outcome.flags else ""
+    why = escape(outcome.reason + flags if outcome.status != "ok" else flags.strip(" ()"))
+    speed = outcome.speed
+    if speed is None:
+        return outcome.cell.id, status, "–", "–", "–", why
+    unit, rate = next(iter(speed.throughput.items()))
+    ratio = f"{speed.ratio_to_control.value:.2f}x" if speed.ratio_to_control else "–"
+    return outcome.cell.id, status, f"{speed.latency_ms.value:.3g} ms", f"{rate.value:.3g} {unit}/s", ratio, why
+
+
+def _finding_row(finding: Finding) -> tuple[str, ...]:
+    versions = ", ".join(f"{name} {version}" for name, version in finding.versions.items())
+    found = [*finding.devices, *filter(None, (finding.message, finding.remedy))]
+    yes = "[green]yes[/]" if finding.available else "[red]no[/]"
+    return finding.target, finding.runtime, yes, versions or "–", escape("; ".join(found))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

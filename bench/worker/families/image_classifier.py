@@ -1,0 +1,108 @@
+"""A model that answers a picture with one logit for each class."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.records import Source
+from bench.worker.feeds import Array, Feed
+
+if TYPE_CHECKING:
+    import torch
+
+BUILD_RUNTIME = "build"
+SIZES = {"batch": 1}
+LABELS = {"batch": "b"}
+OPEN_SIZES = False
+RATES = {"images": ["batch"]}
+INPUTS = "wheel:scikit-image==0.26.0/skimage/data"
+OPSET = 18
+TOLERANCES: dict[str, dict[str, float]] = {}
+
+CHECKED_SAMPLES = 8
+CALIBRATION_SAMPLES = 32
+
+
+def load(source: Source) -> torch.nn.Module:
+    """The classifier in FP32; random weights are given the statistics of a trained network."""
+    from transformers import AutoModelForImageClassification  # noqa: PLC0415
+
+    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker.families import _random_weights  # noqa: PLC0415
+
+    model = hugging_face.load(source, AutoModelForImageClassification)
+    if source.weights == "random":
+        # A network of convolutions takes any size, and learns the same statistics from small pictures five times quicker.
+        size = getattr(model.config, "image_size", 96)
+        _random_weights.settle(model, _random_weights.pictures(8, model.config.num_channels, size, source.seed))
+    return model
+
+
+def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
+    """Write `out/model.onnx`: pixel_values (batch, channels, height, width) to logits (batch, classes)."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    return hugging_face.export(load(source), "image-classification", out, opset)
+
+
+def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
+    """Batches of different photographs, at least eight in all; noise of several scales where no photographs are given."""
+    batch = sizes["batch"]
+    count = max(2, -(-CHECKED_SAMPLES // batch)) * batch
+    pixels = _pictures(source, count, inputs, checked=True)
+    return [{"pixel_values": pixels[start : start + batch]} for start in range(0, count, batch)]
+
+
+def calibration(source: Source, inputs: str | None) -> list[Feed]:
+    """Single pictures of other photographs than `make_inputs` takes."""
+    pixels = _pictures(source, CALIBRATION_SAMPLES, inputs, checked=False)
+    return [{"pixel_values": pixels[index : index + 1]} for index in range(len(pixels))]
+
+
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+    """What the inputs are, where a reader would not expect it."""
+    return () if inputs else ("inputs: seeded noise of several scales, no photographs were given",)
+
+
+def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
+    """The logits by PyTorch."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    return hugging_face.reference(load(source), feeds, ["logits"])
+
+
+def comparable(outputs: Feed, feed: Feed) -> Array:
+    """The logits (batch, classes), each row less its mean: a constant added to all classes changes no answer."""
+    logits = np.asarray(outputs["logits"], np.float64)
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) -> Array:
+    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker.families import _photographs, _random_weights  # noqa: PLC0415
+
+    config = hugging_face.config(source)
+    size, channels = getattr(config, "image_size", 224), getattr(config, "num_channels", 3)
+    if not inputs:
+        noise: Array = _random_weights.pictures(count, channels, size, seed=1 if checked else 2).float().numpy()
+        return noise
+    photographs = (_photographs.checked if checked else _photographs.calibration)(Path(inputs))
+    return _photographs.crops(photographs, count, _prepare(source, size, channels))
+
+
+def _prepare(source: Source, size: int, channels: int) -> Any:
+    """The model's own preprocessing where its folder has one."""
+    from bench.worker.families import _photographs  # noqa: PLC0415
+
+    if not (Path(source.path) / "preprocessor_config.json").is_file():
+        return partial(_photographs.imagenet, size=size, channels=channels)
+    from transformers import AutoImageProcessor  # noqa: PLC0415
+
+    from bench.worker.hugging_face import LOCAL  # noqa: PLC0415
+
+    processor = AutoImageProcessor.from_pretrained(source.path, use_fast=False, **LOCAL)
+    return lambda image: processor(images=image, return_tensors="np")["pixel_values"][0]

@@ -1,0 +1,160 @@
+"""A model that turns passages of text into one vector for each token, and so into embeddings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.records import Source
+from bench.worker.feeds import Array, Feed
+
+if TYPE_CHECKING:
+    import torch
+
+BUILD_RUNTIME = "build"
+SIZES = {"batch": 1, "sequence": 128}
+LABELS = {"batch": "b", "sequence": "s"}
+OPEN_SIZES = False
+RATES = {"sequences": ["batch"], "tokens": ["batch", "sequence"]}
+INPUTS = None
+OPSET = 18
+TOLERANCES: dict[str, dict[str, float]] = {}
+
+SENTENCES = Path(__file__).with_name("sentences.txt")
+OUTPUT = "last_hidden_state"
+CHECKED_SAMPLES = 8
+CALIBRATION_SAMPLES = 32
+CALIBRATION_SEQUENCE = 128
+
+
+def load(source: Source) -> torch.nn.Module:
+    """The encoder in FP32, without its pooler."""
+    from transformers import AutoModel  # noqa: PLC0415
+
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    return hugging_face.load(source, AutoModel)
+
+
+def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
+    """Write `out/model.onnx`: token ids (batch, sequence) to last_hidden_state (batch, sequence, hidden)."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    return hugging_face.export(load(source), "feature-extraction", out, opset)
+
+
+def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
+    """Batches of passages: the first, which is timed, is full; the others are ragged, padded to the same shape."""
+    batch, sequence = sizes["batch"], sizes["sequence"]
+    others = max(batch, CHECKED_SAMPLES - batch)
+    lengths = [sequence] * batch + [_ragged(index, sequence) for index in range(-(-others // batch) * batch)]
+    feed = _encode(source, _passages(_sentences(inputs)[0], len(lengths), sequence), lengths, sequence)
+    starts = range(0, len(lengths), batch)
+    return [{name: array[start : start + batch] for name, array in feed.items()} for start in starts]
+
+
+def calibration(source: Source, inputs: str | None) -> list[Feed]:
+    """Full passages of one, made of sentences that `make_inputs` does not take."""
+    sequence = min(CALIBRATION_SEQUENCE, _longest(source))
+    passages = _passages(_sentences(inputs)[1], CALIBRATION_SAMPLES, sequence)
+    feed = _encode(source, passages, [sequence] * len(passages), sequence)
+    return [{name: array[index : index + 1] for name, array in feed.items()} for index in range(len(passages))]
+
+
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+    """What the inputs are, where a reader would not expect it."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    return () if hugging_face.tokenizer(source) else ("inputs: seeded random token ids, the model has no tokenizer",)
+
+
+def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
+    """The last hidden state by PyTorch."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    return hugging_face.reference(load(source), feeds, [OUTPUT])
+
+
+def comparable(outputs: Feed, feed: Feed) -> Array:
+    """A row a passage: the vectors of its real tokens, and their mean, which weighs as much as all of them.
+
+    The mean is the sentence's embedding. It alone would hide what goes wrong at single tokens, since independent errors
+    shrink with the root of their number; the tokens alone would hide a small shift that they all share.
+    Padding is left out: what a model computes there is nobody's answer.
+    """
+    tokens = np.asarray(outputs[OUTPUT], np.float64)
+    mask = np.asarray(feed["attention_mask"], np.float64)[..., None]
+    count = mask.sum(axis=1).clip(1)
+    tokens = np.where(mask > 0, tokens, 0.0)
+    mean = tokens.sum(axis=1) / count
+    return np.concatenate([(mean * np.sqrt(count))[:, None], tokens], axis=1).reshape(len(tokens), -1)
+
+
+def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
+    """The lines of a text file, in order: two thirds to check outputs with, and the last third to calibrate with."""
+    path = Path(inputs) if inputs else SENTENCES
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(lines) < 3:
+        raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least 3 are needed, one sentence each")
+    cut = 2 * len(lines) // 3
+    return lines[:cut], lines[cut:]
+
+
+def _passages(sentences: Sequence[str], count: int, words: int) -> list[str]:
+    """`count` passages of consecutive sentences, going round, each of at least `words` words and so of as many tokens."""
+    ring = itertools.cycle(sentences)
+    passages = []
+    for index in range(count):
+        # One sentence is skipped each time round, so that the passages of the next round are others.
+        passage = [next(ring)] if index else []
+        while sum(len(sentence.split()) for sentence in passage) < words:
+            passage.append(next(ring))
+        passages.append(" ".join(passage))
+    return passages
+
+
+def _ragged(index: int, sequence: int) -> int:
+    """A length from an eighth of `sequence` up to all of it, a different one for eight passages in a row."""
+    return max(min(3, sequence), sequence * (1 + 3 * index % 8) // 8)
+
+
+def _encode(source: Source, passages: Sequence[str], lengths: Sequence[int], sequence: int) -> Feed:
+    """Token ids of the passages, cut to `lengths` with the special tokens, and padded to `sequence`; int64."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    if sequence > (longest := _longest(source)):
+        raise ValueError(f"a sequence of {sequence} tokens is longer than the {longest} that the model has positions for")
+    tokenizer = hugging_face.tokenizer(source)
+    if tokenizer is None:
+        return _random_ids(hugging_face.config(source), lengths, sequence)
+    rows = [
+        tokenizer(passage, truncation=True, max_length=length) for passage, length in zip(passages, lengths, strict=True)
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    padded = tokenizer.pad(columns, padding="max_length", max_length=sequence, return_tensors="np")
+    return {name: np.asarray(array, np.int64) for name, array in padded.items()}
+
+
+def _random_ids(config: Any, lengths: Sequence[int], sequence: int) -> Feed:
+    """Seeded ids of ordinary tokens: special and unused ones stand at the start of a vocabulary."""
+    generator = np.random.Generator(np.random.PCG64(sequence))
+    first = min(1000, config.vocab_size // 2)
+    ids = generator.integers(first, config.vocab_size, (len(lengths), sequence))
+    mask = (np.arange(sequence) < np.asarray(lengths)[:, None]).astype(np.int64)
+    feed = {"input_ids": np.where(mask > 0, ids, config.pad_token_id or 0), "attention_mask": mask}
+    if getattr(config, "type_vocab_size", 0) > 1:
+        feed["token_type_ids"] = np.zeros_like(mask)
+    return feed
+
+
+def _longest(source: Source) -> int:
+    """The most tokens that the model takes."""
+    from bench.worker import hugging_face  # noqa: PLC0415
+
+    config, tokenizer = hugging_face.config(source), hugging_face.tokenizer(source)
+    limits = [getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
+    return min(limit for limit in (*limits, 1 << 30) if limit)

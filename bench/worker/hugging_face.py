@@ -1,0 +1,91 @@
+"""A resolved source in; a PyTorch module, its FP32 ONNX export, or its reference outputs out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+
+from bench.records import Source
+from bench.worker.feeds import Feed
+from bench.worker.families._random_weights import randomise
+
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""Sources are resolved before a worker sees them, and no code of a model repository is ever run."""
+
+
+def config(source: Source) -> Any:
+    """The architecture: `config.json` of the folder, or the config file itself."""
+    path = Path(source.path)
+    if source.kind == "folder":
+        path = path / "config.json"
+    if source.kind == "onnx":
+        raise ValueError(f"{path.name} is an ONNX file; its family is onnx-file")
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if "model_type" not in fields:
+        raise ValueError(f"{path.name} has no 'model_type', so its architecture is not known")
+    return AutoConfig.for_model(**fields)
+
+
+def load(source: Source, auto: Any) -> torch.nn.Module:
+    """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
+
+    `auto` is the AutoModel class of the family's task. ValueError where the folder's weights lack a tensor: transformers
+    would make one up and only warn.
+    """
+    if source.weights == "random":
+        torch.manual_seed(source.seed)
+        model = auto.from_config(config(source), trust_remote_code=False)
+        return randomise(without_pooler(model.float().eval()), source.seed)
+    model, found = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise ValueError(f"the weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}")
+    return without_pooler(model.float().eval())
+
+
+def without_pooler(model: torch.nn.Module) -> torch.nn.Module:
+    """The export leaves the pooler out, so PyTorch does not pay for it either."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # type: ignore[assignment]
+    return model
+
+
+def tokenizer(source: Source) -> Any | None:
+    """The model's own tokenizer, or None where its folder has none."""
+    folder = Path(source.path)
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+    if not any((folder / name).is_file() for name in names):
+        return None
+    return AutoTokenizer.from_pretrained(folder, **LOCAL)
+
+
+def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[str, ...]:
+    """Write `out/model.onnx` with symbolic dimensions; over 2 GB its weights stand beside it."""
+    # optimum is imported here alone: a runtime of the PyTorch baseline loads models without it.
+    from optimum.exporters.onnx import onnx_export_from_model  # noqa: PLC0415
+
+    # In a folder of its own, because optimum leaves configs and tokenizers there that are no part of the artifact.
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        onnx_export_from_model(
+            model, folder, task=task, opset=opset, do_validation=False, library_name="transformers", device="cpu"
+        )
+        for file in sorted(Path(folder).glob("*.onnx*")):
+            shutil.move(file, out / file.name)
+    return ()
+
+
+def reference(model: torch.nn.Module, feeds: Sequence[Feed], names: Sequence[str]) -> tuple[list[Feed], str]:
+    """The named outputs of every batch, and who computed them."""
+    batches = []
+    with torch.inference_mode():
+        for feed in feeds:
+            outputs = model(**{name: torch.from_numpy(array) for name, array in feed.items()})
+            batches.append({name: outputs[name].numpy() for name in names})
+    return batches, f"PyTorch {torch.__version__.partition('+')[0]}, FP32"

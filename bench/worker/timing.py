@@ -1,0 +1,107 @@
+"""A call in, raw nanoseconds out: warm-up until steady, then one burst; the clock is passed in."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter_ns
+
+from bench.records import Effort, Timing
+
+Clock = Callable[[], int]
+Call = Callable[[], object]
+
+WINDOW_CALLS = 20
+WINDOW_S = 0.25
+"""A window of slow calls is shorter than 20 calls, down to three: 20 calls of 0.4 s would outlast any warm-up."""
+MEDIAN_SHIFT = 0.015
+DRIFT = 0.02
+SLOW_CALL_NS = 500_000_000
+SLOW_WARMUP_CALLS = 3
+KEPT_WARMUP = 1000
+"""The record keeps the first thousand calls of a warm-up; a model of some microseconds makes a hundred times as many."""
+
+
+def measure(call: Call, effort: Effort, clock: Clock = perf_counter_ns) -> Timing:
+    """Time the first call, warm up until steady, then take a burst of at least `effort.burst_s`.
+
+    The collector is off while the burst runs, so that its pauses are not the model's.
+    """
+    first = timed(call, clock)
+    warmup, steady = warm_up(call, effort, first, clock)
+    gc.collect()
+    gc.disable()
+    try:
+        samples = burst(call, int(effort.burst_s * 1e9), clock)
+    finally:
+        gc.enable()
+    return Timing(first_call_ns=first, warmup_ns=tuple(warmup[:KEPT_WARMUP]), steady=steady, samples_ns=tuple(samples))
+
+
+def timed(call: Call, clock: Clock) -> int:
+    """Nanoseconds of one call."""
+    start = clock()
+    call()
+    return clock() - start
+
+
+def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns) -> list[int]:
+    """Nanoseconds of each call, back to back, for at least `length_ns` and at least one call.
+
+    One clock reading ends a call and starts the next, so that the loop adds one reading and one append to each.
+    """
+    samples: list[int] = []
+    append = samples.append
+    before = clock()
+    end = before + length_ns
+    while before < end or not samples:
+        call()
+        after = clock()
+        append(after - before)
+        before = after
+    return samples
+
+
+def warm_up(call: Call, effort: Effort, first_ns: int, clock: Clock = perf_counter_ns) -> tuple[list[int], bool]:
+    """Call until steady or until the limit; the calls' nanoseconds, and whether it became steady.
+
+    A call over half a second is warmed up by three calls: it holds so much work that its own start-up is a small part.
+    """
+    samples: list[int] = []
+    start = clock() - first_ns
+    limit_ns = int(effort.warmup_limit_s * 1e9)
+    while True:
+        samples.append(timed(call, clock))
+        spent = clock() - start
+        if min(samples) > SLOW_CALL_NS and len(samples) + 1 >= SLOW_WARMUP_CALLS:
+            return samples, True
+        enough = len(samples) >= effort.warmup_calls and spent >= effort.warmup_s * 1e9
+        if enough and is_steady(samples):
+            return samples, True
+        if spent >= limit_ns:
+            return samples, False
+
+
+def window(samples: Sequence[int]) -> int:
+    """How many calls make a window: 20, or what fits a quarter of a second, but three at least."""
+    recent = median(samples[-WINDOW_CALLS:])
+    return max(3, min(WINDOW_CALLS, int(WINDOW_S * 1e9 / max(recent, 1))))
+
+
+def is_steady(samples: Sequence[int]) -> bool:
+    """Whether the last two windows have medians within 1.5 % and the Theil–Sen drift over both is under 2 %."""
+    size = window(samples)
+    if len(samples) < 2 * size:
+        return False
+    last = samples[-2 * size :]
+    before, after = median(last[:size]), median(last[size:])
+    if abs(after / before - 1) > MEDIAN_SHIFT:
+        return False
+    return abs(theil_sen(last) * len(last) / median(last)) < DRIFT
+
+
+def theil_sen(values: Sequence[int]) -> float:
+    """The median slope over all pairs, in units a call; few outliers cannot move it."""
+    pairs = ((i, j) for i in range(len(values)) for j in range(i + 1, len(values)))
+    return float(median((values[j] - values[i]) / (j - i) for i, j in pairs))

@@ -1,0 +1,205 @@
+"""Records for tests: each builder gives a healthy one, and takes what the test is about by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from bench.records import (
+    Cell,
+    Cpu,
+    Effort,
+    Failure,
+    Interval,
+    Machine,
+    MachineState,
+    Observation,
+    Outcome,
+    Parity,
+    Placement,
+    Recipe,
+    Run,
+    Speed,
+    Timing,
+    Tolerance,
+)
+
+WEBGPU = "WebGpuExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+
+def a_cell(path: str = "minilm/fp32/webgpu/b1-s128", **said: Any) -> Cell:
+    """A text encoder's cell on WebGPU; `path` is its id."""
+    model, precision, target, workload = path.split("/")
+    cell = Cell(
+        model=model,
+        precision=precision,
+        target=target,
+        workload=workload,
+        family="text-encoder",
+        source="hub:sentence-transformers/all-MiniLM-L6-v2",
+        engine="ort",
+        runtime="default",
+        sizes={"batch": 1, "sequence": 128},
+        rates={"sequences": 1.0, "tokens": 128.0},
+        recipe=Recipe(precision),
+        provider=WEBGPU,
+    )
+    return replace(cell, **said)
+
+
+def a_control(path: str = "minilm/fp32/torch-eager/b1-s128", **said: Any) -> Cell:
+    """A cell of the baseline that ratios are reported against."""
+    return replace(a_cell(path, engine="torch", provider=None, control=True), **said)
+
+
+def a_timing(samples_ns: Any = (2_000_000,) * 10, **said: Any) -> Timing:
+    """A steady burst of ten calls of 2 ms."""
+    timing = Timing(first_call_ns=50_000_000, warmup_ns=(3_000_000,), steady=True, samples_ns=tuple(samples_ns))
+    return replace(timing, **said)
+
+
+def a_parity(**said: Any) -> Parity:
+    """Answers as FP32 arithmetic gives them, within a tolerance that also bounds the relative error."""
+    parity = Parity(
+        samples=8,
+        finite=True,
+        max_abs_error=1e-6,
+        relative_error=1e-6,
+        cosine=0.9999999,
+        effective_bits=19.9,
+        tolerance=Tolerance(min_cosine=0.99, max_relative_error=0.05),
+        reference="PyTorch 2.13.0, FP32",
+    )
+    return replace(parity, **said)
+
+
+def a_placement(**nodes: dict[str, int]) -> Placement:
+    """Nodes by provider and op type: `a_placement(WebGpu={"MatMul": 3})`; all on WebGPU if nothing is said."""
+    placed = {f"{name}ExecutionProvider": ops for name, ops in nodes.items()}
+    return Placement(nodes=placed or {WEBGPU: {"MatMul": 12, "Add": 6}}, source="assignment-info")
+
+
+def a_failure(status: Any = "failed", **said: Any) -> Failure:
+    """A session that could not be created."""
+    failure = Failure(status=status, stage="session", kind="RuntimeError", message="no kernel for Foo", remedy="drop Foo")
+    return replace(failure, **said)
+
+
+def an_observation(cell: Cell | str = "minilm/fp32/webgpu/b1-s128", round: int = 0, **said: Any) -> Observation:  # noqa: A002
+    """A healthy round; `samples_ns` is a short way to its timing."""
+    if "samples_ns" in said:
+        said["timing"] = a_timing(said.pop("samples_ns"))
+    observation = Observation(
+        cell=cell if isinstance(cell, str) else cell.id,
+        round=round,
+        started="2026-11-02T10:00:00Z",
+        timing=a_timing(),
+        parity=a_parity(),
+        placement=a_placement(),
+        import_ns=60_000_000,
+        load_ns=300_000_000,
+        peak_rss_bytes=200_000_000,
+        threads=2,
+        versions={"onnxruntime": "1.31.1"},
+    )
+    return replace(observation, **said)
+
+
+def a_failed(cell: Cell | str = "minilm/fp32/webgpu/b1-s128", round: int = 0, **said: Any) -> Observation:  # noqa: A002
+    """A round that ended in a failure, with nothing else seen."""
+    failure = said.pop("failure", None) or a_failure(**said)
+    return Observation(
+        cell=cell if isinstance(cell, str) else cell.id, round=round, started="2026-11-02T10:00:00Z", failure=failure
+    )
+
+
+def rounds_of(cell: Cell | str, medians_ms: Any, **said: Any) -> list[Observation]:
+    """One healthy round for each median, each of ten equal calls."""
+    return [
+        an_observation(cell, number, samples_ns=[int(value * 1e6)] * 10, **said)
+        for number, value in enumerate(medians_ms)
+    ]
+
+
+def an_effort(**said: Any) -> Effort:
+    """The standard budget."""
+    effort = Effort(
+        name="standard",
+        min_rounds=5,
+        max_rounds=10,
+        half_width=0.02,
+        warmup_calls=10,
+        warmup_s=1.0,
+        warmup_limit_s=10.0,
+        burst_s=0.25,
+        cell_limit_s=60.0,
+    )
+    return replace(effort, **said)
+
+
+def a_machine(**said: Any) -> Machine:
+    """A small virtual machine."""
+    machine = Machine(
+        cpu=Cpu("AMD EPYC", "x86_64", ("avx2",), 2, 2, 2.0, {"L2": 1_048_576}),
+        memory_bytes=8_000_000_000,
+        accelerators=(),
+        os="Linux",
+        os_version="Debian 12",
+        kernel="6.1",
+        hypervisor="KVM",
+        container=None,
+        python="3.11.7",
+        key="0123456789ab",
+    )
+    return replace(machine, **said)
+
+
+def a_run(*cells: Cell, **said: Any) -> Run:
+    """A standard run of some cells with two threads; one cell if none is given."""
+    run = Run(
+        schema=1,
+        bench_version="0.1",
+        created="2026-11-02T10:00:00Z",
+        name="vm-20261102",
+        seed=0,
+        effort=an_effort(),
+        threads=2,
+        command="bench run",
+        matrix_text="",
+        cells=cells or (a_cell(),),
+        machine=a_machine(),
+        runtimes={},
+        artifacts={"minilm/fp32": "abc123"},
+        weights={"minilm": "pretrained"},
+    )
+    return replace(run, **said)
+
+
+def a_state(**said: Any) -> MachineState:
+    """A quiet machine on mains."""
+    quiet = MachineState(load_1min=1.0, frequency_mhz=3000.0, on_battery=False, steal_percent=0.0, other_cpu_percent=1.0)
+    return replace(quiet, **said)
+
+
+def a_speed(latency_ms: float = 2.0, **said: Any) -> Speed:
+    """A speed with an interval of one percent."""
+    speed = Speed(
+        latency_ms=Interval(latency_ms, latency_ms * 0.99, latency_ms * 1.01),
+        p50_ms=latency_ms,
+        p90_ms=None,
+        p95_ms=None,
+        p99_ms=None,
+        throughput={"sequences": Interval(1000 / latency_ms, 990 / latency_ms, 1010 / latency_ms)},
+        ratio_to_control=None,
+        control=None,
+        resolvable=0.02,
+    )
+    return replace(speed, **said)
+
+
+def an_outcome(cell: Cell | None = None, **said: Any) -> Outcome:
+    """An `ok` with a speed."""
+    outcome = Outcome(cell=cell or a_cell(), status="ok", reason="answers within tolerance", speed=a_speed())
+    return replace(outcome, **said)
