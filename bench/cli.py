@@ -24,13 +24,17 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Benchmark and compatibility matrix for ONNX Runtime: what really runs here, how fast, and what that is worth.",
+    help="Benchmark and compatibility matrix for ONNX Runtime: what really runs, how fast, and what that is worth.",
 )
 cache_app = typer.Typer(no_args_is_help=True, help="What the cache holds: artifacts and runtimes.")
 app.add_typer(cache_app, name="cache")
 
-MatrixFlag = Annotated[Path | None, typer.Option("--matrix", "-m", help="The matrix file [default: matrix.toml here, else the built-in one].")]
-OnlyFlag = Annotated[list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")]
+MatrixFlag = Annotated[
+    Path | None, typer.Option("--matrix", "-m", help="The matrix [default: matrix.toml here, else the built-in one].")
+]
+OnlyFlag = Annotated[
+    list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")
+]
 SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="No cell whose id matches this glob.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 CacheFlag = Annotated[
@@ -93,17 +97,17 @@ def run(
     skip: SkipFlag = None,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough [default: the matrix's].")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="A run's folder to go on with: only what is missing is measured.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="A run to go on with: only what is missing is measured.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: reports/<machine>-<time>].")] = None,
     formats: FormatFlag = "html,csv,markdown",
     cache_dir: CacheFlag = None,
 ) -> None:
     """Prepare, measure, judge and report every cell of the matrix."""
     from bench import pipeline
-    from bench.report.formats import known
 
     if resume and (only or skip or budget or threads or out):
-        raise UsageError("--resume goes on with a run as it was begun", "leave --only, --skip, --budget, --threads and --out out")
+        hint = "leave --only, --skip, --budget, --threads and --out out"
+        raise UsageError("--resume goes on with a run as it was begun", hint)
     options = pipeline.Options(
         matrix=matrix_path(matrix),
         cache=cache_path(cache_dir),
@@ -114,7 +118,7 @@ def run(
         threads=threads,
         out=out,
         resume=resume,
-        formats=known(formats),
+        formats=known_formats(formats),
     )
     finished = with_progress(lambda progress: pipeline.run(options, progress))
     _print_finished(finished)
@@ -124,15 +128,14 @@ def run(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
     formats: FormatFlag = "html,csv,markdown",
-    out: Annotated[Path | None, typer.Option(help="Where to write [default: into the run; several runs: here].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write [default: the run, or here for several].")] = None,
 ) -> None:
     """Render one or more runs again from what they observed."""
     from bench import pipeline
-    from bench.report.formats import known
 
     if out is None:
         out = runs[0] if len(runs) == 1 else Path()
-    _print_finished(pipeline.report(runs, known(formats), out))
+    _print_finished(pipeline.report(runs, known_formats(formats), out))
 
 
 @app.command()
@@ -217,6 +220,16 @@ def cache_path(named: Path | None) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("touchstone-bench", appauthor=False)
+
+
+def known_formats(text: str) -> tuple[str, ...]:
+    """The names of report formats, checked before anything is measured."""
+    from bench.report.formats import load
+
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        load(name)
+    return names
 
 
 def with_progress(work: Callable[[Progress], T]) -> T:

@@ -52,8 +52,8 @@ def _target(target: Target, matrix: Matrix, cache: Path, install: bool, progress
     except RuntimeSetupError as error:
         return _finding(target, Probed(False, {}, (), error.message, error.hint))
     if ready is None:
-        message = f"runtime '{runtime.name}' is not made yet"
-        return _finding(target, Probed(False, {}, (), message, "`bench run` makes it, and so does `bench doctor --install`"))
+        message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
+        return _finding(target, Probed(False, {}, (), message, remedy))
     progress.detail(f"trying {target.name}")
     code = worker_code.stage(cache)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,8 @@ def _ask(worker: Worker, target: Target) -> Probed:
             return reply
         if isinstance(reply, Failed):
             failure = reply.failure
-            return Probed(False, {}, (), f"{failure.status} at stage '{failure.stage}': {failure.message}", failure.remedy)
+            message = f"{failure.status} at stage '{failure.stage}': {failure.message}"
+            return Probed(False, {}, (), message, failure.remedy)
     return Probed(False, {}, (), "the worker ended without an answer")
 
 

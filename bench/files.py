@@ -12,7 +12,16 @@ from pathlib import Path
 from bench.errors import DiskError
 
 FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+UNFIT = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+}
 
 
 @contextlib.contextmanager
@@ -24,8 +33,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in FULL:
             hint = "free some space; what was measured is kept"
             raise DiskError(f"{path} could not be written: the disk is full", hint) from None
-        if error.errno in READ_ONLY:
-            raise DiskError(f"{path} could not be written: {error.strerror}", "name a folder that can be written") from None
+        if error.errno in UNFIT:
+            hint = "name a folder that can be written"
+            raise DiskError(f"{path} could not be written: {error.strerror}", hint) from None
         raise
 
 

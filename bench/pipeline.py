@@ -99,7 +99,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     now = dt.datetime.now(dt.UTC)
     name = store.new_name(machine, now)
     folder = options.out or options.reports / name
-    threads = options.threads or matrix.measure.threads or max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
+    threads = options.threads or matrix.measure.threads or _all_cores(machine)
     record = Run(
         schema=SCHEMA,
         bench_version=__version__,
@@ -162,6 +162,11 @@ def _measure(
         scratch=options.cache / "compiled",
     )
     measure(matrix, record, prepared, settings, seen, lambda observation: store.append(folder, observation), progress)
+
+
+def _all_cores(machine: Machine) -> int:
+    """The physical cores that may be used: a second thread on a core slows matrix products down more than it helps."""
+    return max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
 
 
 def _memory_limit(matrix: Matrix, machine: Machine) -> int:

@@ -296,7 +296,7 @@ class Run(Record):
     machine: Machine
     runtimes: dict[str, RuntimeRecord]
     artifacts: dict[str, str]
-    """The artifact key of each `model/recipe`."""
+    """The artifact key of each `model/precision`."""
     weights: dict[str, Weights]
     """By model: what the source turned out to hold."""
     source_digests: dict[str, str] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -17,15 +19,22 @@ MAX_LINE_BYTES = 256 * 2**20
 """A line longer than this comes from no run of ours."""
 
 
+UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises at bytes that are not what they should be."""
+
+NOISE = {"r", "tm", "c", "cpu", "with", "processor", "core", "gen", "th"}
+
+
 class _Versioned(msgspec.Struct):
     schema: int | None = None
 
 
 def new_name(machine: Machine, now: dt.datetime) -> str:
     """`<machine>-<time>`: the CPU's short name and the machine key, never a hostname."""
-    words = "".join(c if c.isalnum() else "-" for c in machine.cpu.brand.lower()).split("-")
-    short = "-".join(word for word in words if word and word not in {"r", "tm", "cpu", "with", "processor"})[:24]
-    return f"{short.strip('-')}-{machine.key[:6]}-{now:%Y%m%d-%H%M%S}"
+    brand = machine.cpu.brand.partition("(family")[0].lower()
+    words = "".join(c if c.isalnum() else " " for c in brand).split()
+    short = "-".join([word for word in words if word not in NOISE][:4])[:40].rstrip("-")
+    return f"{short or 'machine'}-{machine.key[:6]}-{now:%Y%m%d-%H%M%S}"
 
 
 def create(folder: Path, run: Run) -> None:
@@ -67,6 +76,16 @@ def heal(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
+def _opened(path: Path) -> BinaryIO:
+    """The observations' file; a run that was stopped before its first one has none."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return BytesIO()
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
+
+
 def _read_run(folder: Path) -> Run:
     path = folder / RUN
     try:
@@ -78,14 +97,14 @@ def _read_run(folder: Path) -> Run:
     _check_schema(path, content)
     try:
         return msgspec.json.decode(content, type=Run)
-    except msgspec.ValidationError as error:
+    except UNREADABLE as error:
         raise RunFolderError(f"{path} does not hold what schema {SCHEMA} says: {error}", "was it edited?") from None
 
 
 def _check_schema(path: Path, content: bytes) -> None:
     try:
         found = msgspec.json.decode(content, type=_Versioned).schema
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise RunFolderError(f"{path} is not JSON of a run: {error}", "the file is damaged; run again") from None
     if found != SCHEMA:
         hint = f"use the version of touchstone-bench that wrote it, or run again with this one (schema {SCHEMA})"
@@ -93,18 +112,16 @@ def _check_schema(path: Path, content: bytes) -> None:
 
 
 def _observations(path: Path) -> list[Observation]:
-    if not path.exists():
-        return []
     found: list[Observation] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with _opened(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
+            if len(line) == MAX_LINE_BYTES:
+                raise RunFolderError(f"{path} line {number} is too long to be an observation", "the file is damaged")
             if not line.endswith(b"\n"):
                 break  # torn by a power cut or a full disk: that observation was never finished
-            if len(line) > MAX_LINE_BYTES:
-                raise RunFolderError(f"{path} line {number} is too long to be an observation", "the file is damaged")
             try:
                 found.append(msgspec.json.decode(line, type=Observation))
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            except UNREADABLE as error:
                 hint = "the file is damaged there; remove the line to read the rest"
                 raise RunFolderError(f"{path} line {number} is no observation: {error}", hint) from None
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 import tomllib
@@ -14,12 +13,16 @@ import msgspec
 from msgspec import Struct, field
 
 from bench.declare import vocabulary
+from bench.declare.budgets import BUDGETS
+from bench.declare.nearest import nearest
 from bench.errors import MatrixError
 from bench.records import Recipe, Tolerance
 
 SCHEMA = 1
+MAX_SIZE = 2**31 - 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SOURCE_KINDS = ("hub", "path", "wheel", "config", "onnx")
+INPUT_KINDS = ("wheel", "path")
 WEIGHTS = ("auto", "pretrained", "random")
 Option = bool | int | float | str
 
@@ -112,7 +115,7 @@ class Matrix(Struct, frozen=True):
 class _ModelTable(Struct, forbid_unknown_fields=True):
     family: str
     source: str
-    workloads: list[dict[str, int]] | None = None
+    workloads: list[dict[str, Any]] | None = None
     weights: str = "auto"
     inputs: str | None = None
     sha256: str | None = None
@@ -128,8 +131,8 @@ class _RuntimeTable(Struct, forbid_unknown_fields=True):
 class _ProviderTable(Struct, forbid_unknown_fields=True):
     ep: str
     runtime: str = "ort"
-    options: dict[str, bool | int | float | str] = {}
-    session: dict[str, str] = {}
+    options: dict[str, Any] = {}
+    session: dict[str, Any] = {}
 
 
 class _BaselineTable(Struct, forbid_unknown_fields=True):
@@ -137,7 +140,7 @@ class _BaselineTable(Struct, forbid_unknown_fields=True):
     runtime: str = "build"
     mode: str = ""
     control: bool = False
-    options: dict[str, bool | int | float | str] = {}
+    options: dict[str, Any] = {}
 
 
 class _ExcludeTable(Struct, forbid_unknown_fields=True):
@@ -172,18 +175,9 @@ def parse(text: str, place: str = "matrix.toml") -> Matrix:
     """Check the text of a matrix; `place` names it in messages."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise MatrixError(f"{place} is not valid TOML: {error}", "a table or key may stand only once") from None
+    except (ValueError, RecursionError) as error:  # tomllib's own, and what thousands of digits or brackets lead to
+        raise MatrixError(f"{place} is not valid TOML: {error}", _toml_remedy(str(error))) from None
     return _Reader(data, text, place).matrix()
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A remedy: the nearest known word, or all of them."""
-    words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"known are {', '.join(words)}" if words else "none is known"
 
 
 class _Reader:
@@ -194,9 +188,10 @@ class _Reader:
 
     def matrix(self) -> Matrix:
         self.only_known(self.data, TOP, "")
-        if self.data.get("schema") != SCHEMA:
-            found = self.data.get("schema", "missing")
-            raise self.error(f"schema is {found}", f"this version reads `schema = {SCHEMA}`, in the first line")
+        found = self.data.get("schema")
+        if found is True or found != SCHEMA:
+            said = "missing" if found is None else repr(found)
+            raise self.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, in the first line")
         runtimes = {name: self.runtime(name, table) for name, table in self.tables("runtimes")}
         targets = self.targets(runtimes)
         matrix = Matrix(
@@ -234,12 +229,20 @@ class _Reader:
                 raise self.error(f"{axis}.{name} is no table", f"write [{axis}.{name}]")
         return list(found.items())
 
-    def table(self, kind: type[T], data: dict[str, Any], where: str) -> T:
+    def table(self, kind: type[T], data: object, where: str) -> T:
+        if not isinstance(data, dict):
+            raise self.error(f"'{where}' is no table", f"write [{where}]")
         self.only_known(data, [f.name for f in msgspec.structs.fields(kind)], where)  # type: ignore[arg-type]
         try:
             return msgspec.convert(data, kind)
         except msgspec.ValidationError as error:
-            raise self.error(f"{where}: {_plain(str(error))}") from None
+            raise self.error(_placed(where, str(error))) from None
+
+    def plain(self, options: Mapping[str, object], where: str) -> None:
+        """Options are handed on as they are, so a list or a table has no meaning there."""
+        for key, value in options.items():
+            if not isinstance(value, bool | int | float | str):
+                raise self.error(f"{where}.{key} is no plain value", "give it a string, a number, true or false")
 
     def model(self, name: str, data: dict[str, Any]) -> Model:
         where = f"models.{name}"
@@ -252,6 +255,10 @@ class _Reader:
             hint = f"it starts with one of {', '.join(k + ':' for k in SOURCE_KINDS)}"
             raise self.error(f"source '{table.source}' of {where} has no known kind", hint)
         self.source_fits_family(kind, table.family, where)
+        if table.inputs is not None and table.inputs.partition(":")[0] not in INPUT_KINDS:
+            raise self.error(f"inputs '{table.inputs}' of {where} has no known kind", "it starts with wheel: or path:")
+        if not 0 <= table.seed <= MAX_SIZE:
+            raise self.error(f"{where}.seed is {table.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
         workloads = tuple(self.workloads(where, known[table.family], table.workloads))
         rest = msgspec.structs.asdict(table) | {"workloads": workloads}
         return Model(name=name, **rest)
@@ -261,7 +268,10 @@ class _Reader:
             hint = "onnx:FILE goes with family 'onnx-file', every other source with another family"
             raise self.error(f"{where} has source kind '{kind}:' and family '{family}'", hint)
 
-    def workloads(self, where: str, family: vocabulary.Family, given: list[dict[str, int]] | None) -> list[dict[str, int]]:
+    def workloads(
+        self, where: str, family: vocabulary.Family, given: list[dict[str, Any]] | None
+    ) -> list[dict[str, int]]:
+        """Every workload with the family's defaults filled in."""
         if given == []:
             raise self.error(f"{where}.workloads is empty", "leave it out, or name at least one workload")
         found: list[dict[str, int]] = []
@@ -270,8 +280,8 @@ class _Reader:
             if not family.open_sizes:
                 self.only_known(workload, family.sizes, at)
             for key, size in workload.items():
-                if size < 1:
-                    raise self.error(f"{at}.{key} is {size}", "a size is at least 1")
+                if type(size) is not int or not 1 <= size <= MAX_SIZE:
+                    raise self.error(f"{at}.{key} is {size!r}", f"a size is a whole number from 1 to {MAX_SIZE}")
             sizes = {**family.sizes, **workload}
             if sizes in found:
                 raise self.error(f"{at} is a duplicate of an earlier workload", "remove one of them")
@@ -284,7 +294,7 @@ class _Reader:
         own = {engine.name for engine in engines.values() if not engine.needs_artifact}
         self.only_known(data, [*families, *own, "tolerance"], where)
         if not data:
-            raise self.error(f"{where} is empty", "give a family its recipe, e.g. text-encoder = \"fp32\"")
+            raise self.error(f"{where} is empty", 'give a family its recipe, e.g. text-encoder = "fp32"')
         built = vocabulary.build_recipes()
         by_family = {
             family: self.recipe(data[family], f"{where}.{family}", built) for family in families if family in data
@@ -294,7 +304,7 @@ class _Reader:
         return Precision(name=name, families=by_family, engines=by_engine, tolerance=limit)
 
     def engine_recipes(self, engine: str, said: object, where: str) -> dict[str, Recipe]:
-        known: dict[str, tuple[str, ...]] = {name: () for name in vocabulary.engines()[engine].recipes}
+        known: dict[str, tuple[str, ...]] = dict.fromkeys(vocabulary.engines()[engine].recipes, ())
         if not isinstance(said, dict) or "recipe" in said:
             return {"*": self.recipe(said, f"{where}.{engine}", known)}
         self.only_known(said, vocabulary.families(), f"{where}.{engine}")
@@ -309,19 +319,26 @@ class _Reader:
         self.one_of(name, known, f"unknown recipe '{name}' in {where}")
         options = {key: value for key, value in table.items() if key != "recipe"}
         self.only_known(options, known[name], where)
+        self.plain(options, where)
         return Recipe(name=name, options=options)
 
     def runtime(self, name: str, data: dict[str, Any]) -> Runtime:
         where = f"runtimes.{name}"
         table = self.table(_RuntimeTable, data, where)
         if bool(table.requires) == bool(table.python):
-            raise self.error(f"{where} must have either 'requires' or 'python'", "a list of requirements, or an interpreter")
+            hint = "a list of requirements, or an interpreter"
+            raise self.error(f"{where} must have either 'requires' or 'python'", hint)
         return Runtime(name=name, requires=tuple(table.requires), python=table.python)
 
     def targets(self, runtimes: dict[str, Runtime]) -> dict[str, Target]:
         found: dict[str, Target] = {}
         for name, data in self.tables("providers"):
-            table = self.table(_ProviderTable, data, f"providers.{name}")
+            where = f"providers.{name}"
+            table = self.table(_ProviderTable, data, where)
+            self.plain(table.options, f"{where}.options")
+            for key, value in table.session.items():
+                if not isinstance(value, str):
+                    raise self.error(f"{where}.session.{key} is no string", f'write {key} = "…"')
             rest = msgspec.structs.asdict(table)
             found[name] = Target(name=name, engine="ort", **rest)
         for name, data in self.tables("baselines"):
@@ -345,11 +362,12 @@ class _Reader:
         modes = engines[table.engine].modes
         if modes and table.mode not in modes:
             raise self.error(f"unknown mode '{table.mode}' in {where}", nearest(table.mode, modes))
+        self.plain(table.options, f"{where}.options")
         return Target(name=name, **msgspec.structs.asdict(table))
 
     def excludes(self) -> Iterable[Exclude]:
         rules = self.data.get("exclude", [])
-        if not isinstance(rules, list):
+        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise self.error("'exclude' is no list of tables", "write [[exclude]]")
         for number, data in enumerate(rules):
             table = self.table(_ExcludeTable, data, f"exclude[{number}]")
@@ -359,8 +377,11 @@ class _Reader:
         table = self.table(_MeasureTable, self.data.get("measure", {}), "measure")
         if table.threads is not None and table.threads < 1:
             raise self.error(f"measure.threads is {table.threads}", "it is at least 1")
-        if table.timeout_s <= 0:
+        if not table.timeout_s > 0:  # nan is not, either
             raise self.error(f"measure.timeout_s is {table.timeout_s}", "it is more than 0")
+        if table.memory_limit_mb is not None and table.memory_limit_mb < 1:
+            raise self.error(f"measure.memory_limit_mb is {table.memory_limit_mb}", "it is at least 1")
+        self.one_of(table.budget, BUDGETS, f"unknown budget '{table.budget}' in measure")
         return Measure(**msgspec.structs.asdict(table))
 
     def one_of(self, word: str, known: Iterable[str], message: str) -> None:
@@ -379,6 +400,15 @@ def matches(glob: str, cell_id: str) -> bool:
     return fnmatch.fnmatchcase(cell_id, glob)
 
 
-def _plain(message: str) -> str:
-    """msgspec's message with its place in TOML's words: `$[0].batch` becomes `[0].batch`."""
-    return re.sub(r" - at `\$\.?([^`]*)`", lambda at: f" at {at[1]}" if at[1] else "", message)
+def _placed(where: str, message: str) -> str:
+    """msgspec's message with its place in front: `models.m.seed: expected int, got str`."""
+    said, _, at = message.replace("`", "").partition(" - at $")
+    missing = said.removeprefix("Object missing required field ")
+    if missing != said:
+        return f"{where}{at} lacks the key '{missing}'"
+    return f"{where}{at}: {said[:1].lower()}{said[1:]}"
+
+
+def _toml_remedy(message: str) -> str:
+    twice = any(word in message for word in ("twice", "overwrite", "Duplicate", "mutate"))
+    return "a table or key may stand only once" if twice else "put it right there"

@@ -6,6 +6,8 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from bench.declare import vocabulary
 from bench.declare.matrix import Matrix, Model, Precision, Target, matches
 from bench.errors import MatrixError, UsageError
@@ -25,7 +27,10 @@ def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> 
 
 
 def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> tuple[Cell, ...]:
-    """The cells that any glob of `only` matches (all, without one) and none of `skip`; `UsageError` if a glob is idle."""
+    """The cells that any glob of `only` matches (all, without one) and none of `skip` does.
+
+    Raises `UsageError` for a glob that matches nothing, and when no cell is left.
+    """
     for flag, globs in (("--only", only), ("--skip", skip)):
         for glob in globs:
             if not any(matches(glob, cell.id) for cell in cells):
@@ -64,13 +69,7 @@ def _cell(matrix: Matrix, model: Model, precision: Precision, target: Target, si
         control=target.control,
     )
     reason = _excluded(matrix, cell, precision, target)
-    return cell if reason is None else _with_reason(cell, reason)
-
-
-def _with_reason(cell: Cell, reason: str) -> Cell:
-    from msgspec.structs import replace
-
-    return replace(cell, excluded=reason)
+    return cell if reason is None else replace(cell, excluded=reason)
 
 
 def _excluded(matrix: Matrix, cell: Cell, precision: Precision, target: Target) -> str | None:
@@ -81,7 +80,7 @@ def _excluded(matrix: Matrix, cell: Cell, precision: Precision, target: Target) 
     if engine.families and cell.family not in engine.families:
         return f"engine '{engine.name}' does not run family '{cell.family}'"
     if cell.recipe is None:
-        what = f"family '{cell.family}'" if engine.needs_artifact else f"engine '{engine.name}'"
+        what = f"family '{cell.family}'" if engine.needs_artifact else f"engine '{engine.name}', family '{cell.family}'"
         return NO_RECIPE.format(precision=precision.name, what=what)
     return None
 

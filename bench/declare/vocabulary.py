@@ -1,7 +1,7 @@
-"""What the worker knows, read from its files' literal constants without importing them, as `Family`, `Engine` and recipes.
+"""What the worker knows, read from its files' literal constants without importing them: families, engines, recipes.
 
-A family or an engine is added by writing one file under `worker/`. The orchestrator must know its names, sizes and recipes
-to check a matrix, yet may not import the libraries that the file needs, so it parses the file and evaluates literals only.
+A family or an engine is added by writing one file under `worker/`. The orchestrator must know its names, sizes and
+recipes to check a matrix, yet may not import the libraries that the file needs, so it evaluates literals only.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def engines() -> dict[str, Engine]:
 @cache
 def build_recipes() -> dict[str, tuple[str, ...]]:
     """The options of every recipe that makes an ONNX artifact; `fp32` is the export itself."""
-    tree = ast.parse((WORKER / "recipes.py").read_text(encoding="utf-8"))
+    tree = ast.parse((WORKER / "build.py").read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     table = next(node.value for node in tree.body if _assigns(node, "RECIPES"))
     found: dict[str, tuple[str, ...]] = {"fp32": ()}

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bench.judge import placement, stats
 from bench.judge.flags import Evidence, raised
-from bench.judge.speed import Medians, controls, logs, round_medians, speed, timed
+from bench.judge.speed import Medians, controls, logs, round_medians, speed
 from bench.records import Cell, Failure, Observation, Outcome, Parity, Run, Status
 
 ANSWERED: tuple[Status, ...] = ("ok", "partial")
@@ -26,7 +26,13 @@ class Case(Struct, frozen=True):
 
     cell: Cell
     seen: tuple[Observation, ...]
+    medians: Medians
     run: str
+
+    @property
+    def timed(self) -> tuple[Observation, ...]:
+        """The observations that hold a usable timing."""
+        return tuple(one for one in self.seen if one.round in self.medians)
 
 
 class Verdict(Struct, frozen=True):
@@ -45,18 +51,20 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     that a resumed run replaces what it visits again. Rounds may come in any order.
     """
     seen = by_cell(observations)
-    cases = [Case(cell, seen.get(cell.id, ()), run.name) for cell in run.cells]
+    cases = [_case(run, cell, seen.get(cell.id, ())) for cell in run.cells]
     verdicts = [verdict(case) for case in cases]
     answered = {
-        case.cell.id: round_medians(case.seen)
-        for case, found in zip(cases, verdicts, strict=True)
-        if found.status in ANSWERED
+        case.cell.id: case.medians for case, found in zip(cases, verdicts, strict=True) if found.status in ANSWERED
     }
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
     return tuple(
         _outcome(run, case, found, control.get(case.cell.id), answered)
         for case, found in zip(cases, verdicts, strict=True)
     )
+
+
+def _case(run: Run, cell: Cell, seen: tuple[Observation, ...]) -> Case:
+    return Case(cell, seen, round_medians(seen), run.name)
 
 
 def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation, ...]]:
@@ -106,14 +114,14 @@ def untimed(case: Case) -> Verdict | None:
 
     A single round without one is no fault while others have it: memory and power are sampled in rounds of their own.
     """
-    if timed(case.seen):
+    if case.timed:
         return None
     return _failed("untimed", "the worker answered without a single timed call", SEE_LOG)
 
 
 def unchecked(case: Case) -> Verdict | None:
     """A number without a check is never shown, not even beside rounds that were checked."""
-    rounds = timed(case.seen)
+    rounds = case.timed
     missing = sum(one.parity is None or one.parity.samples < 1 for one in rounds)
     if not missing:
         return None
@@ -135,11 +143,11 @@ def elsewhere(case: Case) -> Verdict | None:
 def inaccurate(case: Case) -> Verdict | None:
     """The answers are outside the tolerance of their precision in at least one round."""
     checked = _checked(case)
-    wrong = [parity for parity in checked if _faults(parity)]
+    wrong = [parity for parity in checked if faults(parity)]
     if not wrong:
         return None
-    faults = " and ".join(_faults(min(wrong, key=_quality)))
-    reason = f"{faults}, against {wrong[0].reference}{_share(len(wrong), len(checked))}"
+    why = " and ".join(faults(min(wrong, key=_quality)))
+    reason = f"{why}, against {wrong[0].reference}{_share(len(wrong), len(checked))}"
     return Verdict(
         "inaccurate", reason, "try other options of the recipe, another precision or another provider version"
     )
@@ -151,7 +159,7 @@ def unlocated(case: Case) -> Verdict | None:
     Not `failed`: a vendor's older onnxruntime cannot tell, and its numbers are of use to who knows the machine.
     Never `ok`: this is how a silent fallback looks.
     """
-    rounds = timed(case.seen)
+    rounds = case.timed
     unknown = sum(not placement.known(one) for one in rounds)
     if case.cell.provider is None or not unknown:
         return None
@@ -227,18 +235,20 @@ def _checked(case: Case) -> list[Parity]:
     return [one.parity for one in case.seen if one.parity is not None and one.parity.samples > 0]
 
 
-def _faults(parity: Parity) -> list[str]:
-    """Why the parity is out of tolerance; a figure that is missing or NaN is out, as it shows nothing to be right."""
+def faults(parity: Parity) -> list[str]:
+    """Why answers are out of tolerance, nothing if they are within; a figure that is missing or NaN proves nothing."""
+    if parity.samples < 1:
+        return ["no output was compared"]
     if not parity.finite:
         return ["the outputs hold NaN or infinity"]
     cosine, least = _number(parity.cosine), parity.tolerance.min_cosine
     error, most = _number(parity.relative_error), parity.tolerance.max_relative_error
-    faults = []
+    found = []
     if cosine is None or cosine < least:
-        faults.append("the cosine is undefined" if cosine is None else f"cosine {cosine:.6g} is below {least:g}")
+        found.append("the cosine is undefined" if cosine is None else f"cosine {cosine:.6g} is below {least:g}")
     if most is not None and (error is None or error > most):
-        faults.append("the error is undefined" if error is None else f"relative error {error:.3g} is above {most:g}")
-    return faults
+        found.append("the error is undefined" if error is None else f"relative error {error:.3g} is above {most:g}")
+    return found
 
 
 def _quality(parity: Parity) -> tuple[bool, bool, float, float]:
@@ -246,7 +256,7 @@ def _quality(parity: Parity) -> tuple[bool, bool, float, float]:
     cosine, error = _number(parity.cosine), _number(parity.relative_error)
     return (
         parity.finite,
-        not _faults(parity),
+        not faults(parity),
         -math.inf if cosine is None else cosine,
         -math.inf if error is None else -error,
     )
@@ -265,14 +275,14 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
     cell, seen = case.cell, case.seen
     parts = _split(case)
     shown = found.status in ANSWERED
-    rounds = timed(seen)
+    rounds = case.timed
     return Outcome(
         cell=cell,
         status=found.status,
         reason=found.reason,
         remedy=found.remedy,
         failure=found.failure,
-        speed=speed(cell, seen, control, answered.get(control or "")) if shown else None,
+        speed=speed(cell, seen, case.medians, control, answered.get(control or "")) if shown else None,
         parity=min(_checked(case), key=_quality, default=None),
         placement=placement.worst(seen, cell.provider),
         nodes_on_target=parts.on_target if parts else None,
@@ -296,8 +306,8 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
 
 def _flags(run: Run, case: Case) -> tuple[str, ...]:
     """The flags of the timed rounds; an inaccurate cell has them too, as they may be why."""
-    rounds = timed(case.seen)
-    medians = round_medians(rounds)
+    rounds = case.timed
+    medians = case.medians
     clocks = [clock for one in rounds if (clock := _number(one.state.frequency_mhz))]
     evidence = Evidence(
         cell=case.cell,
@@ -321,7 +331,4 @@ def _median_ms(times_ns: Iterable[int | None]) -> float | None:
 
 def _artifact(run: Run, cell: Cell) -> str | None:
     """The key of the ONNX artifact that the cell ran; other engines make their precision from the source themselves."""
-    if cell.provider is None:
-        return None
-    recipe = "" if cell.recipe is None else cell.recipe.name
-    return run.artifacts.get(f"{cell.model}/{cell.precision}") or run.artifacts.get(f"{cell.model}/{recipe}")
+    return None if cell.provider is None else run.artifacts.get(f"{cell.model}/{cell.precision}")

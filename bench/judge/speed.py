@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 import numpy as np
 
@@ -16,14 +15,14 @@ Medians = Mapping[int, float]
 """The median call of each timed round in milliseconds, by the round's number."""
 
 
-def timed(seen: Sequence[Observation]) -> tuple[Observation, ...]:
-    """The observations that hold a usable timing: a median call of 0 ns is a clock that does not tick."""
-    return tuple(one for one in seen if one.timing and one.timing.samples_ns and median(one.timing.samples_ns) > 0)
-
-
 def round_medians(seen: Sequence[Observation]) -> dict[int, float]:
-    """The median call of each timed round, in milliseconds; a round is one process, so it gives one value."""
-    return {one.round: median(one.timing.samples_ns) / 1e6 for one in timed(seen) if one.timing}
+    """The median call of each timed round, in milliseconds; a round is one process, so it gives one value.
+
+    A round without calls is left out, and so is one whose median call took 0 ns: that clock does not tick.
+    """
+    bursts = {one.round: one.timing.samples_ns for one in seen if one.timing and one.timing.samples_ns}
+    medians = {number: float(np.median(samples)) / 1e6 for number, samples in bursts.items()}
+    return {number: value for number, value in medians.items() if value > 0}
 
 
 def logs(medians: Medians) -> list[float]:
@@ -51,14 +50,15 @@ def _choose(cell: Cell, candidates: Sequence[Cell]) -> Cell | None:
     return next(full, None) or next(alike, None)
 
 
-def speed(cell: Cell, seen: Sequence[Observation], control: str | None, reference: Medians | None) -> Speed:
-    """What the cell's timed rounds say; `ValueError` if there is none.
+def speed(
+    cell: Cell, seen: Sequence[Observation], medians: Medians, control: str | None, reference: Medians | None
+) -> Speed:
+    """What the cell's timed rounds say: those of `seen` that are in `medians`; `ValueError` if there is none.
 
     `reference` holds the medians of the cell `control`, and is None where that has no valid speed; then, as where the
     two share no round, there is neither ratio nor control. The control's own ratio is 1 by definition, with no width.
     """
-    medians = round_medians(seen)
-    bursts = [one.timing.samples_ns for one in timed(seen) if one.timing]
+    bursts = [one.timing.samples_ns for one in seen if one.timing and one.round in medians]
     tails = stats.percentiles(bursts)
     latency = stats.interval(logs(medians))
     paired = [] if reference is None or control == cell.id else stats.paired_logs(medians, reference)

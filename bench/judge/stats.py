@@ -97,10 +97,11 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     """The lag-1 autocorrelation inside bursts, pooled over them, in -0.99 … 0.99; 0 where no burst can tell.
 
     It is taken over ranks, as one call that the system held up for fifty times its length would hide any correlation,
-    then mapped to the scale of a Gaussian series. A burst's own mean is estimated from it, which pulls the plain
-    estimate down by about (1 + rho) / n in bursts of n calls: short bursts would look independent, so it is put back.
+    then mapped to the scale of a Gaussian series. Ranks are about a burst's own mean and spread, which pulls the plain
+    estimate down by (1 + 3 rho) / n in bursts of n calls (Kendall, 1954), so that short bursts would look independent;
+    to that order it is put back. Bursts under six calls cannot tell; ten of them are too few for a percentile anyway.
     """
-    ranked = [_ranks(burst) for burst in bursts if len(burst) > 1]
+    ranked = [_ranks(burst) for burst in bursts if len(burst) >= 6]
     squares = sum(float(ranks @ ranks) for ranks in ranked)
     if squares == 0:
         return 0.0
@@ -108,7 +109,7 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     products = sum(float(ranks[:-1] @ ranks[1:]) for ranks in ranked)
     by_rank = (products / (calls - len(ranked))) / (squares / calls)
     length = calls / len(ranked)
-    unbiased = (by_rank * length + 1) / (length - 1)
+    unbiased = (by_rank * length + 1) / (length - 3)
     gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
     return min(max(gaussian, -0.99), 0.99)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import psutil
@@ -30,6 +32,9 @@ WINDOWS_ENDS = {
 }
 
 
+REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
 class Worker:
     """One child process; whatever happens to it, `ask` ends and says so."""
 
@@ -44,21 +49,28 @@ class Worker:
         self._stderr = log.open("ab")
         self._log_start = log.stat().st_size
         self._oom_kills = _oom_kills()
-        self._process = subprocess.Popen(
-            [str(executable), "-m", "bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment,
-            **_own_group(),
-        )
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                [str(executable), "-m", "bench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                # Ctrl-C at the terminal is for the parent, which ends its worker in its own time.
+                start_new_session=True,
+            )
+        except OSError as error:  # the interpreter is gone, or is none; the first order says so
+            self._not_started = f"{executable.name} could not be started: {error.strerror}"
+        else:
+            threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
 
     @property
     def alive(self) -> bool:
         """Whether the process can take an order."""
-        return self._process.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     def ask(self, order: Order, timeout_s: float) -> Iterator[Reply]:
         """Every reply to an order, as it comes; the last is a `Failed` where the process died or was ended."""
@@ -76,13 +88,17 @@ class Worker:
                 self.stage, self.workload = reply.name, reply.workload
             if isinstance(reply, Failed):
                 tail = self._tail()
-                reply = Failed(msgspec.structs.replace(reply.failure, stderr_tail=tail), reply.workload or self.workload)
+                failure = msgspec.structs.replace(reply.failure, stderr_tail=tail)
+                reply = Failed(failure, reply.workload or self.workload)
             if isinstance(reply, Done):
                 return
             yield reply
 
     def close(self) -> None:
         """Let the process end by itself, and end it when it does not."""
+        self._stderr.close()
+        if self._process is None:
+            return
         with contextlib.suppress(OSError):
             if self._process.stdin:
                 self._process.stdin.close()
@@ -90,19 +106,30 @@ class Worker:
             self._process.wait(CLOSE_S if self.alive else 0)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._stderr.close()
+        self._sweep()
 
     def kill(self) -> None:
         """End the process and every process it started."""
+        if self._process is None:
+            return
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self._process.pid)
             for child in [*parent.children(recursive=True), parent]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
         self._process.wait()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """End what a dead process left behind: its children are no one's now, but still of its group."""
+        if self._process is not None and sys.platform != "win32":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def cpu_s(self) -> float:
         """CPU seconds that the process and its children have used so far; 0 once it is gone."""
+        if self._process is None:
+            return 0.0
         with contextlib.suppress(psutil.Error):
             times = psutil.Process(self._process.pid).cpu_times()
             return float(times.user + times.system + times.children_user + times.children_system)
@@ -117,7 +144,8 @@ class Worker:
         self.close()
 
     def _send(self, order: Order) -> bool:
-        assert self._process.stdin is not None
+        if self._process is None or self._process.stdin is None:
+            return False
         try:
             self._process.stdin.write(msgspec.json.encode(order) + b"\n")
             self._process.stdin.flush()
@@ -125,36 +153,39 @@ class Worker:
             return False
         return True
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _listen(self, stream: IO[bytes]) -> None:
+        for line in stream:
             self._replies.put(line)
         self._replies.put(None)
 
     def _next(self, end: float) -> Reply | Failure:
         """The next reply, asleep until it comes; or why there will be none."""
+        gone = False
         while True:
             left = end - time.monotonic()
             if left <= 0:
                 self.kill()
-                return self._failure("timeout", "timeout", f"no answer in the time allowed; ended at stage '{self.stage}'")
+                return self._failure("timeout", "timeout", "no answer in the time allowed, so the process was ended")
             try:
                 line = self._replies.get(timeout=min(WATCH_S, left))
             except queue.Empty:
                 if too_much := self._over_memory():
                     self.kill()
                     return self._failure("out-of-memory", "memory", too_much)
+                if gone:  # for a whole turn, and all it said is read: a child that it forked holds the stream open
+                    return self._death()
+                gone = not self.alive
                 continue
             if line is None:
                 return self._death()
             try:
-                return msgspec.json.decode(line, type=Reply)  # type: ignore[arg-type]
+                return REPLIES.decode(line)
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 self.kill()
                 return self._failure("failed", "protocol", f"the worker's reply could not be read: {error}")
 
     def _over_memory(self) -> str | None:
-        if self.memory_limit_bytes is None:
+        if self.memory_limit_bytes is None or self._process is None:
             return None
         with contextlib.suppress(psutil.Error):
             used = psutil.Process(self._process.pid).memory_info().rss
@@ -164,11 +195,14 @@ class Worker:
 
     def _death(self) -> Failure:
         """Why the process ended without an answer."""
+        if self._process is None:
+            return self._failure("unavailable", "interpreter", self._not_started)
         try:
             code = self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:  # it closed its stream and lives on
             self.kill()
             return self._failure("failed", "protocol", "the worker closed its stream without an answer")
+        self._sweep()
         name = signal_name(code)
         if name == "SIGKILL" and _oom_kills() > self._oom_kills:
             return self._failure("out-of-memory", "memory", "the kernel killed the process: memory ran out", code)
@@ -196,11 +230,14 @@ class Worker:
         with self.log.open("rb") as file:
             file.seek(max(self._log_start, self.log.stat().st_size - 4 * TAIL_CHARACTERS))
             text = file.read().decode("utf-8", "replace")
-        lines = text.replace(str(Path.home()), "~").splitlines()[-TAIL_LINES:]
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+        named = text.replace(home, "~") if len(home) > len("/") else text
+        lines = named.splitlines()[-TAIL_LINES:]
         return "\n".join(lines)[-TAIL_CHARACTERS:]
 
 
 REMEDIES: dict[str, str] = {
+    "unavailable": "check the runtime's interpreter in the matrix",
     "timeout": "raise [measure] timeout_s, or exclude the cell",
     "out-of-memory": "raise [measure] memory_limit_mb where the machine has more, or use a smaller workload",
     "crashed": "the end of its log says where; try another version of the provider, and report it there",
@@ -215,13 +252,6 @@ def signal_name(code: int) -> str | None:
         except ValueError:
             return f"signal {-code}"
     return WINDOWS_ENDS.get(code & 0xFFFFFFFF) if code > 0xFFFF else None
-
-
-def _own_group() -> dict[str, object]:
-    """Ctrl-C at the terminal is for the parent, which ends its worker in its own time."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
 
 
 def _oom_kills() -> int:

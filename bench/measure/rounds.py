@@ -15,12 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare.matrix import Matrix
-from bench.judge import stats
+from bench.judge import outcome, stats
 from bench.measure.processes import Worker
 from bench.prepare import state, worker_code
 from bench.prepare.builds import Prepared
 from bench.progress import Progress, duration
-from bench.records import Cell, Effort, Failed, Failure, Job, Measured, Observation, Opened, Reply, Run, Visit
+from bench.records import Cell, Effort, Failed, Failure, Job, MachineState, Measured, Observation, Opened, Reply, Run, Visit
 
 Record = Callable[[Observation], None]
 
@@ -135,9 +135,7 @@ def _right(observation: Observation) -> bool:
     parity = observation.parity
     if parity is None:
         return True
-    from bench.judge.outcome import within_tolerance
-
-    return within_tolerance(parity)
+    return not outcome.faults(parity)
 
 
 class _Visitor:
@@ -163,10 +161,10 @@ class _Visitor:
         environment = worker_code.child_environment(self.prepared.code)
         ready = self.prepared.runtimes[cells[0].runtime]
         sheet = _Sheet(cells, number, self.record)
-        before = state.snapshot()
         with Worker(ready.executable, log, environment, self.settings.memory_limit_bytes) as worker:
+            sheet.watch(worker)
             for reply in worker.ask(self.order(cells), self.settings.timeout_s):
-                sheet.take(reply, state.since(before, worker.cpu_s()))
+                sheet.take(reply)
         sheet.unanswered()
         return sheet.made
 
@@ -207,25 +205,32 @@ class _Sheet:
         self.opened: Opened | None = None
         self.made: list[Observation] = []
 
-    def take(self, reply: Reply, machine_state: state.MachineState) -> None:
+    def watch(self, worker: Worker) -> None:
+        """From here on the machine's state belongs to the next workload."""
+        self.worker, self.before, self.used_s = worker, state.snapshot(), worker.cpu_s()
+
+    def state(self) -> MachineState:
+        """What the machine was doing beside the workload that just ended."""
+        return state.since(self.before, self.worker.cpu_s() - self.used_s)
+
+    def take(self, reply: Reply) -> None:
+        """Keep what a reply says; a workload that is over becomes an observation."""
         match reply:
             case Opened():
                 self.opened = reply
             case Measured():
-                self.measured(reply, machine_state)
+                self.measured(reply)
             case Failed():
                 # A death amid one workload says nothing about the others; one before the first says it of all.
                 hit = [reply.workload] if reply.workload in self.open else list(self.open)
                 for workload in hit:
-                    self.note(workload, Observation("", 0, "", failure=reply.failure, state=machine_state))
+                    self.note(workload, Observation("", 0, "", failure=reply.failure, state=self.state()))
             case _:
                 pass
 
-    def measured(self, reply: Measured, machine_state: state.MachineState) -> None:
-        seen = Observation(
-            "", 0, "", timing=reply.timing, parity=reply.parity, peak_rss_bytes=reply.peak_rss_bytes, state=machine_state
-        )
-        self.note(reply.workload, seen)
+    def measured(self, reply: Measured) -> None:
+        seen = Observation("", 0, "", timing=reply.timing, parity=reply.parity, state=self.state())
+        self.note(reply.workload, replace(seen, peak_rss_bytes=reply.peak_rss_bytes))
 
     def note(self, workload: str, seen: Observation) -> None:
         cell = self.open.pop(workload)
@@ -244,6 +249,7 @@ class _Sheet:
         self.made.append(seen)
         self.record(seen)
         self.start = time.monotonic()
+        self.watch(self.worker)
 
     def unanswered(self) -> None:
         """A worker that ends an order without a word on a workload has a fault; unless others of it were answered."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from bench.files import write_atomically, writing
@@ -22,6 +22,9 @@ from bench.records import ArtifactRecord
 
 MANIFEST = "artifact.json"
 USED = "last-used"
+MAKING = "making-"
+UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+Kind = Literal["model", "reference"]
 Build = Callable[[Path], tuple[str, ...]]
 """Writes an artifact's files into the folder it is given, and returns notes; raises where that fails."""
 
@@ -54,7 +57,7 @@ class Artifacts:
         """The artifact made of exactly these parts, if it is there."""
         return self._read(self.root / key_of(parts))
 
-    def ensure(self, kind: Literal["model", "reference"], parts: dict[str, str], build: Build) -> Artifact:
+    def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
         """The artifact made of these parts, built now if it is not there.
 
         A second run that wants the same artifact waits for the first one's. The files are written aside and the folder
@@ -69,8 +72,9 @@ class Artifacts:
                 _touch(artifact.folder)
                 return artifact
 
-    def _build(self, kind: Literal["model", "reference"], parts: dict[str, str], folder: Path, build: Build) -> Artifact:
-        aside = self.root / f"making-{uuid.uuid4().hex}"
+    def _build(self, kind: Kind, parts: dict[str, str], folder: Path, build: Build) -> Artifact:
+        aside = self.root / f"{MAKING}{folder.name}"
+        shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed: whoever holds the lock is the only builder
         aside.mkdir()
         start = time.monotonic()
         try:
@@ -96,9 +100,11 @@ class Artifacts:
     def _read(self, folder: Path) -> Artifact | None:
         try:
             record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
-        except (FileNotFoundError, NotADirectoryError, msgspec.ValidationError, msgspec.DecodeError):
+            held = sum((folder / name).stat().st_size for name in record.files)
+        except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
             return None
-        return Artifact(record, folder) if all((folder / name).exists() for name in record.files) else None
+        # A power cut may leave files short that were not on the disk yet.
+        return Artifact(record, folder) if held == record.size_bytes else None
 
     def all(self) -> Iterator[Artifact]:
         """Every artifact that can be read, the last used first."""
@@ -121,19 +127,28 @@ class Artifacts:
         return damaged
 
     def remove(self, key: str) -> int:
-        """Delete one artifact; the bytes that this frees."""
+        """Delete one artifact; the bytes that this frees, 0 where another run was first."""
         folder = self.root / key
-        with FileLock(f"{folder}.lock"):
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            shutil.rmtree(folder)
-        Path(f"{folder}.lock").unlink(missing_ok=True)
-        return size
+        lock = Path(f"{folder}.lock")
+        with writing(folder), FileLock(lock):
+            freed = _delete(folder)
+            with contextlib.suppress(OSError):  # Windows deletes no open file
+                lock.unlink()
+        return freed
 
     def prune(self, unused_days: float) -> dict[str, int]:
         """Delete what was not used for so many days, and what a stopped run left half made; freed bytes by key."""
         old = [a.record.key for a in self.all() if _age_days(_last_used(a.folder)) >= unused_days]
-        left = [path for path in self.root.glob("making-*") if _age_days(path.stat().st_mtime) >= min(unused_days, 1)]
-        return {name: self.remove(name) for name in [*old, *(path.name for path in left)]}
+        return {key: self.remove(key) for key in old} | self._sweep()
+
+    def _sweep(self) -> dict[str, int]:
+        """Delete what killed runs left half made: nobody holds its lock."""
+        freed: dict[str, int] = {}
+        for path in self.root.glob(f"{MAKING}*"):
+            key = path.name.removeprefix(MAKING)
+            with contextlib.suppress(Timeout), writing(path), FileLock(f"{self.root / key}.lock", timeout=0):
+                freed[path.name] = _delete(path)
+        return freed
 
 
 def key_of(parts: dict[str, str]) -> str:
@@ -154,7 +169,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def _damage(folder: Path) -> list[str]:
     try:
         record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
-    except (OSError, msgspec.ValidationError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return [f"{MANIFEST} cannot be read"]
     have = hashes(folder)
     missing = [f"{name} is missing" for name in record.files if name not in have]
@@ -168,8 +183,16 @@ def _entry(artifact: Artifact) -> Entry:
     return Entry(record.key, record.kind, record.size_bytes, record.created, used, what)
 
 
+def _delete(folder: Path) -> int:
+    """The bytes of what was there."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    return size
+
+
 def _is_aside(path: Path) -> bool:
-    return path.name.startswith("making-")
+    return path.name.startswith(MAKING)
 
 
 def _touch(folder: Path) -> None:

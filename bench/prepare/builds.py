@@ -11,10 +11,10 @@ from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
 from bench.measure.processes import Worker
 from bench.prepare import runtimes, sources, worker_code
-from bench.prepare.artifacts import Artifact, Artifacts
+from bench.prepare.artifacts import Artifact, Artifacts, Kind
 from bench.prepare.runtimes import Ready
 from bench.progress import Progress, duration
-from bench.records import Cell, Convert, Export, Failed, Failure, Order, Recipe, Refer, Source, Built
+from bench.records import Built, Cell, Convert, Export, Failed, Failure, Order, Recipe, Refer, Source
 
 EXPORTED = Recipe(name="fp32")
 BUILD_TIMEOUT_S = 1800.0
@@ -51,7 +51,8 @@ def prepare(matrix: Matrix, cells: Iterable[Cell], cache: Path, logs: Path, prog
     try:
         builder.runtimes_of(wanted)
         for model in dict.fromkeys(cell.model for cell in wanted):
-            builder.model(matrix.models[model], [c for c in wanted if c.model == model and c.id not in prepared.failures])
+            mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
+            builder.model(matrix.models[model], mine)
     finally:
         builder.close()
     return prepared
@@ -71,7 +72,8 @@ class _Builder:
 
     def runtimes_of(self, cells: list[Cell]) -> None:
         """Make the runtimes that the cells run in and are built in."""
-        for name in dict.fromkeys([*(self.build_runtime(cell) for cell in cells), *(cell.runtime for cell in cells)]):
+        used = [*(self.build_runtime(cell) for cell in cells), *(cell.runtime for cell in cells)]
+        for name in dict.fromkeys(used):
             try:
                 self.prepared.runtimes[name] = runtimes.ensure(self.matrix.runtimes[name], self.cache, self.progress)
             except RuntimeSetupError as error:
@@ -191,7 +193,7 @@ class _Builder:
         }
 
     def ensure(
-        self, kind: str, what: str, parts: dict[str, str], order: Callable[[Path], Order], cell: Cell
+        self, kind: Kind, what: str, parts: dict[str, str], order: Callable[[Path], Order], cell: Cell
     ) -> Artifact:
         """The artifact from the cache, or built by a worker with what it prints in a log of its own."""
 
@@ -200,7 +202,7 @@ class _Builder:
             return self.ask(self.build_runtime(cell), order(aside))
 
         fresh = self.artifacts.find(parts) is None
-        artifact = self.artifacts.ensure(kind, parts, build)  # type: ignore[arg-type]
+        artifact = self.artifacts.ensure(kind, parts, build)
         if fresh:
             size = artifact.record.size_bytes / 2**20
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")

@@ -1,4 +1,4 @@
-"""A runtime of the matrix in, an interpreter that holds its packages out: made once, locked, found again by its hash."""
+"""A runtime of the matrix in, an interpreter that holds its packages out: made once, and found again by its hash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from bench.declare.matrix import Runtime
 from bench.errors import DiskError, RuntimeSetupError
-from bench.files import write_atomically
+from bench.files import write_atomically, writing
 from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 
@@ -28,7 +28,8 @@ RECORD = "runtime.json"
 INSPECT = """
 import importlib.metadata as m, json, platform
 names = {d.metadata["Name"]: d.version for d in m.distributions() if d.metadata["Name"]}
-print(json.dumps({"python": platform.python_version(), "packages": dict(sorted(names.items(), key=lambda n: n[0].lower()))}))
+packages = dict(sorted(names.items(), key=lambda item: item[0].lower()))
+print(json.dumps({"python": platform.python_version(), "packages": packages}))
 """
 
 
@@ -46,7 +47,7 @@ def find(runtime: Runtime, cache: Path) -> Ready | None:
     folder = _folder(runtime, cache)
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
-    except (FileNotFoundError, msgspec.ValidationError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     executable = _interpreter(folder)
     return Ready(msgspec.structs.replace(record, name=runtime.name), executable) if executable.exists() else None
@@ -60,15 +61,16 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Ready:
     if ready := find(runtime, cache):
         return ready
     folder = _folder(runtime, cache)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if ready := find(runtime, cache):
-            return ready
-        return _make(runtime, folder, progress)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if ready := find(runtime, cache):
+                return ready
+            return _make(runtime, folder, progress)
 
 
 def key(runtime: Runtime) -> str:
-    """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter it is made with."""
+    """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter under it."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
     asked = [*sorted(runtime.requires), runtime.python or "", *WORKER_NEEDS, *interpreter]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
@@ -112,10 +114,12 @@ def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
 
 
 def _refused(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")] or lines[-1:]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    errors = errors or [line for line in lines if line]
     said = errors[-1] if errors else "the installer said nothing"
     if any("No space left" in line for line in lines):
-        return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", "free space, or set --cache-dir")
+        hint = "free some space, or name another --cache-dir"
+        return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
     hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
     return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {said}", hint)
 
@@ -142,14 +146,26 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True)
         said = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        message = f"runtime '{runtime.name}': {executable.name} does not answer: {error}"
-        raise RuntimeSetupError(message, f"check [runtimes.{runtime.name}]") from None
+        python, packages = said["python"], said["packages"]
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
+        raise _mute(runtime, executable, words[0]) from None
+    except subprocess.TimeoutExpired:
+        raise _mute(runtime, executable, "no answer in two minutes") from None
+    except OSError as error:
+        raise _mute(runtime, executable, error.strerror or str(error)) from None
+    except (ValueError, TypeError, KeyError):
+        raise _mute(runtime, executable, "what it printed came from no Python") from None
     return RuntimeRecord(
         name=runtime.name,
         requires=runtime.requires,
-        python=said["python"],
-        packages=said["packages"],
+        python=python,
+        packages=packages,
         key=key(runtime),
         existing=runtime.python is not None,
     )
+
+
+def _mute(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
+    message = f"runtime '{runtime.name}': {executable.name} does not answer as a Python interpreter: {why}"
+    return RuntimeSetupError(message, f"check [runtimes.{runtime.name}]")

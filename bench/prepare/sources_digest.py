@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+
+from bench.files import write_atomically
 
 BIG_BYTES = 4 * 2**20
 """From this size a file's digest is worth remembering: hashing it takes longer than looking it up."""
@@ -72,18 +71,4 @@ def _recall(memory: Path) -> Memory:
 def _remember(memory: Path, seen: Memory) -> None:
     """Write aside and rename; files that are gone are forgotten. A run that loses the race only hashes again."""
     alive = {path: entry for path, entry in seen.items() if Path(path).exists()}
-    write_aside(memory, json.dumps(alive).encode())
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: a reader sees the old content or the new, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    write_atomically(memory, json.dumps(alive).encode())

@@ -75,7 +75,7 @@ def _cached_config(name: str, cache: Path, reason: Exception, *, offline: bool) 
 def _snapshot(repo: str, revision: str, patterns: list[str], cache: Path, *, offline: bool) -> Path:
     """One call of the hub's own client; what it raises becomes one sentence each, or `_Unreachable`."""
     # Imported here: it takes longer than all of `bench plan` may.
-    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415
+    from huggingface_hub import errors, snapshot_download
 
     # The client's own HTTP library changed twice (requests, httpx, httpx2); its errors all have this base.
     http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
@@ -133,12 +133,13 @@ def _no_answer(name: str, reason: str, *, offline: bool) -> SourceError:
 
 def _refuse_pickles(repo: str, commit: str) -> None:
     """Weights that are there but pickled are refused aloud: falling back to random ones would hide it."""
-    from huggingface_hub import HfApi, errors  # noqa: PLC0415
+    from huggingface_hub import HfApi, errors
 
     http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
     with contextlib.suppress(OSError, http_error), _quiet():
-        names = HfApi(endpoint=_endpoint()).list_repo_files(repo, revision=commit)
-        pickles = sorted(name for name in names if PICKLED.fullmatch(name))
+        # Not list_repo_files, which tries for 23 s where the hub does not answer.
+        files = HfApi(endpoint=_endpoint()).model_info(repo, revision=commit, timeout=10).siblings or []
+        pickles = sorted(file.rfilename for file in files if PICKLED.fullmatch(file.rfilename))
         if pickles:
             raise SourceError(
                 f"{repo} has its weights in {pickles[0]} only, and loading a pickle can run any code", CONVERT
@@ -153,7 +154,7 @@ def _endpoint() -> str | None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """No bars and no advice of the client's on the terminal that our own progress is drawn on."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars  # noqa: PLC0415
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     logger = logging.getLogger("huggingface_hub")
     level, were_disabled = logger.level, are_progress_bars_disabled()

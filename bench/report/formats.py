@@ -15,7 +15,6 @@ from bench.files import write_atomically
 from bench.report.grid import Report
 
 ROOM = Path(__file__).parent
-DEFAULT = ("html", "csv", "markdown", "json")
 
 
 class Format(Protocol):
@@ -55,13 +54,24 @@ def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
     return paths
 
 
+def known(text: str) -> tuple[str, ...]:
+    """The names in `html,csv`, each once; `UsageError` for one that no format has. No format is imported for it."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        _module(name)
+    return names
+
+
 def load(name: str) -> Format:
     """The format of that name."""
-    module = formats().get(name)
-    if module is None:
-        raise UsageError(f"unknown report format {name!r}", _hint(name, list(formats())))
-    loaded: Format = importlib.import_module(module)
+    loaded: Format = importlib.import_module(_module(name))
     return loaded
+
+
+def _module(name: str) -> str:
+    if name not in formats():
+        raise UsageError(f"unknown report format {name!r}", _hint(name, list(formats())))
+    return formats()[name]
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.records import Cell, Interval, Outcome, Run, Status, Weights
 from bench.report import text, words
@@ -25,6 +26,11 @@ class Box:
     def planned(self) -> bool:
         """False where the matrix of the run has no such combination."""
         return bool(self.outcomes or self.unreached)
+
+    @property
+    def size(self) -> int:
+        """How many workloads were planned here."""
+        return len(self.outcomes) + len(self.unreached)
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
@@ -82,6 +88,11 @@ class ModelPart:
         """Every outcome of the model's tables."""
         return tuple(outcome for part in self.workloads for outcome in part.outcomes)
 
+    @property
+    def checked(self) -> tuple[Outcome, ...]:
+        """The outcomes whose answers were compared with the reference."""
+        return tuple(outcome for outcome in self.outcomes if outcome.parity is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -136,6 +147,20 @@ class Sheet:
         """Every flag that some cell has."""
         return tuple(dict.fromkeys(flag for outcome in self.outcomes for flag in outcome.flags))
 
+    @property
+    def placed(self) -> tuple[Outcome, ...]:
+        """One outcome for each placement that is known: the workloads of one session share it."""
+        known = (outcome for outcome in reversed(self.outcomes) if outcome.nodes_on_target is not None)
+        return tuple(reversed({_place(outcome.cell): outcome for outcome in known}.values()))
+
+
+class Summary(NamedTuple):
+    """A run in words: how much is ok, what the rest is, and how small a difference could have been seen."""
+
+    ok: str
+    others: str
+    resolution: str
+
 
 @dataclass(frozen=True, slots=True)
 class AcrossRow:
@@ -155,6 +180,16 @@ class Report:
     sheets: tuple[Sheet, ...]
     across: tuple[AcrossRow, ...]
 
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """Every status that some cell has, in the order of `STATUSES`."""
+        return tuple(status for status, _ in _tally([outcome for sheet in self.sheets for outcome in sheet.outcomes]))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every flag that some cell has."""
+        return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
+
 
 def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
     """The tables of one or more runs; an outcome for every planned cell is not needed, an interrupted run has fewer."""
@@ -162,16 +197,18 @@ def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
     return Report(sheets, _across(sheets) if len(sheets) > 1 else ())
 
 
-def summary(sheet: Sheet) -> tuple[str, str]:
-    """What a run found in two sentences: the verdicts, and how small a difference it could have seen."""
-    counts = [f"{number} {status}" for status, number in sheet.tally]
-    if not counts or sheet.tally[0][0] != "ok":
-        counts.insert(0, "0 ok")
-    counts[0] = counts[0].replace(" ", f" of {sheet.total} cells ", 1)
+def summary(sheet: Sheet) -> Summary:
+    """What a run found in a sentence or two."""
+    counts = dict(sheet.tally)
+    others = [f"{number} {status}" for status, number in sheet.tally if status != "ok"]
     if sheet.unreached:
-        counts.append(f"{len(sheet.unreached)} not reached")
+        others.append(f"{len(sheet.unreached)} not reached")
     found = sheet.resolvable
-    return f"{', '.join(counts)}.", words.resolution(found.typical, found.worst) if found else words.NO_RESOLUTION
+    return Summary(
+        ok=f"{counts.get('ok', 0)} of {sheet.total} cells ok",
+        others=", ".join(others),
+        resolution=words.resolution(found.typical, found.worst) if found else words.NO_RESOLUTION,
+    )
 
 
 def weights_of(run: Run, outcome: Outcome) -> Weights | None:
@@ -287,9 +324,9 @@ def _across(sheets: Sequence[Sheet]) -> tuple[AcrossRow, ...]:
     found: dict[tuple[str, str], dict[int, Outcome]] = {}
     for number, sheet in enumerate(sheets):
         for outcome in sheet.outcomes:
-            if outcome.speed is not None and outcome.speed.ratio_to_control is not None:
-                key = (outcome.cell.id, outcome.speed.control or "")
-                found.setdefault(key, {})[number] = outcome
+            speed = outcome.speed
+            if speed and speed.ratio_to_control and speed.control and speed.control != outcome.cell.id:
+                found.setdefault((outcome.cell.id, speed.control), {})[number] = outcome
     return tuple(_across_row(cell, control, by_sheet, sheets) for (cell, control), by_sheet in found.items())
 
 

@@ -19,7 +19,7 @@ def render(report: Report) -> str:
     """The summary of every run, and the comparison across runs where there are several."""
     parts = [part for sheet in report.sheets for part in _sheet(sheet)]
     if report.across:
-        parts += ["## Across machines", _across(report)]
+        parts += ["## Side by side", _across(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -27,8 +27,8 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
     machine = sheet.run.machine
     yield f"## Touchstone · {plain(machine.cpu.brand)} · {plain(words.moment(sheet.run.created))}"
     yield f"{plain(words.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
-    verdicts, resolution = summary(sheet)
-    yield f"**{verdicts}** {resolution}"
+    found = summary(sheet)
+    yield f"**{found.ok}**{', ' if found.others else ''}{found.others}. {found.resolution}"
     if sheet.rows:
         yield _matrix(sheet)
     yield from _speed(sheet)
@@ -70,8 +70,8 @@ def _speed(sheet: Sheet) -> Iterator[str]:
     yield _table(header, ([code(o.cell.id), words.WEIGHTS[weights_of(sheet.run, o)], *_numbers(o)] for o in ran))
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
-        named = ", ".join(code(control) for control in controls)
-        yield f"Control: {named}. 2× is twice as fast; ± and brackets are 95 % confidence intervals."
+        named = ", ".join(dict.fromkeys(code(words.control(control)) for control in controls))
+        yield f"Control: {named}, same model and workload. {words.HOW_TO_READ}"
     yield from _glossary(sheet)
 
 
@@ -81,8 +81,8 @@ def _numbers(outcome: Outcome) -> list[str]:
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
         return [withheld, numbers.DASH, numbers.DASH, flags]
-    rates = "<br>".join(f"{numbers.plus_minus(rate)} {plain(name)}/s" for name, rate in speed.throughput.items())
-    ratio = "control" if outcome.cell.control else numbers.ratio(speed.ratio_to_control, speed.resolvable)
+    rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
+    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
     return [numbers.plus_minus(speed.latency_ms), rates, ratio, flags]
 
 
@@ -97,7 +97,8 @@ def _trouble(trouble: Trouble) -> str:
     more = len(trouble.outcomes) - len(cells)
     named = ", ".join(cells) + (f" and {more} more" if more else "")
     reason = f": {plain(first.reason)}" if first.reason else ""
-    ending = f" ({plain(words.ending(first.failure))})" if first.failure else ""
+    ended = words.ending(first.failure) if first.failure else ""
+    ending = f" ({plain(ended)})" if ended else ""
     remedy = f"<br>Remedy: {plain(first.remedy)}" if first.remedy else ""
     return f"- **{trouble.status}** {named}{reason}{ending}{remedy}"
 

@@ -11,6 +11,7 @@ DASH = "–"
 NO_INTERVAL = "no interval (1 round)"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
+WIDE_RATIO = 1.5
 
 
 class Shown(NamedTuple):
@@ -46,18 +47,28 @@ def count(value: int | None) -> str:
 def shown(interval: Interval) -> Shown:
     """An interval rounded at three figures, or sooner where its width does not support as many."""
     place = _place(interval)
+    value = _at(interval.value, place)
     if interval.low is None or interval.high is None:
-        return Shown(_at(interval.value, place), None, None)
-    return Shown(*(_at(end, place) for end in (interval.value, interval.low, interval.high)))
+        return Shown(value, None, None)
+    if not _is_wide(interval):
+        return Shown(value, _at(interval.low, place), _at(interval.high, place))
+    return Shown(value, *(_at(end, _own_place(end, place)) for end in (interval.low, interval.high)))
 
 
-def plus_minus(interval: Interval) -> str:
-    """`12.3 ± 0.4`: the value and half of the interval's width, or `12.3 (no interval, 1 round)`."""
+def plus_minus(interval: Interval, unit: str = "") -> str:
+    """`12.3 ± 0.4 ms`: half of the interval's width, or `20 ms (1–190)` where that is far from symmetric."""
     text = shown(interval)
     if interval.low is None or interval.high is None:
-        return f"{text.value} ({NO_INTERVAL})"
+        return f"{text.value}{unit} · {NO_INTERVAL}"
+    if _is_wide(interval):
+        return f"{text.value}{unit} ({text.range})"
     half = (interval.high - interval.low) / 2
-    return f"{text.value} ± {_at(half, min(_place(interval), _exponent(half)))}"
+    return f"{text.value} ± {_at(half, min(_place(interval), _exponent(half)))}{unit}"
+
+
+def beside(value: float | None, interval: Interval) -> str:
+    """A percentile, with no more figures than the interval of the same samples supports."""
+    return DASH if value is None else _at(value, max(_place(interval), _exponent(value) - DIGITS + 1))
 
 
 def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
@@ -66,7 +77,7 @@ def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
         return DASH
     text = shown(interval)
     if text.low is None:
-        return f"{text.value}× ({NO_INTERVAL})"
+        return f"{text.value}× · {NO_INTERVAL}"
     if not is_difference(interval, resolvable):
         return f"{NO_DIFFERENCE} ({text.range})"
     return f"{text.value}× ({text.range})"
@@ -83,6 +94,20 @@ def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
     spans_one = _number(text.low) <= 1 <= _number(text.high)
     size = max(interval.value, 1 / interval.value) - 1
     return not spans_one and size >= (resolvable or 0)
+
+
+def given(value: float | None) -> str:
+    """A figure that somebody wrote down, as short as it was written: `0.98`."""
+    return DASH if value is None else f"{value:g}"
+
+
+def cosine(value: float | None) -> str:
+    """As many figures as tell it from 1, and one more: `0.9901`, `0.9999960`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value >= 1:
+        return "1"
+    return f"{value:.{max(4, math.floor(-math.log10(1 - value)) + 2)}f}"
 
 
 def duration(milliseconds: float | None) -> str:
@@ -112,8 +137,11 @@ def size(size_bytes: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 with two figures: `2.7 %`."""
-    return DASH if share is None else f"{significant(share * 100, 2)} %"
+    """A share of 1 with at most two figures: `2.7 %`, `2 %`."""
+    if share is None or not math.isfinite(share):
+        return DASH
+    text = significant(share * 100, 2)
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
 def _place(interval: Interval) -> int:
@@ -125,6 +153,16 @@ def _place(interval: Interval) -> int:
     # A width that starts with 1 keeps one figure more (the Particle Data Group's rule): 0.10 and 0.14 are not alike.
     supported = _exponent(half) - (f"{half:e}"[0] == "1")
     return min(max(wanted, supported), _exponent(interval.value))
+
+
+def _is_wide(interval: Interval) -> bool:
+    """Where the ends differ that much, an interval from logarithms is visibly lopsided."""
+    return interval.low is not None and interval.high is not None and interval.high > WIDE_RATIO * interval.low
+
+
+def _own_place(end: float, place: int) -> int:
+    """The place of an end far from the value: one of its own figures at least, and two at most beyond the place."""
+    return max(min(place, _exponent(end)), _exponent(end) - 1)
 
 
 def _exponent(value: float) -> int:

@@ -6,9 +6,8 @@ import re
 import unicodedata
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_VALUES = frozenset(
-    "#n/a|#n/a n/a|#na|-1.#ind|-1.#qnan|1.#ind|1.#qnan|<na>|n/a|na|none|null|true|false".split("|"),
-)
+_MISSING = {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "none", "null"}
+_VALUES = _MISSING | {"true", "false"}
 """What pandas reads as missing or as a truth value, in lower case; numbers are found by `float`."""
 _FORMULA_STARTS = "=+\\-@\t\r＝＋－＠"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bench.judge.flags import GLOSSARY
 from bench.records import Cell, Effort, Failure, Machine, Run, Status, Weights
 from bench.report import numbers
 
@@ -19,28 +20,21 @@ STATUSES: dict[Status, Meaning] = {
     "ok": Meaning(
         "good", "ran with every node on the target (shape and constant bookkeeping excepted), output within tolerance"
     ),
-    "partial": Meaning("warn", "ran, output within tolerance, but some nodes fell back to another execution provider"),
+    "partial": Meaning(
+        "warn", "ran, output within tolerance, but some nodes ran elsewhere, or it cannot be told where they ran"
+    ),
     "inaccurate": Meaning("wrong", "ran, but its output is outside the tolerance of its precision; speed is withheld"),
-    "unsupported": Meaning("refused", "the exporter, the quantizer or the target refuses it"),
-    "unavailable": Meaning("absent", "the target is not on this machine"),
-    "excluded": Meaning("absent", "a rule of the matrix leaves it out"),
-    "failed": Meaning("bad", "a stage ended with an error"),
+    "failed": Meaning("bad", "a stage ended with an error, or the run ended before its turn"),
     "crashed": Meaning("bad", "the worker process died"),
     "timeout": Meaning("bad", "it did not finish within its time limit"),
     "out-of-memory": Meaning("bad", "it needed more memory than there is"),
+    "unsupported": Meaning("refused", "the exporter, the quantizer or the target refuses it"),
+    "unavailable": Meaning("absent", "the target is not on this machine"),
+    "excluded": Meaning("absent", "a rule of the matrix leaves it out"),
 }
-"""In the order in which they are counted and listed."""
+"""In the order in which they are counted and listed: what went wrong comes before what was never there."""
 
-FLAGS: dict[str, str] = {
-    "noisy": "the 95 % interval of the latency is wider than this budget aims for, even after the last round",
-    "unsteady": "the calls were still drifting when the warm-up limit was reached, and were measured all the same",
-    "few-rounds": "too few rounds for an interval",
-    "emulated": "ran on an emulator: the answers are real, the timings mean nothing",
-    "on-battery": "the machine ran on battery during at least one round",
-    "stolen": "the hypervisor took CPU time away during at least one round",
-    "busy": "other processes used the CPU during at least one round",
-}
-UNKNOWN_FLAG = "no explanation is on record; see the notes of the cell in results.json"
+UNKNOWN_FLAG = "This version of Touchstone does not know the flag; the run was made by another one."
 
 WEIGHTS: dict[Weights | None, str] = {
     "pretrained": "pretrained",
@@ -58,31 +52,36 @@ PRETRAINED_WEIGHTS = (
 )
 
 
+HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
 NO_RESOLUTION = "Which differences are real cannot be told from this run."
 
 
 def resolution(typical: float, worst: float) -> str:
     """How small a relative difference the run could have seen in its typical cell, and in its noisiest."""
-    typically, at_worst = numbers.percent(typical), numbers.percent(worst)
+    typically, at_worst = _difference(typical), _difference(worst)
     noisiest = f" (under {at_worst} in the noisiest cell)" if at_worst != typically else ""
     return f"Differences under {typically} cannot be told apart on this machine in this run{noisiest}."
 
 
 def flag(name: str) -> str:
     """What a flag says."""
-    return FLAGS.get(name, UNKNOWN_FLAG)
+    return GLOSSARY.get(name, UNKNOWN_FLAG)
+
+
+def control(cell: str) -> str:
+    """`fp32 on torch-eager`, of a control's cell id: the model and the workload are those of the cell beside it."""
+    parts = cell.split("/")
+    return f"{parts[1]} on {parts[2]}" if len(parts) == 4 else cell
 
 
 def ending(failure: Failure) -> str:
-    """How a failure ended, for people: `stage session, OutOfMemory, exit code 137`."""
-    parts = [f"stage {failure.stage}"] if failure.stage else []
-    if failure.kind:
-        parts.append(failure.kind)
-    if failure.exit_code is not None:
-        parts.append(f"exit code {failure.exit_code}")
-    if failure.signal:
-        parts.append(f"signal {failure.signal}")
-    return ", ".join(parts)
+    """How a failure ended: `RuntimeError, exit code 1`, or `SIGSEGV, exit code -11`.
+
+    A kind in lower case, such as `signal` or `not-measured`, is no exception's class: the status says the same.
+    """
+    kind = "" if failure.kind.islower() else failure.kind
+    code = "" if failure.exit_code is None else f"exit code {failure.exit_code}"
+    return ", ".join(filter(None, (kind, failure.signal, code)))
 
 
 def recipe(cell: Cell) -> str:
@@ -97,7 +96,7 @@ def cores(machine: Machine) -> str:
     """`2 of 4 cores`: what affinity and quota leave of the logical cores."""
     usable, logical = machine.cpu.usable_cores, machine.cpu.logical_cores
     if usable >= logical:
-        return f"{logical} logical core{'s' if logical != 1 else ''}"
+        return f"{logical} logical core{_s(logical)}"
     return f"{usable:g} of {logical} logical cores"
 
 
@@ -125,7 +124,7 @@ def effort_lines(run: Run) -> tuple[str, str]:
     aim = f", more while a latency is not known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
     first = (
         f"Budget {effort.name}: {_rounds(effort)}{aim}; a round visits every cell in random order (seed {run.seed}), "
-        f"each model x precision x target in a fresh process with {run.threads} thread{'s' if run.threads != 1 else ''}."
+        f"each model x precision x target in a fresh process, on {run.threads} thread{_s(run.threads)}."
     )
     second = (
         f"Each process warms up until steady (at least {effort.warmup_calls} calls and {effort.warmup_s:g} s, at most "
@@ -138,8 +137,16 @@ def effort_lines(run: Run) -> tuple[str, str]:
 def _rounds(effort: Effort) -> str:
     if effort.max_rounds > effort.min_rounds:
         return f"{effort.min_rounds} to {effort.max_rounds} rounds"
-    return f"{effort.min_rounds} round{'s' if effort.min_rounds != 1 else ''}"
+    return f"{effort.min_rounds} round{_s(effort.min_rounds)}"
+
+
+def _difference(share: float) -> str:
+    return numbers.percent(share) if share < 1 else f"a factor of {numbers.significant(1 + share, 2)}"
 
 
 def _option(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"

@@ -61,9 +61,11 @@ class Channel:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error that says something."""
+    """The first line of an error that says something; a bare key says nothing without its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:500] if lines else type(error).__name__
+    if not lines or isinstance(error, LookupError | AssertionError):
+        lines = [": ".join([type(error).__name__, *lines[:1]])]
+    return lines[0][:500]
 
 
 def plain_failure(error: BaseException, stage: str) -> Failure:

@@ -13,8 +13,8 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from bench.records import Source
-from bench.worker.feeds import Feed
 from bench.worker.families._random_weights import randomise
+from bench.worker.feeds import Feed
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Sources are resolved before a worker sees them, and no code of a model repository is ever run."""
@@ -69,7 +69,7 @@ def tokenizer(source: Source) -> Any | None:
 def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[str, ...]:
     """Write `out/model.onnx` with symbolic dimensions; over 2 GB its weights stand beside it."""
     # optimum is imported here alone: a runtime of the PyTorch baseline loads models without it.
-    from optimum.exporters.onnx import onnx_export_from_model  # noqa: PLC0415
+    from optimum.exporters.onnx import onnx_export_from_model
 
     # In a folder of its own, because optimum leaves configs and tokenizers there that are no part of the artifact.
     with tempfile.TemporaryDirectory(dir=out) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -37,7 +38,8 @@ def visit(order: Visit, channel: Channel) -> None:
 
 def _workload(order: Visit, job: Job, session: object, channel: Channel) -> Measured:
     """The first feed is timed; afterwards every feed's output is held against the reference."""
-    batches, expected, by = feeds.load_reference(Path(job.reference))
+    channel.stage("bind", job.workload)
+    batches, expected, by = _reference(Path(job.reference))
     call = session.bind(batches[0])  # type: ignore[attr-defined]
     channel.stage("time", job.workload)
     measured = timing.measure(call, order.effort)
@@ -46,9 +48,13 @@ def _workload(order: Visit, job: Job, session: object, channel: Channel) -> Meas
     return Measured(job.workload, measured, checked, peak_rss_bytes())
 
 
-def _check(
-    order: Visit, session: object, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str
-) -> Parity:
+def _reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:
+    """The inputs of a workload, the outputs they must lead to, and who computed those."""
+    told = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), told["by"]
+
+
+def _check(order: Visit, session: object, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str) -> Parity:
     """Parity over every batch, the timed one included and with the very call that was timed."""
     family = families.named(order.family)
     want: list[np.ndarray] = []

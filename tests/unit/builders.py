@@ -83,7 +83,9 @@ def a_placement(**nodes: dict[str, int]) -> Placement:
 
 def a_failure(status: Any = "failed", **said: Any) -> Failure:
     """A session that could not be created."""
-    failure = Failure(status=status, stage="session", kind="RuntimeError", message="no kernel for Foo", remedy="drop Foo")
+    failure = Failure(
+        status=status, stage="session", kind="RuntimeError", message="no kernel for Foo", remedy="drop Foo"
+    )
     return replace(failure, **said)
 
 
@@ -167,6 +169,7 @@ def a_run(*cells: Cell, **said: Any) -> Run:
         effort=an_effort(),
         threads=2,
         command="bench run",
+        matrix_path="matrix.toml",
         matrix_text="",
         cells=cells or (a_cell(),),
         machine=a_machine(),
@@ -179,7 +182,9 @@ def a_run(*cells: Cell, **said: Any) -> Run:
 
 def a_state(**said: Any) -> MachineState:
     """A quiet machine on mains."""
-    quiet = MachineState(load_1min=1.0, frequency_mhz=3000.0, on_battery=False, steal_percent=0.0, other_cpu_percent=1.0)
+    quiet = MachineState(
+        load_1min=1.0, frequency_mhz=3000.0, on_battery=False, steal_percent=0.0, other_cpu_percent=1.0
+    )
     return replace(quiet, **said)
 
 

@@ -107,4 +107,4 @@ def _is_native(recipe: str) -> bool:
 
 def versions() -> dict[str, str]:
     """The version that the library itself reports."""
-    return {"torch": torch.__version__}
+    return {"torch": str(torch.__version__)}

@@ -62,6 +62,10 @@ def settle(model: nn.Module, images: torch.Tensor) -> nn.Module:
 
     model.double()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        # Most units of a ReLU stay open. At a bias of zero half are shut, and each layer makes an error grow: FP16 came
+        # out with 4 % error and INT8 with 50 % on a random ResNet-50; so 0.4 % and 9 %, much as on a trained one.
+        norm.bias.data += 1.0
     hooks = [norm.register_forward_pre_hook(normalise) for norm in norms]
     # The last linear layer answers: batch 1 x 1000 classes, or however many.
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

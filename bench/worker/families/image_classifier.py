@@ -29,10 +29,10 @@ CALIBRATION_SAMPLES = 32
 
 def load(source: Source) -> torch.nn.Module:
     """The classifier in FP32; random weights are given the statistics of a trained network."""
-    from transformers import AutoModelForImageClassification  # noqa: PLC0415
+    from transformers import AutoModelForImageClassification
 
-    from bench.worker import hugging_face  # noqa: PLC0415
-    from bench.worker.families import _random_weights  # noqa: PLC0415
+    from bench.worker import hugging_face
+    from bench.worker.families import _random_weights
 
     model = hugging_face.load(source, AutoModelForImageClassification)
     if source.weights == "random":
@@ -44,7 +44,7 @@ def load(source: Source) -> torch.nn.Module:
 
 def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
     """Write `out/model.onnx`: pixel_values (batch, channels, height, width) to logits (batch, classes)."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     return hugging_face.export(load(source), "image-classification", out, opset)
 
@@ -70,7 +70,7 @@ def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     """The logits by PyTorch."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     return hugging_face.reference(load(source), feeds, ["logits"])
 
@@ -82,8 +82,8 @@ def comparable(outputs: Feed, feed: Feed) -> Array:
 
 
 def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) -> Array:
-    from bench.worker import hugging_face  # noqa: PLC0415
-    from bench.worker.families import _photographs, _random_weights  # noqa: PLC0415
+    from bench.worker import hugging_face
+    from bench.worker.families import _photographs, _random_weights
 
     config = hugging_face.config(source)
     size, channels = getattr(config, "image_size", 224), getattr(config, "num_channels", 3)
@@ -96,13 +96,13 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
 
 def _prepare(source: Source, size: int, channels: int) -> Any:
     """The model's own preprocessing where its folder has one."""
-    from bench.worker.families import _photographs  # noqa: PLC0415
+    from bench.worker.families import _photographs
 
     if not (Path(source.path) / "preprocessor_config.json").is_file():
         return partial(_photographs.imagenet, size=size, channels=channels)
-    from transformers import AutoImageProcessor  # noqa: PLC0415
+    from transformers import AutoImageProcessor
 
-    from bench.worker.hugging_face import LOCAL  # noqa: PLC0415
+    from bench.worker.hugging_face import LOCAL
 
     processor = AutoImageProcessor.from_pretrained(source.path, use_fast=False, **LOCAL)
     return lambda image: processor(images=image, return_tensors="np")["pixel_values"][0]

@@ -33,16 +33,16 @@ CALIBRATION_SEQUENCE = 128
 
 def load(source: Source) -> torch.nn.Module:
     """The encoder in FP32, without its pooler."""
-    from transformers import AutoModel  # noqa: PLC0415
+    from transformers import AutoModel
 
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     return hugging_face.load(source, AutoModel)
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
     """Write `out/model.onnx`: token ids (batch, sequence) to last_hidden_state (batch, sequence, hidden)."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     return hugging_face.export(load(source), "feature-extraction", out, opset)
 
@@ -67,14 +67,14 @@ def calibration(source: Source, inputs: str | None) -> list[Feed]:
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
     """What the inputs are, where a reader would not expect it."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     return () if hugging_face.tokenizer(source) else ("inputs: seeded random token ids, the model has no tokenizer",)
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     """The last hidden state by PyTorch."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     return hugging_face.reference(load(source), feeds, [OUTPUT])
 
@@ -124,7 +124,7 @@ def _ragged(index: int, sequence: int) -> int:
 
 def _encode(source: Source, passages: Sequence[str], lengths: Sequence[int], sequence: int) -> Feed:
     """Token ids of the passages, cut to `lengths` with the special tokens, and padded to `sequence`; int64."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     if sequence > (longest := _longest(source)):
         raise ValueError(f"a sequence of {sequence} tokens is longer than the {longest} that the model has positions for")
@@ -153,7 +153,7 @@ def _random_ids(config: Any, lengths: Sequence[int], sequence: int) -> Feed:
 
 def _longest(source: Source) -> int:
     """The most tokens that the model takes."""
-    from bench.worker import hugging_face  # noqa: PLC0415
+    from bench.worker import hugging_face
 
     config, tokenizer = hugging_face.config(source), hugging_face.tokenizer(source)
     limits = [getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]

@@ -1,0 +1,233 @@
+"""What the system tells of its processor comes in; a `Cpu` of stable facts goes out, and what a container may use."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.records import Cpu
+
+ROOT = Path("/")
+
+ISA = (
+    *("sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx_vnni_int8", "avx_ne_convert"),
+    *("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx10"),
+    *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("neon", "fp16", "dotprod", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
+)
+"""The instruction sets that kernels for inference are chosen by, on x86 and ARM."""
+
+ALIASES = {
+    "avx512vnni": "avx512_vnni",
+    "avx512bf16": "avx512_bf16",
+    "avx512fp16": "avx512_fp16",
+    "asimd": "neon",
+    "asimdhp": "fp16",
+    "asimddp": "dotprod",
+    "advsimd": "neon",
+    "avx1.0": "avx",
+    "sse4.2": "sse4_2",
+}
+"""The names of py-cpuinfo, Linux on ARM and macOS, where they differ from ours."""
+
+WINDOWS_ARM = {
+    "neon": 19,
+    "dotprod": 43,
+    "sve": 46,
+    "sve2": 47,
+    "i8mm": 66,
+    "fp16": 67,
+    "bf16": 68,
+    "sme": 70,
+    "sme2": 71,
+}
+"""`PF_ARM_...` numbers of IsProcessorFeaturePresent, from winnt.h."""
+
+
+# --- the processor ----------------------------------------------------------------------------------------------------
+
+
+def raw_facts(root: Path = ROOT) -> dict[str, Any]:
+    """Brand, flags, family and model as the system tells them.
+
+    Linux on x86 needs one small file for that, and what it lists is what the kernel enabled. Elsewhere py-cpuinfo asks
+    the registry, lscpu, sysctl or the CPUID instruction, in child processes of its own (up to a second).
+    """
+    facts = _proc_cpuinfo(root / "proc/cpuinfo")
+    if facts.get("brand"):
+        return facts
+    more = _py_cpuinfo()
+    flags = facts.get("flags") or tuple(more.get("flags") or ())
+    brand = str(more.get("brand_raw") or "")
+    return more | {"brand": brand, "flags": (*flags, *_windows_arm_flags())}
+
+
+def _proc_cpuinfo(path: Path) -> dict[str, Any]:
+    """The first processor of /proc/cpuinfo; no brand on ARM."""
+    try:
+        first = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    except OSError:
+        return {}
+    rows = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    return {
+        "brand": rows.get("model name", ""),
+        "flags": tuple((rows.get("flags") or rows.get("Features") or "").split()),
+        "family": rows.get("cpu family"),
+        "model": rows.get("model"),
+    }
+
+
+def _py_cpuinfo() -> dict[str, Any]:
+    try:
+        # Imported here: it looks at the processor while it is imported, and raises a bare Exception on one it lacks.
+        import cpuinfo
+
+        return dict(cpuinfo.get_cpu_info())
+    except Exception:  # noqa: BLE001 - see above; a machine without a brand is still a machine
+        return {}
+
+
+def _windows_arm_flags() -> tuple[str, ...]:
+    """Windows on ARM has no CPUID instruction and no file; it answers number by number."""
+    numbers: dict[str, int] = WINDOWS_ARM if platform.machine() == "ARM64" else {}
+    if sys.platform == "win32":
+        import ctypes
+
+        present = ctypes.windll.kernel32.IsProcessorFeaturePresent
+        numbers = {name: number for name, number in numbers.items() if present(number)}
+    else:
+        numbers = {}
+    return tuple(numbers)
+
+
+def read_cpu(raw: dict[str, Any], tools: dict[str, Any]) -> Cpu:
+    """Put the processor together from `raw_facts` and the OS's own tools."""
+    logical = psutil.cpu_count() or 1
+    return Cpu(
+        brand=_brand(raw),
+        architecture=_architecture(),
+        isa=isa((*raw.get("flags", ()), *_macos_flags(tools))),
+        physical_cores=psutil.cpu_count(logical=False) or logical,
+        logical_cores=logical,
+        usable_cores=usable_cores(logical),
+        caches=_sysfs_caches(ROOT) or _told_caches(raw, tools),
+    )
+
+
+def _brand(raw: dict[str, Any]) -> str:
+    """Some virtual machines say only `AMD EPYC`; the family and model tell the generations apart."""
+    brand = re.sub(r"\s+", " ", raw.get("brand") or platform.processor() or "unknown").strip()
+    if not re.search(r"\d", brand) and raw.get("family") and raw.get("model"):
+        return f"{brand} (family {raw['family']}, model {raw['model']})"
+    return brand
+
+
+def _architecture() -> str:
+    """One name for one architecture, whatever the system calls it."""
+    machine = platform.machine()
+    return {"AMD64": "x86_64", "ARM64": "aarch64", "arm64": "aarch64"}.get(machine, machine)
+
+
+def isa(flags: Iterable[str]) -> tuple[str, ...]:
+    """The flags that matter to inference, by our names, in a fixed order."""
+    present = {ALIASES.get(flag.lower(), flag.lower()) for flag in flags}
+    return tuple(name for name in ISA if name in present)
+
+
+def _macos_flags(tools: dict[str, Any]) -> tuple[str, ...]:
+    """`hw.optional.arm.FEAT_BF16: 1` becomes `bf16`."""
+    names = (
+        re.fullmatch(r"hw\.optional\.(?:arm\.)?(?:FEAT_)?(\w+)", name) for name, value in tools.items() if value == "1"
+    )
+    return tuple(found[1].lower() for found in names if found)
+
+
+def _sysfs_caches(root: Path) -> dict[str, int]:
+    """Bytes of one cache of each level, as the first core sees them."""
+    caches = {}
+    for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
+        units = {"K": 2**10, "M": 2**20, "G": 2**30}
+        found = re.fullmatch(r"(\d+)([KMG]?)", size)
+        if level and found:
+            suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
+            caches[f"L{level}{suffix}"] = int(found[1]) * units.get(found[2], 1)
+    return caches
+
+
+def _told_caches(raw: dict[str, Any], tools: dict[str, Any]) -> dict[str, int]:
+    """What Windows' or macOS' tools say, else py-cpuinfo; sizes are those of all caches of a level on some systems."""
+    cpu = tools.get("cpu") or {}
+    told: dict[str, Any] = {
+        "L1d": tools.get("hw.l1dcachesize") or raw.get("l1_data_cache_size"),
+        "L2": tools.get("hw.l2cachesize") or (cpu.get("L2CacheSize") or 0) * 1024 or raw.get("l2_cache_size"),
+        "L3": tools.get("hw.l3cachesize") or (cpu.get("L3CacheSize") or 0) * 1024 or raw.get("l3_cache_size"),
+    }
+    return {level: int(size) for level, size in told.items() if str(size).isdigit() and int(size) > 0}
+
+
+# --- what a container leaves ------------------------------------------------------------------------------------------
+
+
+def usable_cores(logical: int, root: Path = ROOT) -> float:
+    """Cores that affinity and a container's quota leave, e.g. 1.5."""
+    allowed = logical
+    # macOS has no affinity to ask for.
+    with contextlib.suppress(AttributeError, psutil.Error, OSError):
+        allowed = min(logical, len(psutil.Process().cpu_affinity() or ()) or logical)
+    return round(min([float(allowed), *_quotas(root)]), 2)
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """The least memory limit of this process's control groups, in bytes; None where there is none."""
+    texts = [
+        text for folder in _groups(root, "memory") for text in _files(folder, "memory.max", "memory.limit_in_bytes")
+    ]
+    return min((int(text) for text in texts if text.isdigit() and int(text) < 2**60), default=None)
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """CPU quotas in cores: `cpu.max` of control groups v2, two files of v1."""
+    for folder in _groups(root, "cpu"):
+        quota, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
+        quota = quota or _read(folder / "cpu.cfs_quota_us")
+        period = period or _read(folder / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit() and int(quota) > 0 and int(period) > 0:
+            yield int(quota) / int(period)
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """The folders of this process's control groups, from its own up to the top: each can set a limit.
+
+    Inside a container the path may not be there; the top of what is mounted is then the container's own group.
+    """
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        number, names, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0":
+            mounts = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"]
+        elif controller in names.split(","):
+            mounts = [root / "sys/fs/cgroup" / names, root / "sys/fs/cgroup" / controller]
+        else:
+            continue
+        for mount in mounts:
+            own = mount / path.lstrip("/")
+            chain = [own, *own.parents]
+            yield from (folder for folder in chain[: chain.index(mount) + 1] if folder.is_dir())
+
+
+def _files(folder: Path, *names: str) -> Iterator[str]:
+    return (text for name in names if (text := _read(folder / name)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,76 @@
+"""Nothing comes in; what Windows and macOS tell of the hardware through their own tools goes out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from typing import Any
+
+ASK_LIMIT_S = 8.0
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+
+POWERSHELL = r"""
+$ErrorActionPreference = 'SilentlyContinue'
+[Console]::OutputEncoding = [Text.Encoding]::UTF8
+$version = @{n='DriverVersion'; e={(Get-PnpDeviceProperty -InstanceId $_.InstanceId -KeyName DEVPKEY_Device_DriverVersion).Data}}
+@{
+  gpus = @(Get-CimInstance Win32_VideoController | Select-Object Name, AdapterCompatibility, DriverVersion, PNPDeviceID)
+  npus = @(Get-PnpDevice -Class ComputeAccelerator -PresentOnly | Select-Object FriendlyName, Manufacturer, $version)
+  system = Get-CimInstance Win32_ComputerSystem | Select-Object Manufacturer, Model
+  cpu = Get-CimInstance Win32_Processor | Select-Object -First 1 L2CacheSize, L3CacheSize
+} | ConvertTo-Json -Depth 3 -Compress
+"""  # noqa: E501 - PowerShell breaks a line at fewer places than it seems
+
+SYSCTL = ("kern.hv_vmm_present", "hw.l1dcachesize", "hw.l2cachesize", "hw.l3cachesize", "hw.optional")
+
+
+def os_facts() -> dict[str, Any]:
+    """Windows: `gpus`, `npus`, `system`, `cpu`. macOS: the sysctl names and `SPDisplaysDataType`. Linux: nothing."""
+    system = platform.system()
+    if system == "Windows":
+        return parse_json(ask(["powershell", "-NoProfile", "-NonInteractive", "-Command", POWERSHELL]))
+    if system == "Darwin":
+        shown = parse_json(ask(["system_profiler", "-json", "SPDisplaysDataType"]))
+        return shown | parse_sysctl(ask(["sysctl", *SYSCTL], ok_codes=(0, 1)))
+    return {}
+
+
+def ask(command: list[str], ok_codes: tuple[int, ...] = (0,)) -> str:
+    """What a tool prints, stripped; nothing where it is not there, fails or takes too long."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ASK_LIMIT_S,
+            check=False,
+            creationflags=NO_WINDOW if sys.platform == "win32" else 0,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode in ok_codes else ""
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """An object, or nothing: a tool's answer never stops a run."""
+    try:
+        found = json.loads(text.removeprefix("\ufeff"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def parse_sysctl(text: str) -> dict[str, str]:
+    """`hw.optional.arm.FEAT_BF16: 1` by line."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs if value}
+
+
+def rows_of(facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects. PowerShell 5 writes a list of one as the object itself, and some as `{"value": [...]}`."""
+    found = facts.get(name)
+    if isinstance(found, dict):
+        found = found.get("value", [found])
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -1,0 +1,157 @@
+"""Two looks at the machine come in, before and after a visit; what it was doing in between goes out."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+from pathlib import Path
+
+import psutil
+from msgspec import Struct
+
+from bench.records import MachineState
+
+__all__ = ["MachineState", "Snapshot", "since", "snapshot"]
+
+ROOT = Path("/")
+CPU_SENSORS = {
+    "coretemp",
+    "k10temp",
+    "zenpower",
+    "cpu_thermal",
+    "cpu-thermal",
+    "soc_thermal",
+    "soc-thermal",
+    "x86_pkg_temp",
+}
+MAX_POLICIES = 8
+"""Frequency policies that are read: a big server has one a core, and each costs a look at that core."""
+MIN_TICKS_S = 0.1
+"""The kernel counts CPU time in steps of 10 ms: a shorter interval says nothing."""
+
+
+class Snapshot(Struct, frozen=True):
+    """CPU seconds since boot, summed over all cores."""
+
+    total_s: float
+    busy_s: float
+    steal_s: float | None
+
+
+def snapshot() -> Snapshot:
+    """Look before a visit."""
+    times = psutil.cpu_times()._asdict()
+    steal = times.get("steal")
+    idle = times["idle"] + times.get("iowait", 0.0)
+    # Linux counts a guest's time in user as well, and Windows an interrupt's and a DPC's in system.
+    total = sum(times.get(name, 0.0) for name in ("user", "nice", "system", "idle", "iowait", "steal"))
+    total += sum(times.get(name, 0.0) for name in ("irq", "softirq"))
+    return Snapshot(total, total - idle - (steal or 0.0), steal)
+
+
+def since(before: Snapshot, own_cpu_s: float | None = None) -> MachineState:
+    """Look after a visit that itself used `own_cpu_s` seconds of CPU. What cannot be read here is None."""
+    now = snapshot()
+    span = now.total_s - before.total_s
+    return MachineState(
+        load_1min=_load(),
+        frequency_mhz=_frequency(),
+        temperature_c=_temperature(),
+        on_battery=_on_battery(),
+        steal_percent=_steal(before, now, span),
+        other_cpu_percent=None if own_cpu_s is None else _share(now.busy_s - before.busy_s - own_cpu_s, span),
+        available_bytes=psutil.virtual_memory().available,
+    )
+
+
+def _share(part_s: float, span_s: float) -> float | None:
+    """Per cent of all cores' time, in 0 to 100: the two clocks are read one after the other and differ a little."""
+    return min(100.0, max(0.0, 100.0 * part_s / span_s)) if span_s >= MIN_TICKS_S else None
+
+
+def _steal(before: Snapshot, now: Snapshot, span_s: float) -> float | None:
+    """Only Linux counts it."""
+    if before.steal_s is None or now.steal_s is None:
+        return None
+    return _share(now.steal_s - before.steal_s, span_s)
+
+
+def _load() -> float | None:
+    """psutil imitates it on Windows with a thread that wakes up every five seconds; a benchmark does without."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+# --- sensors ----------------------------------------------------------------------------------------------------------
+# psutil reads every sensor of a machine at each call, which can take tens of milliseconds; these read one or two.
+
+
+def _frequency() -> float | None:
+    """The mean of a few cores. A virtual machine and macOS tell a constant only, and so are not asked."""
+    if platform.system() == "Windows":
+        with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
+            found = psutil.cpu_freq()
+            return float(found.current) if found else None
+        return None
+    khz = [value for path in _frequency_files(ROOT) if (value := _number(path)) is not None]
+    return round(sum(khz) / len(khz) / 1000, 1) if khz else None
+
+
+@functools.cache
+def _frequency_files(root: Path) -> tuple[Path, ...]:
+    files = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_cur_freq"))
+    return tuple(files[:: max(1, -(-len(files) // MAX_POLICIES))])
+
+
+def _temperature() -> float | None:
+    """The processor's hottest sensor; only Linux tells it without a driver."""
+    found = [value / 1000 for path in _temperature_files(ROOT) if (value := _number(path)) is not None]
+    return max(found, default=None)
+
+
+@functools.cache
+def _temperature_files(root: Path) -> tuple[Path, ...]:
+    """The first sensor of each processor, which is its package; thermal zones where there is none."""
+    chips = [path for path in (root / "sys/class/hwmon").glob("hwmon*") if _text(path / "name") in CPU_SENSORS]
+    files = [chip / "temp1_input" for chip in chips]
+    if not files:
+        zones = (root / "sys/class/thermal").glob("thermal_zone*")
+        files = [zone / "temp" for zone in zones if _text(zone / "type") in CPU_SENSORS]
+    return tuple(sorted(files))
+
+
+def _on_battery() -> bool | None:
+    """True where a battery feeds the machine now; False with mains, or without a battery."""
+    if platform.system() != "Linux":
+        with contextlib.suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
+            found = psutil.sensors_battery()
+            return bool(found and found.power_plugged is False)
+        return None
+    return linux_on_battery(ROOT / "sys/class/power_supply")
+
+
+def linux_on_battery(supplies: Path) -> bool | None:
+    """Mains first: asking a battery can take the firmware long. A mouse's battery (scope `Device`) does not count."""
+    if not supplies.is_dir():
+        return None
+    kinds = {path: _text(path / "type") for path in supplies.iterdir()}
+    plugs = [_text(path / "online") for path, kind in kinds.items() if kind in {"Mains", "USB"}]
+    if "1" in plugs:
+        return False
+    batteries = [path for path, kind in kinds.items() if kind == "Battery" and _text(path / "scope") != "Device"]
+    return any(_text(path / "status") == "Discharging" for path in batteries)
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path))
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,178 @@
+"""One model's tables in, its charts out as inline SVG that follows the page's light or dark colours."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+import altair as alt
+import vl_convert
+
+from bench.records import Interval, Outcome
+from bench.report import numbers, text, words
+from bench.report.grid import ModelPart, WorkloadPart
+
+PLOT_WIDTH = 250
+LABEL_WIDTH = 160
+"""Together with the ticks they come to some 430 px, so that a phone shrinks the text by no more than a fifth."""
+STEP = 26
+DECADES = [10.0**power for power in range(-6, 7)]
+COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5)]
+FINE_TICKS = [tick / 20 for tick in range(1, 61)]
+VEGA_LITE = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)"}
+"""The page's own variables: Vega passes colours that it does not know through to the SVG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """An SVG of one model and workload."""
+
+    title: str
+    svg: str
+
+
+def of(part: ModelPart, prefix: str) -> list[Chart]:
+    """The charts of a model, two a workload where it has a control; `prefix` keeps the ids of a page apart."""
+    found = []
+    for number, workload in enumerate(part.workloads):
+        name = f"{part.name}, {workload.name}"
+        weights = " (random weights)" if part.weights == "random" else ""
+        for kind, draw in (("ratio", _ratios), ("rate", _rates)):
+            drawn = draw(workload)
+            if drawn is not None:
+                title, spec, points = drawn
+                described = text.line(f"{title}, {name}{weights}")
+                found.append(Chart(described, _svg(spec, described, points, f"{prefix}-{number}-{kind}")))
+    return found
+
+
+Drawn = tuple[str, alt.LayerChart, list[dict[str, Any]]]
+
+
+def _ratios(workload: WorkloadPart) -> Drawn | None:
+    """Points with intervals on a log scale, where half as fast is as far from 1 as twice as fast."""
+    points = [
+        _point(outcome, interval, numbers.ratio(interval, speed.resolvable))
+        for outcome in workload.outcomes
+        if (speed := outcome.speed) and (interval := speed.ratio_to_control) and _can_be_drawn(interval)
+        if speed.control != outcome.cell.id
+    ]
+    if not points:
+        return None
+    low, high = min(1, *(p["low"] for p in points)) / 1.1, max(1, *(p["high"] for p in points)) * 1.1
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    axis = alt.Axis(values=_ticks(low, high), format="~g")
+    along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
+    x = alt.X("value:Q", **along)
+    base = alt.Chart(alt.InlineData(points)).encode(y=_names())
+    one = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
+    marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
+    return "Speed against the control", alt.layer(one, *_whiskers(base, along, _tone()), marks), points
+
+
+def _rates(workload: WorkloadPart) -> Drawn | None:
+    """Bars from zero, as their lengths are compared."""
+    unit = workload.rates[0] if workload.rates else ""
+    points = [
+        _point(outcome, rate, numbers.plus_minus(rate, f" {unit}/s"))
+        for outcome in workload.outcomes
+        if outcome.speed and (rate := outcome.speed.throughput.get(unit)) and _can_be_drawn(rate)
+    ]
+    if not points:
+        return None
+    axis = alt.Axis(tickCount=4, format="~s")
+    along = {"scale": alt.Scale(zero=True), "title": f"{text.line(unit)} a second", "axis": axis}
+    base = alt.Chart(alt.InlineData(points)).encode(y=_names())
+    bars = base.mark_bar(height=14, opacity=0.55, cornerRadiusEnd=2).encode(x=alt.X("value:Q", **along), color=_tone())
+    return "Throughput", alt.layer(bars, *_whiskers(base, along, alt.value("var(--ink)"))), points
+
+
+def _can_be_drawn(interval: Interval) -> bool:
+    """A file from elsewhere may hold anything; a log scale takes nothing from zero down."""
+    return all(end is None or (math.isfinite(end) and end > 0) for end in (interval.value, interval.low, interval.high))
+
+
+def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
+    """What is drawn of one cell; an interval that is missing has the width of its point."""
+    cell = outcome.cell
+    partial = " (partial)" if outcome.status == "partial" else ""
+    low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
+    return {
+        "name": text.line(f"{cell.target} · {cell.precision}{partial}"),
+        "value": interval.value,
+        "low": low,
+        "high": high,
+        "tone": words.STATUSES[outcome.status].tone,
+        "says": says,
+    }
+
+
+def _names() -> alt.Y:
+    axis = alt.Axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, labelPadding=8, minExtent=LABEL_WIDTH)
+    return alt.Y("name:N", sort=None, title=None, axis=axis)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Enough round numbers between the ends to read the axis, and not more than fit."""
+    coarse = [tick for tick in COARSE_TICKS if low <= tick <= high]
+    if len(coarse) > 6:
+        return [tick for tick in DECADES if low <= tick <= high]
+    if len(coarse) >= 3:
+        return coarse
+    fine = [tick for tick in FINE_TICKS if low <= tick <= high]
+    return [tick for tick in fine if tick == 1 or fine.index(tick) % math.ceil(len(fine) / 5) == 0]
+
+
+def _tone() -> alt.Color:
+    return alt.Color("tone:N", legend=None, scale=alt.Scale(domain=list(TONES), range=list(TONES.values())))
+
+
+def _whiskers(base: alt.Chart, along: dict[str, Any], color: alt.Color) -> list[alt.Chart]:
+    """The intervals and their ends; each says how the axis looks, or Vega-Lite would join all their titles."""
+    low, high = alt.X("low:Q", **along), alt.X("high:Q", **along)
+    line = base.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", color=color)
+    ends = base.mark_tick(thickness=1.5, size=9, opacity=1)
+    return [line, ends.encode(x=low, color=color), ends.encode(x=high, color=color)]
+
+
+def _svg(chart: alt.LayerChart, title: str, points: list[dict[str, Any]], name: str) -> str:
+    spec = chart.properties(width=PLOT_WIDTH, height=alt.Step(STEP)).configure(**_config()).to_dict()
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
+    said = "; ".join(f"{point['name']}: {point['says']}" for point in points)
+    return _described(svg, title, said, name)
+
+
+def _config() -> dict[str, Any]:
+    return {
+        "background": "transparent",
+        "font": "system-ui, sans-serif",
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": "var(--ink)",
+            "labelFontSize": 12,
+            "titleColor": "var(--ink-soft)",
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "gridColor": "var(--line)",
+            "tickColor": "var(--line)",
+            "domainColor": "var(--line)",
+        },
+        "axisY": {"grid": False},
+    }
+
+
+def _described(svg: str, title: str, said: str, name: str) -> str:
+    """The SVG as one image with a title and a description, in place of Vega's label on every mark; ids made unique."""
+    inner = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg[svg.index(">") + 1 :])
+    inner = re.sub(r'(id="|url\(#)', rf"\g<1>{name}-", inner)
+    width, height = (math.ceil(float(re.search(rf' {side}="([\d.]+)"', svg)[1])) for side in ("width", "height"))  # type: ignore[index]
+    opening = (
+        f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}">'
+    )
+    named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(said)}</desc>'
+    return opening + named + inner

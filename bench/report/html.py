@@ -1,0 +1,91 @@
+"""A report in, report.html out: one self-contained page that asks the network for nothing and runs no script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench import __version__
+from bench.records import Interval
+from bench.report import charts, grid, numbers, text, words
+from bench.report.grid import ModelPart, Report, WorkloadPart
+
+NAME = "html"
+FILE = "report.html"
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    return _environment().get_template("report.html").render(report=report, several=len(report.sheets) > 1)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(words=words, numbers=numbers, version=__version__, DASH=numbers.DASH)
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
+    if value is None:
+        return numbers.DASH
+    return text.lines(value) if type(value) is str else value
+
+
+def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
+    """Vega escapes what it draws, and `charts` what it adds."""
+    return [{"title": chart.title, "svg": Markup(chart.svg)} for chart in charts.of(part, prefix)]  # noqa: S704
+
+
+def _top(workload: WorkloadPart) -> float:
+    """The right end of the latency bars of one workload: its slowest cell, interval included."""
+    latencies = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
+    return max((latency.high or latency.value for latency in latencies), default=1.0)
+
+
+def _bar(interval: Interval, top: float) -> str:
+    """The custom properties of a bar: value, low and high as shares of `top`."""
+    ends = {"v": interval.value, "lo": interval.low, "hi": interval.high}
+    shares = {name: interval.value if end is None else end for name, end in ends.items()}
+    return ";".join(f"--{name}:{min(max(share / top, 0), 1):.2%}" for name, share in shares.items())
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+FILTERS = {
+    "bar": _bar,
+    "beside": numbers.beside,
+    "charts": _charts,
+    "control": words.control,
+    "cosine": numbers.cosine,
+    "count": numbers.count,
+    "duration": numbers.duration,
+    "effort": words.effort_lines,
+    "ending": words.ending,
+    "flag": words.flag,
+    "given": numbers.given,
+    "moment": words.moment,
+    "percent": numbers.percent,
+    "recipe": words.recipe,
+    "shown": numbers.shown,
+    "significant": numbers.significant,
+    "size": numbers.size,
+    "slug": _slug,
+    "summary": grid.summary,
+    "top": _top,
+}

@@ -1,0 +1,45 @@
+"""Reports on disk, and browsers to open them in; without a browser the tests are skipped, in CI they fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+
+from a_report import a_whole_report, two_machines
+from webdriver import Browser, browser, find
+
+from bench.report import formats
+
+PHONE = (390, 844)
+DESK = (1280, 900)
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The report of one run, and that of two machines."""
+    if find() is None:
+        why = "no Chromium or Chrome with its chromedriver on the path"
+        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+    folder = tmp_path_factory.mktemp("pages")
+    reports = {"one": a_whole_report(), "two": two_machines()}
+    return {name: formats.write(report, ["html"], folder / name)[0] for name, report in reports.items()}
+
+
+@pytest.fixture(scope="session")
+def desk(pages: dict[str, Path]) -> Iterator[Browser]:
+    """A wide window in light colours."""
+    with browser(*DESK) as window:
+        yield window
+
+
+@pytest.fixture(scope="session")
+def phone(pages: dict[str, Path]) -> Iterator[Browser]:
+    """A narrow window in dark colours."""
+    with browser(*PHONE, dark=True) as window:
+        yield window

@@ -1,0 +1,279 @@
+"""Faults on purpose: whatever a target does, its cell has a row with the truth, and the run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import CPU, ENGINES, REPO, Bench
+
+pytestmark = pytest.mark.end_to_end
+
+Matrix = Callable[..., Path]
+
+
+def fake(*modes: str) -> str:
+    """Baselines that misbehave, one for each mode."""
+    tables = (f'[baselines.{mode}]\nengine = "fake"\nmode = "{mode}"\nruntime = "ort"\n' for mode in modes)
+    return "\n".join(tables)
+
+
+def outcomes(folder: Path) -> dict[str, dict]:
+    """The verdicts of a run by target and workload."""
+    report = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    found = report["runs"][0]["outcomes"]
+    return {f"{o['cell']['target']}/{o['cell']['workload']}": o for o in found}
+
+
+@pytest.fixture
+def faulty(bench: Bench, matrix: Matrix, tmp_path: Path) -> Callable[..., dict[str, dict]]:
+    """Run a matrix of misbehaving targets beside the real CPU provider, and give every verdict."""
+
+    def run(*modes: str, measure: str = "", model: str = "") -> dict[str, dict]:
+        path = matrix(targets=CPU + fake(*modes), measure=measure, model=model)
+        out = tmp_path / "run"
+        done = bench("run", "--matrix", path, "--out", out, "--format", "json,html", BENCH_ENGINES=str(ENGINES))
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        return outcomes(out)
+
+    return run
+
+
+def test_every_way_to_go_wrong_becomes_its_own_verdict_and_the_others_are_measured(faulty):
+    found = faulty("segfaults", "aborts", "exits", "raises", "refuses", "runs-out-of-memory", "lies", "gives-nan", "obeys")
+    statuses = {name: outcome["status"] for name, outcome in found.items()}
+    assert statuses == {
+        "cpu/b1": "ok",
+        "obeys/b1": "ok",
+        "segfaults/b1": "crashed",
+        "aborts/b1": "crashed",
+        "exits/b1": "crashed",
+        "raises/b1": "failed",
+        "refuses/b1": "unsupported",
+        "runs-out-of-memory/b1": "out-of-memory",
+        "lies/b1": "inaccurate",
+        "gives-nan/b1": "inaccurate",
+    }
+
+
+def test_a_crash_names_its_signal_its_stage_and_its_last_words(faulty):
+    failure = faulty("segfaults")["segfaults/b1"]["failure"]
+    assert failure["signal"] == "SIGSEGV"
+    assert failure["exit_code"] == -signal.SIGSEGV
+    assert failure["stage"] == "time"
+    assert "about to read address 0" in failure["stderr_tail"]
+
+
+def test_an_exit_of_its_own_is_told_from_a_signal(faulty):
+    failure = faulty("exits")["exits/b1"]["failure"]
+    assert (failure["exit_code"], failure["signal"]) == (3, None)
+
+
+def test_an_error_is_told_by_its_first_line(faulty):
+    failure = faulty("raises")["raises/b1"]["failure"]
+    assert failure["message"] == "[FakeRuntime] the kernel said no"
+    assert "second line" in failure["stderr_tail"]
+
+
+def test_a_hang_ends_at_the_time_limit(faulty):
+    found = faulty("hangs", measure="timeout_s = 6")
+    assert found["hangs/b1"]["status"] == "timeout"
+    assert found["cpu/b1"]["status"] == "ok"
+
+
+def test_a_glutton_ends_at_the_memory_limit(faulty):
+    found = faulty("eats-memory", measure="memory_limit_mb = 700")
+    assert found["eats-memory/b1"]["status"] == "out-of-memory"
+    assert "over the limit of 700 MiB" in found["eats-memory/b1"]["reason"]
+    assert found["cpu/b1"]["status"] == "ok"
+
+
+def test_wrong_answers_show_no_speed(faulty):
+    for outcome in faulty("lies", "gives-nan").values():
+        assert (outcome["speed"] is None) == (outcome["status"] == "inaccurate")
+
+
+def test_what_a_library_prints_cannot_be_taken_for_an_answer(faulty):
+    assert faulty("chatters")["chatters/b1"]["status"] == "ok"
+
+
+def test_a_crash_in_one_workload_costs_no_other(faulty, tiny_model: Path):
+    model = f'family = "onnx-file"\nsource = "onnx:{tiny_model}"\nworkloads = [{{ batch = 1 }}, {{ batch = 4 }}]\n'
+    found = faulty("segfaults-in-the-second-workload", model=model)
+    assert sorted(found[f"segfaults-in-the-second-workload/b{n}"]["status"] for n in (1, 4)) == ["crashed", "ok"]
+
+
+def test_a_runtime_that_cannot_be_installed_costs_only_its_own_cells(bench: Bench, matrix: Matrix, tmp_path: Path):
+    targets = CPU + '[providers.other]\nep = "CPUExecutionProvider"\nruntime = "missing"\n'
+    runtimes = '[runtimes.missing]\nrequires = ["touchstone-no-such-package==1.0"]\n'
+    done = bench("run", "--matrix", matrix(targets=targets, runtimes_=runtimes), "--out", tmp_path / "run", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = outcomes(tmp_path / "run")
+    assert found["cpu/b1"]["status"] == "ok"
+    assert found["other/b1"]["status"] == "unavailable"
+    assert "touchstone-no-such-package" in found["other/b1"]["reason"]
+
+
+def test_a_provider_that_the_wheel_lacks_is_unavailable_and_never_the_cpu_in_disguise(
+    bench: Bench, matrix: Matrix, tmp_path: Path
+):
+    targets = CPU + '[providers.cuda]\nep = "CUDAExecutionProvider"\n'
+    done = bench("run", "--matrix", matrix(targets=targets), "--out", tmp_path / "run", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = outcomes(tmp_path / "run")["cuda/b1"]
+    assert found["status"] == "unavailable"
+    assert "CUDAExecutionProvider is not in this onnxruntime" in found["reason"]
+    assert found["speed"] is None
+
+
+def test_a_truncated_model_is_told_by_the_real_error(bench: Bench, matrix: Matrix, tiny_model: Path, tmp_path: Path):
+    torn = tmp_path / "torn.onnx"
+    torn.write_bytes(tiny_model.read_bytes()[:5000])
+    model = f'family = "onnx-file"\nsource = "onnx:{torn}"\n'
+    done = bench("run", "--matrix", matrix(model=model), "--out", tmp_path / "run", "--format", "json")
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("bench: nothing was measured; tiny/fp32/cpu/b1: ")
+    assert outcomes(tmp_path / "run")["cpu/b1"]["failure"]["stage"] in ("export", "reference")
+
+
+def test_a_model_that_is_not_there_is_told_with_its_place(bench: Bench, matrix: Matrix, tmp_path: Path):
+    model = 'family = "text-encoder"\nsource = "path:no/such/folder"\n'
+    done = bench("run", "--matrix", matrix(model=model), "--out", tmp_path / "run", "--format", "json")
+    assert done.returncode == 4
+    assert "no/such/folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def start(matrix: Path, out: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """A run that goes on while the test does something to it."""
+    command = [sys.executable, "-m", "bench", "run", "--matrix", str(matrix), "--out", str(out), "--budget", "thorough"]
+    return subprocess.Popen(command, cwd=out.parent, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_lines(path: Path, count: int) -> int:
+    """Wait until so many observations are there."""
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        if path.exists() and path.read_bytes().count(b"\n") >= count:
+            return path.read_bytes().count(b"\n")
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not grow to {count} lines")
+
+
+def rounds_seen(folder: Path) -> list[tuple[str, int]]:
+    """Cell and round of every observation, as they stand in the file."""
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [(line["cell"], line["round"]) for line in map(json.loads, lines)]
+
+
+def test_ctrl_c_keeps_everything_measured_and_writes_the_report(matrix: Matrix, environment, tmp_path: Path):
+    out = tmp_path / "run"
+    process = start(matrix(), out, environment)
+    wait_for_lines(out / "results.jsonl", 2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "--resume" in said
+    assert (out / "report.html").exists()
+    assert len(rounds_seen(out)) >= 2
+
+
+def test_a_killed_run_goes_on_where_it_was(matrix: Matrix, environment, bench: Bench, tmp_path: Path):
+    out = tmp_path / "run"
+    process = start(matrix(), out, environment)
+    before = wait_for_lines(out / "results.jsonl", 3)
+    process.kill()
+    process.communicate(timeout=60)
+    with (out / "results.jsonl").open("ab") as file:
+        file.write(b'{"cell":"tiny/fp32/cpu/b1","rou')  # a power cut tears the last line
+    first = [line for line in (out / "results.jsonl").read_bytes().splitlines()[:before]]
+    done = bench("run", "--resume", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "results.jsonl").read_bytes().splitlines()[:before] == first
+    seen = rounds_seen(out)
+    assert len(seen) == len(set(seen))
+    assert {number for _, number in seen} >= set(range(1, 11))
+
+
+def test_a_finished_run_has_nothing_left_to_measure(bench: Bench, matrix: Matrix, tmp_path: Path):
+    out = tmp_path / "run"
+    assert bench("run", "--matrix", matrix(), "--out", out).returncode == 0
+    before = (out / "results.jsonl").read_bytes()
+    done = bench("run", "--resume", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "results.jsonl").read_bytes() == before
+
+
+def test_two_runs_at_once_share_the_cache_without_a_double_build(matrix: Matrix, environment, tmp_path: Path):
+    cache = tmp_path / "cache"
+    (cache).mkdir()
+    (cache / "runtimes").symlink_to(Path(environment["BENCH_CACHE_DIR"]) / "runtimes")
+    mine = environment | {"BENCH_CACHE_DIR": str(cache)}
+    path = matrix()
+    command = [sys.executable, "-m", "bench", "run", "--matrix", str(path), "--out"]
+    both = [
+        subprocess.Popen([*command, str(tmp_path / name)], env=mine, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    built = [line for text in said for line in text.splitlines() if "built export of tiny" in line]
+    assert len(built) == 1, said
+    assert not list((cache / "artifacts").glob("making-*"))
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(bench: Bench, matrix: Matrix, tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("a file system of a given size needs root")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(small)], check=True)
+    try:
+        done = bench("run", "--matrix", matrix(), "--out", small / "run", "--budget", "thorough", "--format", "csv")
+        assert done.returncode == 2, done.stderr
+        assert "the disk is full" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        kept = rounds_seen_whole(small / "run")
+        assert kept >= 1
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def rounds_seen_whole(folder: Path) -> int:
+    """How many whole observations there are."""
+    return (folder / "results.jsonl").read_bytes().count(b"\n")
+
+
+def test_a_run_of_another_schema_is_refused_with_both_numbers(bench: Bench, matrix: Matrix, tmp_path: Path):
+    out = tmp_path / "run"
+    assert bench("run", "--matrix", matrix(), "--out", out).returncode == 0
+    said = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    (out / "run.json").write_text(json.dumps(said | {"schema": 99}), encoding="utf-8")
+    done = bench("report", out)
+    assert done.returncode == 2
+    assert "schema 99" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fake_engine_cannot_be_reached_without_asking_for_it(bench: Bench, matrix: Matrix):
+    done = bench("plan", "--matrix", matrix(targets=fake("obeys")))
+    assert done.returncode == 2
+    assert "unknown engine 'fake'" in done.stderr
+
+
+def test_the_default_matrix_stands_in_the_package(bench: Bench):
+    assert (REPO / "matrix.toml").exists()
+    done = bench("plan", "--matrix", REPO / "matrix.toml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 72

@@ -1,0 +1,135 @@
+"""The real command on the real, pretrained MiniLM: what a newcomer sees, and that the second run only measures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.end_to_end.conftest import REPO, Bench
+
+pytestmark = pytest.mark.end_to_end
+
+ONLY = ("--only", "minilm/*/b1-s128", "--skip", "*/torch-compile/*")
+
+
+@pytest.fixture(scope="module")
+def run(cache: Path, tmp_path_factory: pytest.TempPathFactory):
+    """One run of the default matrix's MiniLM at batch 1: its folder and what it said."""
+    import os
+    import subprocess
+    import sys
+
+    out = tmp_path_factory.mktemp("reports") / "run"
+    command = [sys.executable, "-m", "bench", "run", "--matrix", str(REPO / "matrix.toml"), *ONLY, "--out", str(out)]
+    command += ["--format", "html,csv,markdown,json"]
+    environment = {**os.environ, "BENCH_CACHE_DIR": str(cache)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+@pytest.fixture(scope="module")
+def table(run) -> pd.DataFrame:
+    """`results.csv` as pandas reads it, with no fix-ups."""
+    return pd.read_csv(run[0] / "results.csv")
+
+
+def test_it_ends_by_saying_where_the_report_is(run):
+    out, done = run
+    for name in ("report.html", "results.csv", "summary.md"):
+        assert (out / name).stat().st_size > 500
+        assert name in done.stdout
+
+
+def test_every_planned_cell_has_exactly_one_row(run, table):
+    planned = json.loads((run[0] / "run.json").read_text(encoding="utf-8"))["cells"]
+    assert len(table) == len(planned)
+    assert table[["model", "precision", "target", "workload"]].drop_duplicates().shape[0] == len(table)
+
+
+def row(table: pd.DataFrame, precision: str, target: str) -> pd.Series:
+    """The row of one cell."""
+    found = table[(table["precision"] == precision) & (table["target"] == target)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_the_weights_are_the_real_ones(table):
+    assert set(table["weights"].dropna()) == {"pretrained"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_onnx_runtime_is_right_and_wholly_on_its_provider(table, precision):
+    cell = row(table, precision, "cpu")
+    assert cell["status"] == "ok"
+    assert cell["nodes_on_target"] > 50
+    assert cell["nodes_elsewhere"] == 0
+    assert cell["latency_ms"] > 0
+    assert cell["latency_ms_low"] <= cell["latency_ms"] <= cell["latency_ms_high"]
+
+
+def test_the_precisions_are_what_they_say(table):
+    bits = {precision: row(table, precision, "cpu")["effective_bits"] for precision in ("fp32", "fp16", "int8")}
+    assert bits["fp32"] > bits["fp16"] > bits["int8"]
+    assert bits["fp32"] > 15
+    assert 7 < bits["fp16"] < 14
+    assert row(table, "int8", "cpu")["cosine"] > 0.98
+
+
+def test_bf16_is_torchs_own_and_never_called_fp16(table):
+    assert row(table, "bf16", "cpu")["status"] == "excluded"
+    assert row(table, "bf16", "torch-eager")["status"] in ("ok", "unsupported")
+
+
+def test_the_control_is_what_ratios_are_against(table):
+    cell = row(table, "fp32", "cpu")
+    assert cell["control"] == "minilm/fp32/torch-eager/b1-s128"
+    assert cell["ratio_low"] <= cell["ratio_to_control"] <= cell["ratio_high"]
+
+
+def test_every_target_had_the_same_threads(table):
+    assert table["threads"].dropna().nunique() == 1
+
+
+def test_rates_agree_with_the_latency(table):
+    cell = row(table, "fp32", "cpu")
+    assert cell["throughput"] == pytest.approx(cell["batch"] / cell["latency_ms"] * 1000, rel=1e-6)
+
+
+def test_the_fingerprint_and_every_package_are_recorded(run):
+    said = json.loads((run[0] / "run.json").read_text(encoding="utf-8"))
+    assert said["runtimes"]["ort"]["packages"]["onnxruntime"] == "1.31.1"
+    assert said["runtimes"]["build"]["packages"]["torch"].startswith("2.13.0")
+    assert len(said["machine"]["key"]) == 12
+    assert said["machine"]["cpu"]["isa"]
+
+
+def test_raw_nanoseconds_are_kept(run):
+    lines = [json.loads(line) for line in (run[0] / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    timed = [line for line in lines if line["timing"]]
+    assert timed
+    assert all(line["timing"]["samples_ns"] and line["timing"]["warmup_ns"] for line in timed)
+
+
+def test_a_second_run_exports_nothing_and_installs_nothing(run, bench: Bench, tmp_path: Path):
+    only = ("--only", "minilm/*/cpu/b1-s128", "--out", tmp_path / "second")
+    done = bench("run", "--matrix", REPO / "matrix.toml", *only)
+    assert done.returncode == 0, done.stderr
+    for word in ("installing", "built", "downloading"):
+        assert word not in done.stderr
+
+
+def test_the_report_can_be_made_again_from_what_was_observed(run, bench: Bench, tmp_path: Path):
+    done = bench("report", run[0], "--format", "csv,markdown", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    again, first = pd.read_csv(tmp_path / "results.csv"), pd.read_csv(run[0] / "results.csv")
+    pd.testing.assert_frame_equal(again, first)
+
+
+def test_the_cache_lists_verifies_and_finds_damage(run, bench: Bench, cache: Path):
+    listed = json.loads(bench("cache", "list", "--json").stdout)
+    assert {"model", "reference"} <= {entry["kind"] for entry in listed}
+    assert bench("cache", "verify").returncode == 0

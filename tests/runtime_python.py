@@ -1,0 +1,22 @@
+"""Print the interpreter of a runtime of the default matrix, made now if it is not there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.cli import cache_path
+from bench.declare.matrix import read
+from bench.prepare import runtimes
+from bench.progress import Lines
+
+if __name__ == "__main__":
+    import os
+
+    matrix = read(Path(__file__).parent.parent / "matrix.toml")
+    named = os.environ.get("BENCH_CACHE_DIR")
+    cache = cache_path(Path(named) if named else None)
+    ready = runtimes.ensure(matrix.runtimes[sys.argv[1]], cache, Lines(Console(stderr=True)))
+    print(ready.executable)

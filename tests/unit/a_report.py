@@ -1,0 +1,367 @@
+"""Hand-made runs and outcomes for the tests of the report: small ones to vary, and a whole one that looks like life."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from msgspec.structs import replace
+
+from bench.records import (
+    Accelerator,
+    Cell,
+    Cpu,
+    Effort,
+    Failure,
+    Interval,
+    Machine,
+    Outcome,
+    Parity,
+    Placement,
+    Recipe,
+    Run,
+    RuntimeRecord,
+    Speed,
+    Tolerance,
+)
+from bench.report import grid
+from bench.report.grid import Report
+
+CONTROL = "torch-eager"
+WORKLOADS = {
+    "minilm": [{"batch": 1, "sequence": 128}, {"batch": 8, "sequence": 128}],
+    "resnet18": [{"batch": 1}],
+}
+RECIPES = {
+    ("minilm", "fp16"): Recipe("fp16", {"keep_io_types": True}),
+    ("minilm", "int8"): Recipe("dynamic-int8", {"per_channel": True}),
+    ("resnet18", "fp16"): Recipe("fp16", {"keep_io_types": True}),
+    ("resnet18", "int8"): Recipe("static-qdq-int8"),
+}
+TARGETS = {
+    "torch-eager": ("torch", None, "torch"),
+    "torch-compile": ("torch", None, "torch"),
+    "cpu": ("ort", "CPUExecutionProvider", "default"),
+    "openvino-cpu": ("ort", "OpenVINOExecutionProvider", "openvino"),
+    "webgpu": ("ort", "WebGpuExecutionProvider", "default"),
+    "qnn-emulator": ("ort", "QNNExecutionProvider", "qnn"),
+    "cuda": ("ort", "CUDAExecutionProvider", "cuda"),
+}
+TIMES_FASTER = {
+    ("torch-eager", "fp32"): 1.0,
+    ("torch-compile", "fp32"): 1.31,
+    ("cpu", "fp32"): 1.83,
+    ("cpu", "int8"): 3.42,
+    ("cpu", "fp16"): 1.006,
+    ("openvino-cpu", "fp32"): 2.11,
+    ("openvino-cpu", "fp16"): 2.08,
+    ("openvino-cpu", "int8"): 4.4,
+    ("webgpu", "fp32"): 0.41,
+    ("webgpu", "fp16"): 0.52,
+    ("webgpu", "int8"): 0.19,
+}
+QNN_STDERR = (
+    "2026-11-03 10:31:07 [W:onnxruntime:, qnn_execution_provider.cc:214] Initializing QNN backend\n"
+    "\x1b[0;93mQnnDsp <W> Initializing HtpProvider\x1b[m\n"
+    "QnnDsp <E> Failed to find available PD for contextId 1 on deviceId 0\n"
+    "Segmentation fault (core dumped)\n"
+)
+
+
+def a_cell(**changes: Any) -> Cell:
+    cell = Cell(
+        model="minilm",
+        precision="int8",
+        target="cpu",
+        workload="b1-s128",
+        family="text-encoder",
+        source="hub:sentence-transformers/all-MiniLM-L6-v2",
+        engine="ort",
+        runtime="default",
+        sizes={"batch": 1, "sequence": 128},
+        rates={"sequences": 1, "tokens": 128},
+        recipe=Recipe("dynamic-int8", {"per_channel": True}),
+        provider="CPUExecutionProvider",
+    )
+    return replace(cell, **changes)
+
+
+def an_interval(value: float, share: float | None = 0.02) -> Interval:
+    if share is None:
+        return Interval(value, None, None)
+    return Interval(value, value / (1 + share), value * (1 + share))
+
+
+def a_speed(latency_ms: float = 12.3, share: float | None = 0.02, **changes: Any) -> Speed:
+    speed = Speed(
+        latency_ms=an_interval(latency_ms, share),
+        p50_ms=latency_ms * 0.995,
+        p90_ms=latency_ms * 1.04,
+        p95_ms=latency_ms * 1.07,
+        p99_ms=None,
+        throughput={
+            "sequences": an_interval(1000 / latency_ms, share),
+            "tokens": an_interval(128_000 / latency_ms, share),
+        },
+        ratio_to_control=an_interval(1.83, 0.025),
+        control="minilm/fp32/torch-eager/b1-s128",
+        resolvable=0.03,
+    )
+    return replace(speed, **changes)
+
+
+def a_parity(cosine: float = 0.9901, relative_error: float = 0.0213, **changes: Any) -> Parity:
+    parity = Parity(
+        samples=8,
+        finite=True,
+        max_abs_error=relative_error * 1.9,
+        relative_error=relative_error,
+        cosine=cosine,
+        effective_bits=5.55,
+        tolerance=Tolerance(min_cosine=0.98),
+        reference="PyTorch 2.13.0, FP32",
+    )
+    return replace(parity, **changes)
+
+
+def an_outcome(cell: Cell | None = None, **changes: Any) -> Outcome:
+    """A cell that is fine; a status that has no speed takes it away."""
+    outcome = Outcome(
+        cell=cell or a_cell(),
+        status="ok",
+        reason="every node on CPUExecutionProvider; answers within tolerance",
+        speed=a_speed(),
+        parity=a_parity(),
+        placement=Placement({"CPUExecutionProvider": {"MatMulInteger": 36, "Add": 60}}, "assignment-info"),
+        nodes_on_target=213,
+        nodes_elsewhere=0,
+        import_ms=61.2,
+        load_ms=84.6,
+        first_call_ms=15.9,
+        peak_rss_bytes=212_000_000,
+        threads=2,
+        rounds=5,
+        calls=412,
+        versions={"onnxruntime": "1.31.1"},
+        weights="pretrained",
+        artifact="5b1e0c9fd3a7",
+    )
+    if changes.get("status", "ok") not in {"ok", "partial"}:
+        changes = {"speed": None, "load_ms": None, "first_call_ms": None} | changes
+    if changes.get("status", "ok") not in {"ok", "partial", "inaccurate"}:
+        gone = {"parity": None, "placement": None, "nodes_on_target": None, "nodes_elsewhere": None}
+        changes = gone | {"import_ms": None, "peak_rss_bytes": None, "threads": None, "rounds": 0, "calls": 0} | changes
+    return replace(outcome, **changes)
+
+
+def a_machine(**changes: Any) -> Machine:
+    machine = Machine(
+        cpu=Cpu(
+            brand="AMD EPYC 9454 48-Core Processor",
+            architecture="x86_64",
+            isa=("avx2", "avx512f", "avx512_vnni", "avx512_bf16"),
+            physical_cores=2,
+            logical_cores=4,
+            usable_cores=2,
+            caches={"L1d": 32768, "L2": 1_048_576, "L3": 33_554_432},
+        ),
+        memory_bytes=8_323_000_000,
+        accelerators=(),
+        os="Debian GNU/Linux",
+        os_version="12",
+        kernel="Linux 6.1",
+        hypervisor="KVM",
+        container="docker",
+        python="3.11.7",
+        key="3f2a61c09be4",
+    )
+    return replace(machine, **changes)
+
+
+def a_run(cells: tuple[Cell, ...] = (), **changes: Any) -> Run:
+    packages = {"numpy": "2.3.4", "onnxruntime": "1.31.1", "onnxruntime-ep-webgpu": "0.4.0", "msgspec": "0.22.0"}
+    run = Run(
+        schema=1,
+        bench_version="0.1.0",
+        created="2026-11-03T10:12:44+00:00",
+        name="amd-epyc-9454-20261103-1012",
+        seed=20261103,
+        effort=Effort("standard", 5, 10, 0.02, 10, 1.0, 10.0, 0.25, 60.0),
+        threads=2,
+        command="bench run --budget standard --matrix matrix.toml",
+        matrix_path="matrix.toml",
+        matrix_text='schema = 1\n\n[models.minilm]\nfamily = "text-encoder"  # <embeddings>\n',
+        cells=cells,
+        machine=a_machine(),
+        runtimes={
+            "default": a_runtime("default", packages),
+            "torch": a_runtime("torch", {"torch": "2.13.0+cpu", "numpy": "2.3.4"}),
+            "openvino": a_runtime("openvino", {"onnxruntime-openvino": "1.24.1", "numpy": "2.3.4"}),
+        },
+        artifacts={"minilm/dynamic-int8": "5b1e0c9fd3a7"},
+        weights={"minilm": "pretrained", "resnet18": "random"},
+    )
+    return replace(run, **changes)
+
+
+def a_runtime(name: str, packages: dict[str, str]) -> RuntimeRecord:
+    requires = tuple(f"{package}=={version}" for package, version in packages.items())
+    return RuntimeRecord(name, requires, "3.11.7", packages, f"{name}-9c01")
+
+
+def a_report(*outcomes: Outcome, **run: Any) -> Report:
+    """One run of these outcomes."""
+    return grid.build([(a_run(tuple(outcome.cell for outcome in outcomes), **run), outcomes)])
+
+
+def a_whole_report() -> Report:
+    """A run with every status, two models and seven targets, as a visitor would meet it."""
+    return grid.build([a_whole_run()])
+
+
+def two_machines() -> Report:
+    """The same matrix on a second machine, which has a GPU and is faster."""
+    first, outcomes = a_whole_run()
+    gpu = Accelerator("gpu", "NVIDIA GeForce RTX 4070", "NVIDIA", "580.65.06", 12_884_901_888)
+    cpu = replace(first.machine.cpu, brand="Intel Core Ultra 7 155H", usable_cores=22, logical_cores=22)
+    machine = a_machine(cpu=cpu, accelerators=(gpu,), key="c81d9a0be577", memory_bytes=34_000_000_000, hypervisor=None)
+    second = replace(first, machine=machine, name="core-ultra-7-20261104-0830", created="2026-11-04T08:30:02+00:00")
+    return grid.build([(first, outcomes), (second, [_faster(outcome) for outcome in outcomes])])
+
+
+def a_whole_run() -> tuple[Run, list[Outcome]]:
+    outcomes = [_outcome_of(cell) for cell in _cells()]
+    return a_run(tuple(outcome.cell for outcome in outcomes)), outcomes
+
+
+def _faster(outcome: Outcome) -> Outcome:
+    if outcome.speed is None or outcome.speed.ratio_to_control is None:
+        return outcome
+    value = outcome.speed.ratio_to_control.value
+    ratio = an_interval(value if value == 1 else value * 1.22, 0 if value == 1 else 0.03)
+    latency = an_interval(outcome.speed.latency_ms.value / 2.4)
+    return replace(outcome, speed=replace(outcome.speed, ratio_to_control=ratio, latency_ms=latency))
+
+
+def _cells() -> list[Cell]:
+    found = []
+    for model, precision, target in itertools.product(WORKLOADS, ("fp32", "fp16", "int8"), TARGETS):
+        for sizes in WORKLOADS[model]:
+            engine, provider, runtime = TARGETS[target]
+            text = model == "minilm"
+            batch = sizes["batch"]
+            rates = {"sequences": batch, "tokens": batch * 128} if text else {"images": batch}
+            cell = a_cell(
+                model=model,
+                precision=precision,
+                target=target,
+                engine=engine,
+                provider=provider,
+                runtime=runtime,
+                workload=f"b{batch}-s128" if text else f"b{batch}",
+                family="text-encoder" if text else "image-classifier",
+                source="hub:sentence-transformers/all-MiniLM-L6-v2" if text else "config:resnet18",
+                sizes=sizes,
+                rates=rates,
+                recipe=RECIPES.get((model, precision), Recipe("fp32")),
+                control=target == CONTROL,
+            )
+            found.append(cell)
+    return found
+
+
+def _outcome_of(cell: Cell) -> Outcome:
+    if (story := _without_an_answer(cell)) is not None:
+        return story
+    outcome = _measured(cell)
+    if cell.model == "resnet18" and (cell.target, cell.precision) == ("openvino-cpu", "int8"):
+        parity = a_parity(0.8531, 0.412, effective_bits=1.28)
+        reason = "cosine 0.8531 is below 0.98, against PyTorch 2.13.0, FP32"
+        gone = {"speed": None, "load_ms": None, "first_call_ms": None}
+        remedy = "try other options of the recipe, another precision or another provider version"
+        return replace(outcome, status="inaccurate", reason=reason, remedy=remedy, parity=parity, **gone)
+    if (cell.target, cell.precision) == ("webgpu", "int8"):
+        ops = ("MatMulInteger x36", "DynamicQuantizeLinear x24")
+        reason = "60 of 213 nodes fell back to CPUExecutionProvider: MatMulInteger x36, DynamicQuantizeLinear x24"
+        gone = {"status": "partial", "reason": reason, "fallback_ops": ops, "flags": ("noisy", "busy machine")}
+        return replace(outcome, nodes_on_target=149, nodes_elsewhere=64, bookkeeping_ops=("Shape x4",), **gone)
+    return outcome
+
+
+def _without_an_answer(cell: Cell) -> Outcome | None:
+    place = cell.target, cell.precision
+    if cell.engine == "torch" and cell.precision != "fp32":
+        reason = f"the engine torch has no recipe for {cell.precision}"
+        return an_outcome(replace(cell, excluded=reason), status="excluded", reason=reason)
+    if cell.target == "cuda":
+        reason = "session: CUDAExecutionProvider is not in this onnxruntime, which holds CPUExecutionProvider"
+        remedy = "install a wheel with CUDAExecutionProvider in a runtime of its own"
+        failure = Failure("unavailable", "session", "Refusal", reason.removeprefix("session: "), remedy)
+        return an_outcome(cell, status="unavailable", reason=reason, remedy=remedy, failure=failure)
+    if cell.target == "qnn-emulator":
+        return _qnn(cell)
+    if place == ("torch-compile", "fp32") and cell.model == "resnet18":
+        failure = Failure("timeout", "warm-up", "timeout", "no answer after 120 s", "", None, "SIGKILL")
+        return an_outcome(cell, status="timeout", reason="warm-up: no answer after 120 s", failure=failure)
+    if place == ("openvino-cpu", "int8") and cell.workload == "b8-s128":
+        message = "Exception from src/inference/src/cpp/core.cpp:133: the graph is not acyclic | <Subgraph_12>"
+        failure = Failure("unsupported", "session", "RuntimeException", message, "", None, None, message)
+        return an_outcome(cell, status="unsupported", reason=f"session: {message}", failure=failure)
+    return None
+
+
+def _qnn(cell: Cell) -> Outcome:
+    if cell.precision == "int8":
+        failure = Failure("out-of-memory", "load", "memory", "the worker was killed at 7.1 GiB", "", -9, "SIGKILL")
+        remedy = "free memory, or take a smaller batch"
+        reason = "load: the worker was killed at 7.1 GiB"
+        return an_outcome(cell, status="out-of-memory", reason=reason, remedy=remedy, failure=failure)
+    if cell.precision == "fp16":
+        failure = Failure("failed", "first call", "RuntimeError", "QNN.graphExecute() 1003", "", 1)
+        return an_outcome(cell, status="failed", reason="first call: QNN.graphExecute() 1003", failure=failure)
+    remedy = "report it to the vendor; other cells are not affected"
+    failure = Failure("crashed", "session", "signal", "Segmentation fault", remedy, -11, "SIGSEGV", QNN_STDERR)
+    return an_outcome(cell, status="crashed", reason="session: Segmentation fault", remedy=remedy, failure=failure)
+
+
+def _measured(cell: Cell) -> Outcome:
+    batch = cell.sizes["batch"]
+    base = (31.7 if cell.model == "minilm" else 58.2) * (1 if batch == 1 else 6.6)
+    faster = TIMES_FASTER[(cell.target, cell.precision)]
+    share = 0.075 if cell.target == "webgpu" else 0.011
+    latency = base / faster
+    is_control = cell.target == CONTROL
+    speed = a_speed(
+        latency,
+        share,
+        throughput={name: an_interval(items * 1000 / latency, share) for name, items in cell.rates.items()},
+        ratio_to_control=an_interval(faster, 0 if is_control else share * 1.3),
+        control=f"{cell.model}/fp32/{CONTROL}/{cell.workload}",
+        resolvable=share * 1.9,
+        p95_ms=latency * 1.07 if latency < 40 else None,
+        p99_ms=latency * 1.21 if latency < 10 else None,
+    )
+    exact = cell.precision == "fp32"
+    parity = a_parity(
+        1.0 if exact else 0.999996 if cell.precision == "fp16" else 0.9901,
+        3.1e-7 if exact else 9.8e-4 if cell.precision == "fp16" else 0.0213,
+        effective_bits=21.6 if exact else 10.0 if cell.precision == "fp16" else 5.55,
+        tolerance=Tolerance(0.9999, 1e-3) if exact else Tolerance(0.98),
+    )
+    ort = cell.engine == "ort"
+    return an_outcome(
+        cell,
+        reason=f"every node on {cell.provider}; answers within tolerance" if ort else "answers within tolerance",
+        speed=speed,
+        parity=parity,
+        placement=Placement({cell.provider: {"MatMul": 36, "Add": 177}}, "assignment-info") if cell.provider else None,
+        nodes_on_target=213 if ort else None,
+        nodes_elsewhere=0 if ort else None,
+        load_ms=latency * 3.4 if cell.target != "torch-compile" else 13_240.0,
+        first_call_ms=latency * 1.8 if cell.target != "webgpu" else 6120.0,
+        flags=("not steady",) if (cell.target, cell.precision) == ("torch-compile", "fp32") else (),
+        notes=("compiled by inductor, static shapes",) if cell.target == "torch-compile" else (),
+        versions={"onnxruntime": "1.31.1"} if ort else {"torch": "2.13.0+cpu"},
+        weights="pretrained" if cell.model == "minilm" else "random",
+        artifact="5b1e0c9fd3a7" if ort else None,
+    )

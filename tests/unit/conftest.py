@@ -1,0 +1,24 @@
+"""For the unit tests: a small matrix, an engine that misbehaves on request, and no clock in hypothesis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from bench.declare import vocabulary
+
+settings.register_profile("bench", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("bench")
+
+ENGINES = Path(__file__).parent.parent / "engines"
+
+
+@pytest.fixture
+def strange_engines(monkeypatch):
+    """The matrix may name the engines of `tests/engines`, and a worker can load them."""
+    monkeypatch.setenv(vocabulary.EXTRA_ENGINES, str(ENGINES))
+    vocabulary.engines.cache_clear()
+    yield
+    vocabulary.engines.cache_clear()

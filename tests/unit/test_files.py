@@ -1,0 +1,99 @@
+"""A file is whole or not there, and what the disk refuses becomes a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import DiskError
+from bench.files import append_synced, write_atomically, writing
+
+has_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="not on this system: a device that is full")
+
+
+def test_what_was_written_is_read_back_and_can_be_read_by_others(tmp_path):
+    path = tmp_path / "new" / "folder" / "run.json"
+    write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    if sys.platform != "win32":
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_second_write_replaces_the_first(tmp_path):
+    path = tmp_path / "run.json"
+    write_atomically(path, b"a longer first")
+    write_atomically(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_amid_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, number):
+    path = tmp_path / "run.json"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskError, match=r"run\.json could not be written: the disk is full; free some space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+def test_an_interruption_amid_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    write_atomically(path, b"old")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+@has_full_device
+def test_a_line_that_a_really_full_device_refuses_is_a_disk_error():
+    with pytest.raises(DiskError, match="the disk is full"):
+        append_synced(Path("/dev/full"), b"a line\n")
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError, match="name a folder that can be written"):
+        write_atomically(tmp_path / "file" / "run.json", b"")
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(tmp_path):
+    with pytest.raises(DiskError, match="name a folder that can be written"):
+        append_synced(tmp_path, b"a line\n")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG])
+def test_what_the_system_refuses_for_other_reasons_keeps_its_words(number):
+    with pytest.raises(DiskError) as caught, writing(Path("place")):
+        raise OSError(number, os.strerror(number))
+    assert os.strerror(number) in str(caught.value)
+    assert "place" in str(caught.value)
+
+
+def test_what_has_nothing_to_do_with_the_disk_is_left_as_it_is():
+    with pytest.raises(ConnectionResetError), writing(Path("place")):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+def test_lines_are_added_at_the_end_and_synced_each(tmp_path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    append_synced(tmp_path / "results.jsonl", b"1\n")
+    append_synced(tmp_path / "results.jsonl", b"2\n")
+    assert (tmp_path / "results.jsonl").read_bytes() == b"1\n2\n"
+    assert len(synced) == 2

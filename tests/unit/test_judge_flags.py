@@ -1,0 +1,142 @@
+import subprocess
+import sys
+
+import pytest
+from builders import a_cell, a_parity, a_placement, a_state, a_timing, an_effort, an_observation
+
+from bench.judge import flags
+from bench.records import Recipe
+
+
+def flagged(*seen, **said):
+    """The flags of a cell of which these rounds were seen; nothing else about it is unusual."""
+    evidence = {
+        "cell": a_cell(),
+        "effort": an_effort(),
+        "threads": 2,
+        "medians_ms": tuple(2.0 for _ in seen),
+        "half_width": 0.01,
+        "latency_drift": None,
+        "frequency_drift": None,
+    }
+    return flags.raised(flags.Evidence(seen=seen, **{**evidence, **said}))
+
+
+def three_rounds(last=None, **said):
+    return [an_observation(round=i, **said) for i in range(2)] + [last or an_observation(round=2, **said)]
+
+
+def test_three_healthy_rounds_raise_no_flag():
+    assert flagged(*three_rounds(state=a_state())) == ()
+
+
+def test_a_machine_that_tells_nothing_of_its_state_raises_no_flag():
+    assert flagged(*three_rounds()) == ()
+
+
+def test_every_flag_has_a_rule_and_a_sentence_for_readers():
+    assert set(flags.RULES) == set(flags.GLOSSARY)
+    assert all(sentence.endswith(".") and len(sentence) > 30 for sentence in flags.GLOSSARY.values())
+
+
+def test_two_rounds_are_few():
+    assert flagged(an_observation(round=0), an_observation(round=1)) == ("few rounds",)
+
+
+@pytest.mark.parametrize(
+    ("budget", "seen", "expected"), [(0.02, 0.021, True), (0.02, 0.02, False), (0.01, 0.015, True)]
+)
+def test_an_interval_wider_than_the_budget_promises_is_noisy(budget, seen, expected):
+    found = flagged(*three_rounds(), effort=an_effort(half_width=budget), half_width=seen)
+    assert ("noisy" in found) == expected
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(0.06, True), (0.04, False)])
+def test_a_budget_that_promises_nothing_is_noisy_from_five_percent(seen, expected):
+    assert ("noisy" in flagged(*three_rounds(), effort=an_effort(half_width=None), half_width=seen)) == expected
+
+
+def test_one_round_without_an_interval_is_few_rather_than_noisy():
+    assert flagged(an_observation(), half_width=None) == ("few rounds",)
+
+
+@pytest.mark.parametrize(("slowest", "expected"), [(2.6, True), (2.4, False)])
+def test_a_round_a_quarter_slower_than_another_disagrees(slowest, expected):
+    assert ("rounds disagree" in flagged(*three_rounds(), medians_ms=(2.0, slowest, 2.1))) == expected
+
+
+def test_one_warm_up_that_ran_into_its_limit_is_enough():
+    unsettled = an_observation(round=2, timing=a_timing(steady=False))
+    assert flagged(*three_rounds(unsettled)) == ("not steady",)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (a_state(other_cpu_percent=11.0), True),
+        (a_state(other_cpu_percent=9.0), False),
+        (a_state(steal_percent=2.5), True),
+        (a_state(steal_percent=1.5), False),
+        (a_state(other_cpu_percent=None, load_1min=4.5), True),
+        (a_state(other_cpu_percent=None, load_1min=3.0), False),
+        (a_state(other_cpu_percent=1.0, load_1min=9.0), False),  # the load of a cell that ended just before
+        (a_state(other_cpu_percent=0.0, steal_percent=None), False),
+    ],
+)
+def test_others_on_the_processor_make_a_busy_machine(state, expected):
+    assert ("busy machine" in flagged(*three_rounds(an_observation(round=2, state=state)))) == expected
+
+
+def test_one_round_on_battery_is_told():
+    assert flagged(*three_rounds(an_observation(round=2, state=a_state(on_battery=True)))) == ("on battery",)
+
+
+@pytest.mark.parametrize(
+    ("clock", "latency", "expected"),
+    [(-0.15, 0.10, True), (-0.15, 0.0, False), (-0.05, 0.10, False), (None, 0.10, False), (-0.15, None, False)],
+)
+def test_throttled_needs_a_falling_clock_and_rising_times(clock, latency, expected):
+    found = flagged(*three_rounds(), frequency_drift=clock, latency_drift=latency)
+    assert ("throttled" in found) == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "bits", "expected"),
+    [("fp32", 8.9, True), ("fp32", 11.0, True), ("fp32", 17.0, False), ("fp32", None, False), ("fp16", 10.0, False)],
+)
+def test_fp32_with_the_error_of_fewer_bits_is_told(recipe, bits, expected):
+    found = flagged(*three_rounds(parity=a_parity(effective_bits=bits)), cell=a_cell(recipe=Recipe(recipe)))
+    assert ("reduced precision" in found) == expected
+
+
+def test_a_cell_without_a_recipe_has_the_number_format_of_its_precisions_name():
+    assert flags.number_format(a_cell(recipe=None)) == "fp32"
+    assert flags.number_format(a_cell(recipe=Recipe("static-qdq-int8"))) == "int8"
+
+
+def test_a_round_without_a_placement_is_told_for_providers_only():
+    silent = three_rounds(an_observation(round=2, placement=None))
+    assert flagged(*silent) == ("placement unknown",)
+    assert flagged(*silent, cell=a_cell(provider=None)) == ()
+
+
+def test_rounds_with_different_placements_are_told():
+    moved = an_observation(round=2, placement=a_placement(CPU={"MatMul": 18}))
+    assert flagged(*three_rounds(moved)) == ("placement varies",)
+
+
+def test_rounds_with_different_versions_are_told():
+    upgraded = an_observation(round=2, versions={"onnxruntime": "1.32.0"})
+    assert flagged(*three_rounds(upgraded)) == ("mixed versions",)
+
+
+def test_flags_come_in_the_glossarys_order():
+    bad = an_observation(timing=a_timing(steady=False), state=a_state(on_battery=True, steal_percent=9.0))
+    assert flagged(bad, half_width=0.5) == ("few rounds", "noisy", "not steady", "busy machine", "on battery")
+
+
+def test_the_glossary_can_be_read_without_the_statistics():
+    code = (
+        "import sys; from bench.judge.flags import GLOSSARY; sys.exit('numpy' in sys.modules or 'scipy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

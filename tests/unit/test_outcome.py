@@ -1,0 +1,489 @@
+import math
+from itertools import pairwise
+
+import pytest
+from builders import (
+    CPU,
+    WEBGPU,
+    a_cell,
+    a_control,
+    a_failed,
+    a_failure,
+    a_parity,
+    a_placement,
+    a_run,
+    a_state,
+    a_timing,
+    an_observation,
+    rounds_of,
+)
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from bench.judge.outcome import SEVERITY, faults, judge
+from bench.records import Interval, Placement, Recipe, Tolerance
+
+CELL = a_cell()
+
+
+def judged(*observations, cell=CELL, **run):
+    """The outcome of one cell of which these were seen."""
+    (outcome,) = judge(a_run(cell, **run), [replace(one, cell=cell.id) for one in observations])
+    return outcome
+
+
+def rounds(*changes):
+    """One healthy round for each dict, with what it changes."""
+    return [an_observation(round=number, **change) for number, change in enumerate(changes)]
+
+
+# --- every planned cell has one outcome -------------------------------------------------------------------------------
+
+
+def test_a_healthy_cell_is_ok_and_says_why():
+    outcome = judged(*rounds({}, {}, {}))
+    assert outcome.status == "ok"
+    assert outcome.reason == f"every node on {WEBGPU}; answers within tolerance"
+    assert (outcome.rounds, outcome.calls) == (3, 30)
+    assert outcome.speed.latency_ms.value == pytest.approx(2.0)
+
+
+def test_a_cell_that_a_rule_excludes_carries_the_rules_reason():
+    outcome = judged(cell=a_cell(excluded="no int4 recipe for speech models yet"))
+    assert (outcome.status, outcome.reason) == ("excluded", "no int4 recipe for speech models yet")
+
+
+def test_an_excluded_cell_stays_excluded_though_a_file_holds_rounds_of_it():
+    outcome = judged(an_observation(), cell=a_cell(excluded="why"))
+    assert (outcome.status, outcome.speed) == ("excluded", None)
+
+
+def test_a_cell_whose_turn_never_came_names_the_command_that_goes_on():
+    outcome = judged()
+    assert outcome.status == "failed"
+    assert outcome.reason == "not measured: the run ended before its turn"
+    assert "bench run --resume vm-20261102" in outcome.remedy
+    assert (outcome.failure.stage, outcome.failure.kind) == ("measure", "not-measured")
+
+
+def test_outcomes_come_in_plan_order_and_strangers_are_passed_over():
+    cells = [a_cell(f"minilm/fp32/{target}/b1-s128") for target in ("z", "a", "m")]
+    seen = [an_observation("minilm/fp32/a/b1-s128"), an_observation("other/fp32/a/b1-s128")]
+    outcomes = judge(a_run(*cells), seen)
+    assert [outcome.cell for outcome in outcomes] == cells
+    assert [outcome.status for outcome in outcomes] == ["failed", "ok", "failed"]
+
+
+def test_a_plan_without_cells_has_no_outcomes():
+    assert judge(replace(a_run(), cells=()), [an_observation()]) == ()
+
+
+def test_a_round_that_was_visited_again_counts_as_it_was_last_seen():
+    outcome = judged(*rounds({}, {}), a_failed(round=2), an_observation(round=2))
+    assert (outcome.status, outcome.rounds) == ("ok", 3)
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", SEVERITY)
+def test_a_failure_becomes_the_status_with_its_stage_its_first_line_and_its_remedy(status):
+    outcome = judged(a_failed(failure=a_failure(status, message="\n  no kernel for Foo \nat line 9")))
+    assert (outcome.status, outcome.reason, outcome.remedy) == (status, "session: no kernel for Foo", "drop Foo")
+    assert outcome.failure.message.endswith("line 9")
+    assert outcome.speed is None
+
+
+def test_one_bad_round_of_five_withholds_the_speed_and_is_counted():
+    outcome = judged(*rounds({}, {}, {}, {}), a_failed(round=4, status="crashed"))
+    assert outcome.status == "crashed"
+    assert outcome.reason.endswith("(in 1 of 5 rounds)")
+    assert (outcome.speed, outcome.rounds) == (None, 4)
+
+
+def test_a_failure_of_every_round_needs_no_count():
+    assert "rounds" not in judged(a_failed(round=0), a_failed(round=1)).reason
+
+
+WORST_FIRST = ["crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported"]
+
+
+@pytest.mark.parametrize(("worse", "better"), list(pairwise(WORST_FIRST)))
+def test_the_worst_failure_wins_whichever_came_first(worse, better):
+    first = judged(a_failed(round=0, status=worse), a_failed(round=1, status=better))
+    last = judged(a_failed(round=0, status=better), a_failed(round=1, status=worse))
+    assert first.status == last.status == worse
+    assert first.reason.endswith("(in 1 of 2 rounds)")
+
+
+def test_a_failure_without_a_message_says_its_signal_or_its_kind():
+    killed = a_failure("crashed", message="", signal="SIGSEGV")
+    assert judged(a_failed(failure=killed)).reason == "session: SIGSEGV"
+    assert judged(a_failed(failure=a_failure(message=" \n ", kind="exit"))).reason == "session: exit"
+
+
+def test_a_failure_that_claims_to_be_fine_is_failed():
+    assert judged(a_failed(failure=a_failure("ok"))).status == "failed"
+
+
+def test_a_failure_beside_a_timing_withholds_the_timing():
+    outcome = judged(an_observation(failure=a_failure("timeout")))
+    assert (outcome.status, outcome.speed) == ("timeout", None)
+
+
+def test_an_endless_error_line_is_cut():
+    assert len(judged(a_failed(message="x" * 10_000)).reason) < 500
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_timing_whose_answers_were_not_checked_is_no_number():
+    outcome = judged(*rounds({}, {"parity": None}, {}))
+    assert (outcome.status, outcome.speed) == ("failed", None)
+    assert "not checked" in outcome.reason
+    assert outcome.reason.endswith("(in 1 of 3 rounds)")
+
+
+def test_a_check_over_no_input_is_no_check():
+    assert judged(an_observation(parity=a_parity(samples=0))).failure.kind == "unchecked"
+
+
+@pytest.mark.parametrize("timing", [None, a_timing(()), a_timing((0, 0, 0))])
+def test_a_worker_that_timed_nothing_failed(timing):
+    outcome = judged(an_observation(timing=timing))
+    assert (outcome.status, outcome.failure.kind, outcome.speed) == ("failed", "untimed", None)
+
+
+def test_a_round_that_only_looked_at_memory_takes_nothing_from_the_others():
+    outcome = judged(*rounds({}, {"timing": None, "parity": None, "peak_rss_bytes": 900_000_000}, {}))
+    assert (outcome.status, outcome.rounds, outcome.peak_rss_bytes) == ("ok", 2, 900_000_000)
+
+
+@pytest.mark.parametrize(
+    ("parity", "words"),
+    [
+        (a_parity(cosine=0.85), "cosine 0.85 is below 0.99"),
+        (a_parity(relative_error=0.2), "relative error 0.2 is above 0.05"),
+        (a_parity(cosine=0.5, relative_error=0.9), "cosine 0.5 is below 0.99 and relative error 0.9 is above 0.05"),
+        (a_parity(finite=False, cosine=None, relative_error=None), "the outputs hold NaN or infinity"),
+        (a_parity(cosine=None), "the cosine is undefined"),
+        (a_parity(cosine=math.nan), "the cosine is undefined"),
+        (a_parity(relative_error=None), "the error is undefined"),
+        (a_parity(relative_error=math.nan), "the error is undefined"),
+    ],
+)
+def test_wrong_answers_have_no_speed_and_say_how_wrong_they_are(parity, words):
+    outcome = judged(*rounds({"parity": parity}, {"parity": parity}))
+    assert (outcome.status, outcome.speed) == ("inaccurate", None)
+    assert outcome.reason == f"{words}, against PyTorch 2.13.0, FP32"
+
+
+@pytest.mark.parametrize(
+    "parity",
+    [
+        a_parity(cosine=0.99, relative_error=0.05),  # on the limit is within
+        a_parity(relative_error=None, tolerance=Tolerance(min_cosine=0.99)),
+        a_parity(relative_error=0.0, max_abs_error=0.0, cosine=1.0, effective_bits=None),
+    ],
+)
+def test_answers_within_the_tolerance_are_right(parity):
+    assert judged(an_observation(parity=parity)).status == "ok"
+
+
+def test_the_scheduler_can_ask_whether_one_answer_is_right():
+    assert faults(a_parity()) == []
+    assert faults(a_parity(cosine=0.5)) == ["cosine 0.5 is below 0.99"]
+    assert faults(a_parity(samples=0)) == ["no output was compared"]
+
+
+def test_one_wrong_round_is_enough_and_the_worst_is_the_one_shown():
+    worst = a_parity(cosine=0.2)
+    outcome = judged(*rounds({}, {"parity": a_parity(cosine=0.9)}, {"parity": worst}))
+    assert outcome.status == "inaccurate"
+    assert outcome.parity == worst
+    assert outcome.reason == "cosine 0.2 is below 0.99, against PyTorch 2.13.0, FP32 (in 2 of 3 rounds)"
+
+
+def test_outputs_that_are_not_finite_are_worse_than_any_cosine():
+    broken = a_parity(finite=False, cosine=0.999)
+    assert judged(*rounds({"parity": a_parity(cosine=-1.0)}, {"parity": broken})).parity == broken
+
+
+def test_of_right_answers_the_worst_is_shown_too():
+    worst = a_parity(cosine=0.995)
+    assert judged(*rounds({}, {"parity": worst}, {})).parity == worst
+
+
+# --- placement --------------------------------------------------------------------------------------------------------
+
+
+def test_nodes_that_fell_back_make_it_partial_with_a_speed_and_the_ops():
+    placed = a_placement(WebGpu={"MatMul": 10}, CPU={"Gather": 2, "Cast": 1, "Shape": 4})
+    outcome = judged(an_observation(placement=placed))
+    assert outcome.status == "partial"
+    assert outcome.reason == f"3 of 17 nodes fell back to {CPU}: Gather x2, Cast x1"
+    assert (outcome.nodes_on_target, outcome.nodes_elsewhere) == (10, 7)
+    assert (outcome.fallback_ops, outcome.bookkeeping_ops) == (("Gather x2", "Cast x1"), ("Shape x4",))
+    assert outcome.speed is not None
+
+
+def test_bookkeeping_elsewhere_is_ok_and_listed():
+    outcome = judged(an_observation(placement=a_placement(WebGpu={"MatMul": 10}, CPU={"Shape": 4})))
+    assert outcome.status == "ok"
+    assert "but for Shape x4" in outcome.reason
+    assert (outcome.nodes_elsewhere, outcome.bookkeeping_ops) == (4, ("Shape x4",))
+
+
+def test_a_long_list_of_ops_is_cut_in_the_reason_only():
+    ops = {f"Op{i}": 1 for i in range(9)}
+    outcome = judged(an_observation(placement=a_placement(WebGpu={"MatMul": 1}, CPU=ops)))
+    assert outcome.reason.endswith("Op4 x1 and 4 more op types")
+    assert len(outcome.fallback_ops) == 9
+
+
+def test_a_target_without_a_node_did_not_run_there_and_shows_no_speed():
+    outcome = judged(an_observation(placement=a_placement(CPU={"MatMul": 18})))
+    assert (outcome.status, outcome.speed) == ("unsupported", None)
+    assert outcome.reason == f"no node was placed on {WEBGPU}: everything ran on {CPU}"
+    assert outcome.failure.stage == "placement"
+    assert (outcome.nodes_on_target, outcome.nodes_elsewhere) == (0, 18)
+
+
+def test_a_target_that_got_nothing_but_shapes_did_not_run_there_either():
+    outcome = judged(an_observation(placement=a_placement(WebGpu={"Shape": 2}, CPU={"MatMul": 18})))
+    assert outcome.status == "unsupported"
+    assert outcome.reason.startswith("nothing but shapes and constants was placed on")
+
+
+def test_one_round_that_silently_ran_on_the_cpu_is_enough():
+    outcome = judged(*rounds({}, {"placement": a_placement(CPU={"MatMul": 18})}, {}))
+    assert (outcome.status, outcome.speed) == ("unsupported", None)
+
+
+@pytest.mark.parametrize("placed", [None, Placement(nodes={}, source="x"), Placement(nodes={WEBGPU: {}}, source="x")])
+def test_a_placement_that_could_not_be_learnt_is_never_ok(placed):
+    outcome = judged(*rounds({"placement": placed}, {}, {}))
+    assert outcome.status == "partial"
+    assert "could not tell which provider ran the nodes (in 1 of 3 rounds)" in outcome.reason
+    assert "placement unknown" in outcome.flags
+
+
+def test_an_engine_without_providers_makes_no_claim_about_nodes():
+    outcome = judged(an_observation(placement=None), cell=a_control())
+    assert (outcome.status, outcome.reason) == ("ok", "answers within tolerance")
+    assert (outcome.nodes_on_target, outcome.nodes_elsewhere) == (None, None)
+
+
+def test_on_the_cpu_provider_the_cpu_is_the_target():
+    cell = a_cell("minilm/fp32/cpu/b1-s128", provider=CPU)
+    assert judged(an_observation(placement=a_placement(CPU={"MatMul": 3})), cell=cell).status == "ok"
+    moved = a_placement(CPU={"MatMul": 3}, XNNPACK={"Conv": 1})
+    assert judged(an_observation(placement=moved), cell=cell).status == "partial"
+
+
+# --- what outranks what -----------------------------------------------------------------------------------------------
+
+FALLEN = {"placement": a_placement(WebGpu={"MatMul": 1}, CPU={"Cast": 1})}
+GONE = {"placement": a_placement(CPU={"Cast": 1})}
+WRONG = {"parity": a_parity(cosine=0.1)}
+
+
+def test_wrong_answers_outrank_fallen_nodes():
+    outcome = judged(an_observation(**FALLEN, **WRONG))
+    assert (outcome.status, outcome.fallback_ops) == ("inaccurate", ("Cast x1",))
+
+
+def test_wrong_answers_of_another_provider_are_not_the_targets():
+    assert judged(an_observation(**GONE, **WRONG)).status == "unsupported"
+
+
+def test_a_failure_outranks_wrong_answers():
+    assert judged(an_observation(**WRONG), a_failed(round=1, status="unsupported")).status == "unsupported"
+    assert judged(an_observation(**WRONG), a_failed(round=1, status="timeout")).reason.startswith("session:")
+
+
+# --- what stands beside the verdict -----------------------------------------------------------------------------------
+
+
+def test_loading_and_first_calls_are_medians_over_rounds_and_memory_is_the_peak():
+    outcome = judged(
+        *rounds(
+            {"import_ns": 50_000_000, "load_ns": 900_000_000, "peak_rss_bytes": 5, "timing": a_timing(first_call_ns=9)},
+            {"import_ns": None, "load_ns": 100_000_000, "peak_rss_bytes": None},
+            {"import_ns": 70_000_000, "load_ns": 200_000_000, "peak_rss_bytes": 7},
+        )
+    )
+    assert (outcome.import_ms, outcome.load_ms, outcome.first_call_ms) == (60.0, 200.0, 50.0)
+    assert outcome.peak_rss_bytes == 7
+
+
+@pytest.mark.parametrize("change", [WRONG, GONE])
+def test_times_of_wrong_answers_or_of_another_provider_are_withheld_with_the_speed(change):
+    outcome = judged(an_observation(**change))
+    assert (outcome.speed, outcome.load_ms, outcome.first_call_ms) == (None, None, None)
+
+
+def test_threads_notes_and_versions_are_taken_from_the_rounds():
+    outcome = judged(
+        *rounds(
+            {"threads": 1, "notes": ("a", "b"), "versions": {"torch": "2.12"}},
+            {"threads": 2},
+            {"threads": None, "notes": ("b", "c"), "versions": {"torch": "2.13", "numpy": "2.4"}},
+        )
+    )
+    assert (outcome.threads, outcome.notes) == (2, ("a", "b", "c"))
+    assert outcome.versions == {"onnxruntime": "1.31.1", "torch": "2.13", "numpy": "2.4"}
+    assert "mixed versions" in outcome.flags
+
+
+def test_what_was_never_seen_is_missing_and_not_zero():
+    outcome = judged(a_failed())
+    assert (outcome.import_ms, outcome.peak_rss_bytes, outcome.threads, outcome.parity) == (None, None, None, None)
+
+
+def test_weights_and_artifact_come_from_the_run():
+    cell = a_cell("minilm/int8/webgpu/b1-s128", recipe=Recipe("dynamic-int8"))
+    outcome = judged(cell=cell, weights={"minilm": "random"}, artifacts={"minilm/int8": "key"})
+    assert (outcome.weights, outcome.artifact) == ("random", "key")
+    assert judged(cell=cell, weights={}, artifacts={}).weights is None
+
+
+def test_an_engine_that_loads_the_source_itself_ran_no_artifact():
+    assert judged(an_observation(), cell=a_control(), artifacts={"minilm/fp32": "key"}).artifact is None
+
+
+def test_a_clock_that_falls_while_times_rise_is_throttled():
+    clocks = zip([3000, 2900, 2700, 2500, 2400], [2.0, 2.1, 2.2, 2.3, 2.4], strict=True)
+    seen = [
+        an_observation(round=number, samples_ns=[int(ms * 1e6)] * 10, state=a_state(frequency_mhz=float(clock)))
+        for number, (clock, ms) in enumerate(clocks)
+    ]
+    assert "throttled" in judged(*seen).flags
+
+
+def test_a_cell_without_a_timed_call_carries_no_flags():
+    assert judged(a_failed()).flags == ()
+
+
+def test_a_wrong_cell_keeps_the_flags_that_may_be_why():
+    coarse = a_parity(cosine=0.9, effective_bits=8.0)
+    assert "reduced precision" in judged(*rounds(*[{"parity": coarse}] * 3)).flags
+
+
+# --- the control ------------------------------------------------------------------------------------------------------
+
+
+def with_control(control_rounds, cell_rounds):
+    control = a_control()
+    seen = [replace(one, cell=control.id) for one in control_rounds]
+    seen += [replace(one, cell=CELL.id) for one in cell_rounds]
+    return judge(a_run(CELL, control), seen)
+
+
+def test_a_cell_is_compared_to_the_control_round_by_round():
+    cell, control = with_control(rounds_of(CELL, [4.0, 8.0, 4.0]), rounds_of(CELL, [2.0, 4.0, 2.0]))
+    assert cell.speed.ratio_to_control.value == pytest.approx(2.0)
+    assert cell.speed.control == control.cell.id
+    assert control.speed.ratio_to_control == Interval(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("control_rounds", [[], [a_failed()], rounds(WRONG), rounds({"parity": None})])
+def test_a_control_without_a_valid_speed_gives_no_ratio(control_rounds):
+    cell, _ = with_control(control_rounds, rounds_of(CELL, [2.0, 2.0, 2.0]))
+    assert cell.status == "ok"
+    assert (cell.speed.ratio_to_control, cell.speed.control) == (None, None)
+
+
+# --- whatever the observations hold -----------------------------------------------------------------------------------
+
+CELLS = (CELL, a_control(), a_cell("minilm/int8/webgpu/b1-s128"), a_cell("minilm/int8/cpu/b1-s128", excluded="so"))
+WILD = st.none() | st.floats(-2, 2) | st.just(math.nan)
+
+
+def mostly(healthy, unusual):
+    """Nine times in ten what is healthy, so that whole cells come out well often enough to be looked at."""
+    return st.integers(0, 9).flatmap(lambda draw: unusual if draw == 9 else st.just(healthy))
+
+
+parities = st.none() | st.builds(
+    a_parity, samples=st.integers(0, 2), finite=st.booleans(), cosine=WILD, relative_error=WILD, effective_bits=WILD
+)
+op_counts = st.dictionaries(st.sampled_from(["MatMul", "Shape", "Cast"]), st.integers(0, 3))
+placements = st.none() | st.builds(
+    Placement,
+    nodes=st.dictionaries(st.sampled_from([CPU, WEBGPU, ""]), op_counts),
+    source=st.just("assignment-info"),
+)
+timings = st.none() | st.builds(a_timing, st.lists(st.integers(0, 2**63 - 1), max_size=12), steady=st.booleans())
+failures = st.builds(a_failure, st.sampled_from([*SEVERITY, "ok", "partial"]), message=st.text())
+states = st.builds(
+    a_state, frequency_mhz=WILD, load_1min=WILD, steal_percent=WILD, on_battery=st.none() | st.booleans()
+)
+seen_at_all = st.lists(
+    st.builds(
+        an_observation,
+        st.sampled_from([CELL.id, CELL.id, *(cell.id for cell in CELLS), "a/stranger/to/us"]),
+        st.integers(0, 6),
+        failure=mostly(None, failures),
+        timing=mostly(a_timing(), timings),
+        parity=mostly(a_parity(), parities),
+        placement=mostly(a_placement(), placements),
+        state=states,
+        threads=st.none() | st.integers(1, 4),
+        notes=st.lists(st.sampled_from("abc"), max_size=2).map(tuple),
+    ),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("status", ["ok", "partial", "inaccurate", "unsupported", "failed", "crashed"])
+def test_the_observations_drawn_for_the_laws_below_reach_every_kind_of_outcome(status):
+    drawn = settings(phases=[Phase.generate], max_examples=2000, database=None, derandomize=True)
+    find(seen_at_all, lambda seen: status in {o.status for o in judge(a_run(CELL), seen)}, settings=drawn)
+
+
+@given(seen_at_all)
+def test_every_cell_has_one_outcome_with_a_reason_whatever_was_seen(observations):
+    outcomes = judge(a_run(*CELLS), observations)
+    assert tuple(outcome.cell for outcome in outcomes) == CELLS
+    assert all(outcome.reason for outcome in outcomes)
+
+
+@given(seen_at_all)
+def test_a_speed_is_there_exactly_where_the_target_answered_rightly(observations):
+    for outcome in judge(a_run(*CELLS), observations):
+        assert (outcome.speed is not None) == (outcome.status in ("ok", "partial"))
+        if outcome.speed is None:
+            assert (outcome.first_call_ms, outcome.load_ms) == (None, None)
+        else:
+            assert outcome.parity.finite
+            assert outcome.parity.cosine >= outcome.parity.tolerance.min_cosine
+
+
+@given(seen_at_all, st.randoms(use_true_random=False))
+def test_the_order_in_which_rounds_were_written_does_not_matter(observations, random):
+    single = list({(one.cell, one.round): one for one in observations}.values())
+    shuffled = random.sample(single, len(single))
+    assert str(judge(a_run(*CELLS), shuffled)) == str(judge(a_run(*CELLS), single))  # as text: NaN equals itself
+
+
+@given(seen_at_all)
+def test_reading_a_run_twice_over_changes_nothing(observations):
+    assert str(judge(a_run(*CELLS), [*observations, *observations])) == str(judge(a_run(*CELLS), observations))
+
+
+@given(seen_at_all, seen_at_all)
+def test_a_resumed_round_replaces_what_it_visits_again(before, after):
+    replaced = {(one.cell, one.round) for one in after}
+    kept = [one for one in before if (one.cell, one.round) not in replaced]
+    assert str(judge(a_run(*CELLS), [*before, *after])) == str(judge(a_run(*CELLS), [*kept, *after]))
+
+
+@given(seen_at_all)
+def test_ok_means_nothing_that_computes_was_elsewhere(observations):
+    for outcome in judge(a_run(*CELLS), observations):
+        if outcome.status == "ok" and outcome.cell.provider:
+            assert outcome.fallback_ops == ()
+            assert outcome.nodes_on_target > 0

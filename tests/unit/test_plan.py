@@ -1,0 +1,134 @@
+"""A matrix becomes cells in an order that uses each artifact in one stretch, and every idle glob is told."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pytest
+from matrices import a_matrix
+
+from bench.declare.plan import plan, select
+from bench.errors import MatrixError, UsageError
+from bench.records import Recipe
+
+IDS = [
+    "minilm/fp32/cpu/b1-s128",
+    "minilm/fp32/cpu/b8-s128",
+    "minilm/fp32/torch-eager/b1-s128",
+    "minilm/fp32/torch-eager/b8-s128",
+    "minilm/int8/cpu/b1-s128",
+    "minilm/int8/cpu/b8-s128",
+    "minilm/int8/torch-eager/b1-s128",
+    "minilm/int8/torch-eager/b8-s128",
+    "vit/fp32/cpu/b1",
+    "vit/fp32/torch-eager/b1",
+    "vit/int8/cpu/b1",
+    "vit/int8/torch-eager/b1",
+]
+
+
+def rule(cells: str, reason: str = "known to hang") -> str:
+    return f'[[exclude]]\ncells = "{cells}"\nreason = "{reason}"\n'
+
+
+def by_id(matrix):
+    return {cell.id: cell for cell in plan(matrix)}
+
+
+def test_every_model_precision_target_and_workload_is_one_cell():
+    assert [cell.id for cell in plan(a_matrix())] == IDS
+
+
+def test_each_model_and_in_it_each_precision_is_used_in_one_stretch():
+    cells = plan(a_matrix())
+    for key in (lambda cell: cell.model, lambda cell: (cell.model, cell.precision)):
+        stretches = [value for value, _ in groupby(cells, key)]
+        assert len(stretches) == len(set(stretches))
+
+
+def test_a_cell_carries_all_that_a_visit_needs():
+    cell = by_id(a_matrix())["minilm/int8/cpu/b8-s128"]
+    assert cell.recipe == Recipe("dynamic-int8")
+    assert cell.provider == "CPUExecutionProvider"
+    assert (cell.engine, cell.runtime, cell.family) == ("ort", "ort", "text-encoder")
+    assert cell.sizes == {"batch": 8, "sequence": 128}
+    assert cell.group == "minilm/int8/cpu"
+
+
+def test_rates_are_items_in_one_call_and_the_first_is_the_unit():
+    cell = by_id(a_matrix())["minilm/fp32/cpu/b8-s128"]
+    assert cell.rates == {"sequences": 8.0, "tokens": 1024.0}
+    assert next(iter(cell.rates)) == "sequences"
+
+
+def test_the_cells_of_the_control_know_it():
+    assert {cell.target for cell in plan(a_matrix()) if cell.control} == {"torch-eager"}
+
+
+def test_a_cell_that_a_rule_excludes_stays_in_the_plan_with_the_rules_reason():
+    cells = by_id(a_matrix(more=rule("*/int8/torch-eager/*")))
+    assert list(cells) == IDS
+    assert {id_ for id_, cell in cells.items() if cell.excluded == "known to hang"} == {
+        id_ for id_ in IDS if "int8/torch-eager" in id_
+    }
+
+
+def test_the_first_rule_that_matches_gives_the_reason():
+    cells = by_id(a_matrix(more=rule("vit/*", "first") + rule("*", "second")))
+    assert cells["vit/fp32/cpu/b1"].excluded == "first"
+    assert cells["minilm/fp32/cpu/b1-s128"].excluded == "second"
+
+
+def test_a_cell_without_a_recipe_of_its_family_says_so():
+    cell = by_id(a_matrix())["vit/int8/cpu/b1"]
+    assert cell.recipe is None
+    assert cell.excluded == "precision 'int8' has no recipe for family 'image-classifier'"
+
+
+def test_a_cell_without_a_recipe_of_its_engine_says_so():
+    matrix = a_matrix(('torch = "fp32"\n', ""))
+    said = by_id(matrix)["vit/fp32/torch-eager/b1"].excluded
+    assert said.startswith("precision 'fp32' has no recipe for engine 'torch'")
+
+
+def test_a_rule_that_matches_nothing_is_answered_with_the_nearest_cell():
+    with pytest.raises(MatrixError, match=r"cells = 'minilm/int4/\*' in .* matches no cell; a cell is named like 'minilm/"):
+        plan(a_matrix(more=rule("minilm/int4/*")))
+
+
+def test_only_keeps_what_any_of_its_globs_matches_in_the_plans_order():
+    kept = [cell.id for cell in plan(a_matrix(), only=["vit/fp32/*", "*/fp32/cpu/b1*"])]
+    assert kept == ["minilm/fp32/cpu/b1-s128", "vit/fp32/cpu/b1", "vit/fp32/torch-eager/b1"]
+
+
+def test_skip_takes_from_what_only_keeps():
+    kept = [cell.id for cell in plan(a_matrix(), only=["vit/*"], skip=["*/int8/*", "*/torch-*"])]
+    assert kept == ["vit/fp32/cpu/b1"]
+
+
+@pytest.mark.parametrize(("only", "skip", "flag"), [(["minilm/fp16/*"], [], "--only"), ([], ["minilm/fp16/*"], "--skip")])
+def test_a_glob_that_matches_nothing_is_answered_with_the_nearest_cell(only, skip, flag):
+    with pytest.raises(UsageError) as caught:
+        plan(a_matrix(), only, skip)
+    said = str(caught.value)
+    assert said.startswith(f"{flag} 'minilm/fp16/*' matches no cell; a cell is named like 'minilm/")
+
+
+def test_one_idle_glob_among_good_ones_is_told():
+    with pytest.raises(UsageError, match="'resnet"):
+        plan(a_matrix(), only=["vit/*", "resnet/*"])
+
+
+def test_globs_that_leave_no_cell_are_told():
+    with pytest.raises(UsageError, match="--only and --skip leave no cell"):
+        plan(a_matrix(), only=["vit/*"], skip=["vit/*"])
+
+
+def test_a_glob_heeds_the_case_of_names():
+    with pytest.raises(UsageError):
+        plan(a_matrix(), only=["VIT/*"])
+
+
+def test_without_globs_everything_is_selected():
+    cells = plan(a_matrix())
+    assert select(cells, (), ()) == cells

@@ -1,0 +1,400 @@
+"""Real worker processes that crash, hang, eat memory and lie: every end becomes data, and no process is left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from workers import a_visit, a_worker
+
+from bench.measure.processes import Worker, signal_name
+from bench.prepare import worker_code
+from bench.records import Failed, Failure, Measured, Opened, Probe, Probed, Recipe, Reply, Stage, Visit
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals and process groups")
+SOON_S = 60.0
+"""Far more than any of these visits takes."""
+HANG_S = 3.0
+"""Enough for a worker to come to where it hangs."""
+
+
+@pytest.fixture
+def code(tmp_path, strange_engines) -> Path:
+    """The worker's code, staged with the engines that misbehave."""
+    return worker_code.stage(tmp_path / "cache")
+
+
+@pytest.fixture
+def worker(tmp_path, code):
+    """A worker that is ended with the test."""
+    with a_worker(tmp_path, code) as worker:
+        yield worker
+
+
+def replies(worker: Worker, order: Visit | Probe, timeout_s: float = SOON_S) -> list[Reply]:
+    return list(worker.ask(order, timeout_s))
+
+
+def failure(worker: Worker, order: Visit | Probe, timeout_s: float = SOON_S) -> Failure:
+    """The failure that an order ends with."""
+    last = replies(worker, order, timeout_s)[-1]
+    assert isinstance(last, Failed)
+    return last.failure
+
+
+def gone(pid: int, within_s: float = 10.0) -> bool:
+    """Whether a process ends within the time."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True  # dead, and nobody of ours to collect it
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def child_of(tmp_path: Path) -> int:
+    """The process that the engine `parent` started."""
+    return int((tmp_path / "child").read_text(encoding="ascii"))
+
+
+# --- what goes well ---------------------------------------------------------------------------------------------------
+
+
+def test_an_obedient_engine_is_opened_and_each_workload_measured(tmp_path, worker):
+    opened, *measured = (r for r in replies(worker, a_visit(tmp_path, batches=(1, 4))) if not isinstance(r, Stage))
+    assert isinstance(opened, Opened)
+    assert opened.versions == {"fake": "1"}
+    assert [m.workload for m in measured if isinstance(m, Measured)] == ["b1", "b4"]
+    for one in measured:
+        assert isinstance(one, Measured)
+        assert min(one.timing.samples_ns) >= 1_000_000, "the engine sleeps for a millisecond"
+        assert one.parity.cosine == 1.0
+        assert one.parity.reference == "a test, FP32"
+        assert one.peak_rss_bytes > 2**20
+
+
+def test_a_visit_tells_each_stage_as_it_is_entered(tmp_path, worker):
+    stages = [(r.name, r.workload) for r in replies(worker, a_visit(tmp_path)) if isinstance(r, Stage)]
+    assert stages == [("import", None), ("session", None), ("bind", "b1"), ("time", "b1"), ("parity", "b1")]
+
+
+def test_a_worker_takes_one_order_after_another(tmp_path, worker):
+    first, second = (replies(worker, a_visit(tmp_path))[-1] for _ in range(2))
+    assert isinstance(first, Measured)
+    assert isinstance(second, Measured)
+
+
+def test_a_probe_needs_no_model(worker):
+    assert replies(worker, Probe("fake"))[-1] == Probed(True, {"fake": "1"}, ("a device of straw",))
+
+
+def test_an_engine_that_chatters_on_stdout_harms_no_reply_and_is_found_in_the_log(tmp_path, worker):
+    assert isinstance(replies(worker, a_visit(tmp_path, "chatters"))[-1], Measured)
+    log = worker.log.read_text(encoding="utf-8")
+    assert '{"reply": "done"}' in log
+    assert "a C library's word on file descriptor 1" in log
+
+
+def test_a_worker_ends_by_itself_when_it_is_closed(tmp_path, code):
+    with a_worker(tmp_path, code) as worker:
+        replies(worker, a_visit(tmp_path))
+        process = worker._process
+    assert process is not None
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("mode", "finite"), [("lies", True), ("gives-nan", False)])
+def test_a_wrong_answer_is_measured_and_told_by_its_parity(tmp_path, worker, mode, finite):
+    last = replies(worker, a_visit(tmp_path, mode))[-1]
+    assert isinstance(last, Measured)
+    assert last.parity.finite is finite
+    assert last.parity.cosine is None or last.parity.cosine < 0
+
+
+@pytest.mark.parametrize("decoy", ["bench/__init__.py", "numpy.py", "msgspec.py"])
+def test_what_lies_in_the_folder_that_bench_was_started_in_is_not_imported(tmp_path, code, monkeypatch, decoy):
+    (tmp_path / "here" / "bench").mkdir(parents=True)
+    (tmp_path / "here" / decoy).write_text("raise RuntimeError('a decoy')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "here")
+    with a_worker(tmp_path, code) as worker:
+        assert isinstance(replies(worker, a_visit(tmp_path))[-1], Measured)
+
+
+# --- refusals and errors: the worker lives on -------------------------------------------------------------------------
+
+
+def test_an_error_keeps_its_class_and_its_first_line(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "raises"))
+    assert (seen.status, seen.stage, seen.kind) == ("failed", "time", "RuntimeError")
+    assert seen.message == "[FakeRuntime] the kernel said no"
+    assert "second line" in seen.stderr_tail, "the whole of it is in the log"
+    assert worker.alive
+
+
+def test_a_refusal_is_unsupported_with_the_engines_own_remedy(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "refuses"))
+    assert (seen.status, seen.stage) == ("unsupported", "session")
+    assert (seen.message, seen.remedy) == ("this engine does not take that model", "use another")
+
+
+def test_an_allocation_that_fails_is_out_of_memory(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "runs-out-of-memory"))
+    assert (seen.status, seen.kind, seen.message) == ("out-of-memory", "MemoryError", "std::bad_alloc")
+    assert worker.alive
+
+
+def test_a_package_that_the_runtime_lacks_is_unavailable(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, engine="an-engine-of-straw"))
+    assert (seen.status, seen.stage, seen.kind) == ("unavailable", "import", "ModuleNotFoundError")
+    assert "the runtime lacks a package" in seen.remedy
+
+
+def test_a_reference_that_is_not_there_fails_the_workload_and_names_the_file(tmp_path, worker):
+    visit = a_visit(tmp_path)
+    (Path(visit.jobs[0].reference) / "reference.json").unlink()
+    last = replies(worker, visit)[-1]
+    assert isinstance(last, Failed)
+    assert last.workload == "b1"
+    assert "reference.json" in last.failure.message
+
+
+def test_a_worker_that_had_an_error_takes_the_next_order(tmp_path, worker):
+    failure(worker, a_visit(tmp_path, "raises"))
+    assert isinstance(replies(worker, a_visit(tmp_path))[-1], Measured)
+
+
+# --- deaths -----------------------------------------------------------------------------------------------------------
+
+
+@posix_only
+def test_a_segfault_is_a_crash_with_its_signal_its_stage_and_the_last_words(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "segfaults"))
+    assert (seen.status, seen.stage, seen.kind) == ("crashed", "time", "signal")
+    assert (seen.signal, seen.exit_code) == ("SIGSEGV", -11)
+    assert "about to read address 0" in seen.stderr_tail
+    assert "Fatal Python error: Segmentation fault" in seen.stderr_tail
+    assert not worker.alive
+
+
+@posix_only
+def test_an_abort_while_the_model_is_loaded_is_a_crash_at_that_stage(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "aborts"))
+    assert (seen.status, seen.stage, seen.signal) == ("crashed", "session", "SIGABRT")
+
+
+def test_an_exit_is_a_crash_with_its_code(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "exits"))
+    assert (seen.status, seen.kind, seen.exit_code, seen.signal) == ("crashed", "exit", 3, None)
+    assert seen.message == "the process ended with exit code 3"
+    assert seen.remedy
+
+
+@posix_only
+def test_a_crash_amid_the_second_workload_leaves_the_numbers_of_the_first(tmp_path, worker):
+    *seen, last = replies(worker, a_visit(tmp_path, "segfaults-in-the-second-workload", batches=(1, 4)))
+    assert [reply.workload for reply in seen if isinstance(reply, Measured)] == ["b1"]
+    assert isinstance(last, Failed)
+    assert (last.workload, last.failure.signal) == ("b4", "SIGSEGV")
+
+
+def test_a_dead_worker_answers_the_next_order_with_its_death(tmp_path, worker):
+    failure(worker, a_visit(tmp_path, "exits"))
+    assert failure(worker, a_visit(tmp_path)).exit_code == 3
+
+
+def test_a_probe_that_crashes_costs_its_worker_only(worker):
+    assert failure(worker, Probe("fake", mode="segfaults")).status == "crashed"
+
+
+def test_the_tail_of_the_log_is_of_this_worker_and_not_of_an_earlier_one(tmp_path, code):
+    (tmp_path / "worker.log").write_text("words of yesterday\n" * 3, encoding="utf-8")
+    with a_worker(tmp_path, code) as worker:
+        assert "yesterday" not in failure(worker, a_visit(tmp_path, "exits")).stderr_tail
+    assert "yesterday" in (tmp_path / "worker.log").read_text(encoding="utf-8")
+
+
+def test_the_users_home_is_not_in_what_may_be_published(tmp_path, code, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with a_worker(tmp_path, code) as worker:
+        tail = failure(worker, a_visit(tmp_path, "raises")).stderr_tail
+    assert str(tmp_path) not in tail
+    assert "~" in tail
+
+
+def test_a_home_that_is_the_root_does_not_eat_the_slashes(tmp_path, code, monkeypatch):
+    monkeypatch.setenv("HOME", "/")
+    with a_worker(tmp_path, code) as worker:
+        tail = failure(worker, a_visit(tmp_path, "raises")).stderr_tail
+    assert "fake.py" in tail
+    assert "~" not in tail
+
+
+# --- time and memory --------------------------------------------------------------------------------------------------
+
+
+def test_a_hang_is_a_timeout_that_names_stage_and_workload_and_its_process_is_ended(tmp_path, worker):
+    started = time.monotonic()
+    last = replies(worker, a_visit(tmp_path, "hangs"), timeout_s=HANG_S)[-1]
+    assert HANG_S <= time.monotonic() - started < HANG_S + 10
+    assert isinstance(last, Failed)
+    seen = last.failure
+    assert (last.workload, seen.status, seen.stage, seen.kind) == ("b1", "timeout", "time", "timeout")
+    assert "timeout_s" in seen.remedy
+    assert not worker.alive
+
+
+def test_an_engine_that_eats_memory_is_ended_at_the_limit(tmp_path, code):
+    with a_worker(tmp_path, code, memory_limit_bytes=400 * 2**20) as worker:
+        seen = failure(worker, a_visit(tmp_path, "eats-memory"))
+        assert not worker.alive
+    assert (seen.status, seen.stage, seen.kind) == ("out-of-memory", "time", "memory")
+    assert "over the limit of 400 MiB" in seen.message
+    assert "memory_limit_mb" in seen.remedy
+
+
+def test_a_limit_that_is_not_reached_ends_nothing(tmp_path, code):
+    with a_worker(tmp_path, code, memory_limit_bytes=4 * 2**30) as worker:
+        assert isinstance(replies(worker, a_visit(tmp_path))[-1], Measured)
+
+
+# --- children of the worker -------------------------------------------------------------------------------------------
+
+
+def test_a_hang_takes_its_children_with_it(tmp_path, worker):
+    failure(worker, a_visit(tmp_path, "hangs-with-a-child", engine="parent"), timeout_s=HANG_S)
+    assert gone(child_of(tmp_path))
+
+
+@posix_only
+def test_a_crash_takes_its_children_with_it(tmp_path, worker):
+    assert failure(worker, a_visit(tmp_path, "segfaults-with-a-child", engine="parent")).signal == "SIGSEGV"
+    assert gone(child_of(tmp_path))
+
+
+@posix_only
+def test_a_crash_is_seen_though_a_forked_child_holds_the_stream_open(tmp_path, worker):
+    started = time.monotonic()
+    assert failure(worker, a_visit(tmp_path, "forks-and-segfaults", engine="parent")).signal == "SIGSEGV"
+    assert time.monotonic() - started < 20, "and not only when the time is over"
+    assert gone(child_of(tmp_path))
+
+
+@posix_only
+def test_a_worker_that_is_closed_takes_its_children_with_it(tmp_path, code):
+    with a_worker(tmp_path, code) as worker:
+        assert failure(worker, a_visit(tmp_path, "ends-with-a-child", engine="parent")).status == "unsupported"
+        assert not gone(child_of(tmp_path), within_s=0.1)
+    assert gone(child_of(tmp_path))
+
+
+# --- the parent -------------------------------------------------------------------------------------------------------
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from workers import a_visit, a_worker
+
+folder = Path(sys.argv[2])
+with a_worker(folder, Path(sys.argv[3])) as worker:
+    print(worker._process.pid, flush=True)
+    for reply in worker.ask(a_visit(folder, "hangs"), 600):
+        print(reply, flush=True)
+"""
+
+
+def test_a_worker_whose_parent_dies_does_not_live_on(tmp_path, code):
+    command = [sys.executable, "-c", PARENT, str(Path(__file__).parent), str(tmp_path), str(code)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        while "time" not in parent.stdout.readline():
+            assert parent.poll() is None
+        parent.kill()
+    assert gone(pid)
+
+
+def test_an_exception_in_the_parent_ends_the_worker_at_once(tmp_path, code):
+    with pytest.raises(KeyboardInterrupt), a_worker(tmp_path, code) as worker:
+        for reply in worker.ask(a_visit(tmp_path, "hangs"), SOON_S):
+            if isinstance(reply, Stage) and reply.name == "time":
+                raise KeyboardInterrupt
+    assert not worker.alive
+
+
+# --- interpreters that are none ---------------------------------------------------------------------------------------
+
+
+def test_an_interpreter_that_is_gone_is_data_like_any_other_failure(tmp_path, code):
+    environment = worker_code.child_environment(code)
+    with Worker(tmp_path / "no" / "python", tmp_path / "worker.log", environment) as worker:
+        assert not worker.alive
+        assert worker.cpu_s() == 0.0
+        seen = failure(worker, a_visit(tmp_path))
+    assert (seen.status, seen.stage, seen.kind) == ("unavailable", "start", "interpreter")
+    assert seen.message.startswith("python could not be started: ")
+    assert seen.remedy
+
+
+@posix_only
+def test_a_file_that_cannot_be_run_is_data_too(tmp_path, code):
+    broken = tmp_path / "python"
+    broken.write_bytes(b"\x00 no program")
+    broken.chmod(0o755)
+    with Worker(broken, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
+        assert failure(worker, a_visit(tmp_path)).message.startswith("python could not be started: ")
+
+
+@posix_only
+def test_a_program_that_is_no_worker_is_told_by_its_exit(tmp_path, code):
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho 'wrong libc' >&2\nexit 7\n", encoding="utf-8")
+    other.chmod(0o755)
+    with Worker(other, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
+        seen = failure(worker, a_visit(tmp_path))
+    assert (seen.status, seen.exit_code, seen.stderr_tail) == ("crashed", 7, "wrong libc")
+
+
+@posix_only
+def test_a_program_that_answers_something_else_is_a_protocol_failure(tmp_path, code):
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho hello\nsleep 60\n", encoding="utf-8")
+    other.chmod(0o755)
+    with Worker(other, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
+        seen = failure(worker, a_visit(tmp_path))
+        assert not worker.alive
+    assert (seen.status, seen.kind) == ("failed", "protocol")
+
+
+# --- words for ends ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (0, None),
+        (3, None),
+        (255, None),
+        (-11, "SIGSEGV"),
+        (-6, "SIGABRT"),
+        (-9, "SIGKILL"),
+        (-63, "signal 63"),
+        (0xC0000005, "access violation"),
+        (0xC0000135, "a DLL was not found"),
+    ],
+)
+def test_an_exit_code_is_read_as_a_signal_where_it_is_one(code, name):
+    assert signal_name(code) == name
+
+
+def test_a_recipe_is_handed_to_the_worker_as_the_matrix_says_it(tmp_path, worker):
+    visit = a_visit(tmp_path, recipe=Recipe("fp32", {"per_channel": True, "samples": 3}))
+    assert isinstance(replies(worker, visit)[-1], Measured)

@@ -1,0 +1,281 @@
+"""report.html as its text, its structure and its colours; tests/browser opens it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from a_report import (
+    a_cell,
+    a_machine,
+    a_parity,
+    a_report,
+    a_run,
+    a_speed,
+    a_whole_report,
+    an_interval,
+    an_outcome,
+    two_machines,
+)
+from msgspec.structs import replace
+
+from bench.records import Failure
+from bench.report import grid, html
+
+HOSTILE = "</script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>\"'\u202e{{ 7 * 7 }}"
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The tags, the attributes and the words of a page; complains about a tag that is closed out of turn."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attributes in self.tags if (value := attributes.get(name)) is not None]
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    return html.render(a_whole_report())
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    return Page(source)
+
+
+def page_of(*outcomes: object, **run: object) -> Page:
+    return Page(html.render(a_report(*outcomes, **run)))  # type: ignore[arg-type]
+
+
+def test_sections_stand_in_the_order_of_the_story(source: str) -> None:
+    sections = re.findall(r'<section id="(\w+)">', source)
+    assert sections == ["matrix", "speed", "agreement", "placement", "trouble", "machine", "method", "again"]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page: Page) -> None:
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "iframe", "object", "embed", "video", "audio", "foreignobject", "use", "image"}
+    assert page.values("src") == []
+    assert all(address.startswith(("#", "data:,")) for address in page.values("href"))
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_the_style_loads_nothing(source: str) -> None:
+    style = source.partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_its_policy_forbids_what_it_does_not_do(source: str) -> None:
+    assert "default-src 'none'" in source
+
+
+def test_ids_are_unique_and_every_reference_is_answered() -> None:
+    found = Page(html.render(two_machines()))
+    ids = Counter(found.values("id"))
+    assert [name for name, times in ids.items() if times > 1] == []
+    wanted = {address[1:] for address in found.values("href") if address.startswith("#")}
+    wanted |= set(found.values("popovertarget"))
+    wanted |= {name for names in found.values("aria-labelledby") for name in names.split()}
+    assert wanted <= set(ids)
+
+
+def test_foreign_text_is_only_text() -> None:
+    cell = a_cell(model=HOSTILE, precision=HOSTILE, target=HOSTILE, workload=HOSTILE, source=HOSTILE, runtime=HOSTILE)
+    failure = Failure("failed", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE)
+    shared = {"flags": (HOSTILE,), "notes": (HOSTILE,), "fallback_ops": (HOSTILE,), "versions": {HOSTILE: HOSTILE}}
+    fine = an_outcome(cell, reason=HOSTILE, speed=a_speed(throughput={HOSTILE: an_interval(3)}), **shared)
+    broken = an_outcome(replace(cell, target="qnn"), status="failed", reason=HOSTILE, remedy=HOSTILE, failure=failure)
+    machine = a_machine(os=HOSTILE, kernel=HOSTILE, cpu=replace(a_machine().cpu, brand=HOSTILE))
+    run = a_run((fine.cell, broken.cell), machine=machine, command=HOSTILE, matrix_text=HOSTILE, name=HOSTILE)
+    found = Page(html.render(grid.build([(run, [fine, broken])])))
+    assert not {tag for tag, _ in found.tags} & {"script", "img"}
+    assert "<img src=http://evil/x onerror=alert(1)>" in found.text
+    assert "{{ 7 * 7 }}" in found.text
+    assert "\u202e" not in found.text
+
+
+def test_a_chart_says_in_words_what_it_draws(source: str) -> None:
+    assert source.count('<svg class="chart" role="img"') == 6
+    said = re.search(r'<desc id="chart-1-1-0-ratio-desc">([^<]*)</desc>', source)
+    assert said is not None
+    assert "cpu · int8: 3.42× (3.37–3.47)" in said[1]
+    assert "cpu · fp16: no difference shown (0.99–1.02)" in said[1]
+    assert "webgpu · int8 (partial)" in said[1]
+
+
+def test_charts_follow_light_and_dark(source: str) -> None:
+    charts = re.findall(r'<svg class="chart".*?</svg>', source, re.DOTALL)
+    drawn = {colour for chart in charts for colour in re.findall(r'(?:fill|stroke)="([^"]+)"', chart)}
+    assert {colour for colour in drawn if not colour.startswith("var(--")} <= {"none", "transparent"}
+
+
+def test_the_summary_counts_and_states_what_can_be_resolved(page: Page) -> None:
+    assert "27 of 63 cells ok , 3 partial, 1 inaccurate, 3 failed" in page.text
+    assert "Differences under 2.1 % cannot be told apart on this machine in this run" in page.text
+
+
+def test_every_status_that_is_present_is_explained_and_no_other() -> None:
+    found = page_of(an_outcome(), an_outcome(a_cell(target="cuda"), status="unavailable", reason="no CUDA"))
+    assert "the target is not on this machine" in found.text
+    assert "the worker process died" not in found.text
+
+
+def test_status_is_a_word_and_not_only_a_colour(source: str) -> None:
+    for verdict in re.findall(r'<span class="verdict [^>]*>(.*?)</span>', source, re.DOTALL):
+        assert re.search(r"<b>[a-z -]+</b>", verdict)
+
+
+def test_wrong_answers_have_no_speed() -> None:
+    reason = "cosine 0.5 is below 0.98"
+    found = page_of(an_outcome(status="inaccurate", reason=reason, parity=a_parity(0.5)))
+    assert f"withheld : {reason}" in found.text
+    assert "no answer to time" not in found.text
+    assert not re.search(r"\d ms\b", found.text)
+
+
+def test_random_weights_are_named_at_every_number_and_claim_no_accuracy() -> None:
+    found = page_of(an_outcome(weights="random"))
+    assert found.text.count("random weights") >= 6
+    assert "says nothing about the accuracy of a trained model" in found.text
+
+
+def test_pretrained_weights_are_not_called_random(source: str) -> None:
+    assert "random weights" not in html.render(a_report(an_outcome()))
+
+
+def test_no_difference_is_shown_where_none_was_found(page: Page) -> None:
+    assert "1.01×" not in page.text
+    assert "no difference shown (0.99–1.02)" in page.text
+
+
+def test_one_round_has_numbers_and_no_intervals() -> None:
+    alone = a_speed(share=None, ratio_to_control=an_interval(1.8, None), resolvable=None)
+    found = page_of(an_outcome(speed=alone, rounds=1))
+    assert "12.3 no interval (1 round)" in found.text
+    assert "1.80× no interval (1 round)" in found.text
+    assert "Which differences are real cannot be told from this run." in found.text
+
+
+def test_percentiles_without_calls_enough_are_dashes() -> None:
+    found = page_of(an_outcome(speed=a_speed(p90_ms=None, p95_ms=None)))
+    assert "12.2 – – –" in found.text
+
+
+def test_each_flag_is_explained(page: Page) -> None:
+    assert "noisy The 95 % interval is wider than this budget promises" in page.text
+    assert "made by another one" in page_of(an_outcome(flags=("from the future",))).text
+
+
+def test_a_failure_carries_its_stage_its_end_its_remedy_and_its_last_words(page: Page) -> None:
+    start = page.text.index("What is not ok")
+    trouble = page.text[start : page.text.index("Machine and versions")]
+    assert "crashed 3 cells session: Segmentation fault Remedy: report it to the vendor" in trouble
+    assert "Stage session Ended with SIGSEGV, exit code -11" in trouble
+    assert "Failed to find available PD for contextId 1" in trouble
+    assert "\x1b" not in trouble
+
+
+def test_an_error_that_the_reason_does_not_hold_is_shown() -> None:
+    failure = Failure("failed", "session", "RuntimeError", "first line\nsecond line")
+    found = page_of(an_outcome(status="failed", reason="session: something else", failure=failure))
+    assert "Error first line" in found.text
+
+
+def test_cells_that_were_not_reached_are_not_passed_over() -> None:
+    run = a_run((a_cell(), a_cell(target="webgpu")))
+    found = Page(html.render(grid.build([(run, [an_outcome()])])))
+    assert "1 of 2 cells ok , 1 not reached." in found.text
+    assert f"bench run --resume {run.name}" in found.text
+
+
+def test_a_run_without_a_single_outcome_is_still_a_page() -> None:
+    found = Page(html.render(grid.build([(a_run((a_cell(),)), [])])))
+    assert "0 of 1 cells ok" in found.text
+
+
+def test_figures_that_cannot_be_drawn_are_left_out_of_the_charts() -> None:
+    broken = a_speed(ratio_to_control=an_interval(0.0), throughput={"sequences": an_interval(float("inf"))})
+    assert "<svg" not in html.render(a_report(an_outcome(speed=broken)))
+
+
+def test_what_was_placed_elsewhere_is_listed(page: Page) -> None:
+    assert "WebGpuExecutionProvider 149 64 MatMulInteger x36, DynamicQuantizeLinear x24 Shape x4" in page.text
+
+
+def test_it_says_how_to_run_it_again(page: Page) -> None:
+    assert "bench run --budget standard --matrix matrix.toml" in page.text
+    assert 'family = "text-encoder" # <embeddings>' in page.text
+    assert "onnxruntime-openvino 1.24.1" in page.text
+
+
+def test_two_machines_share_only_their_ratios(page: Page) -> None:
+    found = Page(html.render(two_machines()))
+    assert found.values("id").count("across") == 1
+    assert "minilm/int8/cpu/b1-s128 fp32 on torch-eager 3.42× (3.37–3.47) 4.17× (4.05–4.30)" in found.text
+    assert "across" not in page.values("id")
+
+
+# --- contrast ---------------------------------------------------------------------------------------------------------
+
+PAIRS = [(tone, f"{tone}-bg") for tone in ("good", "warn", "wrong", "refused", "absent", "bad")] + [
+    (ink, paper) for ink in ("ink", "ink-soft", "link", "brass") for paper in ("paper", "card")
+]
+GRAPHICS = [("chart", "paper"), ("chart-partial", "paper")]
+
+
+def palettes(source: str) -> list[dict[str, str]]:
+    blocks = re.findall(r":root \{(.*?)\}", source, re.DOTALL)
+    return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    low, high = sorted(luminance(one[1:]) for one in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_text_is_readable_in_light_and_in_dark(source: str) -> None:
+    light, dark = palettes(source)
+    assert light.keys() == dark.keys()
+    for palette in (light, dark):
+        for ink, paper in PAIRS:
+            assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
+        for ink, paper in GRAPHICS:
+            assert contrast(palette[ink], palette[paper]) >= 3, (ink, paper)

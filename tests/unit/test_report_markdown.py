@@ -1,0 +1,73 @@
+"""summary.md as a pull request shows it."""
+
+from __future__ import annotations
+
+import re
+
+from a_report import a_cell, a_report, a_run, a_speed, a_whole_report, an_interval, an_outcome, two_machines
+
+from bench.records import Failure
+from bench.report import grid, markdown
+
+
+def test_every_table_has_as_many_cells_in_each_row_as_in_its_header() -> None:
+    for block in markdown.render(a_whole_report()).split("\n\n"):
+        rows = [re.split(r"(?<!\\)\|", row) for row in block.splitlines() if row.startswith("|")]
+        assert len({len(row) for row in rows}) <= 1, block
+
+
+def test_it_says_what_ran_how_fast_and_what_to_do() -> None:
+    summary = markdown.render(a_whole_report())
+    assert "**27 of 63 cells ok**, 3 partial, 1 inaccurate" in summary
+    assert "| minilm | int8 | **excluded** | **excluded** | **ok** · 9.27 ms |" in summary
+    assert "| `minilm/int8/cpu/b1-s128` | pretrained | 9.27 ± 0.10 | 108 ± 1 sequences/s<br>" in summary
+    assert "| 3.42× (3.37–3.47) |" in summary
+    assert "no difference shown (0.99–1.02)" in summary
+    assert "withheld: inaccurate" in summary
+    assert "Remedy: install a wheel with CUDAExecutionProvider" in summary
+    assert "Budget standard: 5 to 10 rounds" in summary
+
+
+def test_random_weights_are_named_beside_the_numbers() -> None:
+    summary = markdown.render(a_whole_report())
+    assert "| resnet18 (random weights) | fp32 |" in summary
+    assert "| `resnet18/fp32/cpu/b1` | random | 31.8" in summary
+
+
+def test_workloads_that_disagree_are_counted() -> None:
+    second = a_cell(workload="b8-s128", sizes={"batch": 8, "sequence": 128})
+    summary = markdown.render(a_report(an_outcome(), an_outcome(second, status="timeout", reason="warm-up: none")))
+    assert "| minilm | int8 | **ok** 1 · **timeout** 1 |" in summary
+
+
+def test_a_single_round_has_no_interval() -> None:
+    alone = a_speed(share=None, ratio_to_control=an_interval(1.8, None), resolvable=None)
+    summary = markdown.render(a_report(an_outcome(speed=alone)))
+    assert "12.3 · no interval (1 round)" in summary
+    assert "1.80× · no interval (1 round)" in summary
+
+
+def test_foreign_text_is_only_text() -> None:
+    hostile = "<script>alert(1)</script> | [x](http://evil) @someone\n\n# heading"
+    failure = Failure("failed", "session", "RuntimeError", hostile)
+    summary = markdown.render(a_report(an_outcome(status="failed", reason=hostile, failure=failure)))
+    assert "<script>" not in summary
+    assert "@someone" not in summary
+    assert "\n# heading" not in summary
+    assert "\\[x\\]" in summary
+
+
+def test_cells_that_were_not_reached_are_counted() -> None:
+    summary = markdown.render(grid.build([(a_run((a_cell(), a_cell(target="webgpu"))), [an_outcome()])]))
+    assert "1 of 2 cells ok**, 1 not reached" in summary
+    assert "| not reached |" in summary
+
+
+def test_a_run_without_a_single_outcome_still_has_a_summary() -> None:
+    assert "0 of 1 cells ok" in markdown.render(grid.build([(a_run((a_cell(),)), [])]))
+
+
+def test_two_machines_stand_side_by_side_by_their_ratios() -> None:
+    summary = markdown.render(two_machines())
+    assert summary.count("## Touchstone") == 2
+    assert "| `minilm/int8/cpu/b1-s128` | `minilm/fp32/torch-eager/b1-s128` | 3.42× (3.37–3.47) | 4.17×" in summary
