@@ -30,7 +30,8 @@ def install(session: nox.Session, *extras: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the default matrix; what follows `--` goes to `bench run`."""
     install(session)
-    session.run("bench", "run", *session.posargs)
+    # After Ctrl-C the report of what was measured is still written: nox must wait for that.
+    session.run("bench", "run", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
 
 
 @nox.session
@@ -62,7 +63,8 @@ def lint(session: nox.Session) -> None:
 def overhead(session: nox.Session) -> None:
     """What the harness adds to a bare `session.run` loop, as a ratio in one process."""
     install(session)
-    in_runtime(session, "ort", "-m", "pytest", "tests/benchmarks/overhead.py", "-p", "no:cacheprovider", *session.posargs)
+    arguments = ("-m", "pytest", "tests/benchmarks/overhead.py", "-s", "-p", "no:cacheprovider")
+    in_runtime(session, "ort", *arguments, *session.posargs)
 
 
 def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_say(error))
     except KeyboardInterrupt:
         sys.exit(_say(Interrupted("interrupted")))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the outer border; what is not the user's mistake is raised again
         sys.exit(_usage(error))
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -108,6 +109,8 @@ def run(
     if resume and (only or skip or budget or threads or out):
         hint = "leave --only, --skip, --budget, --threads and --out out"
         raise UsageError("--resume goes on with a run as it was begun", hint)
+    # A CI job that is cancelled is told by SIGTERM: it keeps what was measured, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = pipeline.Options(
         matrix=matrix_path(matrix),
         cache=cache_path(cache_dir),
@@ -224,12 +227,9 @@ def cache_path(named: Path | None) -> Path:
 
 def known_formats(text: str) -> tuple[str, ...]:
     """The names of report formats, checked before anything is measured."""
-    from bench.report.formats import load
+    from bench.report.formats import known
 
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        load(name)
-    return names
+    return known(text)
 
 
 def with_progress(work: Callable[[Progress], T]) -> T:

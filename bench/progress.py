@@ -34,7 +34,8 @@ class Lines:
 
     def step(self, text: str) -> None:
         """Print the line."""
-        self._console.print(f"{_clock(time.monotonic() - self._start)}  {text}", markup=False, highlight=False, soft_wrap=True)
+        line = f"{_clock(time.monotonic() - self._start)}  {text}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def detail(self, text: str) -> None:
         """A log has no line to overwrite."""

@@ -36,7 +36,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Fals
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
-class Recipe(Record):
+class Recipe(Record, frozen=True):
     """How a precision is made: a name of `RECIPES` (an engine's or the build's) and its options."""
 
     name: str
@@ -48,14 +48,14 @@ class Recipe(Record):
         return self.name.rsplit("-", 1)[-1]
 
 
-class Tolerance(Record):
+class Tolerance(Record, frozen=True):
     """What an output may differ from the FP32 reference: lowest cosine of a batch, and error relative to its RMS."""
 
     min_cosine: float
     max_relative_error: float | None = None
 
 
-class Cell(Record):
+class Cell(Record, frozen=True):
     """One box of the matrix: model x precision x target x workload."""
 
     model: str
@@ -89,7 +89,7 @@ class Cell(Record):
 # --- preparation ------------------------------------------------------------------------------------------------------
 
 
-class Source(Record):
+class Source(Record, frozen=True):
     """A model's origin, resolved to this machine's disk, as a worker loads it."""
 
     kind: Literal["folder", "config", "onnx"]
@@ -101,7 +101,7 @@ class Source(Record):
     seed: int = 0
 
 
-class RuntimeRecord(Record):
+class RuntimeRecord(Record, frozen=True):
     """A named Python environment as it was found: what was asked for, and every package that it resolved to."""
 
     name: str
@@ -115,7 +115,7 @@ class RuntimeRecord(Record):
     """True for an interpreter of the user's, used as it is."""
 
 
-class ArtifactRecord(Record):
+class ArtifactRecord(Record, frozen=True):
     """A model folder or a reference in the cache: its key, and the parts that the key was made of."""
 
     key: str
@@ -129,7 +129,7 @@ class ArtifactRecord(Record):
     notes: tuple[str, ...] = ()
 
 
-class Failure(Record):
+class Failure(Record, frozen=True):
     """Why a cell has no number: which stage, what kind, the first line of the real error, and the tail of stderr."""
 
     status: Status
@@ -146,7 +146,7 @@ class Failure(Record):
 # --- the machine ------------------------------------------------------------------------------------------------------
 
 
-class Cpu(Record):
+class Cpu(Record, frozen=True):
     """The processor, by stable facts only."""
 
     brand: str
@@ -161,7 +161,7 @@ class Cpu(Record):
     """Bytes by level, e.g. `{"L2": 1048576}`."""
 
 
-class Accelerator(Record):
+class Accelerator(Record, frozen=True):
     """A GPU or NPU that the operating system shows."""
 
     kind: Literal["gpu", "npu"]
@@ -171,7 +171,7 @@ class Accelerator(Record):
     memory_bytes: int | None = None
 
 
-class Machine(Record):
+class Machine(Record, frozen=True):
     """The fingerprint. It holds no hostname, serial number, user name or address."""
 
     cpu: Cpu
@@ -187,7 +187,7 @@ class Machine(Record):
     """SHA-256 over the stable fields, 12 hex digits: equal on two runs of one machine, reboots included."""
 
 
-class MachineState(Record):
+class MachineState(Record, frozen=True):
     """What the machine was doing beside one visit; state is no part of the machine's key."""
 
     load_1min: float | None = None
@@ -204,7 +204,7 @@ class MachineState(Record):
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-class Effort(Record):
+class Effort(Record, frozen=True):
     """How much measuring a budget buys."""
 
     name: str
@@ -219,7 +219,7 @@ class Effort(Record):
     cell_limit_s: float
 
 
-class Placement(Record):
+class Placement(Record, frozen=True):
     """Which execution provider each node was assigned to, as ONNX Runtime tells it at partitioning time."""
 
     nodes: dict[str, dict[str, int]]
@@ -228,7 +228,7 @@ class Placement(Record):
     """`assignment-info`, or how else it was learnt."""
 
 
-class Parity(Record):
+class Parity(Record, frozen=True):
     """The distance of a target's outputs from the FP32 reference over `samples` inputs."""
 
     samples: int
@@ -245,7 +245,7 @@ class Parity(Record):
     """What the reference was computed by, e.g. `PyTorch 2.13.0, FP32`."""
 
 
-class Timing(Record):
+class Timing(Record, frozen=True):
     """Raw nanoseconds of one workload in one process."""
 
     first_call_ns: int
@@ -254,7 +254,7 @@ class Timing(Record):
     samples_ns: tuple[int, ...]
 
 
-class Observation(Record):
+class Observation(Record, frozen=True):
     """What one round saw of one cell; a line of `results.jsonl`."""
 
     cell: str
@@ -278,7 +278,7 @@ class Observation(Record):
     visit_s: float | None = None
 
 
-class Run(Record):
+class Run(Record, frozen=True):
     """`run.json`: all that is needed to read a run's observations, and to run it again."""
 
     schema: int
@@ -305,7 +305,7 @@ class Run(Record):
 # --- judged -----------------------------------------------------------------------------------------------------------
 
 
-class Interval(Record):
+class Interval(Record, frozen=True):
     """An estimate and its 95 % confidence interval; the ends are None where one round cannot tell."""
 
     value: float
@@ -313,7 +313,7 @@ class Interval(Record):
     high: float | None
 
 
-class Speed(Record):
+class Speed(Record, frozen=True):
     """What a cell's samples say; present only for cells whose answers are right."""
 
     latency_ms: Interval
@@ -331,7 +331,7 @@ class Speed(Record):
     """The smallest relative difference that this cell's rounds could have told from noise."""
 
 
-class Outcome(Record):
+class Outcome(Record, frozen=True):
     """The verdict on one cell."""
 
     cell: Cell
@@ -360,10 +360,10 @@ class Outcome(Record):
     artifact: str | None = None
 
 
-# --- orders to a worker, and its replies --------------------------------------------------------------------------------
+# --- orders to a worker, and its replies -------------------------------------------------------------------------------
 
 
-class Export(Record, tag="export", tag_field="order"):
+class Export(Record, frozen=True, tag="export", tag_field="order"):
     """Load a source and write `model.onnx` (FP32) into `out`."""
 
     family: str
@@ -372,7 +372,7 @@ class Export(Record, tag="export", tag_field="order"):
     out: str
 
 
-class Convert(Record, tag="convert", tag_field="order"):
+class Convert(Record, frozen=True, tag="convert", tag_field="order"):
     """Make the artifact of a recipe from the FP32 artifact's folder."""
 
     family: str
@@ -383,7 +383,7 @@ class Convert(Record, tag="convert", tag_field="order"):
     out: str
 
 
-class Refer(Record, tag="refer", tag_field="order"):
+class Refer(Record, frozen=True, tag="refer", tag_field="order"):
     """Make the inputs of a workload, and the reference outputs, into `out`."""
 
     family: str
@@ -393,7 +393,7 @@ class Refer(Record, tag="refer", tag_field="order"):
     out: str
 
 
-class Job(Record):
+class Job(Record, frozen=True):
     """One workload of a visit: its label, and the folder of its inputs and reference outputs."""
 
     workload: str
@@ -401,7 +401,7 @@ class Job(Record):
     reference: str
 
 
-class Visit(Record, tag="visit", tag_field="order"):
+class Visit(Record, frozen=True, tag="visit", tag_field="order"):
     """Load one model on one target, then measure its workloads in the order given."""
 
     engine: str
@@ -421,7 +421,7 @@ class Visit(Record, tag="visit", tag_field="order"):
     """A folder that outlives the visit, for what the engine compiles."""
 
 
-class Probe(Record, tag="probe", tag_field="order"):
+class Probe(Record, frozen=True, tag="probe", tag_field="order"):
     """Say what the engine and its target are on this machine, without a model."""
 
     engine: str
@@ -433,20 +433,20 @@ class Probe(Record, tag="probe", tag_field="order"):
 Order = Export | Convert | Refer | Visit | Probe
 
 
-class Stage(Record, tag="stage", tag_field="reply"):
+class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
     """The worker enters a stage: what it was doing, should it die."""
 
     name: str
     workload: str | None = None
 
 
-class Built(Record, tag="built", tag_field="reply"):
+class Built(Record, frozen=True, tag="built", tag_field="reply"):
     """An artifact's files are written."""
 
     notes: tuple[str, ...] = ()
 
 
-class Opened(Record, tag="opened", tag_field="reply"):
+class Opened(Record, frozen=True, tag="opened", tag_field="reply"):
     """The engine is loaded and the session can be called."""
 
     import_ns: int
@@ -457,7 +457,7 @@ class Opened(Record, tag="opened", tag_field="reply"):
     notes: tuple[str, ...] = ()
 
 
-class Measured(Record, tag="measured", tag_field="reply"):
+class Measured(Record, frozen=True, tag="measured", tag_field="reply"):
     """One workload is measured."""
 
     workload: str
@@ -466,7 +466,7 @@ class Measured(Record, tag="measured", tag_field="reply"):
     peak_rss_bytes: int
 
 
-class Probed(Record, tag="probed", tag_field="reply"):
+class Probed(Record, frozen=True, tag="probed", tag_field="reply"):
     """What a probe found."""
 
     available: bool
@@ -476,14 +476,14 @@ class Probed(Record, tag="probed", tag_field="reply"):
     remedy: str = ""
 
 
-class Failed(Record, tag="failed", tag_field="reply"):
+class Failed(Record, frozen=True, tag="failed", tag_field="reply"):
     """An order, or one workload of it, went wrong; the worker lives on."""
 
     failure: Failure
     workload: str | None = None
 
 
-class Done(Record, tag="done", tag_field="reply"):
+class Done(Record, frozen=True, tag="done", tag_field="reply"):
     """The order is finished; the next one may come."""
 
 

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -34,7 +34,7 @@ class Model(Struct, frozen=True):
     family: str
     source: str
     workloads: tuple[dict[str, int], ...] = ()
-    weights: str = "auto"
+    weights: Literal["auto", "pretrained", "random"] = "auto"
     inputs: str | None = None
     """Where the real inputs come from, `wheel:…` or `path:…`; None takes the family's own."""
     sha256: str | None = None

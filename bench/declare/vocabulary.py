@@ -38,8 +38,8 @@ class Engine(Struct, frozen=True):
     needs_artifact: bool
     """True where the engine runs an ONNX artifact of the build; False where it makes a precision itself."""
     modes: tuple[str, ...]
-    recipes: dict[str, tuple[str, ...]]
-    """The engine's own recipes with the families each one serves; empty means every family."""
+    recipes: tuple[str, ...]
+    """The recipes by which the engine makes a precision itself."""
     families: tuple[str, ...] = ()
     """The families that the engine can run; empty means every one."""
 
@@ -61,7 +61,7 @@ def build_recipes() -> dict[str, tuple[str, ...]]:
     """The options of every recipe that makes an ONNX artifact; `fp32` is the export itself."""
     tree = ast.parse((WORKER / "build.py").read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    table = next(node.value for node in tree.body if _assigns(node, "RECIPES"))
+    table = next(_assigned(node)[1] for node in tree.body if _assigned(node)[0] == "RECIPES")
     found: dict[str, tuple[str, ...]] = {"fp32": ()}
     for key, value in zip(table.keys, table.values, strict=True):
         found[ast.literal_eval(key)] = tuple(arg.arg for arg in functions[value.id].args.kwonlyargs)
@@ -87,7 +87,7 @@ def _family(name: str, path: Path) -> Family:
 
 
 def _engine(name: str, path: Path) -> Engine:
-    return convert({"name": name, "modes": (), "recipes": {}, **_constants(path)}, Engine)
+    return convert({"name": name, "modes": (), "recipes": (), **_constants(path)}, Engine)
 
 
 def _constants(path: Path) -> dict[str, Any]:
@@ -95,22 +95,19 @@ def _constants(path: Path) -> dict[str, Any]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: dict[str, Any] = {}
     for node in tree.body:
-        name = _assigned_name(node)
-        if name and name.isupper():
+        name, value = _assigned(node)
+        if name.isupper() and value is not None:
             try:
-                found[name.lower()] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+                found[name.lower()] = ast.literal_eval(value)
             except ValueError:  # computed, so not part of the declaration
                 continue
     return found
 
 
-def _assigned_name(node: ast.stmt) -> str | None:
+def _assigned(node: ast.stmt) -> tuple[str, Any]:
+    """The name and the expression of `NAME = …`, with a type or without; an empty name for any other statement."""
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    if isinstance(node, ast.AnnAssign) and node.value and isinstance(node.target, ast.Name):
-        return node.target.id
-    return None
-
-
-def _assigns(node: ast.stmt, name: str) -> Any:
-    return _assigned_name(node) == name
+        return node.targets[0].id, node.value
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return node.target.id, node.value
+    return "", None

@@ -53,8 +53,10 @@ def prepare(matrix: Matrix, cells: Iterable[Cell], cache: Path, logs: Path, prog
         for model in dict.fromkeys(cell.model for cell in wanted):
             mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
             builder.model(matrix.models[model], mine)
-    finally:
-        builder.close()
+    except BaseException:
+        builder.end(Worker.kill)
+        raise
+    builder.end(Worker.close)
     return prepared
 
 
@@ -66,9 +68,10 @@ class _Builder:
         self.artifacts = Artifacts(cache / "artifacts")
         self.workers: dict[str, Worker] = {}
 
-    def close(self) -> None:
+    def end(self, way: Callable[[Worker], None]) -> None:
+        """Close the workers when all is built; kill them when it will not be."""
         for worker in self.workers.values():
-            worker.close()
+            way(worker)
 
     def runtimes_of(self, cells: list[Cell]) -> None:
         """Make the runtimes that the cells run in and are built in."""

@@ -92,8 +92,9 @@ def _rates(workload: WorkloadPart) -> Drawn | None:
 
 
 def _can_be_drawn(interval: Interval) -> bool:
-    """A file from elsewhere may hold anything; a log scale takes nothing from zero down."""
-    return all(end is None or (math.isfinite(end) and end > 0) for end in (interval.value, interval.low, interval.high))
+    """A log scale takes nothing from zero down, and one interval without an end would flatten all the others."""
+    ends = (interval.value, interval.low, interval.high)
+    return numbers.is_usable(interval) and all(end is None or (math.isfinite(end) and end > 0) for end in ends)
 
 
 def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:

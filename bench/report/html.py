@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
 
 def _top(workload: WorkloadPart) -> float:
     """The right end of the latency bars of one workload: its slowest cell, interval included."""
-    latencies = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
-    return max((latency.high or latency.value for latency in latencies), default=1.0)
+    found = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
+    ends = [(one.high if numbers.is_usable(one) else None) or one.value for one in found]
+    return max(filter(math.isfinite, ends), default=1.0) or 1.0
 
 
 def _bar(interval: Interval, top: float) -> str:

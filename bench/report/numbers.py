@@ -9,22 +9,20 @@ from bench.records import Interval
 
 DASH = "–"
 NO_INTERVAL = "no interval (1 round)"
+HOPELESS = "no usable interval"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
 WIDE_RATIO = 1.5
+HOPELESS_RATIO = 1000
 
 
 class Shown(NamedTuple):
-    """An interval as text, all of it rounded at one place; `low` and `high` are None where one round cannot tell."""
+    """An interval as text: the value, its ends where there are any, and `12.1–12.5` or why there is no such thing."""
 
     value: str
     low: str | None
     high: str | None
-
-    @property
-    def range(self) -> str:
-        """`12.1–12.5`, or why there is none."""
-        return NO_INTERVAL if self.low is None else f"{self.low}–{self.high}"
+    range: str
 
 
 def significant(value: float | None, digits: int = DIGITS) -> str:
@@ -49,17 +47,19 @@ def shown(interval: Interval) -> Shown:
     place = _place(interval)
     value = _at(interval.value, place)
     if interval.low is None or interval.high is None:
-        return Shown(value, None, None)
-    if not _is_wide(interval):
-        return Shown(value, _at(interval.low, place), _at(interval.high, place))
-    return Shown(value, *(_at(end, _own_place(end, place)) for end in (interval.low, interval.high)))
+        return Shown(value, None, None, NO_INTERVAL)
+    if not is_usable(interval):
+        return Shown(value, None, None, HOPELESS)
+    wide = _is_wide(interval)
+    low, high = (_at(end, _own_place(end, place) if wide else place) for end in (interval.low, interval.high))
+    return Shown(value, low, high, f"{low}–{high}")
 
 
 def plus_minus(interval: Interval, unit: str = "") -> str:
     """`12.3 ± 0.4 ms`: half of the interval's width, or `20 ms (1–190)` where that is far from symmetric."""
     text = shown(interval)
-    if interval.low is None or interval.high is None:
-        return f"{text.value}{unit} · {NO_INTERVAL}"
+    if interval.low is None or interval.high is None or text.low is None:
+        return f"{text.value}{unit} · {text.range}"
     if _is_wide(interval):
         return f"{text.value}{unit} ({text.range})"
     half = (interval.high - interval.low) / 2
@@ -68,7 +68,9 @@ def plus_minus(interval: Interval, unit: str = "") -> str:
 
 def beside(value: float | None, interval: Interval) -> str:
     """A percentile, with no more figures than the interval of the same samples supports."""
-    return DASH if value is None else _at(value, max(_place(interval), _exponent(value) - DIGITS + 1))
+    if value is None:
+        return DASH
+    return _at(value, min(max(_place(interval), _exponent(value) - DIGITS + 1), _exponent(value)))
 
 
 def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
@@ -76,8 +78,8 @@ def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
     if interval is None:
         return DASH
     text = shown(interval)
-    if text.low is None:
-        return f"{text.value}× · {NO_INTERVAL}"
+    if interval.low is None:
+        return f"{text.value}× · {text.range}"
     if not is_difference(interval, resolvable):
         return f"{NO_DIFFERENCE} ({text.range})"
     return f"{text.value}× ({text.range})"
@@ -108,6 +110,13 @@ def cosine(value: float | None) -> str:
     if value >= 1:
         return "1"
     return f"{value:.{max(4, math.floor(-math.log10(1 - value)) + 2)}f}"
+
+
+def is_usable(interval: Interval) -> bool:
+    """False where the ends lie so far apart that nothing is known: two rounds that disagree can do that."""
+    if interval.low is None or interval.high is None:
+        return True
+    return math.isfinite(interval.high) and interval.low >= 0 and interval.high <= HOPELESS_RATIO * interval.low
 
 
 def duration(milliseconds: float | None) -> str:

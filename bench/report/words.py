@@ -50,8 +50,6 @@ PRETRAINED_WEIGHTS = (
     "Weights are pretrained. What is compared here is each target's output with the FP32 reference on the same "
     "inputs; no task score was measured."
 )
-
-
 HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
 NO_RESOLUTION = "Which differences are real cannot be told from this run."
 
@@ -141,7 +139,12 @@ def _rounds(effort: Effort) -> str:
 
 
 def _difference(share: float) -> str:
-    return numbers.percent(share) if share < 1 else f"a factor of {numbers.significant(1 + share, 2)}"
+    if share < 1:
+        return numbers.percent(share)
+    hopeless = numbers.HOPELESS_RATIO
+    return (
+        f"a factor of {hopeless:,} and more" if share > hopeless else f"a factor of {numbers.significant(share + 1, 2)}"
+    )
 
 
 def _option(value: object) -> str:

@@ -12,8 +12,14 @@ from bench.worker import engines
 from bench.worker.channel import Channel, plain_failure
 from bench.worker.refusal import Refusal
 
-REFUSING_STAGES = {"export": "unsupported", "convert": "unsupported", "session": "unsupported", "import": "unavailable"}
+REFUSING_STAGES: dict[str, Status] = {
+    "export": "unsupported",
+    "convert": "unsupported",
+    "session": "unsupported",
+    "import": "unavailable",
+}
 """What an exception means by the stage it came from: an exporter, quantizer or provider refused, a package is missing."""
+BUILD_STAGES: dict[type, str] = {Export: "export", Convert: "convert", Refer: "reference"}
 
 
 def main() -> None:
@@ -44,13 +50,8 @@ def obey(order: Order, channel: Channel) -> None:
             channel.stage("import")
             from bench.worker import build
 
-            stage, make = {
-                Export: ("export", build.export),
-                Convert: ("convert", build.convert),
-                Refer: ("reference", build.refer),
-            }[type(order)]
-            channel.stage(stage)
-            channel.say(make(order))
+            channel.stage(BUILD_STAGES[type(order)])
+            channel.say(build.obey(order))
 
 
 def failure_of(error: Exception, stage: str) -> Failure:
@@ -63,8 +64,7 @@ def failure_of(error: Exception, stage: str) -> Failure:
     if isinstance(error, ImportError):
         remedy = "the runtime lacks a package: see its requirements in the matrix"
         return replace(failure, status="unavailable", remedy=remedy)
-    status: Status = REFUSING_STAGES.get(stage, "failed")  # type: ignore[assignment]
-    return replace(failure, status=status)
+    return replace(failure, status=REFUSING_STAGES.get(stage, "failed"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from bench.records import Built, Convert, Export, Refer, Source
 from bench.worker import families, feeds
 
 MODEL = "model.onnx"
+WEIGHTS = "model.onnx_data"
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """A larger model cannot be one file: its weights stand beside it."""
 INTEGERS = {"int8": quantization.QuantType.QInt8, "uint8": quantization.QuantType.QUInt8}
@@ -36,6 +38,17 @@ class Context:
     inputs: str | None
 
 
+def obey(order: Export | Convert | Refer) -> Built:
+    """Carry out one order of the three that a build knows."""
+    match order:
+        case Export():
+            return export(order)
+        case Convert():
+            return convert(order)
+        case Refer():
+            return refer(order)
+
+
 def export(order: Export) -> Built:
     """Write the FP32 `out/model.onnx`."""
     out = Path(order.out)
@@ -50,7 +63,7 @@ def convert(order: Convert) -> Built:
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; there are {', '.join(sorted(RECIPES))}, and fp32 is the export")
     recipe = RECIPES[name]
-    known: dict[str, Any] = recipe.__kwdefaults__
+    known = recipe.__kwdefaults__ or {}
     for option in options:
         if option not in known:
             raise ValueError(f"recipe {name!r} has no option {option!r}; it has {', '.join(known)}")
@@ -74,7 +87,7 @@ def refer(order: Refer) -> Built:
     return Built(notes)
 
 
-# --- recipes: (parent's folder, out, context, options) -> notes ---------------------------------------------------------
+# --- recipes: (parent's folder, out, context, options) -> notes -------------------------------------------------------
 
 
 def fp16(parent: Path, out: Path, context: Context, *, keep_fp32: str = "") -> tuple[str, ...]:
@@ -92,7 +105,7 @@ def fp16(parent: Path, out: Path, context: Context, *, keep_fp32: str = "") -> t
     )
     # The casts of kept inputs and outputs are appended at the end, which the checker refuses.
     OnnxModel(model).topological_sort(is_deterministic=True)
-    onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location="model.onnx_data")
+    onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
     return (f"FP32 op types: {', '.join(kept)}",) if kept else ()
 
 
@@ -108,8 +121,8 @@ def dynamic_int8(
 ) -> tuple[str, ...]:
     """INT8 weights; the scale of each activation is found at run time.
 
-    One scale a channel: MiniLM's lowest cosine is 0.985 so and 0.940 with one a tensor (GENERATIVE 2.8, PROVIDERS 6).
-    `operators` are op types by commas; by default MatMul and Gemm, and Conv where convolutions hold most of the weights.
+    One scale a channel: MiniLM's lowest cosine is 0.985 so, and 0.934 with one a tensor (PROVIDERS 6). `operators` are
+    op types by commas; by default MatMul and Gemm, and Conv too where convolutions hold most of the weights.
     """
     integer = _integer(weight_type)
     with _prepared(parent) as source:
@@ -125,7 +138,7 @@ def dynamic_int8(
             use_external_data_format=_is_large(parent),
         )
     slow = "dynamic INT8 makes convolutions slower than FP32: static-qdq-int8 suits them"
-    return (_share_in_int8(graph, out), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ()))
+    return (_share(graph, out, "INT8"), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ()))
 
 
 def static_qdq_int8(
@@ -165,7 +178,37 @@ def static_qdq_int8(
             use_external_data_format=_is_large(parent),
             extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
         )
-    return (_share_in_int8(graph, out), f"calibrated on {len(calibration)} inputs")
+    return (_share(graph, out, "INT8"), f"calibrated on {len(calibration)} inputs")
+
+
+def weight_only_int8(parent: Path, out: Path, context: Context, *, block: int = 32) -> tuple[str, ...]:
+    """Weights of matrix products as blocks of INT8 (MatMulNBits); activations stay FP32."""
+    return _blockwise(parent, out, bits=8, block=block, symmetric=True)
+
+
+def weight_only_int4(
+    parent: Path, out: Path, context: Context, *, block: int = 32, symmetric: bool = False
+) -> tuple[str, ...]:
+    """Weights of matrix products as blocks of INT4 (MatMulNBits); activations stay FP32."""
+    return _blockwise(parent, out, bits=4, block=block, symmetric=symmetric)
+
+
+def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: bool) -> tuple[str, ...]:
+    # Imported here alone: it needs onnx-ir, which nothing else does.
+    from onnxruntime.quantization import matmul_nbits_quantizer as blockwise
+
+    logging.getLogger(blockwise.__name__).setLevel(logging.WARNING)
+    with _prepared(parent) as source:
+        model = onnx.load(source)
+        before = onnx.GraphProto()
+        before.CopyFrom(model.graph)
+        # Accuracy level 4 lets the CPU compute in INT8: the same error, and the only quick kernel.
+        quantizer = blockwise.MatMulNBitsQuantizer(
+            model, bits=bits, block_size=block, is_symmetric=symmetric, accuracy_level=4
+        )
+        quantizer.process()
+        onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
+    return (_share(before, out, f"INT{bits}, in blocks of {block}"),)
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -178,7 +221,7 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         return next(self.batches, None)
 
 
-# --- what recipes share -------------------------------------------------------------------------------------------------
+# --- what recipes share -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -229,22 +272,24 @@ def _without_weights(graph: onnx.GraphProto) -> list[str]:
 
 def _is_convolutional(graph: onnx.GraphProto) -> bool:
     sizes = {tensor.name: len(tensor.raw_data) for tensor in graph.initializer}
-    total = {op_type: 0 for op_type in WEIGHTED}
+    total = dict.fromkeys(WEIGHTED, 0)
     for node in _weighted(graph):
         total[node.op_type] += sizes[node.input[1]]
     return total["Conv"] > total["Gemm"] + total["MatMul"]
 
 
-def _share_in_int8(before: onnx.GraphProto, out: Path) -> str:
+def _share(before: onnx.GraphProto, out: Path, what: str) -> str:
     """How much of the model the recipe reached; ValueError where that is nothing."""
     total, left = len(_weighted(before)), len(_weighted(onnx.load(out / MODEL, load_external_data=False).graph))
     if left >= total:
         raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
-    return f"{total - left} of {total} operators with weights are INT8"
+    return f"{total - left} of {total} operators with weights are {what}"
 
 
 RECIPES: dict[str, Callable[..., tuple[str, ...]]] = {
     "fp16": fp16,
     "dynamic-int8": dynamic_int8,
     "static-qdq-int8": static_qdq_int8,
+    "weight-only-int8": weight_only_int8,
+    "weight-only-int4": weight_only_int4,
 }

@@ -36,8 +36,8 @@ def config(source: Source) -> Any:
 def load(source: Source, auto: Any) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
-    `auto` is the AutoModel class of the family's task. ValueError where the folder's weights lack a tensor: transformers
-    would make one up and only warn.
+    `auto` is the AutoModel class of the family's task. ValueError where the folder's weights lack a tensor:
+    transformers would make one up and only warn.
     """
     if source.weights == "random":
         torch.manual_seed(source.seed)
@@ -53,7 +53,7 @@ def load(source: Source, auto: Any) -> torch.nn.Module:
 def without_pooler(model: torch.nn.Module) -> torch.nn.Module:
     """The export leaves the pooler out, so PyTorch does not pay for it either."""
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # type: ignore[assignment]
+        model.pooler = None
     return model
 
 

@@ -54,9 +54,8 @@ def bench(tmp_path: Path, environment: dict[str, str]) -> Bench:
 
     def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "bench", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment | more, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
-        )
+        said = {"capture_output": True, "text": True, "timeout": RUN_LIMIT_S, "check": False}
+        return subprocess.run(command, cwd=tmp_path, env=environment | more, **said)
 
     return call
 
@@ -75,7 +74,7 @@ def tiny_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def matrix(tmp_path: Path, tiny_model: Path) -> Callable[..., Path]:
     """`matrix(targets=…, model=…, measure=…)`: a user's matrix with the tiny model, and what a test adds."""
 
-    def write(targets: str = CPU, model: str = "", measure: str = "", runtimes_: str = "") -> Path:
+    def write(targets: str = CPU, model: str = "", measure: str = "", more: str = "", fp32: str = "") -> Path:
         default = (REPO / "matrix.toml").read_text(encoding="utf-8")
         found = default[default.index("[runtimes.ort]") :]
         model = model or f'family = "onnx-file"\nsource = "onnx:{tiny_model.as_posix()}"\n'
@@ -89,9 +88,10 @@ threads = 1
 onnx-file = "fp32"
 text-encoder = "fp32"
 torch = "fp32"
+{fp32}
 {targets}
 {found}
-{runtimes_}
+{more}
 """
         path = tmp_path / "matrix.toml"
         path.write_text(text, encoding="utf-8")

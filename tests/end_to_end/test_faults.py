@@ -38,7 +38,7 @@ def faulty(bench: Bench, matrix: Matrix, tmp_path: Path) -> Callable[..., dict[s
     """Run a matrix of misbehaving targets beside the real CPU provider, and give every verdict."""
 
     def run(*modes: str, measure: str = "", model: str = "") -> dict[str, dict]:
-        path = matrix(targets=CPU + fake(*modes), measure=measure, model=model)
+        path = matrix(targets=CPU + fake(*modes), measure=measure, model=model, fp32='fake = "fp32"')
         out = tmp_path / "run"
         done = bench("run", "--matrix", path, "--out", out, "--format", "json,html", BENCH_ENGINES=str(ENGINES))
         assert done.returncode == 0, done.stderr
@@ -49,7 +49,8 @@ def faulty(bench: Bench, matrix: Matrix, tmp_path: Path) -> Callable[..., dict[s
 
 
 def test_every_way_to_go_wrong_becomes_its_own_verdict_and_the_others_are_measured(faulty):
-    found = faulty("segfaults", "aborts", "exits", "raises", "refuses", "runs-out-of-memory", "lies", "gives-nan", "obeys")
+    modes = ("segfaults", "aborts", "exits", "raises", "refuses", "runs-out-of-memory", "lies", "gives-nan", "obeys")
+    found = faulty(*modes)
     statuses = {name: outcome["status"] for name, outcome in found.items()}
     assert statuses == {
         "cpu/b1": "ok",
@@ -115,7 +116,8 @@ def test_a_crash_in_one_workload_costs_no_other(faulty, tiny_model: Path):
 def test_a_runtime_that_cannot_be_installed_costs_only_its_own_cells(bench: Bench, matrix: Matrix, tmp_path: Path):
     targets = CPU + '[providers.other]\nep = "CPUExecutionProvider"\nruntime = "missing"\n'
     runtimes = '[runtimes.missing]\nrequires = ["touchstone-no-such-package==1.0"]\n'
-    done = bench("run", "--matrix", matrix(targets=targets, runtimes_=runtimes), "--out", tmp_path / "run", "--format", "json")
+    path = matrix(targets=targets, more=runtimes)
+    done = bench("run", "--matrix", path, "--out", tmp_path / "run", "--format", "json")
     assert done.returncode == 0, done.stderr
     found = outcomes(tmp_path / "run")
     assert found["cpu/b1"]["status"] == "ok"
@@ -143,7 +145,7 @@ def test_a_truncated_model_is_told_by_the_real_error(bench: Bench, matrix: Matri
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("bench: nothing was measured; tiny/fp32/cpu/b1: ")
-    assert outcomes(tmp_path / "run")["cpu/b1"]["failure"]["stage"] in ("export", "reference")
+    assert outcomes(tmp_path / "run")["cpu/b1"]["failure"]["stage"] in ("source", "export", "reference")
 
 
 def test_a_model_that_is_not_there_is_told_with_its_place(bench: Bench, matrix: Matrix, tmp_path: Path):
@@ -197,7 +199,7 @@ def test_a_killed_run_goes_on_where_it_was(matrix: Matrix, environment, bench: B
     process.communicate(timeout=60)
     with (out / "results.jsonl").open("ab") as file:
         file.write(b'{"cell":"tiny/fp32/cpu/b1","rou')  # a power cut tears the last line
-    first = [line for line in (out / "results.jsonl").read_bytes().splitlines()[:before]]
+    first = (out / "results.jsonl").read_bytes().splitlines()[:before]
     done = bench("run", "--resume", out)
     assert done.returncode == 0, done.stderr
     assert (out / "results.jsonl").read_bytes().splitlines()[:before] == first
@@ -238,7 +240,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(bench: Bench, matrix: Mat
         pytest.skip("a file system of a given size needs root")
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(small)], check=True)
     try:
         done = bench("run", "--matrix", matrix(), "--out", small / "run", "--budget", "thorough", "--format", "csv")
         assert done.returncode == 2, done.stderr

@@ -1,4 +1,4 @@
-"""An engine that misbehaves on request; the tests name its folder in BENCH_ENGINES, and no user's matrix can reach it."""
+"""An engine that misbehaves on request; tests name its folder in BENCH_ENGINES, and no user's matrix reaches it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODES = (
     "segfaults-in-the-second-workload",
     "chatters",
 )
-RECIPES = {"fp32": []}
+RECIPES = ("fp32",)
 
 
 class Session:

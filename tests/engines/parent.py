@@ -13,7 +13,7 @@ from bench.records import Visit
 
 NEEDS_ARTIFACT = False
 MODES = ("hangs-with-a-child", "segfaults-with-a-child", "forks-and-segfaults", "ends-with-a-child")
-RECIPES = {"fp32": []}
+RECIPES = ("fp32",)
 
 
 class Session:

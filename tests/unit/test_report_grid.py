@@ -90,6 +90,8 @@ def test_the_summary_states_what_a_typical_cell_and_the_noisiest_can_resolve() -
 def test_a_run_that_is_too_noisy_for_percents_says_so_in_factors() -> None:
     report = a_report(an_outcome(speed=a_speed(resolvable=38.0)))
     assert "Differences under a factor of 39 cannot" in summary(report.sheets[0]).resolution
+    report = a_report(an_outcome(speed=a_speed(resolvable=1.4e14)))
+    assert "Differences under a factor of 1,000 and more cannot" in summary(report.sheets[0]).resolution
 
 
 def test_without_rounds_enough_the_summary_claims_nothing() -> None:

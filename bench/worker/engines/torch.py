@@ -17,10 +17,11 @@ from bench.worker.refusal import Refusal
 
 NEEDS_ARTIFACT = False
 MODES = ("eager", "compile")
-RECIPES = {"fp32": [], "fp16": [], "bf16": [], "dynamic-int8": []}
+RECIPES = ("fp32", "fp16", "bf16", "dynamic-int8")
 FAMILIES = ("text-encoder", "image-classifier")
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+COMPILERS = ("g++", "clang++", "cl")
 Feed = dict[str, np.ndarray]
 
 
@@ -68,8 +69,9 @@ def compiled(model: torch.nn.Module, scratch: str) -> Any:
     The compiled kernels are kept in `scratch`, as they would be in a user's cache folder; inductor reads its place from
     the environment only.
     """
-    if shutil.which("g++") is None and shutil.which("clang++") is None and shutil.which("cl") is None:
-        raise Refusal("unavailable", "torch.compile needs a C++ compiler, and there is none", "install g++, clang or MSVC")
+    if not any(shutil.which(name) for name in COMPILERS):
+        message = "torch.compile needs a C++ compiler, and there is none"
+        raise Refusal("unavailable", message, "install g++, clang or MSVC")
     if scratch:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = scratch
     return torch.compile(model, dynamic=False)
@@ -79,7 +81,8 @@ def dynamic_int8(model: torch.nn.Module, mode: str) -> torch.nn.Module:
     """The model with the weights of its linear layers in INT8; activations are quantized at run time."""
     if mode == "compile":
         raise Refusal("unsupported", "torch.compile does not see into dynamically quantized modules", "use torch-eager")
-    return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)  # type: ignore[no-any-return]
+    quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+    return quantized
 
 
 def refuse_emulation(recipe: str) -> None:

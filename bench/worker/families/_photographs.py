@@ -15,8 +15,8 @@ CHECKED = ("astronaut", "camera", "coffee", "coins", "grass", "moon", "retina", 
 CALIBRATION = ("brick", "cell", "chelsea", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "motorcycle_right")
 """The others, for calibration. The rest of that folder is drawings, text and test patterns."""
 
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 Prepare = Callable[[Image.Image], Array]
@@ -46,7 +46,7 @@ def _all(folder: Path) -> list[Path]:
 
 
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
-    """`count` different pictures, float32 (count, channels, height, width): whole photographs first, then closer crops."""
+    """`count` different pictures, float32 (count, channels, height, width): whole ones first, then closer crops."""
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
     return np.stack([prepare(_closer(opened[photograph], step)) for step, photograph in turns])
@@ -63,7 +63,7 @@ def _closer(image: Image.Image, step: int) -> Image.Image:
 
 
 def imagenet(image: Image.Image, size: int, channels: int) -> Array:
-    """Resized so that a centre crop of `size` leaves 1/16 of the shorter side at each edge, and normalised as ImageNet is.
+    """Resized so that a centre crop of `size` leaves 1/16 of the shorter side at each edge; normalised as ImageNet is.
 
     Any other number of channels than three gets the grey picture in each.
     """
@@ -74,5 +74,5 @@ def imagenet(image: Image.Image, size: int, channels: int) -> Array:
     if channels != 3:
         grey = (np.asarray(crop.convert("L"), np.float32) / 255 - 0.5) / 0.25
         return np.stack([grey] * channels)
-    pixels = (np.asarray(crop, np.float32) / 255 - np.float32(MEAN)) / np.float32(DEVIATION)
+    pixels = (np.asarray(crop, np.float32) / 255 - MEAN) / DEVIATION
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))

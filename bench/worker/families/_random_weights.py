@@ -16,16 +16,16 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
         for parameter in model.parameters():
             constant = bool((parameter == parameter.flatten()[0]).all())
             if parameter.ndim == 1 or constant:
-                parameter += SPREAD * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=SPREAD)
         for module in model.modules():
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 row = module.weight[module.padding_idx]
-                row += SPREAD * torch.randn(row.shape, generator=generator)
+                row.add_(torch.randn(row.shape, generator=generator), alpha=SPREAD)
     return model
 
 
 def pictures(count: int, channels: int, size: int, seed: int) -> torch.Tensor:
-    """Seeded pictures as float64: noise of five scales, mostly grey, of varied brightness and contrast like photographs.
+    """Seeded pictures as float64: noise of five scales, mostly grey, of varied brightness and contrast as photographs.
 
     Measured on a random ResNet-50: with coloured noise of one brightness and contrast, the logits of any two real
     photographs had a cosine of 0.99; with these pictures it is 0.5 on average.

@@ -1,0 +1,208 @@
+"""Any ONNX file of the user's: its inputs are made from the shapes and types that it declares."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from bench.records import Source
+from bench.worker.feeds import Array, Feed
+
+if TYPE_CHECKING:
+    import onnx
+
+BUILD_RUNTIME = "build"
+SIZES = {"batch": 1}
+LABELS = {"batch": "b"}
+OPEN_SIZES = True
+RATES = {"samples": ["batch"]}
+INPUTS = None
+OPSET = 18
+# What holds for the other families, with more room: nothing is known of the model, and its inputs are noise.
+TOLERANCES = {
+    "fp32": {"min_cosine": 0.99999, "max_relative_error": 1e-4},
+    "fp16": {"min_cosine": 0.9995, "max_relative_error": 0.02},
+    "bf16": {"min_cosine": 0.99, "max_relative_error": 0.1},
+    "int8": {"min_cosine": 0.97, "max_relative_error": 0.25},
+    "int4": {"min_cosine": 0.9, "max_relative_error": 0.4},
+}
+
+CHECKED_SAMPLES = 8
+CALIBRATION_SAMPLES = 32
+USUAL = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
+"""What a symbolic dimension is set to whose name holds the word, unless the workload says otherwise."""
+OTHERWISE = 16
+
+
+def load(source: Source) -> NoReturn:
+    """An ONNX file has no PyTorch module."""
+    raise ValueError(f"{Path(source.path).name} is an ONNX file: there is no PyTorch model of it to run")
+
+
+def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
+    """Copy the file and its external data as they are; ValueError where it is no valid ONNX model."""
+    import onnx
+
+    path = Path(source.path)
+    model = _read(path)
+    for location in sorted(_external(model)):
+        # Written by whoever made the file, so it may point anywhere.
+        if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
+            raise ValueError(f"{path.name} keeps weights outside its own folder: {location}")
+        (out / location).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / location, out / location)
+    shutil.copyfile(path, out / "model.onnx")
+    try:
+        onnx.checker.check_model(out / "model.onnx")
+    except onnx.checker.ValidationError as error:
+        raise ValueError(f"{path.name} is not a valid ONNX model: {str(error).strip()}") from error
+    found = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    return (f"opset {found}, as the file has it",)
+
+
+def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
+    """Batches of seeded noise, at least eight samples in all."""
+    if inputs:
+        raise ValueError("an onnx-file makes its inputs from the shapes it declares; it takes no 'inputs'")
+    model = _read(Path(source.path))
+    count = max(2, -(-CHECKED_SAMPLES // sizes["batch"]))
+    return [_feed(model, sizes, seed=index) for index in range(count)]
+
+
+def calibration(source: Source, inputs: str | None) -> list[Feed]:
+    """Noise of other seeds, in batches of one or of what the file fixes."""
+    model = _read(Path(source.path))
+    return [_feed(model, SIZES, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
+
+
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+    """That the inputs are noise, and the sizes that were made up."""
+    shapes = _shapes(_read(Path(source.path)), sizes)
+    guessed = {name: size for axes in shapes.values() for name, size, known in axes if not known}
+    made_up = ", ".join(f"{name} = {size}" for name, size in guessed.items())
+    return ("inputs: seeded noise", *((f"sizes that the workload does not give: {made_up}",) if made_up else ()))
+
+
+def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
+    """The file's own outputs on the CPU, node by node as they are written."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(source.path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    outputs = [dict(zip(names, session.run(names, feed), strict=True)) for feed in feeds]
+    return outputs, f"onnxruntime {ort.__version__}, CPU, no graph optimizations"
+
+
+def comparable(outputs: Feed, feed: Feed) -> Array:
+    """A row for each sample of each output, filled up with zeros: a small output is judged beside a large one."""
+    batch = next((array.shape[0] for array in feed.values() if array.ndim), 1)
+    arrays = [np.asarray(outputs[name], np.float64) for name in sorted(outputs)]
+    rows = [array.reshape(batch if array.shape[:1] == (batch,) else 1, -1) for array in arrays]
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    """The graph, without external weights."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ValueError(f"{path.name} is truncated, or no ONNX file at all: {error}") from error
+    if not model.graph.node:
+        raise ValueError(f"{path.name} holds no graph: it is empty, or no ONNX file at all")
+    return model
+
+
+def _external(model: onnx.ModelProto) -> set[str]:
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    return {entry.value for entry in entries if entry.key == "location"}
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that must be fed: old files list their weights among them."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+Axis = tuple[str, int, bool]
+"""A dimension's name, its size, and whether the file or the workload says so."""
+
+
+def _shapes(model: onnx.ModelProto, sizes: dict[str, int]) -> dict[str, list[Axis]]:
+    """The shape of every input; ValueError for a batch or a name that the file does not have."""
+    declared = {value.name: _dimensions(value) for value in _inputs(model)}
+    symbolic = {name for axes in declared.values() for name, size in axes if size is None}
+    # A symbolic first dimension is the batch, and so is what has its name elsewhere.
+    first = {axes[0][0] for axes in declared.values() if axes and axes[0][1] is None}
+    for name in sizes:
+        if name != "batch" and name not in symbolic:
+            known = ", ".join(sorted(symbolic)) or "none"
+            raise ValueError(f"no input has a symbolic dimension {name!r}; there are: {known}")
+    if sizes["batch"] > 1 and not first and "batch" not in symbolic:
+        raise ValueError(f"batch = {sizes['batch']}, but no input has a symbolic first dimension")
+    known_sizes = dict.fromkeys(first, sizes["batch"]) | sizes
+    return {
+        value: [(name, size or known_sizes.get(name) or _usual(name), bool(size) or name in known_sizes) for name, size in axes]
+        for value, axes in declared.items()
+    }
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[tuple[str, int | None]]:
+    """The name and size of each dimension of an input; None where it is symbolic."""
+    if not value.type.HasField("tensor_type"):
+        raise ValueError(f"input {value.name!r} is no tensor; only tensors can be made up")
+    dims = value.type.tensor_type.shape.dim
+    return [
+        (dim.dim_param or f"{value.name}[{position}]", dim.dim_value if dim.HasField("dim_value") else None)
+        for position, dim in enumerate(dims)
+    ]
+
+
+def _usual(name: str) -> int:
+    return next((size for word, size in USUAL.items() if word in name.lower()), OTHERWISE)
+
+
+def _feed(model: onnx.ModelProto, sizes: dict[str, int], seed: int) -> Feed:
+    import onnx
+
+    generator = np.random.Generator(np.random.PCG64(seed))
+    limits = _index_limits(model.graph)
+    feed: Feed = {}
+    types = {value.name: value.type.tensor_type.elem_type for value in _inputs(model)}
+    for name, axes in _shapes(model, sizes).items():
+        if types[name] in (onnx.TensorProto.STRING, onnx.TensorProto.BFLOAT16):
+            kind = onnx.TensorProto.DataType.Name(types[name])
+            raise ValueError(f"input {name!r} is of type {kind}, which cannot be made up")
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(types[name])
+        feed[name] = _noise(generator, [size for _, size, _ in axes], dtype, name, limits.get(name, 2))
+    return feed
+
+
+def _noise(generator: np.random.Generator, shape: list[int], dtype: Any, name: str, limit: int) -> Array:
+    """Normal numbers; of integers, what is safe as an index, and ones for a mask."""
+    if np.issubdtype(dtype, np.floating):
+        return np.asarray(generator.standard_normal(shape), dtype)
+    if "mask" in name.lower():
+        return np.ones(shape, dtype)
+    return np.asarray(generator.integers(0, limit, shape), dtype)
+
+
+def _index_limits(graph: onnx.GraphProto) -> dict[str, int]:
+    """How many rows each input may pick from, where it goes into lookups of a constant table, as token ids do."""
+    tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+    casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    limits: dict[str, int] = {}
+    for node in graph.node:
+        if node.op_type == "Gather" and node.input[0] in tables:
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+            name = casts.get(node.input[1], node.input[1])
+            limits[name] = min(limits.get(name, 1 << 31), tables[node.input[0]][axis])
+    return limits

@@ -1,0 +1,127 @@
+"""The real command in a process of its own: a mistake is one sentence and exit code 2, and a plan comes at once."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from matrices import MATRIX, matrix_text
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Run `bench` in an empty folder that holds one matrix."""
+    (tmp_path / "matrix.toml").write_text(MATRIX, encoding="utf-8")
+
+    def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bench", *arguments]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
+
+    run.folder = tmp_path
+    return run
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence on stderr of a command that ended with 2."""
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("bench: ")
+    return lines[0].removeprefix("bench: ")
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_shows_every_cell_and_why_some_will_not_run(bench):
+    done = bench("plan")
+    assert done.returncode == 0
+    assert "minilm/fp32/cpu/b1-s128" in done.stdout
+    assert "precision 'int8' has no recipe for family 'image-classifier'" in done.stdout
+    assert "12 cells: 10 will run, 2 are excluded" in done.stdout
+
+
+def test_a_plan_in_json_is_for_programs(bench):
+    cells = json.loads(bench("plan", "--json", "--only", "vit/*").stdout)
+    assert {cell["model"] for cell in cells} == {"vit"}
+    assert [cell["excluded"] is None for cell in cells] == [True, True, False, False]
+
+
+def test_a_plan_leaves_nothing_behind(bench):
+    bench("plan")
+    assert [path.name for path in bench.folder.iterdir()] == ["matrix.toml"]
+
+
+def test_a_plan_answers_at_once(bench, record_property):
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert bench("plan", folder=ROOT).returncode == 0
+        return time.perf_counter() - start
+
+    seconds()
+    median = statistics.median(seconds() for _ in range(5))
+    record_property("plan_s", round(median, 3))
+    print(f"bench plan: {median:.3f} s")
+    assert median < 1.0, "the goal is 0.3 s; a busy machine is given three times as long"
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[models.minilm]", "[model.minilm]"), "unknown key 'model' in matrix.toml; did you mean 'models'?"),
+        (("batch = 1", 'batch = "1"'), "models.minilm.workloads[0].batch is '1' in matrix.toml; "),
+        (("schema = 1", "schema = 9"), "schema is 9 in matrix.toml; "),
+        (("[models.minilm]", "[models.minilm"), "matrix.toml is not valid TOML: "),
+        (("[models.minilm]", '["\\n\\u001b[0m"]\n[models.minilm]'), "unknown key '\\n\\x1b[0m' in matrix.toml; "),
+    ],
+)
+def test_a_wrong_matrix_is_one_sentence(bench, change, said):
+    (bench.folder / "matrix.toml").write_text(matrix_text(change), encoding="utf-8")
+    assert complaint(bench("plan")).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "--only", "minlm/*"], "--only 'minlm/*' matches no cell; a cell is named like 'minilm/"),
+        (["plan", "--skip", "*"], "--only and --skip leave no cell; "),
+        (["plan", "--matrix", "none.toml"], "there is no matrix at none.toml; name one with --matrix FILE"),
+        (["plan", "--matrix", "."], ". cannot be read: "),
+        (["plan", "--onyl", "x"], "No such option: --onyl"),
+        (["plan", "surplus"], "Got unexpected extra argument"),
+        (["plna"], "No such command 'plna'"),
+        (["run", "--budget", "quik"], "unknown budget 'quik'; did you mean 'quick'?"),
+        (["run", "--threads", "none"], "Invalid value for '--threads'"),
+        (["report", "nowhere"], "nowhere holds no run: there is no run.json; "),
+        (["run", "--resume", "nowhere"], "nowhere holds no run: there is no run.json; "),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(bench, arguments, said):
+    assert complaint(bench(*arguments)).startswith(said)
+
+
+def test_a_matrix_that_is_not_utf8_is_one_sentence(bench):
+    (bench.folder / "matrix.toml").write_bytes(b"schema = 1 # \xff")
+    assert "a matrix is a UTF-8 TOML file" in complaint(bench("plan"))
+
+
+def test_a_run_that_a_wrong_flag_stopped_has_left_nothing(bench):
+    complaint(bench("run", "--budget", "quik"))
+    assert [path.name for path in bench.folder.iterdir()] == ["matrix.toml"]
+
+
+def test_a_run_from_another_schema_is_one_sentence(bench):
+    (bench.folder / "run.json").write_text('{"schema": 7}', encoding="utf-8")
+    assert "has schema 7, and this version reads schema 1" in complaint(bench("report", "."))
