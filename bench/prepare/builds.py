@@ -200,13 +200,16 @@ class _Builder:
     ) -> Artifact:
         """The artifact from the cache, or built by a worker with what it prints in a log of its own."""
 
+        built = False
+
         def build(aside: Path) -> tuple[str, ...]:
+            nonlocal built
+            built = True
             self.progress.detail(f"building: {what}")
             return self.ask(self.build_runtime(cell), order(aside))
 
-        fresh = self.artifacts.find(parts) is None
         artifact = self.artifacts.ensure(kind, parts, build)
-        if fresh:
+        if built:
             size = artifact.record.size_bytes / 2**20
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
         return artifact

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bench.records import Failure, Order, Reply, Stage
+from bench.records import Done, Failure, Order, Reply, Stage
 
 ORPHANED = 70
 
@@ -37,6 +37,7 @@ class Channel:
         The thread is blocked in a read while a model is timed, so it costs nothing.
         """
         for line in self._orders:
+            self.busy = True
             self._queue.put(line)
         if self.busy:
             os._exit(ORPHANED)
@@ -45,12 +46,12 @@ class Channel:
     def orders(self) -> Iterator[Order]:
         """Each order as it comes, until the parent closes the stream."""
         while (line := self._queue.get()) is not None:
-            self.busy = True
             yield msgspec.json.decode(line, type=Order)
-            self.busy = False
 
     def say(self, reply: Reply) -> None:
         """Send one reply at once."""
+        if isinstance(reply, Done):
+            self.busy = False  # before it is sent: a parent that has read it may close the stream, and leave
         self._replies.write(msgspec.json.encode(reply) + b"\n")
         self._replies.flush()
 

@@ -29,7 +29,7 @@ def measure(call: Call, effort: Effort, clock: Clock = perf_counter_ns) -> Timin
     The collector is off while the burst runs, so that its pauses are not the model's.
     """
     first = timed(call, clock)
-    warmup, steady = warm_up(call, effort, first, clock)
+    warmup, steady = warm_up(call, effort, clock)
     gc.collect()
     gc.disable()
     try:
@@ -63,13 +63,14 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns) -> list[in
     return samples
 
 
-def warm_up(call: Call, effort: Effort, first_ns: int, clock: Clock = perf_counter_ns) -> tuple[list[int], bool]:
+def warm_up(call: Call, effort: Effort, clock: Clock = perf_counter_ns) -> tuple[list[int], bool]:
     """Call until steady or until the limit; the calls' nanoseconds, and whether it became steady.
 
     A call over half a second is warmed up by three calls: it holds so much work that its own start-up is a small part.
+    The first call, which may have compiled for a minute, is over before this begins and uses none of its time.
     """
     samples: list[int] = []
-    start = clock() - first_ns
+    start = clock()
     limit_ns = int(effort.warmup_limit_s * 1e9)
     while True:
         samples.append(timed(call, clock))

@@ -1,4 +1,4 @@
-"""An engine that starts processes of its own and comes to a bad end; the pid of what it started is in `scratch/child`."""
+"""An engine that starts a process of its own and comes to a bad end; that process is named in `scratch/child`."""
 
 from __future__ import annotations
 

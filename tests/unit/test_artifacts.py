@@ -1,4 +1,4 @@
-"""The cache builds once, gives a whole artifact or none, and finds every damage; with real processes that really die."""
+"""The cache builds once, gives a whole artifact or none, and finds every damage; with processes that really die."""
 
 from __future__ import annotations
 

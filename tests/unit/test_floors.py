@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "bench"
-HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "onnxruntime_genai", "transformers", "optimum", "PIL", "safetensors"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime_genai",
+    "transformers",
+    "optimum",
+    "PIL",
+    "safetensors",
+}
 WORKERS_OWN = {"bench", "bench.records", "bench.worker"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 ALLOWED = {
@@ -84,7 +94,9 @@ def test_a_floor_imports_of_the_package_only_the_floors_below_it(floor):
     assert paths, f"bench has no {floor}"
     allowed = {f"bench.{name}" for name in ALLOWED[floor] | {floor}}
     for path in paths:
-        ours = {name for name in imports_of(path) if within(name, "bench") and name not in ("bench", "bench.__version__")}
+        ours = {
+            name for name in imports_of(path) if within(name, "bench") and name not in ("bench", "bench.__version__")
+        }
         strays = {name for name in ours if not any(within(name, floor) or within(floor, name) for floor in allowed)}
         assert not strays, name_of(path)
 
@@ -101,7 +113,9 @@ def test_the_report_is_made_without_measuring_or_preparing():
 
 def test_preparing_does_not_know_of_judging_or_reporting():
     found = {name for path in on_floor("prepare") for name in imports_of(path)}
-    assert not {name for name in found if any(within(name, f"bench.{floor}") for floor in ("judge", "report", "pipeline"))}
+    assert not {
+        name for name in found if any(within(name, f"bench.{floor}") for floor in ("judge", "report", "pipeline"))
+    }
 
 
 def test_nothing_imports_the_command_line_but_the_entry_point():
@@ -163,6 +177,8 @@ def test_the_whole_orchestrator_loads_no_heavy_library():
 
 def test_planning_loads_nothing_that_it_does_not_need():
     root = PACKAGE.parent
-    script = f"import os; os.chdir({str(root)!r})\nfrom bench import cli\ntry: cli.main(['plan'])\nexcept SystemExit: pass"
+    script = (
+        f"import os; os.chdir({str(root)!r})\nfrom bench import cli\ntry: cli.main(['plan'])\nexcept SystemExit: pass"
+    )
     late = {"numpy", "scipy", "pandas", "jinja2", "altair", "psutil", "huggingface_hub", "filelock", "cpuinfo"}
     assert not loaded_by(script) & late

@@ -92,7 +92,9 @@ def test_a_cell_without_a_recipe_of_its_engine_says_so():
 
 
 def test_a_rule_that_matches_nothing_is_answered_with_the_nearest_cell():
-    with pytest.raises(MatrixError, match=r"cells = 'minilm/int4/\*' in .* matches no cell; a cell is named like 'minilm/"):
+    with pytest.raises(
+        MatrixError, match=r"cells = 'minilm/int4/\*' in .* matches no cell; a cell is named like 'minilm/"
+    ):
         plan(a_matrix(more=rule("minilm/int4/*")))
 
 
@@ -106,7 +108,9 @@ def test_skip_takes_from_what_only_keeps():
     assert kept == ["vit/fp32/cpu/b1"]
 
 
-@pytest.mark.parametrize(("only", "skip", "flag"), [(["minilm/fp16/*"], [], "--only"), ([], ["minilm/fp16/*"], "--skip")])
+@pytest.mark.parametrize(
+    ("only", "skip", "flag"), [(["minilm/fp16/*"], [], "--only"), ([], ["minilm/fp16/*"], "--skip")]
+)
 def test_a_glob_that_matches_nothing_is_answered_with_the_nearest_cell(only, skip, flag):
     with pytest.raises(UsageError) as caught:
         plan(a_matrix(), only, skip)

@@ -323,11 +323,19 @@ def test_a_worker_whose_parent_dies_does_not_live_on(tmp_path, code):
 
 
 def test_an_exception_in_the_parent_ends_the_worker_at_once(tmp_path, code):
-    with pytest.raises(KeyboardInterrupt), a_worker(tmp_path, code) as worker:
-        for reply in worker.ask(a_visit(tmp_path, "hangs"), SOON_S):
-            if isinstance(reply, Stage) and reply.name == "time":
-                raise KeyboardInterrupt
+    worker = a_worker(tmp_path, code)
+
+    def interrupted_while_timing() -> None:
+        with worker:
+            for reply in worker.ask(a_visit(tmp_path, "hangs"), SOON_S):
+                if isinstance(reply, Stage) and reply.name == "time":
+                    raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_while_timing()
     assert not worker.alive
+    assert time.monotonic() - started < 9, "it is not asked to end by itself first"
 
 
 # --- interpreters that are none ---------------------------------------------------------------------------------------

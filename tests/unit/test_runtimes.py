@@ -1,4 +1,4 @@
-"""A runtime is made once and found again; an interpreter of the user's is used as it is, and what is missing is named."""
+"""A runtime is made once and found again; an interpreter of the user's is used as it is, and what it lacks is named."""
 
 from __future__ import annotations
 
@@ -170,7 +170,9 @@ def refused(lines: list[str]) -> str:
 
 
 def test_a_requirement_that_cannot_be_installed_is_told_in_the_installers_words():
-    said = refused(["Collecting onnxruntime", "ERROR: a hint", "ERROR: No matching distribution found for onnxruntime==9"])
+    said = refused(
+        ["Collecting onnxruntime", "ERROR: a hint", "ERROR: No matching distribution found for onnxruntime==9"]
+    )
     assert said.startswith("runtime 'ort' could not be installed: No matching distribution found for onnxruntime==9; ")
     assert "[runtimes.ort]" in said
 
@@ -206,13 +208,17 @@ def test_an_interpreter_of_the_users_is_used_as_it_is(tmp_path):
 
 def test_an_interpreter_that_is_not_there_is_named(tmp_path):
     runtime = Runtime("npu", (), str(tmp_path / "no" / "python"))
-    with pytest.raises(RuntimeSetupError, match=r"runtime 'npu': there is no interpreter .*; check \[runtimes\.npu\] python"):
+    with pytest.raises(
+        RuntimeSetupError, match=r"runtime 'npu': there is no interpreter .*; check \[runtimes\.npu\] python"
+    ):
         find(runtime, tmp_path)
 
 
 def test_an_interpreter_that_lacks_what_the_worker_needs_is_told_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "WORKER_NEEDS", ("numpy>=1", "a-package-of-straw>=2"))
-    with pytest.raises(RuntimeSetupError, match=r"lacks a-package-of-straw, .*; run: .* -m pip install a-package-of-straw"):
+    with pytest.raises(
+        RuntimeSetupError, match=r"lacks a-package-of-straw, .*; run: .* -m pip install a-package-of-straw"
+    ):
         find(MINE, tmp_path)
 
 

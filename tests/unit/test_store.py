@@ -42,7 +42,8 @@ OBSERVATIONS = st.builds(
     failure=st.none() | FAILURES,
     timing=st.none() | TIMINGS,
     parity=st.none() | PARITIES,
-    placement=st.none() | st.builds(Placement, st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(0, 9))), WORDS),
+    placement=st.none()
+    | st.builds(Placement, st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(0, 9))), WORDS),
     load_ns=st.none() | NS,
     versions=st.dictionaries(WORDS, WORDS, max_size=2),
     notes=st.lists(WORDS, max_size=2).map(tuple),
@@ -59,6 +60,15 @@ def folder(tmp_path) -> Path:
 
 def results(folder: Path) -> Path:
     return folder / store.RESULTS
+
+
+def complaint(folder: Path) -> str | None:
+    """What is said of a folder that cannot be read; there is no other way to fail."""
+    try:
+        store.read(folder)
+    except RunFolderError as error:
+        return str(error)
+    return None
 
 
 # --- what is written is read ------------------------------------------------------------------------------------------
@@ -110,7 +120,7 @@ def test_missing_is_null_and_never_zero(folder):
 
 def test_a_run_is_never_begun_over_another(folder):
     store.append(folder, an_observation())
-    with pytest.raises(RunFolderError, match="there is a run in .* already; name another --out, or --resume it"):
+    with pytest.raises(RunFolderError, match=r"there is a run in .* already; name another --out, or --resume it"):
         store.create(folder, a_run())
     assert len(store.read(folder)[1]) == 1
 
@@ -153,7 +163,9 @@ def test_healing_a_run_without_observations_is_no_error(folder):
     assert not results(folder).exists()
 
 
-@pytest.mark.parametrize("line", [b"{", b"null", b"[1]", b'{"cell": 3}', b"\xff\xfe", b'"' + b"a" * 9, b"[" * 9999, b""])
+@pytest.mark.parametrize(
+    "line", [b"{", b"null", b"[1]", b'{"cell": 3}', b"\xff\xfe", b'"' + b"a" * 9, b"[" * 9999, b""]
+)
 def test_a_damaged_line_is_named_by_file_and_number(folder, line):
     store.append(folder, an_observation(round=1))
     with results(folder).open("ab") as file:
@@ -170,7 +182,7 @@ def test_a_damaged_line_is_named_by_file_and_number(folder, line):
 def test_a_line_with_a_key_of_another_version_is_refused(folder):
     line = msgspec.to_builtins(an_observation()) | {"joules": 3}
     results(folder).write_bytes(msgspec.json.encode(line) + b"\n")
-    with pytest.raises(RunFolderError, match="line 1 is no observation: .*joules"):
+    with pytest.raises(RunFolderError, match=r"line 1 is no observation: .*joules"):
         store.read(folder)
 
 
@@ -189,10 +201,8 @@ def test_a_run_file_with_any_damage_is_read_or_told(tmp_path_factory, data):
     at = data.draw(st.integers(0, len(content) - 1))
     content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
     (folder / store.RUN).write_bytes(content)
-    try:
-        store.read(folder)
-    except RunFolderError as error:
-        assert store.RUN in str(error)
+    said = complaint(folder)
+    assert said is None or store.RUN in said
 
 
 @given(st.data())
@@ -204,10 +214,8 @@ def test_observations_with_any_damage_are_read_or_told(tmp_path_factory, data):
     at = data.draw(st.integers(0, len(content) - 1))
     content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
     results(folder).write_bytes(content)
-    try:
-        store.read(folder)
-    except RunFolderError as error:
-        assert store.RESULTS in str(error)
+    said = complaint(folder)
+    assert said is None or store.RESULTS in said
 
 
 def test_a_run_from_another_schema_names_both_and_exits_with_2(folder):
@@ -218,7 +226,9 @@ def test_a_run_from_another_schema_names_both_and_exits_with_2(folder):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"{}", "has schema None"), (b"", "is not JSON"), (b"[" * 9999, "not JSON")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"{}", "has schema None"), (b"", "is not JSON"), (b"[" * 9999, "not JSON")]
+)
 def test_what_is_no_run_is_told(folder, content, said):
     (folder / store.RUN).write_bytes(content)
     with pytest.raises(RunFolderError, match=said):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -96,10 +95,3 @@ def test_extra_engines_come_from_the_environment_only(strange_engines, monkeypat
     monkeypatch.delenv(vocabulary.EXTRA_ENGINES)
     vocabulary.engines.cache_clear()
     assert "fake" not in vocabulary.engines()
-
-
-def test_every_worker_file_declares_each_constant_once():
-    for path in [*vocabulary.WORKER.glob("families/*.py"), *vocabulary.WORKER.glob("engines/*.py")]:
-        names = [vocabulary._assigned_name(node) for node in ast.parse(path.read_text(encoding="utf-8")).body]
-        upper = [name for name in names if name and name.isupper()]
-        assert len(upper) == len(set(upper)), path.name

@@ -59,7 +59,12 @@ def test_staged_code_runs_without_the_orchestrators_package(tmp_path):
     code = stage(tmp_path)
     script = "import bench.worker.timing, bench.records; print(bench.__file__)"
     done = subprocess.run(
-        [sys.executable, "-c", script], env=child_environment(code), cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env=child_environment(code),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.startswith(str(code))
 

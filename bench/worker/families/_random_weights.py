@@ -16,11 +16,11 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
         for parameter in model.parameters():
             constant = bool((parameter == parameter.flatten()[0]).all())
             if parameter.ndim == 1 or constant:
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=SPREAD)
+                parameter.add_(SPREAD * torch.randn(parameter.shape, generator=generator))
         for module in model.modules():
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 row = module.weight[module.padding_idx]
-                row.add_(torch.randn(row.shape, generator=generator), alpha=SPREAD)
+                row.add_(SPREAD * torch.randn(row.shape, generator=generator))
     return model
 
 

@@ -148,9 +148,9 @@ def _shapes(model: onnx.ModelProto, sizes: dict[str, int]) -> dict[str, list[Axi
             raise ValueError(f"no input has a symbolic dimension {name!r}; there are: {known}")
     if sizes["batch"] > 1 and not first and "batch" not in symbolic:
         raise ValueError(f"batch = {sizes['batch']}, but no input has a symbolic first dimension")
-    known_sizes = dict.fromkeys(first, sizes["batch"]) | sizes
+    given = dict.fromkeys(first, sizes["batch"]) | sizes
     return {
-        value: [(name, size or known_sizes.get(name) or _usual(name), bool(size) or name in known_sizes) for name, size in axes]
+        value: [(name, size or given.get(name) or _usual(name), bool(size) or name in given) for name, size in axes]
         for value, axes in declared.items()
     }
 

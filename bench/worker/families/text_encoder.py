@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,14 +119,17 @@ def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
 
 
 def _passages(sentences: Sequence[str], count: int, words: int) -> list[str]:
-    """`count` passages of consecutive sentences, going round, each of at least `words` words and so tokens."""
-    ring = itertools.cycle(sentences)
+    """`count` different passages of at least `words` words each, and so of as many tokens; going round as needed."""
+    total = len(sentences)
+    # Apart enough that neighbours share little, and by a step that comes to every sentence.
+    stride = next(step for step in (7, 5, 3, 2, 1) if math.gcd(step, total) == 1)
     passages = []
     for index in range(count):
-        # One sentence is skipped each time round, so that the passages of the next round are others.
-        passage = [next(ring)] if index else []
+        # After every sentence had its turn to begin, the next passages take each second one, then each third.
+        positions = itertools.count(index * stride, 1 + index // total)
+        passage: list[str] = []
         while sum(len(sentence.split()) for sentence in passage) < words:
-            passage.append(next(ring))
+            passage.append(sentences[next(positions) % total])
         passages.append(" ".join(passage))
     return passages
 
