@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -52,6 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_say(error))
     except KeyboardInterrupt:
         sys.exit(_say(Interrupted("interrupted")))
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the outer border; what is not the user's mistake is raised again
         sys.exit(_usage(error))
     sys.exit(code if isinstance(code, int) else 0)

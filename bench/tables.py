@@ -21,10 +21,18 @@ PIPE_WIDTH = 160
 COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
 
 
+class _Console(Console):
+    """rich ends the process with exit code 1 when its reader leaves; only `cli` decides that."""
+
+    def on_broken_pipe(self) -> None:
+        """Say it to `cli`."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Where tables go: as wide as the terminal, and wide enough for a row where there is none."""
-    out = Console()
-    return out if out.is_terminal else Console(width=PIPE_WIDTH)
+    out = _Console()
+    return out if out.is_terminal else _Console(width=PIPE_WIDTH)
 
 
 def plan_table(cells: Sequence[Cell]) -> None:

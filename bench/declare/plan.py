@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -19,6 +21,7 @@ NO_RECIPE = "precision '{precision}' has no recipe for {what}"
 def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Cell, ...]:
     """Every selected cell, ordered so that each model, and in it each artifact, is used in one stretch."""
     cells = tuple(_cells(matrix))
+    _told_apart(matrix, cells)
     for rule in matrix.excludes:
         if not any(matches(rule.cells, cell.id) for cell in cells):
             message = f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell"
@@ -86,8 +89,18 @@ def _excluded(matrix: Matrix, cell: Cell, precision: Precision, target: Target) 
 
 
 def label(family: vocabulary.Family, sizes: dict[str, int]) -> str:
-    """The short name of a workload, `b1-s128`."""
-    return "-".join(f"{family.labels.get(name, name)}{size}" for name, size in sizes.items())
+    """The short name of a workload, `b1-s128`; a dimension of an ONNX file may be called `past/length + 1`."""
+    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in sizes}
+    # A name that ends in a digit would run into the size.
+    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in sizes.items())
+
+
+def _told_apart(matrix: Matrix, cells: Sequence[Cell]) -> None:
+    """`MatrixError` where two cells have one id: one of them would lose its row."""
+    for cell_id, count in Counter(cell.id for cell in cells).items():
+        if count > 1:
+            message = f"two workloads of models.{cell_id.partition('/')[0]} in {matrix.place} have one name"
+            raise MatrixError(f"{message}, '{cell_id.rpartition('/')[2]}'", "keep one of them")
 
 
 def _near(glob: str, cells: Sequence[Cell]) -> str:

@@ -211,7 +211,7 @@ class _Sheet:
 
     def state(self) -> MachineState:
         """What the machine was doing beside the workload that just ended."""
-        return state.since(self.before, self.worker.cpu_s() - self.used_s)
+        return state.since(self.before, max(0.0, self.worker.cpu_s() - self.used_s))  # a dead worker's time is lost
 
     def take(self, reply: Reply) -> None:
         """Keep what a reply says; a workload that is over becomes an observation."""

@@ -24,6 +24,7 @@ from bench.records import RuntimeRecord
 
 WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
 """What the worker itself imports, beside what the runtime lists."""
+OLDEST_PYTHON = (3, 11)
 RECORD = "runtime.json"
 INSPECT = """
 import importlib.metadata as m, json, platform
@@ -132,6 +133,9 @@ def _existing(runtime: Runtime) -> Ready:
         hint = f"check [runtimes.{runtime.name}] python"
         raise RuntimeSetupError(f"runtime '{runtime.name}': there is no interpreter {runtime.python}", hint)
     record = _inspect(runtime, Path(found))
+    if tuple(map(int, record.python.split(".")[:2])) < OLDEST_PYTHON:
+        message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
+        raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
     held = {name.lower() for name in record.packages}
     missing = [need.partition(">")[0] for need in WORKER_NEEDS if need.partition(">")[0] not in held]
     if missing:

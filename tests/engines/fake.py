@@ -137,5 +137,3 @@ def probe(order: Probe) -> Probed:
 def versions() -> dict[str, str]:
     """Its version."""
     return {"fake": "1"}
-
-

@@ -136,3 +136,28 @@ def test_a_glob_heeds_the_case_of_names():
 def test_without_globs_everything_is_selected():
     cells = plan(a_matrix())
     assert select(cells, (), ()) == cells
+
+
+# --- workloads of the user's own ONNX file ----------------------------------------------------------------------------
+
+
+def onnx_workloads(workloads: str) -> list[str]:
+    """The names of these workloads of an ONNX file, whose dimensions may be called anything."""
+    matrix = a_matrix(
+        ('family = "image-classifier"\nsource = "config:vit-tiny"', 'family = "onnx-file"\nsource = "onnx:m.onnx"'),
+        ("\n[precisions.fp32]\n", f'workloads = {workloads}\n\n[precisions.fp32]\nonnx-file = "fp32"\n'),
+    )
+    return [cell.workload for cell in plan(matrix, only=["vit/fp32/cpu/*"])]
+
+
+def test_a_dimension_of_any_name_makes_a_name_that_is_one_part_of_an_id():
+    assert onnx_workloads('[{ "past/length + 1" = 2 }, { "a\\nb" = 3 }]') == ["b1-past_length_1_2", "b1-a_b3"]
+
+
+def test_a_dimension_that_ends_in_a_digit_does_not_run_into_its_size():
+    assert onnx_workloads("[{ x1 = 1 }, { x = 11 }]") == ["b1-x1_1", "b1-x11"]
+
+
+def test_two_workloads_that_would_have_one_name_are_told():
+    with pytest.raises(MatrixError, match=r"two workloads of models\.vit in .* have one name, 'b1-a_b1'"):
+        onnx_workloads('[{ "a b" = 1 }, { "a/b" = 1 }]')

@@ -129,7 +129,7 @@ def test_a_file_is_no_folder(find, tmp_path):
         find("path:m")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser reads everything")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="not on this system: the superuser reads everything")
 def test_a_folder_that_may_not_be_read_says_so(find, tmp_path):
     write(tmp_path / "m", MODEL)
     (tmp_path / "m/model.safetensors").chmod(0)
