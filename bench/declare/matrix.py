@@ -86,6 +86,8 @@ class Exclude(Struct, frozen=True):
 
     cells: str
     reason: str
+    optional: bool = False
+    """True for cells that `--only` can ask for; without it they stay out."""
 
 
 class Measure(Struct, frozen=True):
@@ -146,6 +148,7 @@ class _BaselineTable(Struct, forbid_unknown_fields=True):
 class _ExcludeTable(Struct, forbid_unknown_fields=True):
     cells: str
     reason: str
+    optional: bool = False
 
 
 class _MeasureTable(Struct, forbid_unknown_fields=True):
@@ -371,7 +374,7 @@ class _Reader:
             raise self.error("'exclude' is no list of tables", "write [[exclude]]")
         for number, data in enumerate(rules):
             table = self.table(_ExcludeTable, data, f"exclude[{number}]")
-            yield Exclude(cells=table.cells, reason=table.reason)
+            yield Exclude(**msgspec.structs.asdict(table))
 
     def measure(self) -> Measure:
         table = self.table(_MeasureTable, self.data.get("measure", {}), "measure")

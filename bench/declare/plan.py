@@ -19,8 +19,11 @@ NO_RECIPE = "precision '{precision}' has no recipe for {what}"
 
 
 def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Cell, ...]:
-    """Every selected cell, ordered so that each model, and in it each artifact, is used in one stretch."""
-    cells = tuple(_cells(matrix))
+    """Every selected cell, ordered so that each model, and in it each artifact, is used in one stretch.
+
+    Cells that a rule calls optional run only where a glob of `only` asks for them.
+    """
+    cells = tuple(_cells(matrix, only))
     _told_apart(matrix, cells)
     for rule in matrix.excludes:
         if not any(matches(rule.cells, cell.id) for cell in cells):
@@ -45,18 +48,19 @@ def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> t
     return chosen
 
 
-def _cells(matrix: Matrix) -> Iterable[Cell]:
+def _cells(matrix: Matrix, only: Sequence[str]) -> Iterable[Cell]:
     for model in matrix.models.values():
         for precision in matrix.precisions.values():
             for target in matrix.targets.values():
                 for sizes in model.workloads:
-                    yield _cell(matrix, model, precision, target, sizes)
+                    cell = _cell(model, precision, target, sizes)
+                    yield replace(cell, excluded=_excluded(matrix, cell, only))
 
 
-def _cell(matrix: Matrix, model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
+def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
     family = vocabulary.families()[model.family]
     recipe = precision.recipe(target.engine, model.family)
-    cell = Cell(
+    return Cell(
         model=model.name,
         precision=precision.name,
         target=target.name,
@@ -71,20 +75,20 @@ def _cell(matrix: Matrix, model: Model, precision: Precision, target: Target, si
         provider=target.ep,
         control=target.control,
     )
-    reason = _excluded(matrix, cell, precision, target)
-    return cell if reason is None else replace(cell, excluded=reason)
 
 
-def _excluded(matrix: Matrix, cell: Cell, precision: Precision, target: Target) -> str | None:
+def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
+    """Why a cell will not run: it never could, or a rule says so."""
+    asked = any(matches(glob, cell.id) for glob in only)
     for rule in matrix.excludes:
-        if matches(rule.cells, cell.id):
-            return rule.reason
-    engine = vocabulary.engines()[target.engine]
+        if matches(rule.cells, cell.id) and not (rule.optional and asked):
+            return f"{rule.reason}; optional: --only '{rule.cells}' runs it" if rule.optional else rule.reason
+    engine = vocabulary.engines()[cell.engine]
     if engine.families and cell.family not in engine.families:
         return f"engine '{engine.name}' does not run family '{cell.family}'"
     if cell.recipe is None:
         what = f"family '{cell.family}'" if engine.needs_artifact else f"engine '{engine.name}', family '{cell.family}'"
-        return NO_RECIPE.format(precision=precision.name, what=what)
+        return NO_RECIPE.format(precision=cell.precision, what=what)
     return None
 
 

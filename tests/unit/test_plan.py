@@ -161,3 +161,13 @@ def test_a_dimension_that_ends_in_a_digit_does_not_run_into_its_size():
 def test_two_workloads_that_would_have_one_name_are_told():
     with pytest.raises(MatrixError, match=r"two workloads of models\.vit in .* have one name, 'b1-a_b1'"):
         onnx_workloads('[{ "a b" = 1 }, { "a/b" = 1 }]')
+
+
+def test_an_optional_cell_runs_only_when_it_is_asked_for():
+    matrix = a_matrix(more=rule("*/cpu/*", "it takes long") + "optional = true\n")
+    plain, asked = plan(matrix), plan(matrix, only=["*/cpu/*"])
+    assert {cell.excluded for cell in plain if cell.target == "cpu"} == {
+        "it takes long; optional: --only '*/cpu/*' runs it"
+    }
+    assert asked
+    assert all(cell.excluded is None for cell in asked)
