@@ -77,4 +77,3 @@ def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:
         session.install("--target", str(tools), "pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1")
     paths = {"PYTHONPATH": os.pathsep.join((str(HERE), str(tools)))}
     session.run(executable, *arguments, env=paths, external=True)
-

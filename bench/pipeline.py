@@ -128,9 +128,7 @@ def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
         raise RunFolderError(message, "start a run of its own here; `bench report` shows both side by side")
 
 
-def _prepare(
-    matrix: Matrix, record: Run, options: Options, folder: Path, progress: Progress
-) -> tuple[Prepared, Run]:
+def _prepare(matrix: Matrix, record: Run, options: Options, folder: Path, progress: Progress) -> tuple[Prepared, Run]:
     """Make what the cells need, and write into `run.json` what that turned out to be."""
     from bench.prepare.builds import prepare
 
@@ -147,8 +145,13 @@ def _prepare(
 
 
 def _measure(
-    matrix: Matrix, record: Run, prepared: Prepared, options: Options, folder: Path,
-    seen: Sequence[Observation], progress: Progress,
+    matrix: Matrix,
+    record: Run,
+    prepared: Prepared,
+    options: Options,
+    folder: Path,
+    seen: Sequence[Observation],
+    progress: Progress,
 ) -> None:
     """The rounds; each observation is on the disk before the next visit begins."""
     from bench.measure.rounds import Settings, measure

@@ -360,7 +360,7 @@ class Outcome(Record, frozen=True):
     artifact: str | None = None
 
 
-# --- orders to a worker, and its replies -------------------------------------------------------------------------------
+# --- orders to a worker, and its replies ------------------------------------------------------------------------------
 
 
 class Export(Record, frozen=True, tag="export", tag_field="order"):

@@ -94,31 +94,35 @@ def cache_table(entries: Sequence[Entry], root: Path) -> None:
 
 def finished_table(finished: Finished) -> None:
     """Every verdict of a run, then where its files are."""
-    from bench.report import numbers
-
-    table = _table("cell", "status", "latency", "throughput", "against control", "why")
+    table = _table("cell", "status", "latency, ms", "throughput", "against control", "what to know")
     for outcome in finished.outcomes:
-        table.add_row(*_outcome_row(outcome, numbers))
+        if outcome.status != "excluded":
+            table.add_row(*_outcome_row(outcome))
     out = console()
-    out.print(table)
+    if table.row_count:
+        out.print(table)
     counts = Counter(outcome.status for outcome in finished.outcomes)
     said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    out.print(f"{len(finished.outcomes)} cells: {said}")
+    why = " (`bench plan` says why)" if counts["excluded"] else ""
+    out.print(f"{len(finished.outcomes)} cells: {said}{why}")
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
 
-def _outcome_row(outcome: Outcome, numbers: object) -> tuple[str, ...]:
-    colour = COLOURS.get(outcome.status, "red")
-    status = f"[{colour}]{outcome.status}[/]"
-    flags = f" ({', '.join(outcome.flags)})" if outcome.flags else ""
-    why = escape(outcome.reason + flags if outcome.status != "ok" else flags.strip(" ()"))
+def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
+    """One verdict; the numbers are rounded by their intervals, as they are in the report."""
+    from bench.report import numbers
+
+    status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
+    flags = ", ".join(outcome.flags)
     speed = outcome.speed
     if speed is None:
-        return outcome.cell.id, status, "–", "–", "–", why
+        return outcome.cell.id, status, "–", "–", "–", escape(outcome.reason)
+    told = flags if outcome.status == "ok" else f"{outcome.reason}; {flags}"
     unit, rate = next(iter(speed.throughput.items()))
-    ratio = f"{speed.ratio_to_control.value:.2f}x" if speed.ratio_to_control else "–"
-    return outcome.cell.id, status, f"{speed.latency_ms.value:.3g} ms", f"{rate.value:.3g} {unit}/s", ratio, why
+    ratio = "control" if outcome.cell.id == speed.control else numbers.ratio(speed.ratio_to_control, speed.resolvable)
+    latency, throughput = numbers.plus_minus(speed.latency_ms), numbers.plus_minus(rate, f" {unit}/s")
+    return outcome.cell.id, status, latency, throughput, ratio, escape(told)
 
 
 def _finding_row(finding: Finding) -> tuple[str, ...]:

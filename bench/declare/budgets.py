@@ -12,7 +12,7 @@ BUDGETS = {
         half_width=None,
         warmup_calls=5,
         warmup_s=0.3,
-        warmup_limit_s=2.0,
+        warmup_limit_s=1.5,
         burst_s=0.25,
         cell_limit_s=60.0,
     ),

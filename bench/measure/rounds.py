@@ -20,7 +20,20 @@ from bench.measure.processes import Worker
 from bench.prepare import state, worker_code
 from bench.prepare.builds import Prepared
 from bench.progress import Progress, duration
-from bench.records import Cell, Effort, Failed, Failure, Job, MachineState, Measured, Observation, Opened, Reply, Run, Visit
+from bench.records import (
+    Cell,
+    Effort,
+    Failed,
+    Failure,
+    Job,
+    MachineState,
+    Measured,
+    Observation,
+    Opened,
+    Reply,
+    Run,
+    Visit,
+)
 
 Record = Callable[[Observation], None]
 
@@ -37,8 +50,13 @@ class Settings(Struct, frozen=True):
 
 
 def measure(
-    matrix: Matrix, run: Run, prepared: Prepared, settings: Settings, seen: Sequence[Observation],
-    record: Record, progress: Progress,
+    matrix: Matrix,
+    run: Run,
+    prepared: Prepared,
+    settings: Settings,
+    seen: Sequence[Observation],
+    record: Record,
+    progress: Progress,
 ) -> None:
     """Visit every cell that needs it, model after model, in rounds; `seen` is what an interrupted run left."""
     history = _History(seen)

@@ -18,7 +18,7 @@ REFUSING_STAGES: dict[str, Status] = {
     "session": "unsupported",
     "import": "unavailable",
 }
-"""What an exception means by the stage it came from: an exporter, quantizer or provider refused, a package is missing."""
+"""What an exception means by its stage: an exporter, quantizer or provider refused, or a package is missing."""
 BUILD_STAGES: dict[type, str] = {Export: "export", Convert: "convert", Refer: "reference"}
 
 

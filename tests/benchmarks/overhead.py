@@ -42,7 +42,6 @@ def bare_burst(call, length_ns):
     return samples
 
 
-
 @pytest.fixture(scope="module")
 def call():
     """One `session.run` of a real model on the CPU provider."""

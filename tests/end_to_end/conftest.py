@@ -54,8 +54,8 @@ def bench(tmp_path: Path, environment: dict[str, str]) -> Bench:
 
     def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "bench", *map(str, arguments)]
-        said = {"capture_output": True, "text": True, "timeout": RUN_LIMIT_S, "check": False}
-        return subprocess.run(command, cwd=tmp_path, env=environment | more, **said)
+        said = {"capture_output": True, "text": True, "timeout": RUN_LIMIT_S}
+        return subprocess.run(command, check=False, cwd=tmp_path, env=environment | more, **said)
 
     return call
 

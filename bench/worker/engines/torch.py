@@ -58,9 +58,7 @@ class Session:
 
     def outputs(self, result: Any) -> Feed:
         """The outputs of a call by name, widened to FP32, which loses nothing."""
-        return {
-            name: value.float().numpy() for name, value in result.items() if isinstance(value, torch.Tensor)
-        }
+        return {name: value.float().numpy() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
 
 def compiled(model: torch.nn.Module, scratch: str) -> Any:
