@@ -71,7 +71,7 @@ def _usage(error: Exception) -> int:
     message = getattr(error, "format_message", None)
     if message is None:
         raise error
-    return _say(UsageError(message(), "see `bench --help`"))
+    return _say(UsageError(message().rstrip("."), "see `bench --help`"))
 
 
 @app.callback(invoke_without_command=True)

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from bench.declare.matrix import Matrix, Target
 from bench.errors import RuntimeSetupError
-from bench.measure.processes import Worker
 from bench.prepare import runtimes, worker_code
 from bench.prepare.machine import fingerprint
+from bench.processes import Worker
 from bench.progress import Progress
 from bench.records import Failed, Machine, Probe, Probed
 

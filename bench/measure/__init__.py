@@ -1,1 +1,1 @@
-"""Measure: worker processes, and who runs next."""
+"""Measure: who is visited next, and until when."""

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from bench.declare.matrix import Matrix
 from bench.judge import outcome, stats
-from bench.measure.processes import Worker
 from bench.prepare import state, worker_code
 from bench.prepare.builds import Prepared
+from bench.processes import Worker
 from bench.progress import Progress, duration
 from bench.records import (
     Cell,

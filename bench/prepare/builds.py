@@ -9,10 +9,10 @@ from pathlib import Path
 from bench.declare import vocabulary
 from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
-from bench.measure.processes import Worker
 from bench.prepare import runtimes, sources, worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind
 from bench.prepare.runtimes import Ready
+from bench.processes import Worker
 from bench.progress import Progress, duration
 from bench.records import Built, Cell, Convert, Export, Failed, Failure, Order, Recipe, Refer, Source
 

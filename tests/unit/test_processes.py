@@ -11,8 +11,8 @@ import psutil
 import pytest
 from workers import a_visit, a_worker
 
-from bench.measure.processes import Worker, signal_name
 from bench.prepare import worker_code
+from bench.processes import Worker, signal_name
 from bench.records import Failed, Failure, Measured, Opened, Probe, Probed, Recipe, Reply, Stage, Visit
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals and process groups")

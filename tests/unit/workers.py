@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from bench.measure.processes import Worker
 from bench.prepare import worker_code
+from bench.processes import Worker
 from bench.records import Effort, Job, Recipe, Source, Tolerance, Visit
 from bench.worker import feeds
 
