@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -129,7 +130,19 @@ def test_the_report_can_be_made_again_from_what_was_observed(run, bench: Bench, 
     pd.testing.assert_frame_equal(again, first)
 
 
-def test_the_cache_lists_verifies_and_finds_damage(run, bench: Bench, cache: Path):
+def test_the_cache_is_listed_verified_and_its_damage_found(run, bench: Bench, cache: Path, tmp_path: Path):
     listed = json.loads(bench("cache", "list", "--json").stdout)
     assert {"model", "reference"} <= {entry["kind"] for entry in listed}
     assert bench("cache", "verify").returncode == 0
+    smallest = min(listed, key=lambda entry: entry["size_bytes"])["key"]
+    copy = tmp_path / "cache" / "artifacts" / smallest
+    shutil.copytree(cache / "artifacts" / smallest, copy)
+    victim = next(path for path in sorted(copy.iterdir()) if path.suffix in (".onnx", ".npz"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    done = bench("cache", "verify", BENCH_CACHE_DIR=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert f"{victim.name} has changed" in done.stderr
+    assert bench("cache", "prune", "--damaged", BENCH_CACHE_DIR=str(tmp_path / "cache")).returncode == 0
+    assert not copy.exists()
