@@ -63,7 +63,7 @@ def _target(target: Target, matrix: Matrix, cache: Path, install: bool, progress
 
 
 def _ask(worker: Worker, target: Target) -> Probed:
-    order = Probe(engine=target.engine, provider=target.ep, options=target.options, mode=target.mode)
+    order = Probe(engine=target.engine, provider=target.provider, mode=target.mode, options=target.options)
     for reply in worker.ask(order, PROBE_TIMEOUT_S):
         if isinstance(reply, Probed):
             return reply

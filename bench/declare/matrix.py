@@ -16,7 +16,7 @@ from bench.declare import vocabulary
 from bench.declare.budgets import BUDGETS
 from bench.declare.nearest import nearest
 from bench.errors import MatrixError
-from bench.records import Recipe, Tolerance
+from bench.records import Option, Provider, Recipe, Tolerance
 
 SCHEMA = 1
 MAX_SIZE = 2**31 - 1
@@ -24,7 +24,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SOURCE_KINDS = ("hub", "path", "wheel", "config", "onnx")
 INPUT_KINDS = ("wheel", "path")
 WEIGHTS = ("auto", "pretrained", "random")
-Option = bool | int | float | str
 
 
 class Model(Struct, frozen=True):
@@ -74,11 +73,11 @@ class Target(Struct, frozen=True):
     name: str
     engine: str
     runtime: str
-    ep: str | None = None
+    provider: Provider | None = None
     mode: str = ""
     control: bool = False
     options: dict[str, Option] = {}
-    session: dict[str, str] = {}
+    """Of an engine that is no execution provider."""
 
 
 class Exclude(Struct, frozen=True):
@@ -342,8 +341,8 @@ class _Reader:
             for key, value in table.session.items():
                 if not isinstance(value, str):
                     raise self.error(f"{where}.session.{key} is no string", f'write {key} = "…"')
-            rest = msgspec.structs.asdict(table)
-            found[name] = Target(name=name, engine="ort", **rest)
+            provider = Provider(ep=table.ep, options=table.options, session=table.session)
+            found[name] = Target(name=name, engine="ort", runtime=table.runtime, provider=provider)
         for name, data in self.tables("baselines"):
             if name in found:
                 raise self.error(f"'{name}' is both a provider and a baseline", "give one of them another name")

@@ -72,7 +72,9 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         sizes=sizes,
         rates={name: float(math.prod(sizes[size] for size in of)) for name, of in family.rates.items()},
         recipe=recipe,
-        provider=target.ep,
+        provider=target.provider.ep if target.provider else None,
+        device=str(target.provider.device) or None if target.provider else None,
+        emulated=bool(target.provider and target.provider.emulated),
         control=target.control,
     )
 

@@ -200,10 +200,9 @@ class _Visitor:
             threads=self.settings.threads,
             effort=self.settings.effort,
             artifact=str(artifact.folder) if artifact else None,
-            provider=target.ep,
-            options=target.options,
-            session=target.session,
+            provider=target.provider,
             mode=target.mode,
+            options=target.options,
             tolerance=precision.tolerance,
             scratch=str(self.settings.scratch / first.runtime / first.engine),
         )

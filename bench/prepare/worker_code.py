@@ -17,7 +17,7 @@ from bench.declare import vocabulary
 from bench.files import writing
 
 PACKAGE = Path(__file__).parent.parent
-GROUND = ("__init__.py", "records.py")
+GROUND = ("records", "worker")
 BUILD_FILES = ("build.py", "hugging_face.py", "feeds.py")
 
 
@@ -61,11 +61,11 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def _worker_files() -> Iterable[tuple[str, Path]]:
-    for name in GROUND:
-        yield name, PACKAGE / name
-    for path in sorted((PACKAGE / "worker").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path.relative_to(PACKAGE).as_posix(), path
+    yield "__init__.py", PACKAGE / "__init__.py"
+    for folder in GROUND:
+        for path in sorted((PACKAGE / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path.relative_to(PACKAGE).as_posix(), path
     for path in vocabulary.extra_engine_files():
         yield f"worker/engines/{path.name}", path
 

@@ -1,0 +1,30 @@
+"""The base of all records, and the words that several of them use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+SCHEMA = 1
+
+Status = Literal[
+    "ok",
+    "partial",
+    "inaccurate",
+    "unsupported",
+    "unavailable",
+    "excluded",
+    "failed",
+    "crashed",
+    "timeout",
+    "out-of-memory",
+]
+Weights = Literal["pretrained", "random"]
+DeviceType = Literal["cpu", "gpu", "npu"]
+Option = bool | int | float | str
+"""A provider's option, as a matrix writes it."""
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
+    """The base of all records: frozen, and strict when it is read."""

@@ -1,0 +1,157 @@
+"""Orders to a worker, and its replies."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.records.base import Option, Record
+from bench.records.machine import Device, TargetFacts
+from bench.records.plan import Provider, Recipe, Tolerance
+from bench.records.prepared import Failure, Source
+from bench.records.seen import Effort, Parity, Placement, Start, Timing
+
+
+class Export(Record, frozen=True, tag="export", tag_field="order"):
+    """Load a source and write `model.onnx` (FP32) into `out`."""
+
+    family: str
+    source: Source
+    opset: int
+    out: str
+
+
+class Convert(Record, frozen=True, tag="convert", tag_field="order"):
+    """Make the artifact of a recipe from the FP32 artifact's folder."""
+
+    family: str
+    source: Source
+    recipe: Recipe
+    parent: str
+    inputs: str | None
+    out: str
+
+
+class Refer(Record, frozen=True, tag="refer", tag_field="order"):
+    """Make the inputs of a workload, and the reference outputs, into `out`."""
+
+    family: str
+    source: Source
+    sizes: dict[str, int]
+    inputs: str | None
+    out: str
+
+
+class Job(Record, frozen=True):
+    """One workload of a visit: its label, and the folder of its inputs and reference outputs."""
+
+    workload: str
+    sizes: dict[str, int]
+    reference: str
+
+
+class Visit(Record, frozen=True, tag="visit", tag_field="order"):
+    """Load one model on one target, then measure its workloads in the order given."""
+
+    engine: str
+    family: str
+    source: Source
+    recipe: Recipe
+    jobs: tuple[Job, ...]
+    threads: int
+    effort: Effort
+    artifact: str | None = None
+    provider: Provider | None = None
+    mode: str = ""
+    options: dict[str, Option] = {}
+    """Options of an engine that is no execution provider."""
+    tolerance: Tolerance | None = None
+    scratch: str = ""
+    """A folder that outlives the visit, for what the engine compiles."""
+    profile: bool = False
+    """Profile a few calls after the timed ones, where the nodes are on more than one provider."""
+
+
+class Begin(Record, frozen=True, tag="begin", tag_field="order"):
+    """Open the visit's session and call it once; what it compiles goes to `visit.scratch`, or comes from there."""
+
+    visit: Visit
+    kind: Literal["cold", "cached"]
+
+
+class Probe(Record, frozen=True, tag="probe", tag_field="order"):
+    """Say what the engine and its target are on this machine, tried with small models of its own."""
+
+    engine: str
+    provider: Provider | None = None
+    mode: str = ""
+    options: dict[str, Option] = {}
+
+
+Order = Export | Convert | Refer | Visit | Begin | Probe
+
+
+class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
+    """The worker enters a stage: what it was doing, should it die."""
+
+    name: str
+    workload: str | None = None
+
+
+class Built(Record, frozen=True, tag="built", tag_field="reply"):
+    """An artifact's files are written."""
+
+    notes: tuple[str, ...] = ()
+
+
+class Opened(Record, frozen=True, tag="opened", tag_field="reply"):
+    """The engine is loaded and the session can be called."""
+
+    import_ns: int
+    load_ns: int
+    threads: int
+    versions: dict[str, str]
+    placement: Placement | None = None
+    notes: tuple[str, ...] = ()
+    device: Device | None = None
+    baseline_rss_bytes: int | None = None
+
+
+class Measured(Record, frozen=True, tag="measured", tag_field="reply"):
+    """One workload is measured."""
+
+    workload: str
+    timing: Timing
+    parity: Parity
+    peak_rss_bytes: int
+
+
+class Profiled(Record, frozen=True, tag="profiled", tag_field="reply"):
+    """What profiling some calls added to the placement of the visit's session."""
+
+    placement: Placement
+
+
+class Started(Record, frozen=True, tag="started", tag_field="reply"):
+    """The answer to `Begin`."""
+
+    start: Start
+
+
+class Probed(Record, frozen=True, tag="probed", tag_field="reply"):
+    """What a probe found."""
+
+    facts: TargetFacts
+
+
+class Failed(Record, frozen=True, tag="failed", tag_field="reply"):
+    """An order, or one workload of it, went wrong; the worker lives on."""
+
+    failure: Failure
+    workload: str | None = None
+
+
+class Done(Record, frozen=True, tag="done", tag_field="reply"):
+    """The order is finished; the next one may come."""
+
+
+Reply = Stage | Built | Opened | Measured | Profiled | Started | Probed | Failed | Done

@@ -1,0 +1,106 @@
+"""What a matrix plans: recipes, tolerances, providers and cells."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.records.base import DeviceType, Option, Record
+
+
+class Recipe(Record, frozen=True):
+    """How a precision is made: a name of `RECIPES` (an engine's or the build's) and its options."""
+
+    name: str
+    options: dict[str, Option] = {}
+
+    @property
+    def number_format(self) -> str:
+        """The number format that the recipe leaves: the last word of its name, `int8` of `static-qdq-int8`."""
+        return self.name.rsplit("-", 1)[-1]
+
+
+class Tolerance(Record, frozen=True):
+    """What an output may differ from the FP32 reference: lowest cosine of a batch, and error relative to its RMS."""
+
+    min_cosine: float
+    max_relative_error: float | None = None
+
+
+class DeviceChoice(Record, frozen=True):
+    """Which of a provider's devices: of a type, at an index among those; None leaves that open."""
+
+    type: DeviceType | None = None
+    index: int | None = None
+
+    def __str__(self) -> str:
+        """`gpu.1`, `gpu`, `1`, or nothing."""
+        return ".".join(str(part) for part in (self.type, self.index) if part is not None)
+
+
+class CompileCache(Record, frozen=True):
+    """Where a provider keeps what it compiled, so that a second start is quicker.
+
+    `option`: the provider option `name` takes a folder. `environment`: the variable `name` takes a folder.
+    `context`: ONNX Runtime writes an EP context model, which is opened in the model's place.
+    """
+
+    kind: Literal["option", "environment", "context"]
+    name: str = ""
+
+
+class Provider(Record, frozen=True):
+    """All that a worker needs to open a session on one execution provider and one of its devices."""
+
+    ep: str
+    plugin: str | None = None
+    """The Python module of a plugin that is registered at run time; None for a provider inside the wheel."""
+    device: DeviceChoice = DeviceChoice()
+    options: dict[str, Option] = {}
+    session: dict[str, str] = {}
+    """Session configuration entries."""
+    environment: dict[str, str] = {}
+    """Environment variables of the worker's process; set by the parent when it starts it."""
+    static_shapes: bool = False
+    """True where the provider takes fixed shapes only: each workload gets a session of its own with its sizes in it."""
+    emulated: bool = False
+    """True where the device is imitated in software: answers count, times mean nothing."""
+    cache: CompileCache | None = None
+    hint: str = ""
+    """What to install or plug in where it cannot be used."""
+    known_options: tuple[str, ...] | None = None
+    """The options that the catalogue knows; None for a provider that it does not know."""
+
+
+class Cell(Record, frozen=True):
+    """One box of the matrix: model x precision x target x workload."""
+
+    model: str
+    precision: str
+    target: str
+    workload: str
+    family: str
+    source: str
+    engine: str
+    runtime: str
+    sizes: dict[str, int]
+    rates: dict[str, float]
+    """Items in one call by name, e.g. `{"sequences": 8, "tokens": 1024}`; the first is the cell's throughput unit."""
+    recipe: Recipe | None = None
+    provider: str | None = None
+    """The ONNX Runtime execution provider the nodes must be on; None for another engine."""
+    device: str | None = None
+    """The device that the row asks for, `gpu`, `npu.0`; None where the provider has but one kind."""
+    emulated: bool = False
+    """True where the device is imitated in software: the cell is in no ranking."""
+    control: bool = False
+    excluded: str | None = None
+
+    @property
+    def id(self) -> str:
+        """`minilm/int8/cpu/b1-s128`."""
+        return f"{self.model}/{self.precision}/{self.target}/{self.workload}"
+
+    @property
+    def group(self) -> str:
+        """Cells of one group are visited by one process: `minilm/int8/cpu`."""
+        return f"{self.model}/{self.precision}/{self.target}"

@@ -1,0 +1,61 @@
+"""What preparation leaves: sources, runtimes, artifacts and failures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.records.base import Record, Status, Weights
+
+
+class Source(Record, frozen=True):
+    """A model's origin, resolved to this machine's disk, as a worker loads it."""
+
+    kind: Literal["folder", "config", "onnx"]
+    path: str
+    """The folder of weights, config and tokenizer; the config's JSON file; or the .onnx file."""
+    weights: Weights
+    digest: str
+    """SHA-256 over the content of every file of the source."""
+    seed: int = 0
+
+
+class RuntimeRecord(Record, frozen=True):
+    """A named Python environment as it was found: what was asked for, and every package that it resolved to."""
+
+    name: str
+    requires: tuple[str, ...]
+    python: str
+    """The version of the interpreter, e.g. `3.11.7`; never its path."""
+    packages: dict[str, str]
+    key: str
+    """SHA-256 over the requirements and the interpreter, shortened: the name of its folder in the cache."""
+    existing: bool = False
+    """True for an interpreter of the user's, used as it is."""
+
+
+class ArtifactRecord(Record, frozen=True):
+    """A model folder or a reference in the cache: its key, and the parts that the key was made of."""
+
+    key: str
+    kind: Literal["model", "reference"]
+    parts: dict[str, str]
+    files: dict[str, str]
+    """SHA-256 by file name, relative to the artifact's folder."""
+    size_bytes: int
+    seconds: float
+    created: str
+    notes: tuple[str, ...] = ()
+
+
+class Failure(Record, frozen=True):
+    """Why a cell has no number: which stage, what kind, the first line of the real error, and the tail of stderr."""
+
+    status: Status
+    stage: str
+    kind: str
+    """The exception's class, or `signal`, `exit`, `timeout`, `memory`."""
+    message: str
+    remedy: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+    stderr_tail: str = ""

@@ -1,0 +1,142 @@
+"""What measuring sees: placements, parity, raw nanoseconds; and the run that holds them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.records.base import Record, Weights
+from bench.records.machine import Device, Machine, MachineState, TargetFacts
+from bench.records.plan import Cell, Tolerance
+from bench.records.prepared import Failure, RuntimeRecord
+
+
+class Effort(Record, frozen=True):
+    """How much measuring a budget buys."""
+
+    name: str
+    min_rounds: int
+    max_rounds: int
+    half_width: float | None
+    """Rounds go on until the 95 % interval of a cell's latency is within this share, or `max_rounds`."""
+    warmup_calls: int
+    warmup_s: float
+    warmup_limit_s: float
+    burst_s: float
+    cell_limit_s: float
+
+
+class Placement(Record, frozen=True):
+    """Which execution provider each node was assigned to, as ONNX Runtime tells it at partitioning time."""
+
+    nodes: dict[str, dict[str, int]]
+    """Count of nodes by provider, then by op type."""
+    source: str
+    """`assignment-info`, or how else it was learnt."""
+    copies: int | None = None
+    """Copies between devices in one call, as profiled; None where no call was profiled."""
+    time_elsewhere: float | None = None
+    """Share of a profiled call's wall time spent in the nodes of other providers, 0 to 1; None where not profiled."""
+
+
+class Start(Record, frozen=True):
+    """Time to answer in a fresh process: with the provider's compile cache empty, or as an earlier start filled it."""
+
+    kind: Literal["cold", "cached"]
+    import_ns: int
+    load_ns: int
+    """From the model's file to a session that can be called, compilation at load included."""
+    first_call_ns: int
+    note: str = ""
+
+
+class Energy(Record, frozen=True):
+    """Energy over one timed burst."""
+
+    joules: float
+    calls: int
+    source: str
+    """`RAPL package`, `NVML`, `battery`."""
+
+
+class Parity(Record, frozen=True):
+    """The distance of a target's outputs from the FP32 reference over `samples` inputs."""
+
+    samples: int
+    finite: bool
+    max_abs_error: float | None
+    relative_error: float | None
+    """RMS of the error over RMS of the reference."""
+    cosine: float | None
+    """The lowest of the batch."""
+    effective_bits: float | None
+    """-log2 of the relative error; None where the outputs are identical or not finite."""
+    tolerance: Tolerance
+    reference: str
+    """What the reference was computed by, e.g. `PyTorch 2.13.0, FP32`."""
+
+
+class Timing(Record, frozen=True):
+    """Raw nanoseconds of one workload in one process."""
+
+    first_call_ns: int
+    warmup_ns: tuple[int, ...]
+    steady: bool
+    samples_ns: tuple[int, ...]
+
+
+class Observation(Record, frozen=True):
+    """What one round saw of one cell; a line of `results.jsonl`."""
+
+    cell: str
+    round: int
+    started: str
+    """UTC, ISO 8601."""
+    failure: Failure | None = None
+    timing: Timing | None = None
+    parity: Parity | None = None
+    placement: Placement | None = None
+    import_ns: int | None = None
+    """From the start of the engine's import to its end."""
+    load_ns: int | None = None
+    """From the model's file to a session that can be called; compile happens here or in the first call."""
+    peak_rss_bytes: int | None = None
+    baseline_rss_bytes: int | None = None
+    """The most memory that the worker had held before it imported its engine."""
+    device_memory_bytes: int | None = None
+    """Memory of the accelerator that the worker held after the timed burst, where it can be read."""
+    energy: Energy | None = None
+    device: Device | None = None
+    starts: tuple[Start, ...] = ()
+    """In the first round of targets with a compile cache: how they started cold, and from what they had compiled."""
+    threads: int | None = None
+    versions: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    """What the engine has to say of itself, e.g. `compiled by inductor, static shapes`."""
+    state: MachineState = MachineState()
+    visit_s: float | None = None
+
+
+class Run(Record, frozen=True):
+    """`run.json`: all that is needed to read a run's observations, and to run it again."""
+
+    schema: int
+    bench_version: str
+    created: str
+    name: str
+    seed: int
+    effort: Effort
+    threads: int
+    command: str
+    matrix_path: str
+    """As it may be published: relative to where the run was started, or to the user's home."""
+    matrix_text: str
+    cells: tuple[Cell, ...]
+    machine: Machine
+    runtimes: dict[str, RuntimeRecord]
+    artifacts: dict[str, str]
+    """The artifact key of each `model/precision`."""
+    weights: dict[str, Weights]
+    """By model: what the source turned out to hold."""
+    source_digests: dict[str, str] = {}
+    targets: dict[str, TargetFacts] = {}
+    """By target: what a probe found before anything was measured."""
