@@ -38,7 +38,7 @@ def test_a_matrix_holds_what_its_file_says():
     assert list(matrix.models) == ["minilm", "vit"]
     assert matrix.models["minilm"].workloads == ({"batch": 1, "sequence": 128}, {"batch": 8, "sequence": 128})
     assert matrix.runtimes["ort"] == Runtime("ort", ("onnxruntime==1.31.1",))
-    assert matrix.targets["cpu"].ep == "CPUExecutionProvider"
+    assert matrix.targets["cpu"].provider.ep == "CPUExecutionProvider"
     assert matrix.targets["torch-eager"].control
     assert matrix.text == MATRIX
 
@@ -85,6 +85,19 @@ def test_the_default_matrix_can_be_read_and_planned():
     assert any(cell.control for cell in cells)
 
 
+def test_the_default_matrix_installs_only_what_the_machine_has_a_use_for():
+    cells = plan(read(DEFAULT))
+    run = {cell.target for cell in cells if cell.excluded is None}
+    targets = read(DEFAULT).targets
+    assert {name for name in run if not targets[name].needs} - {"coreml"} == {"cpu", "torch-eager", "torch-compile"}
+
+
+def test_what_an_imitated_device_runs_is_marked_in_every_cell():
+    cells = plan(read(DEFAULT), only=["*/qnn-emulator/*", "*/cpu/*"])
+    assert {cell.target for cell in cells if cell.emulated} == {"qnn-emulator"}
+    assert {cell.device for cell in cells if cell.emulated} == {"npu"}
+
+
 # --- unknown keys -----------------------------------------------------------------------------------------------------
 
 
@@ -122,8 +135,8 @@ def test_a_misspelt_key_of_a_table_that_may_be_left_out_is_answered_too(more, sa
 
 
 def test_a_key_like_no_other_is_answered_with_all_that_are_known():
-    said = complaint(("ep = ", "zzz = "))
-    assert said == "unknown key 'zzz' in providers.cpu in some.toml; known are ep, options, runtime, session"
+    said = complaint(("requires = ", "zzz = "))
+    assert said == "unknown key 'zzz' in runtimes.ort in some.toml; known are python, requires"
 
 
 def test_an_option_that_a_recipe_does_not_have_is_answered():
@@ -192,8 +205,12 @@ def test_a_test_engine_can_be_reached_when_the_environment_names_its_folder(stra
         (('family = "text-encoder"', "family = 3"), "models.minilm.family: expected str, got int"),
         (("control = true", 'control = "yes"'), "baselines.torch-eager.control: expected bool, got str"),
         (('mode = "eager"', 'mode = "eager"\noptions = { x = [1] }'), "baselines.torch-eager.options.x is no plain"),
-        (("ep =", "session = { a = 1 }\nep ="), "providers.cpu.session.a is no string"),
-        (("ep =", "options = { a = {} }\nep ="), "providers.cpu.options.a is no plain value"),
+        (('requires = ["onnxruntime==1.31.1"]', 'name = "x"'), "unknown key 'name' in runtimes.ort"),
+        (("source =", 'name = "x"\nsource ='), "unknown key 'name' in models.minilm"),
+        (
+            ("workloads = [{ batch = 1, sequence = 128 }, { batch = 8, sequence = 128 }]", "workloads = 3"),
+            "models.minilm.workloads: expected array, got int",
+        ),
         (('text-encoder = "fp32"', "text-encoder = 32"), "precisions.fp32.text-encoder is no recipe"),
         (('image-classifier = "fp32"', "tolerance = 3"), "'precisions.fp32.tolerance' is no table"),
         (("source =", "seed = -1\nsource ="), "models.minilm.seed is -1"),
@@ -376,7 +393,8 @@ WORDS = sorted(
     {*matrices.TOP, "minilm", "vit", "fp32", "int8", "ort", "build", "cpu", "torch-eager", "family", "source", "ep"}
     | {"text-encoder", "image-classifier", "torch", "workloads", "batch", "sequence", "requires", "python", "engine"}
     | {"mode", "control", "options", "session", "cells", "reason", "recipe", "tolerance", "min_cosine", "threads"}
-    | {"timeout_s", "memory_limit_mb", "budget", "seed", "opset", "inputs", "weights", "runtime"}
+    | {"timeout_s", "memory_limit_mb", "budget", "seed", "opset", "inputs", "weights", "runtime", "like", "device"}
+    | {"plugin", "environment", "static_shapes", "emulated", "hint", "cuda", "openvino-gpu.1", "gpu.1", "unavailable"}
 )
 SCALARS = st.one_of(
     st.sampled_from(WORDS), st.text(max_size=8), st.integers(), st.floats(), st.booleans(), st.dates(), st.none()
@@ -424,7 +442,7 @@ def test_any_value_in_any_place_is_a_matrix_or_a_matrix_error(data):
             break
         here = here[key]
     here[key] = data.draw(VALUES)
-    matrix = held_to_its_promise(lambda: matrices._Reader(tables, "", "m.toml").matrix())
+    matrix = held_to_its_promise(lambda: matrices.checked(tables, "", "m.toml"))
     if matrix:
         planned_or_told(matrix)
 

@@ -29,6 +29,7 @@ SIZES = {"batch": 1}
 LABELS = {"batch": "b"}
 RATES = {"items": ["batch"]}
 OPSET: int = 17
+DIMENSIONS = {"batch": "batch_size"}
 COMPUTED = len("not a literal")
 lower = 3
 """

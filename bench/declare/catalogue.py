@@ -1,0 +1,156 @@
+"""`catalogue.toml` in, the known execution providers out: as rows, and as targets and runtimes for this platform."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from bench.declare.target import Runtime, Target
+from bench.declare.words import INDEXED, NEED, PLATFORM, PYTHONS
+from bench.records import CompileCache, DeviceChoice, DeviceType, Option, Provider
+
+FILE = Path(__file__).parent / "catalogue.toml"
+SYSTEMS = {"linux": "linux", "win32": "windows", "darwin": "macos"}
+PROCESSORS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+
+
+class Wheel(Struct, frozen=True, forbid_unknown_fields=True):
+    """Requirements that bring a provider on some platforms."""
+
+    requires: tuple[str, ...]
+    platforms: tuple[Annotated[str, Meta(pattern=PLATFORM)], ...]
+    """`linux-x86_64`, `windows-aarch64`, `macos-aarch64` …"""
+    python: Annotated[str, Meta(pattern=PYTHONS)]
+    """The Pythons that it is published for, `>=3.11,<3.15`."""
+
+
+class IndexOption(Struct, frozen=True, forbid_unknown_fields=True):
+    """The option by which a provider inside a wheel is told which device to take; plugins are handed the device."""
+
+    option: str
+    value: str
+    """With `{index}` for the device's index."""
+
+
+class Row(Struct, frozen=True, forbid_unknown_fields=True):
+    """A known provider, as `catalogue.toml` writes it."""
+
+    name: str
+    ep: str
+    title: str
+    install: str
+    """What to install or plug in, in one sentence."""
+    tested: Literal[False] | str
+    """On what it was run, and when; False where it never was."""
+    plugin: str | None = None
+    device: DeviceType | None = None
+    """The kind of device that it runs on; None where the provider itself chooses."""
+    needs: Annotated[str, Meta(pattern=NEED)] = ""
+    """The device without which there is nothing to try: `KIND` or `KIND:VENDOR` (see `words`), or nothing."""
+    wheels: tuple[Wheel, ...] = ()
+    options: dict[str, Option] = {}
+    """What the provider is given unless a matrix says otherwise."""
+    index: IndexOption | None = None
+    known: dict[str, str] | None = None
+    """Its options with their meaning; None where no list of them is to be had."""
+    computes: str = ""
+    """The precision that it really computes in, where known."""
+    static_shapes: bool = False
+    emulated: bool = False
+    cache: CompileCache | None = None
+    environment: dict[str, str] = {}
+    session: dict[str, str] = {}
+
+    @property
+    def known_options(self) -> tuple[str, ...] | None:
+        """The names of all options that the catalogue knows; None where it has no list."""
+        return None if self.known is None else tuple(sorted({*self.known, *self.options}))
+
+
+@cache
+def rows() -> dict[str, Row]:
+    """Every known provider by its name, in the order of the file."""
+    tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return {name: msgspec.convert({**_inherited(tables, table), "name": name}, Row) for name, table in tables.items()}
+
+
+def find(name: str) -> tuple[Row, int | None] | None:
+    """The row that `cuda` or `cuda.1` names, and the device's index; None for a name that is none."""
+    if name in rows():
+        return rows()[name], None
+    indexed = INDEXED.fullmatch(name)
+    if indexed and indexed[1] in rows():
+        return rows()[indexed[1]], int(indexed[2])
+    return None
+
+
+def target(name: str) -> Target:
+    """The target that a bare `[providers.NAME]` is; `KeyError` for a name that is no row's."""
+    found = find(name)
+    if found is None:
+        raise KeyError(name)
+    row, index = found
+    return Target(name, "ort", row.name, provider=provider(row, index), needs=row.needs, row=row.name)
+
+
+def provider(row: Row, index: int | None = None) -> Provider:
+    """A row as a worker needs it, on its device of this index."""
+    return Provider(
+        ep=row.ep,
+        plugin=row.plugin,
+        device=DeviceChoice(row.device, index),
+        options=row.options,
+        session=row.session,
+        environment=row.environment,
+        static_shapes=row.static_shapes,
+        emulated=row.emulated,
+        cache=row.cache,
+        hint=row.install,
+        known_options=row.known_options,
+    )
+
+
+def runtime(name: str) -> Runtime:
+    """The runtime that a row brings on this platform and Python, `unavailable` where no wheel fits."""
+    row = rows()[name]
+    here, python = platform_word(), sys.version_info[:2]
+    fitting = [wheel for wheel in row.wheels if here in wheel.platforms]
+    for wheel in fitting:
+        if admits(wheel.python, python):
+            return Runtime(name, wheel.requires)
+    return Runtime(name, unavailable=_no_wheel(row, fitting, here, python), hint=row.install)
+
+
+def _no_wheel(row: Row, fitting: list[Wheel], here: str, python: tuple[int, int]) -> str:
+    if fitting:
+        needed = " or ".join(wheel.python for wheel in fitting)
+        return f"the wheels with {row.ep} are for Python {needed}, and this is {python[0]}.{python[1]}"
+    if row.wheels:
+        there = ", ".join(word for wheel in row.wheels for word in wheel.platforms)
+        return f"there is no wheel with {row.ep} for {here}, only for {there}"
+    return f"no wheel with {row.ep} is published"
+
+
+def platform_word() -> str:
+    """This machine as wheels name it: `linux-x86_64`, `windows-aarch64`, `macos-aarch64` …"""
+    machine = platform.machine().lower()
+    return f"{SYSTEMS.get(sys.platform, sys.platform)}-{PROCESSORS.get(machine, machine)}"
+
+
+def admits(pythons: str, python: tuple[int, int]) -> bool:
+    """Whether `>=3.11,<3.15` admits this Python."""
+    least, below = (tuple(map(int, bound.lstrip("<>=").split("."))) for bound in pythons.split(","))
+    return least <= python < below
+
+
+def _inherited(tables: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """A table with what it does not say itself taken from the row that it is like."""
+    rest = {key: value for key, value in table.items() if key != "like"}
+    return {**_inherited(tables, tables[table["like"]]), **rest} if "like" in table else rest

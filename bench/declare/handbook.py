@@ -1,0 +1,100 @@
+"""The catalogue in, the part of `docs/providers.md` that lists it out: `python -m bench.declare.handbook FILE`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bench.declare import catalogue
+from bench.declare.catalogue import Row
+from bench.errors import UsageError
+
+BEGIN = (
+    "<!-- from here on made from bench/declare/catalogue.toml: python -m bench.declare.handbook docs/providers.md -->"
+)
+END = "<!-- to here -->"
+
+
+def rewritten(text: str) -> str:
+    """The page with what stands between the two marks made anew."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UsageError("the page lacks a mark", f"it holds '{BEGIN}' and '{END}'")
+    return f"{before}{BEGIN}\n\n{handbook()}\n{END}{after}"
+
+
+def handbook() -> str:
+    """The overview of all rows, then a section for each."""
+    rows = catalogue.rows().values()
+    lines = [*_table(("name", "runs on", "needs", "wheels for", "run by us"), map(_overview, rows))]
+    for row in rows:
+        lines += ["", *_section(row)]
+    return "\n".join(lines) + "\n"
+
+
+def _overview(row: Row) -> tuple[str, ...]:
+    platforms = dict.fromkeys(word for wheel in row.wheels for word in wheel.platforms)
+    wheels = ", ".join(platforms) or "none is published"
+    return f"[`{row.name}`](#{row.name})", row.title, row.needs and f"`{row.needs}`", wheels, row.tested or "no"
+
+
+def _section(row: Row) -> Iterator[str]:
+    yield f"### {row.name}"
+    yield ""
+    yield f"{row.title[0].upper()}{row.title[1:]}. {row.install[0].upper()}{row.install[1:]}."
+    yield ""
+    yield from _table(("", ""), _facts(row))
+    known = sorted((row.known or {}).items())
+    if known:
+        yield ""
+        yield from _table(("option", "meaning"), ((f"`{name}`", meaning) for name, meaning in known))
+
+
+def _facts(row: Row) -> Iterator[tuple[str, str]]:
+    yield "provider", f"`{row.ep}`" + (f", the plugin `{row.plugin}`" if row.plugin else "")
+    for wheel in row.wheels:
+        requires = " ".join(f"`{requirement}`" for requirement in wheel.requires)
+        yield "wheels", f"{requires} for {', '.join(wheel.platforms)}, Python {wheel.python}"
+    yield "device", f"`{row.device}`" if row.device else "the provider chooses"
+    if row.options:
+        yield "given options", ", ".join(f"`{name} = {value}`" for name, value in row.options.items())
+    if row.index:
+        yield "the device's index", f"`{row.index.option} = {row.index.value}`"
+    if row.environment:
+        yield "environment", ", ".join(f"`{name}={value}`" for name, value in row.environment.items())
+    yield "computes", row.computes or "not known"
+    if row.static_shapes:
+        yield "shapes", "fixed ones only: each workload gets a session of its own"
+    if row.emulated:
+        yield "emulated", "yes: its times mean nothing, and it is in no ranking"
+    if row.cache:
+        yield "keeps what it compiled", _cache(row.cache.kind, row.cache.name)
+    yield "options", _options(row)
+    yield "run by us", row.tested if isinstance(row.tested, str) else "no: written from documentation"
+
+
+def _cache(kind: str, name: str) -> str:
+    where = {"option": f"in the folder of its option `{name}`", "environment": f"in the folder of `{name}`"}
+    return where.get(kind, "in an EP context model")
+
+
+def _options(row: Row) -> str:
+    if row.known is None:
+        return "no list of them is to be had, so none is checked"
+    return "see below" if row.known else "it takes none"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for cells in (head, ("---",) * len(head), *rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def main(path: Path) -> None:
+    """Write the page anew."""
+    path.write_text(rewritten(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

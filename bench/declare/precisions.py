@@ -1,0 +1,74 @@
+"""The tables `[precisions]` in, out comes for each a recipe by family, and by engine that makes its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from bench.declare import vocabulary
+from bench.declare.tables import Tables
+from bench.records import Recipe, Tolerance
+
+Known = Mapping[str, tuple[str, ...]]
+"""Recipes by name, each with its options."""
+
+
+class Precision(Struct, frozen=True):
+    """A row of `[precisions]`: a recipe for each family, and for the engines that make the precision themselves."""
+
+    name: str
+    families: dict[str, Recipe]
+    engines: dict[str, dict[str, Recipe]]
+    """By engine, then by family; the family `*` stands for every one."""
+    tolerance: Tolerance | None = None
+
+    def recipe(self, engine: str, family: str) -> Recipe | None:
+        """The recipe of this precision for a family on an engine; None where there is none."""
+        if vocabulary.engines()[engine].needs_artifact:
+            return self.families.get(family)
+        own = self.engines.get(engine, {})
+        return own.get(family) or own.get("*")
+
+
+def read_precisions(tables: Tables) -> dict[str, Precision]:
+    """Every precision."""
+    return {name: _precision(tables, name, data) for name, data in tables.named("precisions", needed=True)}
+
+
+def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
+    where = f"precisions.{name}"
+    families, engines = vocabulary.families(), vocabulary.engines()
+    own = {engine.name for engine in engines.values() if not engine.needs_artifact}
+    tables.only_known(data, [*families, *own, "tolerance"], where)
+    if not data:
+        raise tables.error(f"{where} is empty", 'give a family its recipe, e.g. text-encoder = "fp32"')
+    built = vocabulary.build_recipes()
+    by_family = {
+        family: _recipe(tables, data[family], f"{where}.{family}", built) for family in families if family in data
+    }
+    by_engine = {engine: _engine_recipes(tables, engine, data[engine], where) for engine in own if engine in data}
+    limit = tables.struct(Tolerance, data["tolerance"], f"{where}.tolerance") if "tolerance" in data else None
+    return Precision(name=name, families=by_family, engines=by_engine, tolerance=limit)
+
+
+def _engine_recipes(tables: Tables, engine: str, said: object, where: str) -> dict[str, Recipe]:
+    known: Known = dict.fromkeys(vocabulary.engines()[engine].recipes, ())
+    if not isinstance(said, dict) or "recipe" in said:
+        return {"*": _recipe(tables, said, f"{where}.{engine}", known)}
+    tables.only_known(said, vocabulary.families(), f"{where}.{engine}")
+    return {family: _recipe(tables, value, f"{where}.{engine}.{family}", known) for family, value in said.items()}
+
+
+def _recipe(tables: Tables, said: object, where: str, known: Known) -> Recipe:
+    """A recipe's name, or `{ recipe = NAME, OPTION = … }`."""
+    table = {"recipe": said} if isinstance(said, str) else said
+    if not isinstance(table, dict) or not isinstance(table.get("recipe"), str):
+        raise tables.error(f"{where} is no recipe", "write a recipe's name, or { recipe = NAME, OPTION = … }")
+    name = table["recipe"]
+    tables.one_of(name, known, f"unknown recipe '{name}' in {where}")
+    options = {key: value for key, value in table.items() if key != "recipe"}
+    tables.only_known(options, known[name], where)
+    tables.plain(options, where)
+    return Recipe(name=name, options=options)

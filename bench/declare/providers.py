@@ -1,0 +1,153 @@
+"""A table `[providers.NAME]` in, its target out: a changed row of the catalogue, or a provider of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from bench.declare import catalogue
+from bench.declare.catalogue import Row
+from bench.declare.nearest import nearest
+from bench.declare.tables import Tables
+from bench.declare.target import Target
+from bench.declare.words import DEVICE_TYPES, MODULE, VARIABLE, device_choice
+from bench.records import DeviceChoice, Option, Provider
+
+OWN_RUNTIME = "ort"
+"""The runtime of a provider that the catalogue does not know, where its table names none."""
+OVERRIDES = ("plugin", "static_shapes", "emulated", "hint")
+
+
+class _Table(Struct):
+    """What a provider's table may say; None and empty tables leave the row as it is."""
+
+    like: str | None = None
+    ep: str | None = None
+    plugin: str | None = None
+    runtime: str | None = None
+    device: Any = None
+    options: dict[str, Any] = {}
+    session: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
+    static_shapes: bool | None = None
+    emulated: bool | None = None
+    hint: str | None = None
+
+
+def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
+    """The target of one table; its runtime is empty where the table names none."""
+    where = f"providers.{name}"
+    table = tables.struct(_Table, data, where)
+    _check(tables, table, where)
+    found = _row(tables, name, table, where)
+    base = catalogue.provider(*found) if found else Provider(ep=_ep(tables, name, table, where))
+    provider = replace(
+        base,
+        options=_merged(base.options, table.options),
+        session={**base.session, **table.session},
+        environment={**base.environment, **table.environment},
+        **{key: value for key, value in asdict(table).items() if key in OVERRIDES and value is not None},
+    )
+    if found:
+        provider = _on_device(tables, provider, found[0], table, where)
+    elif table.device is not None:
+        provider = replace(provider, device=_device(tables, table, where))
+    row = found[0] if found else None
+    needs, row_name = (row.needs, row.name) if row else ("", None)
+    return Target(name, "ort", table.runtime or "", provider=provider, needs=needs, row=row_name)
+
+
+def _check(tables: Tables, table: _Table, where: str) -> None:
+    tables.plain(table.options, f"{where}.options")
+    tables.strings(table.session, f"{where}.session")
+    tables.strings(table.environment, f"{where}.environment")
+    for variable, value in table.environment.items():
+        if not VARIABLE.fullmatch(variable) or "\0" in value:
+            message = f"'{variable}' in {where}.environment is no environment variable"
+            raise tables.error(message, "use letters, digits and '_'")
+    if table.plugin is not None and not MODULE.fullmatch(table.plugin):
+        hint = "name the Python module that has get_library_path(), such as onnxruntime_ep_webgpu"
+        raise tables.error(f"plugin '{table.plugin}' of {where} is no module's name", hint)
+
+
+def _row(tables: Tables, name: str, table: _Table, where: str) -> tuple[Row, int | None] | None:
+    """The row that the table inherits: by `like`, or by its own name."""
+    found = catalogue.find(name)
+    if table.like is not None:
+        like = catalogue.find(table.like)
+        if like is None:
+            raise tables.error(
+                f"unknown provider '{table.like}' in {where}.like", nearest(table.like, catalogue.rows())
+            )
+        if found and found != like:
+            message = f"{where} is called like one known provider and is like another, '{table.like}'"
+            raise tables.error(message, "give it another name")
+        found = like
+    if found and table.ep not in {None, found[0].ep}:
+        message = f"ep '{table.ep}' of {where} contradicts the known provider '{found[0].name}', {found[0].ep}"
+        raise tables.error(message, "leave ep out, or give the table another name")
+    return found
+
+
+def _ep(tables: Tables, name: str, table: _Table, where: str) -> str:
+    if table.ep:
+        return table.ep
+    message = f"'{name}' is no known provider, and {where} lacks the key 'ep'"
+    raise tables.error(message, nearest(name, catalogue.rows()))
+
+
+def _merged(base: Mapping[str, Option], said: Mapping[str, Option]) -> dict[str, Option]:
+    """The options of the row with those of the table; an empty string takes one of the row's away."""
+    return {key: value for key, value in {**base, **said}.items() if not (key in base and value == "")}
+
+
+def _on_device(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
+    """A known provider on the device that the table or its name asks for."""
+    choice = provider.device
+    if table.device is not None:
+        said = _device(tables, table, where)
+        if said.type not in {None, row.device} and not (row.plugin and row.device is None):
+            raise tables.error(
+                f"device '{said}' of {where} is none of the known provider '{row.name}'", _other(row, said)
+            )
+        if None not in {said.index, choice.index} and said.index != choice.index:
+            raise tables.error(f"device '{said}' of {where} contradicts its name", "say the device once")
+        index = choice.index if said.index is None else said.index
+        choice = DeviceChoice(said.type or row.device, index)
+    provider = replace(provider, device=choice)
+    if choice.index is None or row.plugin:
+        return provider
+    return _told(tables, provider, row, table, where)
+
+
+def _told(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
+    """A provider inside a wheel learns the device's index by an option."""
+    if row.index is None:
+        message = f"{where} asks for a device by its index, and '{row.name}' has no option that says which"
+        raise tables.error(message, f"leave the index out: {row.name} takes its only device")
+    value = row.index.value.format(index=provider.device.index)
+    given = table.options.get(row.index.option, value)
+    if str(given) != value:
+        message = f"{where}.options.{row.index.option} is {given!r}, and its device is '{provider.device}'"
+        raise tables.error(message, "say the device once")
+    return replace(provider, options={**provider.options, row.index.option: value})
+
+
+def _device(tables: Tables, table: _Table, where: str) -> DeviceChoice:
+    said = device_choice(table.device)
+    if said is None:
+        word = str(table.device).partition(".")[0] if isinstance(table.device, str) else ""
+        hint = nearest(word, DEVICE_TYPES) if word not in {"", *DEVICE_TYPES} else 'write "gpu", "gpu.1" or 1'
+        raise tables.error(f"device {table.device!r} of {where} is no device", hint)
+    return said
+
+
+def _other(row: Row, said: DeviceChoice) -> str:
+    """The remedy for a device that is none of the row's: the row that has it."""
+    for other in catalogue.rows().values():
+        if (other.ep, other.plugin, other.device) == (row.ep, row.plugin, said.type):
+            return f"did you mean like = '{other.name}'?"
+    return f"it runs on '{row.device}'" if row.device else "leave device out: the provider chooses by its options"

@@ -1,0 +1,80 @@
+"""The tables `[providers]`, `[baselines]` and `[runtimes]` in, out come targets, and every runtime that they use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from bench.declare import catalogue, vocabulary
+from bench.declare.nearest import nearest
+from bench.declare.providers import OWN_RUNTIME, read_provider
+from bench.declare.tables import Tables
+from bench.declare.target import Runtime, Target
+
+
+class _BaselineTable(Struct):
+    engine: str
+    runtime: str = "build"
+    mode: str = ""
+    control: bool = False
+    options: dict[str, Any] = {}
+
+
+def read_targets(tables: Tables) -> tuple[dict[str, Target], dict[str, Runtime]]:
+    """Every target by its name, and every runtime: the file's own, and those that the catalogue brings."""
+    runtimes = {name: _runtime(tables, name, data) for name, data in tables.named("runtimes")}
+    targets = {name: read_provider(tables, name, data) for name, data in tables.named("providers")}
+    for name, data in tables.named("baselines"):
+        if name in targets:
+            raise tables.error(f"'{name}' is both a provider and a baseline", "give one of them another name")
+        targets[name] = _baseline(tables, name, data)
+    if not targets:
+        raise tables.error("there is nothing to run on", "add a table [providers.NAME] or [baselines.NAME]")
+    controls = [target.name for target in targets.values() if target.control]
+    if len(controls) > 1:
+        raise tables.error(f"{' and '.join(controls)} are both the control", "only one baseline may be")
+    return _housed(tables, targets, runtimes)
+
+
+def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
+    where = f"runtimes.{name}"
+    found = tables.struct(Runtime, data, where, name=name, unavailable="", hint="")
+    if bool(found.requires) == bool(found.python):
+        hint = "a list of requirements, or an interpreter"
+        raise tables.error(f"{where} must have either 'requires' or 'python'", hint)
+    return found
+
+
+def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
+    where = f"baselines.{name}"
+    table = tables.struct(_BaselineTable, data, where)
+    engines = vocabulary.engines()
+    tables.one_of(table.engine, engines, f"unknown engine '{table.engine}' in {where}")
+    modes = engines[table.engine].modes
+    if modes and table.mode not in modes:
+        raise tables.error(f"unknown mode '{table.mode}' in {where}", nearest(table.mode, modes))
+    tables.plain(table.options, f"{where}.options")
+    return Target(name=name, **asdict(table))
+
+
+def _housed(
+    tables: Tables, targets: dict[str, Target], runtimes: dict[str, Runtime]
+) -> tuple[dict[str, Target], dict[str, Runtime]]:
+    """Every target with a runtime, and the runtimes with those of the catalogue that are used."""
+    housed, every = {}, dict(runtimes)
+    for target in targets.values():
+        name = target.runtime or _own(target, runtimes)
+        if name not in every and name in catalogue.rows():
+            every[name] = catalogue.runtime(name)
+        tables.one_of(name, every, f"unknown runtime '{name}' of target '{target.name}'")
+        housed[target.name] = replace(target, runtime=name)
+    return housed, every
+
+
+def _own(target: Target, runtimes: dict[str, Runtime]) -> str:
+    """The runtime of a provider that names none: the file's of the row's name, else the row's own."""
+    if target.row is None or (target.row == "cpu" and "cpu" not in runtimes and OWN_RUNTIME in runtimes):
+        return OWN_RUNTIME
+    return target.row

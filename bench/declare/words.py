@@ -1,0 +1,33 @@
+"""The shapes of words that a matrix and the catalogue may use: names, modules, devices, what a provider needs."""
+
+from __future__ import annotations
+
+import re
+
+from bench.records import DeviceChoice, DeviceType
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+INDEX = re.compile(r"[0-9]{1,3}")
+INDEXED = re.compile(rf"(.+)\.({INDEX.pattern})")
+"""A catalogue row and the index of one of its devices, `cuda.1`."""
+
+DEVICE_TYPES: dict[str, DeviceType] = {"cpu": "cpu", "gpu": "gpu", "npu": "npu"}
+NEED = r"^((cpu|gpu|npu)(:(amd|apple|arm|huawei|intel|nvidia|qualcomm))?)?$"
+"""What device a provider needs: nothing, a kind of device, or a kind and its vendor, `gpu:nvidia`."""
+PLATFORM = r"^(linux|windows|macos)-(x86_64|aarch64)$"
+PYTHONS = r"^>=3\.[0-9]+,<3\.[0-9]+$"
+MAX_INDEX = 999
+
+
+def device_choice(said: object) -> DeviceChoice | None:
+    """What `device` says, `"gpu"`, `"gpu.1"` or `1`; None for what is no device."""
+    if isinstance(said, int) and not isinstance(said, bool):
+        return DeviceChoice(index=said) if 0 <= said <= MAX_INDEX else None
+    if not isinstance(said, str):
+        return None
+    kind, dot, index = said.partition(".")
+    if kind not in DEVICE_TYPES or (dot and not INDEX.fullmatch(index)):
+        return None
+    return DeviceChoice(DEVICE_TYPES[kind], int(index) if dot else None)
