@@ -5,20 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 
-from msgspec.structs import replace
-
-from bench.records import Convert, Done, Export, Failed, Failure, Order, Probe, Refer, Status, Visit
+from bench.records import Begin, Collect, Conform, Convert, Done, Export, Failed, Order, Probe, Probed, Refer, Visit
 from bench.worker import engines
-from bench.worker.channel import Channel, plain_failure
-from bench.worker.refusal import Refusal
+from bench.worker.channel import Channel
+from bench.worker.failures import failure_of
 
-REFUSING_STAGES: dict[str, Status] = {
-    "export": "unsupported",
-    "convert": "unsupported",
-    "session": "unsupported",
-    "import": "unavailable",
-}
-"""What an exception means by its stage: an exporter, quantizer or provider refused, or a package is missing."""
 BUILD_STAGES: dict[type, str] = {Export: "export", Convert: "convert", Refer: "reference"}
 
 
@@ -41,30 +32,32 @@ def obey(order: Order, channel: Channel) -> None:
             from bench.worker.visit import visit
 
             visit(order, channel)
+        case Begin():
+            from bench.worker.start import start
+
+            start(order, channel)
         case Probe():
             channel.stage("import")
             engine = engines.named(order.engine)
             channel.stage("probe")
-            channel.say(engine.probe(order))
+            channel.say(Probed(engine.probe(order)))
         case Export() | Convert() | Refer():
             channel.stage("import")
             from bench.worker import build
 
             channel.stage(BUILD_STAGES[type(order)])
             channel.say(build.obey(order))
+        case Collect():
+            channel.stage("import")
+            from bench.worker.operators_collect import collect
 
+            channel.stage("collect")
+            channel.say(collect(order))
+        case Conform():
+            channel.stage("import", order.case.name)
+            from bench.worker.operators import conform
 
-def failure_of(error: Exception, stage: str) -> Failure:
-    """What an exception says about the cell, by its class and the stage it came from."""
-    failure = plain_failure(error, stage)
-    if isinstance(error, Refusal):
-        return replace(failure, status=error.status, message=error.message, remedy=error.remedy)
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
-        return replace(failure, status="out-of-memory")
-    if isinstance(error, ImportError):
-        remedy = "the runtime lacks a package: see its requirements in the matrix"
-        return replace(failure, status="unavailable", remedy=remedy)
-    return replace(failure, status=REFUSING_STAGES.get(stage, "failed"))
+            channel.say(conform(order, channel))
 
 
 if __name__ == "__main__":

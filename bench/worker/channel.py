@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bench.records import Done, Failure, Order, Reply, Stage
+from bench.records import Done, Order, Reply, Stage
 
 ORPHANED = 70
 
@@ -59,16 +59,3 @@ class Channel:
         """Tell the parent what is being done, so that a death can be placed."""
         self.stage_name = name
         self.say(Stage(name, workload))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error that says something; a bare key says nothing without its class."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines or isinstance(error, LookupError | AssertionError):
-        lines = [": ".join([type(error).__name__, *lines[:1]])]
-    return lines[0][:500]
-
-
-def plain_failure(error: BaseException, stage: str) -> Failure:
-    """An exception as data, before anyone has judged what it means."""
-    return Failure(status="failed", stage=stage, kind=type(error).__name__, message=first_line(error))

@@ -23,16 +23,21 @@ KEPT_WARMUP = 1000
 """The record keeps a warm-up's first thousand calls; a model of some microseconds makes a hundred times as many."""
 
 
-def measure(call: Call, effort: Effort, clock: Clock = perf_counter_ns) -> Timing:
+def measure(
+    call: Call, effort: Effort, clock: Clock = perf_counter_ns, before_burst: Callable[[], None] | None = None
+) -> Timing:
     """Time the first call, warm up until steady, then take a burst of at least `effort.burst_s`.
 
-    The collector is off while the burst runs, so that its pauses are not the model's.
+    The collector is off while the burst runs, so that its pauses are not the model's. `before_burst` is called once,
+    when all that is left to do is the burst.
     """
     first = timed(call, clock)
     warmup, steady = warm_up(call, effort, clock)
     gc.collect()
     gc.disable()
     try:
+        if before_burst:
+            before_burst()
         samples = burst(call, int(effort.burst_s * 1e9), clock)
     finally:
         gc.enable()

@@ -3,46 +3,71 @@
 from __future__ import annotations
 
 import json
+import traceback
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 
-from bench.records import Job, Measured, Opened, Parity, Recipe, Tolerance, Visit
+from bench.records import Job, Measured, Opened, Parity, Placement, Profiled, Recipe, Tolerance, Visit
 from bench.worker import engines, families, feeds, parity, timing
 from bench.worker.channel import Channel
 from bench.worker.memory import peak_rss_bytes
+from bench.worker.placement import refuse_elsewhere
 
 
 def visit(order: Visit, channel: Channel) -> None:
     """Load once, then check and time every workload in the order given."""
+    placement = _measure(order, channel)
+    if order.profile and placement is not None:
+        _profile(order, placement, channel)
+
+
+def _measure(order: Visit, channel: Channel) -> Placement | None:
+    """All but the profile; the session ends with this, so that a second one finds its memory free."""
+    session = _open(order, channel)
+    channel.stage("placement")
+    refuse_elsewhere(session.placement, order.provider, session.complaint)
+    for job in order.jobs:
+        channel.say(_workload(order, job, session, channel))
+    return session.placement
+
+
+def _open(order: Visit, channel: Channel) -> engines.Session:
+    """The visit's session, told of before anything is done with it."""
+    baseline = peak_rss_bytes()
     channel.stage("import")
     start = perf_counter_ns()
     engine = engines.named(order.engine)
-    imported = perf_counter_ns()
+    import_ns = perf_counter_ns() - start
     channel.stage("session")
-    loading = perf_counter_ns()
-    session = engine.Session(order)
+    start = perf_counter_ns()
+    session: engines.Session = engine.Session(order)
+    load_ns = perf_counter_ns() - start
     opened = Opened(
-        import_ns=imported - start,
-        load_ns=perf_counter_ns() - loading,
+        import_ns=import_ns,
+        load_ns=load_ns,
         threads=session.threads,
-        versions=engine.versions(),
+        versions=engine.versions(order.provider),
         placement=session.placement,
-        notes=tuple(session.notes),
+        notes=session.notes,
+        device=session.device,
+        baseline_rss_bytes=baseline,
     )
     channel.say(opened)
-    for job in order.jobs:
-        channel.say(_workload(order, job, session, channel))
+    return session
 
 
-def _workload(order: Visit, job: Job, session: object, channel: Channel) -> Measured:
+def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel) -> Measured:
     """The first feed is timed; afterwards every feed's output is held against the reference."""
     channel.stage("bind", job.workload)
     batches, expected, by = _reference(Path(job.reference))
-    call = session.bind(batches[0])  # type: ignore[attr-defined]
+    call = session.bind(batches[0])
     channel.stage("time", job.workload)
-    measured = timing.measure(call, order.effort)
+    # The parent reads energy counters at these two marks, so nothing may come between them and the burst.
+    measured = timing.measure(call, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
     channel.stage("parity", job.workload)
     checked = _check(order, session, batches, expected, by)
     return Measured(job.workload, measured, checked, peak_rss_bytes())
@@ -54,13 +79,15 @@ def _reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:
     return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), told["by"]
 
 
-def _check(order: Visit, session: object, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str) -> Parity:
+def _check(
+    order: Visit, session: engines.Session, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str
+) -> Parity:
     """Parity over every batch, the timed one included and with the very call that was timed."""
     family = families.named(order.family)
-    want: list[np.ndarray] = []
-    have: list[np.ndarray] = []
+    want: list[np.ndarray[Any, Any]] = []
+    have: list[np.ndarray[Any, Any]] = []
     for feed, reference in zip(batches, expected, strict=True):
-        outputs = session.outputs(session.bind(feed)())  # type: ignore[attr-defined]
+        outputs = session.outputs(session.bind(feed)())
         want.append(family.comparable(reference, feed))
         have.append(family.comparable(outputs, feed))
     limit = order.tolerance or tolerance(order.family, order.recipe)
@@ -71,3 +98,21 @@ def tolerance(family: str, recipe: Recipe) -> Tolerance:
     """The family's own tolerance for the number format that a recipe leaves."""
     table = families.named(family).TOLERANCES
     return Tolerance(**table[recipe.number_format])
+
+
+def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
+    """What some profiled calls add to the placement: the last thing in a visit, since it is the first to do without."""
+    engine = engines.named(order.engine)
+    if not hasattr(engine, "profiled") or not _on_several(placement):
+        return
+    channel.stage("profile")
+    try:
+        feed = feeds.load(Path(order.jobs[0].reference) / "inputs.npz")[0]
+        channel.say(Profiled(engine.profiled(order, placement, feed)))
+    except Exception:  # noqa: BLE001 - every workload is measured by now
+        traceback.print_exc()
+
+
+def _on_several(placement: Placement) -> bool:
+    """Whether nodes are on two providers or more, so that there are copies and time elsewhere to learn of."""
+    return sum(bool(sum(ops.values())) for ops in placement.nodes.values()) > 1

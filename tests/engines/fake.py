@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
-from bench.records import Placement, Probe, Probed, Visit
+from bench.records import Device, Executed, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker.refusal import Refusal
 
 NEEDS_ARTIFACT = False
@@ -24,11 +25,19 @@ MODES = (
     "lies",
     "gives-nan",
     "falls-back",
+    "falls-back-in-part",
+    "segfaults-when-profiled",
+    "is-missing",
     "raises",
     "refuses",
     "runs-out-of-memory",
     "segfaults-in-the-second-workload",
     "chatters",
+    "compiles",
+    "hangs-where-it-compiled",
+    "complains-and-falls-back",
+    "complains-and-segfaults",
+    "hangs-when-probed",
 )
 RECIPES = ("fp32",)
 
@@ -39,7 +48,9 @@ class Session:
     def __init__(self, visit: Visit) -> None:
         self.mode, self.threads = visit.mode, visit.threads
         self.notes: tuple[str, ...] = ()
-        self.placement = _placement(visit) if visit.mode == "falls-back" else None
+        self.placement = PLACEMENTS.get(visit.mode)
+        self.device: Device | None = STRAW
+        self.complaint = ""
         self.bound = 0
         self.visit = visit
         if visit.mode == "chatters":
@@ -47,6 +58,8 @@ class Session:
             os.write(1, b"a C library's word on file descriptor 1\n")
         if visit.mode in AT_OPENING:
             AT_OPENING[visit.mode]()
+        if "compile" in visit.mode and visit.scratch:
+            compile_into(Path(visit.scratch), visit.mode)
 
     def bind(self, feed):
         """A call that takes a millisecond, or never ends well."""
@@ -86,10 +99,6 @@ class _Answer(dict):
         return len(next(iter(self.values())))
 
 
-def _placement(visit: Visit) -> Placement:
-    return Placement(nodes={"CPUExecutionProvider": {"MatMul": 3}}, source="made up by a test")
-
-
 def segfault() -> None:
     """Die as a provider's bug would make us."""
     print("about to read address 0", file=sys.stderr, flush=True)
@@ -104,8 +113,38 @@ def eat_memory() -> None:
         time.sleep(0.01)
 
 
+def compile_into(scratch: Path, mode: str) -> None:
+    """Take a while where nothing was compiled yet; a start from what is there is quick, or never ends."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    kept = scratch / "compiled"
+    if not kept.exists():
+        time.sleep(0.3)
+        kept.write_text("a kernel of straw", encoding="ascii")
+    elif mode == "hangs-where-it-compiled":
+        time.sleep(3600)
+
+
+def complain() -> None:
+    """Say on stderr alone why there will be no provider, as native libraries do."""
+    print("warning: something of no weight", file=sys.stderr)
+    place = "[E:onnxruntime:, straw_provider.cc:2290 GetCapability]"
+    print(
+        f"2026-11-22 18:24:24.7 {place} no backend: /opt/straw/lib/libStraw.so is missing", file=sys.stderr, flush=True
+    )
+
+
+def complain_and_die() -> None:
+    """The same, and then the end."""
+    complain()
+    segfault()
+
+
 def _raise() -> None:
     raise RuntimeError("[FakeRuntime] the kernel said no\nsecond line")
+
+
+def _miss() -> None:
+    raise Refusal("unavailable", "the plugin of straw is not installed", "install straw", "not-installed")
 
 
 def _refuse() -> None:
@@ -116,8 +155,18 @@ def _exhaust() -> None:
     raise MemoryError("std::bad_alloc")
 
 
-AT_OPENING = {"refuses": _refuse, "aborts": os.abort}
+STRAW = Device("gpu", 0, vendor="Straw Works", name="Straw One")
+ELSEWHERE = Placement(nodes={"CPUExecutionProvider": {"MatMul": 3}}, source="made up by a test")
+IN_PART = Placement(nodes={"FakeExecutionProvider": {"MatMul": 2}, **ELSEWHERE.nodes}, source="made up by a test")
+PLACEMENTS = {
+    "falls-back": ELSEWHERE,
+    "complains-and-falls-back": ELSEWHERE,
+    "falls-back-in-part": IN_PART,
+    "segfaults-when-profiled": IN_PART,
+}
+AT_OPENING = {"refuses": _refuse, "aborts": os.abort, "is-missing": _miss, "complains-and-falls-back": complain}
 AT_CALL = {
+    "complains-and-segfaults": complain_and_die,
     "segfaults": segfault,
     "exits": lambda: os._exit(3),
     "hangs": lambda: time.sleep(3600),
@@ -127,13 +176,27 @@ AT_CALL = {
 }
 
 
-def probe(order: Probe) -> Probed:
-    """It is always there, unless it crashes."""
+def profiled(visit: Visit, placement: Placement, feed: object) -> Placement:
+    """Two copies a call, and a quarter of the time elsewhere."""
+    if visit.mode == "segfaults-when-profiled":
+        segfault()
+    return replace(placement, copies=2, time_elsewhere=0.25)
+
+
+def probe(order: Probe) -> TargetFacts:
+    """It is there, unless it crashes or is missing."""
     if order.mode == "segfaults":
         segfault()
-    return Probed(True, versions(), ("a device of straw",))
+    if order.mode == "hangs-when-probed":
+        time.sleep(3600)
+    if order.mode == "raises":
+        _raise()
+    if order.mode == "is-missing":
+        _miss()
+    executes = (Executed("fp32", "fp32", 23.0), Executed("fp16", "refused", message="straw takes no FP16"))
+    return TargetFacts(True, versions(), STRAW, (STRAW,), executes, checks_options=True)
 
 
-def versions() -> dict[str, str]:
+def versions(provider: Provider | None = None) -> dict[str, str]:
     """Its version."""
     return {"fake": "1"}

@@ -185,6 +185,23 @@ def test_the_collector_rests_while_the_burst_runs_and_only_then():
     assert gc.isenabled()
 
 
+def test_the_mark_before_the_burst_comes_when_only_the_burst_is_left():
+    model = Model(repeat(10 * MS))
+    marks: list[tuple[int, bool]] = []
+    seen = measure(model, EFFORT, model.clock, before_burst=lambda: marks.append((model.calls, gc.isenabled())))
+    assert marks == [(1 + len(seen.warmup_ns), False)]
+    assert model.calls == 1 + len(seen.warmup_ns) + len(seen.samples_ns)
+
+
+def test_the_time_of_the_mark_belongs_to_no_call():
+    model = Model(repeat(10 * MS))
+
+    def slow_mark() -> None:
+        model.now_ns += 1000 * MS
+
+    assert set(measure(model, EFFORT, model.clock, before_burst=slow_mark).samples_ns) == {10 * MS}
+
+
 def test_the_collector_works_again_after_a_call_that_failed_in_the_burst():
     model = Model([600 * MS] * 3)  # the fourth call finds no time left, and raises
     with pytest.raises(StopIteration):

@@ -1,4 +1,4 @@
-"""The engines themselves, on real libraries: what they place where, what they refuse, and what a call gives."""
+"""The engine of ONNX Runtime on its CPU provider: what a session places where, what it refuses, what a call gives."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
+from visits import CPU, a_job, a_model, a_visit
 
-from bench.declare.budgets import BUDGETS
-from bench.records import Probe, Recipe, Source, Visit
+from bench.records import Probe, Provider
 from bench.worker.engines import ort
+from bench.worker.onnx_runtime import binding
 from bench.worker.refusal import Refusal
-
-CPU = "CPUExecutionProvider"
-FP32 = Recipe(name="fp32")
-CONFIGS = Path(__file__).parent.parent.parent / "bench" / "worker" / "configs"
 
 
 @pytest.fixture
@@ -34,22 +32,6 @@ def artifact(tmp_path: Path) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, tmp_path / "model.onnx")
     return tmp_path
-
-
-def a_visit(artifact: Path | None = None, **changes: object) -> Visit:
-    """A visit of the small model on the CPU provider."""
-    said = {
-        "engine": "ort",
-        "family": "onnx-file",
-        "source": Source(kind="onnx", path="", weights="pretrained", digest=""),
-        "recipe": FP32,
-        "jobs": (),
-        "threads": 1,
-        "effort": BUDGETS["quick"],
-        "artifact": str(artifact) if artifact else None,
-        "provider": CPU,
-    }
-    return Visit(**(said | changes))
 
 
 def test_a_call_gives_what_onnxruntime_gives(artifact):
@@ -74,90 +56,97 @@ def test_an_input_that_the_model_does_not_take_is_left_out(artifact):
 
 def test_a_provider_that_the_wheel_lacks_is_refused_and_not_replaced_by_the_cpu(artifact):
     with pytest.raises(Refusal) as refused:
-        ort.Session(a_visit(artifact, provider="CUDAExecutionProvider"))
-    assert refused.value.status == "unavailable"
+        ort.Session(a_visit(artifact, provider=Provider("CUDAExecutionProvider", hint="install onnxruntime-gpu")))
+    assert (refused.value.status, refused.value.kind) == ("unavailable", "not-installed")
     assert CPU in refused.value.message
+    assert "onnxruntime-gpu" in refused.value.remedy
+
+
+def test_a_plugin_named_without_its_module_is_refused_and_not_a_silent_cpu_session(artifact):
+    with pytest.raises(Refusal, match="WebGpuExecutionProvider is not in this onnxruntime"):
+        ort.Session(a_visit(artifact, provider=Provider("WebGpuExecutionProvider")))
 
 
 def test_a_session_entry_reaches_onnxruntime(artifact):
+    entry = {"session.disable_cpu_ep_fallback": "1"}
     with pytest.raises(Exception, match="disabled fallback to the CPU"):
-        ort.Session(a_visit(artifact, session={"session.disable_cpu_ep_fallback": "1"}))
+        ort.Session(a_visit(artifact, provider=Provider(CPU, session=entry)))
 
 
-def test_a_probe_says_what_is_there():
-    assert ort.probe(Probe(engine="ort", provider=CPU)).available
-    missing = ort.probe(Probe(engine="ort", provider="NoSuchExecutionProvider"))
-    assert not missing.available
-    assert missing.remedy
+def test_fixed_shapes_are_those_of_the_visits_workload(tmp_path):
+    visit = a_visit(a_model(tmp_path), provider=Provider(CPU, static_shapes=True), jobs=(a_job(tmp_path, 5),))
+    session = ort.Session(visit)
+    assert session.session.get_inputs()[0].shape == [5, 8]
+    assert session.notes == ("static shapes: batch=5",)
 
 
-def a_torch_visit(recipe: str, mode: str = "eager", scratch: str = "") -> Visit:
-    """A visit of the smallest image classifier in PyTorch."""
-    source = Source(kind="config", path=str(CONFIGS / "vit-tiny.json"), weights="random", digest="")
-    return a_visit(
-        engine="torch",
-        family="image-classifier",
-        source=source,
-        recipe=Recipe(name=recipe),
-        mode=mode,
-        provider=None,
-        scratch=scratch,
-    )
+def test_what_the_session_ran_on_is_told(artifact):
+    session = ort.Session(a_visit(artifact))
+    assert session.device.label == "cpu.0"
+    assert ort.versions(Provider(CPU)) == {"onnxruntime": onnxruntime.__version__}
+    assert session.notes == ()
 
 
-def images() -> dict[str, np.ndarray]:
-    """Two pictures of noise."""
-    return {"pixel_values": np.random.default_rng(0).standard_normal((2, 3, 224, 224)).astype(np.float32)}
+# --- probes -----------------------------------------------------------------------------------------------------------
 
 
-def test_bf16_is_computed_in_bf16_or_refused_by_name():
-    torch = pytest.importorskip("torch")
-    from bench.worker.engines import torch as engine
-
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        with pytest.raises(Refusal, match="bf16"):
-            engine.Session(a_torch_visit("bf16"))
-        return
-    exact, rounded = engine.Session(a_torch_visit("fp32")), engine.Session(a_torch_visit("bf16"))
-    result = rounded.bind(images())()
-    assert result["logits"].dtype == torch.bfloat16
-    want = exact.outputs(exact.bind(images())())["logits"]
-    error = np.abs(rounded.outputs(result)["logits"] - want).max() / np.abs(want).max()
-    assert 1e-4 < error < 0.1
+def test_a_probe_of_the_cpu_finds_fp32_and_fp16_that_is_casts_around_fp32():
+    facts = ort.probe(Probe(engine="ort", provider=Provider(CPU)))
+    assert (facts.available, facts.device.label) == (True, "cpu.0")
+    assert [each.format for each in facts.executes] == ["fp32", "fp32 between casts"]
+    assert facts.executes[0].bits > 20
+    assert facts.checks_options is None
 
 
-def test_torch_has_the_threads_that_it_is_told():
-    torch = pytest.importorskip("torch")
-    from bench.worker.engines import torch as engine
-
-    assert engine.Session(a_torch_visit("fp32")).threads == 1
-    assert torch.get_num_threads() == 1
-
-
-def test_fp16_on_a_cpu_that_lacks_it_is_refused_and_never_emulated():
-    torch = pytest.importorskip("torch")
-    from bench.worker.engines import torch as engine
-
-    if torch.ops.mkldnn._is_mkldnn_fp16_supported():
-        assert engine.Session(a_torch_visit("fp16")).dtype == torch.float16
-        return
-    with pytest.raises(Refusal, match="emulate"):
-        engine.Session(a_torch_visit("fp16"))
+def test_a_probe_of_what_is_not_there_says_why_and_what_to_do():
+    facts = ort.probe(Probe(engine="ort", provider=Provider("NoSuchExecutionProvider")))
+    assert not facts.available
+    assert facts.kind == "not-installed"
+    assert facts.remedy
 
 
-def test_dynamic_int8_is_not_compiled():
-    pytest.importorskip("torch")
-    from bench.worker.engines import torch as engine
+def test_a_provider_that_takes_no_node_is_found_elsewhere_and_its_fp16_too():
+    facts = ort.probe(Probe(engine="ort", provider=Provider("AzureExecutionProvider")))
+    if not facts.available:
+        pytest.skip("a wheel with the Azure provider is not on this system")
+    assert [each.format for each in facts.executes] == ["elsewhere", "elsewhere"]
+    assert facts.checks_options is None, "a provider that runs nothing proves nothing"
 
-    with pytest.raises(Refusal, match="dynamically quantized"):
-        engine.Session(a_torch_visit("dynamic-int8", mode="compile"))
+
+# --- a CUDA graph, as far as a CPU can go -----------------------------------------------------------------------------
 
 
-def test_without_a_compiler_torch_compile_is_unavailable(monkeypatch):
-    pytest.importorskip("torch")
-    from bench.worker.engines import torch as engine
+@pytest.fixture
+def graphs(artifact):
+    session = ort.Session(a_visit(artifact))
+    return session, binding.Graphs(session.session, session.names, "cpu", 0)
 
-    monkeypatch.setattr(engine.shutil, "which", lambda _name: None)
-    with pytest.raises(Refusal) as refused:
-        engine.Session(a_torch_visit("fp32", mode="compile"))
-    assert refused.value.status == "unavailable"
+
+def test_bound_calls_give_what_ordinary_calls_give_feed_after_feed(graphs):
+    session, bound = graphs
+    feeds = [{"x": np.random.default_rng(n).standard_normal((2, 8)).astype(np.float32)} for n in range(3)]
+    calls = [bound.bind(feed) for feed in feeds]
+    for call, feed in [*zip(calls, feeds, strict=True), (calls[0], feeds[0])]:
+        np.testing.assert_array_equal(call()[0], session.bind(feed)()[0])
+    assert len(bound.recorded) == 1, "feeds of one shape share one graph"
+
+
+def test_each_shape_has_a_graph_of_its_own(graphs):
+    _, bound = graphs
+    for batch in (1, 4, 1):
+        assert bound.bind({"x": np.ones((batch, 8), np.float32)})()[0].shape == (batch, 4)
+    assert len(bound.recorded) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"), [({}, False), ({"enable_cuda_graph": "0"}, False), ({"enable_cuda_graph": "1"}, True)]
+)
+def test_a_graph_is_recorded_where_the_options_ask_for_it(options, wanted):
+    assert binding.wants_graph(options) is wanted
+
+
+def test_a_model_without_listed_nodes_is_on_no_provider(tmp_path, monkeypatch):
+    session = ort.Session(a_visit(a_model(tmp_path)))
+    session.provider = replace(session.provider, ep="StrawExecutionProvider")
+    monkeypatch.setattr(ort.assignment, "placement", lambda _: ort.assignment.Placement({}, "assignment-info"))
+    assert session.placement.nodes == {"no provider": {"MatMul": 1}}

@@ -2,96 +2,130 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 
-from bench.records import Placement, Probe, Probed, Visit
+from bench.records import Device, Placement, Probe, Provider, TargetFacts, Visit
+from bench.worker import feeds
+from bench.worker.feeds import Feed
+from bench.worker.onnx_runtime import assignment, binding, contexts, native_log, options, probing, profiles, wire
+from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.onnx_runtime.sessions import Request, open_session
 from bench.worker.refusal import Refusal
 
 NEEDS_ARTIFACT = True
-RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
-Feed = dict[str, np.ndarray]
 
 
 class Session:
     """One loaded model on one provider."""
 
-    def __init__(self, visit: Visit) -> None:
-        self.session = open_session(visit)
+    def __init__(self, visit: Visit, *, compiled: bool = False) -> None:
+        """`compiled`: open what an earlier start compiled, in the model's place."""
+        provider, request = provider_of(visit), request_of(visit)
+        self.sizes = request.sizes
+        if compiled:
+            request = _compiled(request)
+        self.model = Path(str(request.model))
+        opened = open_session(provider, request)
+        self.session, self.found, self._log_mark = opened.session, opened.found, opened.log_mark
+        self.provider = provider
         self.names = [output.name for output in self.session.get_outputs()]
-        self.threads = visit.threads
-        self.placement = placement(self.session)
-        self.notes: tuple[str, ...] = ()
+        self.inputs = {i.name for i in self.session.get_inputs()}
+        self.threads = options.threads(provider, opened.text, visit.threads)
+        self.graphs = _graphs(opened.text, self)
+
+    @property
+    def device(self) -> Device | None:
+        """The device that was chosen."""
+        return self.found.device
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of this session."""
+        sizes = ", ".join(f"{name}={size}" for name, size in (self.sizes or {}).items())
+        static = (f"static shapes: {sizes}",) if sizes else ()
+        graph = ("CUDA graph",) if self.graphs else ()
+        return (*options.notes(self.provider, self.found), *static, *graph)
+
+    @cached_property
+    def placement(self) -> Placement | None:
+        """The nodes by provider and op type; asked for after the load was timed."""
+        placed = assignment.placement(self.session)
+        if placed and not placed.nodes and self.provider.ep != CPU:
+            return assignment.unassigned(self.model)
+        return placed
+
+    @property
+    def complaint(self) -> str:
+        """The first error that the provider logged since the session was begun."""
+        return native_log.first_error(self._log_mark)
 
     def bind(self, feed: Feed) -> Callable[[], object]:
-        """A call that runs `feed` once; its outputs are NumPy arrays, so they are readable on the host when it ends."""
-        wanted = {i.name for i in self.session.get_inputs()}
-        return partial(self.session.run, self.names, {name: array for name, array in feed.items() if name in wanted})
+        """A call that runs `feed` once, from NumPy arrays to NumPy arrays.
+
+        Inputs cross to the device and outputs back to the host inside the call, so it ends when its answer is readable.
+        """
+        wanted = {name: array for name, array in feed.items() if name in self.inputs}
+        return self.graphs.bind(wanted) if self.graphs else partial(self.session.run, self.names, wanted)
 
     def outputs(self, result: object) -> Feed:
         """The outputs of a call by name."""
         return dict(zip(self.names, result, strict=True))  # type: ignore[call-overload]
 
 
-def open_session(visit: Visit) -> ort.InferenceSession:
-    """A session on the visit's provider alone; onnxruntime's silent second try on the CPU is switched off."""
-    assert visit.provider is not None
-    require(visit.provider)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = visit.threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry(RECORD_PLACEMENT, "1")
-    for key, value in visit.session.items():
-        options.add_session_config_entry(key, value)
-    text = {key: str(value) for key, value in visit.options.items()}
+def provider_of(visit: Visit) -> Provider:
+    """The visit's provider, without which there is nothing to open a session on."""
+    if visit.provider is None:
+        raise Refusal("unsupported", "the engine ort needs an execution provider", "give the target an ep")
+    return visit.provider
+
+
+def request_of(visit: Visit) -> Request:
+    """What the visit's session is opened with; a provider of fixed shapes gets those of the first job."""
     model = Path(visit.artifact or "") / "model.onnx"
-    session = ort.InferenceSession(model, options, providers=[(visit.provider, text)], enable_fallback=0)
-    session.disable_fallback()
-    return session
+    sizes = None
+    if visit.provider and visit.provider.static_shapes and visit.jobs:
+        sizes = wire.fixed_sizes(model, feeds.load(Path(visit.jobs[0].reference) / "inputs.npz")[0])
+    return Request(model, visit.threads, visit.scratch, sizes)
 
 
-def placement(session: ort.InferenceSession) -> Placement | None:
-    """The nodes by provider and op type; None where this onnxruntime cannot tell."""
-    if not hasattr(session, "get_provider_graph_assignment_info"):
+def _compiled(request: Request) -> Request:
+    return Request(contexts.path(request), request.threads, request.scratch, request.sizes)
+
+
+def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
+    if not binding.wants_graph(text):
         return None
-    nodes: dict[str, Counter[str]] = {}
-    for part in session.get_provider_graph_assignment_info():
-        counts = nodes.setdefault(part.ep_name, Counter())
-        counts.update(_op_name(node) for node in part.get_nodes())
-    return Placement(nodes={ep: dict(sorted(ops.items())) for ep, ops in nodes.items()}, source="assignment-info")
+    index = session.found.device.index if session.found.device else 0
+    return binding.Graphs(session.session, session.names, "cuda", index)
 
 
-def _op_name(node: object) -> str:
-    domain, op_type = node.domain, node.op_type  # type: ignore[attr-defined]
-    return op_type if domain in ("", "ai.onnx") else f"{domain}.{op_type}"
+def compile_context(visit: Visit) -> None:
+    """Write what the provider compiles of the model into the visit's scratch folder."""
+    contexts.write(provider_of(visit), request_of(visit))
 
 
-def require(provider: str) -> None:
-    """Refuse a provider that this wheel does not hold: onnxruntime would only warn, and take the CPU."""
-    held = ort.get_available_providers()
-    if provider not in held:
-        message = f"{provider} is not in this onnxruntime, which holds {', '.join(held)}"
-        remedy = f"install a wheel with {provider} in a runtime of its own"
-        raise Refusal("unavailable", message, remedy)
+def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:
+    """The placement with what some calls of a profiling session showed of copies and time."""
+    provider, request = provider_of(visit), request_of(visit)
+
+    def open_with(profile: Path) -> ort.InferenceSession:
+        wanted = Request(request.model, request.threads, request.scratch, request.sizes, profile)
+        return open_session(provider, wanted).session
+
+    return profiles.profiled(open_with, feed, provider.ep, placement)
 
 
-def probe(order: Probe) -> Probed:
-    """Whether the provider is in the installed wheel, and which devices onnxruntime lists."""
-    devices: list[str] = []
-    if hasattr(ort, "get_ep_devices"):
-        devices = [f"{d.ep_name}: {d.device.type.name.lower()} {d.ep_vendor}" for d in ort.get_ep_devices()]
-    try:
-        require(order.provider or "")
-    except Refusal as refusal:
-        return Probed(False, versions(), tuple(devices), refusal.message, refusal.remedy)
-    return Probed(True, versions(), tuple(devices))
+def probe(order: Probe) -> TargetFacts:
+    """What the target is on this machine."""
+    if order.provider is None:
+        raise Refusal("unsupported", "the engine ort needs an execution provider", "give the target an ep")
+    return probing.probe(order.provider)
 
 
-def versions() -> dict[str, str]:
-    """The version that the engine's library itself reports."""
-    return {"onnxruntime": ort.__version__}
+def versions(provider: Provider | None) -> dict[str, str]:
+    """The versions that the libraries themselves report."""
+    return probing.versions(provider)

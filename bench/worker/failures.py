@@ -1,0 +1,71 @@
+"""An exception and the stage that it came from in, what it says about the cell as a `Failure` out."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from bench.records import Failure, Status
+from bench.worker.refusal import Refusal
+
+REFUSING_STAGES: dict[str, Status] = {
+    "export": "unsupported",
+    "convert": "unsupported",
+    "session": "unsupported",
+    "import": "unavailable",
+}
+"""What an exception means by its stage: an exporter, quantizer or provider refused, or a package is missing."""
+MEMORY_WORDS = re.compile(
+    r"bad_alloc|out of (?:device |host |video )?memory|failed to allocate memory|can't allocate memory"
+    r"|_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation|OUT_OF_(?:DEVICE|HOST)_MEMORY|E_OUTOFMEMORY|8007000E"
+    r"|not enough memory|smaller than requested bytes",
+    re.IGNORECASE,
+)
+"""How onnxruntime, CUDA, cuDNN, Vulkan, Direct3D and PyTorch say that memory ran out; none has a class for it."""
+MISSED_BYTES = re.compile(r"(?:buffer of size|requested bytes of|tried to allocate) (\d+)(?![\d.]*\s*[KMGT]i?B)")
+NOISE = re.compile(
+    r"^/\S+\.(?:cc|cpp|h):\d+ (?:[^()]*::[\w{}~]+\([^()]*\)(?: const)?(?:::<lambda\([^()]*\)>)? )?"
+    r"|^[\w.:=!<>&|() -]+ was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : |^Error creating execution provider: "
+)
+"""Where in onnxruntime's own source an error was made: no help to a reader, and longer than the error."""
+
+
+def failure_of(error: BaseException, stage: str) -> Failure:
+    """What an exception says about the cell, by its class, its words and the stage it came from."""
+    failure = plain_failure(error, stage)
+    if isinstance(error, Refusal):
+        kind = error.kind or failure.kind
+        return replace(failure, status=error.status, kind=kind, message=error.message, remedy=error.remedy)
+    if isinstance(error, MemoryError) or MEMORY_WORDS.search(str(error)):
+        return replace(failure, status="out-of-memory", message=_with_size(failure.message, str(error)))
+    if isinstance(error, ImportError):
+        remedy = "the runtime lacks a package: see its requirements in the matrix"
+        return replace(failure, status="unavailable", remedy=remedy)
+    return replace(failure, status=REFUSING_STAGES.get(stage, "failed"))
+
+
+def plain_failure(error: BaseException, stage: str) -> Failure:
+    """An exception as data, before anyone has judged what it means."""
+    return Failure(status="failed", stage=stage, kind=type(error).__name__, message=first_line(error))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error that says something; a bare key says nothing without its class."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines or isinstance(error, LookupError | AssertionError):
+        lines = [": ".join([type(error).__name__, *lines[:1]])]
+    return plain(lines[0])[:500]
+
+
+def plain(words: str) -> str:
+    """Words of onnxruntime without the places in its source that they begin with."""
+    while (shorter := NOISE.sub("", words, count=1)) != words and shorter:
+        words = shorter
+    return words
+
+
+def _with_size(message: str, text: str) -> str:
+    """The message, and what was asked for in MiB where the library gives bytes."""
+    found = MISSED_BYTES.search(text)
+    return f"{message} ({int(found[1]) / 2**20:.0f} MiB)" if found else message

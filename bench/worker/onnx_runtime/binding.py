@@ -1,0 +1,72 @@
+"""A session whose provider records a CUDA graph in; calls that replay it, with data crossing inside, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from bench.worker.feeds import Feed
+
+GRAPH_OPTIONS = ("enable_cuda_graph", "trt_cuda_graph_enable")
+GRAPH = "gpu_graph_id"
+NO_GRAPH = "-1"
+
+
+def wants_graph(options: dict[str, str]) -> bool:
+    """Whether the provider's options ask for a CUDA graph."""
+    return any(options.get(name, "0").lower() in ("1", "true") for name in GRAPH_OPTIONS)
+
+
+class Graphs:
+    """One recorded graph for each set of input shapes.
+
+    A graph replays on the addresses that it was recorded with, so inputs and outputs live in buffers on the device:
+    every call copies its inputs in, replays, and copies the outputs to the host, all inside the call.
+    """
+
+    def __init__(self, session: ort.InferenceSession, names: list[str], device: str, index: int) -> None:
+        self.session, self.names, self.device, self.index = session, names, device, index
+        self.recorded: dict[tuple[object, ...], _Graph] = {}
+
+    def bind(self, feed: Feed) -> Callable[[], list[Any]]:
+        """A call of this feed; the first of its shapes makes the buffers, and so belongs to the first call's time."""
+        arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        return partial(self._run, arrays)
+
+    def _run(self, arrays: Feed) -> list[Any]:
+        key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(arrays.items()))
+        if key not in self.recorded:
+            self.recorded[key] = _Graph(self, arrays, str(len(self.recorded)))
+        return self.recorded[key](arrays)
+
+
+class _Graph:
+    def __init__(self, owner: Graphs, arrays: Feed, number: str) -> None:
+        self.session = owner.session
+        place = (owner.device, owner.index)
+        # An ordinary run tells the outputs' shapes, which no one else knows before there are buffers for them.
+        plain = self.session.run(owner.names, arrays, _run_options(NO_GRAPH))
+        self.inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, *place) for name, array in arrays.items()}
+        self.outputs = [ort.OrtValue.ortvalue_from_numpy(array, *place) for array in plain]
+        self.binding = self.session.io_binding()
+        for name, value in self.inputs.items():
+            self.binding.bind_ortvalue_input(name, value)
+        for name, value in zip(owner.names, self.outputs, strict=True):
+            self.binding.bind_ortvalue_output(name, value)
+        self.options = _run_options(number)
+
+    def __call__(self, arrays: Feed) -> list[Any]:
+        for name, array in arrays.items():
+            self.inputs[name].update_inplace(array)
+        self.session.run_with_iobinding(self.binding, self.options)
+        return [value.numpy() for value in self.outputs]
+
+
+def _run_options(graph: str) -> ort.RunOptions:
+    options = ort.RunOptions()
+    options.add_run_config_entry(GRAPH, graph)
+    return options

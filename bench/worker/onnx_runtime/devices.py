@@ -1,0 +1,166 @@
+"""A provider as the matrix asks for it in; the device to open a session on, or the refusal that says why not, out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import onnxruntime as ort
+
+from bench.records import Device, DeviceChoice, DeviceType, Provider
+from bench.worker.onnx_runtime import plugins
+from bench.worker.refusal import Refusal
+
+CPU = "CPUExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
+TAKES_DEVICE_ID = (
+    "CUDAExecutionProvider",
+    "DmlExecutionProvider",
+    "MIGraphXExecutionProvider",
+    "ROCMExecutionProvider",
+    "TensorrtExecutionProvider",
+)
+"""GPU providers inside a wheel that choose their device by the option `device_id`."""
+ON_THE_CPU = (CPU, "ACLExecutionProvider", "DnnlExecutionProvider", "XnnpackExecutionProvider")
+TYPES: tuple[DeviceType, ...] = ("cpu", "gpu", "npu")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The devices of a provider here, the one that was chosen, and what a session on it must be told."""
+
+    devices: tuple[Device, ...]
+    device: Device | None
+    """None where neither onnxruntime nor the provider's options tell it."""
+    handle: Any = None
+    """The OrtEpDevice of a provider that is opened by device; None for one that is opened by name."""
+    options: dict[str, str] | None = None
+    """Options that make a provider of the wheel take the device."""
+
+
+def find(provider: Provider) -> Found:
+    """Register the plugin where there is one, and choose; Refusal says what is missing."""
+    if provider.plugin:
+        plugins.register(provider)
+        return _by_handle(provider)
+    if provider.ep in ort.get_available_providers():
+        return _by_name(provider)
+    if offered(provider.ep):
+        return _by_handle(provider)
+    held = ", ".join(ort.get_available_providers())
+    message = f"{provider.ep} is not in this onnxruntime, which holds {held}"
+    remedy = f"install a wheel with {provider.ep} in a runtime of its own"
+    raise Refusal("unavailable", message, plugins.with_hint(remedy, provider), "not-installed")
+
+
+def offered(ep: str) -> list[tuple[Device, Any]]:
+    """Every device that onnxruntime lists for a provider, each with its handle; indexes count within a type."""
+    if not hasattr(ort, "get_ep_devices"):
+        return []
+    seen: Counter[str] = Counter()
+    found = []
+    for handle in ort.get_ep_devices():
+        if handle.ep_name == ep:
+            kind = handle.device.type.name.lower()
+            found.append((_device(handle, kind, seen[kind]), handle))
+            seen[kind] += 1
+    return found
+
+
+def _device(handle: Any, kind: DeviceType, index: int) -> Device:
+    said = dict(handle.device.metadata)
+    # A path on this machine is nobody's business, whoever reports it.
+    clean = {key: value for key, value in sorted(said.items()) if not {"/", "\\"} & set(value)}
+    return Device(
+        type=kind, index=index, vendor=handle.device.vendor, name=clean.get("Description", ""), metadata=clean
+    )
+
+
+def _by_handle(provider: Provider) -> Found:
+    """A plugin's device, or one that the system brought: it must be one, and no doubt which."""
+    here = offered(provider.ep)
+    if not here:
+        raise _nothing(provider)
+    device, handle = _one(provider, here)
+    return Found(tuple(each for each, _ in here), device, handle)
+
+
+def _nothing(provider: Provider) -> Refusal:
+    others = sorted({d.ep_name for d in ort.get_ep_devices()} - {provider.ep, CPU}) if provider.plugin else []
+    if others:
+        message = f"{provider.plugin} offers {', '.join(others)}, and not {provider.ep}"
+        return Refusal("unavailable", message, f'write ep = "{others[0]}"', "registers-nothing")
+    message = f"{provider.plugin or provider.ep} is registered, but offers no device on this machine"
+    remedy = plugins.with_hint("see what device it needs, and whether the system shows one", provider)
+    return Refusal("unavailable", message, remedy, "registers-nothing")
+
+
+def _one(provider: Provider, here: list[tuple[Device, Any]]) -> tuple[Device, Any]:
+    """The device that the choice names; where it fits none, or several, the labels of those that are there are told."""
+    # What an emulator imitates is not listed: what it runs on is.
+    choice = DeviceChoice(index=provider.device.index) if provider.emulated else provider.device
+    fitting = [pair for pair in here if _fits(choice, pair[0], [each for each, _ in here])]
+    if len(fitting) == 1:
+        return fitting[0]
+    labels = ", ".join(each.label for each, _ in here)
+    if not fitting:
+        message = f"{provider.ep} has no device {provider.device} here: it has {labels}"
+        raise Refusal("unavailable", message, plugins.with_hint(f"choose among {labels}", provider), "no-device")
+    several = [each.label for each, _ in fitting]
+    message = f"{provider.ep} has {len(several)} devices that fit: {', '.join(several)}"
+    raise Refusal("unavailable", message, f"say which: device = {' or '.join(map(repr, several))}", "no-device")
+
+
+def _fits(choice: DeviceChoice, device: Device, everyone: list[Device]) -> bool:
+    """An index counts within its type, or among all devices where no type is asked for."""
+    if choice.type is None:
+        return choice.index is None or everyone.index(device) == choice.index
+    return device.type == choice.type and choice.index in (None, device.index)
+
+
+def _by_name(provider: Provider) -> Found:
+    """A provider of the wheel: its options choose the device, and what onnxruntime lists is held against the choice."""
+    choice = provider.device
+    here = offered(provider.ep)
+    everyone = tuple(each for each, _ in here)
+    if provider.ep == OPENVINO:
+        return _openvino(provider)
+    if provider.ep in TAKES_DEVICE_ID:
+        _refuse_type(provider, "gpu")
+        if here and choice != DeviceChoice():
+            _one(provider, here)
+        index = choice.index if choice.index is not None else int(provider.options.get("device_id", 0))
+        listed = [each for each in everyone if each.label == f"gpu.{index}"]
+        return Found(everyone, listed[0] if listed else Device("gpu", index), options={"device_id": str(index)})
+    if provider.ep in ON_THE_CPU:
+        _refuse_type(provider, "cpu")
+        return Found(everyone or (Device("cpu", 0),), everyone[0] if everyone else Device("cpu", 0))
+    if here and choice != DeviceChoice():
+        device, handle = _one(provider, here)
+        return Found(everyone, device, handle)
+    if choice.index:
+        message = f"{provider.ep} gives no way to choose device {choice}"
+        raise Refusal("unavailable", message, "leave the index out, and choose by its options", "no-device")
+    return Found(everyone, everyone[0] if len(everyone) == 1 else None)
+
+
+def _refuse_type(provider: Provider, kind: DeviceType) -> None:
+    if provider.device.type not in (None, kind):
+        message = f"{provider.ep} runs on a {kind}, and the row asks for {provider.device}"
+        raise Refusal("unavailable", message, f"write device = {kind!r}, or leave it out", "no-device")
+
+
+def _openvino(provider: Provider) -> Found:
+    """The OpenVINO wheel names its device by the option `device_type`: `CPU`, `GPU.1`, `AUTO:GPU,NPU`."""
+    choice, said = provider.device, str(provider.options.get("device_type", ""))
+    base = said.partition(".")[0].lower()
+    if choice.type and base in TYPES and base != choice.type:
+        message = f"the row asks for {choice}, and its option device_type for {said}"
+        raise Refusal("unsupported", message, "leave one of the two out", "option")
+    name = said or (choice.type or "cpu").upper()
+    if choice.index is not None and name.lower() in ("gpu", "npu"):
+        name = f"{name}.{choice.index}"
+    kind, _, index = name.lower().partition(".")
+    device = Device(kind, int(index or 0)) if kind in TYPES and (index or "0").isdecimal() else None
+    return Found((device,) if device else (), device, options={"device_type": name})

@@ -1,0 +1,103 @@
+"""A plugin's Python module in, its library registered with onnxruntime once, or the reason why it is not, out."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
+
+import onnxruntime as ort
+
+from bench.records import Provider
+from bench.worker.failures import first_line
+from bench.worker.refusal import Refusal
+
+OTHER_VERSION = re.compile(r"API version|minimum required version|requires (?:ORT|onnxruntime)\b", re.IGNORECASE)
+"""How WebGPU's, QNN's and onnxruntime's own code say that library and plugin do not belong together."""
+NOT_LOADED = re.compile(r"Failed to load library (?P<path>.+?) with error: (?P<reason>.*)", re.DOTALL)
+MISSING = re.compile(r"(?P<library>[\w.+-]+\.(?:so|dylib)[\w.]*): cannot open shared object file")
+
+_registered: dict[str, str] = {}
+"""Plugin by provider: a second registration, or a second plugin, makes the next session segfault."""
+
+
+def register(provider: Provider) -> None:
+    """Make the plugin's devices known to onnxruntime; a plugin that is known already is left alone."""
+    assert provider.plugin is not None
+    if _registered == {provider.ep: provider.plugin}:
+        return
+    if _registered:
+        raise RuntimeError(f"this process holds the plugin of {', '.join(_registered)}; another needs another process")
+    library = _library(provider, _module(provider))
+    if not hasattr(ort, "register_execution_provider_library"):
+        message = f"onnxruntime {ort.__version__} takes no plugins"
+        raise Refusal("unavailable", message, "put onnxruntime 1.23 or newer into the runtime", "version")
+    try:
+        ort.register_execution_provider_library(provider.ep, str(library))
+    except Exception as error:
+        raise _not_registered(provider, library, error) from error
+    _registered[provider.ep] = provider.plugin
+
+
+def _module(provider: Provider) -> ModuleType:
+    name = provider.plugin or ""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            message = f"the plugin {name} is not installed in this runtime"
+            remedy = provider.hint or f"put {name.replace('_', '-')} into the runtime's requirements"
+            raise Refusal("unavailable", message, remedy, "not-installed") from error
+        raise _not_loaded(provider, first_line(error)) from error
+    except Exception as error:  # a broken package may raise anything
+        raise _not_loaded(provider, first_line(error)) from error
+
+
+def _library(provider: Provider, module: ModuleType) -> Path:
+    if not hasattr(module, "get_library_path"):
+        raise _not_loaded(provider, "it has no get_library_path(), so it is no plugin of onnxruntime")
+    try:
+        library = Path(module.get_library_path())
+    except Exception as error:  # a broken package may raise anything
+        raise _not_loaded(provider, first_line(error)) from error
+    if not library.is_file():
+        raise _not_loaded(provider, f"its library {library.name} is missing")
+    return library
+
+
+def _not_registered(provider: Provider, library: Path, error: Exception) -> Refusal:
+    """The three ways in which onnxruntime refuses a library, told apart by its words."""
+    words = first_line(error).replace(str(library), library.name)
+    if OTHER_VERSION.search(words):
+        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {words}"
+        remedy = f"put versions of onnxruntime and {provider.plugin} that belong together into the runtime"
+        return Refusal("unavailable", message, remedy, "version")
+    if "CreateEpFactories" in words:
+        return _not_loaded(provider, f"{library.name} is no plugin of onnxruntime: it has no CreateEpFactories")
+    found = NOT_LOADED.search(words)
+    reason = found["reason"] if found else words
+    missing = MISSING.search(reason)
+    if missing and missing["library"] != library.name:
+        return _not_loaded(provider, f"{library.name} needs {missing['library']}, which is missing")
+    return _not_loaded(provider, reason if library.name in reason else f"{library.name}: {reason}")
+
+
+def _not_loaded(provider: Provider, reason: str) -> Refusal:
+    message = f"the plugin {provider.plugin} does not load: {reason}"
+    remedy = with_hint("install what is missing, or the plugin again", provider)
+    return Refusal("unavailable", message, remedy, "not-loaded")
+
+
+def with_hint(remedy: str, provider: Provider) -> str:
+    """A remedy, and what the catalogue says of the provider."""
+    return f"{remedy}; {provider.hint}" if provider.hint else remedy
+
+
+def version(provider: Provider) -> dict[str, str]:
+    """The plugin's distribution and its version; empty for a provider of the wheel."""
+    if not provider.plugin:
+        return {}
+    top = provider.plugin.partition(".")[0]
+    names = metadata.packages_distributions().get(top, [])
+    return {name: metadata.version(name) for name in names[:1]}

@@ -1,0 +1,119 @@
+"""A provider in, what it is on this machine out: its devices, and the formats that small models are computed in.
+
+What is likeliest to kill the process comes last. What a probe raises is a finding, not an end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from msgspec.structs import replace
+
+from bench.records import Executed, Provider, TargetFacts
+from bench.worker import precision
+from bench.worker.failures import failure_of, first_line
+from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins, sessions, wire
+from bench.worker.onnx_runtime.devices import CPU
+
+NO_SUCH_OPTION = "touchstone_no_such_option"
+
+
+def versions(provider: Provider | None) -> dict[str, str]:
+    """The versions of onnxruntime, of the plugin, and of the CUDA that the wheel was built for."""
+    found = {"onnxruntime": str(ort.__version__)}
+    if provider is None:
+        return found
+    if provider.ep in sessions.NEEDS_CUDA and getattr(ort, "cuda_version", None):
+        found["cuda"] = str(ort.cuda_version)
+    return found | plugins.version(provider)
+
+
+def probe(provider: Provider) -> TargetFacts:
+    """Everything that can be known of a target without a model of the user's."""
+    facts, log_mark = TargetFacts(available=False, versions=versions(provider)), native_log.mark()
+    try:
+        found = devices.find(provider)
+        first = executed_fp32(provider)
+    except Exception as error:  # noqa: BLE001 - whatever stands in the way is the finding
+        failure = failure_of(error, "session")
+        offered = tuple(device for device, _ in devices.offered(provider.ep))
+        told = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
+        return replace(told, devices=offered)
+    facts = replace(facts, available=True, device=found.device, devices=found.devices)
+    if first.format == "elsewhere":
+        facts = replace(facts, message=native_log.first_error(log_mark))
+    executes = (first, _tried("fp16", executed_fp16, provider))
+    facts = replace(facts, notes=options.notes(provider, found), executes=executes)
+    if first.format in ("elsewhere", "refused"):
+        return facts
+    return replace(facts, checks_options=checks_options(provider))
+
+
+def _tried(asked: str, measure: Any, provider: Provider) -> Executed:
+    try:
+        return measure(provider)  # type: ignore[no-any-return]
+    except Exception as error:  # noqa: BLE001 - a provider that cannot take the format says so
+        return Executed(asked=asked, format="refused", message=first_line(error))
+
+
+def executed_fp32(provider: Provider) -> Executed:
+    """What an FP32 product is computed in; an exception where the provider gives no session at all."""
+    x, weight = precision.random_pair("fp32")
+    session = _session(provider, weight)
+    try:
+        if message := _elsewhere(session, provider, 1):
+            return Executed(asked="fp32", format="elsewhere", message=message)
+        bits = precision.effective_bits(x, weight, _product(session, x))
+        mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
+        large = float(_product(session, precision.large_input())[0, -1])
+    except Exception as error:  # noqa: BLE001 - it took the model, and did not run it
+        return Executed(asked="fp32", format="refused", message=first_line(error))
+    return precision.executed("fp32", precision.fp32_format(mantissa, bits, large), bits)
+
+
+def executed_fp16(provider: Provider) -> Executed:
+    """What an FP16 product is computed in, and whether the next one gets it rounded."""
+    x, weight = precision.random_pair("fp16")
+    session = _session(provider, weight)
+    if message := _elsewhere(session, provider, 1):
+        return Executed(asked="fp16", format="elsewhere", message=message)
+    bits = precision.effective_bits(x, weight, _product(session, x))
+    mantissa = precision.mantissa_bits("fp16", _product(session, precision.fine_input("fp16")))
+    start, *weights = precision.chain()
+    two = _session(provider, *weights)
+    if message := _elsewhere(two, provider, 2):
+        return Executed(asked="fp16", format="elsewhere", message=message)
+    return precision.executed("fp16", precision.fp16_format(mantissa, float(_product(two, start)[0, 0])), bits)
+
+
+def checks_options(provider: Provider) -> bool | None:
+    """Whether an option that does not exist is refused; None for the CPU provider, which has no options to check."""
+    if provider.ep == CPU:
+        return None
+    odd = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
+    try:
+        session = _session(odd, precision.random_pair("fp32")[1])
+    except Exception:  # noqa: BLE001 - it was checked, whatever the words
+        return True
+    return bool(_elsewhere(session, provider, 1))
+
+
+def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:
+    """A session of one product for each weight; profiles and caches of the user's sessions are left alone."""
+    model = wire.matrix_products(weights, (precision.SIZE, precision.SIZE))
+    return sessions.open_session(provider, sessions.Request(model)).session
+
+
+def _product(session: ort.InferenceSession, x: precision.Floats) -> Any:
+    return np.asarray(session.run(["y"], {"x": x})[0])
+
+
+def _elsewhere(session: ort.InferenceSession, provider: Provider, products: int) -> str:
+    """Who has the products where the provider does not have all of them; onnxruntime 1.24 lists no FP16 on the CPU."""
+    placed = assignment.placement(session)
+    if placed is None or provider.ep == CPU or sum(placed.nodes.get(provider.ep, {}).values()) >= products:
+        return ""
+    others = ", ".join(name for name in placed.nodes if name != provider.ep)
+    return f"on {others or 'no provider that onnxruntime lists'}"

@@ -1,0 +1,62 @@
+"""A profile that onnxruntime wrote in; copies between devices and the share of time off the target, by call, out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any
+
+import onnxruntime as ort
+from msgspec.structs import replace
+
+from bench.records import Placement
+
+CALLS = 6
+LIMIT_S = 20.0
+"""Five calls after the first tell enough; where a call takes seconds, one does."""
+
+Event = dict[str, Any]
+
+
+def profiled(
+    open_with: Callable[[Path], ort.InferenceSession], feed: dict[str, Any], ep: str, placement: Placement
+) -> Placement:
+    """The placement with what some calls of a session of its own showed; the profile itself is not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_with(Path(folder) / "profile")
+        end = monotonic() + LIMIT_S
+        for number in range(CALLS):
+            session.run(None, feed)
+            if number and monotonic() > end:
+                break
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    copies, elsewhere = read(events, ep)
+    return replace(placement, copies=copies, time_elsewhere=elsewhere)
+
+
+def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
+    """Copies in one call, and the share of its wall time in other providers' nodes: medians without the first call.
+
+    A GPU's own durations are those of enqueueing, but a CPU node's is real and so is the wall time: the share holds for
+    every provider. None where the profile holds no call after the first.
+    """
+    runs = [event for event in events if event.get("name") == "model_run"][1:]
+    nodes = [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
+    copies, shares = [], []
+    for run in runs:
+        inside = [node for node in nodes if run["ts"] <= node["ts"] <= run["ts"] + run["dur"]]
+        copies.append(sum(_is_copy(node) for node in inside))
+        away = [node for node in inside if node["args"]["provider"] != ep and not _is_copy(node)]
+        if run["dur"]:
+            shares.append(sum(node["dur"] for node in away) / run["dur"])
+    if not runs or not nodes:
+        return None, None
+    return round(median(copies)), min(1.0, median(shares)) if shares else None
+
+
+def _is_copy(node: Event) -> bool:
+    return str(node["args"].get("op_name", "")).startswith("Memcpy")

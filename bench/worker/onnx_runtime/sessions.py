@@ -1,0 +1,105 @@
+"""A provider and a model in, a session that is really on that provider out; or the refusal that says why not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime as ort
+
+from bench.records import Provider
+from bench.worker.failures import first_line
+from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins
+from bench.worker.refusal import Refusal
+
+ERRORS_ONLY = 3
+NEEDS_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+OPTION_WORDS = re.compile(r"\b(?:invalid|unknown|unsupported|parse)\b.*\b(?:option|config|key)", re.IGNORECASE)
+NO_ADAPTER = re.compile(r"adapter|no (?:suitable |supported )?device|device not found", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a session is opened with, besides its provider."""
+
+    model: Path | bytes
+    threads: int = 1
+    scratch: str = ""
+    sizes: dict[str, int] | None = None
+    """Fixed values of symbolic dimensions."""
+    profile: Path | None = None
+    """What the names of profiles begin with; None for a session that keeps none."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session, and what was found out on the way."""
+
+    session: ort.InferenceSession
+    found: devices.Found
+    text: dict[str, str]
+    log_mark: int
+
+
+def open_session(provider: Provider, request: Request) -> Opened:
+    """A session on the provider alone; onnxruntime's silent second try on the CPU is switched off."""
+    ort.set_default_logger_severity(ERRORS_ONLY)
+    mark = native_log.mark()
+    found = devices.find(provider)
+    if provider.ep in NEEDS_CUDA and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    text = options.texts(provider, found, request.threads, request.scratch)
+    settings, arguments = settings_for(provider, request, found, text)
+    model = request.model if isinstance(request.model, bytes) else str(request.model)
+    try:
+        session = ort.InferenceSession(model, settings, enable_fallback=0, **arguments)
+    except Exception as error:
+        raise _refusal(provider, error) or error from error
+    session.disable_fallback()
+    if provider.ep not in session.get_providers():
+        raise _not_created(provider, native_log.first_error(mark))
+    return Opened(session, found, text, mark)
+
+
+def settings_for(
+    provider: Provider, request: Request, found: devices.Found, text: dict[str, str]
+) -> tuple[ort.SessionOptions, dict[str, object]]:
+    """The session options, and the further arguments of a session on the provider.
+
+    A plugin named in `providers=` would be passed over in silence (PROVIDERS 2); it is given by its device.
+    """
+    settings = ort.SessionOptions()
+    settings.log_severity_level = ERRORS_ONLY
+    settings.intra_op_num_threads = request.threads
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry(assignment.RECORD, "1")
+    for key, value in provider.session.items():
+        settings.add_session_config_entry(key, value)
+    for name, size in (request.sizes or {}).items():
+        settings.add_free_dimension_override_by_name(name, size)
+    if request.profile:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(request.profile)
+    if found.handle is None:
+        return settings, {"providers": [(provider.ep, text)]}
+    settings.add_provider_for_devices([found.handle], text)
+    return settings, {}
+
+
+def _refusal(provider: Provider, error: Exception) -> Refusal | None:
+    """What an exception of a session's creation says of the target; None where it speaks of the model."""
+    words = first_line(error)
+    if any(name in words for name in provider.options) or OPTION_WORDS.search(words):
+        return Refusal("unsupported", words, "see the provider's options in its documentation", "option")
+    if "Error creating execution provider" in str(error):
+        kind = "no-device" if NO_ADAPTER.search(words) else "not-created"
+        message = f"{provider.ep} could not be created: {words}"
+        return Refusal("unavailable", message, plugins.with_hint("see its log", provider), kind)
+    return None
+
+
+def _not_created(provider: Provider, said: str) -> Refusal:
+    message = f"{provider.ep} could not be created, and onnxruntime would go on without it"
+    remedy = plugins.with_hint("its log says what it lacks", provider)
+    return Refusal("unavailable", f"{message}: {said}" if said else message, remedy, "not-created")

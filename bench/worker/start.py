@@ -1,0 +1,84 @@
+"""A `Begin` in; how long a fresh process takes to its first answer out, as `Started`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from bench.records import Begin, CompileCache, Start, Started
+from bench.worker import engines, feeds
+from bench.worker.channel import Channel
+from bench.worker.failures import first_line
+from bench.worker.placement import refuse_elsewhere
+from bench.worker.refusal import Refusal
+
+
+def start(order: Begin, channel: Channel) -> None:
+    """Open the session of the visit's artifact, and call the first job's first feed once."""
+    visit = order.visit
+    feed = feeds.load(Path(visit.jobs[0].reference) / "inputs.npz")[0]
+    channel.stage("import")
+    begin = perf_counter_ns()
+    engine = engines.named(visit.engine)
+    import_ns = perf_counter_ns() - begin
+    cache = visit.provider.cache if visit.provider else None
+    if order.kind == "cached":
+        _refuse_empty(cache, visit.scratch)
+    channel.stage("session")
+    begin = perf_counter_ns()
+    session = _open(engine, order, cache)
+    load_ns = perf_counter_ns() - begin
+    channel.stage("placement")
+    refuse_elsewhere(session.placement, visit.provider, session.complaint)
+    channel.stage("begin", visit.jobs[0].workload)
+    call = session.bind(feed)
+    begin = perf_counter_ns()
+    call()
+    first_call_ns = perf_counter_ns() - begin
+    note = _kept(engine, order, cache)
+    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, note)))
+
+
+def _open(engine: Any, order: Begin, cache: CompileCache | None) -> engines.Session:
+    """The session: of the model, or of what a cold start compiled in its place."""
+    if order.kind == "cold" or cache is None or cache.kind != "context":
+        session: engines.Session = engine.Session(order.visit)
+        return session
+    _refuse_without_contexts(engine)
+    try:
+        session = engine.Session(order.visit, compiled=True)
+    except Refusal:
+        raise
+    except Exception as error:
+        raise Refusal(
+            "unsupported", f"the compiled model does not open: {first_line(error)}", kind="no-cache"
+        ) from error
+    return session
+
+
+def _kept(engine: Any, order: Begin, cache: CompileCache | None) -> str:
+    """Compile a context model for the next start, untimed; the reason where that fails."""
+    if order.kind == "cached" or cache is None or cache.kind != "context":
+        return ""
+    try:
+        _refuse_without_contexts(engine)
+        engine.compile_context(order.visit)
+    except Exception as error:  # noqa: BLE001 - the start itself is measured, and this says why there is no other
+        return f"no compiled model was kept: {first_line(error)}"
+    return ""
+
+
+def _refuse_without_contexts(engine: Any) -> None:
+    if not hasattr(engine, "compile_context"):
+        raise Refusal("unsupported", "this engine opens no compiled models", kind="no-cache")
+
+
+def _refuse_empty(cache: CompileCache | None, scratch: str) -> None:
+    """A start from an empty cache would be a cold one under another name."""
+    if cache is None or cache.kind == "context":
+        return
+    folder = Path(os.environ.get(cache.name, "")) if cache.kind == "environment" else Path(scratch)
+    if not any(path.is_file() for path in folder.rglob("*")):
+        raise Refusal("unsupported", "the provider kept nothing in its cache folder", kind="no-cache")

@@ -1,0 +1,77 @@
+"""Small visits for tests of the worker: a model, references from its own sums, and a channel that keeps its replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bench.declare.budgets import BUDGETS
+from bench.records import Effort, Job, Provider, Recipe, Reply, Source, Stage, Tolerance, Visit
+from bench.worker import feeds
+from bench.worker.onnx_runtime import wire
+
+CPU = "CPUExecutionProvider"
+HASTE = Effort("haste", 2, 2, None, 2, 0.0, 0.02, 0.005, 60.0)
+WEIGHT = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+
+
+class Recorder:
+    """A channel whose replies stay here."""
+
+    def __init__(self) -> None:
+        self.said: list[Reply] = []
+
+    def stage(self, name: str, workload: str | None = None) -> None:
+        self.said.append(Stage(name, workload))
+
+    def say(self, reply: Reply) -> None:
+        self.said.append(reply)
+
+    def kinds(self) -> list[str]:
+        """`stage import`, `opened` …, in the order they came."""
+        return [f"stage {r.name}" if isinstance(r, Stage) else type(r).__name__.lower() for r in self.said]
+
+    def of(self, kind: type) -> list:
+        return [reply for reply in self.said if isinstance(reply, kind)]
+
+
+def a_model(folder: Path, batch: int | str = "batch") -> Path:
+    """A folder with y = x @ w, of any batch or of a fixed one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(wire.matrix_products([WEIGHT], (batch, 8)))
+    return folder
+
+
+def a_job(folder: Path, batch: int = 1) -> Job:
+    """A workload of the model above, and what it must lead to."""
+    folder = folder / f"b{batch}"
+    folder.mkdir(parents=True, exist_ok=True)
+    batches = [{"x": np.random.default_rng(n).standard_normal((batch, 8)).astype(np.float32)} for n in range(2)]
+    feeds.save(folder / "inputs.npz", batches)
+    feeds.save(folder / "outputs.npz", [{"y": feed["x"] @ WEIGHT} for feed in batches])
+    (folder / "reference.json").write_text(json.dumps({"by": "NumPy, FP32"}), encoding="utf-8")
+    return Job(f"b{batch}", {"batch": batch}, str(folder))
+
+
+def a_visit(artifact: Path | None = None, **changes: object) -> Visit:
+    """A visit of the small model on the CPU provider."""
+    said = {
+        "engine": "ort",
+        "family": "onnx-file",
+        "source": Source(kind="onnx", path="", weights="pretrained", digest=""),
+        "recipe": Recipe(name="fp32"),
+        "jobs": (),
+        "threads": 1,
+        "effort": BUDGETS["quick"],
+        "artifact": str(artifact) if artifact else None,
+        "provider": Provider(CPU),
+    }
+    return Visit(**(said | changes))
+
+
+def a_whole_visit(folder: Path, **changes: object) -> Visit:
+    """A visit that can be carried out from its first stage to its last."""
+    said = {"jobs": (a_job(folder),), "effort": HASTE, "tolerance": Tolerance(0.99), "scratch": str(folder)}
+    return a_visit(a_model(folder / "model"), **(said | changes))
