@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
+from bench.judge.number_formats import AROUND_FP32, COARSER, executed, number_format
 from bench.judge.placement import known
-from bench.records import Cell, Effort, Observation
+from bench.records import Cell, Effort, Observation, TargetFacts
 
 FEW_ROUNDS = 3
 """Under three rounds a t-interval has at most one degree of freedom: 12.7 standard errors to either side."""
@@ -27,10 +28,16 @@ BUSY_LOAD_FACTOR = 1.5
 THROTTLE_FREQUENCY_DROP = -0.10
 THROTTLE_LATENCY_RISE = 0.02
 """Turbo comes and goes by a few percent in health; a tenth less clock that also costs time is heat or a power limit."""
+UNKNOWN_OPTION = "unknown option"
+"""How a note on a target begins where the provider takes an option that the catalogue does not know, unchecked."""
+SOFTWARE_ADAPTER = "software adapter"
+"""What a round's notes hold where a GPU's work was done by a program."""
 FP32_BITS = 13.0
 """TF32 and FP16 carry 11 significant bits and BF16 8; real FP32 leaves 16 or more after a deep network."""
 
 GLOSSARY = {
+    "emulated": "An emulator stood in for the device: the answers count, the times say nothing of real hardware.",
+    "software adapter": "A program on the processor did the GPU's work: the times are real, but they are not a GPU's.",
     "few rounds": "Fewer than three rounds were measured, so the interval is very wide or missing.",
     "noisy": "The 95 % interval is wider than this budget promises; small differences here mean nothing.",
     "rounds disagree": "The slowest round took over a quarter longer than the fastest: there is more than one speed.",
@@ -38,12 +45,18 @@ GLOSSARY = {
     "busy machine": "Other programs, or other guests of the host, used the processor during at least one round.",
     "on battery": "The machine ran on battery in at least one round, where clocks are usually held down.",
     "throttled": "The processor's clock fell by over a tenth during the run, and the calls became slower with it.",
-    "reduced precision": "The numbers are coarser than FP32 arithmetic gives: something computed in fewer bits.",
+    "reduced precision": "The numbers are coarser than the format asked for gives: something computed in fewer bits.",
+    "casts around FP32": "The cell asks for FP16, but its kernels compute in FP32, with casts around them.",
+    "unchecked option": "The row sets an option that the catalogue does not know and its provider does not check.",
     "placement unknown": "In at least one round this runtime could not tell which provider the nodes ran on.",
     "placement varies": "The nodes were not on the same providers in every round; the worst round is the one shown.",
     "mixed versions": "A library had another version in some rounds, as after a resumed run; the rounds are not alike.",
 }
 """Every flag, in the order in which a cell carries them, with one sentence for readers."""
+OF_TIMES = frozenset(
+    ("few rounds", "noisy", "rounds disagree", "not steady", "busy machine", "on battery", "throttled")
+)
+"""What they warn of is moot where the times are an emulator's."""
 
 
 class Evidence(Struct, frozen=True):
@@ -62,11 +75,24 @@ class Evidence(Struct, frozen=True):
     """Relative change of the medians over the rounds."""
     frequency_drift: float | None
     """Relative change of the processor's clock over the rounds."""
+    facts: TargetFacts | None = None
+    """What a probe found of the cell's target."""
 
 
 def raised(evidence: Evidence) -> tuple[str, ...]:
     """The flags of one cell, in the glossary's order."""
-    return tuple(flag for flag in GLOSSARY if RULES[flag](evidence))
+    moot = OF_TIMES if evidence.cell.emulated else frozenset()
+    return tuple(flag for flag in GLOSSARY if flag not in moot and RULES[flag](evidence))
+
+
+def emulated(evidence: Evidence) -> bool:
+    """The matrix or the catalogue says that the target is an emulator."""
+    return evidence.cell.emulated
+
+
+def software_adapter(evidence: Evidence) -> bool:
+    """A round says that its GPU was a program."""
+    return any(SOFTWARE_ADAPTER in note for seen in evidence.seen for note in seen.notes)
 
 
 def few_rounds(evidence: Evidence) -> bool:
@@ -120,16 +146,23 @@ def throttled(evidence: Evidence) -> bool:
 
 
 def reduced_precision(evidence: Evidence) -> bool:
-    """A cell that calls itself FP32 answers with the error of fewer bits (see PROVIDERS 3)."""
-    if number_format(evidence.cell) != "fp32":
-        return False
+    """The probe computed in fewer bits than asked, or a cell in FP32 answers with their error (see PROVIDERS 3)."""
+    asked = number_format(evidence.cell)
+    if executed(evidence.cell, evidence.facts) in COARSER.get(asked, ()):
+        return True
     bits = (seen.parity.effective_bits for seen in evidence.seen if seen.parity is not None)
-    return any(found is not None and found < FP32_BITS for found in bits)
+    return asked == "fp32" and any(found is not None and found < FP32_BITS for found in bits)
 
 
-def number_format(cell: Cell) -> str:
-    """The number format of the cell's recipe; the precision's own name where there is no recipe."""
-    return cell.precision if cell.recipe is None else cell.recipe.number_format
+def casts_around_fp32(evidence: Evidence) -> bool:
+    """FP16 tensors, FP32 arithmetic: what ONNX Runtime's CPU provider makes of an FP16 model (see PROVIDERS 3)."""
+    return executed(evidence.cell, evidence.facts) == AROUND_FP32
+
+
+def unchecked_option(evidence: Evidence) -> bool:
+    """A note on the target says so: only who has the catalogue and the provider at hand can know."""
+    notes = evidence.facts.notes if evidence.facts else ()
+    return any(note.startswith(UNKNOWN_OPTION) for note in notes)
 
 
 def placement_unknown(evidence: Evidence) -> bool:
@@ -152,6 +185,8 @@ def _differ(found: Sequence[Mapping[str, object]]) -> bool:
 
 
 RULES: dict[str, Callable[[Evidence], bool]] = {
+    "emulated": emulated,
+    "software adapter": software_adapter,
     "few rounds": few_rounds,
     "noisy": noisy,
     "rounds disagree": rounds_disagree,
@@ -160,6 +195,8 @@ RULES: dict[str, Callable[[Evidence], bool]] = {
     "on battery": on_battery,
     "throttled": throttled,
     "reduced precision": reduced_precision,
+    "casts around FP32": casts_around_fp32,
+    "unchecked option": unchecked_option,
     "placement unknown": placement_unknown,
     "placement varies": placement_varies,
     "mixed versions": mixed_versions,

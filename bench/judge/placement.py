@@ -62,15 +62,22 @@ def known(seen: Observation) -> bool:
 
 
 def worst(seen: Iterable[Observation], provider: str | None) -> Placement | None:
-    """The placement with the most nodes away from the provider; of equals, the first; None where none is known."""
+    """The placement with the most nodes away from the provider; None where none is known.
+
+    Of equals, the first that was profiled, which a single round is: it alone knows of copies and of time.
+    """
     found = [one.placement for one in seen if one.placement is not None and known(one)]
     if provider is None:
         return found[0] if found else None
-    return max(found, key=lambda placement: _badness(split(placement, provider)), default=None)
+    return max(found, key=lambda placed: (*_badness(split(placed, provider)), _profiled(placed)), default=None)
 
 
 def _badness(parts: Split) -> tuple[bool, int, int]:
     return parts.absent, parts.fallback_nodes, parts.elsewhere
+
+
+def _profiled(placed: Placement) -> bool:
+    return placed.copies is not None or placed.time_elsewhere is not None
 
 
 def _total(tables: Iterable[Mapping[str, int]]) -> Counter[str]:

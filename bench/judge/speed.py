@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bench.judge import stats
-from bench.judge.flags import number_format
+from bench.judge.number_formats import number_format
 from bench.records import Cell, Interval, Observation, Speed
 
 Medians = Mapping[int, float]
@@ -34,13 +34,15 @@ def controls(cells: Sequence[Cell]) -> dict[str, Cell]:
     """The control of each cell, by the cell's id: same model, same workload, in FP32, else in the cell's precision.
 
     The plan alone decides, never what was measured: should the FP32 control fail, a ratio against another precision in
-    the same column would mean something else. Of two that fit, the first of the plan.
+    the same column would mean something else. Of two that fit, the first of the plan. An emulator's times mean nothing,
+    so it is no control, and nothing is its control.
     """
     places: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.control and cell.excluded is None:
+        if cell.control and cell.excluded is None and not cell.emulated:
             places.setdefault((cell.model, cell.workload), []).append(cell)
-    pairs = ((cell, _choose(cell, places.get((cell.model, cell.workload), []))) for cell in cells)
+    real = (cell for cell in cells if not cell.emulated)
+    pairs = ((cell, _choose(cell, places.get((cell.model, cell.workload), []))) for cell in real)
     return {cell.id: control for cell, control in pairs if control is not None}
 
 
@@ -57,6 +59,7 @@ def speed(
 
     `reference` holds the medians of the cell `control`, and is None where that has no valid speed; then, as where the
     two share no round, there is neither ratio nor control. The control's own ratio is 1 by definition, with no width.
+    Of an emulated cell nothing is said that compares.
     """
     bursts = [one.timing.samples_ns for one in seen if one.timing and one.round in medians]
     tails = stats.percentiles(bursts)
@@ -72,7 +75,7 @@ def speed(
         throughput={name: _a_second(items, latency) for name, items in cell.rates.items()},
         ratio_to_control=ratio,
         control=control if ratio else None,
-        resolvable=_resolvable(paired, medians),
+        resolvable=None if cell.emulated else _resolvable(paired, medians),
     )
 
 

@@ -13,11 +13,15 @@ import vl_convert
 
 from bench.records import Interval, Outcome
 from bench.report import numbers, text, words
-from bench.report.grid import ModelPart, WorkloadPart
+from bench.report.models import ModelPart, WorkloadPart
 
-PLOT_WIDTH = 250
-LABEL_WIDTH = 160
-"""Together with the ticks they come to some 430 px, so that a phone shrinks the text by no more than a fifth."""
+PLOT_WIDTH = 215
+LABEL_WIDTH = 170
+LABEL_ROOM = 205
+"""A reader's font may be a fifth wider than the one that labels are measured in.
+
+Plot, labels and ticks come to some 430 px, so that a phone shrinks the text by no more than a fifth.
+"""
 STEP = 26
 DECADES = [10.0**power for power in range(-6, 7)]
 COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5)]
@@ -113,7 +117,7 @@ def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
 
 
 def _names() -> alt.Y:
-    axis = alt.Axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, labelPadding=8, minExtent=LABEL_WIDTH)
+    axis = alt.Axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, labelPadding=8, minExtent=LABEL_ROOM)
     return alt.Y("name:N", sort=None, title=None, axis=axis)
 
 

@@ -18,5 +18,6 @@ def render(report: Report) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(row.COLUMNS)
     for sheet in report.sheets:
-        writer.writerows(row.values(row.of(sheet.run, outcome)) for outcome in sheet.outcomes)
+        rows = (row.of(sheet.run, one, sheet.emulator_times.get(one.cell.id)) for one in sheet.outcomes)
+        writer.writerows(map(row.values, rows))
     return text.getvalue()

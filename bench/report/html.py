@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from bench import __version__
 from bench.records import Interval
-from bench.report import charts, grid, numbers, text, words
-from bench.report.grid import ModelPart, Report, WorkloadPart
+from bench.report import charts, grid, numbers, starts, text, words
+from bench.report.grid import Report
+from bench.report.models import ModelPart, WorkloadPart
 
 NAME = "html"
 FILE = "report.html"
@@ -70,6 +71,8 @@ def _slug(name: str) -> str:
 
 
 FILTERS = {
+    "answer": starts.answer_ms,
+    "asked_and_computed": words.asked_and_computed,
     "bar": _bar,
     "beside": numbers.beside,
     "charts": _charts,
@@ -79,15 +82,20 @@ FILTERS = {
     "duration": numbers.duration,
     "effort": words.effort_lines,
     "ending": words.ending,
+    "energy": numbers.energy,
+    "executed": words.executed,
     "flag": words.flag,
     "given": numbers.given,
     "moment": words.moment,
+    "notes": words.notes,
     "percent": numbers.percent,
     "recipe": words.recipe,
     "shown": numbers.shown,
     "significant": numbers.significant,
     "size": numbers.size,
     "slug": _slug,
+    "start": starts.times,
+    "start_note": words.start_note,
     "summary": grid.summary,
     "top": _top,
 }

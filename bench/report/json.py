@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bench.records import SCHEMA, Outcome, Record, Run
+from bench.report.emulation import EmulatorTimes
 from bench.report.grid import Report
 
 NAME = "json"
@@ -12,10 +13,12 @@ FILE = "results.json"
 
 
 class Sheet(Record, frozen=True):
-    """One run with its outcomes."""
+    """One run with its outcomes; those of emulated cells have no time, so that no program can rank it."""
 
     run: Run
     outcomes: tuple[Outcome, ...]
+    emulator_times: dict[str, EmulatorTimes] = {}  # noqa: RUF012 - msgspec copies an empty default
+    """By emulated cell: what it took in its emulator, which says nothing of a device."""
 
 
 class Results(Record, frozen=True):
@@ -27,5 +30,5 @@ class Results(Record, frozen=True):
 
 def render(report: Report) -> str:
     """Indented JSON with a final line feed."""
-    results = Results(SCHEMA, tuple(Sheet(sheet.run, sheet.outcomes) for sheet in report.sheets))
+    results = Results(SCHEMA, tuple(Sheet(sheet.run, sheet.outcomes, sheet.emulator_times) for sheet in report.sheets))
     return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"

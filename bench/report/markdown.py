@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Outcome
-from bench.report import numbers, words
-from bench.report.grid import AcrossRow, Box, MatrixRow, Report, Sheet, Trouble, summary, weights_of
+from bench.report import numbers, starts, words
+from bench.report.across import AcrossRow
+from bench.report.boxes import Box, MatrixRow
+from bench.report.grid import Report, Sheet, summary
+from bench.report.targets import PROBED, TargetPart
 from bench.report.text import code
 from bench.report.text import markdown as plain
+from bench.report.troubles import Trouble
+from bench.report.twins import Twins
 
 NAME = "markdown"
 FILE = "summary.md"
@@ -31,7 +36,15 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
     yield f"**{found.ok}**{', ' if found.others else ''}{found.others}. {found.resolution}"
     if sheet.rows:
         yield _matrix(sheet)
+    yield from _absent(sheet)
+    yield "### Targets"
+    yield _targets(sheet)
     yield from _speed(sheet)
+    if sheet.twins:
+        yield "### Versions side by side"
+        yield from map(_twins, sheet.twins)
+    yield from _starts(sheet)
+    yield from _placement(sheet)
     if sheet.troubles:
         yield "### Not ok, and what to do"
         yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
@@ -40,9 +53,42 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
 
 
 def _matrix(sheet: Sheet) -> str:
-    targets = [plain(target) + (" (control)" if target in sheet.controls else "") for target in sheet.targets]
     rows = ([_model(row), plain(row.precision), *map(_box, row.boxes)] for row in sheet.rows)
-    return _table(["model", "precision", *targets], rows)
+    return _table(["model", "precision", *map(_heading, sheet.columns)], rows)
+
+
+def _heading(target: TargetPart) -> str:
+    marks = [word for word, true in (("control", target.control), ("emulated", target.emulated)) if true]
+    if target.software:
+        marks.append("software adapter")
+    said = [*([plain(target.apart)] if target.apart else []), *marks]
+    return plain(target.name) + (f" ({', '.join(said)})" if said else "")
+
+
+def _absent(sheet: Sheet) -> Iterator[str]:
+    """The targets without a column, in one line; what would enable them stands among what is not ok."""
+    absent = [target for target in sheet.targets if target not in sheet.columns]
+    if absent:
+        yield f"Not on this machine: {', '.join(plain(target.name) for target in absent)}."
+
+
+def _targets(sheet: Sheet) -> str:
+    header = ["target", "runs on", "versions", "fp32 computes in", "fp16 computes in", "options", "notes"]
+    return _table(header, (_target(target) for target in sheet.columns))
+
+
+def _target(target: TargetPart) -> list[str]:
+    checks = target.facts.checks_options if target.facts else None
+    options = {True: "checked", False: "**not checked**", None: numbers.DASH}[checks]
+    versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in target.versions.items())
+    formats = [_format(target, asked) for asked in PROBED]
+    on = plain(f"{target.library}, {target.device}" if target.device else target.library)
+    return [_heading(target), on, versions or numbers.DASH, *formats, options, "; ".join(map(plain, target.notes))]
+
+
+def _format(target: TargetPart, asked: str) -> str:
+    said, tone = words.executed(target.executed(asked))
+    return f"**{plain(said)}**" if tone in {"wrong", "warn"} else plain(said)
 
 
 def _model(row: MatrixRow) -> str:
@@ -58,21 +104,91 @@ def _box(box: Box) -> str:
         words_of_it.append(f"not reached {len(box.unreached)}" if box.outcomes else "not reached")
     if box.headline and box.headline.speed:
         words_of_it.append(f"{numbers.shown(box.headline.speed.latency_ms).value} ms")
+    if box.computed_in:
+        words_of_it.append(f"**in {plain(box.computed_in)}**")
     return " · ".join(words_of_it)
 
 
 def _speed(sheet: Sheet) -> Iterator[str]:
-    ran = [outcome for model in sheet.models for outcome in model.outcomes]
-    if not ran:
-        return
-    yield "### Speed"
-    header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "flags"]
-    yield _table(header, ([code(o.cell.id), words.WEIGHTS[weights_of(sheet.run, o)], *_numbers(o)] for o in ran))
+    ran = _ranked(sheet)
+    if ran:
+        yield "### Speed"
+        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "flags"]
+        yield _table(header, ([_cell(o), words.WEIGHTS[words.weights_of(sheet.run, o)], *_numbers(o)] for o in ran))
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
         named = ", ".join(dict.fromkeys(code(words.control(control)) for control in controls))
         yield f"Control: {named}, same model and workload. {words.HOW_TO_READ}"
+    yield from _emulated(sheet)
     yield from _glossary(sheet)
+
+
+def _ranked(sheet: Sheet) -> list[Outcome]:
+    return [outcome for model in sheet.models for outcome in model.outcomes]
+
+
+def _cell(outcome: Outcome) -> str:
+    """The cell's id, and loudly what it computes in where that is not what it asks for."""
+    gap = words.asked_and_computed(outcome)
+    return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")
+
+
+def _emulated(sheet: Sheet) -> Iterator[str]:
+    emulated = [outcome for model in sheet.models for outcome in model.emulated]
+    if emulated:
+        yield f"Emulated ({words.EMULATED}; in no ranking):"
+        yield "\n".join(f"- {_cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
+
+
+def _emulator_time(sheet: Sheet, outcome: Outcome) -> str:
+    found = sheet.emulator_times.get(outcome.cell.id)
+    return f"{numbers.duration(found.speed.latency_ms.value)} a call in the emulator" if found else "no time"
+
+
+def _twins(twins: Twins) -> str:
+    """One provider under several versions, cell beside cell."""
+    header = [f"{plain(twins.library)}, ms", *map(_heading, twins.targets)]
+    return _table(header, ([code(row.name), *map(_twin, row.outcomes)] for row in twins.rows))
+
+
+def _twin(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return numbers.DASH
+    return numbers.plus_minus(outcome.speed.latency_ms) if outcome.speed else f"**{outcome.status}**"
+
+
+def _starts(sheet: Sheet) -> Iterator[str]:
+    timed = [outcome for outcome in _ranked(sheet) if outcome.speed]
+    if timed:
+        yield "### Time to answer, memory and energy"
+        header = ["cell", "load", "first call", "first answer", "cold start", "cached start"]
+        yield _table([*header, "model memory", "device memory", "energy a call"], map(_start, timed))
+    sources = dict.fromkeys(outcome.energy_source for outcome in timed if outcome.energy_source)
+    if sources:
+        yield f"Energy: {plain(words.energy_from(sources))}"
+
+
+def _start(outcome: Outcome) -> list[str]:
+    answers = [starts.answer_ms(outcome), *(starts.times(one).answer_ms for one in (outcome.cold, outcome.cached))]
+    times = [outcome.load_ms, outcome.first_call_ms, *answers]
+    sizes = [outcome.model_rss_bytes, outcome.device_memory_bytes]
+    energy = numbers.energy(outcome.energy_j)
+    return [code(outcome.cell.id), *map(numbers.duration, times), *map(numbers.size, sizes), energy]
+
+
+def _placement(sheet: Sheet) -> Iterator[str]:
+    fallen = [outcome for outcome in sheet.placed if outcome.fallback_ops]
+    if fallen:
+        yield "### Nodes that ran elsewhere"
+        header = ["cell", "on target", "elsewhere", "copies a call", "share of time", "fell back"]
+        yield _table(header, map(_fallen, fallen))
+
+
+def _fallen(outcome: Outcome) -> list[str]:
+    placed = outcome.placement
+    counts = [outcome.nodes_on_target, outcome.nodes_elsewhere, placed.copies if placed else None]
+    share = numbers.percent(placed.time_elsewhere if placed else None)
+    return [code(outcome.cell.id), *map(numbers.count, counts), share, plain(", ".join(outcome.fallback_ops))]
 
 
 def _numbers(outcome: Outcome) -> list[str]:
@@ -96,7 +212,9 @@ def _trouble(trouble: Trouble) -> str:
     cells = [code(outcome.cell.id) for outcome in trouble.outcomes[:NAMED_CELLS]]
     more = len(trouble.outcomes) - len(cells)
     named = ", ".join(cells) + (f" and {more} more" if more else "")
-    reason = f": {plain(first.reason)}" if first.reason else ""
+    if trouble.target:
+        named = f"{plain(trouble.target)} (every cell)"
+    reason = f": {plain(trouble.reason)}" if trouble.reason else ""
     ended = words.ending(first.failure) if first.failure else ""
     ending = f" ({plain(ended)})" if ended else ""
     remedy = f"<br>Remedy: {plain(first.remedy)}" if first.remedy else ""

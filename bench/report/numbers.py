@@ -145,6 +145,16 @@ def size(size_bytes: float | None) -> str:
     return f"{significant(amount)} TiB"
 
 
+def energy(joules: float | None) -> str:
+    """Joules in the unit that reads best: `420 µJ`, `12.3 mJ`, `1.24 J`."""
+    if joules is None or not math.isfinite(joules):
+        return DASH
+    for unit, size_j in (("J", 1.0), ("mJ", 1e-3)):
+        if joules >= 0.9995 * size_j:
+            return f"{significant(joules / size_j)} {unit}"
+    return f"{significant(joules * 1e6)} µJ"
+
+
 def percent(share: float | None) -> str:
     """A share of 1 with at most two figures: `2.7 %`, `2 %`."""
     if share is None or not math.isfinite(share):

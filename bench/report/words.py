@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from bench.judge.flags import GLOSSARY
-from bench.records import Cell, Effort, Failure, Machine, Run, Status, Weights
+from bench.judge.flags import GLOSSARY, SOFTWARE_ADAPTER
+from bench.judge.number_formats import COARSER, number_format
+from bench.records import Cell, Effort, Executed, Failure, Machine, Outcome, Run, Status, Weights
 from bench.report import numbers
 
 
@@ -50,6 +52,15 @@ PRETRAINED_WEIGHTS = (
     "Weights are pretrained. What is compared here is each target's output with the FP32 reference on the same "
     "inputs; no task score was measured."
 )
+RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
+"""The statuses of cells that gave an answer."""
+EMULATED_DEVICE = "emulated device"
+"""A note of the engine that says what every table says of an emulated target already."""
+EMULATED = "times of an emulator, not of a device"
+NO_FORMAT = {"elsewhere", "refused", "unknown"}
+"""What a probe says where it has no number format to tell."""
+START_NOTES = {"cold": "cold start: ", "cached": "cached start: "}
+"""How an engine's notes on a start that came to nothing begin."""
 HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
 NO_RESOLUTION = "Which differences are real cannot be told from this run."
 
@@ -64,6 +75,63 @@ def resolution(typical: float, worst: float) -> str:
 def flag(name: str) -> str:
     """What a flag says."""
     return GLOSSARY.get(name, UNKNOWN_FLAG)
+
+
+def computed_in(outcome: Outcome) -> str | None:
+    """The number format that the target computes in, where the cell ran and asks for another."""
+    found = outcome.executed if outcome.status in RAN else None
+    return None if found is None or found in NO_FORMAT or found == number_format(outcome.cell) else found
+
+
+def gap_tone(outcome: Outcome) -> str:
+    """`wrong` where fewer bits are computed than were asked for, else `warn`."""
+    return "wrong" if outcome.executed in COARSER.get(number_format(outcome.cell), ()) else "warn"
+
+
+def asked_and_computed(outcome: Outcome) -> str | None:
+    """`asked fp32, computes in bf16`; None where the two agree, or nothing is known."""
+    found = computed_in(outcome)
+    return f"asked {number_format(outcome.cell)}, computes in {found}" if found else None
+
+
+def executed(found: Executed | None) -> tuple[str, str]:
+    """What a probe found for one number format in words, and the tone of it: `bf16 (9.2 bits)` for FP32 is wrong."""
+    if found is None:
+        return numbers.DASH, ""
+    bits = f" ({numbers.significant(found.bits, 2)} bits)" if found.bits is not None else ""
+    if found.format in NO_FORMAT:
+        said = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[found.format]
+        return said + bits, "absent"
+    tone = "wrong" if found.format in COARSER.get(found.asked, ()) else "warn" if found.format != found.asked else ""
+    return found.format + bits, tone
+
+
+def notes(outcome: Outcome) -> tuple[str, ...]:
+    """What the engine has to say of itself, but for what a flag says as well, and for starts, which have a table."""
+    told = (SOFTWARE_ADAPTER, EMULATED_DEVICE, *START_NOTES.values())
+    return tuple(note for note in outcome.notes if not note.startswith(told))
+
+
+def start_note(outcome: Outcome, kind: str) -> str:
+    """Why there is no start of that kind; empty where the engine says nothing of it."""
+    beginning = START_NOTES[kind]
+    return next((note.removeprefix(beginning) for note in outcome.notes if note.startswith(beginning)), "")
+
+
+def energy_from(sources: Iterable[str]) -> str:
+    """What the energy of a call was read from, and what that takes in."""
+    return f"read from {' and '.join(sources)}, which counts all that the device did meanwhile, not this process alone."
+
+
+def weights_of(run: Run, outcome: Outcome) -> Weights | None:
+    """The weights behind a number: what the outcome says, else what the run found for the model."""
+    return outcome.weights or run.weights.get(outcome.cell.model)
+
+
+def weights_behind(run: Run, outcomes: Iterable[Outcome], model: str) -> Weights | None:
+    """Random if any of them is: a number must never look better founded than it is."""
+    every = {weights_of(run, outcome) for outcome in outcomes} or {run.weights.get(model)}
+    return "random" if "random" in every else next(iter(every - {None}), None)
 
 
 def control(cell: str) -> str:

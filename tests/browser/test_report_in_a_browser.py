@@ -9,8 +9,8 @@ from webdriver import ENTER, ESCAPE, SPACE, Browser
 
 pytestmark = pytest.mark.browser
 
-BOX = '[popovertarget="box-1-3-4"]'
-STORY = "#box-1-3-4"
+BOX = '[popovertarget="box-1-3-5"]'
+STORY = "#box-1-3-5"
 IS_OPEN = f"return document.querySelector('{STORY}').matches(':popover-open')"
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 TEXT_COLOURS = """
@@ -20,6 +20,15 @@ return [...document.querySelectorAll('body, .chart text, .chart line, .chart pat
 OUTSIDE = """
 return [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, [popover], svg'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120))
+"""
+COLUMNS_IN_SIGHT = """
+const edge = document.querySelector('.matrix').closest('.scroll').getBoundingClientRect().right;
+return [...document.querySelectorAll('.matrix thead th')].filter(e => e.getBoundingClientRect().left < edge - 20).length
+"""
+CUT_WORDS = """
+return [...document.querySelectorAll('.box b, .box .number, .box .gap')]
+  .filter(e => e.getBoundingClientRect().right > e.closest('.box').getBoundingClientRect().right)
+  .map(e => e.textContent)
 """
 
 
@@ -97,6 +106,20 @@ def test_charts_stay_legible_on_a_phone(phone: Browser, pages: dict[str, Path]) 
         ".map(t => t.getBoundingClientRect().height)"
     )
     assert min(heights) >= 9
+
+
+def test_the_matrix_on_a_phone_shows_more_than_two_targets_and_cuts_no_verdict(
+    phone: Browser, pages: dict[str, Path]
+) -> None:
+    phone.open(pages["one"])
+    assert phone.run(COLUMNS_IN_SIGHT) >= 4, "the precision and three targets, the last one cut: the table scrolls"
+    assert phone.run(CUT_WORDS) == []
+
+
+def test_a_missing_target_in_the_matrix_leads_to_what_would_enable_it(desk: Browser, pages: dict[str, Path]) -> None:
+    desk.open(pages["one"])
+    desk.click('.away a[href="#target-1-2"]')
+    assert "Remedy: install tensorrt-cu13" in desk.run("return document.querySelector(':target').innerText")
 
 
 def test_print_shows_the_reasons_and_hides_the_buttons(desk: Browser, pages: dict[str, Path]) -> None:

@@ -9,7 +9,10 @@ from msgspec.structs import replace
 from bench.records import (
     Cell,
     Cpu,
+    Device,
     Effort,
+    Energy,
+    Executed,
     Failure,
     Interval,
     Machine,
@@ -21,6 +24,8 @@ from bench.records import (
     Recipe,
     Run,
     Speed,
+    Start,
+    TargetFacts,
     Timing,
     Tolerance,
 )
@@ -79,6 +84,36 @@ def a_placement(**nodes: dict[str, int]) -> Placement:
     """Nodes by provider and op type: `a_placement(WebGpu={"MatMul": 3})`; all on WebGPU if nothing is said."""
     placed = {f"{name}ExecutionProvider": ops for name, ops in nodes.items()}
     return Placement(nodes=placed or {WEBGPU: {"MatMul": 12, "Add": 6}}, source="assignment-info")
+
+
+def a_device(label: str = "gpu.0", **said: Any) -> Device:
+    """A GPU with a name, by the label that a matrix would ask for."""
+    kind, index = label.split(".")
+    device = Device(type=kind, index=int(index), vendor="NVIDIA", name="NVIDIA H100", driver="580.65.06")  # type: ignore[arg-type]
+    return replace(device, **said)
+
+
+def a_start(kind: Any = "cold", **said: Any) -> Start:
+    """A process that answers after 4.76 s, most of it in the first call."""
+    start = Start(kind=kind, import_ns=60_000_000, load_ns=700_000_000, first_call_ns=4_000_000_000)
+    return replace(start, **said)
+
+
+def an_energy(joules: float = 5.0, calls: int = 100, source: str = "RAPL package") -> Energy:
+    """Fifty millijoules a call."""
+    return Energy(joules, calls, source)
+
+
+def some_facts(*executes: tuple[str, str], **said: Any) -> TargetFacts:
+    """A target that is there, checks its options, and computes in what the pairs (asked, found) say."""
+    facts = TargetFacts(
+        available=True,
+        versions={"onnxruntime": "1.31.1"},
+        device=a_device(),
+        executes=tuple(Executed(asked, found) for asked, found in executes),
+        checks_options=True,
+    )
+    return replace(facts, **said)
 
 
 def a_failure(status: Any = "failed", **said: Any) -> Failure:

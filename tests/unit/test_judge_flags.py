@@ -2,9 +2,11 @@ import subprocess
 import sys
 
 import pytest
-from builders import a_cell, a_parity, a_placement, a_state, a_timing, an_effort, an_observation
+from builders import a_cell, a_parity, a_placement, a_state, a_timing, an_effort, an_observation, some_facts
+from msgspec.structs import replace
 
 from bench.judge import flags
+from bench.judge.number_formats import number_format
 from bench.records import Recipe
 
 
@@ -109,9 +111,49 @@ def test_fp32_with_the_error_of_fewer_bits_is_told(recipe, bits, expected):
     assert ("reduced precision" in found) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "found", "flag"),
+    [
+        ("fp32", "bf16", "reduced precision"),
+        ("fp32", "tf32", "reduced precision"),
+        ("fp32", "fp16", "reduced precision"),
+        ("fp16", "bf16", "reduced precision"),
+        ("fp16", "fp32 between casts", "casts around FP32"),
+        ("fp32", "fp32", None),
+        ("fp16", "fp16", None),
+        ("fp32", "unknown", None),
+    ],
+)
+def test_a_probe_that_computed_in_another_format_than_asked_is_told(asked, found, flag):
+    fine = a_parity(effective_bits=17.0)
+    raised = flagged(*three_rounds(parity=fine), cell=a_cell(recipe=Recipe(asked)), facts=some_facts((asked, found)))
+    assert raised == ((flag,) if flag else ())
+
+
+def test_what_the_probe_found_for_another_format_says_nothing_of_this_one():
+    assert flagged(*three_rounds(), facts=some_facts(("fp16", "fp32 between casts"))) == ()
+
+
+def test_an_option_that_nobody_checks_is_told():
+    note = "unknown option 'x' is not checked by the provider: it may have no effect"
+    assert flagged(*three_rounds(), facts=some_facts(notes=("tested", note))) == ("unchecked option",)
+    assert flagged(*three_rounds(), facts=some_facts(notes=("tested",))) == ()
+
+
+def test_a_gpu_made_of_software_is_told():
+    one = an_observation(round=2, notes=("runs on a software adapter, llvmpipe",))
+    assert flagged(*three_rounds(one)) == ("software adapter",)
+
+
+def test_of_an_emulated_cell_the_flags_of_times_are_moot_and_those_of_answers_are_not():
+    coarse = an_observation(parity=a_parity(effective_bits=8.0), timing=a_timing(steady=False))
+    assert flagged(coarse, cell=a_cell(emulated=True), half_width=0.5) == ("emulated", "reduced precision")
+    assert set(flags.GLOSSARY) >= flags.OF_TIMES
+
+
 def test_a_cell_without_a_recipe_has_the_number_format_of_its_precisions_name():
-    assert flags.number_format(a_cell(recipe=None)) == "fp32"
-    assert flags.number_format(a_cell(recipe=Recipe("static-qdq-int8"))) == "int8"
+    assert number_format(a_cell(recipe=None)) == "fp32"
+    assert number_format(a_cell(recipe=Recipe("static-qdq-int8"))) == "int8"
 
 
 def test_a_round_without_a_placement_is_told_for_providers_only():
@@ -123,6 +165,11 @@ def test_a_round_without_a_placement_is_told_for_providers_only():
 def test_rounds_with_different_placements_are_told():
     moved = an_observation(round=2, placement=a_placement(CPU={"MatMul": 18}))
     assert flagged(*three_rounds(moved)) == ("placement varies",)
+
+
+def test_a_profile_in_one_round_is_no_other_placement():
+    profiled = replace(a_placement(), copies=3, time_elsewhere=0.1)
+    assert flagged(*three_rounds(an_observation(round=2, placement=profiled))) == ()
 
 
 def test_rounds_with_different_versions_are_told():

@@ -1,5 +1,6 @@
 import pytest
 from builders import CPU, WEBGPU, a_placement, an_observation
+from msgspec.structs import replace
 
 from bench.judge import placement
 from bench.records import Placement
@@ -63,3 +64,11 @@ def test_a_placement_without_nodes_is_not_known():
     empty = Placement(nodes={CPU: {}}, source="assignment-info")
     assert not placement.known(an_observation(placement=empty))
     assert placement.worst([an_observation(placement=empty), an_observation(placement=None)], WEBGPU) is None
+
+
+def test_of_equal_placements_the_profiled_one_wins_and_a_worse_one_still_outranks_it():
+    plain = a_placement(WebGpu={"MatMul": 3}, CPU={"Cast": 1})
+    profiled, bad = replace(plain, copies=2), a_placement(WebGpu={"MatMul": 2}, CPU={"Cast": 2})
+    rounds = [an_observation(round=i, placement=p) for i, p in enumerate([plain, profiled, plain])]
+    assert placement.worst(rounds, WEBGPU) == profiled
+    assert placement.worst([*rounds, an_observation(placement=bad)], WEBGPU) == bad

@@ -154,3 +154,9 @@ def test_a_control_that_a_rule_excludes_is_none():
 def test_of_two_controls_the_first_of_the_plan_serves():
     first, second = a_control("minilm/fp32/torch-eager/b1-s128"), a_control("minilm/fp32/torch-compile/b1-s128")
     assert controls([CELL, first, second])[CELL.id] is first
+
+
+def test_an_emulated_cell_has_no_control_and_is_none():
+    emulated = a_cell("minilm/fp32/qnn/b1-s128", emulated=True)
+    assert controls([CELL, emulated, a_control(emulated=True)]) == {}
+    assert list(controls([CELL, emulated, a_control()])) == [CELL.id, a_control().id]

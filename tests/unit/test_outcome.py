@@ -7,15 +7,19 @@ from builders import (
     WEBGPU,
     a_cell,
     a_control,
+    a_device,
     a_failed,
     a_failure,
     a_parity,
     a_placement,
     a_run,
+    a_start,
     a_state,
     a_timing,
+    an_energy,
     an_observation,
     rounds_of,
+    some_facts,
 )
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
@@ -223,10 +227,40 @@ def test_nodes_that_fell_back_make_it_partial_with_a_speed_and_the_ops():
     placed = a_placement(WebGpu={"MatMul": 10}, CPU={"Gather": 2, "Cast": 1, "Shape": 4})
     outcome = judged(an_observation(placement=placed))
     assert outcome.status == "partial"
-    assert outcome.reason == f"3 of 17 nodes fell back to {CPU}: Gather x2, Cast x1"
+    assert outcome.reason == (
+        f"3 of 17 nodes fell back to {CPU}: Gather x2, Cast x1; "
+        "their share of the time cannot be told: no call was profiled"
+    )
     assert (outcome.nodes_on_target, outcome.nodes_elsewhere) == (10, 7)
     assert (outcome.fallback_ops, outcome.bookkeeping_ops) == (("Gather x2", "Cast x1"), ("Shape x4",))
     assert outcome.speed is not None
+
+
+@pytest.mark.parametrize(
+    ("profiled", "words"),
+    [
+        ({"copies": 8, "time_elsewhere": 0.0001}, "; 0.01 % of the time and 8 copies between devices a call"),
+        ({"copies": 1, "time_elsewhere": 0.254}, "; 25 % of the time and 1 copy between devices a call"),
+        ({"time_elsewhere": 1.0}, "; 100 % of the time"),
+        (
+            {"copies": 2},
+            "; 2 copies between devices a call, their share of the time cannot be told: no call was profiled",
+        ),
+    ],
+)
+def test_a_partial_cell_says_what_its_fallen_nodes_cost_where_a_profile_can_tell(profiled, words):
+    placed = replace(a_placement(WebGpu={"MatMul": 10}, CPU={"Cast": 1}), **profiled)
+    outcome = judged(*rounds({}, {"placement": placed}, {}))
+    assert outcome.reason == f"1 of 11 nodes fell back to {CPU}: Cast x1{words}"
+    assert outcome.placement == placed
+
+
+def test_the_round_that_was_profiled_speaks_for_all_of_the_same_placement():
+    plain = a_placement(WebGpu={"MatMul": 10}, CPU={"Cast": 1})
+    profiled = replace(plain, copies=8, time_elsewhere=0.02)
+    outcome = judged(*rounds({"placement": plain}, {"placement": profiled}, {"placement": plain}))
+    assert outcome.placement.copies == 8
+    assert "placement varies" not in outcome.flags
 
 
 def test_bookkeeping_elsewhere_is_ok_and_listed():
@@ -239,7 +273,7 @@ def test_bookkeeping_elsewhere_is_ok_and_listed():
 def test_a_long_list_of_ops_is_cut_in_the_reason_only():
     ops = {f"Op{i}": 1 for i in range(9)}
     outcome = judged(an_observation(placement=a_placement(WebGpu={"MatMul": 1}, CPU=ops)))
-    assert outcome.reason.endswith("Op4 x1 and 4 more op types")
+    assert "Op4 x1 and 4 more op types;" in outcome.reason
     assert len(outcome.fallback_ops) == 9
 
 
@@ -255,6 +289,31 @@ def test_a_target_that_got_nothing_but_shapes_did_not_run_there_either():
     outcome = judged(an_observation(placement=a_placement(WebGpu={"Shape": 2}, CPU={"MatMul": 18})))
     assert outcome.status == "unsupported"
     assert outcome.reason.startswith("nothing but shapes and constants was placed on")
+
+
+def test_a_session_that_the_worker_refused_for_want_of_nodes_says_what_the_provider_said():
+    message = "no node was placed on the provider; it said: QNN SetupBackend failed Unable to load backend"
+    refused = a_failure("unsupported", stage="placement", kind="fallback", message=message)
+    seen = replace(a_failed(failure=refused), placement=a_placement(CPU={"MatMul": 18}))
+    outcome = judged(seen)
+    assert (outcome.status, outcome.reason) == ("unsupported", f"placement: {message}")
+    assert (outcome.nodes_on_target, outcome.nodes_elsewhere) == (0, 18)
+
+
+@pytest.mark.parametrize(("asked", "ran_on"), [("gpu", "cpu.0"), ("gpu.1", "gpu.0"), ("npu.0", "gpu.0")])
+def test_a_timing_of_another_device_than_the_row_names_is_no_number(asked, ran_on):
+    outcome = judged(an_observation(device=a_device(ran_on)), cell=a_cell(device=asked))
+    assert (outcome.status, outcome.speed) == ("failed", None)
+    assert outcome.reason == f"ran on {ran_on}, and the row asks for {asked}"
+
+
+@pytest.mark.parametrize("asked", [None, "gpu", "gpu.1", "1"])
+def test_the_device_that_the_row_names_is_the_right_one(asked):
+    assert judged(an_observation(device=a_device("gpu.1")), cell=a_cell(device=asked)).status == "ok"
+
+
+def test_an_emulator_stands_in_for_another_device_by_its_nature():
+    assert judged(an_observation(device=a_device("cpu.0")), cell=a_cell(device="npu", emulated=True)).status == "ok"
 
 
 def test_one_round_that_silently_ran_on_the_cpu_is_enough():
@@ -338,8 +397,60 @@ def test_threads_notes_and_versions_are_taken_from_the_rounds():
     assert "mixed versions" in outcome.flags
 
 
+def test_the_device_is_the_one_that_was_seen_else_the_one_a_probe_found_else_the_one_asked_for():
+    cell = a_cell(device="gpu")
+    targets = {"webgpu": some_facts(device=a_device(name="", vendor="Mesa"))}
+    assert judged(an_observation(device=a_device()), cell=cell, targets=targets).device == "gpu.0 NVIDIA H100"
+    assert judged(a_failed(), cell=cell, targets=targets).device == "gpu.0 Mesa"
+    assert judged(a_failed(), cell=cell).device == "gpu"
+    assert judged(an_observation()).device is None
+
+
+def test_the_format_computed_in_is_what_the_probe_found_for_the_format_asked_for():
+    targets = {"webgpu": some_facts(("fp32", "bf16"), ("fp16", "fp16"))}
+    assert judged(an_observation(), targets=targets).executed == "bf16"
+    half, eight = a_cell("minilm/fp16/webgpu/b1-s128"), a_cell("minilm/int8/webgpu/b1-s128")
+    assert judged(an_observation(), cell=half, targets=targets).executed == "fp16"
+    assert judged(an_observation(), cell=eight, targets=targets).executed is None
+    assert judged(an_observation()).executed is None
+
+
+def test_cold_and_cached_starts_are_kept_apart_and_a_repeated_one_counts_as_it_was_last_seen():
+    cold, cached, again = a_start("cold"), a_start("cached", first_call_ns=7), a_start("cold", load_ns=5)
+    outcome = judged(*rounds({"starts": (cold, cached)}, {}, {"starts": (again,)}))
+    assert (outcome.cold, outcome.cached) == (again, cached)
+
+
+def test_memory_above_the_baseline_is_the_most_that_one_round_took():
+    outcome = judged(
+        *rounds(
+            {"peak_rss_bytes": 500, "baseline_rss_bytes": 100, "device_memory_bytes": 7},
+            {"peak_rss_bytes": 700, "baseline_rss_bytes": 400, "device_memory_bytes": 9},
+            {"peak_rss_bytes": 900},
+        )
+    )
+    assert (outcome.model_rss_bytes, outcome.peak_rss_bytes, outcome.device_memory_bytes) == (400, 900, 9)
+    assert judged(an_observation(peak_rss_bytes=5, baseline_rss_bytes=9)).model_rss_bytes is None
+
+
+def test_the_energy_of_an_inference_is_the_median_over_the_rounds_that_could_read_it():
+    readings = [an_energy(1.0), an_energy(2.0), an_energy(90.0), an_energy(5.0, calls=0)]
+    outcome = judged(*rounds({}, *({"energy": energy} for energy in readings)))
+    assert (outcome.energy_j, outcome.energy_source) == (pytest.approx(0.02), "RAPL package")
+    unread = judged(an_observation())
+    assert (unread.energy_j, unread.energy_source) == (None, None)
+
+
+@pytest.mark.parametrize("change", [WRONG, GONE])
+def test_starts_and_energy_of_wrong_answers_or_of_another_provider_are_withheld_too(change):
+    outcome = judged(an_observation(**change, starts=(a_start(),), energy=an_energy()))
+    assert (outcome.cold, outcome.energy_j, outcome.energy_source) == (None, None, None)
+
+
 def test_what_was_never_seen_is_missing_and_not_zero():
     outcome = judged(a_failed())
+    assert (outcome.model_rss_bytes, outcome.device_memory_bytes, outcome.energy_j) == (None, None, None)
+    assert (outcome.device, outcome.executed, outcome.cold, outcome.cached) == (None, None, None, None)
     assert (outcome.import_ms, outcome.peak_rss_bytes, outcome.threads, outcome.parity) == (None, None, None, None)
 
 
@@ -394,6 +505,32 @@ def test_a_control_without_a_valid_speed_gives_no_ratio(control_rounds):
     cell, _ = with_control(control_rounds, rounds_of(CELL, [2.0, 2.0, 2.0]))
     assert cell.status == "ok"
     assert (cell.speed.ratio_to_control, cell.speed.control) == (None, None)
+
+
+# --- emulators and targets that are not there -------------------------------------------------------------------------
+
+
+def test_an_emulated_cell_is_judged_by_its_answers_and_compared_with_nothing():
+    cell, control = a_cell(emulated=True), a_control()
+    seen = [*rounds_of(cell, [2.0, 9.0, 2.0]), *rounds_of(control, [4.0, 4.0, 4.0])]
+    outcome, _ = judge(a_run(cell, control), seen)
+    assert (outcome.status, outcome.flags) == ("ok", ("emulated",))
+    assert (outcome.speed.ratio_to_control, outcome.speed.control, outcome.speed.resolvable) == (None, None, None)
+    assert judged(an_observation(**WRONG), cell=cell).status == "inaccurate"
+
+
+def test_an_emulated_control_is_nobodys_control():
+    control = a_control(emulated=True)
+    cell, _ = judge(a_run(CELL, control), [*rounds_of(CELL, [2.0, 2.0]), *rounds_of(control, [4.0, 4.0])])
+    assert (cell.speed.ratio_to_control, cell.speed.control) == (None, None)
+
+
+def test_a_target_that_the_probe_did_not_find_is_unavailable_though_its_turn_never_came():
+    targets = {"webgpu": some_facts(available=False, kind="no-device", message="no adapter", remedy="plug one in")}
+    outcome = judged(targets=targets)
+    assert (outcome.status, outcome.reason, outcome.remedy) == ("unavailable", "target: no adapter", "plug one in")
+    assert (outcome.failure.stage, outcome.failure.kind) == ("target", "no-device")
+    assert judged(targets={"webgpu": some_facts()}).failure.kind == "not-measured"
 
 
 # --- whatever the observations hold -----------------------------------------------------------------------------------

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from a_report import a_cell, a_report, a_speed, a_whole_report, an_outcome
+from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_report, an_outcome
 
+from bench.records import Placement
 from bench.report import csv
 from bench.report.row import COLUMNS, Row
 
 README = Path(__file__).parents[2] / "reports" / "README.md"
-KINDS = {"str": "text", "int": "number", "float": "number"}
-NEVER_FILLED = {"device"}
+KINDS = {"str": "text", "int": "number", "float": "number", "bool": "text"}
+"""A column of `true` and missing is one of objects, as texts are."""
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,6 @@ def test_every_cell_has_one_row(frame: pd.DataFrame) -> None:
 
 def test_pandas_gives_every_column_the_type_that_the_record_says(frame: pd.DataFrame) -> None:
     for field in fields(Row):
-        if field.name in NEVER_FILLED:
-            assert frame[field.name].isna().all()
-            continue
         kind = KINDS[str(field.type).split(" | ")[0]]
         read_as = "number" if pd.api.types.is_numeric_dtype(frame[field.name]) else "text"
         assert read_as == kind, field.name
@@ -58,6 +56,37 @@ def test_no_speed_for_wrong_answers(frame: pd.DataFrame) -> None:
     assert len(columns) == 15
     assert wrong[columns].isna().all(axis=None)
     assert wrong.cosine.notna().all()
+
+
+TIMES = r"latency|p\d\d|throughput|ratio|control|load_ms|first_call|cold|cached|energy"
+
+
+def test_a_time_of_an_emulator_stands_in_a_column_of_its_own_and_in_no_other(frame: pd.DataFrame) -> None:
+    emulated = frame[(frame.emulated == True) & frame.status.isin(["ok", "partial"])]  # noqa: E712
+    assert len(emulated) == 2
+    assert emulated[[name for name in COLUMNS if re.match(TIMES, name)]].isna().all(axis=None)
+    assert (emulated.emulated_latency_ms > 1000).all()
+    assert frame[frame.emulated.isna()].emulated_latency_ms.isna().all()
+    assert EMULATED not in set(frame.sort_values("latency_ms").dropna(subset="latency_ms").target)
+
+
+def test_cold_and_cached_starts_have_their_parts_and_their_sum() -> None:
+    row = read(an_outcome(cold=a_start("cold", 700, 4000), cached=a_start("cached", 690, 10)))
+    assert (row.cold_load_ms, row.cold_first_call_ms) == (700, 4000)
+    assert row.cold_answer_ms == pytest.approx(4761.2)
+    assert row.cached_answer_ms == pytest.approx(761.2)
+
+
+def test_a_start_that_came_to_nothing_has_no_time() -> None:
+    row = read(an_outcome(cached=a_start("cached", 0, 0, "cannot be opened")))
+    assert row[["cached_load_ms", "cached_first_call_ms", "cached_answer_ms"]].isna().all()
+
+
+def test_copies_and_time_elsewhere_are_those_of_the_profile() -> None:
+    profiled = Placement({"CPUExecutionProvider": {"Add": 1}}, "assignment-info", 8, 0.25)
+    row = read(an_outcome(placement=profiled, device="gpu.0 NVIDIA H100", executed="tf32"))
+    assert (row.copies, row.time_elsewhere) == (8, 0.25)
+    assert (row.device, row.executed) == ("gpu.0 NVIDIA H100", "tf32")
 
 
 def test_values_are_not_rounded() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from a_report import a_cell, a_report, a_run, a_speed, an_interval, an_outcome
 from msgspec.structs import replace
 
-from bench.records import Failure
+from bench.records import Failure, Placement
 from bench.report import grid
 from bench.report.grid import summary
 
@@ -35,7 +35,7 @@ def test_rows_and_columns_follow_the_plan_and_not_the_order_of_arrival() -> None
     cells = [a_cell(target="cpu"), a_cell(target="webgpu"), a_cell(precision="fp16", target="cpu")]
     outcomes = [an_outcome(cell) for cell in cells]
     sheet = grid.build([(a_run(tuple(cells)), outcomes[::-1])]).sheets[0]
-    assert sheet.targets == ("cpu", "webgpu")
+    assert [target.name for target in sheet.columns] == ["cpu", "webgpu"]
     assert [row.precision for row in sheet.rows] == ["int8", "fp16"]
     assert not sheet.rows[1].boxes[1].planned
 
@@ -76,6 +76,81 @@ def test_two_exit_codes_are_two_stories() -> None:
         for cell, failure in zip(cells, failures, strict=True)
     ]
     assert len(a_report(*outcomes).sheets[0].troubles) == 2
+
+
+AWAY = Failure("unavailable", "target", "no-device", "no GPU answers")
+MISSING = {"status": "unavailable", "reason": "target: no GPU answers", "failure": AWAY}
+
+
+def test_a_missing_target_is_one_story_for_all_of_its_cells_and_another_missing_target_another() -> None:
+    cells = [a_cell(target=name, precision=precision) for precision in ("fp32", "int8") for name in ("cuda", "dml")]
+    told = a_report(an_outcome(), *(an_outcome(cell, **MISSING) for cell in cells)).sheets[0].troubles
+    assert [(trouble.target, len(trouble.outcomes)) for trouble in told] == [("cuda", 2), ("dml", 2)]
+
+
+def test_a_missing_target_has_no_column_and_is_named_as_absent() -> None:
+    out = a_cell(target="cuda", precision="int4", excluded="no int4")
+    gone = [an_outcome(a_cell(target="cuda"), **MISSING), an_outcome(out, status="excluded", reason="no int4")]
+    sheet = a_report(an_outcome(), *gone).sheets[0]
+    assert [target.name for target in sheet.columns] == ["cpu"]
+    assert [len(row.boxes) for row in sheet.rows] == [1, 1]
+    assert [(target.name, target.cells, target.message) for target in sheet.absent] == [("cuda", 2, "no GPU answers")]
+
+
+def test_a_target_of_which_one_cell_ran_or_was_not_reached_keeps_its_column() -> None:
+    missing, other = an_outcome(a_cell(target="cuda"), **MISSING), a_cell(target="cuda", **SECOND)
+    ran = a_report(missing, an_outcome(other)).sheets[0]
+    unreached = grid.build([(a_run((missing.cell, other)), [missing])]).sheets[0]
+    assert [sheet.absent for sheet in (ran, unreached)] == [(), ()]
+
+
+def test_where_every_target_is_missing_the_matrix_shows_them_all() -> None:
+    sheet = a_report(an_outcome(**MISSING)).sheets[0]
+    assert [target.name for target in sheet.columns] == ["cpu"]
+    assert len(sheet.rows[0].boxes) == 1
+
+
+def test_what_fallen_nodes_cost_in_each_workload_does_not_split_their_story() -> None:
+    reasons = [f"3 of 17 nodes fell back to CPUExecutionProvider: Gather x3; {share} % of the time" for share in (1, 9)]
+    cells = [a_cell(), a_cell(**SECOND)]
+    outcomes = [an_outcome(c, status="partial", reason=reason) for c, reason in zip(cells, reasons, strict=True)]
+    (both,) = a_report(*outcomes).sheets[0].troubles
+    assert both.reason == "3 of 17 nodes fell back to CPUExecutionProvider: Gather x3"
+    (alone,) = a_report(outcomes[0]).sheets[0].troubles
+    assert alone.reason == reasons[0]
+
+
+def test_one_row_tells_of_the_placement_of_a_session_and_a_profiled_one_is_preferred() -> None:
+    nodes = {"CPUExecutionProvider": {"Add": 1}}
+    plain, profiled = Placement(nodes, "assignment-info"), Placement(nodes, "assignment-info", 8, 0.25)
+    second = a_cell(**SECOND)
+    report = a_report(an_outcome(placement=plain), an_outcome(second, placement=profiled))
+    assert [outcome.cell.workload for outcome in report.sheets[0].placed] == ["b8-s128"]
+    report = a_report(an_outcome(placement=plain), an_outcome(second, placement=plain))
+    assert [outcome.cell.workload for outcome in report.sheets[0].placed] == ["b1-s128"]
+
+
+def test_an_emulated_cell_is_in_no_table_of_speeds_and_in_the_one_of_answers() -> None:
+    emulated = an_outcome(a_cell(target="qnn", emulated=True), speed=a_speed(resolvable=0.5), energy_j=1.0)
+    sheet = a_report(an_outcome(), emulated).sheets[0]
+    (model,) = sheet.models
+    assert [outcome.cell.target for outcome in model.outcomes] == ["cpu"]
+    assert [outcome.cell.target for outcome in model.checked] == ["cpu", "qnn"]
+    assert [outcome.speed for outcome in model.emulated] == [None]
+    assert sheet.rows[0].boxes[1].headline is None
+    assert sheet.emulator_times[emulated.cell.id].speed == emulated.speed
+    assert summary(sheet).resolution == summary(a_report(an_outcome()).sheets[0]).resolution
+
+
+def test_an_emulated_cell_is_not_compared_across_runs_whatever_a_file_claims() -> None:
+    emulated = an_outcome(a_cell(emulated=True))
+    run = a_run((emulated.cell,))
+    assert grid.build([(run, [emulated]), (replace(run, name="again"), [emulated])]).across == ()
+
+
+def test_an_emulator_without_right_answers_has_no_time_at_all() -> None:
+    wrong = an_outcome(a_cell(emulated=True), status="inaccurate", reason="cosine 0.8 is below 0.98")
+    assert a_report(wrong).sheets[0].emulator_times == {}
 
 
 def test_the_summary_states_what_a_typical_cell_and_the_noisiest_can_resolve() -> None:

@@ -14,6 +14,7 @@ from a_report import (
     a_report,
     a_run,
     a_speed,
+    a_start,
     a_whole_report,
     an_interval,
     an_outcome,
@@ -21,7 +22,7 @@ from a_report import (
 )
 from msgspec.structs import replace
 
-from bench.records import Failure
+from bench.records import Device, Executed, Failure, TargetFacts
 from bench.report import grid, html
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>\"'\u202e{{ 7 * 7 }}"
@@ -79,7 +80,8 @@ def page_of(*outcomes: object, **run: object) -> Page:
 
 def test_sections_stand_in_the_order_of_the_story(source: str) -> None:
     sections = re.findall(r'<section id="(\w+)">', source)
-    assert sections == ["matrix", "speed", "agreement", "placement", "trouble", "machine", "method", "again"]
+    story = ["matrix", "targets", "speed", "starts", "agreement", "placement", "trouble", "machine", "method", "again"]
+    assert sections == story
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: Page) -> None:
@@ -117,7 +119,12 @@ def test_foreign_text_is_only_text() -> None:
     fine = an_outcome(cell, reason=HOSTILE, speed=a_speed(throughput={HOSTILE: an_interval(3)}), **shared)
     broken = an_outcome(replace(cell, target="qnn"), status="failed", reason=HOSTILE, remedy=HOSTILE, failure=failure)
     machine = a_machine(os=HOSTILE, kernel=HOSTILE, cpu=replace(a_machine().cpu, brand=HOSTILE))
-    run = a_run((fine.cell, broken.cell), machine=machine, command=HOSTILE, matrix_text=HOSTILE, name=HOSTILE)
+    strange = Device("gpu", 0, HOSTILE, HOSTILE, HOSTILE)
+    facts = TargetFacts(
+        True, {HOSTILE: HOSTILE}, strange, (), (Executed("fp32", HOSTILE, 1.0, HOSTILE),), None, (HOSTILE,)
+    )
+    said = {"command": HOSTILE, "matrix_text": HOSTILE, "name": HOSTILE, "targets": {HOSTILE: facts}}
+    run = a_run((fine.cell, broken.cell), machine=machine, **said)
     found = Page(html.render(grid.build([(run, [fine, broken])])))
     assert not {tag for tag, _ in found.tags} & {"script", "img"}
     assert "<img src=http://evil/x onerror=alert(1)>" in found.text
@@ -141,7 +148,7 @@ def test_charts_follow_light_and_dark(source: str) -> None:
 
 
 def test_the_summary_counts_and_states_what_can_be_resolved(page: Page) -> None:
-    assert "27 of 63 cells ok , 3 partial, 1 inaccurate, 3 failed" in page.text
+    assert "38 of 90 cells ok , 3 partial, 1 inaccurate, 1 failed" in page.text
     assert "Differences under 2.1 % cannot be told apart on this machine in this run" in page.text
 
 
@@ -161,7 +168,7 @@ def test_wrong_answers_have_no_speed() -> None:
     found = page_of(an_outcome(status="inaccurate", reason=reason, parity=a_parity(0.5)))
     assert f"withheld : {reason}" in found.text
     assert "no answer to time" not in found.text
-    assert not re.search(r"\d ms\b", found.text)
+    assert not re.search(r"\d ms\b", section(found, "Latency is the time of one call", "How far the outputs are"))
 
 
 def test_random_weights_are_named_at_every_number_and_claim_no_accuracy() -> None:
@@ -230,7 +237,104 @@ def test_figures_that_cannot_be_drawn_are_left_out_of_the_charts() -> None:
 
 
 def test_what_was_placed_elsewhere_is_listed(page: Page) -> None:
-    assert "WebGpuExecutionProvider 149 64 MatMulInteger x36, DynamicQuantizeLinear x24 Shape x4" in page.text
+    assert "WebGpuExecutionProvider 149 64 26 31 % MatMulInteger x36, DynamicQuantizeLinear x24 Shape x4" in page.text
+
+
+def test_where_nothing_was_profiled_copies_and_time_are_dashes() -> None:
+    assert "CPUExecutionProvider 213 0 – – –" in page_of(an_outcome()).text
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+def section(page: Page, first: str, after: str) -> str:
+    """The text from the first heading to the next; the navigation names both before."""
+    start = page.text.rindex(first)
+    return page.text[start : page.text.index(after, start)]
+
+
+def test_each_target_says_its_device_its_versions_and_what_it_computes_in(page: Page) -> None:
+    targets = section(page, "What each target is on this machine", "Not on this machine")
+    assert "openvino-cpu OpenVINOExecutionProvider cpu.0: AMD EPYC 9454 48-Core Processor" in targets
+    assert "bf16 (9.2 bits) fp32 between casts (11 bits) checked" in targets
+    assert "cpu.0: llvmpipe (LLVM 19.1.7, 256 bits), Mesa, driver 25.0.7" in targets
+    assert "onnxruntime 1.31.1 onnxruntime-ep-webgpu 0.4.0 runtime default" in targets
+    assert "not checked" in targets
+    assert "unknown option 'powerPreference' is not checked by the provider: it may have no effect" in targets
+    assert "The provider also has gpu.0 (Intel UHD Graphics 770)." in targets
+
+
+def test_a_missing_target_is_told_once_with_its_remedy_and_linked_from_the_matrix(page: Page, source: str) -> None:
+    missing = section(page, "Not on this machine", "Latency is the time of one call")
+    assert "tensorrt TensorrtExecutionProvider, gpu libnvinfer.so.10 cannot be loaded" in missing
+    assert "Remedy: install tensorrt-cu13 10.x in the runtime cuda" in missing
+    assert '<a href="#target-1-2">tensorrt</a>' in source
+    assert "cuda , tensorrt , directml : not on this machine, 27 cells." in page.text
+
+
+def test_a_missing_target_is_one_trouble_that_does_not_list_its_cells(page: Page) -> None:
+    trouble = section(page, "What is not ok", "Machine and versions")
+    assert trouble.count("target: no NVIDIA GPU answers on this machine") == 1
+    assert "Cells every cell of cuda Stage target" in trouble
+
+
+def test_two_versions_of_one_provider_are_told_apart_and_stand_side_by_side(page: Page) -> None:
+    matrix = page.text[: page.text.index("Press a box")]
+    assert "cpu onnxruntime 1.31.1 cpu-ort-1-30 onnxruntime 1.30.0 openvino-cpu webgpu" in matrix
+    beside = section(page, "Versions of CPUExecutionProvider side by side", "What the flags say")
+    assert "minilm · int8 b1-s128 9.27 9.17–9.37 against the control: 3.42× (3.37–3.47) 10.6" in beside
+
+
+def test_the_format_computed_in_stands_loudly_beside_each_cell_that_asked_for_another(source: str, page: Page) -> None:
+    assert '<span class="gap tone-wrong">in bf16</span>' in source
+    assert '<b class="gap tone-wrong">asked fp32, computes in bf16</b>' in source
+    assert '<b class="gap tone-warn">asked fp16, computes in fp32 between casts</b>' in source
+    speed = section(page, "Latency is the time of one call", "What the flags say")
+    assert speed.count("asked fp32, computes in bf16") == 3
+
+
+def test_a_target_that_computes_as_asked_says_nothing_of_it() -> None:
+    assert "gap tone" not in html.render(a_report(an_outcome(a_cell(precision="fp32", recipe=None), executed="fp32")))
+    assert "gap tone" not in html.render(a_report(an_outcome(executed="unknown")))
+    asked = a_cell(precision="fp32", recipe=None)
+    refused = an_outcome(asked, status="unsupported", reason="session: no", executed="fp16")
+    assert "gap tone" not in html.render(a_report(refused)), "it has not computed anything"
+
+
+def test_times_of_an_emulator_stand_apart_and_say_so(page: Page, source: str) -> None:
+    speed = section(page, "Latency is the time of one call", "What the flags say")
+    apart = speed.index("Emulated: times of an emulator, not of a device")
+    assert "qnn-emulator" not in speed[:apart]
+    assert "qnn-emulator · fp16 emulated npu.0 Qualcomm b1-s128 ok 2.64 s" in speed[apart:]
+    assert "2.64 s a call in the emulator: times of an emulator, not of a device" in page.text
+    assert not [chart for chart in re.findall(r'<svg class="chart".*?</svg>', source, re.DOTALL) if "qnn" in chart]
+    assert "qnn" not in section(page, "The first answer takes", "How far the outputs are")
+
+
+def test_wrong_answers_of_an_emulator_are_withheld_too() -> None:
+    wrong = an_outcome(a_cell(emulated=True), status="inaccurate", reason="cosine 0.5 is below 0.98")
+    assert "inaccurate withheld : cosine 0.5 is below 0.98" in page_of(wrong).text
+
+
+# --- time to answer, memory and energy --------------------------------------------------------------------------------
+
+
+def test_the_first_answer_is_the_sum_of_its_parts_beside_the_steady_call() -> None:
+    found = page_of(an_outcome())
+    parts = "import 61.2 ms, load 84.6 ms, first call 15.9 ms"
+    assert f"cpu · int8 12.3 ms 162 ms {parts} – – – 202 MiB – –" in found.text
+
+
+def test_cold_and_cached_starts_memory_and_energy_are_shown_where_they_are_known(page: Page) -> None:
+    starts = section(page, "The first answer takes", "How far the outputs are")
+    cold = "5.49 s load 710 ms, first call 4.72 s"
+    assert f"{cold} 1.45 s load 690 ms, first call 702 ms 163 MiB 202 MiB 63.9 MiB 2.40 J RAPL package" in starts
+
+
+def test_a_cached_start_that_failed_says_why_in_its_place_and_nowhere_else() -> None:
+    found = page_of(an_outcome(cold=a_start("cold", 710, 4720), notes=("cached start: the model cannot be opened",)))
+    assert "first call 4.72 s – the model cannot be opened" in found.text
+    assert "cached start: " not in found.text
 
 
 def test_it_says_how_to_run_it_again(page: Page) -> None:

@@ -14,7 +14,22 @@ def test_the_file_reads_back_strictly_as_what_went_in() -> None:
     read = msgspec.json.decode(json.render(grid.build([(run, outcomes)])), type=json.Results)
     assert read.schema == SCHEMA
     assert read.runs[0].run == run
-    assert list(read.runs[0].outcomes) == outcomes
+    real = [outcome for outcome in outcomes if not outcome.cell.emulated]
+    assert [outcome for outcome in read.runs[0].outcomes if not outcome.cell.emulated] == real
+
+
+def test_times_of_emulators_are_beside_the_outcomes_and_not_in_them() -> None:
+    run, outcomes = a_whole_run()
+    read = msgspec.json.decode(json.render(grid.build([(run, outcomes)])), type=json.Results).runs[0]
+    emulated = {outcome.cell.id: outcome for outcome in outcomes if outcome.cell.emulated and outcome.speed}
+    assert len(emulated) == 2
+    assert {cell: times.speed for cell, times in read.emulator_times.items()} == {
+        cell: outcome.speed for cell, outcome in emulated.items()
+    }
+    for outcome in read.outcomes:
+        if outcome.cell.emulated:
+            assert (outcome.speed, outcome.load_ms, outcome.first_call_ms, outcome.energy_j) == (None,) * 4
+            assert (outcome.cold, outcome.cached) == (None, None)
 
 
 def test_several_runs_share_one_file() -> None:

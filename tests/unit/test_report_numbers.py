@@ -156,3 +156,11 @@ def test_percents(share: float | None, text: str) -> None:
 )
 def test_a_cosine_is_never_rounded_up_to_one(cosine: float | None, text: str) -> None:
     assert numbers.cosine(cosine) == text
+
+
+@pytest.mark.parametrize(
+    ("joules", "text"),
+    [(1.234, "1.23 J"), (0.9999, "1.00 J"), (0.0123, "12.3 mJ"), (0.00042, "420 µJ"), (0.0, "0 µJ"), (None, "–")],
+)
+def test_energies(joules: float | None, text: str) -> None:
+    assert numbers.energy(joules) == text

@@ -1,0 +1,24 @@
+"""A cell and what a probe measured on its target in; the number format asked for and the one computed in, out."""
+
+from __future__ import annotations
+
+from bench.records import Cell, TargetFacts
+
+COARSER: dict[str, frozenset[str]] = {
+    "fp32": frozenset({"tf32", "fp16", "bf16"}),
+    "fp16": frozenset({"bf16"}),
+}
+"""What leaves fewer significant bits than the format asked for: FP32 has 24, TF32 and FP16 have 11, BF16 has 8."""
+AROUND_FP32 = "fp32 between casts"
+
+
+def number_format(cell: Cell) -> str:
+    """The number format of the cell's recipe; the precision's own name where there is no recipe."""
+    return cell.precision if cell.recipe is None else cell.recipe.number_format
+
+
+def executed(cell: Cell, facts: TargetFacts | None) -> str | None:
+    """What the probe found for the cell's number format; None where that format was not probed, as INT8 is not."""
+    asked = number_format(cell)
+    probed = facts.executes if facts else ()
+    return next((one.format for one in probed if one.asked == asked), None)

@@ -1,0 +1,56 @@
+"""The sheets of several runs in, their ratios to one control beside each other out (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.records import Interval, Outcome, Run, Weights
+from bench.report import words
+
+
+class Judged(Protocol):
+    """A run with its outcomes."""
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Its outcomes, those of emulators without their times."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcrossRow:
+    """One cell on every run, as its ratio to one control."""
+
+    cell: str
+    control: str
+    weights: tuple[Weights | None, ...]
+    ratios: tuple[Interval | None, ...]
+    resolvable: tuple[float | None, ...]
+
+
+def rows(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
+    """Machines are compared by ratios only, and only by ratios against one control."""
+    found: dict[tuple[str, str], dict[int, Outcome]] = {}
+    for number, sheet in enumerate(sheets):
+        for outcome in sheet.outcomes:
+            speed = outcome.speed
+            if speed and speed.ratio_to_control and speed.control and speed.control != outcome.cell.id:
+                found.setdefault((outcome.cell.id, speed.control), {})[number] = outcome
+    return tuple(_row(cell, control, by_sheet, sheets) for (cell, control), by_sheet in found.items())
+
+
+def _row(cell: str, control: str, by_sheet: dict[int, Outcome], sheets: Sequence[Judged]) -> AcrossRow:
+    outcomes = [by_sheet.get(number) for number in range(len(sheets))]
+    speeds = [outcome.speed if outcome else None for outcome in outcomes]
+    return AcrossRow(
+        cell=cell,
+        control=control,
+        weights=tuple(words.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
+        ratios=tuple(speed.ratio_to_control if speed else None for speed in speeds),
+        resolvable=tuple(speed.resolvable if speed else None for speed in speeds),
+    )

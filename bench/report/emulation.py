@@ -1,0 +1,41 @@
+"""Outcomes in; the same without the times of emulators, and those times apart, out (pure).
+
+Every table, chart and file is made of the former, so that no ranking can hold a time that says nothing of a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from bench.records import Outcome, Record, Speed, Start
+
+
+class EmulatorTimes(Record, frozen=True):
+    """What an emulated cell took in its emulator."""
+
+    speed: Speed
+    load_ms: float | None
+    first_call_ms: float | None
+    cold: Start | None
+    cached: Start | None
+
+
+def without_times(outcome: Outcome) -> Outcome:
+    """The verdict and the answers of an emulated cell; another outcome as it is."""
+    if not outcome.cell.emulated:
+        return outcome
+    gone = {"load_ms": None, "first_call_ms": None, "energy_j": None, "energy_source": None}
+    return replace(outcome, speed=None, cold=None, cached=None, **gone)
+
+
+def times(outcomes: Sequence[Outcome]) -> dict[str, EmulatorTimes]:
+    """By the id of each emulated cell that gave right answers."""
+    return {
+        outcome.cell.id: EmulatorTimes(
+            outcome.speed, outcome.load_ms, outcome.first_call_ms, outcome.cold, outcome.cached
+        )
+        for outcome in outcomes
+        if outcome.cell.emulated and outcome.speed is not None
+    }

@@ -1,0 +1,35 @@
+"""How a target started in; what each part of its first answer took, in milliseconds, out (pure)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bench.records import Outcome, Start
+
+
+class StartTimes(NamedTuple):
+    """One start: None in all three where it did not come to an answer; the note may say why."""
+
+    load_ms: float | None
+    first_call_ms: float | None
+    answer_ms: float | None
+    """From the engine's import to the first answer."""
+    note: str = ""
+
+
+NOTHING = StartTimes(None, None, None)
+
+
+def times(start: Start | None) -> StartTimes:
+    """Of a start in a process of its own; a session that took no time to open was never open."""
+    if start is None or start.load_ns <= 0:
+        return NOTHING._replace(note=start.note if start else "")
+    whole = start.import_ns + start.load_ns + start.first_call_ns
+    return StartTimes(start.load_ns / 1e6, start.first_call_ns / 1e6, whole / 1e6, start.note)
+
+
+def answer_ms(outcome: Outcome) -> float | None:
+    """From the engine's import to the first answer, by the medians over the rounds; None where a part is missing."""
+    if outcome.import_ms is None or outcome.load_ms is None or outcome.first_call_ms is None:
+        return None
+    return outcome.import_ms + outcome.load_ms + outcome.first_call_ms

@@ -1,0 +1,135 @@
+"""A run and its outcomes in, what each target is on this machine out: device, versions, what it computes in (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.judge.flags import SOFTWARE_ADAPTER
+from bench.records import Cell, Device, Executed, Outcome, Run, TargetFacts
+from bench.report import versions, words
+
+ABSENT = {"unavailable", "excluded"}
+PROBED = ("fp32", "fp16")
+"""The number formats that a probe asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPart:
+    """One row of `[providers]` or `[baselines]`, as the run met it."""
+
+    cell: Cell
+    """Any cell of the target: it names the provider, the engine and the runtime."""
+    cells: int
+    facts: TargetFacts | None
+    device: str | None
+    """As its outcomes tell it, or as the row asks for it."""
+    versions: Mapping[str, str]
+    software: bool
+    """True where a program does the work of a GPU."""
+    control: bool
+    absent: bool
+    """True where no cell of it could run, as it is not on this machine."""
+    message: str
+    remedy: str
+    apart: str = ""
+    """What tells it from the other targets of its provider: a version, a device."""
+
+    @property
+    def name(self) -> str:
+        """As the matrix calls it."""
+        return self.cell.target
+
+    @property
+    def library(self) -> str:
+        """The execution provider, or the engine of a baseline."""
+        return self.cell.provider or self.cell.engine
+
+    @property
+    def emulated(self) -> bool:
+        """True where an emulator stands in for the device."""
+        return self.cell.emulated
+
+    @property
+    def found(self) -> Device | None:
+        """The device that its cells run on, as a probe found it."""
+        return self.facts.device if self.facts else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of it: the probe's notes, and its last word."""
+        if self.facts is None:
+            return ()
+        said = (*self.facts.notes, self.facts.message)
+        return tuple(note for note in said if note and note != words.EMULATED_DEVICE)
+
+    @property
+    def others(self) -> tuple[Device, ...]:
+        """The provider's other devices."""
+        return tuple(device for device in self.facts.devices if device != self.found) if self.facts else ()
+
+    def executed(self, asked: str) -> Executed | None:
+        """What the probe computed in that number format."""
+        return next((one for one in self.facts.executes if one.asked == asked), None) if self.facts else None
+
+
+def parts(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> tuple[TargetPart, ...]:
+    """Every target of the cells, in their order."""
+    found = tuple(
+        _part(run, [cell for cell in cells if cell.target == name], [o for o in outcomes if o.cell.target == name])
+        for name in dict.fromkeys(cell.target for cell in cells)
+    )
+    return tuple(replace(part, apart=_apart(part, _siblings(part, found))) for part in found)
+
+
+def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> TargetPart:
+    cell, facts = cells[0], run.targets.get(cells[0].target)
+    reached = {outcome.cell.id for outcome in outcomes}
+    away = next((outcome for outcome in outcomes if outcome.status == "unavailable"), None)
+    absent = away is not None and len(reached) == len(cells) and {o.status for o in outcomes} <= ABSENT
+    return TargetPart(
+        cell=cell,
+        cells=len(cells),
+        facts=facts,
+        device=next((outcome.device for outcome in outcomes if outcome.device), cell.device),
+        versions=_versions(run, cell, facts, outcomes),
+        software=any(SOFTWARE_ADAPTER in note for note in _notes(facts, outcomes)),
+        control=any(cell.control and not cell.emulated for cell in cells),
+        absent=absent,
+        message=_message(facts, away),
+        remedy=(facts.remedy if facts else "") or (away.remedy if away else ""),
+    )
+
+
+def _message(facts: TargetFacts | None, away: Outcome | None) -> str:
+    if facts is not None and facts.message:
+        return facts.message
+    if away is None:
+        return ""
+    return away.failure.message if away.failure and away.failure.message else away.reason
+
+
+def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[str]:
+    return [*(facts.notes if facts else ()), *(note for outcome in outcomes for note in outcome.notes)]
+
+
+def _versions(run: Run, cell: Cell, facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """As the probe said them, else as the last outcome did, with the ONNX Runtime that the runtime holds."""
+    told = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
+    said = dict((facts.versions if facts else None) or next(told, {}))
+    onnxruntime = versions.onnxruntime(run, cell, said)
+    return {"onnxruntime": onnxruntime, **said} if onnxruntime else said
+
+
+def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]:
+    return [one for one in every if one.library == part.library and one.absent == part.absent]
+
+
+def _apart(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
+    """The first version that differs among the siblings, and the device where that does."""
+    names = dict.fromkeys(name for one in siblings for name in one.versions)
+    different = [name for name in names if len({one.versions[name] for one in siblings if name in one.versions}) > 1]
+    version = next((f"{name} {part.versions[name]}" for name in different if name in part.versions), "")
+    devices = {one.device for one in siblings}
+    device = part.device.partition(" ")[0] if part.device and len(devices) > 1 else ""
+    return ", ".join(filter(None, (version, device)))
