@@ -12,6 +12,12 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["bench"]
 HERE = Path(__file__).parent
+PROVIDERS = {
+    "webgpu-software": "test_webgpu.py",
+    "qnn-emulator": "test_qnn.py",
+    "openvino-cpu": "test_openvino.py",
+}
+"""The rows of the catalogue that need no hardware, and the tests that run in their runtimes."""
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -48,6 +54,8 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["tests/unit", "tests/browser", "tests/end_to_end"]))
     if not session.posargs:
         in_runtime(session, "build", "-m", "pytest", "tests/worker", "-p", "no:cacheprovider")
+        for row, test in PROVIDERS.items():
+            in_runtime(session, row, "-m", "pytest", f"tests/providers/{test}", "-p", "no:cacheprovider")
 
 
 @nox.session

@@ -1,34 +1,46 @@
-"""A matrix in; the machine, and what each target is on it as tried in a worker, out."""
+"""A matrix in; the machine, and what each known target is on it as tried in a worker, out."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from bench.declare.matrix import Matrix, Target
-from bench.errors import RuntimeSetupError
-from bench.prepare import runtimes, worker_code
+from bench.declare import catalogue
+from bench.declare.matrix import Matrix
+from bench.declare.nearest import nearest
+from bench.declare.target import Target
+from bench.errors import UsageError
+from bench.prepare import worker_code
 from bench.prepare.machine import fingerprint
-from bench.processes import Worker
+from bench.prepare.runtimes import Shelf
+from bench.prepare.targets import UNSURE, missing_device
+from bench.prepare.targets import examine as examine_target
 from bench.progress import Progress
-from bench.records import Failed, Machine, Probe, Probed
+from bench.records import Machine, TargetFacts
 
-PROBE_TIMEOUT_S = 120.0
+Standing = Literal["usable", "could-be-enabled", "not-for-this-machine"]
 
 
 class Finding(Struct, frozen=True):
-    """One target: whether it can be used here, and if not, what would enable it."""
+    """One target: what it is here, and what would enable it where it is not."""
 
     target: str
+    standing: Standing
     engine: str
     runtime: str
-    available: bool
-    versions: dict[str, str] = {}
-    devices: tuple[str, ...] = ()
-    message: str = ""
-    remedy: str = ""
+    in_matrix: bool
+    facts: TargetFacts
+    needs: str = ""
+    ep: str | None = None
+    emulated: bool = False
+    title: str = ""
+    tested: bool | str | None = None
+    """On what this project ran it, as the catalogue says; None for what the catalogue does not know."""
 
 
 class Findings(Struct, frozen=True):
@@ -38,50 +50,89 @@ class Findings(Struct, frozen=True):
     targets: tuple[Finding, ...]
 
 
-def examine(matrix: Matrix, cache: Path, install: bool, progress: Progress) -> Findings:
-    """Try every target for real, each in a process of its own; a crash there is one row."""
+def examine(
+    matrix: Matrix, cache: Path, progress: Progress, *, install: bool = False, only: Sequence[str] = ()
+) -> Findings:
+    """Try every target of the matrix, then every other provider of the catalogue; a crash there is one row.
+
+    Without `install` nothing is downloaded: what has no runtime yet is said to have none. Raises `UsageError` for a
+    name in `only` that is neither a target nor a known provider.
+    """
+    targets = chosen(matrix, only)
     progress.detail("reading the machine")
     machine = fingerprint()
-    return Findings(machine, tuple(_target(t, matrix, cache, install, progress) for t in matrix.targets.values()))
-
-
-def _target(target: Target, matrix: Matrix, cache: Path, install: bool, progress: Progress) -> Finding:
-    runtime = matrix.runtimes[target.runtime]
-    try:
-        ready = runtimes.ensure(runtime, cache, progress) if install else runtimes.find(runtime, cache)
-    except RuntimeSetupError as error:
-        return _finding(target, Probed(False, {}, (), error.message, error.hint))
-    if ready is None:
-        message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
-        return _finding(target, Probed(False, {}, (), message, remedy))
-    progress.detail(f"trying {target.name}")
+    known = {target.runtime: catalogue.runtime(target.runtime) for target in targets if _of_catalogue(target, matrix)}
+    shelf = Shelf(known | matrix.runtimes, cache, progress)
     code = worker_code.stage(cache)
+    found: list[Finding] = []
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "probe.log"
-        with Worker(ready.executable, log, worker_code.child_environment(code)) as worker:
-            return _finding(target, _ask(worker, target))
+        for target in targets:
+            log = Path(folder) / f"{target.name}.log"
+            facts = examine_target(target, shelf, machine, code, log, progress, install=install)
+            found.append(_finding(target, matrix, machine, facts))
+    return Findings(machine, tuple(found))
 
 
-def _ask(worker: Worker, target: Target) -> Probed:
-    order = Probe(engine=target.engine, provider=target.provider, mode=target.mode, options=target.options)
-    for reply in worker.ask(order, PROBE_TIMEOUT_S):
-        if isinstance(reply, Probed):
-            return reply
-        if isinstance(reply, Failed):
-            failure = reply.failure
-            message = f"{failure.status} at stage '{failure.stage}': {failure.message}"
-            return Probed(False, {}, (), message, failure.remedy)
-    return Probed(False, {}, (), "the worker ended without an answer")
+def chosen(matrix: Matrix, only: Sequence[str] = ()) -> list[Target]:
+    """The targets of the matrix and the catalogue's other rows; or those that are named, and `cuda.1` is a name too."""
+    if only:
+        return [_named(name, matrix) for name in dict.fromkeys(only)]
+    covered = {name for target in matrix.targets.values() for name in (target.name, target.row)}
+    return [*matrix.targets.values(), *(catalogue.target(name) for name in catalogue.rows() if name not in covered)]
 
 
-def _finding(target: Target, probed: Probed) -> Finding:
+def _named(name: str, matrix: Matrix) -> Target:
+    if name in matrix.targets:
+        return matrix.targets[name]
+    if catalogue.find(name) is None:
+        known = {**matrix.targets, **catalogue.rows()}
+        raise UsageError(f"'{name}' is neither a target of {matrix.place} nor a known provider", nearest(name, known))
+    return catalogue.target(name)
+
+
+def _of_catalogue(target: Target, matrix: Matrix) -> bool:
+    return target.name not in matrix.targets and target.runtime not in matrix.runtimes
+
+
+def _finding(target: Target, matrix: Matrix, machine: Machine, facts: TargetFacts) -> Finding:
+    row = catalogue.rows().get(target.row) if target.row else None
     return Finding(
         target=target.name,
+        standing=standing(target, machine, facts),
         engine=target.engine,
         runtime=target.runtime,
-        available=probed.available,
-        versions=probed.versions,
-        devices=probed.devices,
-        message=probed.message,
-        remedy=probed.remedy,
+        in_matrix=target.name in matrix.targets,
+        facts=_shown(facts, target, machine),
+        needs=target.needs,
+        ep=target.provider.ep if target.provider else None,
+        emulated=bool(target.provider and target.provider.emulated),
+        title=row.title if row else "",
+        tested=row.tested if row else None,
     )
+
+
+def standing(target: Target, machine: Machine, facts: TargetFacts) -> Standing:
+    """Usable, a matter of installing something, or a matter of another machine."""
+    if facts.available:
+        return "usable"
+    away = facts.kind == "no-wheel" and _is_elsewhere(target)
+    missing = facts.kind not in UNSURE and missing_device(target.needs, machine)
+    return "not-for-this-machine" if away or missing else "could-be-enabled"
+
+
+def _is_elsewhere(target: Target) -> bool:
+    """Whether wheels are published, and for other platforms only."""
+    row = catalogue.rows().get(target.row) if target.row else None
+    here = catalogue.platform_word()
+    return row is not None and bool(row.wheels) and not any(here in wheel.platforms for wheel in row.wheels)
+
+
+def _shown(facts: TargetFacts, target: Target, machine: Machine) -> TargetFacts:
+    """No wheel and no device: the device is said, unless the provider is not for this system at all.
+
+    Or building or installing something might seem to be enough.
+    """
+    missing = missing_device(target.needs, machine)
+    if facts.kind == "no-wheel" and missing and not _is_elsewhere(target):
+        return replace(facts, kind="no-device", message=f"not tried: this machine shows no {missing}")
+    return facts

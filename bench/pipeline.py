@@ -22,6 +22,7 @@ from bench.records import SCHEMA, Machine, Observation, Outcome, Run
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
+    from bench.prepare.targets import Settled
 
 FORMATS = ("html", "csv", "markdown")
 
@@ -54,7 +55,8 @@ def run(options: Options, progress: Progress) -> Finished:
     """Measure every cell of a matrix and report; an interruption keeps what was measured, and reports it."""
     matrix, folder, record, seen = _begin(options, progress)
     try:
-        prepared, record = _prepare(matrix, record, options, folder, progress)
+        settled, record = _probe(matrix, record, options, folder, progress)
+        prepared, record = _prepare(matrix, record, settled, options, folder, progress)
         _measure(matrix, record, prepared, options, folder, seen, progress)
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
@@ -128,11 +130,24 @@ def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
         raise RunFolderError(message, "start a run of its own here; `bench report` shows both side by side")
 
 
-def _prepare(matrix: Matrix, record: Run, options: Options, folder: Path, progress: Progress) -> tuple[Prepared, Run]:
+def _probe(matrix: Matrix, record: Run, options: Options, folder: Path, progress: Progress) -> tuple[Settled, Run]:
+    """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
+    from bench.prepare.targets import settle
+
+    settled = settle(matrix, record.cells, record.machine, options.cache, folder / store.LOGS, progress)
+    runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}
+    record = replace(record, targets=settled.facts, runtimes=runtimes)
+    store.save(folder, record)
+    return settled, record
+
+
+def _prepare(
+    matrix: Matrix, record: Run, settled: Settled, options: Options, folder: Path, progress: Progress
+) -> tuple[Prepared, Run]:
     """Make what the cells need, and write into `run.json` what that turned out to be."""
     from bench.prepare.builds import prepare
 
-    prepared = prepare(matrix, record.cells, options.cache, folder / store.LOGS, progress)
+    prepared = prepare(matrix, record.cells, settled, options.cache, folder / store.LOGS, progress)
     record = replace(
         record,
         runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
@@ -154,7 +169,8 @@ def _measure(
     progress: Progress,
 ) -> None:
     """The rounds; each observation is on the disk before the next visit begins."""
-    from bench.measure.rounds import Settings, measure
+    from bench.measure.rounds import measure
+    from bench.measure.visits import Settings
 
     settings = Settings(
         effort=record.effort,

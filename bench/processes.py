@@ -17,10 +17,17 @@ from typing import IO
 import msgspec
 import psutil
 
+from bench import native_errors
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
 
 WATCH_S = 0.25
 """How often the parent wakes to look at the worker's memory: 0.02 % of a core."""
+CLOSE_WATCH_S = 0.02
+"""The same for a worker that is expected to take too much: it can touch a gigabyte in a quarter of a second."""
+WITHOUT_WORDS = ("fallback", "not-created", "signal", "exit")
+"""Kinds of failures whose cause, if anyone told it, is in what a library printed."""
+OVERLAP = 30
+"""So many equal characters at an error's end are the same error."""
 TAIL_LINES, TAIL_CHARACTERS = 40, 4000
 CLOSE_S = 10.0
 WINDOWS_ENDS = {
@@ -39,10 +46,15 @@ class Worker:
     """One child process; whatever happens to it, `ask` ends and says so."""
 
     def __init__(
-        self, executable: Path, log: Path, environment: dict[str, str], memory_limit_bytes: int | None = None
+        self,
+        executable: Path,
+        log: Path,
+        environment: dict[str, str],
+        memory_limit_bytes: int | None = None,
+        watch_s: float = WATCH_S,
     ) -> None:
         self.log = log
-        self.memory_limit_bytes = memory_limit_bytes
+        self.memory_limit_bytes, self.watch_s = memory_limit_bytes, watch_s
         self.stage = "start"
         self.workload: str | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +99,8 @@ class Worker:
             if isinstance(reply, Stage):
                 self.stage, self.workload = reply.name, reply.workload
             if isinstance(reply, Failed):
-                tail = self._tail()
-                failure = msgspec.structs.replace(reply.failure, stderr_tail=tail)
-                reply = Failed(failure, reply.workload or self.workload)
+                failure = msgspec.structs.replace(reply.failure, stderr_tail=self._tail())
+                reply = Failed(_with_native_words(failure), reply.workload or self.workload)
             if isinstance(reply, Done):
                 return
             yield reply
@@ -125,6 +136,15 @@ class Worker:
         if self._process is not None and sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None where it could not be started."""
+        return None if self._process is None else self._process.pid
+
+    def native_words(self) -> str:
+        """The first error that a library printed so far; nothing where none did."""
+        return native_errors.said(self._tail())
 
     def cpu_s(self) -> float:
         """CPU seconds that the process and its children have used so far; 0 once it is gone."""
@@ -167,7 +187,7 @@ class Worker:
                 self.kill()
                 return self._failure("timeout", "timeout", "no answer in the time allowed, so the process was ended")
             try:
-                line = self._replies.get(timeout=min(WATCH_S, left))
+                line = self._replies.get(timeout=min(self.watch_s, left))
             except queue.Empty:
                 if too_much := self._over_memory():
                     self.kill()
@@ -190,7 +210,9 @@ class Worker:
         with contextlib.suppress(psutil.Error):
             used = psutil.Process(self._process.pid).memory_info().rss
             if used > self.memory_limit_bytes:
-                return f"held {used / 2**20:.0f} MiB, over the limit of {self.memory_limit_bytes / 2**20:.0f} MiB"
+                limit = self.memory_limit_bytes
+                over = max(1, round((used - limit) / 2**20))
+                return f"held {used / 2**20:.0f} MiB, {over} MiB over the limit of {limit / 2**20:.0f} MiB"
         return None
 
     def _death(self) -> Failure:
@@ -211,7 +233,7 @@ class Worker:
         return self._failure("crashed", "exit", f"the process ended with exit code {code}", code)
 
     def _failure(self, status: Status, kind: str, message: str, code: int | None = None) -> Failure:
-        return Failure(
+        failure = Failure(
             status=status,
             stage=self.stage,
             kind=kind,
@@ -221,6 +243,7 @@ class Worker:
             signal=None if code is None else signal_name(code),
             stderr_tail=self._tail(),
         )
+        return _with_native_words(failure)
 
     def _failed(self, failure: Failure) -> Failed:
         return Failed(failure, self.workload)
@@ -234,6 +257,16 @@ class Worker:
         named = text.replace(home, "~") if len(home) > len("/") else text
         lines = named.splitlines()[-TAIL_LINES:]
         return "\n".join(lines)[-TAIL_CHARACTERS:]
+
+
+def _with_native_words(failure: Failure) -> Failure:
+    """A failure that does not know its own cause, with what the library said of it on stderr."""
+    words = native_errors.said(failure.stderr_tail)
+    told = words[-OVERLAP:] in failure.message  # by the worker, which cannot read its log on every system
+    if told or (failure.message and failure.kind not in WITHOUT_WORDS):
+        return failure
+    message = f"{failure.message}; it said: {words}" if failure.message else words
+    return msgspec.structs.replace(failure, message=message)
 
 
 REMEDIES: dict[str, str] = {

@@ -12,10 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bench.doctor import Finding, Findings
     from bench.pipeline import Finished
     from bench.prepare.artifacts import Entry
-    from bench.records import Cell, Machine, Outcome
+    from bench.records import Accelerator, Cell, Machine, Outcome
 
 PIPE_WIDTH = 160
 COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
@@ -37,7 +36,7 @@ def console() -> Console:
 
 def plan_table(cells: Sequence[Cell]) -> None:
     """The cells of a plan, and why some will not run."""
-    table = _table("cell", "recipe", "runtime", "will it run")
+    table = plain_table("cell", "recipe", "runtime", "will it run")
     for cell in cells:
         recipe = cell.recipe.name if cell.recipe else "–"
         will = f"[dim]excluded: {escape(cell.excluded)}[/]" if cell.excluded else "yes"
@@ -48,25 +47,11 @@ def plan_table(cells: Sequence[Cell]) -> None:
     out.print(f"{len(cells)} cells: {runs} will run, {len(cells) - runs} are excluded")
 
 
-def doctor_tables(found: Findings) -> None:
-    """The machine, then every target with what would enable it."""
-    out = console()
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in machine_facts(found.machine):
-        facts.add_row(f"[bold]{name}[/]", escape(value))
-    out.print(facts)
-    out.print()
-    table = _table("target", "runtime", "available", "versions", "what was found")
-    for finding in found.targets:
-        table.add_row(*_finding_row(finding))
-    out.print(table)
-
-
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
     """The fingerprint as names and values."""
     cpu = machine.cpu
     cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
-    gpus = "; ".join(f"{a.name} (driver {a.driver or '–'})" for a in machine.accelerators) or "none seen"
+    gpus = "; ".join(map(_accelerator, machine.accelerators)) or "none seen"
     return [
         ("CPU", f"{cpu.brand} ({cpu.architecture}), {cores}"),
         ("Instruction sets", " ".join(cpu.isa)),
@@ -79,9 +64,16 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
     ]
 
 
+def _accelerator(device: Accelerator) -> str:
+    """`NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
+    memory = f"{device.memory_bytes / 2**30:.1f} GiB" if device.memory_bytes else None
+    facts = ", ".join(filter(None, (memory, device.driver and f"driver {device.driver}", device.api)))
+    return f"{device.name} ({facts})" if facts else device.name
+
+
 def cache_table(entries: Sequence[Entry], root: Path) -> None:
     """The artifacts of a cache and what they weigh."""
-    table = _table("key", "what", "kind", "MiB", "made", "used, days ago")
+    table = plain_table("key", "what", "kind", "MiB", "made", "used, days ago")
     for entry in entries:
         size = f"{entry.size_bytes / 2**20:.1f}"
         table.add_row(entry.key, entry.what, entry.kind, size, entry.created[:10], f"{entry.used_days_ago:.1f}")
@@ -94,7 +86,7 @@ def cache_table(entries: Sequence[Entry], root: Path) -> None:
 
 def finished_table(finished: Finished) -> None:
     """Every verdict of a run, then where its files are."""
-    table = _table("cell", "status", "latency, ms", "throughput", "against control", "what to know")
+    table = plain_table("cell", "status", "latency, ms", "throughput", "against control", "what to know")
     for outcome in finished.outcomes:
         if outcome.status != "excluded":
             table.add_row(*_outcome_row(outcome))
@@ -125,14 +117,8 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     return outcome.cell.id, status, latency, throughput, ratio, escape(told)
 
 
-def _finding_row(finding: Finding) -> tuple[str, ...]:
-    versions = ", ".join(f"{name} {version}" for name, version in finding.versions.items())
-    found = [*finding.devices, *filter(None, (finding.message, finding.remedy))]
-    yes = "[green]yes[/]" if finding.available else "[red]no[/]"
-    return finding.target, finding.runtime, yes, versions or "–", escape("; ".join(found))
-
-
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """A table without lines, whose long words are folded."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

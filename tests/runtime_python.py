@@ -1,4 +1,4 @@
-"""Print the interpreter of a runtime of the default matrix, made now if it is not there."""
+"""Print the interpreter of a runtime of the default matrix or the catalogue, made now if it is not there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.cli import cache_path
+from bench.declare import catalogue
 from bench.declare.matrix import read
 from bench.prepare import runtimes
 from bench.progress import Lines
@@ -15,8 +16,10 @@ from bench.progress import Lines
 if __name__ == "__main__":
     import os
 
+    name = sys.argv[1]
     matrix = read(Path(__file__).parent.parent / "matrix.toml")
+    wanted = matrix.runtimes.get(name) or catalogue.runtime(name)
     named = os.environ.get("BENCH_CACHE_DIR")
     cache = cache_path(Path(named) if named else None)
-    ready = runtimes.ensure(matrix.runtimes[sys.argv[1]], cache, Lines(Console(stderr=True)))
+    ready = runtimes.ensure(wanted, cache, Lines(Console(stderr=True)))
     print(ready.executable)

@@ -9,9 +9,10 @@ from pathlib import Path
 from bench.declare import vocabulary
 from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
-from bench.prepare import runtimes, sources, worker_code
+from bench.prepare import sources, worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind
-from bench.prepare.runtimes import Ready
+from bench.prepare.runtimes import Ready, Shelf
+from bench.prepare.targets import Settled
 from bench.processes import Worker
 from bench.progress import Progress, duration
 from bench.records import Built, Cell, Convert, Export, Failed, Failure, Order, Recipe, Refer, Source
@@ -43,13 +44,19 @@ class Prepared:
     """By cell id: what ended before it could be measured."""
 
 
-def prepare(matrix: Matrix, cells: Iterable[Cell], cache: Path, logs: Path, progress: Progress) -> Prepared:
-    """Make everything that the cells need; a failure costs the cells that needed it, and no other."""
-    prepared = Prepared(worker_code.stage(cache))
-    builder = _Builder(matrix, cache, logs, progress, prepared)
+def prepare(
+    matrix: Matrix, cells: Iterable[Cell], settled: Settled, cache: Path, logs: Path, progress: Progress
+) -> Prepared:
+    """Make everything that the cells need; a failure costs the cells that needed it, and no other.
+
+    Nothing is made for targets that are not on this machine.
+    """
     wanted = [cell for cell in cells if cell.excluded is None]
+    failures = {cell.id: settled.failures[cell.target] for cell in wanted if cell.target in settled.failures}
+    prepared = Prepared(settled.code, settled.shelf.made, failures=failures)
+    builder = _Builder(matrix, cache, logs, progress, prepared)
     try:
-        builder.runtimes_of(wanted)
+        builder.runtimes_of([cell for cell in wanted if cell.id not in failures], settled.shelf)
         for model in dict.fromkeys(cell.model for cell in wanted):
             mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
             builder.model(matrix.models[model], mine)
@@ -73,15 +80,14 @@ class _Builder:
         for worker in self.workers.values():
             way(worker)
 
-    def runtimes_of(self, cells: list[Cell]) -> None:
-        """Make the runtimes that the cells run in and are built in."""
-        used = [*(self.build_runtime(cell) for cell in cells), *(cell.runtime for cell in cells)]
-        for name in dict.fromkeys(used):
+    def runtimes_of(self, cells: list[Cell], shelf: Shelf) -> None:
+        """Make the runtimes that the cells are built in; those they run in are there."""
+        for name in dict.fromkeys(self.build_runtime(cell) for cell in cells):
             try:
-                self.prepared.runtimes[name] = runtimes.ensure(self.matrix.runtimes[name], self.cache, self.progress)
+                shelf.ensure(name)
             except RuntimeSetupError as error:
                 failure = Failure("unavailable", "runtime", type(error).__name__, error.message, error.hint)
-                self.fail((c for c in cells if name in (c.runtime, self.build_runtime(c))), failure)
+                self.fail((cell for cell in cells if self.build_runtime(cell) == name), failure)
 
     def build_runtime(self, cell: Cell) -> str:
         return vocabulary.families()[cell.family].build_runtime

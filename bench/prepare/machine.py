@@ -75,7 +75,7 @@ def machine_key(machine: Machine) -> str:
 def _stable(device: Accelerator) -> list[str]:
     """An accelerator by its PCI id where it has one: its name comes from a list that may be installed later."""
     found = PCI_ID.search(device.name)
-    return [device.kind, found[1] if found else device.name, device.vendor, device.driver or ""]
+    return [device.kind, found[1] if found else device.name, device.vendor, device.driver or "", device.api or ""]
 
 
 def _os() -> tuple[str, str, str]:

@@ -27,6 +27,11 @@ VENDORS = {
     "1da3": "Habana",
     "8086": "Intel",
 }
+NPU_NODES = (
+    ("dev/fastrpc-cdsp", "Hexagon", "Qualcomm"),
+    ("dev/davinci0", "Ascend", "Huawei"),
+)
+"""Drivers that are not of the kernel's class of accelerators: what a program opens, and what it then talks to."""
 PCI_LISTS = ("usr/share/hwdata/pci.ids", "usr/share/misc/pci.ids")
 
 
@@ -54,8 +59,8 @@ def nvidia() -> list[Accelerator]:
     except pynvml.NVMLError:
         return []
     try:
-        driver = _word(pynvml.nvmlSystemGetDriverVersion())
-        return [gpu for i in range(pynvml.nvmlDeviceGetCount()) for gpu in _nvidia_gpu(pynvml, i, driver)]
+        driver, api = _word(pynvml.nvmlSystemGetDriverVersion()), _cuda(pynvml)
+        return [gpu for i in range(pynvml.nvmlDeviceGetCount()) for gpu in _nvidia_gpu(pynvml, i, driver, api)]
     except pynvml.NVMLError:
         return []
     finally:
@@ -63,7 +68,15 @@ def nvidia() -> list[Accelerator]:
             pynvml.nvmlShutdown()
 
 
-def _nvidia_gpu(nvml: Any, index: int, driver: str) -> Iterator[Accelerator]:
+def _cuda(nvml: Any) -> str | None:
+    """The newest CUDA that the driver can run, `CUDA 13.0`; NVML says 13000."""
+    with contextlib.suppress(nvml.NVMLError, TypeError):
+        version = int(nvml.nvmlSystemGetCudaDriverVersion())
+        return f"CUDA {version // 1000}.{version % 1000 // 10}"
+    return None
+
+
+def _nvidia_gpu(nvml: Any, index: int, driver: str, api: str | None) -> Iterator[Accelerator]:
     """One device; a device that fell off the bus is left out, and one with shared memory has none of its own."""
     memory: int | None = None
     try:
@@ -73,7 +86,7 @@ def _nvidia_gpu(nvml: Any, index: int, driver: str) -> Iterator[Accelerator]:
         return
     with contextlib.suppress(nvml.NVMLError):
         memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    yield Accelerator(kind="gpu", name=name, vendor="NVIDIA", driver=driver, memory_bytes=memory)
+    yield Accelerator(kind="gpu", name=name, vendor="NVIDIA", driver=driver, api=api, memory_bytes=memory)
 
 
 def _word(text: str | bytes) -> str:
@@ -90,8 +103,10 @@ def linux_gpus(root: Path) -> list[Accelerator]:
 
 
 def linux_npus(root: Path) -> list[Accelerator]:
-    """The kernel's compute accelerators: intel_vpu, amdxdna, habanalabs, qaic …"""
-    return [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
+    """The kernel's compute accelerators: intel_vpu, amdxdna, habanalabs, qaic …; and those with a node of their own."""
+    found = [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
+    own = [Accelerator("npu", name, vendor) for node, name, vendor in NPU_NODES if (root / node).exists()]
+    return [*found, *own]
 
 
 def _nodes(folder: Path, prefix: str) -> list[Path]:
@@ -114,7 +129,8 @@ def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Acce
         name = tree[1] if tree else module or "unknown"
     maker = VENDORS.get(vendor) or (vendor or name.partition(",")[0] or "unknown")
     driver = f"{module} {version}".strip() or None
-    return Accelerator(kind, name, maker, driver, int(memory) if memory.isdigit() and kind == "gpu" else None)
+    memory_bytes = int(memory) if memory.isdigit() and kind == "gpu" else None
+    return Accelerator(kind, name, maker, driver, memory_bytes=memory_bytes)
 
 
 def _pci_name(root: Path, vendor: str, number: str) -> str:

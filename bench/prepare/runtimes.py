@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 from filelock import FileLock
 from msgspec import Struct
 
-from bench.declare.matrix import Runtime
+from bench.declare.target import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
 from bench.progress import Progress, duration
@@ -39,6 +40,39 @@ class Ready(Struct, frozen=True):
 
     record: RuntimeRecord
     executable: Path
+
+
+class Shelf:
+    """The runtimes of a matrix by name, each made or refused once, however many targets need it."""
+
+    def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
+        self.known, self.cache, self.progress = known, cache, progress
+        self.made: dict[str, Ready] = {}
+        self.refused: dict[str, RuntimeSetupError] = {}
+
+    def find(self, name: str) -> Ready | None:
+        """The runtime where it is there; None where it would have to be made. Raises `RuntimeSetupError`."""
+        return self._once(name, lambda: find(self.known[name], self.cache))
+
+    def ensure(self, name: str) -> Ready:
+        """The runtime, made now if it is not there. Raises `RuntimeSetupError`, and that again at each call."""
+        ready = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
+        assert ready is not None
+        return ready
+
+    def _once(self, name: str, look: Callable[[], Ready | None]) -> Ready | None:
+        if name in self.refused:
+            raise self.refused[name]
+        if name not in self.made:
+            try:
+                found = look()
+            except RuntimeSetupError as error:
+                self.refused[name] = error
+                raise
+            if found is None:
+                return None
+            self.made[name] = found
+        return self.made[name]
 
 
 def find(runtime: Runtime, cache: Path) -> Ready | None:

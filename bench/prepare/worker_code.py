@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.declare import vocabulary
@@ -70,10 +70,13 @@ def _worker_files() -> Iterable[tuple[str, Path]]:
         yield f"worker/engines/{path.name}", path
 
 
-def child_environment(code: Path) -> dict[str, str]:
-    """The environment of a worker: the user's, without its Python settings and with the libraries told to be quiet."""
+def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a worker: the user's, without its Python settings and with the libraries told to be quiet.
+
+    `extra` is what a provider asks for; it can switch a library's settings, but not what keeps workers apart.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"}
-    return kept | {
+    return {**kept, **(extra or {})} | {
         "PYTHONPATH": str(code),
         "PYTHONNOUSERSITE": "1",
         # Else the folder that bench was started in comes first, and a numpy.py there is taken for NumPy.

@@ -128,10 +128,10 @@ def test_a_runtime_that_cannot_be_installed_costs_only_its_own_cells(bench: Benc
 def test_a_provider_that_the_wheel_lacks_is_unavailable_and_never_the_cpu_in_disguise(
     bench: Bench, matrix: Matrix, tmp_path: Path
 ):
-    targets = CPU + '[providers.cuda]\nep = "CUDAExecutionProvider"\n'
+    targets = CPU + '[providers.other]\nep = "CUDAExecutionProvider"\n'
     done = bench("run", "--matrix", matrix(targets=targets), "--out", tmp_path / "run", "--format", "json")
     assert done.returncode == 0, done.stderr
-    found = outcomes(tmp_path / "run")["cuda/b1"]
+    found = outcomes(tmp_path / "run")["other/b1"]
     assert found["status"] == "unavailable"
     assert "CUDAExecutionProvider is not in this onnxruntime" in found["reason"]
     assert found["speed"] is None

@@ -33,7 +33,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 def a_machine(**changes: Any) -> Machine:
     cpu = Cpu("Ryzen 7 7840U", "x86_64", ("avx2", "avx512_vnni"), 8, 16, 16.0, {"L2": 1048576})
-    gpu = Accelerator("gpu", "Phoenix1 (1002:15bf)", "AMD", "amdgpu", 512 * 2**20)
+    gpu = Accelerator("gpu", "Phoenix1 (1002:15bf)", "AMD", "amdgpu", memory_bytes=512 * 2**20)
     given = {"cpu": cpu, "memory_bytes": 32 * 2**30 - 700_000_000, "accelerators": (gpu,), "os": "Fedora Linux"}
     given |= {"os_version": "42", "kernel": "Linux 6.14", "hypervisor": None, "container": None, "python": "3.13.1"}
     return Machine(**(given | {"key": ""} | changes))
@@ -96,6 +96,7 @@ def changed_cpu(**changes: Any) -> Cpu:
         {"memory_bytes": 64 * 2**30},
         {"accelerators": ()},
         {"accelerators": (Accelerator("gpu", "Phoenix1 (1002:15bf)", "AMD", "amdgpu 6.12"),)},
+        {"accelerators": (Accelerator("gpu", "Phoenix1 (1002:15bf)", "AMD", "amdgpu", "ROCm 7.0"),)},
         {"os_version": "43"},
         {"kernel": "Linux 6.15"},
         {"hypervisor": "QEMU Standard PC"},
@@ -340,6 +341,9 @@ class FakeNvml:
     def nvmlSystemGetDriverVersion(self) -> str:
         return self._call("driver", "570.86")
 
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        return self._call("cuda", 12080)
+
     def nvmlDeviceGetCount(self) -> int:
         return self._call("count", len(self.names))
 
@@ -369,6 +373,12 @@ def test_nvidias_driver_may_fail_at_every_step(monkeypatch, nvml, found):
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     assert [(gpu.name, gpu.memory_bytes) for gpu in nvidia()] == found
     assert not nvml.open
+
+
+@pytest.mark.parametrize(("nvml", "api"), [(FakeNvml(), "CUDA 12.8"), (FakeNvml("cuda"), None)])
+def test_the_newest_cuda_that_the_driver_runs_is_told_where_it_can_be(monkeypatch, nvml, api):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert [(gpu.driver, gpu.api) for gpu in nvidia()] == [("570.86", api)]
 
 
 AMD = {"vendor": "0x1002", "device": "0x744c", "mem_info_vram_total": "25753026560", "serial_number": "secret"}
@@ -406,7 +416,8 @@ def test_an_amd_gpu_is_named_and_its_serial_number_is_not(linux):
     a_device(linux, "drm/renderD128", "amdgpu", AMD)
     write(linux, {"sys/module/amdgpu/version": "6.12.12"})
     write(linux, {"usr/share/misc/pci.ids": PCI_IDS})
-    expected = Accelerator("gpu", "Navi 31 [Radeon RX 7900 XTX] (1002:744c)", "AMD", "amdgpu 6.12.12", 25753026560)
+    name = "Navi 31 [Radeon RX 7900 XTX] (1002:744c)"
+    expected = Accelerator("gpu", name, "AMD", "amdgpu 6.12.12", memory_bytes=25753026560)
     assert linux_gpus(linux) == [expected]
 
 
@@ -426,12 +437,18 @@ def test_an_intel_npu_is_found(linux):
     assert linux_npus(linux) == [Accelerator("npu", "NPU (8086:7d1d)", "Intel", "intel_vpu")]
 
 
+@pytest.mark.parametrize(("node", "vendor"), [("dev/fastrpc-cdsp", "Qualcomm"), ("dev/davinci0", "Huawei")])
+def test_an_npu_with_a_node_of_its_own_is_found(linux, node, vendor):
+    write(linux, {node: ""})
+    assert [(npu.kind, npu.vendor) for npu in linux_npus(linux)] == [("npu", vendor)]
+
+
 def test_nvidias_own_answer_replaces_the_systems(linux, monkeypatch):
     a_device(linux, "drm/renderD128", "nvidia", {"vendor": "0x10de", "device": "0x27b8"})
     a_device(linux, "drm/renderD129", "i915", {"vendor": "0x8086", "device": "0x46a6"})
     monkeypatch.setattr(machine_accelerators, "ROOT", linux)
     monkeypatch.setattr(machine_accelerators.platform, "system", lambda: "Linux")
-    own = Accelerator("gpu", "NVIDIA L4", "NVIDIA", "570.86", 24 * 2**30)
+    own = Accelerator("gpu", "NVIDIA L4", "NVIDIA", "570.86", "CUDA 12.8", 24 * 2**30)
     assert [gpu.vendor for gpu in machine_accelerators.accelerators([own], {})] == ["NVIDIA", "Intel"]
     assert [gpu.vendor for gpu in machine_accelerators.accelerators([], {})] == ["NVIDIA", "Intel"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -12,8 +13,8 @@ import pytest
 from workers import a_visit, a_worker
 
 from bench.prepare import worker_code
-from bench.processes import Worker, signal_name
-from bench.records import Failed, Failure, Measured, Opened, Probe, Probed, Recipe, Reply, Stage, Visit
+from bench.processes import CLOSE_WATCH_S, Worker, signal_name
+from bench.records import Failed, Failure, Measured, Opened, Probe, Probed, Provider, Recipe, Reply, Stage, Visit
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals and process groups")
 SOON_S = 60.0
@@ -82,7 +83,8 @@ def test_an_obedient_engine_is_opened_and_each_workload_measured(tmp_path, worke
 
 def test_a_visit_tells_each_stage_as_it_is_entered(tmp_path, worker):
     stages = [(r.name, r.workload) for r in replies(worker, a_visit(tmp_path)) if isinstance(r, Stage)]
-    assert stages == [("import", None), ("session", None), ("bind", "b1"), ("time", "b1"), ("parity", "b1")]
+    opened = [("import", None), ("session", None), ("placement", None)]
+    assert stages == [*opened, ("bind", "b1"), ("time", "b1"), ("burst", "b1"), ("parity", "b1")]
 
 
 def test_a_worker_takes_one_order_after_another(tmp_path, worker):
@@ -92,7 +94,9 @@ def test_a_worker_takes_one_order_after_another(tmp_path, worker):
 
 
 def test_a_probe_needs_no_model(worker):
-    assert replies(worker, Probe("fake"))[-1] == Probed(True, {"fake": "1"}, ("a device of straw",))
+    found = replies(worker, Probe("fake"))[-1]
+    assert isinstance(found, Probed)
+    assert (found.facts.available, found.facts.versions) == (True, {"fake": "1"})
 
 
 def test_an_engine_that_chatters_on_stdout_harms_no_reply_and_is_found_in_the_log(tmp_path, worker):
@@ -237,6 +241,24 @@ def test_a_home_that_is_the_root_does_not_eat_the_slashes(tmp_path, code, monkey
     assert "~" not in tail
 
 
+@posix_only
+def test_a_crash_is_told_with_what_the_library_said_before_it(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "complains-and-segfaults"))
+    assert seen.message == "the process died of SIGSEGV; it said: no backend: libStraw.so is missing"
+
+
+def test_a_fallback_is_told_with_what_the_library_said_of_it(tmp_path, worker):
+    seen = failure(worker, a_visit(tmp_path, "complains-and-falls-back", provider=Provider("FakeExecutionProvider")))
+    assert (seen.status, seen.stage, seen.kind) == ("unsupported", "placement", "fallback")
+    assert seen.message.endswith("it said: no backend: libStraw.so is missing")
+
+
+def test_what_a_library_said_is_not_put_to_an_error_that_has_words_of_its_own(tmp_path, worker):
+    replies(worker, a_visit(tmp_path, "complains-and-falls-back"))
+    assert failure(worker, a_visit(tmp_path, "raises")).message == "[FakeRuntime] the kernel said no"
+    assert worker.native_words() == "no backend: libStraw.so is missing"
+
+
 # --- time and memory --------------------------------------------------------------------------------------------------
 
 
@@ -256,8 +278,21 @@ def test_an_engine_that_eats_memory_is_ended_at_the_limit(tmp_path, code):
         seen = failure(worker, a_visit(tmp_path, "eats-memory"))
         assert not worker.alive
     assert (seen.status, seen.stage, seen.kind) == ("out-of-memory", "time", "memory")
-    assert "over the limit of 400 MiB" in seen.message
+    held, over = map(int, re.findall(r"(\d+) MiB", seen.message)[:2])
+    assert held == 400 + over
+    assert seen.message == f"held {held} MiB, {over} MiB over the limit of 400 MiB"
     assert "memory_limit_mb" in seen.remedy
+
+
+def test_a_close_watch_ends_an_engine_sooner(tmp_path, code):
+    """It takes 32 MiB each hundredth of a second: so much more between two looks."""
+
+    def over(watch_s: float) -> int:
+        environment = worker_code.child_environment(code)
+        with Worker(Path(sys.executable), tmp_path / "worker.log", environment, 400 * 2**20, watch_s) as worker:
+            return int(re.findall(r"(\d+) MiB over", failure(worker, a_visit(tmp_path, "eats-memory")).message)[0])
+
+    assert over(CLOSE_WATCH_S) < over(1.0)
 
 
 def test_a_limit_that_is_not_reached_ends_nothing(tmp_path, code):

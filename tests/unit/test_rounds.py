@@ -6,33 +6,18 @@ import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 from builders import a_cell, a_control, a_failed, a_failure, a_parity, a_run, an_effort, an_observation
+from fake_runs import a_fake_run
 from matrices import a_matrix
-from workers import FAMILY, HASTE, a_reference
 
 from bench.measure import rounds
-from bench.measure.rounds import Settings, measure
-from bench.prepare import worker_code
-from bench.prepare.artifacts import Artifact
+from bench.measure.rounds import measure
+from bench.measure.visits import Settings
 from bench.prepare.builds import Prepared
-from bench.prepare.runtimes import Ready
 from bench.progress import Quiet
-from bench.records import (
-    ArtifactRecord,
-    Cell,
-    Done,
-    Effort,
-    Failed,
-    Failure,
-    Measured,
-    Observation,
-    Recipe,
-    RuntimeRecord,
-    Source,
-)
+from bench.records import Cell, Effort, Failure, Observation
 
 QUICK = an_effort(min_rounds=3, max_rounds=3, half_width=None)
 ADAPTIVE = an_effort(min_rounds=3, max_rounds=6, half_width=0.02)
@@ -73,6 +58,7 @@ class Diary:
         self.cells: list[tuple[int, str]] = []
         self.recorded: list[Observation] = []
         self.progress = Spoken()
+        self.closed = False
 
     def rounds_of(self, cell: str) -> list[int]:
         return [number for number, visited in self.cells if visited == cell]
@@ -92,6 +78,8 @@ def run_rounds(monkeypatch, tmp_path):
         seen: Sequence[Observation] = (),
         seed: int = 0,
         failures: dict[str, Failure] | None = None,
+        with_starts: tuple[str, ...] = (),
+        too_large: tuple[str, ...] = (),
         **answers: Answer,
     ) -> Diary:
         diary = Diary()
@@ -99,8 +87,17 @@ def run_rounds(monkeypatch, tmp_path):
         class Visitor:
             """Answers each cell by the rule for its target, else steadily."""
 
-            def __init__(self, matrix, run, prepared, settings, record) -> None:
+            def __init__(self, matrix, run, prepared, settings, record, shortfalls) -> None:
                 self.settings, self.record = settings, record
+
+            def has_starts(self, cells: list[Cell]) -> bool:
+                return cells[0].target in with_starts
+
+            def begin(self, cells: list[Cell]) -> None:
+                diary.visits.append((0, cells[0].group))
+
+            def close(self) -> None:
+                diary.closed = True
 
             def visit(self, cells: list[Cell], number: int) -> list[Observation]:
                 diary.visits.append((number, cells[0].group))
@@ -112,7 +109,8 @@ def run_rounds(monkeypatch, tmp_path):
                     self.record(found[-1])
                 return found
 
-        monkeypatch.setattr(rounds, "_Visitor", Visitor)
+        monkeypatch.setattr(rounds, "Visitor", Visitor)
+        monkeypatch.setattr(rounds, "shortfalls", lambda *_: dict.fromkeys(too_large, "holds more than there is"))
         settings = Settings(effort, 1, 60.0, None, tmp_path / "logs", tmp_path / "scratch")
         prepared = Prepared(tmp_path, failures=failures or {})
         run = a_run(*cells, seed=seed, effort=effort)
@@ -177,6 +175,30 @@ def test_an_excluded_cell_is_not_visited(run_rounds):
 
 def test_a_run_of_which_every_cell_is_excluded_visits_none(run_rounds):
     assert run_rounds((a_cell(CPU, excluded="a rule says so"),)).visits == []
+
+
+def test_starts_are_seen_once_and_before_the_first_visit(run_rounds):
+    diary = run_rounds(with_starts=("npu",))
+    group = "minilm/fp32/npu"
+    assert [number for number, visited in diary.visits if visited == group] == [0, 1, 2, 3]
+    assert sum(number == 0 for number, _ in diary.visits) == 1
+
+
+def test_a_group_that_was_visited_before_is_not_started_again(run_rounds):
+    assert (0, "minilm/fp32/npu") not in run_rounds(with_starts=("npu",), seen=[steadily(a_cell(NPU), 1)]).visits
+
+
+def test_what_is_expected_not_to_fit_comes_after_every_other_model(run_rounds):
+    cells = (*CELLS, a_cell("vit/fp32/cpu/b1"))
+    diary = run_rounds(cells, too_large=("minilm/fp32/npu",))
+    groups = [group for _, group in diary.visits]
+    assert groups[-3:] == ["minilm/fp32/npu"] * 3
+    assert diary.rounds_of(NPU) == [1, 2, 3]
+    assert "minilm/fp32/npu" not in groups[:-3]
+
+
+def test_a_run_ends_by_letting_its_visitor_clean_up(run_rounds):
+    assert run_rounds().closed
 
 
 # --- cells that end early ---------------------------------------------------------------------------------------------
@@ -339,35 +361,14 @@ def test_a_wrong_answer_is_told_without_a_speed(run_rounds):
 def real(tmp_path, strange_engines):
     """Measure cells of the fake engine in real worker processes; what was recorded, by cell."""
 
-    def run(mode: str, workloads: tuple[int, ...], timeout_s: float = 60.0) -> dict[str, list[Observation]]:
-        matrix = a_matrix(
-            ('engine = "torch"\nmode = "eager"', f'engine = "fake"\nmode = "{mode}"'),
-            ("[baselines.torch-eager]", "[baselines.fake]"),
-            ("[precisions.fp32]", "[precisions.fp32]\ntolerance = { min_cosine = 0.99 }"),
-        )
-        cells = [
-            a_cell(f"vit/fp32/fake/b{batch}", family=FAMILY, engine="fake", runtime="ort", provider=None,
-                   sizes={"batch": batch}, recipe=Recipe("fp32"))
-            for batch in workloads
-        ]  # fmt: skip
-        prepared = Prepared(
-            code=worker_code.stage(tmp_path / "cache"),
-            runtimes={"ort": Ready(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))},
-            sources={"vit": Source("config", "nowhere", "random", "0")},
-            references={
-                ("vit", f"b{batch}"): Artifact(
-                    ArtifactRecord("k", "reference", {}, {}, 0, 0.0, ""), a_reference(tmp_path / f"b{batch}", batch)
-                )
-                for batch in workloads
-            },
-        )
-        settings = Settings(HASTE, 1, timeout_s, None, tmp_path / "logs", tmp_path / "scratch")
+    def run(mode: str, workloads: tuple[int, ...]) -> dict[str, list[Observation]]:
+        fake = a_fake_run(tmp_path, mode, workloads)
         found: dict[str, list[Observation]] = defaultdict(list)
 
         def record(observation: Observation) -> None:
             found[observation.cell].append(observation)
 
-        measure(matrix, a_run(*cells, effort=HASTE), prepared, settings, (), record, Quiet())
+        measure(fake.matrix, fake.run, fake.prepared, fake.settings, (), record, Quiet())
         return found
 
     return run
@@ -400,35 +401,3 @@ def test_after_a_crash_the_other_workloads_go_on_in_a_fresh_process(real):
 def test_a_session_that_cannot_be_opened_fails_every_workload_of_its_visit_once(real):
     found = real("refuses", (1, 2))
     assert [[o.failure.status for o in seen if o.failure] for seen in found.values()] == [["unsupported"]] * 2
-
-
-# --- the sheet --------------------------------------------------------------------------------------------------------
-
-
-class AWorker:
-    """Stands for a worker whose CPU time is asked for."""
-
-    def cpu_s(self) -> float:
-        return 0.0
-
-
-def a_sheet(*cells: Cell) -> tuple[rounds._Sheet, list[Observation]]:
-    made: list[Observation] = []
-    sheet = rounds._Sheet(list(cells), 1, made.append)
-    sheet.watch(AWorker())  # type: ignore[arg-type]
-    return sheet, made
-
-
-def test_a_worker_that_ends_without_a_word_has_a_fault():
-    sheet, made = a_sheet(a_cell(CPU))
-    sheet.take(Done())
-    sheet.unanswered()
-    assert [(o.cell, o.failure.kind) for o in made if o.failure] == [(CPU, "protocol")]
-
-
-def test_a_failure_without_a_workload_fails_all_that_are_open():
-    one, other = a_cell("minilm/fp32/cpu/b1-s128"), a_cell("minilm/fp32/cpu/b8-s128")
-    sheet, made = a_sheet(one, other)
-    sheet.take(Measured(one.workload, steadily(one, 1).timing, a_parity(), 1))  # type: ignore[arg-type]
-    sheet.take(Failed(a_failure()))
-    assert [(o.cell, bool(o.failure)) for o in made] == [(one.id, False), (other.id, True)]

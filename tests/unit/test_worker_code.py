@@ -154,6 +154,15 @@ def test_a_worker_tells_nobody_anything(tmp_path, monkeypatch, name):
     assert child_environment(tmp_path)[name] == "1"
 
 
+def test_a_provider_may_set_variables_of_its_own_but_not_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setenv("MESA_SHADER_CACHE_DIR", "/of/the/user")
+    asked = {"MESA_SHADER_CACHE_DIR": "/of/the/run", "PYTHONPATH": "/elsewhere", "ORT_DISABLE_TELEMETRY": "0"}
+    environment = child_environment(tmp_path, asked)
+    assert environment["MESA_SHADER_CACHE_DIR"] == "/of/the/run"
+    assert environment["PYTHONPATH"] == str(tmp_path)
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 def test_making_an_environment_changes_none(tmp_path):
     before = dict(os.environ)
     child_environment(tmp_path)

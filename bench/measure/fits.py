@@ -1,0 +1,88 @@
+"""A cell and what its model weighs in; by how much the device's memory is too small for it, where it is, out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench.prepare.builds import Prepared
+from bench.records import Accelerator, Cell, Device, Machine, Run, Source
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.onnx")
+"""Files of weights by how good they are to count: a folder often holds the same weights in several forms."""
+
+
+class Room(Struct, frozen=True):
+    """How much memory there is, and what sets the bound."""
+
+    size_bytes: int
+    what: str
+
+
+def shortfalls(run: Run, prepared: Prepared, memory_limit_bytes: int | None) -> dict[str, str]:
+    """By group of cells, for those expected not to fit: `holds 3.1 GiB of weights, 1.2 GiB more than …`.
+
+    Only the weights are counted: what certainly does not fit is told apart from what may not.
+    """
+    found: dict[str, str] = {}
+    for cell in run.cells:
+        if cell.excluded is None and cell.id not in prepared.failures and cell.group not in found:
+            weights, room = weights_bytes(cell, prepared), room_for(cell, run, memory_limit_bytes)
+            if weights is not None and room is not None and weights > room.size_bytes:
+                more = size(weights - room.size_bytes)
+                found[cell.group] = f"holds {size(weights)} of weights, {more} more than {room.what}"
+    return found
+
+
+def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
+    """What the artifact weighs on disk; the source for an engine without one; None where neither can be known."""
+    artifact = prepared.artifacts.get((cell.model, cell.precision))
+    if artifact is not None and cell.provider is not None:
+        return artifact.record.size_bytes
+    source = prepared.sources.get(cell.model)
+    known = _source_bytes(source) if source else None
+    return artifact.record.size_bytes if known is None and artifact else known
+
+
+def room_for(cell: Cell, run: Run, memory_limit_bytes: int | None) -> Room | None:
+    """The memory of the device that a cell runs on: a GPU's own where it is known, else what a process may take."""
+    facts = run.targets.get(cell.target)
+    device = facts.device if facts else None
+    gpu = accelerator(run.machine, device) if device and device.type == "gpu" and not cell.emulated else None
+    if gpu is not None and gpu.memory_bytes:
+        return Room(gpu.memory_bytes, f"the {size(gpu.memory_bytes)} of {gpu.name}")
+    if memory_limit_bytes is None:
+        return None
+    return Room(memory_limit_bytes, f"the limit of {size(memory_limit_bytes)}")
+
+
+def accelerator(machine: Machine, device: Device) -> Accelerator | None:
+    """The machine's entry for a provider's device: by name, else by its place among those of its maker."""
+    same = [one for one in machine.accelerators if one.kind == device.type and _same_maker(one, device)]
+    named = [one for one in same if device.name and one.name.lower() == device.name.lower()]
+    if named:
+        return named[0]
+    return same[device.index] if device.index < len(same) else None
+
+
+def size(count: int) -> str:
+    """`3.1 GiB`, `412 MiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
+
+
+def _same_maker(one: Accelerator, device: Device) -> bool:
+    mine, theirs = one.vendor.lower(), device.vendor.lower()
+    return not theirs or mine in theirs or theirs in mine
+
+
+def _source_bytes(source: Source) -> int | None:
+    path = Path(source.path)
+    if source.kind == "onnx" and path.exists():
+        return path.stat().st_size
+    if source.kind == "folder":
+        for pattern in WEIGHTS:
+            sizes = [file.stat().st_size for file in path.rglob(pattern)]
+            if sizes:
+                return sum(sizes)
+    return None

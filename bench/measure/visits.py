@@ -1,0 +1,164 @@
+"""A group of cells and a round in; the visits of that round, each a fresh process, made; their observations out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench.declare.matrix import Matrix
+from bench.measure import starts
+from bench.measure.meters import Kit
+from bench.measure.scratch import Scratch
+from bench.measure.sheet import Record, Sheet
+from bench.measure.starts import Starts
+from bench.prepare import worker_code
+from bench.prepare.builds import Prepared
+from bench.processes import CLOSE_WATCH_S, WATCH_S, Worker
+from bench.records import Cell, Effort, Job, Observation, Provider, Run, Visit
+
+
+class Settings(Struct, frozen=True):
+    """What holds for every visit of a run."""
+
+    effort: Effort
+    threads: int
+    timeout_s: float
+    memory_limit_bytes: int | None
+    logs: Path
+    scratch: Path
+
+
+class Visitor:
+    """Makes visits; `shortfalls` says by group which models are expected not to fit."""
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        run: Run,
+        prepared: Prepared,
+        settings: Settings,
+        record: Record,
+        shortfalls: Mapping[str, str] | None = None,
+    ) -> None:
+        self.matrix, self.run, self.prepared, self.settings, self.record = matrix, run, prepared, settings, record
+        self.shortfalls = shortfalls or {}
+        self.scratch = Scratch(settings.scratch)
+        self.kit = Kit(run.machine)
+        self.starts: dict[str, Starts] = {}
+
+    def close(self) -> None:
+        """The run is over: what providers compiled in it goes."""
+        self.scratch.close()
+        self.kit.close()
+
+    def has_starts(self, cells: Sequence[Cell]) -> bool:
+        """Whether starts are to be seen before this visit: the provider has a cache, and the first workload is due."""
+        provider = self.provider(cells[0])
+        return provider is not None and provider.cache is not None and self.first(cells) in cells
+
+    def first(self, cells: Sequence[Cell]) -> Cell:
+        """The group's first workload in the order of the plan."""
+        return next(cell for cell in self.run.cells if cell.group == cells[0].group and cell.excluded is None)
+
+    def begin(self, cells: Sequence[Cell]) -> None:
+        """Before a group's first visit: how its target starts cold and cached, with the group's first workload."""
+        first = self.first(cells)
+        folder = str(self.scratch.of(first.group))
+        visit = self.order([first], 0, folder)
+        self.starts[first.id] = starts.begin(visit, lambda: self.worker(first, folder), self.settings.timeout_s)
+
+    def visit(self, cells: Sequence[Cell], number: int) -> list[Observation]:
+        """Measure the cells of a group in one process; after a death the rest go on in a fresh one.
+
+        A provider of fixed shapes has a session for each workload, and so each has a process of its own.
+        """
+        waiting = list(cells)
+        random.Random(f"{self.run.seed}/{cells[0].group}/{number}").shuffle(waiting)
+        provider = self.provider(cells[0])
+        seen: list[Observation] = []
+        while waiting:
+            alone = provider is not None and provider.static_shapes
+            new = self.once(waiting[:1] if alone else waiting, number)
+            seen += new
+            done = {observation.cell for observation in new}
+            waiting = [cell for cell in waiting if cell.id not in done]
+        return seen
+
+    def once(self, cells: Sequence[Cell], number: int) -> list[Observation]:
+        """One process for these cells."""
+        first = cells[0]
+        folder = self.folder(first)
+        facts = self.run.targets.get(first.target)
+        meter = self.kit.meter(facts.device if facts else None, first.provider, emulated=first.emulated)
+        sheet = Sheet(cells, number, self.record, meter, self.starts, self.shortfalls.get(first.group))
+        with self.worker(first, folder) as worker:
+            meter.watch(worker.pid)
+            sheet.watch(worker)
+            for reply in worker.ask(self.order(cells, number, folder), self.settings.timeout_s):
+                sheet.take(reply)
+        sheet.unanswered()
+        return sheet.made
+
+    def worker(self, cell: Cell, folder: str) -> Worker:
+        """A process in the cell's runtime, with the variables that its provider asks for."""
+        log = self.settings.logs / f"{cell.group.replace('/', '--')}.log"
+        provider = self.provider(cell)
+        environment = worker_code.child_environment(self.prepared.code, _variables(provider, folder))
+        watch_s = CLOSE_WATCH_S if cell.group in self.shortfalls else WATCH_S
+        executable = self.prepared.runtimes[cell.runtime].executable
+        return Worker(executable, log, environment, self.settings.memory_limit_bytes, watch_s)
+
+    def provider(self, cell: Cell) -> Provider | None:
+        """The execution provider of a cell's target."""
+        return self.matrix.targets[cell.target].provider
+
+    def folder(self, cell: Cell) -> str:
+        """Where a visit keeps what it compiles: for this run only where starts are measured, else for every run.
+
+        A visit never opens an EP context model: the artifact itself is what its row names.
+        """
+        provider = self.provider(cell)
+        if provider is None:
+            return str(self.settings.scratch / cell.runtime / cell.engine)
+        if provider.cache is None or provider.cache.kind == "context":
+            return ""
+        return str(self.scratch.of(cell.group))
+
+    def order(self, cells: Sequence[Cell], number: int, folder: str) -> Visit:
+        """What the worker is told."""
+        first = cells[0]
+        target, precision = self.matrix.targets[first.target], self.matrix.precisions[first.precision]
+        artifact = self.prepared.artifacts.get((first.model, first.precision))
+        assert first.recipe is not None
+        return Visit(
+            engine=first.engine,
+            family=first.family,
+            source=self.prepared.sources[first.model],
+            recipe=first.recipe,
+            jobs=tuple(self.job(cell) for cell in cells),
+            threads=self.settings.threads,
+            effort=self.settings.effort,
+            artifact=str(artifact.folder) if artifact else None,
+            provider=target.provider,
+            mode=target.mode,
+            options=target.options,
+            tolerance=precision.tolerance,
+            scratch=folder,
+            profile=number == 1,
+        )
+
+    def job(self, cell: Cell) -> Job:
+        """A workload and where its inputs and reference are."""
+        folder = self.prepared.references[cell.model, cell.workload].folder
+        return Job(cell.workload, cell.sizes, str(folder))
+
+
+def _variables(provider: Provider | None, folder: str) -> dict[str, str]:
+    """The environment that a provider asks for, and the place of its cache where a variable names that."""
+    if provider is None:
+        return {}
+    place = provider.cache.name if folder and provider.cache and provider.cache.kind == "environment" else None
+    return dict(provider.environment) | ({place: folder} if place else {})

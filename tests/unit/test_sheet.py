@@ -1,0 +1,143 @@
+"""The replies of one visit, told by hand, as the observations that they become."""
+
+from __future__ import annotations
+
+from builders import a_cell, a_failure, a_parity, a_placement, a_timing
+
+from bench.measure.meters import Meter
+from bench.measure.sheet import Sheet
+from bench.measure.starts import Starts
+from bench.records import (
+    Cell,
+    Device,
+    Done,
+    Energy,
+    Failed,
+    Measured,
+    Observation,
+    Opened,
+    Profiled,
+    Reply,
+    Stage,
+    Start,
+)
+
+ONE, OTHER = a_cell("minilm/fp32/webgpu/b1-s128"), a_cell("minilm/fp32/webgpu/b8-s128")
+COLD = Start("cold", 1, 2, 3)
+
+
+class AWorker:
+    """Stands for a worker whose CPU time is asked for."""
+
+    def cpu_s(self) -> float:
+        return 0.0
+
+
+class Marks(Meter):
+    """A meter that remembers when it was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: list[str] = []
+
+    def begin(self) -> None:
+        self.marks.append("begin")
+
+    def end(self) -> None:
+        self.marks.append("end")
+        self.device_memory_bytes = 77
+
+    def energy(self, calls: int) -> Energy:
+        return Energy(1.5, calls, "a test")
+
+
+def opened(**said) -> Opened:
+    return Opened(import_ns=1, load_ns=2, threads=2, versions={"onnxruntime": "1.31.1"}, **said)
+
+
+def measured(cell: Cell) -> Measured:
+    return Measured(cell.workload, a_timing(), a_parity(), 1)
+
+
+def sheet_of(*replies: Reply, cells=(ONE, OTHER), **said) -> tuple[list[Observation], Sheet]:
+    """What these replies of a visit to the cells were recorded as, in order."""
+    made: list[Observation] = []
+    sheet = Sheet(cells, 1, made.append, said.pop("meter", Meter()), **said)
+    sheet.watch(AWorker())  # type: ignore[arg-type]
+    for reply in replies:
+        sheet.take(reply)
+    sheet.unanswered()
+    return made, sheet
+
+
+def test_a_worker_that_ends_without_a_word_has_a_fault():
+    made, _ = sheet_of(Done(), cells=(ONE,))
+    assert [(o.cell, o.failure.kind) for o in made if o.failure] == [(ONE.id, "protocol")]
+
+
+def test_a_failure_without_a_workload_fails_all_that_are_open():
+    made, _ = sheet_of(measured(ONE), Failed(a_failure()))
+    assert [(o.cell, bool(o.failure)) for o in made] == [(ONE.id, False), (OTHER.id, True)]
+
+
+def test_what_was_said_of_the_session_stands_in_every_observation():
+    device = Device("gpu", 0, "NVIDIA", "NVIDIA L4")
+    made, _ = sheet_of(opened(device=device, baseline_rss_bytes=55, notes=("x",)), measured(ONE), measured(OTHER))
+    assert [(o.device, o.baseline_rss_bytes, o.notes, o.load_ns) for o in made] == [(device, 55, ("x",), 2)] * 2
+
+
+def test_a_refusal_after_the_session_was_opened_shows_where_its_nodes_are():
+    placement = a_placement(CPU={"MatMul": 3})
+    refused = Failed(a_failure("unsupported", stage="placement", kind="fallback"))
+    made, _ = sheet_of(opened(placement=placement), refused)
+    assert [o.placement for o in made] == [placement] * 2
+    assert all(o.failure for o in made)
+
+
+def test_the_meter_is_read_when_the_burst_begins_and_when_it_has_ended_and_not_otherwise():
+    meter = Marks()
+    stages = [Stage(name, ONE.workload) for name in ("bind", "time", "burst", "parity")]
+    made, _ = sheet_of(*stages, measured(ONE), Stage("bind", OTHER.workload), cells=(ONE,), meter=meter)
+    assert meter.marks == ["begin", "end"]
+    assert made[0].energy == Energy(1.5, 10, "a test")
+    assert made[0].device_memory_bytes == 77
+
+
+def test_a_profile_that_comes_later_is_recorded_once_more_beside_numbers_that_are_kept():
+    fuller = a_placement(WebGpu={"MatMul": 3}, CPU={"Cast": 1})
+    made, sheet = sheet_of(opened(placement=a_placement()), measured(ONE), measured(OTHER), Profiled(fuller))
+    assert [(o.cell, o.round) for o in made] == [(ONE.id, 1), (OTHER.id, 1)] * 2
+    assert [o.placement for o in made] == [a_placement()] * 2 + [fuller] * 2
+    assert made[2].timing == made[0].timing
+    assert len(sheet.made) == 2
+
+
+def test_a_profile_does_not_turn_a_failure_into_anything_else():
+    made, _ = sheet_of(measured(ONE), Failed(a_failure(), OTHER.workload), Profiled(a_placement()))
+    assert [bool(o.failure) for o in made] == [False, True, False]
+
+
+def test_a_death_while_profiling_costs_no_number():
+    made, _ = sheet_of(opened(), measured(ONE), measured(OTHER), Stage("profile"), Failed(a_failure("crashed")))
+    assert [o.failure for o in made] == [None, None]
+
+
+def test_starts_stand_beside_the_workload_that_was_started_and_no_other():
+    starts = {ONE.id: Starts((COLD,), ("cached start: crashed: the process died of SIGSEGV",))}
+    made, _ = sheet_of(opened(notes=("first",)), measured(ONE), measured(OTHER), starts=starts)
+    assert [o.starts for o in made] == [(COLD,), ()]
+    assert made[0].notes == ("first", "cached start: crashed: the process died of SIGSEGV")
+
+
+def test_a_model_that_does_not_fit_says_by_how_much_beside_what_it_held():
+    end = a_failure("out-of-memory", message="held 2000 MiB, 100 MiB over the limit of 1900 MiB")
+    made, _ = sheet_of(Failed(end), cells=(ONE,), shortfall="holds 3.1 GiB of weights, 1.2 GiB more than the limit")
+    assert made[0].failure is not None
+    assert made[0].failure.message == (
+        "holds 3.1 GiB of weights, 1.2 GiB more than the limit; held 2000 MiB, 100 MiB over the limit of 1900 MiB"
+    )
+
+
+def test_a_refusal_has_nothing_to_do_with_a_models_size():
+    made, _ = sheet_of(Failed(a_failure("unsupported")), cells=(ONE,), shortfall="holds too much")
+    assert made[0].failure == a_failure("unsupported")
