@@ -148,21 +148,61 @@ def report(
 @app.command()
 def doctor(
     matrix: MatrixFlag = None,
+    provider: Annotated[
+        list[str] | None, typer.Option("--provider", help="Only this target or known provider; may be given again.")
+    ] = None,
     install: Annotated[bool, typer.Option("--install", help="Make the runtimes that are missing first.")] = False,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
 ) -> None:
-    """The machine's fingerprint, and every target of the matrix tried in a worker."""
+    """The machine's fingerprint, and every target of the matrix and every other known provider tried in a worker."""
     from bench.declare.matrix import read
     from bench.doctor import examine
-    from bench.tables import doctor_tables
+    from bench.tables_doctor import doctor_tables
 
-    checked = read(matrix_path(matrix))
-    found = with_progress(lambda progress: examine(checked, cache_path(cache_dir), install, progress))
+    checked, cache, only = read(matrix_path(matrix)), cache_path(cache_dir), provider or ()
+    found = with_progress(lambda progress: examine(checked, cache, progress, install=install, only=only))
     if as_json:
         _print_json(found)
     else:
         doctor_tables(found)
+
+
+@app.command()
+def ops(
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", help="Only this provider; may be given again [default: the matrix's]."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only cases named like this, 'test_conv*'.")] = None,
+    matrix: MatrixFlag = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [default: reports/ops-<machine>-<time>].")] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Make the runtimes of named providers that the matrix does not hold.")
+    ] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+) -> None:
+    """ONNX's own operator tests on every provider: right or wrong, and where they really ran."""
+    from bench import conformance
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = conformance.Options(
+        matrix=matrix_path(matrix),
+        cache=cache_path(cache_dir),
+        reports=Path("reports"),
+        providers=tuple(provider or ()),
+        only=tuple(only or ()),
+        out=out,
+        install=install,
+    )
+    finished = with_progress(lambda progress: conformance.run(options, progress))
+    if as_json:
+        _print_json(conformance.as_json(finished))
+    else:
+        from bench.tables_operators import operators_table
+
+        operators_table(finished)
 
 
 @cache_app.command("list")

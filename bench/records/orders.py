@@ -6,6 +6,7 @@ from typing import Literal
 
 from bench.records.base import Option, Record
 from bench.records.machine import Device, TargetFacts
+from bench.records.operators import CaseDone, Collect, Conform
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
 from bench.records.seen import Effort, Parity, Placement, Start, Timing
@@ -87,7 +88,7 @@ class Probe(Record, frozen=True, tag="probe", tag_field="order"):
     options: dict[str, Option] = {}
 
 
-Order = Export | Convert | Refer | Visit | Begin | Probe
+Order = Export | Convert | Refer | Visit | Begin | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -154,4 +155,4 @@ class Done(Record, frozen=True, tag="done", tag_field="reply"):
     """The order is finished; the next one may come."""
 
 
-Reply = Stage | Built | Opened | Measured | Profiled | Started | Probed | Failed | Done
+Reply = Stage | Built | Opened | Measured | Profiled | Started | Probed | CaseDone | Failed | Done

@@ -1,0 +1,76 @@
+"""The verdicts of operator cases in, operators.html out: one page that asks the network for nothing.
+
+The one script on it filters the rows. Its hash is in the page's security policy: no other script can run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench import __version__
+from bench.judge.operators import BFLOAT16_MARGIN, FLOAT16_MARGIN, VERDICTS
+from bench.records import CaseOutcome, OperatorRun
+from bench.report import numbers, operators, operators_csv, text, words
+
+FILE = "operators.html"
+TEMPLATES = Path(__file__).parent / "templates"
+SCRIPT = "operators.js"
+
+
+def render(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
+    """The whole page."""
+    script = (TEMPLATES / SCRIPT).read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("operators.html")
+        .render(
+            run=run,
+            summaries=operators.summaries(run, outcomes),
+            present={outcome.verdict for outcome in outcomes},
+            absent=[target for target in run.targets if not target.tried],
+            groups=operators.groups(run, outcomes),
+            opsets=operators.opsets(run, outcomes),
+            script=Markup(script),  # noqa: S704 - it is ours, and holds nothing of what was measured
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        DASH=numbers.DASH,
+        TONES=operators.TONES,
+        VERDICTS=VERDICTS,
+        margins={"FP16": FLOAT16_MARGIN, "BF16": BFLOAT16_MARGIN},
+        version=__version__,
+        words=words,
+    )
+    environment.filters.update(
+        device=operators_csv.device,
+        grouped=lambda number: f"{number:,}",
+        imitated=operators_csv.imitated,
+        moment=words.moment,
+        size=numbers.size,
+    )
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
+    if value is None:
+        return numbers.DASH
+    return text.lines(value) if type(value) is str else value
