@@ -103,13 +103,15 @@ def finished_table(finished: Finished) -> None:
 
 def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     """One verdict; the numbers are rounded by their intervals, as they are in the report."""
-    from bench.report import numbers
+    from bench.report import emulation, numbers
 
+    outcome = emulation.without_times(outcome)
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
     flags = ", ".join(outcome.flags)
     speed = outcome.speed
     if speed is None:
-        return outcome.cell.id, status, "–", "–", "–", escape(outcome.reason)
+        told = f"{outcome.reason}; {flags}" if flags else outcome.reason
+        return outcome.cell.id, status, "–", "–", "–", escape(told)
     told = flags if outcome.status == "ok" else f"{outcome.reason}; {flags}"
     unit, rate = next(iter(speed.throughput.items()))
     ratio = "control" if outcome.cell.id == speed.control else numbers.ratio(speed.ratio_to_control, speed.resolvable)

@@ -12,6 +12,8 @@ from bench.judge.speed import Medians
 from bench.records import Cell, Device, Failure, Observation, Placement, Status, TargetFacts
 
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
+SPEAKS_FOR_ITSELF = ("target", "placement")
+"""Stages whose failures say of themselves what they are about."""
 SEE_LOG = "see the cell's log in the run's folder"
 REASON_CHARACTERS = 400
 REASON_OPS = 5
@@ -62,7 +64,7 @@ def absent(case: Case) -> Verdict | None:
         return None
     facts = case.facts
     failure = Failure("unavailable", "target", facts.kind, facts.message, facts.remedy)
-    return Verdict("unavailable", f"target: {_first_line(failure)}", facts.remedy, failure)
+    return Verdict("unavailable", _first_line(failure), facts.remedy, failure)
 
 
 def unmeasured(case: Case) -> Verdict | None:
@@ -81,8 +83,10 @@ def went_wrong(case: Case) -> Verdict | None:
     worst = min(failures, key=lambda failure: SEVERITY.index(_status(failure)))
     status = _status(worst)
     times = sum(_status(failure) == status for failure in failures)
-    reason = f"{worst.stage}: {_first_line(worst)}{_share(times, len(case.seen))}"
-    return Verdict(status, reason, worst.remedy, worst)
+    reason = f"{_first_line(worst)}{_share(times, len(case.seen))}"
+    return Verdict(
+        status, reason if worst.stage in SPEAKS_FOR_ITSELF else f"{worst.stage}: {reason}", worst.remedy, worst
+    )
 
 
 def untimed(case: Case) -> Verdict | None:

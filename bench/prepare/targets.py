@@ -20,7 +20,7 @@ from bench.prepare import worker_code
 from bench.prepare.runtimes import Ready, Shelf
 from bench.processes import OVERLAP, Worker
 from bench.progress import Progress
-from bench.records import Cell, Failed, Failure, Machine, Probe, Probed, TargetFacts
+from bench.records import Cell, Failed, Failure, Machine, Probe, Probed, Provider, Status, TargetFacts
 
 PROBE_TIMEOUT_S = 180.0
 """Drivers and shader compilers take long when they are used for the first time."""
@@ -28,6 +28,8 @@ UNSURE = ("crashed", "timeout", "out-of-memory", "failed")
 """Kinds that speak of the probe more than of the target: in a run, its cells are tried all the same."""
 WITHOUT_WORDS = ("not-created", "registers-nothing", "no-device")
 """Kinds whose cause a library may have printed."""
+REFUSALS: dict[str, Status] = {"option": "unsupported"}
+"""Kinds that say that the target is there, and does not take what the matrix asks of it."""
 ARCHITECTURES = {"arm": ("arm64", "aarch64", "armv8l"), "x86": ("x86_64", "amd64", "i686")}
 NAMES = {
     "nvidia": "NVIDIA",
@@ -62,8 +64,8 @@ def settle(
         if line := _line(name, facts):
             progress.step(line)
         if condemns(facts):
-            failure = Failure("unavailable", "target", facts.kind, facts.message, facts.remedy)
-            settled.failures[name] = failure
+            status = REFUSALS.get(facts.kind, "unavailable")
+            settled.failures[name] = Failure(status, "target", facts.kind, facts.message, facts.remedy)
     return settled
 
 
@@ -132,7 +134,18 @@ def probe(target: Target, ready: Ready, code: Path, log: Path, memory_limit_byte
                 facts = _with_words(reply.facts, worker.native_words())
             if isinstance(reply, Failed):
                 facts = of_failure(reply.failure)
+    facts = replace(facts, notes=(*facts.notes, *unchecked(provider, facts)))
+    if facts.kind == "not-installed" and target.row is not None:
+        return replace(facts, remedy=_what_is_lacking(target))
     return facts if facts.available or facts.remedy else replace(facts, remedy=_hint(target))
+
+
+def unchecked(provider: Provider | None, facts: TargetFacts) -> tuple[str, ...]:
+    """The options that neither the catalogue knows nor the provider checks: a misspelt one looks as if it worked."""
+    if provider is None or provider.known_options is None or facts.checks_options is not False:
+        return ()
+    strange = [name for name in provider.options if name not in provider.known_options]
+    return tuple(f"unknown option '{name}': the provider checks none, so it may have no effect" for name in strange)
 
 
 def of_failure(failure: Failure) -> TargetFacts:
@@ -162,6 +175,15 @@ def _with_words(facts: TargetFacts, words: str) -> TargetFacts:
 def _implied(target: Target, runtime: Runtime) -> bool:
     """Whether the runtime is the catalogue's, and not one that the matrix describes."""
     return target.row is not None and runtime == catalogue.runtime(target.row)
+
+
+def _what_is_lacking(target: Target) -> str:
+    """The packages of the catalogue's row, and the way to get them without a thought."""
+    assert target.row is not None
+    needed = ", ".join(catalogue.runtime(target.row).requires)
+    if not needed:
+        return _hint(target)
+    return f"[runtimes.{target.runtime}] needs {needed}; without `runtime =` the row gets an environment of its own"
 
 
 def _hint(target: Target) -> str:

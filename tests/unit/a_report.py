@@ -382,7 +382,7 @@ def _without_an_answer(cell: Cell) -> Outcome | None:
     if cell.target in NOT_HERE:
         kind, message, remedy = NOT_HERE[cell.target]
         failure = Failure("unavailable", "target", kind, message, remedy)
-        said = {"reason": f"target: {message}", "remedy": remedy, "failure": failure, "device": cell.device}
+        said = {"reason": message, "remedy": remedy, "failure": failure, "device": cell.device}
         return an_outcome(cell, status="unavailable", **said)
     if cell.target == EMULATED:
         return _qnn(cell)

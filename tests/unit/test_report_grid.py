@@ -79,7 +79,7 @@ def test_two_exit_codes_are_two_stories() -> None:
 
 
 AWAY = Failure("unavailable", "target", "no-device", "no GPU answers")
-MISSING = {"status": "unavailable", "reason": "target: no GPU answers", "failure": AWAY}
+MISSING = {"status": "unavailable", "reason": "no GPU answers", "failure": AWAY}
 
 
 def test_a_missing_target_is_one_story_for_all_of_its_cells_and_another_missing_target_another() -> None:

@@ -274,7 +274,7 @@ def test_a_missing_target_is_told_once_with_its_remedy_and_linked_from_the_matri
 
 def test_a_missing_target_is_one_trouble_that_does_not_list_its_cells(page: Page) -> None:
     trouble = section(page, "What is not ok", "Machine and versions")
-    assert trouble.count("target: no NVIDIA GPU answers on this machine") == 1
+    assert trouble.count("no NVIDIA GPU answers on this machine") == 1
     assert "Cells every cell of cuda Stage target" in trouble
 
 
