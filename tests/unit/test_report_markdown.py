@@ -24,9 +24,7 @@ def test_it_says_what_ran_how_fast_and_what_to_do() -> None:
     assert "| 3.42× (3.37–3.47) |" in summary
     assert "no difference shown (0.99–1.02)" in summary
     assert "withheld: inaccurate" in summary
-    assert (
-        "- **unavailable** cuda (every cell): no NVIDIA GPU answers on this machine<br>Remedy: plug" in summary
-    )
+    assert "- **unavailable** cuda (every cell): no NVIDIA GPU answers on this machine<br>Remedy: plug" in summary
     assert "Budget standard: 5 to 10 rounds" in summary
 
 
