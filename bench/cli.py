@@ -88,11 +88,13 @@ def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None
     from bench.declare.plan import plan as make
     from bench.tables import plan_table
 
-    cells = make(read(matrix_path(matrix)), only or (), skip or ())
+    declared = read(matrix_path(matrix))
+    cells = make(declared, only or (), skip or ())
     if as_json:
         _print_json(cells)
     else:
-        plan_table(cells)
+        missing = {name: runtime.unavailable for name, runtime in declared.runtimes.items() if runtime.unavailable}
+        plan_table(cells, missing)
 
 
 @app.command()

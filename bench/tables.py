@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,17 +34,40 @@ def console() -> Console:
     return out if out.is_terminal else _Console(width=PIPE_WIDTH)
 
 
-def plan_table(cells: Sequence[Cell]) -> None:
-    """The cells of a plan, and why some will not run."""
-    table = plain_table("cell", "recipe", "runtime", "will it run")
-    for cell in cells:
-        recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]excluded: {escape(cell.excluded)}[/]" if cell.excluded else "yes"
-        table.add_row(cell.id, recipe, cell.runtime, will)
-    runs = sum(cell.excluded is None for cell in cells)
+def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
+    """The cells of a plan, and why some will not run; `missing` says why a runtime cannot be had on this platform."""
     out = console()
-    out.print(table)
-    out.print(f"{len(cells)} cells: {runs} will run, {len(cells) - runs} are excluded")
+    table = plain_table("cell", "recipe", "runtime", "will it run")
+    runs = [cell for cell in cells if cell.excluded is None]
+    for cell in runs:
+        recipe = cell.recipe.name if cell.recipe else "–"
+        will = f"[dim]unavailable: {escape(missing[cell.runtime])}[/]" if cell.runtime in missing else "yes"
+        table.add_row(cell.id, recipe, cell.runtime, will)
+    if runs:
+        out.print(table)
+    if len(runs) < len(cells):
+        out.print(*([""] if runs else []), _excluded_table(cells), "", sep="\n")
+    out.print(f"{len(cells)} cells: {len(runs)} will run, {len(cells) - len(runs)} are excluded")
+
+
+def _excluded_table(cells: Sequence[Cell]) -> Table:
+    """Cells that are left out for one reason stand in one row."""
+    reasons: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.excluded is not None:
+            reasons.setdefault(cell.excluded, []).append(cell)
+    table = plain_table("excluded", "cells", "why")
+    for reason, left_out in reasons.items():
+        table.add_row(_together(left_out, cells), str(len(left_out)), escape(reason))
+    return table
+
+
+def _together(left_out: Sequence[Cell], cells: Sequence[Cell]) -> str:
+    """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` where that is every group of a target."""
+    groups = tuple(dict.fromkeys(cell.group for cell in left_out))
+    targets = {cell.target for cell in left_out}
+    whole = len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells)
+    return f"*/{targets.pop()}/*" if whole and len(groups) > 1 else ", ".join(groups)
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -87,18 +110,31 @@ def cache_table(entries: Sequence[Entry], root: Path) -> None:
 def finished_table(finished: Finished) -> None:
     """Every verdict of a run, then where its files are."""
     table = plain_table("cell", "status", "latency, ms", "throughput", "against control", "what to know")
+    absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
-        if outcome.status != "excluded":
+        if outcome.failure and outcome.failure.stage == "target":
+            absent.setdefault(outcome.cell.target, []).append(outcome)
+        elif outcome.status != "excluded":
             table.add_row(*_outcome_row(outcome))
     out = console()
     if table.row_count:
-        out.print(table)
+        out.print(table, "", sep="\n")
+    if absent:
+        out.print(_absent_table(absent), "", sep="\n")
     counts = Counter(outcome.status for outcome in finished.outcomes)
     said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
     out.print(f"{len(finished.outcomes)} cells: {said}{why}")
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
+    """Targets that are not on this machine: one row each, whatever was planned on them."""
+    table = plain_table("not here", "cells", "why", "what would enable it")
+    for target, outcomes in absent.items():
+        table.add_row(target, str(len(outcomes)), escape(outcomes[0].reason), escape(outcomes[0].remedy))
+    return table
 
 
 def _outcome_row(outcome: Outcome) -> tuple[str, ...]:

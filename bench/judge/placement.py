@@ -1,4 +1,9 @@
-"""A placement and the provider that was asked for in; the counts on it and elsewhere, and which ops fell back, out."""
+"""A placement and the provider that was asked for in; the counts on it and elsewhere, and which ops fell back, out.
+
+ONNX Runtime puts shape arithmetic on the CPU on purpose: that is no fallback. Its Gather, Unsqueeze, Concat, Cast and
+Slice are excused where the graph proved them to handle nothing but shapes (`Placement.shape_nodes`), and never by their
+type: the same types move activations, and a Gather is the embedding, the first layer of a language model.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +13,6 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from bench.records import Observation, Placement
-
-BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
-"""Ops whose type alone proves that no value of the model's data passes through them: they read a shape, or nothing.
-
-ONNX Runtime puts shape arithmetic on the CPU on purpose, and its Gather, Unsqueeze, Concat, Cast and Slice are as cheap
-as these four. But the same op types also move activations (a Gather is the embedding, the first layer of a language
-model), and counts do not tell one from the other: excusing them would hide real fallbacks, so they count. Identity
-copies data, Range and Expand make it: they count too.
-"""
 
 
 class Split(Struct, frozen=True):
@@ -28,7 +24,7 @@ class Split(Struct, frozen=True):
     fallback_ops: tuple[str, ...]
     """`Gather x3`, the most frequent first."""
     bookkeeping_ops: tuple[str, ...]
-    """The same, for the ops elsewhere that are excused."""
+    """The same, for the nodes elsewhere that handle nothing but shapes and constants."""
     fallback_nodes: int
     others: tuple[str, ...]
     """The providers that hold the nodes elsewhere, the one with the most first."""
@@ -39,20 +35,17 @@ class Split(Struct, frozen=True):
 def split(placement: Placement, provider: str) -> Split:
     """Part a placement's nodes; the provider's name is compared as ONNX Runtime writes it."""
     away = {name: ops for name, ops in placement.nodes.items() if name != provider}
-    target: Mapping[str, int] = placement.nodes.get(provider, {})
     counts = _total(away.values())
-    fallback = Counter({op: n for op, n in counts.items() if op not in BOOKKEEPING})
-    excused = Counter({op: n for op, n in counts.items() if op in BOOKKEEPING})
-    working = sum(n for op, n in target.items() if op not in BOOKKEEPING)
-    on_target = sum(target.values())
+    fallback = _total(placement.working(name) for name in away)
+    on_target = sum(placement.nodes.get(provider, {}).values())
     return Split(
         on_target=on_target,
         elsewhere=counts.total(),
         fallback_ops=_listed(fallback),
-        bookkeeping_ops=_listed(excused),
+        bookkeeping_ops=_listed(counts - fallback),
         fallback_nodes=fallback.total(),
         others=tuple(name for name, _ in _ranked({name: sum(ops.values()) for name, ops in away.items()})),
-        absent=on_target == 0 or (working == 0 and fallback.total() > 0),
+        absent=on_target == 0 or (not placement.working(provider) and fallback.total() > 0),
     )
 
 

@@ -124,8 +124,10 @@ def elsewhere(case: Case) -> Verdict | None:
     parts = _split(case)
     if parts is None or not parts.absent:
         return None
-    what = "no node was placed on" if parts.on_target == 0 else "nothing but shapes and constants was placed on"
-    reason = f"{what} {case.cell.provider}: everything ran on {' and '.join(parts.others)}"
+    target, others = case.cell.provider, " and ".join(parts.others)
+    reason = f"no node was placed on {target}: everything ran on {others}"
+    if parts.on_target:
+        reason = f"nothing but shapes and constants was placed on {target}: everything else ran on {others}"
     remedy = "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
     return Verdict("unsupported", reason, remedy, Failure("unsupported", "placement", "fallback", reason, remedy))
 
@@ -165,8 +167,7 @@ def fell_back(case: Case) -> Verdict | None:
     parts = _split(case)
     if placed is None or parts is None or not parts.fallback_nodes:
         return None
-    more = len(parts.fallback_ops) - REASON_OPS
-    ops = ", ".join(parts.fallback_ops[:REASON_OPS]) + (f" and {more} more op types" if more > 0 else "")
+    ops = _shortened(parts.fallback_ops)
     total = parts.on_target + parts.elsewhere
     reason = f"{parts.fallback_nodes} of {total} nodes fell back to {' and '.join(parts.others)}: {ops}; {cost(placed)}"
     return Verdict("partial", reason, "try another opset, recipe or provider version that takes these ops")
@@ -187,7 +188,7 @@ def fine(case: Case) -> Verdict:
     parts = _split(case)
     if parts is None:
         return Verdict("ok", "answers within tolerance")
-    excused = f" but for {', '.join(parts.bookkeeping_ops)}, which handle shapes only" if parts.elsewhere else ""
+    excused = f" but for {_shortened(parts.bookkeeping_ops)}, which handle shapes only" if parts.elsewhere else ""
     return Verdict("ok", f"every node on {case.cell.provider}{excused}; answers within tolerance")
 
 
@@ -240,6 +241,12 @@ def _is_asked_for(device: Device, asked: str) -> bool:
     if kind.isdigit():
         return True
     return device.type == kind and index in {"", str(device.index)}
+
+
+def _shortened(ops: tuple[str, ...]) -> str:
+    more = len(ops) - REASON_OPS
+    ending = f" and {more} more op type{'' if more == 1 else 's'}" if more > 0 else ""
+    return ", ".join(ops[:REASON_OPS]) + ending
 
 
 def _percent(share: float) -> str:

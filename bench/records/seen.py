@@ -25,6 +25,10 @@ class Effort(Record, frozen=True):
     cell_limit_s: float
 
 
+BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
+"""Ops whose type alone proves that no value of the model's data passes through them: they read a shape, or nothing."""
+
+
 class Placement(Record, frozen=True):
     """Which execution provider each node was assigned to, as ONNX Runtime tells it at partitioning time."""
 
@@ -36,6 +40,15 @@ class Placement(Record, frozen=True):
     """Copies between devices in one call, as profiled; None where no call was profiled."""
     time_elsewhere: float | None = None
     """Share of a profiled call's wall time spent in the nodes of other providers, 0 to 1; None where not profiled."""
+    shape_nodes: dict[str, dict[str, int]] = {}
+    """Of `nodes`, those that handle nothing but shapes, as the model's graph shows: by provider, then by op type."""
+
+    def working(self, provider: str) -> dict[str, int]:
+        """The provider's nodes by op type, but for those that handle nothing but shapes and constants."""
+        shapes = self.shape_nodes.get(provider, {})
+        ops = self.nodes.get(provider, {}).items()
+        left = {op: count - shapes.get(op, 0) for op, count in ops if op not in BOOKKEEPING}
+        return {op: count for op, count in left.items() if count > 0}
 
 
 class Start(Record, frozen=True):

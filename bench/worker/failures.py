@@ -25,10 +25,14 @@ MEMORY_WORDS = re.compile(
 """How onnxruntime, CUDA, cuDNN, Vulkan, Direct3D and PyTorch say that memory ran out; none has a class for it."""
 MISSED_BYTES = re.compile(r"(?:buffer of size|requested bytes of|tried to allocate) (\d+)(?![\d.]*\s*[KMGT]i?B)")
 NOISE = re.compile(
-    r"^/\S+\.(?:cc|cpp|h):\d+ (?:[^()]*::[\w{}~]+\([^()]*\)(?: const)?(?:::<lambda\([^()]*\)>)? )?"
-    r"|^[\w.:=!<>&|() -]+ was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : |^Error creating execution provider: "
+    r"^/\S+\.(?:cc|cpp|h|hpp):\d+ "  # a place, and the function there, as GCC writes it out
+    r"(?:[^()]*::[\w{}~]+(?:\((?:[^()]|\([^()]*\))*\)){1,2}(?: const)?(?:::<lambda\([^()]*\)>)?(?: \[with [^\]]*\])? )?"
+    r"|^[\w.:=!<>&|()\"'\[\], +*/%-]+ was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : "
+    r"|^Error creating execution provider: |^Exception during initialization: "
 )
 """Where in onnxruntime's own source an error was made: no help to a reader, and longer than the error."""
+CALLS_ON_THE_WAY = re.compile(r"Exception from \S+\.(?:cpp|hpp|h):\d+:")
+"""How OpenVINO begins a line for every call that an error went through; the error itself is in the last line."""
 
 
 def failure_of(error: BaseException, stage: str) -> Failure:
@@ -47,19 +51,23 @@ def failure_of(error: BaseException, stage: str) -> Failure:
 
 def plain_failure(error: BaseException, stage: str) -> Failure:
     """An exception as data, before anyone has judged what it means."""
-    return Failure(status="failed", stage=stage, kind=type(error).__name__, message=first_line(error))
+    return Failure(status="failed", stage=stage, kind=type(error).__name__, message=reason_of(error))
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error that says something; a bare key says nothing without its class."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def reason_of(error: BaseException) -> str:
+    """The line of an error that says what is the matter; a bare key says nothing without its class.
+
+    It is the first, but for errors that begin with the calls they went through. The log has them whole.
+    """
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or isinstance(error, LookupError | AssertionError):
         lines = [": ".join([type(error).__name__, *lines[:1]])]
-    return plain(lines[0])[:500]
+    return plain(lines[-1 if CALLS_ON_THE_WAY.search(text) else 0])[:500]
 
 
 def plain(words: str) -> str:
-    """Words of onnxruntime without the places in its source that they begin with."""
+    """Words of onnxruntime without the places and functions of its source that they begin with."""
     while (shorter := NOISE.sub("", words, count=1)) != words and shorter:
         words = shorter
     return words

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,7 +11,6 @@ from bench.worker.channel import Channel
 from bench.worker.onnx_runtime.assignment import placement
 from bench.worker.onnx_runtime.sessions import Request, open_session
 from bench.worker.operators_values import compare, run
-from bench.worker.refusal import Refusal
 
 
 def conform(order: Conform, channel: Channel) -> CaseDone:
@@ -25,25 +22,12 @@ def conform(order: Conform, channel: Channel) -> CaseDone:
     channel.stage("read", name)
     payload = _payload(order)
     channel.stage("session", name)
-    with _legible():
-        # The cases are small: threads would cost more than they bring.
-        session = open_session(order.provider, Request(model=payload.model)).session
-        channel.stage("run", name)
-        answers = run(session, payload)
+    # The cases are small: threads would cost more than they bring.
+    session = open_session(order.provider, Request(model=payload.model)).session
+    channel.stage("run", name)
+    answers = run(session, payload)
     channel.stage("compare", name)
     return CaseDone(placement(session), compare(order, payload, answers))
-
-
-@contextmanager
-def _legible() -> Iterator[None]:
-    """OpenVINO's errors begin with the places they went through and end, lines later, with what is the matter."""
-    try:
-        yield
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        if len(lines) < 2 or "Exception from src/" not in lines[0]:
-            raise
-        raise Refusal("unsupported", lines[-1][:500]) from error
 
 
 def _payload(order: Conform) -> CasePayload:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from bench.records import Placement, Provider
 from bench.worker.refusal import Refusal
 
-BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
-"""As `bench.judge.placement` excuses them: no value of the model's data passes through them."""
-
 
 def refuse_elsewhere(placement: Placement | None, provider: Provider | None, said: str = "") -> None:
     """Refuse to go on where nothing that computes is on the provider, so that no other device is timed in its name.
@@ -17,11 +14,9 @@ def refuse_elsewhere(placement: Placement | None, provider: Provider | None, sai
     """
     if provider is None or placement is None:
         return
-    total = sum(count for ops in placement.nodes.values() for count in ops.values())
     if not absent(placement, provider.ep):
         return
-    others = ", ".join(name for name in placement.nodes if name != provider.ep)
-    message = f"no node is on {provider.ep}: all {total} went to {others}"
+    message = _message(placement, provider.ep)
     remedy = "its log says which operators or options it did not take"
     if not provider.static_shapes:
         remedy += "; where it takes fixed shapes only, static_shapes = true gives them"
@@ -30,12 +25,21 @@ def refuse_elsewhere(placement: Placement | None, provider: Provider | None, sai
 
 def absent(placement: Placement, ep: str) -> bool:
     """Whether nothing that computes is on the provider, though the model has nodes."""
-    elsewhere = {name: ops for name, ops in placement.nodes.items() if name != ep and sum(ops.values()) > 0}
-    here = placement.nodes.get(ep, {})
-    if not elsewhere:
+    others = [name for name in placement.nodes if name != ep]
+    if not any(_count(placement, name) for name in others):
         return False
-    return sum(here.values()) == 0 or (not _working(here) and any(_working(ops) for ops in elsewhere.values()))
+    if not _count(placement, ep):
+        return True
+    return not placement.working(ep) and any(placement.working(name) for name in others)
 
 
-def _working(ops: dict[str, int]) -> int:
-    return sum(count for op, count in ops.items() if op not in BOOKKEEPING)
+def _message(placement: Placement, ep: str) -> str:
+    others = [name for name in placement.nodes if name != ep]
+    went = f"{sum(_count(placement, name) for name in others)} went to {', '.join(others)}"
+    if not _count(placement, ep):
+        return f"no node is on {ep}: all {went}"
+    return f"nothing but shapes and constants was placed on {ep}: the other {went}"
+
+
+def _count(placement: Placement, ep: str) -> int:
+    return sum(placement.nodes.get(ep, {}).values())

@@ -10,7 +10,7 @@ from typing import Any
 from bench.records import Begin, CompileCache, Start, Started
 from bench.worker import engines, feeds
 from bench.worker.channel import Channel
-from bench.worker.failures import first_line
+from bench.worker.failures import reason_of
 from bench.worker.placement import refuse_elsewhere
 from bench.worker.refusal import Refusal
 
@@ -53,7 +53,7 @@ def _open(engine: Any, order: Begin, cache: CompileCache | None) -> engines.Sess
         raise
     except Exception as error:
         raise Refusal(
-            "unsupported", f"the compiled model does not open: {first_line(error)}", kind="no-cache"
+            "unsupported", f"the compiled model does not open: {reason_of(error)}", kind="no-cache"
         ) from error
     return session
 
@@ -66,7 +66,7 @@ def _kept(engine: Any, order: Begin, cache: CompileCache | None) -> str:
         _refuse_without_contexts(engine)
         engine.compile_context(order.visit)
     except Exception as error:  # noqa: BLE001 - the start itself is measured, and this says why there is no other
-        return f"no compiled model was kept: {first_line(error)}"
+        return f"no compiled model was kept: {reason_of(error)}"
     return ""
 
 

@@ -278,4 +278,7 @@ def test_the_default_matrix_stands_in_the_package(bench: Bench):
     assert (REPO / "matrix.toml").exists()
     done = bench("plan", "--matrix", REPO / "matrix.toml", "--json")
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 72
+    cells = json.loads(done.stdout)
+    run = [cell for cell in cells if cell["excluded"] is None]
+    assert {"cpu", "cuda", "webgpu", "torch-eager"} <= {cell["target"] for cell in run}
+    assert "openvino-cpu" in {cell["target"] for cell in cells} - {cell["target"] for cell in run}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_whole_visit
+from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_visit, a_whole_visit
 
 from bench.records import Begin, CompileCache, Measured, Opened, Probe, Provider
 from bench.worker.engines import ort
@@ -41,6 +41,14 @@ def test_with_a_dynamic_batch_no_node_is_on_it_and_nothing_is_timed(tmp_path):
     (opened,) = channel.of(Opened)
     assert set(opened.placement.nodes) == {CPU}
     assert "stage time" not in channel.kinds()
+
+
+def test_shape_arithmetic_alone_is_no_model_on_it(tmp_path):
+    a_model_with_shape_arithmetic(tmp_path / "model")
+    order = a_visit(tmp_path / "model", provider=replace(QNN, static_shapes=False), scratch=str(tmp_path))
+    with pytest.raises(Refusal, match="nothing but shapes and constants was placed on") as refused:
+        visit(order, Recorder())
+    assert refused.value.kind == "fallback"
 
 
 def test_a_backend_that_does_not_load_is_told_in_qnns_own_words(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_visit, a_whole_visit
+from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_visit, a_whole_visit
 
 from bench.records import DeviceChoice, Measured, Opened, Probe, Provider
 from bench.worker.engines import ort
@@ -87,6 +87,15 @@ def test_a_probe_finds_fp32_and_fp16_and_that_options_are_not_checked():
 def test_no_path_of_this_machine_is_in_what_a_probe_says():
     facts = ort.probe(Probe("ort", WEBGPU))
     assert not any("/" in value for device in facts.devices for value in device.metadata.values())
+
+
+def test_shape_arithmetic_that_onnxruntime_keeps_on_the_cpu_is_told_from_what_fell_back(tmp_path):
+    """When onnxruntime gives it to the provider, or folds it away, this says so."""
+    placed = ort.Session(a_visit(a_model_with_shape_arithmetic(tmp_path), provider=WEBGPU)).placement
+    assert placed.nodes[CPU]["Gather"] == 1
+    assert placed.shape_nodes[CPU]["Gather"] == 1
+    assert placed.working(CPU) == {}
+    assert placed.working(EP) == {"MatMul": 1, "Reshape": 1}
 
 
 def test_a_profile_counts_copies_and_the_time_on_the_cpu(tmp_path):

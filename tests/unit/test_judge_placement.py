@@ -19,6 +19,20 @@ def test_ops_that_only_handle_shapes_or_constants_are_excused_and_listed():
     assert (parts.fallback_ops, parts.fallback_nodes) == ((), 0)
 
 
+def test_nodes_that_the_graph_proved_to_handle_shapes_only_are_excused_and_listed():
+    placed = a_placement(WebGpu={"MatMul": 1}, CPU={"Gather": 3, "Concat": 2, "Shape": 1})
+    parts = placement.split(replace(placed, shape_nodes={CPU: {"Gather": 2, "Concat": 2, "Shape": 1}}), WEBGPU)
+    assert parts.fallback_ops == ("Gather x1",), "the third one is an embedding"
+    assert parts.bookkeeping_ops == ("Concat x2", "Gather x2", "Shape x1")
+    assert (parts.elsewhere, parts.fallback_nodes) == (6, 1)
+
+
+def test_a_target_that_got_only_shape_arithmetic_is_absent():
+    placed = a_placement(WebGpu={"Gather": 2}, CPU={"MatMul": 9})
+    assert placement.split(replace(placed, shape_nodes={WEBGPU: {"Gather": 2}}), WEBGPU).absent
+    assert not placement.split(replace(placed, shape_nodes={WEBGPU: {"Gather": 1}}), WEBGPU).absent
+
+
 @pytest.mark.parametrize("op", ["Gather", "Unsqueeze", "Concat", "Cast", "Slice", "Identity", "Range", "com.x.Shape"])
 def test_ops_that_may_carry_data_count_as_fallback_even_if_they_often_handle_shapes(op):
     parts = placement.split(a_placement(WebGpu={"MatMul": 1}, CPU={op: 1}), WEBGPU)

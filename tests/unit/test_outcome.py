@@ -270,6 +270,16 @@ def test_bookkeeping_elsewhere_is_ok_and_listed():
     assert (outcome.nodes_elsewhere, outcome.bookkeeping_ops) == (4, ("Shape x4",))
 
 
+def test_shape_arithmetic_elsewhere_is_ok_and_a_long_list_of_it_is_cut_in_the_reason_only():
+    ops = {"Cast": 6, "Concat": 13, "Gather": 15, "Shape": 2, "Slice": 7, "Unsqueeze": 15}
+    placed = replace(a_placement(WebGpu={"MatMul": 10}, CPU=ops), shape_nodes={CPU: ops})
+    outcome = judged(an_observation(placement=placed))
+    assert outcome.status == "ok"
+    excused = "Gather x15, Unsqueeze x15, Concat x13, Slice x7, Cast x6 and 1 more op type, which handle shapes only"
+    assert outcome.reason == f"every node on {WEBGPU} but for {excused}; answers within tolerance"
+    assert len(outcome.bookkeeping_ops) == 6
+
+
 def test_a_long_list_of_ops_is_cut_in_the_reason_only():
     ops = {f"Op{i}": 1 for i in range(9)}
     outcome = judged(an_observation(placement=a_placement(WebGpu={"MatMul": 1}, CPU=ops)))
@@ -288,7 +298,8 @@ def test_a_target_without_a_node_did_not_run_there_and_shows_no_speed():
 def test_a_target_that_got_nothing_but_shapes_did_not_run_there_either():
     outcome = judged(an_observation(placement=a_placement(WebGpu={"Shape": 2}, CPU={"MatMul": 18})))
     assert outcome.status == "unsupported"
-    assert outcome.reason.startswith("nothing but shapes and constants was placed on")
+    words = f"nothing but shapes and constants was placed on {WEBGPU}: everything else ran on {CPU}"
+    assert outcome.reason == words
 
 
 def test_a_session_that_the_worker_refused_for_want_of_nodes_says_what_the_provider_said():

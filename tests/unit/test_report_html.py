@@ -322,13 +322,13 @@ def test_wrong_answers_of_an_emulator_are_withheld_too() -> None:
 def test_the_first_answer_is_the_sum_of_its_parts_beside_the_steady_call() -> None:
     found = page_of(an_outcome())
     parts = "import 61.2 ms, load 84.6 ms, first call 15.9 ms"
-    assert f"cpu · int8 12.3 ms 162 ms {parts} – – – 202 MiB – –" in found.text
+    assert f"cpu · int8 12.3 ms 162 ms {parts} – – – peak 202 MiB – –" in found.text
 
 
 def test_cold_and_cached_starts_memory_and_energy_are_shown_where_they_are_known(page: Page) -> None:
     starts = section(page, "The first answer takes", "How far the outputs are")
     cold = "5.49 s load 710 ms, first call 4.72 s"
-    assert f"{cold} 1.45 s load 690 ms, first call 702 ms 163 MiB 202 MiB 63.9 MiB 2.40 J RAPL package" in starts
+    assert f"{cold} 1.45 s load 690 ms, first call 702 ms 163 MiB peak 202 MiB 63.9 MiB 2.40 J RAPL package" in starts
 
 
 def test_a_cached_start_that_failed_says_why_in_its_place_and_nowhere_else() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.worker.failures import failure_of, first_line
+from bench.worker.failures import failure_of, reason_of
 from bench.worker.refusal import Refusal
 
 
@@ -73,11 +73,36 @@ OPENVINO = (
     "IExecutionProviderFactory> onnxruntime::python::CreateExecutionProviderFactoryInstance(const onnxruntime::"
     "SessionOptions&, const std::string&, const onnxruntime::ProviderOptionsMap&) Invalid OpenVINO EP option: none\n\n"
 )
+OPENVINO_COMPILING = (
+    "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime/onnxruntime/core/providers/openvino/"
+    "backends/basic_backend.cc:136 onnxruntime::openvino_ep::BasicBackend::BasicBackend(std::unique_ptr<onnx::"
+    "ModelProto>&, onnxruntime::openvino_ep::SessionContext&) /onnxruntime/onnxruntime/core/providers/openvino/"
+    "ov_interface.cc:28 auto onnxruntime::openvino_ep::OvExceptionBoundary(Func&&, std::format_string<Args ...>&&, "
+    "Args&& ...) [with bool typed = false; Func = OVCore::CompileModel(std::shared_ptr<const ov::Model>&, "
+    "std::string&, ov::AnyMap&, bool, const std::string&)::<lambda()>; Args = {const std::string&}] "
+    "[OpenVINO-EP] Exception while Loading Network for graph OpenVINO-EP-subgraph_1_0"
+)
+OPENVINO_TRACE = (
+    ": Exception from src/inference/src/cpp/core.cpp:114:\nException from src/inference/src/dev/plugin.cpp:53:\n"
+    "Check 'jitter != jitters.end()' failed at src/common/snippets/src/lowered/target_machine.cpp:30:\n"
+    "Supported precisions set is not available for Constant operation.\n\n\n\n"
+)
+OF_TWO_LINES = (
+    "[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. Error No opset import for domain "
+    "'com.intel.ai'\n\n==> Context: Bad node spec for node."
+)
 
 
 @pytest.mark.parametrize(
     ("native", "plain"),
     [
+        (OPENVINO_COMPILING + OPENVINO_TRACE, "Supported precisions set is not available for Constant operation."),
+        (
+            OPENVINO_COMPILING,
+            "[OpenVINO-EP] Exception while Loading Network for graph OpenVINO-EP-subgraph_1_0",
+        ),
+        (OF_TWO_LINES, "This is an invalid model. Error No opset import for domain 'com.intel.ai'"),
+        ("Exception during initialization: std::bad_alloc", "std::bad_alloc"),
         (WEBGPU, "Failed to get a WebGPU adapter: No supported adapters"),
         (OPENVINO, "Invalid OpenVINO EP option: none"),
         ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find (x) in (y)", "Could not find (x) in (y)"),
@@ -86,9 +111,9 @@ OPENVINO = (
     ],
 )
 def test_an_error_is_told_without_the_places_in_onnxruntimes_source(native, plain):
-    assert first_line(RuntimeError(native)) == plain
+    assert reason_of(RuntimeError(native)) == plain
 
 
 def test_a_bare_key_is_told_with_its_class():
-    assert first_line(KeyError("x")) == "KeyError: 'x'"
-    assert first_line(AssertionError()) == "AssertionError"
+    assert reason_of(KeyError("x")) == "KeyError: 'x'"
+    assert reason_of(AssertionError()) == "AssertionError"

@@ -23,7 +23,6 @@ from bench.records import (
     Provider,
 )
 from bench.worker import element_types, operators, operators_collect
-from bench.worker.refusal import Refusal
 
 CPU = Provider("CPUExecutionProvider")
 MARGIN = Margin(1e-3, 1e-7)
@@ -229,11 +228,3 @@ def test_the_worst_item_of_a_sequence_is_told_and_a_missing_one_is_a_problem(tmp
     found = deviation(tmp_path, CaseSequence((one, one)), CaseSequence((one, two)), kind)
     assert (found.output, found.outside) == ("y[1]", 1)
     assert "sequence of 2" in deviation(tmp_path, CaseSequence((one,)), CaseSequence((one, two)), kind).problem
-
-
-def test_an_error_of_openvino_is_told_by_its_last_line():
-    words = "Exception during initialization: Exception from src/core.cpp:154:\nCheck 'false' failed\nno Attention\n\n"
-    with pytest.raises(Refusal, match=r"^no Attention$"), operators._legible():
-        raise RuntimeError(words)
-    with pytest.raises(RuntimeError, match="the first"), operators._legible():
-        raise RuntimeError("the first of\ntwo lines")

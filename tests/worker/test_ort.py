@@ -148,5 +148,5 @@ def test_a_graph_is_recorded_where_the_options_ask_for_it(options, wanted):
 def test_a_model_without_listed_nodes_is_on_no_provider(tmp_path, monkeypatch):
     session = ort.Session(a_visit(a_model(tmp_path)))
     session.provider = replace(session.provider, ep="StrawExecutionProvider")
-    monkeypatch.setattr(ort.assignment, "placement", lambda _: ort.assignment.Placement({}, "assignment-info"))
+    monkeypatch.setattr(ort.assignment, "placement", lambda *_: ort.assignment.Placement({}, "assignment-info"))
     assert session.placement.nodes == {"no provider": {"MatMul": 1}}

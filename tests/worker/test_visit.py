@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 from msgspec.structs import replace
+from onnx import helper, numpy_helper
 from visits import CPU, HASTE, Recorder, a_job, a_whole_visit
 
 from bench.records import Begin, CompileCache, Measured, Opened, Placement, Profiled, Provider, Started
@@ -87,9 +91,18 @@ def test_a_provider_is_absent_where_nothing_that_computes_is_on_it(nodes, absent
     assert placement.absent(Placement(nodes, ""), "E") is absent
 
 
-def test_what_excuses_a_node_is_what_the_judge_excuses():
-    judge = pytest.importorskip("bench.judge.placement")
-    assert placement.BOOKKEEPING == judge.BOOKKEEPING
+def test_a_provider_that_got_nothing_but_shape_arithmetic_is_refused_and_the_rest_counted():
+    shapes = {"E": {"Gather": 2}, CPU: {"Concat": 1}}
+    placed = Placement({"E": {"Gather": 2}, CPU: {"MatMul": 3, "Concat": 1}}, "", shape_nodes=shapes)
+    with pytest.raises(Refusal) as refused:
+        placement.refuse_elsewhere(placed, Provider("E"))
+    assert refused.value.kind == "fallback"
+    assert refused.value.message == f"nothing but shapes and constants was placed on E: the other 4 went to {CPU}"
+
+
+def test_a_gather_of_data_beside_those_of_shapes_is_work():
+    placed = Placement({"E": {"Gather": 3}, CPU: {"MatMul": 3}}, "", shape_nodes={"E": {"Gather": 2}})
+    placement.refuse_elsewhere(placed, Provider("E"))
 
 
 # --- the profile ------------------------------------------------------------------------------------------------------
@@ -137,8 +150,6 @@ def test_no_profile_is_left_behind(tmp_path, monkeypatch):
 
 
 def profile_feed():
-    import numpy as np
-
     return np.ones((1, 8), np.float32)
 
 
@@ -164,6 +175,45 @@ def test_copies_and_time_elsewhere_are_medians_over_the_calls_after_the_first():
 def test_a_copy_is_no_time_of_another_provider():
     call = (100, [(CPU, "MemcpyToHost", 50), ("E", "MatMul", 10)])
     assert profiles.read(events(call, call), "E") == (1, 0.0)
+
+
+def test_a_loops_time_is_told_without_that_of_the_nodes_in_its_body():
+    """onnxruntime's event of a Loop spans those of its body: added up, they came to twice the call."""
+    call = {"cat": "Session", "name": "model_run", "ts": 0, "dur": 100}
+    loop = {"cat": "Node", "ts": 10, "dur": 80, "args": {"provider": CPU, "op_name": "Loop"}}
+    body = [{"cat": "Node", "ts": ts, "dur": 30, "args": {"provider": "E", "op_name": "MatMul"}} for ts in (10, 45)]
+    after = {"cat": "Node", "ts": 90, "dur": 5, "args": {"provider": CPU, "op_name": "Relu"}}
+    early = dict(call, ts=-200)
+    assert profiles.read([early, *body, loop, after, call], "E") == (0, pytest.approx(0.25))
+
+
+def test_a_real_loop_on_another_provider_takes_no_more_than_the_whole_call(tmp_path):
+    events = events_of_a_loop(tmp_path)
+    _, share = profiles.read(events, "E")
+    assert sum(event["args"].get("op_name") == "MatMul" for event in events) == 60
+    assert 0 < share < 1, "1 would be the limit that hides a sum beyond it"
+
+
+def events_of_a_loop(folder: Path) -> list[dict]:
+    """What onnxruntime itself profiles of three calls of a loop over a MatMul."""
+    matrix, flag = helper.make_tensor_value_info("h", 1, [64, 64]), helper.make_tensor_value_info("c", 9, [])
+    outputs = [helper.make_tensor_value_info("c2", 9, []), helper.make_tensor_value_info("h2", 1, [64, 64])]
+    nodes = [helper.make_node("MatMul", ["h", "h"], ["h2"]), helper.make_node("Identity", ["c"], ["c2"])]
+    body = helper.make_graph(nodes, "body", [helper.make_tensor_value_info("n", 7, []), flag, matrix], outputs)
+    count = numpy_helper.from_array(np.array(20, np.int64), "times")
+    loop = helper.make_node("Loop", ["times", "", "x"], ["y"], body=body)
+    ends = [helper.make_tensor_value_info(name, 1, [64, 64]) for name in "xy"]
+    model = helper.make_model(
+        helper.make_graph([loop], "g", ends[:1], ends[1:], [count]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    settings = onnxruntime.SessionOptions()
+    settings.enable_profiling, settings.profile_file_prefix = True, str(folder / "profile")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=[CPU])
+    for _ in range(3):
+        session.run(None, {"x": np.zeros((64, 64), np.float32)})
+    return json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
 
 
 def test_a_profile_without_a_second_call_says_nothing():

@@ -44,6 +44,29 @@ def a_model(folder: Path, batch: int | str = "batch") -> Path:
     return folder
 
 
+def a_model_with_shape_arithmetic(folder: Path) -> Path:
+    """A folder with y = x @ w, reshaped to (its first dimension, -1); written by hand, for runtimes without onnx."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nodes = [("MatMul", "x w", "h"), ("Shape", "h", "s"), ("Gather", "s first", "d")]
+    nodes += [("Concat", "d rest", "t"), ("Reshape", "h t", "y")]
+    graph = b"".join(wire._bytes(1, _node(*node)) for node in nodes) + wire._text(2, "g")
+    graph += wire._bytes(5, wire._tensor("w", WEIGHT, 1))
+    for name, value in (("first", 0), ("rest", -1)):
+        graph += wire._bytes(5, wire._tensor(name, np.array([value], np.int64), 7))  # type: ignore[arg-type]
+    graph += wire._bytes(11, wire._value("x", 1, ("batch", 8))) + wire._bytes(12, wire._value("y", 1, ("batch", 4)))
+    model = wire._number(1, 9) + wire._bytes(7, graph) + wire._bytes(8, wire._text(1, "") + wire._number(2, 17))
+    (folder / "model.onnx").write_bytes(model)
+    return folder
+
+
+def _node(op: str, inputs: str, output: str) -> bytes:
+    node = b"".join(wire._text(1, name) for name in inputs.split())
+    node += wire._text(2, output) + wire._text(3, output) + wire._text(4, op)
+    if op == "Concat":
+        node += wire._bytes(5, wire._text(1, "axis") + wire._number(3, 0) + wire._number(20, 2))
+    return node
+
+
 def a_job(folder: Path, batch: int = 1) -> Job:
     """A workload of the model above, and what it must lead to."""
     folder = folder / f"b{batch}"

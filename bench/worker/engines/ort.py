@@ -53,7 +53,7 @@ class Session:
     @cached_property
     def placement(self) -> Placement | None:
         """The nodes by provider and op type; asked for after the load was timed."""
-        placed = assignment.placement(self.session)
+        placed = assignment.placement(self.session, self.model)
         if placed and not placed.nodes and self.provider.ep != CPU:
             return assignment.unassigned(self.model)
         return placed

@@ -27,8 +27,9 @@ OPSET = 18
 TOLERANCES = {
     # 1.000000 / 9e-7. What computes in TF32, FP16 or BF16 has 7e-4, 1e-3 or 1e-2, and is not FP32.
     "fp32": {"min_cosine": 0.99999, "max_relative_error": 1e-4},
-    # 0.999999 / 1.5e-3. BF16, which some providers put in its place, has 0.99992 / 1.2e-2.
-    "fp16": {"min_cosine": 0.99995, "max_relative_error": 5e-3},
+    # 0.999999 / 1.5e-3 between casts around FP32; kernels that add up in FP16 have 0.99993 / 1.0e-2 (WebGPU, QNN), and
+    # are FP16 all the same. BF16 in its place has 0.99992 / 1.2e-2: only the probe can tell that, and flags it.
+    "fp16": {"min_cosine": 0.9998, "max_relative_error": 0.02},
     # 0.99992 / 1.2e-2.
     "bf16": {"min_cosine": 0.999, "max_relative_error": 0.04},
     # 0.986 / 0.15 with one scale a channel, 0.980 / 0.19 static. One scale a tensor gives 0.932 / 0.33: embeddings that

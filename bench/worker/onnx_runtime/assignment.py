@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,23 @@ import onnxruntime as ort
 
 from bench.records import Placement
 from bench.worker.onnx_runtime import wire
+from bench.worker.onnx_runtime.shapes import shape_nodes
 
 RECORD = "session.record_ep_graph_assignment_info"
 """The session entry without which onnxruntime keeps nothing to ask for."""
 
 
-def placement(session: ort.InferenceSession) -> Placement | None:
-    """The nodes by provider and op type; None where this onnxruntime cannot tell."""
+def placement(session: ort.InferenceSession, model: Path | None = None) -> Placement | None:
+    """The nodes by provider and op type; None where this onnxruntime cannot tell.
+
+    With the model's file, those that handle nothing but shapes are told apart.
+    """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
-    nodes: dict[str, Counter[str]] = {}
-    for part in session.get_provider_graph_assignment_info():
-        counts = nodes.setdefault(part.ep_name, Counter())
-        counts.update(_op_name(node) for node in part.get_nodes())
-    return Placement(nodes={ep: dict(sorted(ops.items())) for ep, ops in nodes.items()}, source="assignment-info")
+    parts = [(part.ep_name, part.get_nodes()) for part in session.get_provider_graph_assignment_info()]
+    of_shapes = _of_shapes(model, [node for _, nodes in parts for node in nodes])
+    shapes = {ep: ops for ep, ops in _counted(parts, of_shapes).items() if ops}
+    return Placement(nodes=_counted(parts), source="assignment-info", shape_nodes=shapes)
 
 
 def unassigned(model: Path) -> Placement:
@@ -33,6 +37,22 @@ def unassigned(model: Path) -> Placement:
     """
     ops = wire.operators(model)
     return Placement(nodes={"no provider": dict(sorted(ops.items()))} if ops else {}, source="assignment-info")
+
+
+def _of_shapes(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
+    """Whether a node is one of the model's that handle shapes only; a name is proof only where one node has it."""
+    names = shape_nodes(model) if model else {}
+    times = Counter(node.name for node in nodes)
+    return lambda node: times[node.name] == 1 and names.get(node.name) == _op_name(node)
+
+
+def _counted(
+    parts: Iterable[tuple[str, Iterable[Any]]], wanted: Callable[[Any], bool] = lambda _: True
+) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for ep, nodes in parts:
+        found.setdefault(ep, Counter()).update(_op_name(node) for node in nodes if wanted(node))
+    return {ep: dict(sorted(ops.items())) for ep, ops in found.items()}
 
 
 def _op_name(node: Any) -> str:

@@ -10,7 +10,7 @@ from types import ModuleType
 import onnxruntime as ort
 
 from bench.records import Provider
-from bench.worker.failures import first_line
+from bench.worker.failures import reason_of
 from bench.worker.refusal import Refusal
 
 OTHER_VERSION = re.compile(r"API version|minimum required version|requires (?:ORT|onnxruntime)\b", re.IGNORECASE)
@@ -49,9 +49,9 @@ def _module(provider: Provider) -> ModuleType:
             message = f"the plugin {name} is not installed in this runtime"
             remedy = provider.hint or f"put {name.replace('_', '-')} into the runtime's requirements"
             raise Refusal("unavailable", message, remedy, "not-installed") from error
-        raise _not_loaded(provider, first_line(error)) from error
+        raise _not_loaded(provider, reason_of(error)) from error
     except Exception as error:  # a broken package may raise anything
-        raise _not_loaded(provider, first_line(error)) from error
+        raise _not_loaded(provider, reason_of(error)) from error
 
 
 def _library(provider: Provider, module: ModuleType) -> Path:
@@ -60,7 +60,7 @@ def _library(provider: Provider, module: ModuleType) -> Path:
     try:
         library = Path(module.get_library_path())
     except Exception as error:  # a broken package may raise anything
-        raise _not_loaded(provider, first_line(error)) from error
+        raise _not_loaded(provider, reason_of(error)) from error
     if not library.is_file():
         raise _not_loaded(provider, f"its library {library.name} is missing")
     return library
@@ -68,7 +68,7 @@ def _library(provider: Provider, module: ModuleType) -> Path:
 
 def _not_registered(provider: Provider, library: Path, error: Exception) -> Refusal:
     """The three ways in which onnxruntime refuses a library, told apart by its words."""
-    words = first_line(error).replace(str(library), library.name)
+    words = reason_of(error).replace(str(library), library.name)
     if OTHER_VERSION.search(words):
         message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {words}"
         remedy = f"put versions of onnxruntime and {provider.plugin} that belong together into the runtime"

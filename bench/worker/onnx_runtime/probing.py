@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bench.records import Executed, Provider, TargetFacts
 from bench.worker import precision
-from bench.worker.failures import failure_of, first_line
+from bench.worker.failures import failure_of, reason_of
 from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins, sessions, wire
 from bench.worker.onnx_runtime.devices import CPU
 
@@ -55,7 +55,7 @@ def _tried(asked: str, measure: Any, provider: Provider) -> Executed:
     try:
         return measure(provider)  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - a provider that cannot take the format says so
-        return Executed(asked=asked, format="refused", message=first_line(error))
+        return Executed(asked=asked, format="refused", message=reason_of(error))
 
 
 def executed_fp32(provider: Provider) -> Executed:
@@ -69,7 +69,7 @@ def executed_fp32(provider: Provider) -> Executed:
         mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
         large = float(_product(session, precision.large_input())[0, -1])
     except Exception as error:  # noqa: BLE001 - it took the model, and did not run it
-        return Executed(asked="fp32", format="refused", message=first_line(error))
+        return Executed(asked="fp32", format="refused", message=reason_of(error))
     return precision.executed("fp32", precision.fp32_format(mantissa, bits, large), bits)
 
 

@@ -42,7 +42,8 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
     """Copies in one call, and the share of its wall time in other providers' nodes: medians without the first call.
 
     A GPU's own durations are those of enqueueing, but a CPU node's is real and so is the wall time: the share holds for
-    every provider. None where the profile holds no call after the first.
+    every provider. Where the graph is nested, a Loop's time is what its body leaves of it: its event spans theirs.
+    None where the profile holds no call after the first.
     """
     runs = [event for event in events if event.get("name") == "model_run"][1:]
     nodes = [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
@@ -50,12 +51,26 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
     for run in runs:
         inside = [node for node in nodes if run["ts"] <= node["ts"] <= run["ts"] + run["dur"]]
         copies.append(sum(_is_copy(node) for node in inside))
-        away = [node for node in inside if node["args"]["provider"] != ep and not _is_copy(node)]
+        away = [own for node, own in _own_times(inside) if node["args"]["provider"] != ep and not _is_copy(node)]
         if run["dur"]:
-            shares.append(sum(node["dur"] for node in away) / run["dur"])
+            shares.append(sum(away) / run["dur"])
     if not runs or not nodes:
         return None, None
     return round(median(copies)), min(1.0, median(shares)) if shares else None
+
+
+def _own_times(nodes: list[Event]) -> list[tuple[Event, int]]:
+    """Each node with its time less that of the nodes that ran inside it, in its body."""
+    ordered = sorted(nodes, key=lambda node: (node["ts"], -node["dur"]))
+    own = [node["dur"] for node in ordered]
+    around: list[int] = []
+    for index, node in enumerate(ordered):
+        while around and ordered[around[-1]]["ts"] + ordered[around[-1]]["dur"] <= node["ts"]:
+            around.pop()
+        if around:
+            own[around[-1]] -= node["dur"]
+        around.append(index)
+    return list(zip(ordered, own, strict=True))
 
 
 def _is_copy(node: Event) -> bool:

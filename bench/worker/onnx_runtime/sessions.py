@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from bench.records import Provider
-from bench.worker.failures import first_line
+from bench.worker.failures import reason_of
 from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins
 from bench.worker.refusal import Refusal
 
@@ -89,7 +89,7 @@ def settings_for(
 
 def _refusal(provider: Provider, error: Exception) -> Refusal | None:
     """What an exception of a session's creation says of the target; None where it speaks of the model."""
-    words = first_line(error)
+    words = reason_of(error)
     if any(name in words for name in provider.options) or OPTION_WORDS.search(words):
         return Refusal("unsupported", words, "see the provider's options in its documentation", "option")
     if "Error creating execution provider" in str(error):

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+Span = tuple[int, int]
+"""Where the bytes of a field begin and end."""
 IR_VERSION, OPSET = 9, 17
 ELEMENT = {"float32": 1, "float16": 10}
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
@@ -75,49 +77,51 @@ def _text(field: int, value: str) -> bytes:
 def input_dimensions(path: Path) -> dict[str, list[str | int]]:
     """Each input's dimensions: a number, or the name of a symbolic one; nothing else of the file is read."""
     with path.open("rb") as file:
-        graph = _inside(file, (0, path.stat().st_size), 7)
-        return dict(_input(file, span) for part in graph for span in _inside(file, part, 11))
+        graph = inside(file, (0, path.stat().st_size), 7)
+        return dict(_input(file, span) for part in graph for span in inside(file, part, 11))
 
 
 def operators(path: Path) -> Counter[str]:
     """How many nodes of each op type the model's graph has."""
     with path.open("rb") as file:
-        graph = _inside(file, (0, path.stat().st_size), 7)
-        nodes = [node for part in graph for node in _inside(file, part, 1)]
-        return Counter(_read(file, name).decode() for node in nodes for name in _inside(file, node, 4))
+        graph = inside(file, (0, path.stat().st_size), 7)
+        nodes = [node for part in graph for node in inside(file, part, 1)]
+        return Counter(read(file, name).decode() for node in nodes for name in inside(file, node, 4))
 
 
-def _input(file: BinaryIO, span: tuple[int, int]) -> tuple[str, list[str | int]]:
-    name = _inside(file, span, 1)[0]
+def _input(file: BinaryIO, span: Span) -> tuple[str, list[str | int]]:
+    name = inside(file, span, 1)[0]
     dims: list[str | int] = []
-    for kind in _inside(file, span, 2):
-        for tensor in _inside(file, kind, 1):
-            for shape in _inside(file, tensor, 2):
-                dims += [_dimension(file, one) for one in _inside(file, shape, 1)]
-    return _read(file, name).decode(), dims
+    for kind in inside(file, span, 2):
+        for tensor in inside(file, kind, 1):
+            for shape in inside(file, tensor, 2):
+                dims += [_dimension(file, one) for one in inside(file, shape, 1)]
+    return read(file, name).decode(), dims
 
 
-def _dimension(file: BinaryIO, span: tuple[int, int]) -> str | int:
+def _dimension(file: BinaryIO, span: Span) -> str | int:
     file.seek(span[0])
-    for field, (start, end) in list(_fields(file, span[1])):
+    for field, (start, end) in list(fields(file, span[1])):
         if field == 1:
             return start
         if field == 2:
-            return _read(file, (start, end)).decode()
+            return read(file, (start, end)).decode()
     return ""
 
 
-def _inside(file: BinaryIO, span: tuple[int, int], wanted: int) -> list[tuple[int, int]]:
+def inside(file: BinaryIO, span: Span, wanted: int) -> list[Span]:
+    """Where each of a message's fields of that number stands."""
     file.seek(span[0])
-    return [inner for field, inner in _fields(file, span[1]) if field == wanted]
+    return [inner for field, inner in fields(file, span[1]) if field == wanted]
 
 
-def _read(file: BinaryIO, span: tuple[int, int]) -> bytes:
+def read(file: BinaryIO, span: Span) -> bytes:
+    """The bytes of one field."""
     file.seek(span[0])
     return file.read(span[1] - span[0])
 
 
-def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, tuple[int, int]]]:
+def fields(file: BinaryIO, end: int) -> Iterator[tuple[int, Span]]:
     """Each field's number, and where its bytes begin and end; a plain number is given as itself, twice."""
     while file.tell() < end:
         field, kind = divmod(_number_at(file), 8)
