@@ -46,13 +46,18 @@ class Sheet:
 
     @property
     def columns(self) -> tuple[TargetPart, ...]:
-        """The targets that the matrix has a column for: those that are here, or all where none is."""
-        return tuple(target for target in self.targets if not target.absent) or self.targets
+        """The targets that the matrix has a column for: those that could run, or all where none could."""
+        return _columns(self.targets)
 
     @property
     def absent(self) -> tuple[TargetPart, ...]:
         """The targets that are not on this machine."""
         return tuple(target for target in self.targets if target.absent)
+
+    @property
+    def left_out(self) -> tuple[TargetPart, ...]:
+        """The targets that rules of the matrix keep out altogether."""
+        return tuple(target for target in self.targets if target.left_out)
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
@@ -151,7 +156,7 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> Sheet:
     unreached = tuple(cell for cell in run.cells if cell.id not in reached)
     cells = _cells(run, ordered)
     found = targets.parts(run, cells, shown)
-    columns = [target.name for target in found if not target.absent] or [target.name for target in found]
+    columns = [target.name for target in _columns(found)]
     return Sheet(
         run=run,
         outcomes=shown,
@@ -164,6 +169,10 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> Sheet:
         troubles=troubles.told(shown),
         resolvable=_resolvable(shown),
     )
+
+
+def _columns(found: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
+    return tuple(target for target in found if not (target.absent or target.left_out)) or found
 
 
 def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:

@@ -67,9 +67,10 @@ def _heading(target: TargetPart) -> str:
 
 def _absent(sheet: Sheet) -> Iterator[str]:
     """The targets without a column, in one line; what would enable them stands among what is not ok."""
-    absent = [target for target in sheet.targets if target not in sheet.columns]
-    if absent:
-        yield f"Not on this machine: {', '.join(plain(target.name) for target in absent)}."
+    for said, targets in (("Not on this machine", sheet.absent), ("Left out by rules of the matrix", sheet.left_out)):
+        away = [plain(target.name) for target in targets if target not in sheet.columns]
+        if away:
+            yield f"{said}: {', '.join(away)}."
 
 
 def _targets(sheet: Sheet) -> str:

@@ -30,6 +30,8 @@ class TargetPart:
     control: bool
     absent: bool
     """True where no cell of it could run, as it is not on this machine."""
+    left_out: bool
+    """True where a rule of the matrix keeps every cell of it from running."""
     message: str
     remedy: str
     apart: str = ""
@@ -96,6 +98,7 @@ def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Targe
         software=any(SOFTWARE_ADAPTER in note for note in _notes(facts, outcomes)),
         control=any(cell.control and not cell.emulated for cell in cells),
         absent=absent,
+        left_out=bool(outcomes) and len(reached) == len(cells) and {o.status for o in outcomes} == {"excluded"},
         message=_message(facts, away),
         remedy=(facts.remedy if facts else "") or (away.remedy if away else ""),
     )

@@ -6,7 +6,7 @@ from a_report import a_cell, a_report, a_run, a_speed, an_interval, an_outcome
 from msgspec.structs import replace
 
 from bench.records import Failure, Placement
-from bench.report import grid
+from bench.report import grid, html
 from bench.report.grid import summary
 
 SECOND = {"workload": "b8-s128", "sizes": {"batch": 8, "sequence": 128}}
@@ -102,6 +102,15 @@ def test_a_target_of_which_one_cell_ran_or_was_not_reached_keeps_its_column() ->
     ran = a_report(missing, an_outcome(other)).sheets[0]
     unreached = grid.build([(a_run((missing.cell, other)), [missing])]).sheets[0]
     assert [sheet.absent for sheet in (ran, unreached)] == [(), ()]
+
+
+def test_a_target_that_rules_keep_out_has_no_column_and_is_named_as_left_out() -> None:
+    cell = a_cell(target="qnn-emulator", excluded="it takes minutes")
+    sheet = a_report(an_outcome(), an_outcome(cell, status="excluded", reason="it takes minutes")).sheets[0]
+    assert [target.name for target in sheet.columns] == ["cpu"]
+    assert [target.name for target in sheet.left_out] == ["qnn-emulator"]
+    page = html.render(grid.build([(sheet.run, sheet.outcomes)]))
+    assert "qnn-emulator: left out by rules of the matrix, 1 cells" in page
 
 
 def test_where_every_target_is_missing_the_matrix_shows_them_all() -> None:
