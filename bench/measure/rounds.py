@@ -115,5 +115,7 @@ def _cell_line(cell: Cell, history: History) -> str | None:
         return None
     if not all(right(o) for o in seen):
         return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
+    if cell.emulated:
+        return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"
     medians = [median(o.timing.samples_ns) / 1e6 for o in seen if o.timing]
     return f"{cell.id}: {median(medians):.3g} ms in {len(medians)} rounds"
