@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from bench.prepare.sysfs import number_of, text_of
+
 ROOT = Path("/")
 Reading = tuple[float, ...]
 
@@ -29,12 +31,12 @@ class Rapl:
     def __init__(self, root: Path = ROOT) -> None:
         zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
         # A package's cores are a zone beside it, and a laptop has one for the whole platform.
-        self.packages = [zone for zone in zones if _text(zone / "name").startswith("package")]
-        self.ranges = [_number(zone / "max_energy_range_uj") or 0.0 for zone in self.packages]
+        self.packages = [zone for zone in zones if text_of(zone / "name").startswith("package")]
+        self.ranges = [number_of(zone / "max_energy_range_uj") or 0.0 for zone in self.packages]
 
     def read(self) -> Reading | None:
         """Microjoules by package."""
-        found = [_number(zone / "energy_uj") for zone in self.packages]
+        found = [number_of(zone / "energy_uj") for zone in self.packages]
         return tuple(value for value in found if value is not None) if found and None not in found else None
 
     def joules(self, before: Reading, after: Reading, seconds: float) -> float:
@@ -50,12 +52,12 @@ class Battery:
 
     def __init__(self, root: Path = ROOT) -> None:
         supplies = sorted((root / "sys/class/power_supply").glob("*"))
-        kept = (path for path in supplies if _text(path / "type") == "Battery")
-        self.batteries = [path for path in kept if _text(path / "scope") != "Device"]
+        kept = (path for path in supplies if text_of(path / "type") == "Battery")
+        self.batteries = [path for path in kept if text_of(path / "scope") != "Device"]
 
     def read(self) -> Reading | None:
         """Watts by battery; None unless every one is discharging or idle, and one at least discharging."""
-        states = [_text(path / "status") for path in self.batteries]
+        states = [text_of(path / "status") for path in self.batteries]
         if "Discharging" not in states or "Charging" in states:
             return None
         watts = [_watts(path) for path, state in zip(self.batteries, states, strict=True) if state == "Discharging"]
@@ -68,22 +70,8 @@ class Battery:
 
 def _watts(battery: Path) -> float | None:
     """Some batteries tell their power in microwatts, others current and voltage."""
-    power = _number(battery / "power_now")
+    power = number_of(battery / "power_now")
     if power is None:
-        current, voltage = _number(battery / "current_now"), _number(battery / "voltage_now")
+        current, voltage = number_of(battery / "current_now"), number_of(battery / "voltage_now")
         power = current * voltage / 1e6 if current is not None and voltage is not None else None
     return abs(power) / 1e6 if power else None
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(_text(path))
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
+from bench.prepare.sysfs import number_of, text_of
 from bench.records import MachineState
 
 __all__ = ["MachineState", "Snapshot", "since", "snapshot"]
@@ -94,7 +95,7 @@ def _frequency() -> float | None:
             found = psutil.cpu_freq()
             return float(found.current) if found else None
         return None
-    khz = [value for path in _frequency_files(ROOT) if (value := _number(path)) is not None]
+    khz = [value for path in _frequency_files(ROOT) if (value := number_of(path)) is not None]
     return round(sum(khz) / len(khz) / 1000, 1) if khz else None
 
 
@@ -106,18 +107,18 @@ def _frequency_files(root: Path) -> tuple[Path, ...]:
 
 def _temperature() -> float | None:
     """The processor's hottest sensor; only Linux tells it without a driver."""
-    found = [value / 1000 for path in _temperature_files(ROOT) if (value := _number(path)) is not None]
+    found = [value / 1000 for path in _temperature_files(ROOT) if (value := number_of(path)) is not None]
     return max(found, default=None)
 
 
 @functools.cache
 def _temperature_files(root: Path) -> tuple[Path, ...]:
     """The first sensor of each processor, which is its package; thermal zones where there is none."""
-    chips = [path for path in (root / "sys/class/hwmon").glob("hwmon*") if _text(path / "name") in CPU_SENSORS]
+    chips = [path for path in (root / "sys/class/hwmon").glob("hwmon*") if text_of(path / "name") in CPU_SENSORS]
     files = [chip / "temp1_input" for chip in chips]
     if not files:
         zones = (root / "sys/class/thermal").glob("thermal_zone*")
-        files = [zone / "temp" for zone in zones if _text(zone / "type") in CPU_SENSORS]
+        files = [zone / "temp" for zone in zones if text_of(zone / "type") in CPU_SENSORS]
     return tuple(sorted(files))
 
 
@@ -135,23 +136,9 @@ def linux_on_battery(supplies: Path) -> bool | None:
     """Mains first: asking a battery can take the firmware long. A mouse's battery (scope `Device`) does not count."""
     if not supplies.is_dir():
         return None
-    kinds = {path: _text(path / "type") for path in supplies.iterdir()}
-    plugs = [_text(path / "online") for path, kind in kinds.items() if kind in {"Mains", "USB"}]
+    kinds = {path: text_of(path / "type") for path in supplies.iterdir()}
+    plugs = [text_of(path / "online") for path, kind in kinds.items() if kind in {"Mains", "USB"}]
     if "1" in plugs:
         return False
-    batteries = [path for path, kind in kinds.items() if kind == "Battery" and _text(path / "scope") != "Device"]
-    return any(_text(path / "status") == "Discharging" for path in batteries)
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(_text(path))
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+    batteries = [path for path, kind in kinds.items() if kind == "Battery" and text_of(path / "scope") != "Device"]
+    return any(text_of(path / "status") == "Discharging" for path in batteries)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from bench import __version__
 from bench.records import Interval
-from bench.report import charts, grid, numbers, starts, text, words
+from bench.report import charts, grid, numbers, pages, starts, words
 from bench.report.grid import Report
 from bench.report.models import ModelPart, WorkloadPart
 
 NAME = "html"
 FILE = "report.html"
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(report: Report) -> str:
@@ -27,24 +24,10 @@ def render(report: Report) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(words=words, numbers=numbers, version=__version__, DASH=numbers.DASH)
+    environment = pages.environment()
+    environment.globals.update(numbers=numbers)
     environment.filters.update(FILTERS)
     return environment
-
-
-def _finalize(value: object) -> object:
-    """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
-    if value is None:
-        return numbers.DASH
-    return text.lines(value) if type(value) is str else value
 
 
 def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:

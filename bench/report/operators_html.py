@@ -8,24 +8,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from bench import __version__
 from bench.judge.operators import BFLOAT16_MARGIN, FLOAT16_MARGIN, VERDICTS
 from bench.records import CaseOutcome, OperatorRun
-from bench.report import numbers, operators, operators_csv, text, words
+from bench.report import numbers, operators, operators_csv, pages, words
 
 FILE = "operators.html"
-TEMPLATES = Path(__file__).parent / "templates"
 SCRIPT = "operators.js"
 
 
 def render(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
     """The whole page."""
-    script = (TEMPLATES / SCRIPT).read_text(encoding="utf-8")
+    script = (pages.TEMPLATES / SCRIPT).read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("operators.html")
@@ -43,21 +40,11 @@ def render(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment()
     environment.globals.update(
-        DASH=numbers.DASH,
         TONES=operators.TONES,
         VERDICTS=VERDICTS,
         margins={"FP16": FLOAT16_MARGIN, "BF16": BFLOAT16_MARGIN},
-        version=__version__,
-        words=words,
     )
     environment.filters.update(
         device=operators_csv.device,
@@ -67,10 +54,3 @@ def _environment() -> Environment:
         size=numbers.size,
     )
     return environment
-
-
-def _finalize(value: object) -> object:
-    """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
-    if value is None:
-        return numbers.DASH
-    return text.lines(value) if type(value) is str else value

@@ -53,3 +53,17 @@ def matrix_text(*changes: tuple[str, str], more: str = "") -> str:
 def a_matrix(*changes: tuple[str, str], more: str = "") -> Matrix:
     """The matrix, checked."""
     return parse(matrix_text(*changes, more=more))
+
+
+def of_matrix(providers: str = "[providers.cpu]") -> Matrix:
+    """A matrix with these providers."""
+    return parse(f"""schema = 1
+[models.m]
+family = "onnx-file"
+source = "onnx:m.onnx"
+[precisions.fp32]
+onnx-file = "fp32"
+[runtimes.build]
+requires = ["onnx"]
+{providers}
+""")

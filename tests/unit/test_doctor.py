@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from builders import a_machine
 from fake_runs import fake_matrix
+from matrices import of_matrix
 from rich.console import Console
 
 from bench import doctor
 from bench.declare import catalogue
-from bench.declare.matrix import Matrix, parse
 from bench.doctor import Finding, Findings, chosen, examine, standing
 from bench.errors import UsageError
 from bench.prepare import runtimes
@@ -29,19 +29,6 @@ WITH_NVIDIA = a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA", 
 CPU = Device("cpu", 0, "AMD")
 
 
-def a_small_matrix(providers: str = "[providers.cpu]") -> Matrix:
-    return parse(f"""schema = 1
-[models.m]
-family = "onnx-file"
-source = "onnx:m.onnx"
-[precisions.fp32]
-onnx-file = "fp32"
-[runtimes.build]
-requires = ["onnx"]
-{providers}
-""")
-
-
 @pytest.fixture(autouse=True)
 def on_linux(monkeypatch):
     """The catalogue as it is on x86-64 Linux."""
@@ -52,7 +39,7 @@ def on_linux(monkeypatch):
 
 
 def test_the_matrix_comes_first_and_then_what_else_is_known_once_each():
-    names = [target.name for target in chosen(a_small_matrix('[providers.mine]\nlike = "webgpu"'))]
+    names = [target.name for target in chosen(of_matrix('[providers.mine]\nlike = "webgpu"'))]
     assert names[0] == "mine"
     assert "webgpu" not in names
     assert {"cpu", "cuda", "qnn-emulator"} <= set(names)
@@ -60,12 +47,12 @@ def test_the_matrix_comes_first_and_then_what_else_is_known_once_each():
 
 
 def test_a_target_a_known_provider_and_one_of_its_devices_can_be_asked_for_by_name():
-    assert [t.name for t in chosen(a_small_matrix(), ["cuda.1", "cpu"])] == ["cuda.1", "cpu"]
+    assert [t.name for t in chosen(of_matrix(), ["cuda.1", "cpu"])] == ["cuda.1", "cpu"]
 
 
 def test_a_name_that_is_none_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'webgpu'"):
-        chosen(a_small_matrix(), ["webgpo"])
+        chosen(of_matrix(), ["webgpo"])
 
 
 # --- where they stand -------------------------------------------------------------------------------------------------
@@ -131,7 +118,7 @@ def test_without_install_nothing_is_made_and_every_known_provider_has_its_row(tm
     monkeypatch.setattr(runtimes, "find", lambda *_: None)
     monkeypatch.setattr(runtimes, "ensure", lambda *_: pytest.fail("nothing is to be made"))
     monkeypatch.setattr(doctor, "fingerprint", lambda: PLAIN)
-    found = examine(a_small_matrix(), tmp_path, Quiet())
+    found = examine(of_matrix(), tmp_path, Quiet())
     assert {finding.target for finding in found.targets} == set(catalogue.rows())
     kinds = {finding.target: finding.facts.kind for finding in found.targets}
     assert kinds["webgpu-software"] == "no-runtime"

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from builders import a_cell, a_machine
 from fake_runs import EP, fake_matrix
+from matrices import of_matrix
 from msgspec.structs import replace
 
 from bench.declare import catalogue
-from bench.declare.matrix import Matrix, parse
+from bench.declare.matrix import Matrix
 from bench.declare.target import Runtime
 from bench.errors import RuntimeSetupError
 from bench.prepare import runtimes, targets
@@ -69,20 +70,6 @@ def probed(monkeypatch):
 
     monkeypatch.setattr(targets, "probe", probe)
     return asked
-
-
-def of_matrix(providers: str) -> Matrix:
-    """A matrix with these providers."""
-    return parse(f"""schema = 1
-[models.m]
-family = "onnx-file"
-source = "onnx:m.onnx"
-[precisions.fp32]
-onnx-file = "fp32"
-[runtimes.build]
-requires = ["onnx"]
-{providers}
-""")
 
 
 def facts_of(matrix: Matrix, name: str, machine: Machine = PLAIN, **said: Any) -> TargetFacts:

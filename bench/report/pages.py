@@ -1,0 +1,33 @@
+"""What every page of HTML is made with: our templates, strict about names, with foreign text escaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench import __version__
+from bench.report import numbers, text, words
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def environment() -> Environment:
+    """A new environment with what all pages share; a page adds its own names and filters."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(words=words, version=__version__, DASH=numbers.DASH)
+    return made
+
+
+def _finalize(value: object) -> object:
+    """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
+    if value is None:
+        return numbers.DASH
+    return text.lines(value) if type(value) is str else value
