@@ -77,8 +77,9 @@ def _workloads(
         if not family.open_sizes:
             tables.only_known(workload, family.sizes, at)
         for key, size in workload.items():
-            if type(size) is not int or not 1 <= size <= MAX_SIZE:
-                raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from 1 to {MAX_SIZE}")
+            least = 0 if key in family.optional else 1
+            if type(size) is not int or not least <= size <= MAX_SIZE:
+                raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from {least} to {MAX_SIZE}")
         sizes = {**family.sizes, **workload}
         if sizes in found:
             raise tables.error(f"{at} is a duplicate of an earlier workload", "remove one of them")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bench.declare import vocabulary
 from bench.declare.matrix import Matrix, Model, Precision, Target, matches
+from bench.declare.providers import DEFAULT_ENGINE
 from bench.errors import MatrixError, UsageError
 from bench.records import Cell
 
@@ -59,7 +60,8 @@ def _cells(matrix: Matrix, only: Sequence[str]) -> Iterable[Cell]:
 
 def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
     family = vocabulary.families()[model.family]
-    recipe = precision.recipe(target.engine, model.family)
+    engine = engine_of(target, family)
+    recipe = precision.recipe(engine, model.family)
     return Cell(
         model=model.name,
         precision=precision.name,
@@ -67,7 +69,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         workload=label(family, sizes),
         family=model.family,
         source=model.source,
-        engine=target.engine,
+        engine=engine,
         runtime=target.runtime,
         sizes=sizes,
         rates={name: float(math.prod(sizes[size] for size in of)) for name, of in family.rates.items()},
@@ -79,6 +81,15 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
     )
 
 
+def engine_of(target: Target, family: vocabulary.Family) -> str:
+    """The engine that runs a family on a target: the target's own, or for a provider the first that knows it."""
+    if target.provider is None or target.engine != DEFAULT_ENGINE:
+        return target.engine
+    known = vocabulary.engines()
+    ep = target.provider.ep
+    return next((name for name in family.engines if known[name].drives(ep)), target.engine)
+
+
 def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
     """Why a cell will not run: it never could, or a rule says so."""
     asked = any(matches(glob, cell.id) for glob in only)
@@ -86,19 +97,22 @@ def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
         if matches(rule.cells, cell.id) and not (rule.optional and asked):
             return f"{rule.reason}; optional: --only '{rule.cells}' runs it" if rule.optional else rule.reason
     engine = vocabulary.engines()[cell.engine]
-    if engine.families and cell.family not in engine.families:
+    family = vocabulary.families()[cell.family]
+    if not engine.runs(family):
         return f"engine '{engine.name}' does not run family '{cell.family}'"
     if cell.recipe is None:
-        what = f"family '{cell.family}'" if engine.needs_artifact else f"engine '{engine.name}', family '{cell.family}'"
+        by_family = engine.takes_family_recipes(family)
+        what = f"family '{cell.family}'" if by_family else f"engine '{engine.name}', family '{cell.family}'"
         return NO_RECIPE.format(precision=cell.precision, what=what)
     return None
 
 
 def label(family: vocabulary.Family, sizes: dict[str, int]) -> str:
     """The short name of a workload, `b1-s128`; a dimension of an ONNX file may be called `past/length + 1`."""
-    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in sizes}
+    said = {name: size for name, size in sizes.items() if size or name not in family.optional}
+    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in said}
     # A name that ends in a digit would run into the size.
-    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in sizes.items())
+    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in said.items())
 
 
 def _told_apart(matrix: Matrix, cells: Sequence[Cell]) -> None:

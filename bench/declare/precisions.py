@@ -26,7 +26,7 @@ class Precision(Struct, frozen=True):
 
     def recipe(self, engine: str, family: str) -> Recipe | None:
         """The recipe of this precision for a family on an engine; None where there is none."""
-        if vocabulary.engines()[engine].needs_artifact:
+        if vocabulary.engines()[engine].takes_family_recipes(vocabulary.families()[family]):
             return self.families.get(family)
         own = self.engines.get(engine, {})
         return own.get(family) or own.get("*")
@@ -40,13 +40,15 @@ def read_precisions(tables: Tables) -> dict[str, Precision]:
 def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
     where = f"precisions.{name}"
     families, engines = vocabulary.families(), vocabulary.engines()
-    own = {engine.name for engine in engines.values() if not engine.needs_artifact}
+    made_by_families = {family.format for family in families.values()}
+    own = {engine.name for engine in engines.values() if engine.format not in made_by_families}
     tables.only_known(data, [*families, *own, "tolerance"], where)
     if not data:
         raise tables.error(f"{where} is empty", 'give a family its recipe, e.g. text-encoder = "fp32"')
-    built = vocabulary.build_recipes()
     by_family = {
-        family: _recipe(tables, data[family], f"{where}.{family}", built) for family in families if family in data
+        name: _recipe(tables, data[name], f"{where}.{name}", vocabulary.recipes(family.format))
+        for name, family in families.items()
+        if name in data
     }
     by_engine = {engine: _engine_recipes(tables, engine, data[engine], where) for engine in own if engine in data}
     limit = tables.struct(Tolerance, data["tolerance"], f"{where}.tolerance") if "tolerance" in data else None
@@ -54,7 +56,7 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
 
 
 def _engine_recipes(tables: Tables, engine: str, said: object, where: str) -> dict[str, Recipe]:
-    known: Known = dict.fromkeys(vocabulary.engines()[engine].recipes, ())
+    known: Known = vocabulary.engines()[engine].own_recipes
     if not isinstance(said, dict) or "recipe" in said:
         return {"*": _recipe(tables, said, f"{where}.{engine}", known)}
     tables.only_known(said, vocabulary.families(), f"{where}.{engine}")

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from bench.declare import catalogue
+from bench.declare import catalogue, vocabulary
 from bench.declare.catalogue import Row
 from bench.declare.nearest import nearest
 from bench.declare.tables import Tables
@@ -18,6 +18,8 @@ from bench.records import DeviceChoice, Option, Provider
 
 OWN_RUNTIME = "ort"
 """The runtime of a provider that the catalogue does not know, where its table names none."""
+DEFAULT_ENGINE = "ort"
+"""Of a provider whose table names none: then each family has its own."""
 OVERRIDES = ("plugin", "static_shapes", "emulated", "hint")
 
 
@@ -25,6 +27,7 @@ class _Table(Struct):
     """What a provider's table may say; None and empty tables leave the row as it is."""
 
     like: str | None = None
+    engine: str | None = None
     ep: str | None = None
     plugin: str | None = None
     runtime: str | None = None
@@ -57,7 +60,20 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
         provider = replace(provider, device=_device(tables, table, where))
     row = found[0] if found else None
     needs, row_name = (row.needs, row.name) if row else ("", None)
-    return Target(name, "ort", table.runtime or "", provider=provider, needs=needs, row=row_name)
+    engine = _engine(tables, table, provider.ep, where)
+    return Target(name, engine, table.runtime or "", provider=provider, needs=needs, row=row_name)
+
+
+def _engine(tables: Tables, table: _Table, ep: str, where: str) -> str:
+    """The engine that the table asks for; without one, each family has its own."""
+    if table.engine is None:
+        return DEFAULT_ENGINE
+    known = {name for family in vocabulary.families().values() for name in family.engines}
+    tables.one_of(table.engine, sorted(known), f"unknown engine '{table.engine}' in {where}")
+    if not vocabulary.engines()[table.engine].drives(ep):
+        message = f"engine '{table.engine}' of {where} cannot drive {ep}"
+        raise tables.error(message, "leave engine out: each family takes one that can")
+    return table.engine
 
 
 def _check(tables: Tables, table: _Table, where: str) -> None:

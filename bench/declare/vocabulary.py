@@ -28,20 +28,63 @@ class Family(Struct, frozen=True):
     open_sizes: bool
     rates: dict[str, list[str]]
     inputs: str | None
-    opset: int
+    opset: int = 0
+    optional: tuple[str, ...] = ()
+    """Sizes that may be 0, and are in no label then."""
+    format: str = "onnx"
+    """The format of the artifacts that its recipes make."""
+    engines: tuple[str, ...] = ("ort",)
+    """What a provider runs it by: the first engine that knows the provider."""
+    generates: bool = False
+    """True where a call emits tokens one after another."""
+
+
+class Format(Struct, frozen=True):
+    """The declared half of `worker/formats/NAME.py`."""
+
+    name: str
+    build_runtime: str
+    """The runtime that artifacts are made in, straight from the source."""
+    base: str | None = None
+    """The recipe whose artifact the others are made from; None where each is made from the source."""
+    convert_runtime: str = ""
+    """The runtime that makes the others from it."""
 
 
 class Engine(Struct, frozen=True):
     """The declared half of `worker/engines/NAME.py`."""
 
     name: str
-    needs_artifact: bool
-    """True where the engine runs an ONNX artifact of the build; False where it makes a precision itself."""
-    modes: tuple[str, ...]
-    recipes: tuple[str, ...]
+    format: str | None
+    """The format of the artifacts that the engine runs; None where it makes a precision itself."""
+    modes: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
     """The recipes by which the engine makes a precision itself."""
     families: tuple[str, ...] = ()
-    """The families that the engine can run; empty means every one."""
+    """The families that the engine can run; empty means every one, or for an engine with a format all of that."""
+    providers: dict[str, str] = {}
+    """The execution providers that the engine can drive, each with its own name for it; empty means every one."""
+
+    def runs(self, family: Family) -> bool:
+        """Whether the engine can run a family."""
+        if self.families:
+            return family.name in self.families
+        return self.format in (None, family.format)
+
+    def drives(self, ep: str) -> bool:
+        """Whether the engine can drive an execution provider."""
+        return not self.providers or ep in self.providers
+
+    def takes_family_recipes(self, family: Family) -> bool:
+        """Whether the artifacts that the family's recipes make are the engine's."""
+        return self.format is not None and self.format == family.format
+
+    @property
+    def own_recipes(self) -> dict[str, tuple[str, ...]]:
+        """The recipes that a precision names for this engine alone, each with its options."""
+        if self.format is None:
+            return dict.fromkeys(self.recipes, ())
+        return recipes(self.format)
 
 
 @cache
@@ -57,12 +100,26 @@ def engines() -> dict[str, Engine]:
 
 
 @cache
-def build_recipes() -> dict[str, tuple[str, ...]]:
-    """The options of every recipe that makes an ONNX artifact; `fp32` is the export itself."""
-    tree = ast.parse((WORKER / "build.py").read_text(encoding="utf-8"))
+def formats() -> dict[str, Format]:
+    """Every format of artifacts by its name, but for `onnx`, which `worker/build.py` makes."""
+    found = dict(_files("formats"))
+    return {name: convert({"name": name, **_constants(path)}, Format) for name, path in found.items()}
+
+
+@cache
+def recipes(format_name: str) -> dict[str, tuple[str, ...]]:
+    """The options of every recipe that makes an artifact of a format; in `onnx`, `fp32` is the export itself."""
+    path = WORKER / "build.py" if format_name == "onnx" else dict(_files("formats"))[format_name]
+    found = _recipes(path)
+    return {"fp32": (), **found} if format_name == "onnx" else found
+
+
+def _recipes(path: Path) -> dict[str, tuple[str, ...]]:
+    """The keyword-only parameters of every function in a file's `RECIPES`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     table = next(_assigned(node)[1] for node in tree.body if _assigned(node)[0] == "RECIPES")
-    found: dict[str, tuple[str, ...]] = {"fp32": ()}
+    found: dict[str, tuple[str, ...]] = {}
     for key, value in zip(table.keys, table.values, strict=True):
         found[ast.literal_eval(key)] = tuple(arg.arg for arg in functions[value.id].args.kwonlyargs)
     return found
@@ -87,7 +144,7 @@ def _family(name: str, path: Path) -> Family:
 
 
 def _engine(name: str, path: Path) -> Engine:
-    return convert({"name": name, "modes": (), "recipes": (), **_constants(path)}, Engine)
+    return convert({"name": name, **_constants(path)}, Engine)
 
 
 def _constants(path: Path) -> dict[str, Any]:

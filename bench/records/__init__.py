@@ -9,7 +9,7 @@ Raw samples are kept for ever; what is derived from them is computed when it is 
 from __future__ import annotations
 
 from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
-from bench.records.judged import Interval, Outcome, Speed
+from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed
 from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
 from bench.records.operators import (
     Case,
@@ -37,6 +37,7 @@ from bench.records.orders import (
     Export,
     Failed,
     Job,
+    Make,
     Measured,
     Opened,
     Order,
@@ -51,7 +52,19 @@ from bench.records.orders import (
 )
 from bench.records.plan import Cell, CompileCache, DeviceChoice, Provider, Recipe, Tolerance
 from bench.records.prepared import ArtifactRecord, Failure, RuntimeRecord, Source
-from bench.records.seen import Effort, Energy, Observation, Parity, Placement, Run, Start, Timing
+from bench.records.seen import (
+    Effort,
+    Energy,
+    Generation,
+    Observation,
+    Parity,
+    Placement,
+    Run,
+    Start,
+    Timing,
+    Traits,
+    Transcript,
+)
 
 __all__ = [
     "SCHEMA",
@@ -85,10 +98,13 @@ __all__ = [
     "Export",
     "Failed",
     "Failure",
+    "Generation",
+    "GenerationSpeed",
     "Interval",
     "Job",
     "Machine",
     "MachineState",
+    "Make",
     "Margin",
     "Measured",
     "Observation",
@@ -119,6 +135,8 @@ __all__ = [
     "TargetFacts",
     "Timing",
     "Tolerance",
+    "Traits",
+    "Transcript",
     "Verdict",
     "Visit",
     "Weights",

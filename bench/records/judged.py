@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.records.base import Record, Status, Weights
 from bench.records.plan import Cell
 from bench.records.prepared import Failure
-from bench.records.seen import Parity, Placement, Start
+from bench.records.seen import Parity, Placement, Start, Traits
 
 
 class Interval(Record, frozen=True):
@@ -14,6 +14,27 @@ class Interval(Record, frozen=True):
     value: float
     low: float | None
     high: float | None
+
+
+class GenerationSpeed(Record, frozen=True):
+    """The speeds of a model that generates; decoding and prefill are different work, and never summed up."""
+
+    first_token_ms: Interval
+    """Time to the first token: prompt, or audio, in; one token out."""
+    prefill_tok_s: Interval | None
+    """Prompt tokens a second; None for models whose first token does not come from a prompt, as in speech."""
+    decode_tok_s: Interval | None
+    """Tokens a second after the first, over the whole batch; None where one token was generated."""
+    token_p50_ms: float | None
+    token_p90_ms: float | None
+    token_p99_ms: float | None
+    """Percentiles of the time between tokens; None with too few independent steps."""
+    encode_ms: Interval | None = None
+    real_time_factor: Interval | None = None
+    """Seconds of computing for a second of audio: below 1 is faster than speech."""
+    prefill_ratio: Interval | None = None
+    """Over the control's in the same rounds: 2.0 is twice as fast."""
+    decode_ratio: Interval | None = None
 
 
 class Speed(Record, frozen=True):
@@ -32,6 +53,7 @@ class Speed(Record, frozen=True):
     """The id of the control's cell that the ratio is against."""
     resolvable: float | None
     """The smallest relative difference that this cell's rounds could have told from noise."""
+    generation: GenerationSpeed | None = None
 
 
 class Outcome(Record, frozen=True):
@@ -65,6 +87,15 @@ class Outcome(Record, frozen=True):
     energy_j: float | None = None
     """Joules of one inference: the median over rounds."""
     energy_source: str | None = None
+    energy_per_token_j: float | None = None
+    """Joules of one emitted token: the median over rounds."""
+    traits: Traits | None = None
+    bits_per_weight: float | None = None
+    """Counted: the bits of the files that hold the weights, over the number of weights."""
+    first_token_from_nothing_ms: float | None = None
+    """Import, load and first token of a fresh process: the median over rounds."""
+    word_error_rate: float | None = None
+    """Words that are wrong, missing or too many, over the words that were said; the worst of the rounds."""
     threads: int | None = None
     rounds: int = 0
     calls: int = 0

@@ -9,7 +9,7 @@ from bench.records.machine import Device, TargetFacts
 from bench.records.operators import CaseDone, Collect, Conform
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
-from bench.records.seen import Effort, Parity, Placement, Start, Timing
+from bench.records.seen import Effort, Parity, Placement, Start, Timing, Traits, Transcript
 
 
 class Export(Record, frozen=True, tag="export", tag_field="order"):
@@ -40,6 +40,17 @@ class Refer(Record, frozen=True, tag="refer", tag_field="order"):
     sizes: dict[str, int]
     inputs: str | None
     out: str
+
+
+class Make(Record, frozen=True, tag="make", tag_field="order"):
+    """Make the artifact of a recipe in a format of its own: from the source, or from the artifact `parent`."""
+
+    format: str
+    family: str
+    source: Source
+    recipe: Recipe
+    out: str
+    parent: str | None = None
 
 
 class Job(Record, frozen=True):
@@ -88,7 +99,7 @@ class Probe(Record, frozen=True, tag="probe", tag_field="order"):
     options: dict[str, Option] = {}
 
 
-Order = Export | Convert | Refer | Visit | Begin | Probe | Collect | Conform
+Order = Export | Convert | Make | Refer | Visit | Begin | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -124,6 +135,8 @@ class Measured(Record, frozen=True, tag="measured", tag_field="reply"):
     timing: Timing
     parity: Parity
     peak_rss_bytes: int
+    traits: Traits | None = None
+    transcript: Transcript | None = None
 
 
 class Profiled(Record, frozen=True, tag="profiled", tag_field="reply"):

@@ -7,6 +7,18 @@ from typing import Literal
 from bench.records.base import DeviceType, Option, Record
 
 
+NUMBER_FORMATS = {
+    "f32": "fp32",
+    "f16": "fp16",
+    "q8_0": "int8",
+    "q6_k": "int6",
+    "q5_k_m": "int5",
+    "q4_k_m": "int4",
+    "q4_0": "int4",
+}
+"""What llama.cpp's names of formats mean."""
+
+
 class Recipe(Record, frozen=True):
     """How a precision is made: a name of `RECIPES` (an engine's or the build's) and its options."""
 
@@ -16,14 +28,23 @@ class Recipe(Record, frozen=True):
     @property
     def number_format(self) -> str:
         """The number format that the recipe leaves: the last word of its name, `int8` of `static-qdq-int8`."""
-        return self.name.rsplit("-", 1)[-1]
+        word = self.name.rsplit("-", 1)[-1]
+        return NUMBER_FORMATS.get(word, word)
 
 
 class Tolerance(Record, frozen=True):
-    """What an output may differ from the FP32 reference: lowest cosine of a batch, and error relative to its RMS."""
+    """How far an output may be from the FP32 reference; what is None is not asked for."""
 
-    min_cosine: float
+    min_cosine: float | None = None
+    """The lowest cosine of a batch."""
     max_relative_error: float | None = None
+    """RMS of the error over RMS of the reference."""
+    max_kl: float | None = None
+    """Of models that generate: mean KL divergence of the next token's distribution from the reference's, in nats."""
+    min_top1: float | None = None
+    """Of models that generate: share of positions at which the likeliest next token is the reference's."""
+    same_tokens: bool = False
+    """Of models that generate: the generated tokens must be the reference's."""
 
 
 class DeviceChoice(Record, frozen=True):

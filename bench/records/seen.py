@@ -86,6 +86,64 @@ class Parity(Record, frozen=True):
     tolerance: Tolerance
     reference: str
     """What the reference was computed by, e.g. `PyTorch 2.13.0, FP32`."""
+    kl_divergence: float | None = None
+    """Of the next token's distribution from the reference's over the same prefix: the mean over `samples` positions,
+    in nats."""
+    top1_agreement: float | None = None
+    """Share of the positions at which the likeliest next token is the reference's."""
+    tokens_compared: int | None = None
+    """Tokens of the timed generation that were held against the reference's own."""
+    tokens_same: int | None = None
+    """How many of these are the reference's before the first that is not."""
+
+
+class Generation(Record, frozen=True):
+    """One timed generation: nanoseconds of its steps, each ending when its tokens are readable on the host."""
+
+    first_ns: int
+    """From the prompt, or the audio's features, to the first token."""
+    token_ns: tuple[int, ...]
+    """Each later step, in order."""
+    tokens: int
+    """Tokens that were emitted for each sequence of the batch, the first included: counted, not requested."""
+    prompt_tokens: int | None = None
+    """Tokens of each prompt where the engine counts them itself, as a server does; None: those of the workload."""
+    encode_ns: int | None = None
+    """The encoder's part of `first_ns`, where there is an encoder and the engine can tell."""
+
+    @property
+    def total_ns(self) -> int:
+        """From the prompt to the last token."""
+        return self.first_ns + sum(self.token_ns)
+
+
+class Traits(Record, frozen=True):
+    """What differs between engines that generate, beside their speed."""
+
+    kv_type: str = ""
+    """Number format of the key-value cache, `fp32`."""
+    kv_bytes: int | None = None
+    """What the cache of this workload takes."""
+    logits: str = ""
+    """Which logits prefill computes: `last token`, `every token`."""
+    weights: str = ""
+    """How the weights are stored, in the format's own words: `MatMulNBits, 4 bits, blocks of 32`, `Q4_K_M`."""
+    sampling: str = "greedy"
+    declared_bits: float | None = None
+    """Bits a weight as the format promises, scales included."""
+    weight_bytes: int | None = None
+    """Bytes of the files that hold the weights."""
+    parameters: int | None = None
+    """Weights of the model, as the reference counts them."""
+    counted_by: str = "engine"
+    """Who counted the tokens: `engine`, `server`, or `chunks` where a server did not say."""
+
+
+class Transcript(Record, frozen=True):
+    """What a speech recognizer heard, and what was said."""
+
+    text: str
+    label: str
 
 
 class Timing(Record, frozen=True):
@@ -95,6 +153,10 @@ class Timing(Record, frozen=True):
     warmup_ns: tuple[int, ...]
     steady: bool
     samples_ns: tuple[int, ...]
+    generations: tuple[Generation, ...] = ()
+    """For models that generate: the parts of each sample."""
+    first_token_ns: int | None = None
+    """For models that generate: the time to the first token of the first call."""
 
 
 class Observation(Record, frozen=True):
@@ -125,6 +187,8 @@ class Observation(Record, frozen=True):
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     """What the engine has to say of itself, e.g. `compiled by inductor, static shapes`."""
+    traits: Traits | None = None
+    transcript: Transcript | None = None
     state: MachineState = MachineState()
     visit_s: float | None = None
 

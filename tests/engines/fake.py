@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bench.records import Device, Executed, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker.refusal import Refusal
 
-NEEDS_ARTIFACT = False
+FORMAT = None
 MODES = (
     "obeys",
     "segfaults",

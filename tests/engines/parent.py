@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.records import Visit
 
-NEEDS_ARTIFACT = False
+FORMAT = None
 MODES = ("hangs-with-a-child", "segfaults-with-a-child", "forks-and-segfaults", "ends-with-a-child")
 RECIPES = ("fp32",)
 

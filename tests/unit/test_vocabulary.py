@@ -18,7 +18,7 @@ def a_worker(tmp_path: Path, monkeypatch, **files: str) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     monkeypatch.setattr(vocabulary, "WORKER", tmp_path)
-    for read in (vocabulary.families, vocabulary.engines, vocabulary.build_recipes):
+    for read in (vocabulary.families, vocabulary.engines, vocabulary.recipes, vocabulary.formats):
         monkeypatch.setattr(vocabulary, read.__name__, read.__wrapped__)
 
 
@@ -56,17 +56,17 @@ def test_two_sizes_of_a_family_have_different_labels(name):
 
 def test_an_engine_that_makes_precisions_itself_says_which():
     for engine in vocabulary.engines().values():
-        assert engine.needs_artifact or engine.recipes
+        assert engine.format or engine.recipes
 
 
 def test_the_recipes_of_the_build_are_known_with_their_options():
-    recipes = vocabulary.build_recipes()
+    recipes = vocabulary.recipes("onnx")
     assert {"fp32", "fp16", "dynamic-int8", "static-qdq-int8"} <= set(recipes)
     assert recipes["fp32"] == ()
 
 
 def test_the_number_format_of_a_recipe_is_the_last_word_of_its_name():
-    formats = {name.rsplit("-", 1)[-1] for name in vocabulary.build_recipes()}
+    formats = {name.rsplit("-", 1)[-1] for name in vocabulary.recipes("onnx")}
     assert formats <= {"fp32", "fp16", "bf16", "int8", "int4", "uint8"}
 
 
@@ -88,7 +88,7 @@ def static(parent, out, context, *, per_channel=True, samples=32): ...
 RECIPES = {"fp16": half, "static-int8": static}
 """
     a_worker(tmp_path, monkeypatch, build=text)
-    assert vocabulary.build_recipes() == {"fp32": (), "fp16": (), "static-int8": ("per_channel", "samples")}
+    assert vocabulary.recipes("onnx") == {"fp32": (), "fp16": (), "static-int8": ("per_channel", "samples")}
 
 
 def test_extra_engines_come_from_the_environment_only(strange_engines, monkeypatch):

@@ -16,7 +16,7 @@ from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.onnx_runtime.sessions import Request, open_session
 from bench.worker.refusal import Refusal
 
-NEEDS_ARTIFACT = True
+FORMAT = "onnx"
 
 
 class Session:

@@ -16,7 +16,7 @@ from bench.records import Device, Executed, Option, Placement, Probe, Provider, 
 from bench.worker import families, precision
 from bench.worker.refusal import Refusal
 
-NEEDS_ARTIFACT = False
+FORMAT = None
 MODES = ("eager", "compile")
 RECIPES = ("fp32", "fp16", "bf16", "dynamic-int8")
 FAMILIES = ("text-encoder", "image-classifier")
