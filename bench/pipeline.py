@@ -151,7 +151,7 @@ def _prepare(
     record = replace(
         record,
         runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
-        artifacts={f"{model}/{precision}": a.record.key for (model, precision), a in prepared.artifacts.items()},
+        artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
         weights={name: source.weights for name, source in prepared.sources.items()},
         source_digests={name: source.digest for name, source in prepared.sources.items()},
     )

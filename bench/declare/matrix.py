@@ -103,7 +103,7 @@ def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
         raise tables.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, in the first line")
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
-    _build_runtimes_exist(tables, models, runtimes)
+    _build_runtimes_exist(tables, models, targets, runtimes)
     excludes, measure = tuple(_excludes(tables)), _measure(tables)
     return Matrix(models, precisions, runtimes, targets, excludes, measure, text, place)
 
@@ -133,11 +133,20 @@ def _measure(tables: Tables) -> Measure:
     return measure
 
 
-def _build_runtimes_exist(tables: Tables, models: dict[str, Model], runtimes: dict[str, Runtime]) -> None:
+def _build_runtimes_exist(
+    tables: Tables, models: dict[str, Model], targets: dict[str, Target], runtimes: dict[str, Runtime]
+) -> None:
     for model in models.values():
         needed = vocabulary.families()[model.family].build_runtime
         if needed not in runtimes:
             raise tables.error(f"no runtime '{needed}', which builds models.{model.name}", f"add [runtimes.{needed}]")
+    engines = {target.engine for target in targets.values()}
+    for name in dict.fromkeys(vocabulary.engines()[engine].format for engine in sorted(engines)):
+        form = vocabulary.formats().get(name or "")
+        for needed in (form.build_runtime, form.convert_runtime) if form else ():
+            if needed and needed not in runtimes:
+                message = f"no runtime '{needed}', which makes artifacts of the format '{name}'"
+                raise tables.error(message, f"add [runtimes.{needed}]")
 
 
 def _toml_remedy(message: str) -> str:

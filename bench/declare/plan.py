@@ -78,6 +78,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         device=str(target.provider.device) or None if target.provider else None,
         emulated=bool(target.provider and target.provider.emulated),
         control=target.control,
+        format=vocabulary.engines()[engine].format,
     )
 
 

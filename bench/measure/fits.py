@@ -37,8 +37,8 @@ def shortfalls(run: Run, prepared: Prepared, memory_limit_bytes: int | None) -> 
 
 def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
     """What the artifact weighs on disk; the source for an engine without one; None where neither can be known."""
-    artifact = prepared.artifacts.get((cell.model, cell.precision))
-    if artifact is not None and cell.provider is not None:
+    artifact = prepared.artifacts.get(cell.artifact_name)
+    if artifact is not None and (cell.provider is not None or cell.format is not None):
         return artifact.record.size_bytes
     source = prepared.sources.get(cell.model)
     known = _source_bytes(source) if source else None

@@ -91,6 +91,8 @@ class Sheet:
             started="",
             timing=reply.timing,
             parity=reply.parity,
+            traits=reply.traits,
+            transcript=reply.transcript,
             state=self.state(),
             peak_rss_bytes=reply.peak_rss_bytes,
             device_memory_bytes=self.meter.device_memory_bytes,

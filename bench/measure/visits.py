@@ -131,7 +131,7 @@ class Visitor:
         """What the worker is told."""
         first = cells[0]
         target, precision = self.matrix.targets[first.target], self.matrix.precisions[first.precision]
-        artifact = self.prepared.artifacts.get((first.model, first.precision))
+        artifact = self.prepared.artifacts.get(first.artifact_name)
         assert first.recipe is not None
         return Visit(
             engine=first.engine,

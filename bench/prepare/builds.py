@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.declare import vocabulary
 from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
-from bench.prepare import sources, worker_code
-from bench.prepare.artifacts import Artifact, Artifacts, Kind
+from bench.prepare import sources
+from bench.prepare.artifacts import Artifact
 from bench.prepare.runtimes import Ready, Shelf
 from bench.prepare.targets import Settled
+from bench.prepare.workshop import BuildError, Material, Workshop, runtimes_for
 from bench.processes import Worker
-from bench.progress import Progress, duration
-from bench.records import Built, Cell, Convert, Export, Failed, Failure, Order, Recipe, Refer, Source
-
-EXPORTED = Recipe(name="fp32")
-BUILD_TIMEOUT_S = 1800.0
-
-
-class BuildError(Exception):
-    """An artifact could not be made; holds the failure that its cells end with."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+from bench.progress import Progress
+from bench.records import Cell, Failure, Source
 
 
 @dataclasses.dataclass
@@ -36,8 +26,8 @@ class Prepared:
     code: Path
     runtimes: dict[str, Ready] = dataclasses.field(default_factory=dict)
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
-    artifacts: dict[tuple[str, str], Artifact] = dataclasses.field(default_factory=dict)
-    """By model and precision."""
+    artifacts: dict[str, Artifact] = dataclasses.field(default_factory=dict)
+    """By `Cell.artifact_name`."""
     references: dict[tuple[str, str], Artifact] = dataclasses.field(default_factory=dict)
     """By model and workload."""
     failures: dict[str, Failure] = dataclasses.field(default_factory=dict)
@@ -54,43 +44,35 @@ def prepare(
     wanted = [cell for cell in cells if cell.excluded is None]
     failures = {cell.id: settled.failures[cell.target] for cell in wanted if cell.target in settled.failures}
     prepared = Prepared(settled.code, settled.shelf.made, failures=failures)
-    builder = _Builder(matrix, cache, logs, progress, prepared)
+    workshop = Workshop(cache, logs, progress, prepared.runtimes, prepared.code)
+    builder = _Builder(matrix, cache, workshop, progress, prepared)
     try:
         builder.runtimes_of([cell for cell in wanted if cell.id not in failures], settled.shelf)
         for model in dict.fromkeys(cell.model for cell in wanted):
             mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
             builder.model(matrix.models[model], mine)
     except BaseException:
-        builder.end(Worker.kill)
+        workshop.end(Worker.kill)
         raise
-    builder.end(Worker.close)
+    workshop.end(Worker.close)
     return prepared
 
 
 class _Builder:
-    """Walks the models; keeps one build worker alive for all that is missing, and starts another when it dies."""
+    """Walks the models, and notes what cannot be made."""
 
-    def __init__(self, matrix: Matrix, cache: Path, logs: Path, progress: Progress, prepared: Prepared) -> None:
-        self.matrix, self.cache, self.logs, self.progress, self.prepared = matrix, cache, logs, progress, prepared
-        self.artifacts = Artifacts(cache / "artifacts")
-        self.workers: dict[str, Worker] = {}
-
-    def end(self, way: Callable[[Worker], None]) -> None:
-        """Close the workers when all is built; kill them when it will not be."""
-        for worker in self.workers.values():
-            way(worker)
+    def __init__(self, matrix: Matrix, cache: Path, workshop: Workshop, progress: Progress, prepared: Prepared) -> None:
+        self.matrix, self.cache, self.workshop = matrix, cache, workshop
+        self.progress, self.prepared = progress, prepared
 
     def runtimes_of(self, cells: list[Cell], shelf: Shelf) -> None:
         """Make the runtimes that the cells are built in; those they run in are there."""
-        for name in dict.fromkeys(self.build_runtime(cell) for cell in cells):
+        for name in dict.fromkeys(name for cell in cells for name in runtimes_for(cell)):
             try:
                 shelf.ensure(name)
             except RuntimeSetupError as error:
                 failure = Failure("unavailable", "runtime", type(error).__name__, error.message, error.hint)
-                self.fail((cell for cell in cells if self.build_runtime(cell) == name), failure)
-
-    def build_runtime(self, cell: Cell) -> str:
-        return vocabulary.families()[cell.family].build_runtime
+                self.fail((cell for cell in cells if name in runtimes_for(cell)), failure)
 
     def fail(self, cells: Iterable[Cell], failure: Failure) -> None:
         for cell in cells:
@@ -101,21 +83,22 @@ class _Builder:
         if not cells:
             return
         try:
-            source, inputs = self.source(model)
+            material = self.material(model)
         except SourceError as error:
             message = f"{model.name}: {error.message}"
             self.progress.step(f"source {message}; {error.hint}")
             self.fail(cells, Failure("unavailable", "source", type(error).__name__, error.message, error.hint))
             return
-        self.prepared.sources[model.name] = source
+        self.prepared.sources[model.name] = material.source
         for workload in dict.fromkeys(cell.workload for cell in cells):
-            self.reference(model, source, inputs, [cell for cell in cells if cell.workload == workload])
-        in_onnx = [cell for cell in cells if vocabulary.engines()[cell.engine].needs_artifact]
-        for precision in dict.fromkeys(cell.precision for cell in in_onnx):
-            self.artifact(model, source, inputs, [cell for cell in in_onnx if cell.precision == precision])
+            self.reference(material, [cell for cell in cells if cell.workload == workload])
+        # What has no reference cannot be measured, so nothing is made for it.
+        made = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
+        for name in dict.fromkeys(cell.artifact_name for cell in made):
+            self.artifact(material, [cell for cell in made if cell.artifact_name == name])
 
-    def source(self, model: Model) -> tuple[Source, tuple[str, str] | None]:
-        """The model's source on this disk, and its input data with their digest."""
+    def material(self, model: Model) -> Material:
+        """The model's source on this disk, and its input data."""
         self.progress.detail(f"source of {model.name}: {model.source}")
         root = Path(self.matrix.place).parent
         source = sources.resolve(
@@ -129,124 +112,22 @@ class _Builder:
         )
         wanted = model.inputs or vocabulary.families()[model.family].inputs
         data = sources.resolve_data(wanted, cache=self.cache, root=root, say=self.progress.step) if wanted else None
-        return source, data
+        return Material(model, source, data)
 
-    def reference(self, model: Model, source: Source, inputs: tuple[str, str] | None, cells: list[Cell]) -> None:
-        """The inputs of a workload and what PyTorch in FP32 makes of them."""
-        first = cells[0]
-        sizes = ",".join(f"{name}={size}" for name, size in first.sizes.items())
-        parts = self.parts(model, source, inputs) | {"what": "reference", "workload": first.workload, "sizes": sizes}
-
-        def order(out: Path) -> Order:
-            return Refer(model.family, source, first.sizes, inputs[0] if inputs else None, str(out))
-
+    def reference(self, material: Material, cells: list[Cell]) -> None:
+        """The reference of one workload."""
         try:
-            name = f"{model.name} {first.workload}"
-            artifact = self.ensure("reference", f"reference of {name}", parts, order, first)
+            made = self.workshop.reference(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
-        self.prepared.references[model.name, first.workload] = artifact
+        self.prepared.references[material.model.name, cells[0].workload] = made
 
-    def artifact(self, model: Model, source: Source, inputs: tuple[str, str] | None, cells: list[Cell]) -> None:
-        """The ONNX model of one precision: the export, or what its recipe makes of the export."""
-        recipe = cells[0].recipe
-        assert recipe is not None
+    def artifact(self, material: Material, cells: list[Cell]) -> None:
+        """The model of one precision in one format."""
         try:
-            exported = self.export(model, source, cells[0])
-            artifact = exported if recipe == EXPORTED else self.convert(model, source, inputs, cells[0], exported)
+            made = self.workshop.artifact(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
-        self.prepared.artifacts[model.name, cells[0].precision] = artifact
-
-    def export(self, model: Model, source: Source, cell: Cell) -> Artifact:
-        opset = model.opset or vocabulary.families()[model.family].opset
-        parts = self.parts(model, source, None) | {"what": "export", "opset": str(opset), "recipe": "fp32"}
-
-        def order(out: Path) -> Order:
-            return Export(model.family, source, opset, str(out))
-
-        return self.ensure("model", f"export of {model.name}", parts, order, cell)
-
-    def convert(
-        self, model: Model, source: Source, inputs: tuple[str, str] | None, cell: Cell, exported: Artifact
-    ) -> Artifact:
-        recipe = cell.recipe
-        assert recipe is not None
-        options = ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items()))
-        parts = self.parts(model, source, inputs) | {
-            "what": "convert",
-            "recipe": recipe.name,
-            "options": options,
-            "parent": exported.record.key,
-        }
-
-        def order(out: Path) -> Order:
-            return Convert(model.family, source, recipe, str(exported.folder), inputs[0] if inputs else None, str(out))
-
-        return self.ensure("model", f"{recipe.name} of {model.name}", parts, order, cell)
-
-    def parts(self, model: Model, source: Source, inputs: tuple[str, str] | None) -> dict[str, str]:
-        """What every artifact of a model is made of; never the provider it will run on."""
-        ready = self.prepared.runtimes[vocabulary.families()[model.family].build_runtime]
-        return {
-            "model": model.name,
-            "family": model.family,
-            "source": source.digest,
-            "weights": source.weights,
-            "seed": str(source.seed),
-            "inputs": inputs[1] if inputs else "",
-            "tools": _tools(ready),
-            "code": worker_code.build_digest(model.family),
-        }
-
-    def ensure(
-        self, kind: Kind, what: str, parts: dict[str, str], order: Callable[[Path], Order], cell: Cell
-    ) -> Artifact:
-        """The artifact from the cache, or built by a worker with what it prints in a log of its own."""
-
-        built = False
-
-        def build(aside: Path) -> tuple[str, ...]:
-            nonlocal built
-            built = True
-            self.progress.detail(f"building: {what}")
-            return self.ask(self.build_runtime(cell), order(aside))
-
-        artifact = self.artifacts.ensure(kind, parts, build)
-        if built:
-            size = artifact.record.size_bytes / 2**20
-            self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
-        return artifact
-
-    def ask(self, runtime: str, order: Order) -> tuple[str, ...]:
-        notes: tuple[str, ...] = ()
-        for reply in self.worker(runtime).ask(order, BUILD_TIMEOUT_S):
-            if isinstance(reply, Failed):
-                self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
-                raise BuildError(reply.failure)
-            if isinstance(reply, Built):
-                notes = reply.notes
-        return notes
-
-    def worker(self, runtime: str) -> Worker:
-        held = self.workers.get(runtime)
-        if held is None or not held.alive:
-            ready = self.prepared.runtimes[runtime]
-            log = self.logs / f"build-{runtime}.log"
-            self.workers[runtime] = Worker(ready.executable, log, worker_code.child_environment(self.prepared.code))
-        return self.workers[runtime]
-
-
-def _tools(ready: Ready) -> str:
-    """The versions of what the build runtime lists: the tools that an artifact's bytes depend on."""
-    held = {name.lower().replace("_", "-"): version for name, version in ready.record.packages.items()}
-    asked = (requirement.replace("_", "-").lower() for requirement in ready.record.requires)
-    names = sorted({_distribution(requirement) for requirement in asked} | {"numpy"})
-    return " ".join(f"{name} {held.get(name, '?')}" for name in names)
-
-
-def _distribution(requirement: str) -> str:
-    stops = [requirement.find(mark) for mark in "=<>!~[; @" if mark in requirement]
-    return requirement[: min(stops)] if stops else requirement
+        self.prepared.artifacts[cells[0].artifact_name] = made

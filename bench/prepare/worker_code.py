@@ -44,12 +44,13 @@ def stage(cache: Path) -> Path:
     return folder
 
 
-def build_digest(family: str) -> str:
-    """A digest of the code that makes a family's artifacts: an edit there makes new ones."""
+def build_digest(family: str, form: str | None = None) -> str:
+    """A digest of the code that makes a family's artifacts, in a format of its own: an edit there makes new ones."""
     worker, families = PACKAGE / "worker", PACKAGE / "worker" / "families"
     own = families / f"{family.replace('-', '_')}.py"
     helpers = [path for pattern in ("_*.py", "*.txt") for path in sorted(families.glob(pattern))]
-    return digest([*(worker / name for name in BUILD_FILES), own, *helpers])[:16]
+    format_files = [worker / "formats" / f"{form.replace('-', '_')}.py"] if form else []
+    return digest([*(worker / name for name in BUILD_FILES), own, *helpers, *format_files])[:16]
 
 
 def digest(paths: Iterable[Path]) -> str:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from bench.records.base import DeviceType, Option, Record
 
-
 NUMBER_FORMATS = {
     "f32": "fp32",
     "f16": "fp16",
@@ -115,11 +114,18 @@ class Cell(Record, frozen=True):
     """True where the device is imitated in software: the cell is in no ranking."""
     control: bool = False
     excluded: str | None = None
+    format: str | None = None
+    """The format of the artifact that the engine runs; None where it makes the precision itself."""
 
     @property
     def id(self) -> str:
         """`minilm/int8/cpu/b1-s128`."""
         return f"{self.model}/{self.precision}/{self.target}/{self.workload}"
+
+    @property
+    def artifact_name(self) -> str:
+        """What the cells of one artifact share: `minilm/int8`; `llama/int4/gguf` in a format that is no plain ONNX."""
+        return "/".join([self.model, self.precision, *([self.format] if self.format not in (None, "onnx") else [])])
 
     @property
     def group(self) -> str:

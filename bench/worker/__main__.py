@@ -5,7 +5,21 @@ from __future__ import annotations
 import sys
 import traceback
 
-from bench.records import Begin, Collect, Conform, Convert, Done, Export, Failed, Order, Probe, Probed, Refer, Visit
+from bench.records import (
+    Begin,
+    Collect,
+    Conform,
+    Convert,
+    Done,
+    Export,
+    Failed,
+    Make,
+    Order,
+    Probe,
+    Probed,
+    Refer,
+    Visit,
+)
 from bench.worker import engines
 from bench.worker.channel import Channel
 from bench.worker.failures import failure_of
@@ -41,6 +55,12 @@ def obey(order: Order, channel: Channel) -> None:
             engine = engines.named(order.engine)
             channel.stage("probe")
             channel.say(Probed(engine.probe(order)))
+        case Make():
+            channel.stage("import")
+            from bench.worker.make import make
+
+            channel.stage("export")
+            channel.say(make(order))
         case Export() | Convert() | Refer():
             channel.stage("import")
             from bench.worker import build

@@ -78,13 +78,21 @@ def refer(order: Refer) -> Built:
     """Write a workload's inputs, the FP32 outputs that belong to them, and who computed those."""
     family, out = families.named(order.family), Path(order.out)
     batches = family.make_inputs(order.source, order.sizes, order.inputs)
-    outputs, by = family.reference(order.source, batches)
+    outputs, by, facts = _answers(family, order, batches)
     notes = family.describe_inputs(order.source, order.sizes, order.inputs)
     feeds.save(out / "inputs.npz", batches)
     feeds.save(out / "outputs.npz", outputs)
-    told = json.dumps({"by": by, "notes": notes}, ensure_ascii=False)
+    told = json.dumps({"by": by, "notes": notes, **facts}, ensure_ascii=False)
     (out / "reference.json").write_text(told, encoding="utf-8")
     return Built(notes)
+
+
+def _answers(family: Any, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:
+    """The reference's outputs, who computed them, and for models that generate what else a check needs."""
+    if not families.generates(order.family):
+        return *family.reference(order.source, batches), {}
+    outputs, by = family.reference(order.source, batches, order.sizes["new"])
+    return outputs, by, family.facts(order.source, batches, outputs)
 
 
 # --- recipes: (parent's folder, out, context, options) -> notes -------------------------------------------------------

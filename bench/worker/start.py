@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from bench.records import Begin, CompileCache, Start, Started
-from bench.worker import engines, feeds
+from bench.records import Begin, CompileCache, Start, Started, Visit
+from bench.worker import engines, families, feeds
 from bench.worker.channel import Channel
 from bench.worker.failures import reason_of
 from bench.worker.placement import refuse_elsewhere
@@ -33,12 +34,21 @@ def start(order: Begin, channel: Channel) -> None:
     channel.stage("placement")
     refuse_elsewhere(session.placement, visit.provider, session.complaint)
     channel.stage("begin", visit.jobs[0].workload)
-    call = session.bind(feed)
+    call = _first(session, visit, feed)
     begin = perf_counter_ns()
     call()
     first_call_ns = perf_counter_ns() - begin
     note = _kept(engine, order, cache)
     channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, note)))
+
+
+def _first(session: Any, visit: Visit, feed: feeds.Feed) -> Callable[[], object]:
+    """The first answer: a call, or for a model that generates the first token."""
+    if not families.generates(visit.family):
+        bound: Callable[[], object] = session.bind(feed)
+        return bound
+    steps = iter(session.begin(feed, visit.jobs[0].sizes["new"]))
+    return lambda: next(steps)
 
 
 def _open(engine: Any, order: Begin, cache: CompileCache | None) -> engines.Session:

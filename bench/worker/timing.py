@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from time import perf_counter_ns
 
@@ -32,7 +33,7 @@ def measure(
     when all that is left to do is the burst.
     """
     first = timed(call, clock)
-    warmup, steady = warm_up(call, effort, clock)
+    warmup, steady = warm_up(partial(timed, call, clock), effort, clock)
     gc.collect()
     gc.disable()
     try:
@@ -68,20 +69,23 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns) -> list[in
     return samples
 
 
-def warm_up(call: Call, effort: Effort, clock: Clock = perf_counter_ns) -> tuple[list[int], bool]:
-    """Call until steady or until the limit; the calls' nanoseconds, and whether it became steady.
+def warm_up(
+    run: Callable[[], int], effort: Effort, clock: Clock = perf_counter_ns, slow_calls: int = SLOW_WARMUP_CALLS
+) -> tuple[list[int], bool]:
+    """Call until steady or until the limit; the calls' nanoseconds, which `run` gives, and whether it became steady.
 
-    A call over half a second is warmed up by three calls: it holds so much work that its own start-up is a small part.
-    The first call, which may have compiled for a minute, is over before this begins and uses none of its time.
+    A call over half a second is warmed up by `slow_calls`: it holds so much work that its own start-up is a small part.
+    The first call, which may have compiled for a minute, is one of them; it is over before this begins and uses none of
+    its time.
     """
     samples: list[int] = []
     start = clock()
     limit_ns = int(effort.warmup_limit_s * 1e9)
     while True:
-        samples.append(timed(call, clock))
+        samples.append(run())
         spent = clock() - start
         # The last calls tell as well as all of them: the minimum of a hundred thousand would cost more than a call.
-        if len(samples) + 1 >= SLOW_WARMUP_CALLS and min(samples[-SLOW_WARMUP_CALLS:]) > SLOW_CALL_NS:
+        if len(samples) + 1 >= slow_calls and min(samples[-slow_calls:]) > SLOW_CALL_NS:
             return samples, True
         enough = len(samples) >= effort.warmup_calls and spent >= effort.warmup_s * 1e9
         if enough and is_steady(samples):

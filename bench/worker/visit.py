@@ -10,9 +10,10 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
-from bench.records import Job, Measured, Opened, Parity, Placement, Profiled, Recipe, Tolerance, Visit
-from bench.worker import engines, families, feeds, parity, timing
+from bench.records import Job, Measured, Opened, Parity, Placement, Profiled, Recipe, Tolerance, Transcript, Visit
+from bench.worker import engines, families, feeds, generation, parity, parity_tokens, timing
 from bench.worker.channel import Channel
 from bench.worker.memory import peak_rss_bytes
 from bench.worker.placement import refuse_elsewhere
@@ -63,6 +64,8 @@ def _open(order: Visit, channel: Channel) -> engines.Session:
 def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel) -> Measured:
     """The first feed is timed; afterwards every feed's output is held against the reference."""
     channel.stage("bind", job.workload)
+    if families.generates(order.family):
+        return _generation(order, job, session, channel)
     batches, expected, by = _reference(Path(job.reference))
     call = session.bind(batches[0])
     channel.stage("time", job.workload)
@@ -71,6 +74,31 @@ def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel
     channel.stage("parity", job.workload)
     checked = _check(order, session, batches, expected, by)
     return Measured(job.workload, measured, checked, peak_rss_bytes())
+
+
+def _generation(order: Visit, job: Job, session: Any, channel: Channel) -> Measured:
+    """One workload of a model that generates: the first prompt is timed, and all are held against the reference."""
+    batches, expected, by = _reference(Path(job.reference))
+    told = json.loads((Path(job.reference) / "reference.json").read_text(encoding="utf-8"))
+    run = generation.Recorder(session, batches[0], job.sizes["new"])
+    channel.stage("time", job.workload)
+    timed = generation.measure(run, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
+    channel.stage("parity", job.workload)
+    limit = order.tolerance or tolerance(order.family, order.recipe)
+    if hasattr(session, "score"):
+        checked = parity_tokens.check(session, batches, expected, run.tokens, limit, by)
+    else:
+        checked = parity_tokens.check_texts(session, told.get("prefixes", []), limit, by)
+    traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
+    return Measured(job.workload, timed, checked, peak_rss_bytes(), traits, _transcript(run, told))
+
+
+def _transcript(run: generation.Recorder, told: dict[str, Any]) -> Transcript | None:
+    """What was heard, where the reference knows what was said."""
+    if "label" not in told or run.tokens is None:
+        return None
+    pieces = told["pieces"]
+    return Transcript("".join(pieces[token] for token in run.tokens[0]), told["label"])
 
 
 def _reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:

@@ -35,7 +35,7 @@ def told(
     facts = {CELL.target: TargetFacts(True, device=device)}
     run = a_run(*cells, targets=facts, machine=machine or a_machine())
     sources = {"minilm": source or Source("config", "nowhere", "random", "0")}
-    artifacts = {("minilm", "fp32"): an_artifact(weights)}
+    artifacts = {CELL.artifact_name: an_artifact(weights)}
     return shortfalls(run, Prepared(Path(), sources=sources, artifacts=artifacts, **prepared), limit)
 
 

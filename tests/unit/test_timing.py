@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain, repeat
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import theilslopes
 
 from bench.worker import timing
-from bench.worker.timing import burst, is_steady, measure, theil_sen, warm_up, window
+from bench.worker.timing import burst, is_steady, measure, theil_sen, timed, warm_up, window
 
 MS = 1_000_000
 EFFORT = an_effort(warmup_calls=10, warmup_s=1.0, warmup_limit_s=10.0, burst_s=0.25)
@@ -37,7 +38,8 @@ class Model:
 
 def warmed(times_ns: Iterable[int], **effort: float) -> tuple[list[int], bool]:
     model = Model(times_ns)
-    return warm_up(model, an_effort(**effort) if effort else EFFORT, model.clock)
+    run = partial(timed, model, model.clock)
+    return warm_up(run, an_effort(**effort) if effort else EFFORT, model.clock)
 
 
 # --- warm-up ----------------------------------------------------------------------------------------------------------

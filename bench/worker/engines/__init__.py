@@ -10,8 +10,8 @@ from bench.records import Device, Placement, Traits
 from bench.worker.feeds import Array, Feed
 
 
-class Session(Protocol):
-    """A loaded model, as every engine's `Session(visit)` gives it."""
+class Loaded(Protocol):
+    """What every engine's `Session(visit)` tells of the model that it loaded."""
 
     @property
     def threads(self) -> int:
@@ -37,6 +37,10 @@ class Session(Protocol):
     def complaint(self) -> str:
         """The first error that the library logged while it was opened, or nothing."""
         ...
+
+
+class Session(Loaded, Protocol):
+    """A loaded model whose call gives its whole answer."""
 
     def bind(self, feed: Feed) -> Callable[[], object]:
         """A call that runs `feed` once, and ends when its outputs are readable on the host."""
@@ -66,27 +70,12 @@ class Stream(Protocol):
         ...
 
 
-class Generator(Protocol):
-    """A loaded model of a family that generates, as such an engine's `Session(visit)` gives it; else as `Session`.
+class Generator(Loaded, Protocol):
+    """A loaded model of a family that generates.
 
-    A feed holds `input_ids`, int64 of (batch, prompt); where the workload has a context, `context_ids`, int64 of (batch,
-    context), which stand before them; for speech `input_features`, float32 of (batch, mels, frames).
+    A feed holds `input_ids`, int64 of (batch, prompt); where the workload has a context, `context_ids`, int64 of
+    (batch, context), which stand before them; for speech `input_features`, float32 of (batch, mels, frames).
     """
-
-    @property
-    def threads(self) -> int: ...
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    @property
-    def device(self) -> Device | None: ...
-
-    @property
-    def placement(self) -> Placement | None: ...
-
-    @property
-    def complaint(self) -> str: ...
 
     def begin(self, feed: Feed, new: int) -> Stream:
         """Set up the generation of `new` tokens after the feed's prompt."""

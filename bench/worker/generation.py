@@ -1,0 +1,103 @@
+"""One workload of a model that generates in; timed generations, and how far its answers are from the reference, out."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from bench.records import Effort, Generation, Timing
+from bench.worker import timing
+from bench.worker.engines import Generator, Stream
+from bench.worker.feeds import Array, Feed
+
+Clock = Callable[[], int]
+
+WARM_GENERATIONS = 2
+"""The first, which may compile, and one more: a slow generation is dozens of steps, each a call of the same kernels."""
+
+
+@dataclass
+class Recorder:
+    """Runs generations one after another, and keeps the parts of each and the tokens of the last."""
+
+    session: Generator
+    feed: Feed
+    new: int
+    clock: Clock = perf_counter_ns
+    made: list[Generation] = field(default_factory=list)
+    tokens: Array | None = None
+    """Of the last generation: int64 of (batch, new); None where the engine sees no token ids."""
+
+    def __call__(self) -> int:
+        """One generation; its nanoseconds from the prompt to the last token."""
+        stream = self.session.begin(self.feed, self.new)
+        steps, times = _run(stream, self.clock)
+        self.tokens = np.stack(steps, axis=1) if steps and all(step is not None for step in steps) else None
+        self.made.append(_parts(stream, times))
+        return self.made[-1].total_ns
+
+
+def _run(stream: Stream, clock: Clock) -> tuple[list[Any], list[int]]:
+    """The tokens of every step, and the nanoseconds of each: one reading of the clock a step."""
+    steps: list[Any] = []
+    times: list[int] = []
+    before = clock()
+    for step in stream:
+        after = clock()
+        times.append(after - before)
+        steps.append(step)
+        before = after
+    return steps, times
+
+
+def _parts(stream: Stream, times: list[int]) -> Generation:
+    if not times:
+        raise RuntimeError("the engine generated nothing")
+    counted = stream.tokens
+    return Generation(
+        first_ns=times[0],
+        token_ns=tuple(times[1:]),
+        tokens=len(times) if counted is None else counted,
+        prompt_tokens=stream.prompt_tokens,
+        encode_ns=stream.encode_ns,
+    )
+
+
+def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | None = None) -> Timing:
+    """Time the first generation, warm up until steady, then take a burst of at least `effort.burst_s`.
+
+    The collector is off while the burst runs. `before_burst` is called once, when all that is left is the burst.
+    """
+    first = run()
+    first_token = run.made[-1].first_ns
+    warmup, steady = timing.warm_up(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
+    run.made.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        if before_burst:
+            before_burst()
+        samples = _burst(run, int(effort.burst_s * 1e9))
+    finally:
+        gc.enable()
+    return Timing(
+        first_call_ns=first,
+        warmup_ns=tuple(warmup[: timing.KEPT_WARMUP]),
+        steady=steady,
+        samples_ns=tuple(samples),
+        generations=tuple(run.made),
+        first_token_ns=first_token,
+    )
+
+
+def _burst(run: Recorder, length_ns: int) -> list[int]:
+    """Generations for at least `length_ns` of their own time, and one at least."""
+    samples: list[int] = []
+    while not samples or sum(samples) < length_ns:
+        samples.append(run())
+    return samples

@@ -1,0 +1,105 @@
+"""A generator's logits and tokens, and the reference's, in; KL divergence, top-1 agreement and token identity out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from bench.records import Parity, Tolerance
+from bench.worker import parity
+from bench.worker.engines import Generator
+from bench.worker.feeds import Array, Feed
+
+TIE = 1e-3
+"""Of the spread of the logits: two tokens closer than this are a tie, which FP32 breaks by the order of its sums.
+
+Measured between PyTorch, ONNX Runtime and llama.cpp in FP32: logits differ by up to 1e-5 of their spread.
+"""
+
+
+def check(
+    session: Generator,
+    batches: Sequence[Feed],
+    expected: Sequence[Feed],
+    tokens: Array | None,
+    limit: Tolerance,
+    by: str,
+) -> Parity:
+    """Score the reference's continuation of every batch, and hold the timed generation's tokens against its own.
+
+    `expected` holds `tokens` (batch, new), `gaps` (batch, new) and `logits` (batch, n, vocabulary) of each batch.
+    """
+    want = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
+    have = []
+    for feed, outputs in zip(batches, expected, strict=True):
+        forced = outputs["tokens"][:, : outputs["logits"].shape[1]]
+        have.append(np.asarray(session.score(feed, forced), np.float64))
+    same, compared = (None, None) if tokens is None else matching(tokens, expected[0])
+    found = parity.compare([_rows(one) for one in want], [_rows(one) for one in have], limit, by)
+    if not found.finite:
+        return replace(found, tokens_same=same, tokens_compared=compared)
+    return replace(
+        found,
+        kl_divergence=float(np.mean(np.concatenate([kl(*pair).ravel() for pair in zip(want, have, strict=True)]))),
+        top1_agreement=float(np.mean(np.concatenate([_top1(*pair).ravel() for pair in zip(want, have, strict=True)]))),
+        tokens_same=same,
+        tokens_compared=compared,
+    )
+
+
+def check_texts(session: Any, prefixes: Sequence[dict[str, str]], limit: Tolerance, by: str) -> Parity:
+    """Top-1 agreement of a server that gives text only: its next word after each prefix, and the reference's.
+
+    Its logits cannot be seen, so nothing else is asked for.
+    """
+    asked = Tolerance(min_top1=limit.min_top1)
+    if not prefixes:
+        return Parity(0, True, None, None, None, None, asked, by)
+    answers = session.next_texts([one["prefix"] for one in prefixes])
+    agreed = [answer.strip() == one["next"].strip() for answer, one in zip(answers, prefixes, strict=True)]
+    return Parity(len(agreed), True, None, None, None, None, asked, by, top1_agreement=sum(agreed) / len(agreed))
+
+
+def kl(want: Array, have: Array) -> Array:
+    """KL divergence of softmax(have) from softmax(want) over the last axis, in nats."""
+    p, q = _log_softmax(want), _log_softmax(have)
+    divergence: Array = (np.exp(p) * (p - q)).sum(-1)
+    return divergence.clip(0.0)  # a sum of rounded terms may come to -1e-17
+
+
+def matching(tokens: Array, expected: Feed) -> tuple[int, int]:
+    """How many steps give the reference's tokens in every row before one does not, and how many were compared.
+
+    A step at which the reference's two best tokens are a tie ends the comparison: from there on both texts are right.
+    """
+    reference, gaps = np.asarray(expected["tokens"]), np.asarray(expected["gaps"])
+    spread = float(np.asarray(expected["logits"]).std())
+    length = min(tokens.shape[1], reference.shape[1])
+    differs = (tokens[:, :length] != reference[:, :length]).any(axis=0)
+    if not differs.any():
+        return length, length
+    first = int(differs.argmax())
+    other = tokens[:, first] != reference[:, first]
+    tied = bool((gaps[other, first] <= TIE * spread).all())
+    return first, first if tied else length
+
+
+def _rows(logits: Array) -> Array:
+    """A row a position, without what all logits of it share, which softmax does not see."""
+    flat = logits.reshape(-1, logits.shape[-1])
+    rows: Array = flat - flat.mean(axis=-1, keepdims=True)
+    return rows
+
+
+def _top1(want: Array, have: Array) -> Array:
+    agreed: Array = want.argmax(-1) == have.argmax(-1)
+    return agreed
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
