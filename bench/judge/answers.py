@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from bench.records import Observation, Parity
+from bench.records import Observation, Parity, Tolerance
 
 
 def checked(seen: Iterable[Observation]) -> list[Parity]:
@@ -19,23 +19,52 @@ def faults(parity: Parity) -> list[str]:
         return ["no output was compared"]
     if not parity.finite:
         return ["the outputs hold NaN or infinity"]
-    cosine, least = number(parity.cosine), parity.tolerance.min_cosine
-    error, most = number(parity.relative_error), parity.tolerance.max_relative_error
-    found = []
-    if cosine is None or cosine < least:
-        found.append("the cosine is undefined" if cosine is None else f"cosine {cosine:.6g} is below {least:g}")
-    if most is not None and (error is None or error > most):
-        found.append("the error is undefined" if error is None else f"relative error {error:.3g} is above {most:g}")
-    return found
+    limit = parity.tolerance
+    if limit == Tolerance():
+        return ["the tolerance asks for nothing, so the answers prove nothing"]
+    found = [
+        _below("cosine", parity.cosine, limit.min_cosine),
+        _above("relative error", parity.relative_error, limit.max_relative_error, undefined="error"),
+        _above("KL divergence", parity.kl_divergence, limit.max_kl),
+        _below("top-1 agreement", parity.top1_agreement, limit.min_top1),
+        _tokens(parity) if limit.same_tokens else None,
+    ]
+    return [fault for fault in found if fault]
 
 
-def quality(parity: Parity) -> tuple[bool, bool, float, float]:
+def _below(name: str, value: float | None, least: float | None) -> str | None:
+    """What is wrong with a figure that must not be small; nothing where no limit is asked for."""
+    figure = number(value)
+    if least is None or (figure is not None and figure >= least):
+        return None
+    return f"the {name} is undefined" if figure is None else f"{name} {figure:.6g} is below {least:g}"
+
+
+def _above(name: str, value: float | None, most: float | None, undefined: str = "") -> str | None:
+    """What is wrong with a figure that must not be large."""
+    figure = number(value)
+    if most is None or (figure is not None and figure <= most):
+        return None
+    return f"the {undefined or name} is undefined" if figure is None else f"{name} {figure:.3g} is above {most:g}"
+
+
+def _tokens(parity: Parity) -> str | None:
+    """What is wrong with tokens that must be the reference's; the first one is step 1."""
+    compared, same = parity.tokens_compared or 0, parity.tokens_same or 0
+    if compared < 1:
+        return "no token was compared"
+    return f"tokens differ from the reference's at step {same + 1} of {compared}" if same < compared else None
+
+
+def quality(parity: Parity) -> tuple[bool | float, ...]:
     """Sorts from the worst to the best; a figure that is missing is worse than any."""
-    cosine, error = number(parity.cosine), number(parity.relative_error)
+    least = (parity.top1_agreement, parity.tokens_same, parity.cosine)
+    kl, error = number(parity.kl_divergence), number(parity.relative_error)
     return (
         parity.finite,
         not faults(parity),
-        -math.inf if cosine is None else cosine,
+        -math.inf if kl is None else -kl,
+        *(-math.inf if (figure := number(value)) is None else figure for value in least),
         -math.inf if error is None else -error,
     )
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bench.judge.number_formats import AROUND_FP32, COARSER, executed, number_format
 from bench.judge.placement import known
-from bench.records import Cell, Effort, Observation, TargetFacts
+from bench.records import Cell, Effort, Generation, Observation, TargetFacts
 
 FEW_ROUNDS = 3
 """Under three rounds a t-interval has at most one degree of freedom: 12.7 standard errors to either side."""
@@ -48,6 +48,10 @@ GLOSSARY = {
     "reduced precision": "The numbers are coarser than the format asked for gives: something computed in fewer bits.",
     "casts around FP32": "The cell asks for FP16, but its kernels compute in FP32, with casts around them.",
     "unchecked option": "The row sets an option that the catalogue does not know and its provider does not check.",
+    "stopped early": "At least one generation ended before it had the tokens that the workload asks for.",
+    "tokens estimated": "The server did not say how many tokens it sent: each piece of text counts as one token.",
+    "uneven steps": "Some steps brought several tokens, or none: percentiles are of the time between steps.",
+    "tokens not compared": "The engine shows no token ids: what it generated was not held against the reference's own.",
     "placement unknown": "In at least one round this runtime could not tell which provider the nodes ran on.",
     "placement varies": "The nodes were not on the same providers in every round; the worst round is the one shown.",
     "mixed versions": "A library had another version in some rounds, as after a resumed run; the rounds are not alike.",
@@ -55,7 +59,7 @@ GLOSSARY = {
 """Every flag, in the order in which a cell carries them, with one sentence for readers."""
 OF_TIMES = frozenset(
     ("few rounds", "noisy", "rounds disagree", "not steady", "busy machine", "on battery", "throttled")
-)
+) | {"tokens estimated", "uneven steps"}
 """What they warn of is moot where the times are an emulator's."""
 
 
@@ -165,6 +169,32 @@ def unchecked_option(evidence: Evidence) -> bool:
     return any(note.startswith(UNKNOWN_OPTION) for note in notes)
 
 
+def stopped_early(evidence: Evidence) -> bool:
+    """A generation emitted fewer tokens than the workload asks for."""
+    asked = evidence.cell.sizes.get("new", 0)
+    return any(made.tokens < asked for made in _generations(evidence))
+
+
+def tokens_estimated(evidence: Evidence) -> bool:
+    """Nobody counted the tokens but by the pieces that came."""
+    return any(seen.traits is not None and seen.traits.counted_by == "chunks" for seen in evidence.seen)
+
+
+def uneven_steps(evidence: Evidence) -> bool:
+    """There are not as many steps as tokens, as where a server sends two in one message."""
+    return any(len(made.token_ns) + 1 != made.tokens for made in _generations(evidence))
+
+
+def tokens_not_compared(evidence: Evidence) -> bool:
+    """A round generated, and none of its tokens was compared."""
+    rounds = [seen for seen in evidence.seen if seen.timing is not None and seen.timing.generations]
+    return any(seen.parity is None or seen.parity.tokens_compared is None for seen in rounds)
+
+
+def _generations(evidence: Evidence) -> list[Generation]:
+    return [made for seen in evidence.seen if seen.timing is not None for made in seen.timing.generations]
+
+
 def placement_unknown(evidence: Evidence) -> bool:
     """A provider was asked for, and a round has no word on the nodes."""
     return evidence.cell.provider is not None and any(not known(seen) for seen in evidence.seen)
@@ -197,6 +227,10 @@ RULES: dict[str, Callable[[Evidence], bool]] = {
     "reduced precision": reduced_precision,
     "casts around FP32": casts_around_fp32,
     "unchecked option": unchecked_option,
+    "stopped early": stopped_early,
+    "tokens estimated": tokens_estimated,
+    "uneven steps": uneven_steps,
+    "tokens not compared": tokens_not_compared,
     "placement unknown": placement_unknown,
     "placement varies": placement_varies,
     "mixed versions": mixed_versions,

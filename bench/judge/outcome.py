@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from bench.judge import placement, stats
+from msgspec.structs import replace
+
+from bench.judge import generation, placement, stats
 from bench.judge.answers import checked, faults, number, quality
 from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
-from bench.judge.speed import Medians, controls, logs, round_medians, speed
+from bench.judge.speed import controls, logs, round_medians, speed
+from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
-from bench.records import Cell, Observation, Outcome, Run, Start, Status
+from bench.records import Cell, Observation, Outcome, Run, Speed, Start, Status, Traits
 
 __all__ = ["ANSWERED", "SEVERITY", "by_cell", "faults", "judge"]
 
@@ -28,9 +31,7 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     seen = by_cell(observations)
     cases = [_case(run, cell, seen.get(cell.id, ())) for cell in run.cells]
     verdicts = [verdict(case) for case in cases]
-    answered = {
-        case.cell.id: case.medians for case, found in zip(cases, verdicts, strict=True) if found.status in ANSWERED
-    }
+    answered = {case.cell.id: case for case, found in zip(cases, verdicts, strict=True) if found.status in ANSWERED}
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
     return tuple(
         _outcome(run, case, found, control.get(case.cell.id), answered)
@@ -54,20 +55,21 @@ def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation,
 # --- the outcome ------------------------------------------------------------------------------------------------------
 
 
-def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered: Mapping[str, Medians]) -> Outcome:
+def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered: Mapping[str, Case]) -> Outcome:
     """The verdict with all that may stand beside it; times of the target only where it gave right answers itself."""
     cell, seen = case.cell, case.seen
     placed = placement.worst(seen, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
     shown = found.status in ANSWERED
     rounds = case.timed
+    traits = next((one.traits for one in reversed(seen) if one.traits), None)
     return Outcome(
         cell=cell,
         status=found.status,
         reason=found.reason,
         remedy=found.remedy,
         failure=found.failure,
-        speed=speed(cell, seen, case.medians, control, answered.get(control or "")) if shown else None,
+        speed=_speed(case, control, answered.get(control or "")) if shown else None,
         parity=min(checked(seen), key=quality, default=None),
         placement=placed,
         nodes_on_target=parts.on_target if parts else None,
@@ -88,6 +90,11 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
         ),
         energy_j=_joules_a_call(seen) if shown else None,
         energy_source=_energy_source(seen) if shown else None,
+        energy_per_token_j=generation.joules_a_token(cell, seen) if shown else None,
+        traits=traits,
+        bits_per_weight=_bits_per_weight(traits),
+        first_token_from_nothing_ms=generation.first_token_from_nothing_ms(seen) if shown else None,
+        word_error_rate=_word_error_rate(run, case),
         threads=next((one.threads for one in reversed(seen) if one.threads is not None), None),
         rounds=len(rounds),
         calls=sum(len(one.timing.samples_ns) for one in rounds if one.timing),
@@ -97,6 +104,13 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
         weights=run.weights.get(cell.model),
         artifact=_artifact(run, cell),
     )
+
+
+def _speed(case: Case, control: str | None, reference: Case | None) -> Speed:
+    """The speed of the whole calls, and of their parts where they are generations."""
+    whole = speed(case.cell, case.seen, case.medians, control, reference.medians if reference else None)
+    own = generation.speed(case.cell, case.timed, control, reference.timed if reference else None)
+    return replace(whole, generation=own)
 
 
 def _flags(run: Run, case: Case) -> tuple[str, ...]:
@@ -155,6 +169,21 @@ def _energy_source(seen: Sequence[Observation]) -> str | None:
     return ", ".join(sources) or None
 
 
+def _bits_per_weight(traits: Traits | None) -> float | None:
+    """Counted: what the files with the weights hold, scales and zero points included."""
+    if traits is None or traits.weight_bytes is None or not traits.parameters:
+        return None
+    return 8 * traits.weight_bytes / traits.parameters
+
+
+def _word_error_rate(run: Run, case: Case) -> float | None:
+    """Random weights hear nothing: their words are no error of the target's."""
+    if run.weights.get(case.cell.model) == "random":
+        return None
+    return worst_word_error_rate(one.transcript for one in case.seen if one.transcript)
+
+
 def _artifact(run: Run, cell: Cell) -> str | None:
-    """The key of the ONNX artifact that the cell ran; other engines make their precision from the source themselves."""
-    return None if cell.provider is None else run.artifacts.get(f"{cell.model}/{cell.precision}")
+    """The key of the artifact that the cell ran; some engines make their precision from the source themselves."""
+    made = cell.provider is not None or cell.format is not None
+    return run.artifacts.get(cell.artifact_name) if made else None

@@ -72,7 +72,7 @@ def speed(
         p90_ms=_ms(tails[90]),
         p95_ms=_ms(tails[95]),
         p99_ms=_ms(tails[99]),
-        throughput={name: _a_second(items, latency) for name, items in cell.rates.items()},
+        throughput={name: a_second(items, latency) for name, items in cell.rates.items()},
         ratio_to_control=ratio,
         control=control if ratio else None,
         resolvable=None if cell.emulated else _resolvable(paired, medians),
@@ -90,7 +90,7 @@ def _ms(time_ns: float | None) -> float | None:
     return None if time_ns is None else time_ns / 1e6
 
 
-def _a_second(items: float, latency: Interval) -> Interval:
+def a_second(items: float, latency: Interval) -> Interval:
     """Items a second; the slow end of the latency is the low end of the rate."""
 
     def rate(milliseconds: float | None) -> float | None:

@@ -155,14 +155,19 @@ class Workshop:
         return artifact
 
     def _ask(self, runtime: str, order: Order) -> tuple[str, ...]:
-        notes: tuple[str, ...] = ()
+        built: Built | None = None
+        failed: Failed | None = None
+        # To the end, whatever comes: what is left unread would be taken for the answer to the next order.
         for reply in self._worker(runtime).ask(order, BUILD_TIMEOUT_S):
             if isinstance(reply, Failed):
                 self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
-                raise BuildError(reply.failure)
+                failed = failed or reply
             if isinstance(reply, Built):
-                notes = reply.notes
-        return notes
+                built = reply
+        if failed:
+            raise BuildError(failed.failure)
+        assert built is not None
+        return built.notes
 
     def _worker(self, runtime: str) -> Worker:
         held = self.workers.get(runtime)

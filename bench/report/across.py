@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.records import Interval, Outcome, Run, Weights
-from bench.report import words
+from bench.report import generation, words
 
 
 class Judged(Protocol):
@@ -28,6 +28,8 @@ class AcrossRow:
 
     cell: str
     control: str
+    of: str
+    """What the ratio is of, `decode`; empty where it is of the whole call."""
     weights: tuple[Weights | None, ...]
     ratios: tuple[Interval | None, ...]
     resolvable: tuple[float | None, ...]
@@ -35,22 +37,24 @@ class AcrossRow:
 
 def rows(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
     """Machines are compared by ratios only, and only by ratios against one control."""
-    found: dict[tuple[str, str], dict[int, Outcome]] = {}
+    found: dict[tuple[str, str, str], dict[int, Outcome]] = {}
     for number, sheet in enumerate(sheets):
         for outcome in sheet.outcomes:
             speed = outcome.speed
-            if speed and speed.ratio_to_control and speed.control and speed.control != outcome.cell.id:
-                found.setdefault((outcome.cell.id, speed.control), {})[number] = outcome
-    return tuple(_row(cell, control, by_sheet, sheets) for (cell, control), by_sheet in found.items())
+            if speed and speed.control and speed.control != outcome.cell.id:
+                for of in generation.compared(speed):
+                    found.setdefault((outcome.cell.id, speed.control, of), {})[number] = outcome
+    return tuple(_row(*place, by_sheet, sheets) for place, by_sheet in found.items())
 
 
-def _row(cell: str, control: str, by_sheet: dict[int, Outcome], sheets: Sequence[Judged]) -> AcrossRow:
+def _row(cell: str, control: str, of: str, by_sheet: dict[int, Outcome], sheets: Sequence[Judged]) -> AcrossRow:
     outcomes = [by_sheet.get(number) for number in range(len(sheets))]
     speeds = [outcome.speed if outcome else None for outcome in outcomes]
     return AcrossRow(
         cell=cell,
         control=control,
+        of=of,
         weights=tuple(words.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
-        ratios=tuple(speed.ratio_to_control if speed else None for speed in speeds),
-        resolvable=tuple(speed.resolvable if speed else None for speed in speeds),
+        ratios=tuple(generation.compared(speed).get(of) if speed else None for speed in speeds),
+        resolvable=tuple(speed.resolvable if speed and not of else None for speed in speeds),
     )

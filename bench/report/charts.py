@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
@@ -12,7 +13,7 @@ import altair as alt
 import vl_convert
 
 from bench.records import Interval, Outcome
-from bench.report import numbers, text, words
+from bench.report import generation, numbers, text, words
 from bench.report.models import ModelPart, WorkloadPart
 
 PLOT_WIDTH = 215
@@ -35,34 +36,55 @@ TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)"}
 class Chart:
     """An SVG of one model and workload."""
 
+    place: int
+    """Which of the model's workloads it is of."""
     title: str
     svg: str
 
 
 def of(part: ModelPart, prefix: str) -> list[Chart]:
-    """The charts of a model, two a workload where it has a control; `prefix` keeps the ids of a page apart."""
+    """The charts of a model, two or three a workload where it has a control; `prefix` keeps the ids of a page apart."""
     found = []
     for number, workload in enumerate(part.workloads):
         name = f"{part.name}, {workload.name}"
         weights = " (random weights)" if part.weights == "random" else ""
-        for kind, draw in (("ratio", _ratios), ("rate", _rates)):
-            drawn = draw(workload)
+        for kind, drawn in _of_workload(workload):
             if drawn is not None:
                 title, spec, points = drawn
                 described = text.line(f"{title}, {name}{weights}")
-                found.append(Chart(described, _svg(spec, described, points, f"{prefix}-{number}-{kind}")))
+                found.append(Chart(number, described, _svg(spec, described, points, f"{prefix}-{number}-{kind}")))
     return found
 
 
 Drawn = tuple[str, alt.LayerChart, list[dict[str, Any]]]
 
 
-def _ratios(workload: WorkloadPart) -> Drawn | None:
+def _of_workload(workload: WorkloadPart) -> Iterator[tuple[str, Drawn | None]]:
+    """Every chart by a word for its id: ratios to the control, one of each part of a call, and a rate."""
+    speeds = [outcome.speed for outcome in workload.outcomes if outcome.speed]
+    for part in dict.fromkeys(part for speed in speeds for part in generation.compared(speed)):
+        yield f"{part} ratio".strip().replace(" ", "-"), _ratios(workload, part)
+    if any(speed.generation for speed in speeds):
+        yield "decode", _bars("Decode", "tokens", _decoding(workload))
+    elif workload.rates:
+        unit = workload.rates[0]
+        yield (
+            "rate",
+            _bars("Throughput", unit, [(o, o.speed.throughput.get(unit)) for o in workload.outcomes if o.speed]),
+        )
+
+
+def _decoding(workload: WorkloadPart) -> list[tuple[Outcome, Interval | None]]:
+    timed = [(outcome, outcome.speed.generation) for outcome in workload.outcomes if outcome.speed]
+    return [(outcome, made.decode_tok_s) for outcome, made in timed if made]
+
+
+def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     """Points with intervals on a log scale, where half as fast is as far from 1 as twice as fast."""
     points = [
-        _point(outcome, interval, numbers.ratio(interval, speed.resolvable))
+        _point(outcome, interval, numbers.ratio(interval, None if part else speed.resolvable))
         for outcome in workload.outcomes
-        if (speed := outcome.speed) and (interval := speed.ratio_to_control) and _can_be_drawn(interval)
+        if (speed := outcome.speed) and (interval := generation.compared(speed).get(part)) and _can_be_drawn(interval)
         if speed.control != outcome.cell.id
     ]
     if not points:
@@ -75,16 +97,16 @@ def _ratios(workload: WorkloadPart) -> Drawn | None:
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
     one = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
     marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
-    return "Speed against the control", alt.layer(one, *_whiskers(base, along, _tone()), marks), points
+    title = f"{part.capitalize() or 'Speed'} against the control"
+    return title, alt.layer(one, *_whiskers(base, along, _tone()), marks), points
 
 
-def _rates(workload: WorkloadPart) -> Drawn | None:
+def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]]) -> Drawn | None:
     """Bars from zero, as their lengths are compared."""
-    unit = workload.rates[0] if workload.rates else ""
     points = [
         _point(outcome, rate, numbers.plus_minus(rate, f" {unit}/s"))
-        for outcome in workload.outcomes
-        if outcome.speed and (rate := outcome.speed.throughput.get(unit)) and _can_be_drawn(rate)
+        for outcome, rate in rates
+        if rate and _can_be_drawn(rate)
     ]
     if not points:
         return None
@@ -92,7 +114,7 @@ def _rates(workload: WorkloadPart) -> Drawn | None:
     along = {"scale": alt.Scale(zero=True), "title": f"{text.line(unit)} a second", "axis": axis}
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
     bars = base.mark_bar(height=14, opacity=0.55, cornerRadiusEnd=2).encode(x=alt.X("value:Q", **along), color=_tone())
-    return "Throughput", alt.layer(bars, *_whiskers(base, along, alt.value("var(--ink)"))), points
+    return title, alt.layer(bars, *_whiskers(base, along, alt.value("var(--ink)"))), points
 
 
 def _can_be_drawn(interval: Interval) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from bench.report import row
+from bench.report import flat
 from bench.report.grid import Report
+from bench.report.row import COLUMNS
 
 NAME = "csv"
 FILE = "results.csv"
@@ -16,8 +17,8 @@ def render(report: Report) -> str:
     """The header and a row for every outcome of every run, with line feeds."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(row.COLUMNS)
+    writer.writerow(COLUMNS)
     for sheet in report.sheets:
-        rows = (row.of(sheet.run, one, sheet.emulator_times.get(one.cell.id)) for one in sheet.outcomes)
-        writer.writerows(map(row.values, rows))
+        rows = (flat.of(sheet.run, one, sheet.emulator_times.get(one.cell.id)) for one in sheet.outcomes)
+        writer.writerows(map(flat.values, rows))
     return text.getvalue()

@@ -11,6 +11,12 @@ from msgspec.structs import replace
 
 from bench.records import Outcome, Record, Speed, Start
 
+TIMES = (
+    *("speed", "cold", "cached", "load_ms", "first_call_ms", "first_token_from_nothing_ms"),
+    *("energy_j", "energy_source", "energy_per_token_j"),
+)
+"""What an emulated outcome does without."""
+
 
 class EmulatorTimes(Record, frozen=True):
     """What an emulated cell took in its emulator."""
@@ -26,8 +32,7 @@ def without_times(outcome: Outcome) -> Outcome:
     """The verdict and the answers of an emulated cell; another outcome as it is."""
     if not outcome.cell.emulated:
         return outcome
-    gone = {"load_ms": None, "first_call_ms": None, "energy_j": None, "energy_source": None}
-    return replace(outcome, speed=None, cold=None, cached=None, **gone)
+    return replace(outcome, **dict.fromkeys(TIMES))
 
 
 def times(outcomes: Sequence[Outcome]) -> dict[str, EmulatorTimes]:

@@ -123,6 +123,11 @@ class Report:
         )
 
     @property
+    def generates(self) -> bool:
+        """Whether some model of it generates."""
+        return any(model.generates for sheet in self.sheets for model in sheet.models)
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Every flag that some cell has."""
         return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))

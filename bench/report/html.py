@@ -10,7 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from bench.records import Interval
-from bench.report import charts, grid, numbers, pages, starts, words
+from bench.report import agreement, charts, generation, grid, numbers, pages, starts, words
 from bench.report.grid import Report
 from bench.report.models import ModelPart, WorkloadPart
 
@@ -25,14 +25,14 @@ def render(report: Report) -> str:
 
 def _environment() -> Environment:
     environment = pages.environment()
-    environment.globals.update(numbers=numbers)
+    environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS)
     environment.filters.update(FILTERS)
     return environment
 
 
 def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
     """Vega escapes what it draws, and `charts` what it adds."""
-    return [{"title": chart.title, "svg": Markup(chart.svg)} for chart in charts.of(part, prefix)]  # noqa: S704
+    return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in charts.of(part, prefix)]  # noqa: S704
 
 
 def _top(workload: WorkloadPart) -> float:
@@ -54,29 +54,32 @@ def _slug(name: str) -> str:
 
 
 FILTERS = {
+    "agreement": agreement.columns,
     "answer": starts.answer_ms,
     "asked_and_computed": words.asked_and_computed,
     "bar": _bar,
     "beside": numbers.beside,
     "charts": _charts,
+    "compared": generation.compared,
     "control": words.control,
-    "cosine": numbers.cosine,
     "count": numbers.count,
+    "differences": generation.differences,
     "duration": numbers.duration,
     "effort": words.effort_lines,
     "ending": words.ending,
     "energy": numbers.energy,
     "executed": words.executed,
+    "figure": generation.figure,
     "flag": words.flag,
-    "given": numbers.given,
+    "headline": generation.headline,
     "moment": words.moment,
     "notes": words.notes,
     "percent": numbers.percent,
     "recipe": words.recipe,
     "shown": numbers.shown,
-    "significant": numbers.significant,
     "size": numbers.size,
     "slug": _slug,
+    "speeds": generation.speeds,
     "start": starts.times,
     "start_note": words.start_note,
     "summary": grid.summary,

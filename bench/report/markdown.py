@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from bench.records import Outcome
-from bench.report import numbers, starts, words
+from bench.report import generation, generation_markdown, numbers, starts, words
 from bench.report.across import AcrossRow
 from bench.report.boxes import Box, MatrixRow
+from bench.report.generation_markdown import cell
 from bench.report.grid import Report, Sheet, summary
 from bench.report.targets import PROBED, TargetPart
-from bench.report.text import code
+from bench.report.text import code, table
 from bench.report.text import markdown as plain
 from bench.report.troubles import Trouble
 from bench.report.twins import Twins
@@ -54,7 +55,7 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
 
 def _matrix(sheet: Sheet) -> str:
     rows = ([_model(row), plain(row.precision), *map(_box, row.boxes)] for row in sheet.rows)
-    return _table(["model", "precision", *map(_heading, sheet.columns)], rows)
+    return table(["model", "precision", *map(_heading, sheet.columns)], rows)
 
 
 def _heading(target: TargetPart) -> str:
@@ -75,7 +76,7 @@ def _absent(sheet: Sheet) -> Iterator[str]:
 
 def _targets(sheet: Sheet) -> str:
     header = ["target", "runs on", "versions", "fp32 computes in", "fp16 computes in", "options", "notes"]
-    return _table(header, (_target(target) for target in sheet.columns))
+    return table(header, (_target(target) for target in sheet.columns))
 
 
 def _target(target: TargetPart) -> list[str]:
@@ -104,7 +105,7 @@ def _box(box: Box) -> str:
     if box.unreached:
         words_of_it.append(f"not reached {len(box.unreached)}" if box.outcomes else "not reached")
     if box.headline and box.headline.speed:
-        words_of_it.append(f"{numbers.shown(box.headline.speed.latency_ms).value} ms")
+        words_of_it.append(generation.headline(box.headline.speed))
     if box.computed_in:
         words_of_it.append(f"**in {plain(box.computed_in)}**")
     return " · ".join(words_of_it)
@@ -112,10 +113,12 @@ def _box(box: Box) -> str:
 
 def _speed(sheet: Sheet) -> Iterator[str]:
     ran = _ranked(sheet)
-    if ran:
+    whole = [outcome for outcome in ran if not generation.generates(outcome)]
+    if whole:
         yield "### Speed"
         header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "flags"]
-        yield _table(header, ([_cell(o), words.WEIGHTS[words.weights_of(sheet.run, o)], *_numbers(o)] for o in ran))
+        yield table(header, ([cell(o), words.WEIGHTS[words.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
+    yield from generation_markdown.tables(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
         named = ", ".join(dict.fromkeys(code(words.control(control)) for control in controls))
@@ -128,17 +131,11 @@ def _ranked(sheet: Sheet) -> list[Outcome]:
     return [outcome for model in sheet.models for outcome in model.outcomes]
 
 
-def _cell(outcome: Outcome) -> str:
-    """The cell's id, and loudly what it computes in where that is not what it asks for."""
-    gap = words.asked_and_computed(outcome)
-    return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")
-
-
 def _emulated(sheet: Sheet) -> Iterator[str]:
     emulated = [outcome for model in sheet.models for outcome in model.emulated]
     if emulated:
         yield f"Emulated ({words.EMULATED}; in no ranking):"
-        yield "\n".join(f"- {_cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
+        yield "\n".join(f"- {cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
 
 
 def _emulator_time(sheet: Sheet, outcome: Outcome) -> str:
@@ -148,14 +145,17 @@ def _emulator_time(sheet: Sheet, outcome: Outcome) -> str:
 
 def _twins(twins: Twins) -> str:
     """One provider under several versions, cell beside cell."""
-    header = [f"{plain(twins.library)}, ms", *map(_heading, twins.targets)]
-    return _table(header, ([code(row.name), *map(_twin, row.outcomes)] for row in twins.rows))
+    header = [plain(twins.library), *map(_heading, twins.targets)]
+    return table(header, ([code(row.name), *map(_twin, row.outcomes)] for row in twins.rows))
 
 
 def _twin(outcome: Outcome | None) -> str:
     if outcome is None:
         return numbers.DASH
-    return numbers.plus_minus(outcome.speed.latency_ms) if outcome.speed else f"**{outcome.status}**"
+    if outcome.speed is None:
+        return f"**{outcome.status}**"
+    interval, unit = generation.figure(outcome.speed)
+    return numbers.plus_minus(interval, f" {unit}")
 
 
 def _starts(sheet: Sheet) -> Iterator[str]:
@@ -163,7 +163,7 @@ def _starts(sheet: Sheet) -> Iterator[str]:
     if timed:
         yield "### Time to answer, memory and energy"
         header = ["cell", "load", "first call", "first answer", "cold start", "cached start"]
-        yield _table([*header, "model memory", "device memory", "energy a call"], map(_start, timed))
+        yield table([*header, "model memory", "device memory", "energy a call"], map(_start, timed))
     sources = dict.fromkeys(outcome.energy_source for outcome in timed if outcome.energy_source)
     if sources:
         yield f"Energy: {plain(words.energy_from(sources))}"
@@ -182,7 +182,7 @@ def _placement(sheet: Sheet) -> Iterator[str]:
     if fallen:
         yield "### Nodes that ran elsewhere"
         header = ["cell", "on target", "elsewhere", "copies a call", "share of time", "fell back"]
-        yield _table(header, map(_fallen, fallen))
+        yield table(header, map(_fallen, fallen))
 
 
 def _fallen(outcome: Outcome) -> list[str]:
@@ -224,14 +224,11 @@ def _trouble(trouble: Trouble) -> str:
 
 def _across(report: Report) -> str:
     header = ["cell", "against", *(plain(sheet.run.name) for sheet in report.sheets)]
-    return _table(header, ([code(row.cell), code(row.control), *_ratios(row)] for row in report.across))
+    return table(
+        header, ([f"{code(row.cell)} {row.of}".strip(), code(row.control), *_ratios(row)] for row in report.across)
+    )
 
 
 def _ratios(row: AcrossRow) -> Iterator[str]:
     for ratio, resolvable, weights in zip(row.ratios, row.resolvable, row.weights, strict=True):
         yield numbers.ratio(ratio, resolvable) + (" (random weights)" if weights == "random" else "")
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.records import Cell, Outcome, Run, Weights
-from bench.report import words
+from bench.report import generation, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,16 @@ class ModelPart:
     def rates(self) -> tuple[str, ...]:
         """Every unit of throughput of the model, in order."""
         return tuple(dict.fromkeys(rate for part in self.workloads for rate in part.rates))
+
+    @property
+    def generates(self) -> bool:
+        """Whether its speeds are those of prefill and decoding."""
+        return any(generation.generates(outcome) for outcome in self.ran)
+
+    @property
+    def scored(self) -> bool:
+        """Whether a task's own score was measured, beside the agreement with the reference."""
+        return any(outcome.word_error_rate is not None for outcome in self.ran)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

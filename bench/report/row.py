@@ -1,15 +1,11 @@
-"""One outcome in, its flat row of results.csv out: every column is named, typed and explained here, once."""
+"""The columns of results.csv: every one is named, typed and explained here, once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bench.records import Interval, Outcome, Run, Speed, Start
-from bench.report import starts, text, versions, words
-from bench.report.emulation import EmulatorTimes
+from bench.report import words
 
 
 def column(meaning: str) -> Any:
@@ -39,6 +35,10 @@ class Row:
     workload: str = column("Label of the shape of the work.")
     batch: int | None = column("Inputs in one call.")
     sequence: int | None = column("Tokens in one input; empty for models without a sequence.")
+    prompt: int | None = column("Tokens of one prompt, for models that generate.")
+    new: int | None = column("Tokens to generate after each prompt.")
+    context: int | None = column("Tokens that stand in the key-value cache before the prompt.")
+    audio: int | None = column("Seconds of audio in one input, for speech.")
     status: str = column(f"Verdict: {', '.join(f'`{status}`' for status in words.STATUSES)}.")
     reason: str | None = column("The verdict in words, in one line.")
     stage: str | None = column("What the worker was doing when it failed.")
@@ -57,6 +57,32 @@ class Row:
     ratio_low: float | None = column("Lower end of its 95 % confidence interval; a span over 1 shows no difference.")
     ratio_high: float | None = column("Upper end of that interval.")
     control: str | None = column("The cell that the ratio is against.")
+    ttft_ms: float | None = column(
+        "Milliseconds to the first token of a generation: prompt or audio in, one token out."
+    )
+    ttft_ms_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    ttft_ms_high: float | None = column("Upper end of that interval.")
+    prefill_tok_s: float | None = column("Prompt tokens a second, over the whole batch; empty for speech.")
+    prefill_tok_s_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    prefill_tok_s_high: float | None = column("Upper end of that interval.")
+    decode_tok_s: float | None = column("Tokens a second after the first, over the whole batch.")
+    decode_tok_s_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    decode_tok_s_high: float | None = column("Upper end of that interval.")
+    itl_p50_ms: float | None = column("Median of the time between tokens, in milliseconds.")
+    itl_p90_ms: float | None = column("90th percentile of it; empty with too few independent steps.")
+    itl_p99_ms: float | None = column("99th percentile of it; empty with too few independent steps.")
+    encode_ms: float | None = column("Milliseconds that the encoder took of `ttft_ms`.")
+    encode_ms_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    encode_ms_high: float | None = column("Upper end of that interval.")
+    rtf: float | None = column("Real-time factor: seconds of computing for a second of audio.")
+    rtf_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    rtf_high: float | None = column("Upper end of that interval.")
+    prefill_ratio: float | None = column("Speed of prefill over the control's in the same rounds.")
+    prefill_ratio_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    prefill_ratio_high: float | None = column("Upper end of that interval.")
+    decode_ratio: float | None = column("Speed of decoding over the control's in the same rounds.")
+    decode_ratio_low: float | None = column("Lower end of its 95 % confidence interval; empty after a single round.")
+    decode_ratio_high: float | None = column("Upper end of that interval.")
     emulated_latency_ms: float | None = column("Milliseconds a call takes in an emulator: no speed of any device.")
     nodes_on_target: int | None = column("Graph nodes that were assigned to the provider.")
     nodes_elsewhere: int | None = column("Graph nodes that were assigned to another provider, bookkeeping included.")
@@ -67,9 +93,15 @@ class Row:
     relative_error: float | None = column("RMS of the difference over RMS of the reference.")
     cosine: float | None = column("Lowest cosine with the reference in a batch.")
     effective_bits: float | None = column("-log2 of the relative error: how many bits of the answer are right.")
+    kl_divergence: float | None = column("Mean KL divergence of the next token's distribution, in nats.")
+    top1_agreement: float | None = column("Share of positions whose likeliest next token is the reference's, 0 to 1.")
+    tokens_same: int | None = column("Generated tokens that are the reference's, before the first that is not.")
+    tokens_compared: int | None = column("Generated tokens that were held against the reference's.")
+    word_error_rate: float | None = column("Words wrong, missing or too many, over the words said; the worst round's.")
     import_ms: float | None = column("Milliseconds to import the engine.")
     load_ms: float | None = column("Milliseconds from the model's file to a session that can be called.")
     first_call_ms: float | None = column("Milliseconds of the first call; a provider may compile here.")
+    first_token_from_nothing_ms: float | None = column("Import, load and first token of a fresh process.")
     cold_load_ms: float | None = column("The same as `load_ms`, with the provider's compile cache empty.")
     cold_first_call_ms: float | None = column("First call of that start.")
     cold_answer_ms: float | None = column("Import, load and first call of that start: the time to the first answer.")
@@ -80,7 +112,15 @@ class Row:
     model_rss_bytes: int | None = column("That peak above the empty worker's: what engine and model took.")
     device_memory_bytes: int | None = column("Most memory of the device that the process held; empty if unreadable.")
     energy_j: float | None = column("Joules of one call; empty where no meter could be read.")
+    energy_per_token_j: float | None = column("Joules of one emitted token.")
     energy_source: str | None = column("What the energy was read from: it measures more than this process.")
+    kv_type: str | None = column("Number format of the key-value cache.")
+    kv_bytes: int | None = column("Bytes that the cache of this workload takes.")
+    logits: str | None = column("Which logits prefill computes: `last token` or `every token`.")
+    weight_format: str | None = column("How the weights are stored, in the format's own words.")
+    bits_declared: float | None = column("Bits a weight as the format promises, scales included.")
+    bits_counted: float | None = column("Bits of the files that hold the weights, over the number of weights.")
+    tokens_counted_by: str | None = column("Who counted the tokens: `engine`, `server`, or `chunks` of a stream.")
     threads: int | None = column("Threads that the engine was given.")
     rounds: int = column("Rounds behind the numbers, each in a fresh process.")
     calls: int = column("Timed calls behind the numbers.")
@@ -93,110 +133,3 @@ class Row:
 
 COLUMNS: dict[str, str] = {each.name: each.metadata["meaning"] for each in fields(Row)}
 """What every column means, in order."""
-
-
-def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row:
-    """The row of one cell, and what it took in its emulator where it has one; missing is None."""
-    cell, failure, parity, placement = outcome.cell, outcome.failure, outcome.parity, outcome.placement
-    return Row(
-        run=run.name,
-        machine=run.machine.key,
-        model=cell.model,
-        family=cell.family,
-        weights=words.weights_of(run, outcome),
-        source=cell.source,
-        precision=cell.precision,
-        recipe=words.recipe(cell) or None,
-        executed=outcome.executed,
-        target=cell.target,
-        engine=cell.engine,
-        provider=cell.provider,
-        device=outcome.device,
-        emulated=cell.emulated or None,
-        runtime=cell.runtime,
-        workload=cell.workload,
-        batch=cell.sizes.get("batch"),
-        sequence=cell.sizes.get("sequence"),
-        status=outcome.status,
-        reason=outcome.reason or None,
-        stage=failure.stage if failure else None,
-        **_speed(outcome.speed),
-        emulated_latency_ms=emulator.speed.latency_ms.value if emulator else None,
-        nodes_on_target=outcome.nodes_on_target,
-        nodes_elsewhere=outcome.nodes_elsewhere,
-        fallback_ops=_list(outcome.fallback_ops),
-        copies=placement.copies if placement else None,
-        time_elsewhere=placement.time_elsewhere if placement else None,
-        max_abs_error=parity.max_abs_error if parity else None,
-        relative_error=parity.relative_error if parity else None,
-        cosine=parity.cosine if parity else None,
-        effective_bits=parity.effective_bits if parity else None,
-        import_ms=outcome.import_ms,
-        load_ms=outcome.load_ms,
-        first_call_ms=outcome.first_call_ms,
-        **_start("cold", outcome.cold),
-        **_start("cached", outcome.cached),
-        peak_rss_bytes=outcome.peak_rss_bytes,
-        model_rss_bytes=outcome.model_rss_bytes,
-        device_memory_bytes=outcome.device_memory_bytes,
-        energy_j=outcome.energy_j,
-        energy_source=outcome.energy_source,
-        threads=outcome.threads,
-        rounds=outcome.rounds,
-        calls=outcome.calls,
-        flags=_list(outcome.flags),
-        artifact=outcome.artifact,
-        onnxruntime=versions.onnxruntime(run, cell, outcome.versions),
-        engine_version=next(iter(outcome.versions.values()), None),
-        remedy=outcome.remedy or None,
-    )
-
-
-def values(row: Row) -> Iterator[str]:
-    """The row as the texts of a CSV file: missing is empty, and no text reads as a formula or as a number."""
-    for name in COLUMNS:
-        value = getattr(row, name)
-        if isinstance(value, str):
-            yield text.csv_cell(value)
-        elif isinstance(value, bool):
-            yield str(value).lower()
-        else:
-            yield str(value) if value is not None and math.isfinite(value) else ""
-
-
-def _speed(speed: Speed | None) -> dict[str, Any]:
-    if speed is None:
-        return {}
-    unit, throughput = next(iter(speed.throughput.items()), (None, None))
-    ratio = speed.ratio_to_control
-    return {
-        "latency_ms": speed.latency_ms.value,
-        **_ends("latency_ms", speed.latency_ms),
-        "p50_ms": speed.p50_ms,
-        "p90_ms": speed.p90_ms,
-        "p95_ms": speed.p95_ms,
-        "p99_ms": speed.p99_ms,
-        "throughput": throughput.value if throughput else None,
-        **_ends("throughput", throughput),
-        "throughput_unit": f"{unit}/s" if unit else None,
-        "ratio_to_control": ratio.value if ratio else None,
-        **_ends("ratio", ratio),
-        "control": speed.control,
-    }
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    return {f"{name}_low": interval.low if interval else None, f"{name}_high": interval.high if interval else None}
-
-
-def _start(kind: str, start: Start | None) -> dict[str, Any]:
-    found = starts.times(start)
-    return {
-        f"{kind}_load_ms": found.load_ms,
-        f"{kind}_first_call_ms": found.first_call_ms,
-        f"{kind}_answer_ms": found.answer_ms,
-    }
-
-
-def _list(items: tuple[str, ...]) -> str | None:
-    return ";".join(items) or None

@@ -49,9 +49,9 @@ RANDOM_WEIGHTS = (
     "accuracy of a trained model."
 )
 PRETRAINED_WEIGHTS = (
-    "Weights are pretrained. What is compared here is each target's output with the FP32 reference on the same "
-    "inputs; no task score was measured."
+    "Weights are pretrained. What is compared here is each target's output with the FP32 reference on the same inputs."
 )
+NO_SCORE = "No task score was measured."
 RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
 """The statuses of cells that gave an answer."""
 EMULATED_DEVICE = "emulated device"

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
+from a_generating_report import a_generating_report
 from a_report import a_whole_report, two_machines
 from webdriver import Browser, browser, find
 
@@ -22,12 +23,12 @@ DESK = (1280, 900)
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The report of one run, and that of two machines."""
+    """The report of one run, that of two machines, and that of models that generate."""
     if find() is None:
         why = "no Chromium or Chrome with its chromedriver on the path"
         pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
     folder = tmp_path_factory.mktemp("pages")
-    reports = {"one": a_whole_report(), "two": two_machines()}
+    reports = {"one": a_whole_report(), "two": two_machines(), "generating": a_generating_report()}
     return {name: formats.write(report, ["html"], folder / name)[0] for name, report in reports.items()}
 
 

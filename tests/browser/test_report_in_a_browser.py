@@ -39,7 +39,7 @@ def test_the_page_asks_for_nothing_but_itself(desk: Browser, pages: dict[str, Pa
     assert desk.requests() == [pages[name].as_uri()]
 
 
-@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("name", ["one", "two", "generating"])
 def test_a_phone_scrolls_wide_tables_and_never_the_page(phone: Browser, pages: dict[str, Path], name: str) -> None:
     phone.open(pages[name])
     phone.run("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -114,6 +114,20 @@ def test_the_matrix_on_a_phone_shows_more_than_two_targets_and_cuts_no_verdict(
     phone.open(pages["one"])
     assert phone.run(COLUMNS_IN_SIGHT) >= 4, "the precision and three targets, the last one cut: the table scrolls"
     assert phone.run(CUT_WORDS) == []
+
+
+def test_no_speed_of_a_generator_is_cut_in_its_box_on_a_phone(phone: Browser, pages: dict[str, Path]) -> None:
+    phone.open(pages["generating"])
+    assert phone.run(CUT_WORDS) == []
+
+
+def test_the_charts_of_one_workload_stand_in_one_row_at_a_desk(desk: Browser, pages: dict[str, Path]) -> None:
+    desk.open(pages["generating"])
+    tops = desk.run(
+        "return [...document.querySelectorAll('.charts.three')]"
+        ".map(e => new Set([...e.children].map(f => f.getBoundingClientRect().top)).size)"
+    )
+    assert tops == [1, 1, 1]
 
 
 def test_a_missing_target_in_the_matrix_leads_to_what_would_enable_it(desk: Browser, pages: dict[str, Path]) -> None:

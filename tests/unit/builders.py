@@ -14,6 +14,7 @@ from bench.records import (
     Energy,
     Executed,
     Failure,
+    Generation,
     Interval,
     Machine,
     MachineState,
@@ -28,6 +29,7 @@ from bench.records import (
     TargetFacts,
     Timing,
     Tolerance,
+    Traits,
 )
 
 WEBGPU = "WebGpuExecutionProvider"
@@ -63,6 +65,48 @@ def a_timing(samples_ns: Any = (2_000_000,) * 10, **said: Any) -> Timing:
     """A steady burst of ten calls of 2 ms."""
     timing = Timing(first_call_ns=50_000_000, warmup_ns=(3_000_000,), steady=True, samples_ns=tuple(samples_ns))
     return replace(timing, **said)
+
+
+def a_generator(path: str = "llama/fp32/cpu/b1-p128-n64", **said: Any) -> Cell:
+    """A text generator's cell on onnxruntime-genai: a prompt of 128 tokens, and 64 new ones."""
+    sizes = {"batch": 1, "prompt": 128, "new": 64}
+    cell = a_cell(path, family="text-generator", source="config:llama", engine="genai", provider=CPU, sizes=sizes)
+    return replace(cell, rates={"tokens": 64.0}, **said)
+
+
+def a_generation(first_ms: float = 128.0, token_ms: float = 10.0, tokens: int = 64, **said: Any) -> Generation:
+    """A prompt of 128 tokens at 1000 a second, and 63 tokens after the first at 100 a second."""
+    steps = (round(token_ms * 1e6),) * (tokens - 1)
+    return replace(Generation(first_ns=round(first_ms * 1e6), token_ns=steps, tokens=tokens), **said)
+
+
+def generating(*generations: Generation, **said: Any) -> Timing:
+    """A burst of some generations, one if none is given; the first call was twice as slow."""
+    made = generations or (a_generation(),)
+    samples = tuple(one.total_ns for one in made)
+    first = {"first_call_ns": 2 * samples[0], "first_token_ns": 2 * made[0].first_ns}
+    return a_timing(samples, **{"generations": made, **first, **said})
+
+
+def some_traits(**said: Any) -> Traits:
+    """What onnxruntime-genai says of a model of 100 million weights in FP32."""
+    traits = Traits(
+        kv_type="fp32",
+        kv_bytes=4_718_592,
+        logits="last token",
+        weights="FP32",
+        declared_bits=32.0,
+        weight_bytes=400_000_000,
+        parameters=100_000_000,
+    )
+    return replace(traits, **said)
+
+
+def a_parity_of_tokens(**said: Any) -> Parity:
+    """A generator in FP32 whose logits are those of the reference, and whose tokens are the reference's."""
+    fine = a_parity(tolerance=Tolerance(max_kl=1e-4, min_top1=0.99, same_tokens=True))
+    said = {"kl_divergence": 1e-9, "top1_agreement": 1.0, "tokens_compared": 64, "tokens_same": 64, **said}
+    return replace(fine, **said)
 
 
 def a_parity(**said: Any) -> Parity:
@@ -142,6 +186,15 @@ def an_observation(cell: Cell | str = "minilm/fp32/webgpu/b1-s128", round: int =
         versions={"onnxruntime": "1.31.1"},
     )
     return replace(observation, **said)
+
+
+def a_generated(cell: Cell | str = "llama/fp32/cpu/b1-p128-n64", round: int = 0, **said: Any) -> Observation:  # noqa: A002
+    """A healthy round of a text generator; `generations` is a short way to its timing."""
+    if "generations" in said:
+        said["timing"] = generating(*said.pop("generations"))
+    healthy = {"timing": generating(), "parity": a_parity_of_tokens(), "traits": some_traits()}
+    healthy |= {"placement": a_placement(CPU={"MatMul": 12, "Add": 6}), "versions": {"onnxruntime-genai": "0.18.0"}}
+    return an_observation(cell, round, **{**healthy, **said})
 
 
 def a_failed(cell: Cell | str = "minilm/fp32/webgpu/b1-s128", round: int = 0, **said: Any) -> Observation:  # noqa: A002

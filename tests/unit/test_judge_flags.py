@@ -2,7 +2,21 @@ import subprocess
 import sys
 
 import pytest
-from builders import a_cell, a_parity, a_placement, a_state, a_timing, an_effort, an_observation, some_facts
+from builders import (
+    a_cell,
+    a_generated,
+    a_generation,
+    a_generator,
+    a_parity,
+    a_parity_of_tokens,
+    a_placement,
+    a_state,
+    a_timing,
+    an_effort,
+    an_observation,
+    some_facts,
+    some_traits,
+)
 from msgspec.structs import replace
 
 from bench.judge import flags
@@ -175,6 +189,38 @@ def test_a_profile_in_one_round_is_no_other_placement():
 def test_rounds_with_different_versions_are_told():
     upgraded = an_observation(round=2, versions={"onnxruntime": "1.32.0"})
     assert flagged(*three_rounds(upgraded)) == ("mixed versions",)
+
+
+def generated(last=None, **said):
+    """The flags of a generator that was well twice, and then as `last`, or as what is said."""
+    rounds = [a_generated(round=0), a_generated(round=1), last or a_generated(round=2, **said)]
+    return flagged(*rounds, cell=a_generator())
+
+
+def test_a_generator_that_did_what_it_was_asked_raises_no_flag():
+    assert generated() == ()
+
+
+def test_a_generation_with_fewer_tokens_than_were_asked_for_is_told():
+    assert generated(generations=[a_generation(), a_generation(tokens=63)]) == ("stopped early",)
+
+
+def test_tokens_that_were_counted_by_the_pieces_of_a_stream_are_told():
+    assert generated(traits=some_traits(counted_by="chunks")) == ("tokens estimated",)
+    assert generated(traits=some_traits(counted_by="server")) == ()
+
+
+@pytest.mark.parametrize("tokens", [64, 66])
+def test_steps_that_are_not_as_many_as_the_tokens_are_told(tokens):
+    steps = a_generation(tokens=65).token_ns
+    assert generated(generations=[a_generation(tokens=tokens, token_ns=steps)]) == ("uneven steps",)
+
+
+def test_tokens_that_were_not_held_against_the_references_are_told():
+    unseen = a_parity_of_tokens(tokens_compared=None, tokens_same=None)
+    assert generated(parity=unseen) == ("tokens not compared",)
+    assert generated(parity=a_parity_of_tokens(tokens_same=3)) == ()
+    assert flagged(*three_rounds(parity=a_parity())) == (), "what does not generate has no tokens to compare"
 
 
 def test_flags_come_in_the_glossarys_order():

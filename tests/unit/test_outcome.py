@@ -10,7 +10,11 @@ from builders import (
     a_device,
     a_failed,
     a_failure,
+    a_generated,
+    a_generation,
+    a_generator,
     a_parity,
+    a_parity_of_tokens,
     a_placement,
     a_run,
     a_start,
@@ -20,13 +24,14 @@ from builders import (
     an_observation,
     rounds_of,
     some_facts,
+    some_traits,
 )
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench.judge.outcome import SEVERITY, faults, judge
-from bench.records import Interval, Placement, Recipe, Tolerance
+from bench.records import Generation, Interval, Placement, Recipe, Tolerance, Transcript
 
 CELL = a_cell()
 
@@ -516,6 +521,91 @@ def test_a_control_without_a_valid_speed_gives_no_ratio(control_rounds):
     cell, _ = with_control(control_rounds, rounds_of(CELL, [2.0, 2.0, 2.0]))
     assert cell.status == "ok"
     assert (cell.speed.ratio_to_control, cell.speed.control) == (None, None)
+
+
+# --- models that generate ---------------------------------------------------------------------------------------------
+
+GENERATOR = a_generator()
+SLOW = a_generator("llama/fp32/torch-eager/b1-p128-n64", engine="torch", provider=None, control=True)
+
+
+def generator_and_control(*rounds, **control):
+    """The outcomes of a generator of which these were seen, and of a control that decodes half as fast."""
+    twice = {"generations": [a_generation(token_ms=20)], "placement": None, **control}
+    slow = [a_generated(SLOW, one.round, **twice) for one in rounds]
+    return judge(a_run(GENERATOR, SLOW), [*rounds, *slow])
+
+
+def test_a_generators_parts_stand_beside_the_speed_of_its_whole_calls():
+    outcome, control = generator_and_control(a_generated(round=0), a_generated(round=1))
+    assert outcome.speed.latency_ms.value == pytest.approx(128 + 63 * 10)
+    assert outcome.speed.generation.decode_tok_s.value == pytest.approx(100)
+    assert outcome.speed.generation.decode_ratio.value == pytest.approx(2.0)
+    assert outcome.speed.generation.prefill_ratio.value == pytest.approx(1.0)
+    assert outcome.speed.ratio_to_control.value == pytest.approx((128 + 63 * 20) / (128 + 63 * 10))
+    assert control.speed.generation.decode_ratio == Interval(1.0, 1.0, 1.0)
+    assert judged(an_observation()).speed.generation is None
+
+
+def test_a_control_that_generated_something_else_gives_no_ratio():
+    outcome, control = generator_and_control(a_generated(), parity=a_parity_of_tokens(tokens_same=11))
+    assert control.reason.startswith("tokens differ from the reference's at step 12 of 64, against PyTorch")
+    assert (control.status, control.speed) == ("inaccurate", None)
+    assert (outcome.speed.generation.decode_ratio, outcome.speed.generation.prefill_ratio) == (None, None)
+
+
+def test_what_differs_between_engines_is_kept_with_the_bits_that_were_counted():
+    outcome = judged(a_generated(energy=an_energy(640, 10)), cell=GENERATOR)
+    assert outcome.traits == some_traits()
+    assert outcome.bits_per_weight == 32.0
+    assert outcome.energy_per_token_j == pytest.approx(1.0)
+    assert outcome.first_token_from_nothing_ms == pytest.approx(60 + 300 + 256)
+
+
+@pytest.mark.parametrize("unknown", [None, some_traits(weight_bytes=None), some_traits(parameters=None)])
+def test_bits_that_cannot_be_counted_are_missing(unknown):
+    assert judged(a_generated(traits=unknown), cell=GENERATOR).bits_per_weight is None
+
+
+def test_times_of_a_generator_with_wrong_answers_are_withheld_and_its_traits_are_not():
+    wrong = a_parity_of_tokens(kl_divergence=0.5)
+    outcome = judged(a_generated(parity=wrong, energy=an_energy()), cell=GENERATOR)
+    assert outcome.reason == "KL divergence 0.5 is above 0.0001, against PyTorch 2.13.0, FP32"
+    assert (outcome.speed, outcome.first_token_from_nothing_ms, outcome.energy_per_token_j) == (None, None, None)
+    assert outcome.traits == some_traits()
+
+
+def test_words_are_wrong_only_where_somebody_could_have_heard_them():
+    heard = a_generated(transcript=Transcript("one too", "one two"))
+    assert judged(heard, cell=GENERATOR, weights={"llama": "pretrained"}).word_error_rate == 0.5
+    assert judged(heard, cell=GENERATOR, weights={"llama": "random"}).word_error_rate is None
+    assert judged(a_generated(), cell=GENERATOR).word_error_rate is None
+
+
+def test_an_engine_that_is_no_provider_names_the_artifact_of_its_own_format():
+    cell = a_generator("llama/int4/llama-cpp/b1-p128-n64", provider=None, format="gguf")
+    artifacts = {"llama/int4": "onnx", "llama/int4/gguf": "gguf"}
+    assert judged(a_generated(parity=a_parity_of_tokens()), cell=cell, artifacts=artifacts).artifact == "gguf"
+
+
+NANOSECONDS = st.integers(-1, 2**62)
+generations = st.builds(
+    Generation,
+    first_ns=NANOSECONDS,
+    token_ns=st.lists(NANOSECONDS, max_size=8).map(tuple),
+    tokens=st.integers(-1, 2**62),
+    prompt_tokens=st.none() | st.integers(-1, 2**62),
+    encode_ns=st.none() | NANOSECONDS,
+)
+
+
+@given(st.lists(st.lists(generations, max_size=4), min_size=1, max_size=4))
+def test_whatever_a_file_claims_of_generations_has_an_outcome(rounds):
+    timings = [a_timing(generations=tuple(made)) for made in rounds]
+    seen = [a_generated(GENERATOR, n, timing=timing, energy=an_energy()) for n, timing in enumerate(timings)]
+    (outcome,) = judge(a_run(GENERATOR), seen)
+    assert outcome.status == "ok"
+    assert outcome.speed is not None
 
 
 # --- emulators and targets that are not there -------------------------------------------------------------------------

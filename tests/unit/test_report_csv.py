@@ -9,20 +9,26 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_report, an_outcome
+from a_generating_report import a_generated, a_generating_run, a_generator, a_recognizer, heard
+from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_run, an_interval, an_outcome
 
 from bench.records import Placement
-from bench.report import csv
+from bench.report import csv, grid
 from bench.report.row import COLUMNS, Row
 
 README = Path(__file__).parents[2] / "reports" / "README.md"
 KINDS = {"str": "text", "int": "number", "float": "number", "bool": "text"}
 """A column of `true` and missing is one of objects, as texts are."""
 
+SPEEDS = r"latency|p\d\d|throughput|ratio|first_|ttft|prefill|decode|itl|encode|rtf|energy"
+"""The columns that wrong answers leave empty."""
+TIMES = SPEEDS + r"|control|load_ms|cold|cached"
+
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(csv.render(a_whole_report())))
+    """A run with every status, and one of models that generate."""
+    return pd.read_csv(io.StringIO(csv.render(grid.build([a_whole_run(), a_generating_run()]))))
 
 
 def read(*outcomes: object, **run: object) -> pd.Series:
@@ -30,7 +36,7 @@ def read(*outcomes: object, **run: object) -> pd.Series:
 
 
 def test_every_cell_has_one_row(frame: pd.DataFrame) -> None:
-    assert len(frame) == len(a_whole_report().sheets[0].outcomes)
+    assert len(frame) == sum(len(outcomes) for _, outcomes in (a_whole_run(), a_generating_run()))
     assert list(frame.columns) == list(COLUMNS)
 
 
@@ -51,14 +57,11 @@ def test_missing_is_empty_and_zero_is_zero(frame: pd.DataFrame) -> None:
 
 def test_no_speed_for_wrong_answers(frame: pd.DataFrame) -> None:
     wrong = frame[frame.status == "inaccurate"]
-    columns = [name for name in COLUMNS if re.match(r"latency|p\d\d|throughput|ratio|first_call", name)]
-    assert len(wrong) == 1
-    assert len(columns) == 15
+    columns = [name for name in COLUMNS if re.match(SPEEDS, name)]
+    assert len(wrong) == 3
+    assert len(columns) == 43
     assert wrong[columns].isna().all(axis=None)
     assert wrong.cosine.notna().all()
-
-
-TIMES = r"latency|p\d\d|throughput|ratio|control|load_ms|first_call|cold|cached|energy"
 
 
 def test_a_time_of_an_emulator_stands_in_a_column_of_its_own_and_in_no_other(frame: pd.DataFrame) -> None:
@@ -87,6 +90,41 @@ def test_copies_and_time_elsewhere_are_those_of_the_profile() -> None:
     row = read(an_outcome(placement=profiled, device="gpu.0 NVIDIA H100", executed="tf32"))
     assert (row.copies, row.time_elsewhere) == (8, 0.25)
     assert (row.device, row.executed) == ("gpu.0 NVIDIA H100", "tf32")
+
+
+def test_a_generator_has_the_speeds_of_its_parts_and_what_differs_between_engines() -> None:
+    row = read(a_generated())
+    assert (row.prompt, row.new, row.decode_tok_s, row.prefill_tok_s) == (128, 64, 310, 1263)
+    assert (row.ttft_ms, row.itl_p50_ms) == (pytest.approx(101.3, abs=0.1), pytest.approx(3.23, abs=0.01))
+    assert row.decode_tok_s_low < row.decode_tok_s < row.decode_tok_s_high
+    assert (row.decode_ratio, row.prefill_ratio) == (pytest.approx(310 / 34), pytest.approx(1263 / 853))
+    assert (row.kv_type, row.kv_bytes, row.logits) == ("fp32", 7_077_888, "last token")
+    assert row.weight_format == "MatMulNBits, 4 bits, blocks of 32"
+    assert (row.bits_declared, row.bits_counted, row.tokens_counted_by) == (4.5, 5.21, "engine")
+    assert (row.kl_divergence, row.top1_agreement, row.tokens_same, row.tokens_compared) == (0.38, 0.331, 0, 64)
+    assert (row.first_token_from_nothing_ms, row.energy_per_token_j) == (1430, 0.0614)
+    assert row.context == 0
+    nothing = ["audio", "itl_p99_ms", "encode_ms", "rtf", "word_error_rate"]
+    assert row[nothing].isna().all()
+
+
+def test_speech_has_a_real_time_factor_in_place_of_prefill() -> None:
+    row = read(a_generated(a_recognizer(), heard(130, real_time_factor=an_interval(0.03)), word_error_rate=0.05))
+    assert (row.audio, row.rtf, row.encode_ms, row.word_error_rate, row.decode_tok_s) == (30, 0.03, 402, 0.05, 130)
+    assert row.rtf_low < row.rtf < row.rtf_high
+    assert row[["prompt", "prefill_tok_s", "prefill_ratio"]].isna().all()
+
+
+def test_what_does_not_generate_has_none_of_these() -> None:
+    row = read(an_outcome())
+    assert row[list(COLUMNS)[list(COLUMNS).index("ttft_ms") : list(COLUMNS).index("emulated_latency_ms")]].isna().all()
+    assert row[["prompt", "new", "kv_type", "bits_counted", "tokens_same"]].isna().all()
+
+
+def test_an_emulated_generator_has_answers_and_no_time() -> None:
+    row = read(a_generated(a_generator(emulated=True)))
+    assert row[[name for name in COLUMNS if re.match(TIMES, name)]].isna().all()
+    assert (row.kl_divergence, row.kv_type) == (0.38, "fp32")
 
 
 def test_values_are_not_rounded() -> None:

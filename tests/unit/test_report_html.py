@@ -282,7 +282,7 @@ def test_two_versions_of_one_provider_are_told_apart_and_stand_side_by_side(page
     matrix = page.text[: page.text.index("Press a box")]
     assert "cpu onnxruntime 1.31.1 cpu-ort-1-30 onnxruntime 1.30.0 openvino-cpu webgpu" in matrix
     beside = section(page, "Versions of CPUExecutionProvider side by side", "What the flags say")
-    assert "minilm · int8 b1-s128 9.27 9.17–9.37 against the control: 3.42× (3.37–3.47) 10.6" in beside
+    assert "minilm · int8 b1-s128 9.27 ms 9.17–9.37 against the control: 3.42× (3.37–3.47) 10.6 ms" in beside
 
 
 def test_the_format_computed_in_stands_loudly_beside_each_cell_that_asked_for_another(source: str, page: Page) -> None:

@@ -50,7 +50,7 @@ def test_starts_memory_energy_and_fallen_nodes_have_tables() -> None:
     assert row in summary
     assert "Energy: read from RAPL package" in summary
     assert "| `minilm/int8/webgpu/b8-s128` | 149 | 64 | 26 | 24 % | MatMulInteger x36" in summary
-    assert "| `minilm/int8/b1-s128` | 9.27 ± 0.10 | 10.6 ± 0.1 |" in summary
+    assert "| `minilm/int8/b1-s128` | 9.27 ± 0.10 ms | 10.6 ± 0.1 ms |" in summary
 
 
 def test_random_weights_are_named_beside_the_numbers() -> None:

@@ -1,0 +1,63 @@
+"""A model's outcomes in, the columns of its table of agreement with the reference out (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bench.records import Outcome, Parity, Tolerance
+from bench.report import numbers
+from bench.report.table import Column, filled
+
+
+def columns(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
+    """What some outcome was compared by, or asked for."""
+    return filled(COLUMNS, outcomes)
+
+
+def _seen(read: Callable[[Parity], float | None], form: Callable[[float | None], str]) -> Callable[[Outcome], Any]:
+    def found(outcome: Outcome) -> str | None:
+        value = read(outcome.parity) if outcome.parity else None
+        return None if value is None else form(value)
+
+    return found
+
+
+def _asked(read: Callable[[Tolerance], float | None]) -> Callable[[Outcome], Any]:
+    return _seen(lambda parity: read(parity.tolerance), numbers.given)
+
+
+def _tokens(outcome: Outcome) -> str | None:
+    """`11 of 64`: so many came before the first that is not the reference's."""
+    parity = outcome.parity
+    if parity is None or parity.tokens_compared is None:
+        return None
+    return f"{numbers.count(parity.tokens_same)} of {numbers.count(parity.tokens_compared)}"
+
+
+def _all(outcome: Outcome) -> str | None:
+    return "all" if outcome.parity and outcome.parity.tolerance.same_tokens else None
+
+
+def _word_error_rate(outcome: Outcome) -> str | None:
+    rate = outcome.word_error_rate
+    return None if rate is None else numbers.percent(rate)
+
+
+LIMITS = ("at most", "at least", "asked for")
+"""The columns that show what a tolerance asks for."""
+COLUMNS = (
+    Column("KL divergence", "nats", "text", _seen(lambda parity: parity.kl_divergence, numbers.significant)),
+    Column("at most", "", "text", _asked(lambda limit: limit.max_kl)),
+    Column("Top-1 agreement", "", "text", _seen(lambda parity: parity.top1_agreement, numbers.significant)),
+    Column("at least", "", "text", _asked(lambda limit: limit.min_top1)),
+    Column("Same tokens", "", "text", _tokens),
+    Column("asked for", "", "text", _all),
+    Column("Cosine", "", "text", _seen(lambda parity: parity.cosine, numbers.cosine)),
+    Column("at least", "", "text", _asked(lambda limit: limit.min_cosine)),
+    Column("Relative error", "", "text", _seen(lambda parity: parity.relative_error, numbers.significant)),
+    Column("at most", "", "text", _asked(lambda limit: limit.max_relative_error)),
+    Column("Largest error", "", "text", _seen(lambda parity: parity.max_abs_error, numbers.significant)),
+    Column("Word error rate", "", "text", _word_error_rate),
+    Column("Effective bits", "", "text", _seen(lambda parity: parity.effective_bits, numbers.significant)),
+)

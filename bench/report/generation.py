@@ -1,0 +1,122 @@
+"""Outcomes of models that generate in; what tables, boxes and charts show of them out (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from bench.records import GenerationSpeed, Interval, Outcome, Speed, Traits
+from bench.report import numbers
+from bench.report.table import Column, filled
+
+AGAINST = "against the control"
+BETWEEN = "inter-token, ms"
+
+
+class Figure(NamedTuple):
+    """The one figure that stands for a cell, and its unit."""
+
+    interval: Interval
+    unit: str
+
+
+def generates(outcome: Outcome) -> bool:
+    """Whether the outcome is of a model that generates, be its speed withheld or not."""
+    return outcome.traits is not None or (outcome.speed is not None and outcome.speed.generation is not None)
+
+
+def figure(speed: Speed) -> Figure:
+    """Tokens a second of decoding, or the time to the one token; of other models the latency."""
+    if speed.generation is None:
+        return Figure(speed.latency_ms, "ms")
+    if speed.generation.decode_tok_s is None:
+        return Figure(speed.generation.first_token_ms, "ms")
+    return Figure(speed.generation.decode_tok_s, "tok/s")
+
+
+def headline(speed: Speed) -> str:
+    """`95.1 tok/s`, `12.3 ms`."""
+    interval, unit = figure(speed)
+    return f"{numbers.shown(interval).value} {unit}"
+
+
+def compared(speed: Speed) -> dict[str, Interval]:
+    """The ratios to the control by what they are of; the name is empty where that is the whole call."""
+    made = speed.generation
+    if made is None:
+        ratios = {"": speed.ratio_to_control}
+    elif made.real_time_factor is not None:
+        ratios = {"decode": made.decode_ratio, "whole clip": speed.ratio_to_control}
+    else:
+        ratios = {"decode": made.decode_ratio, "prefill": made.prefill_ratio}
+    return {name: ratio for name, ratio in ratios.items() if ratio is not None}
+
+
+def speeds(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
+    """The columns of the table of speeds: one at least, for the word `withheld`."""
+    return filled(SPEEDS, outcomes) or SPEEDS[:1]
+
+
+def differences(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
+    """The columns of the table of what differs between the engines."""
+    return filled(DIFFERENCES, outcomes)
+
+
+# --- what the columns show --------------------------------------------------------------------------------------------
+
+
+def _of(read: Callable[[GenerationSpeed], Any]) -> Callable[[Outcome], Any]:
+    def found(outcome: Outcome) -> Any:
+        return read(outcome.speed.generation) if outcome.speed and outcome.speed.generation else None
+
+    return found
+
+
+def _ratio(name: str) -> Callable[[Outcome], Interval | None]:
+    return lambda outcome: compared(outcome.speed).get(name) if outcome.speed else None
+
+
+def _said(read: Callable[[Traits], Any]) -> Callable[[Outcome], str | None]:
+    """Text of a trait; what is empty or missing is no text."""
+    return lambda outcome: (read(outcome.traits) or None) if outcome.traits else None
+
+
+def _some(value: float | None, form: Callable[[float | None], str]) -> str | None:
+    return None if value is None else form(value)
+
+
+def _cache(outcome: Outcome) -> str | None:
+    """`fp32, 6.75 MiB`."""
+    traits = outcome.traits
+    found = (traits.kv_type, _some(traits.kv_bytes, numbers.size)) if traits else ()
+    return ", ".join(filter(None, found)) or None
+
+
+SPEEDS = (
+    Column("First token", "ms", "interval", _of(lambda made: made.first_token_ms)),
+    Column("Encoder", "ms", "interval", _of(lambda made: made.encode_ms), brief=False),
+    Column("Prefill", "tok/s", "interval", _of(lambda made: made.prefill_tok_s)),
+    Column("Real-time factor", "", "interval", _of(lambda made: made.real_time_factor)),
+    Column("Decode", "tok/s", "interval", _of(lambda made: made.decode_tok_s)),
+    Column("Decode", AGAINST, "ratio", _ratio("decode")),
+    Column("Prefill", AGAINST, "ratio", _ratio("prefill")),
+    Column("Whole clip", AGAINST, "ratio", _ratio("whole clip")),
+    Column("Word error rate", "", "text", lambda outcome: _some(outcome.word_error_rate, numbers.percent)),
+    Column("p50", BETWEEN, "text", _of(lambda made: _some(made.token_p50_ms, numbers.significant)), brief=False),
+    Column("p90", BETWEEN, "text", _of(lambda made: _some(made.token_p90_ms, numbers.significant)), brief=False),
+    Column("p99", BETWEEN, "text", _of(lambda made: _some(made.token_p99_ms, numbers.significant)), brief=False),
+)
+"""In the order of the table."""
+DIFFERENCES = (
+    Column("KV cache", "", "words", _cache),
+    Column("Logits", "that prefill computes", "words", _said(lambda traits: traits.logits)),
+    Column("Weights", "as they are stored", "words", _said(lambda traits: traits.weights)),
+    Column("Bits a weight", "declared", "text", _said(lambda traits: _some(traits.declared_bits, numbers.significant))),
+    Column("Bits a weight", "counted", "text", lambda outcome: _some(outcome.bits_per_weight, numbers.significant)),
+    Column("First token", "from nothing", "text", lambda o: _some(o.first_token_from_nothing_ms, numbers.duration)),
+    Column("Memory", "peak", "text", lambda outcome: _some(outcome.peak_rss_bytes, numbers.size)),
+    Column("Energy", "a token", "text", lambda outcome: _some(outcome.energy_per_token_j, numbers.energy)),
+    Column("Threads", "", "text", lambda outcome: outcome.threads),
+    Column("Tokens", "counted by", "words", _said(lambda traits: traits.counted_by)),
+    Column("Sampling", "", "words", _said(lambda traits: traits.sampling)),
+)

@@ -1,0 +1,42 @@
+"""A sheet in, the Markdown tables of what its models generate a second out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.records import Outcome, Run
+from bench.report import generation, words
+from bench.report.grid import Sheet
+from bench.report.models import ModelPart
+from bench.report.table import Column
+from bench.report.text import code, table
+from bench.report.text import markdown as plain
+
+
+def tables(sheet: Sheet) -> Iterator[str]:
+    """A heading, and a table for each model that generates: they do not all have the same columns."""
+    models = [model for model in sheet.models if model.generates and model.outcomes]
+    if models:
+        yield "### Speed of generation"
+    for model in models:
+        yield _model(sheet.run, model)
+
+
+def _model(run: Run, model: ModelPart) -> str:
+    columns = tuple(column for column in generation.speeds(model.outcomes) if column.brief)
+    header = ["cell", "weights", *(column.name.lower() for column in columns), "flags"]
+    return table(header, (_row(run, columns, outcome) for outcome in model.outcomes))
+
+
+def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
+    said = [column.said(outcome) for column in columns]
+    if outcome.status == "inaccurate":
+        said[0] = "withheld: inaccurate"
+    flags = ", ".join(plain(flag) for flag in outcome.flags)
+    return [cell(outcome), words.WEIGHTS[words.weights_of(run, outcome)], *said, flags]
+
+
+def cell(outcome: Outcome) -> str:
+    """The cell's id, and loudly what it computes in where that is not what it asks for."""
+    gap = words.asked_and_computed(outcome)
+    return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")

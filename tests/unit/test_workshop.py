@@ -1,0 +1,88 @@
+"""A workshop whose build worker is a small program: what an order leaves does not reach the next one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from builders import a_cell
+
+from bench.declare.matrix import Model
+from bench.prepare.runtimes import Ready
+from bench.prepare.workshop import BuildError, Material, Workshop, runtimes_for
+from bench.processes import Worker
+from bench.progress import Quiet
+from bench.records import Recipe, RuntimeRecord, Source
+
+BUILD_WORKER = """
+import json, pathlib, sys
+for line in sys.stdin:
+    order = json.loads(line)
+    say = lambda reply: print(json.dumps(reply), flush=True)
+    if order["order"] == "make" and order["recipe"]["name"].endswith("int4"):
+        failure = {"status": "unsupported", "stage": "export", "kind": "Refusal", "message": "no int4 today"}
+        say({"reply": "failed", "failure": failure})
+    else:
+        pathlib.Path(order["out"], "said.json").write_text(line)
+        say({"reply": "built", "notes": [order["order"]]})
+    say({"reply": "done"})
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A folder that holds a `bench.worker` of few lines."""
+    package = tmp_path / "code" / "bench" / "worker"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "__main__.py").write_text(BUILD_WORKER, encoding="utf-8")
+    return tmp_path / "code"
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, code: Path):
+    names = ("build", "genai-build", "llama-cpp")
+    record = RuntimeRecord("x", ("torch==2.13.0",), "3.11.7", {"torch": "2.13.0"}, "0" * 16)
+    runtimes = {name: Ready(record, Path(sys.executable)) for name in names}
+    made = Workshop(tmp_path / "cache", tmp_path / "logs", Quiet(), runtimes, code)
+    yield made
+    made.end(Worker.kill)
+
+
+def a_material() -> Material:
+    model = Model("llama", "text-generator", "config:llama-tiny")
+    return Material(model, Source("config", "nowhere", "random", "d" * 64), None)
+
+
+def a_generator(recipe: str, form: str = "genai"):
+    return a_cell(model="llama", family="text-generator", recipe=Recipe(recipe), format=form)
+
+
+def test_an_order_after_a_refusal_gets_its_own_answer(workshop):
+    """Seen: the `Done` of the refused order was taken for the next one's answer, and an empty folder kept as good."""
+    with pytest.raises(BuildError, match="no int4 today"):
+        workshop.artifact(a_material(), a_generator("genai-int4"))
+    made = workshop.artifact(a_material(), a_generator("genai-int8"))
+    assert '"genai-int8"' in (made.folder / "said.json").read_text(encoding="utf-8")
+    assert made.record.notes == ("make",)
+
+
+def test_a_refusal_keeps_nothing_in_the_cache(workshop):
+    for _ in range(2):
+        with pytest.raises(BuildError, match="no int4 today"):
+            workshop.artifact(a_material(), a_generator("genai-int4"))
+
+
+def test_a_recipe_that_is_made_from_another_gets_that_one_first(workshop):
+    made = workshop.artifact(a_material(), a_generator("gguf-q8_0", "gguf"))
+    assert made.record.parts["parent"]
+    assert '"gguf-q8_0"' in (made.folder / "said.json").read_text(encoding="utf-8")
+
+
+def test_a_cell_needs_the_runtimes_of_its_reference_and_of_its_artifact():
+    assert runtimes_for(a_cell(family="text-encoder", recipe=Recipe("dynamic-int8"), format="onnx")) == ("build",)
+    assert set(runtimes_for(a_generator("gguf-f32", "gguf"))) == {"genai-build"}
+    assert set(runtimes_for(a_generator("gguf-q8_0", "gguf"))) == {"genai-build", "llama-cpp"}
+    assert set(runtimes_for(a_generator("fp32", "optimum"))) == {"genai-build", "build"}
