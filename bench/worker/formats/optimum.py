@@ -1,0 +1,137 @@
+"""A family's model in; the folder that optimum's ORTModel classes open out: ONNX files with past, and their configs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime import quantization
+from optimum.exporters.onnx import onnx_export_from_model
+
+from bench.worker.engines import optimum as engine
+from bench.worker.failures import reason_of
+from bench.worker.refusal import Refusal
+
+if TYPE_CHECKING:
+    from bench.worker.make import Context
+
+BUILD_RUNTIME = "build"
+BASE = "fp32"
+CONVERT_RUNTIME = "build"
+
+PROTOBUF_LIMIT_BYTES = 2**31 - 1
+"""A larger model cannot be one file: its weights stand beside it."""
+
+
+def fp32(context: Context, out: Path) -> tuple[str, ...]:
+    """What `from_pretrained(export=True)` exports: of speech the encoder, and decoders without and with past."""
+    model = context.family.load(context.source)
+    _refuse_unread(model.config)
+    task = "automatic-speech-recognition" if model.config.is_encoder_decoder else "text-generation"
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        # No post-processing: it would add a merged decoder, which from_pretrained(export=True) does not make.
+        onnx_export_from_model(
+            model,
+            folder,
+            task=f"{task}-with-past",
+            do_validation=False,
+            no_post_process=True,
+            library_name="transformers",
+            device="cpu",
+        )
+        for file in sorted(Path(folder).iterdir()):
+            shutil.move(file, out / file.name)
+    _try(out)
+    return ()
+
+
+def _refuse_unread(config: Any) -> None:
+    """Refuse a config that transformers 5 wrote with rotary positions that transformers 4, as optimum needs, ignores.
+
+    It would compute with its default, 10000 for `rope_theta`, and say nothing.
+    """
+    said = getattr(config, "rope_parameters", None) or {}
+    scaling = getattr(config, "rope_scaling", None) or {}
+    read = {"rope_theta": getattr(config, "rope_theta", None), "rope_type": scaling.get("rope_type", "default")}
+    for name, value in read.items():
+        if said.get(name, value) != value:
+            message = f"the config says {name} = {said[name]} in rope_parameters, which optimum's transformers ignores"
+            raise Refusal("unsupported", message, "write rope_theta and rope_scaling in config.json beside it")
+
+
+def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
+    """INT8 weights of matrix products, one scale a channel; the scale of each activation is found at run time."""
+    parent = _parent(context)
+    for file in sorted(parent.iterdir()):
+        if ".onnx" not in file.name:
+            shutil.copy2(file, out / file.name)
+    counted = [_quantize(file, out / file.name) for file in sorted(parent.glob("*.onnx"))]
+    taken, total = (sum(column) for column in zip(*counted, strict=True))
+    if not taken:
+        raise ValueError(f"nothing to quantize: none of the model's {total} matrix products with weights was taken")
+    _try(out)
+    return (f"{taken} of {total} matrix products with weights are INT8",)
+
+
+def _parent(context: Context) -> Path:
+    if context.parent is None:
+        raise ValueError("dynamic-int8 is made from the artifact of fp32")
+    return context.parent
+
+
+def _quantize(file: Path, out: Path) -> tuple[int, int]:
+    """Quantize a file; how many of its matrix products with weights were taken, and how many there are."""
+    total = _weighted(file)
+    large = sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")) > PROTOBUF_LIMIT_BYTES
+    quantization.quantize_dynamic(
+        file,
+        out,
+        op_types_to_quantize=["Gemm", "MatMul"],
+        per_channel=True,
+        weight_type=quantization.QuantType.QInt8,
+        use_external_data_format=large,
+        extra_options={"MatMulConstBOnly": True},
+    )
+    return total - _weighted(out), total
+
+
+def _weighted(file: Path) -> int:
+    """How many products of a file have an FP32 constant as their second input."""
+    graph = onnx.load(file, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    return sum(node.op_type in ("Gemm", "MatMul") and node.input[1] in weights for node in graph.node)
+
+
+def _try(folder: Path) -> None:
+    """Open the folder, and run a prompt and one token after it: an exporter that ended well proves nothing.
+
+    Seen: optimum's own caches have another shape than its export's wherever a config has its own `head_dim`.
+    """
+    try:
+        model = engine.open_model(folder, threads=1)
+        heard = _heard(model)
+        start = model.generation_config.decoder_start_token_id or 0
+        first = engine.step(model, torch.full((1, 4), start), heard=heard)
+        second = engine.step(model, torch.full((1, 1), start), first.past_key_values, heard)
+    except Exception as error:
+        message = f"optimum's export cannot run: {reason_of(error)}"
+        raise Refusal("unsupported", message, "use genai, which exports this model in another way") from error
+    if not np.isfinite(second.logits.numpy()).all():
+        raise Refusal("unsupported", "optimum's export gives numbers that are not finite", "use genai")
+
+
+def _heard(model: Any) -> Any:
+    """What the encoder of a speech model makes of silence; None for a model of text."""
+    if not model.config.is_encoder_decoder:
+        return None
+    # The encoder halves the frames by the stride of a convolution.
+    silence = torch.zeros((1, model.config.num_mel_bins, 2 * model.config.max_source_positions))
+    return model.encoder(silence, attention_mask=None)
+
+
+RECIPES = {"fp32": fp32, "dynamic-int8": dynamic_int8}
