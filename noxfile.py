@@ -12,12 +12,25 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["bench"]
 HERE = Path(__file__).parent
-PROVIDERS = {
-    "webgpu-software": "test_webgpu.py",
-    "qnn-emulator": "test_qnn.py",
-    "openvino-cpu": "test_openvino.py",
+IN_RUNTIMES = {
+    "build": "tests/worker",
+    "genai-build": "tests/generation",
+    "llama-cpp": "tests/llama_cpp",
+    "webgpu-software": "tests/providers/test_webgpu.py",
+    "qnn-emulator": "tests/providers/test_qnn.py",
+    "openvino-cpu": "tests/providers/test_openvino.py",
 }
-"""The rows of the catalogue that need no hardware, and the tests that run in their runtimes."""
+"""The tests of what only a worker imports, by the runtime that they run in; the last three need no hardware."""
+TEST_TOOLS = ("pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1")
+SERVER = (
+    "httpx>=0.28",
+    "fastapi>=0.100",
+    "uvicorn>=0.22",
+    "sse-starlette>=1.6",
+    "starlette-context>=0.3.6",
+    "pydantic-settings>=2.0",
+)
+"""What llama-cpp-python's own server needs beside it: its extra `server` would compile the whole again."""
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -53,9 +66,8 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     session.run("pytest", *(session.posargs or ["tests/unit", "tests/browser", "tests/end_to_end"]))
     if not session.posargs:
-        in_runtime(session, "build", "-m", "pytest", "tests/worker", "-p", "no:cacheprovider")
-        for row, test in PROVIDERS.items():
-            in_runtime(session, row, "-m", "pytest", f"tests/providers/{test}", "-p", "no:cacheprovider")
+        for runtime, path in IN_RUNTIMES.items():
+            in_runtime(session, runtime, "-m", "pytest", path, "-p", "no:cacheprovider")
 
 
 @nox.session
@@ -69,10 +81,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def overhead(session: nox.Session) -> None:
-    """What the harness adds to a bare `session.run` loop, as a ratio in one process."""
+    """What the harness adds to a bare loop, of `session.run` and of genai, as ratios in one process."""
     install(session)
-    arguments = ("-m", "pytest", "tests/benchmarks/overhead.py", "-s", "-p", "no:cacheprovider")
-    in_runtime(session, "ort", *arguments, *session.posargs)
+    for runtime, file in (("ort", "overhead.py"), ("genai-build", "generation.py")):
+        arguments = ("-m", "pytest", f"tests/benchmarks/{file}", "-s", "-p", "no:cacheprovider")
+        in_runtime(session, runtime, *arguments, *session.posargs)
 
 
 def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:
@@ -80,8 +93,9 @@ def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:
     python = session.run("python", "tests/runtime_python.py", runtime, silent=True)
     assert isinstance(python, str)
     executable = python.strip().splitlines()[-1]
-    tools = Path(session.virtualenv.location) / "worker-test-tools"
+    more = SERVER if runtime == "llama-cpp" else ()
+    tools = Path(session.virtualenv.location) / ("server-test-tools" if more else "worker-test-tools")
     if not tools.exists():
-        session.install("--target", str(tools), "pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1")
+        session.install("--target", str(tools), *TEST_TOOLS, *more)
     paths = {"PYTHONPATH": os.pathsep.join((str(HERE), str(tools)))}
     session.run(executable, *arguments, env=paths, external=True)

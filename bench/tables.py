@@ -14,9 +14,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     from bench.pipeline import Finished
     from bench.prepare.artifacts import Entry
-    from bench.records import Accelerator, Cell, Machine, Outcome
+    from bench.records import Accelerator, Cell, Machine, Outcome, Speed
 
 PIPE_WIDTH = 160
+MANY = 8
+"""Rows of one model that are named one by one."""
 COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
 
 
@@ -63,11 +65,21 @@ def _excluded_table(cells: Sequence[Cell]) -> Table:
 
 
 def _together(left_out: Sequence[Cell], cells: Sequence[Cell]) -> str:
-    """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` where that is every group of a target."""
+    """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
     groups = tuple(dict.fromkeys(cell.group for cell in left_out))
     targets = {cell.target for cell in left_out}
-    whole = len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells)
-    return f"*/{targets.pop()}/*" if whole and len(groups) > 1 else ", ".join(groups)
+    if len(groups) > 1 and len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells):
+        return f"*/{targets.pop()}/*"
+    return ", ".join(part for model in dict.fromkeys(cell.model for cell in left_out) for part in _of_model(model, left_out, cells))
+
+
+def _of_model(model: str, left_out: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:
+    """The groups of one model: `qwen/*` for all of them, `qwen/… (24 rows)` for many; `--json` names each."""
+    own = [cell for cell in left_out if cell.model == model]
+    groups = tuple(dict.fromkeys(cell.group for cell in own))
+    if len(groups) > 1 and len(own) == sum(cell.model == model for cell in cells):
+        return (f"{model}/*",)
+    return (f"{model}/… ({len(groups)} rows)",) if len(groups) > MANY else groups
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -139,7 +151,7 @@ def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
 
 def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     """One verdict; the numbers are rounded by their intervals, as they are in the report."""
-    from bench.report import emulation, numbers
+    from bench.report import emulation
 
     outcome = emulation.without_times(outcome)
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
@@ -149,10 +161,20 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
         told = f"{outcome.reason}; {flags}" if flags else outcome.reason
         return outcome.cell.id, status, "–", "–", "–", escape(told)
     told = flags if outcome.status == "ok" else f"{outcome.reason}; {flags}"
+    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(told)
+
+
+def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:
+    """Latency, throughput and ratio; of a model that generates, those of its first token and of decoding."""
+    from bench.report import numbers
+
     unit, rate = next(iter(speed.throughput.items()))
-    ratio = "control" if outcome.cell.id == speed.control else numbers.ratio(speed.ratio_to_control, speed.resolvable)
-    latency, throughput = numbers.plus_minus(speed.latency_ms), numbers.plus_minus(rate, f" {unit}/s")
-    return outcome.cell.id, status, latency, throughput, ratio, escape(told)
+    latency, ratio = numbers.plus_minus(speed.latency_ms), speed.ratio_to_control
+    if (generated := speed.generation) is not None:
+        latency = f"{numbers.plus_minus(generated.first_token_ms)} to the first token"
+        unit, rate, ratio = "tok", generated.decode_tok_s or rate, generated.decode_ratio
+    compared = "control" if cell.id == speed.control else numbers.ratio(ratio, speed.resolvable)
+    return latency, numbers.plus_minus(rate, f" {unit}/s"), compared
 
 
 def plain_table(*columns: str) -> Table:

@@ -92,13 +92,19 @@ def engine_of(target: Target, family: vocabulary.Family) -> str:
 
 
 def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
-    """Why a cell will not run: it never could, or a rule says so."""
-    asked = any(matches(glob, cell.id) for glob in only)
-    for rule in matrix.excludes:
-        if matches(rule.cells, cell.id) and not (rule.optional and asked):
-            return f"{rule.reason}; optional: --only '{rule.cells}' runs it" if rule.optional else rule.reason
-    engine = vocabulary.engines()[cell.engine]
-    family = vocabulary.families()[cell.family]
+    """Why a cell will not run: a rule says so, it never could, or a rule leaves it to those who ask."""
+    rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
+    firm = next((rule.reason for rule in rules if not rule.optional), None)
+    if reason := firm or _impossible(cell):
+        return reason
+    if rules and not any(matches(glob, cell.id) for glob in only):
+        return f"{rules[0].reason}; optional: --only '{rules[0].cells}' runs it"
+    return None
+
+
+def _impossible(cell: Cell) -> str | None:
+    """Why no matrix could make the cell run: its engine knows no such family, or its precision no recipe for it."""
+    engine, family = vocabulary.engines()[cell.engine], vocabulary.families()[cell.family]
     if not engine.runs(family):
         return f"engine '{engine.name}' does not run family '{cell.family}'"
     if cell.recipe is None:
