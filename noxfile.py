@@ -23,6 +23,7 @@ IN_RUNTIMES = {
 """The tests of what only a worker imports, by the runtime that they run in; the last three need no hardware."""
 TEST_TOOLS = ("pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1")
 SERVER = (
+    "gguf==0.19.0",
     "httpx>=0.28",
     "fastapi>=0.100",
     "uvicorn>=0.22",
@@ -30,7 +31,7 @@ SERVER = (
     "starlette-context>=0.3.6",
     "pydantic-settings>=2.0",
 )
-"""What llama-cpp-python's own server needs beside it: its extra `server` would compile the whole again."""
+"""What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
 
 
 def install(session: nox.Session, *extras: str) -> None:

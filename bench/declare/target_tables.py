@@ -12,6 +12,7 @@ from bench.declare.nearest import nearest
 from bench.declare.providers import OWN_RUNTIME, read_provider
 from bench.declare.tables import Tables
 from bench.declare.target import Runtime, Target
+from bench.declare.words import KEY_VARIABLE
 
 
 class _BaselineTable(Struct):
@@ -56,7 +57,19 @@ def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     if modes and table.mode not in modes:
         raise tables.error(f"unknown mode '{table.mode}' in {where}", nearest(table.mode, modes))
     tables.plain(table.options, f"{where}.options")
+    _no_secrets(tables, engines[table.engine], table.options, f"{where}.options")
     return Target(name=name, **asdict(table))
+
+
+def _no_secrets(tables: Tables, engine: vocabulary.Engine, options: dict[str, Any], where: str) -> None:
+    """The matrix's text is kept in every run, so a key in it would be published with the numbers."""
+    for option in engine.variables:
+        if option in options and not KEY_VARIABLE.fullmatch(str(options[option])):
+            hint = "write the variable's name, such as MY_API_KEY, and its value into the environment"
+            raise tables.error(f"{where}.{option} is not the name of an environment variable", hint)
+    for option in engine.addresses:
+        if "@" in str(options.get(option, "")).partition("://")[2].partition("/")[0]:
+            raise tables.error(f"{where}.{option} holds a user or a password", "name a variable that holds the key")
 
 
 def _housed(

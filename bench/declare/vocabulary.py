@@ -65,6 +65,11 @@ class Engine(Struct, frozen=True):
     providers: dict[str, str] = {}
     """The execution providers that the engine can drive, each with its own name for it; empty means every one."""
 
+    variables: tuple[str, ...] = ()
+    """Options that name an environment variable, so that what it holds is in no file."""
+    addresses: tuple[str, ...] = ()
+    """Options that are addresses, in which no password may stand."""
+
     def runs(self, family: Family) -> bool:
         """Whether the engine can run a family."""
         if self.families:

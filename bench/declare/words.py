@@ -9,6 +9,8 @@ from bench.records import DeviceChoice, DeviceType
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+"""Upper case only, as variables that hold keys are written: what else stands there may be the key itself."""
 INDEX = re.compile(r"[0-9]{1,3}")
 INDEXED = re.compile(rf"(.+)\.({INDEX.pattern})")
 """A catalogue row and the index of one of its devices, `cuda.1`."""

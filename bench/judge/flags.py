@@ -129,6 +129,8 @@ def busy_machine(evidence: Evidence) -> bool:
 def _busy(seen: Observation, threads: int) -> bool:
     """The load is read only where the others' CPU time is not: it lags by a minute and holds the cell before."""
     state = seen.state
+    if seen.traits is not None and seen.traits.counted_by != "engine":
+        return False  # a server beside the worker does the work, and looks like somebody else's
     if (state.steal_percent or 0.0) > BUSY_STEAL_PERCENT:
         return True
     if state.other_cpu_percent is not None:

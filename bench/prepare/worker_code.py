@@ -49,7 +49,8 @@ def build_digest(family: str, form: str | None = None) -> str:
     worker, families = PACKAGE / "worker", PACKAGE / "worker" / "families"
     own = families / f"{family.replace('-', '_')}.py"
     helpers = [path for pattern in ("_*.py", "*.txt") for path in sorted(families.glob(pattern))]
-    format_files = [worker / "formats" / f"{form.replace('-', '_')}.py"] if form else []
+    formats = worker / "formats"
+    format_files = [formats / f"{form.replace('-', '_')}.py", *sorted(formats.glob("_*.py"))] if form else []
     return digest([*(worker / name for name in BUILD_FILES), own, *helpers, *format_files])[:16]
 
 

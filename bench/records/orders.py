@@ -120,7 +120,8 @@ class Opened(Record, frozen=True, tag="opened", tag_field="reply"):
 
     import_ns: int
     load_ns: int
-    threads: int
+    threads: int | None
+    """None where the engine cannot tell, as with a server."""
     versions: dict[str, str]
     placement: Placement | None = None
     notes: tuple[str, ...] = ()

@@ -21,6 +21,9 @@ HEAVY = {
     "optimum",
     "PIL",
     "safetensors",
+    "gguf",
+    "llama_cpp",
+    "httpx",
 }
 WORKERS_OWN = {"bench", "bench.records", "bench.worker"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)

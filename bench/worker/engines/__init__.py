@@ -14,8 +14,8 @@ class Loaded(Protocol):
     """What every engine's `Session(visit)` tells of the model that it loaded."""
 
     @property
-    def threads(self) -> int:
-        """How many threads it computes with."""
+    def threads(self) -> int | None:
+        """How many threads it computes with; None where that cannot be told."""
         ...
 
     @property

@@ -1,0 +1,63 @@
+"""The bytes of a response in, its server-sent events as JSON out; a line that never ends is not waited for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bench.worker.refusal import Refusal
+
+LONGEST_LINE = 1 << 20
+DONE = "[DONE]"
+AFTER_THE_END = 100
+
+
+def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
+    """Every event's data as it comes, and None for the one that says that all is done, which is the last."""
+    lines = _lines(chunks)
+    for line in lines:
+        if not line.startswith("data:"):
+            # Comments keep a connection open; of the other fields none matters here.
+            if line and not line.startswith((":", "event:", "id:", "retry:")):
+                raise garbage(line)
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == DONE:
+            yield None
+            # A connection whose answer was read to its end is used again.
+            for _ in itertools.islice(lines, AFTER_THE_END):
+                pass
+            return
+        yield _object(data)
+
+
+def _object(data: str) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise garbage(data)
+    return found
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Lines as soon as they are whole, without their ends."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.rstrip(b"\r").decode("utf-8", "replace")
+        if len(rest) > LONGEST_LINE:
+            message = f"the server sent a line of more than {LONGEST_LINE >> 20} MiB"
+            raise Refusal("failed", message, "it does not speak the OpenAI API")
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
+def garbage(line: str) -> Refusal:
+    """What is no event."""
+    message = f"the server sent what is no event of a stream: {line[:80]!r}"
+    return Refusal("failed", message, "see that the url is that of an OpenAI-compatible server")

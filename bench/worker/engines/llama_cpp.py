@@ -1,0 +1,247 @@
+"""llama.cpp: a visit in, a GGUF model that generates out, driven through the library's own C functions."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp._ggml import libggml
+from msgspec.structs import replace
+
+from bench.records import Device, Option, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.worker import llama_log
+from bench.worker.engines._llama_context import (
+    FLASH,
+    KV_TYPES,
+    Context,
+    Piece,
+    Settings,
+    Shape,
+    cache_bytes,
+    error,
+    told,
+)
+from bench.worker.feeds import Array, Feed
+from bench.worker.refusal import Refusal
+
+FORMAT = "gguf"
+FAMILIES = ("text-generator",)
+
+MODEL = "model.gguf"
+FILE_TYPES = {
+    "0": ("F32", 32.0),
+    "1": ("F16", 16.0),
+    "2": ("Q4_0", 4.5),
+    "7": ("Q8_0", 8.5),
+    "15": ("Q4_K_M", 4.85),
+    "17": ("Q5_K_M", 5.69),
+    "18": ("Q6_K", 6.5625),
+}
+"""`general.file_type` of a GGUF: its name, and bits a weight; of the mixtures (_M) those of a Llama of 7 billion."""
+KV_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "q8_0": "q8_0"}
+OPTIONS = ("n_gpu_layers", "flash_attention", "kv_type")
+
+
+class Session:
+    """One loaded GGUF."""
+
+    placement: Placement | None = None
+
+    def __init__(self, visit: Visit) -> None:
+        layers = gpu_layers(visit.options)
+        flash, kv_type = attention(visit.options, visit.recipe.number_format)
+        self.threads = visit.threads
+        self.settings = Settings(visit.threads, kv_type, flash, on_gpu=layers != 0)
+        self.device: Device | None = device(on_gpu=layers != 0)
+        llama_log.listen()
+        self._mark = llama_log.mark()
+        self.model = _load(Path(visit.artifact or "") / MODEL, layers)
+        self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
+        self.notes = _notes(self.settings, layers, llama_cpp.llama_model_n_layer(self.model))
+        self._context: Context | None = None
+
+    @property
+    def complaint(self) -> str:
+        """The first error that llama.cpp logged since the session was begun."""
+        return next(iter(llama_log.errors(self._mark)), "")
+
+    def begin(self, feed: Feed, new: int) -> Stream:
+        """A context of just the size needed, with what stands before the prompt in it already."""
+        context, prompt, at = self._filled(feed, new)
+        return Stream(context, prompt, at, new)
+
+    def score(self, feed: Feed, tokens: Array) -> Array:
+        """Logits over a given continuation, float32 of (batch, n, vocabulary): the prompt at once, then each token."""
+        context, piece, at = self._filled(feed, tokens.shape[1])
+        found = np.empty((*tokens.shape, self.vocabulary), np.float32)
+        step = Piece(tokens.shape[0], 1)
+        for index in range(tokens.shape[1]):
+            found[:, index] = context.logits(piece)
+            piece = step.fill(tokens[:, index : index + 1], at + index)
+        return found
+
+    def traits(self, sizes: dict[str, int]) -> Traits:
+        """What the file and the cache hold."""
+        name, bits = FILE_TYPES.get(told(self.model, "general.file_type"), ("", None))
+        shape = _shape(sizes["batch"], sizes.get("context", 0), sizes["prompt"], sizes["new"])
+        return Traits(
+            kv_type=KV_NAMES[self.settings.kv_type],
+            kv_bytes=cache_bytes(self.model, shape, self.settings.kv_type),
+            logits="last token",
+            weights=name,
+            declared_bits=bits,
+            weight_bytes=llama_cpp.llama_model_size(self.model),
+        )
+
+    def _filled(self, feed: Feed, new: int) -> tuple[Context, Piece, int]:
+        """A context that holds the feed's own context, the prompt that goes in next, and the position after it."""
+        before, prompt = feed.get("context_ids"), feed["input_ids"]
+        rows, at = prompt.shape[0], before.shape[1] if before is not None else 0
+        context = self._of(_shape(rows, at, prompt.shape[1], new))
+        context.clear()
+        if before is not None:
+            context.logits(Piece(rows, at).fill(before, 0))
+        return context, Piece(rows, prompt.shape[1]).fill(prompt, at), at + prompt.shape[1]
+
+    def _of(self, shape: Shape) -> Context:
+        """The context of a workload; an earlier workload's is given back first."""
+        if self._context is None or self._context.shape != shape:
+            self._context = None
+            self._context = Context(self.model, self.vocabulary, shape, self.settings)
+        return self._context
+
+
+class Stream:
+    """One greedy generation; a step computes the logits of every sequence's last token and takes the largest."""
+
+    encode_ns: int | None = None
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+
+    def __init__(self, context: Context, prompt: Piece, at: int, new: int) -> None:
+        self._context, self._prompt, self._at, self._new = context, prompt, at, new
+        self._step = Piece(prompt.rows, 1)
+
+    def __iter__(self) -> Iterator[Array]:
+        """The tokens of each step, int64 of (batch,)."""
+        piece = self._prompt
+        for index in range(self._new):
+            best = np.array([row.argmax() for row in self._context.logits(piece)], np.int64)
+            yield best
+            piece = self._step.fill(best[:, None], self._at + index)
+
+
+def _shape(rows: int, context: int, prompt: int, new: int) -> Shape:
+    return Shape(rows, context + prompt + new, max(context, prompt))
+
+
+def _load(path: Path, layers: int) -> Any:
+    """The model, read into memory; RuntimeError or MemoryError with llama.cpp's own reason."""
+    if not path.is_file():
+        raise RuntimeError(f"there is no {path.name} in the artifact")
+    llama_cpp.llama_backend_init()
+    wanted = llama_cpp.llama_model_default_params()
+    wanted.n_gpu_layers = layers
+    # Mapped, which is llama.cpp's default, the file would be read by the first generation, and not by the load.
+    wanted.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
+    since = llama_log.mark()
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
+    if not model:
+        raise error("llama.cpp did not load the GGUF", since)
+    return model
+
+
+def _notes(settings: Settings, layers: int, depth: int) -> tuple[str, ...]:
+    flash = {"auto": "left to llama.cpp"}.get(settings.flash, settings.flash)
+    offloaded = f"{depth if layers < 0 else min(layers, depth)} of {depth} layers on the GPU"
+    return (f"flash attention: {flash}", *((offloaded,) if layers else ()))
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def gpu_layers(options: dict[str, Option]) -> int:
+    """How many layers go to the GPU, -1 for all; Refusal where this build has none, or an option is unknown."""
+    for name in options:
+        if name not in OPTIONS:
+            raise _refused(f"the engine llama-cpp has no option {name!r}", f"it has {', '.join(OPTIONS)}")
+    layers = options.get("n_gpu_layers", 0)
+    if not isinstance(layers, int) or isinstance(layers, bool):
+        raise _refused(f"n_gpu_layers is {layers!r}", "write a number of layers, or -1 for all")
+    if layers and not (llama_cpp.llama_supports_gpu_offload() and _devices(GPU_TYPES)):
+        remedy = "build llama-cpp-python with a GPU backend, e.g. CMAKE_ARGS=-DGGML_CUDA=on, or leave n_gpu_layers out"
+        raise Refusal("unavailable", "this llama.cpp sees no GPU: it would use the CPU", remedy, "no-device")
+    return layers
+
+
+def attention(options: dict[str, Option], number_format: str) -> tuple[str, str]:
+    """Whether attention is fused, and the type of the KV cache: FP32 where all is, else llama.cpp's own FP16.
+
+    Fused attention casts keys and values of FP32 to FP16 on its way: measured, errors of 5e-3 in logits, with and
+    without an FP32 cache alike, where plain attention has 3e-6.
+    """
+    kv_type = str(options.get("kv_type", "f32" if number_format == "fp32" else "f16"))
+    asked = options.get("flash_attention", "off" if kv_type == "f32" else "auto")
+    flash = {True: "on", False: "off"}[asked] if isinstance(asked, bool) else str(asked)
+    if flash not in FLASH:
+        raise _refused(f"flash_attention is {asked!r}", f"write one of {', '.join(FLASH)}")
+    if kv_type not in KV_TYPES:
+        raise _refused(f"kv_type is {kv_type!r}", f"write one of {', '.join(KV_TYPES)}")
+    if kv_type == "f32" and flash != "off":
+        raise _refused("llama.cpp's flash attention rounds a KV cache of FP32 to FP16", 'write flash_attention = "off"')
+    return flash, kv_type
+
+
+def _refused(message: str, remedy: str) -> Refusal:
+    return Refusal("unsupported", message, remedy, "option")
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+
+CPU_TYPES, GPU_TYPES = (0,), (1, 2)
+"""Of `enum ggml_backend_dev_type`: the CPU, GPUs and integrated GPUs."""
+
+
+def device(*, on_gpu: bool) -> Device:
+    """Where it computes."""
+    name = next(iter(_devices(GPU_TYPES if on_gpu else CPU_TYPES)), "")
+    return Device("gpu" if on_gpu else "cpu", 0, name=name)
+
+
+def _devices(types: tuple[int, ...]) -> list[str]:
+    """The devices of these types, as ggml describes them."""
+    get, kind, describe = (getattr(libggml, f"ggml_backend_dev_{name}") for name in ("get", "type", "description"))
+    libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    get.argtypes, get.restype = [ctypes.c_size_t], ctypes.c_void_p
+    kind.argtypes = describe.argtypes = [ctypes.c_void_p]
+    kind.restype, describe.restype = ctypes.c_int, ctypes.c_char_p
+    found = [get(index) for index in range(libggml.ggml_backend_dev_count())]
+    return [describe(each).decode("utf-8", "replace") for each in found if kind(each) in types]
+
+
+def probe(order: Probe) -> TargetFacts:
+    """What llama.cpp was built with, and the device that it computes on."""
+    facts = TargetFacts(available=False, versions=versions(order.provider))
+    llama_log.listen()
+    try:
+        on_gpu = gpu_layers(order.options) != 0
+        attention(order.options, "")
+    except Refusal as refusal:
+        return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
+    found = device(on_gpu=on_gpu)
+    features = llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(" |")
+    return replace(facts, available=True, device=found, devices=(found,), notes=(f"llama.cpp: {features}",))
+
+
+def versions(provider: Provider | None = None) -> dict[str, str]:
+    """The versions that the libraries themselves report."""
+    found = {"llama-cpp-python": str(llama_cpp.__version__), "llama.cpp": llama_cpp.llama_version().decode()}
+    for name in ("version", "commit"):
+        said = getattr(libggml, f"ggml_{name}")
+        said.restype = ctypes.c_char_p
+        found[f"ggml {name}"] = said().decode()
+    return found

@@ -1,0 +1,210 @@
+"""Any OpenAI-compatible server: a visit in, its streamed completions, one step a piece of text, out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from msgspec.structs import replace
+
+from bench.records import Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.worker import feeds
+from bench.worker.engines import _openai_options
+from bench.worker.engines._openai_client import Client
+from bench.worker.feeds import Feed
+from bench.worker.refusal import Refusal
+
+FORMAT = None
+FAMILIES = ("text-generator",)
+VARIABLES = ("key",)
+ADDRESSES = ("url",)
+RECIPES = ("served-fp32", "served-fp16", "served-bf16", "served-int8", "served-int4")
+
+DIGITS = 6
+"""Of the number that stands in the place of as many letters at the start of a timed prompt."""
+SLACK = 4
+"""So many times the tokens that were asked for, a server that sends more pieces than that does not mean to end."""
+
+
+class Session:
+    """One model of a running server."""
+
+    placement: Placement | None = None
+    complaint = ""
+    threads: int | None = None
+    """The server has its own; how many cannot be seen."""
+
+    def __init__(self, visit: Visit) -> None:
+        server = _openai_options.read(visit.options)
+        self.client = Client(server)
+        self.model = _model(self.client)
+        self.device = server.device
+        self.extra = dict(server.extra)
+        self.counted_by = "chunks"
+        self.ended = ""
+        self._prompts = _prompts(visit)
+        # Across rounds too, which are processes of their own.
+        self._numbers = itertools.count(random.randrange(10**DIGITS))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Who answers, and what is done so that it computes."""
+        fields = (f"extra fields: {', '.join(sorted(self.extra))}",) if self.extra else ()
+        return (
+            f"server: {self.client.server.label}, model {self.model}",
+            f"each timed prompt begins with {DIGITS} digits of its own, so that no prompt cache answers",
+            "threads, precision and KV cache are the server's own, and its end of sequence ends a generation",
+            *fields,
+        )
+
+    def begin(self, feed: Feed, new: int) -> Stream:
+        """The request for one generation; it is sent when the first step is asked for."""
+        if "context_ids" in feed:
+            message = "what is in a server's KV cache cannot be set from outside"
+            raise Refusal("unsupported", message, "leave the workloads with a context out for this row")
+        if feed["input_ids"].shape[0] != 1:
+            message = "how a server puts requests into a batch cannot be set from outside"
+            raise Refusal("unsupported", message, "leave the workloads with a batch out for this row")
+        text = self._prompts.get(feed["input_ids"].tobytes())
+        if text is None:
+            message = "the reference holds no text of this prompt, and a server takes text only"
+            raise Refusal("unsupported", message, "give a model with a tokenizer")
+        return Stream(self, self._body(numbered(text, next(self._numbers)), new), new)
+
+    def next_texts(self, prefixes: Sequence[str]) -> list[str]:
+        """The text of the likeliest next token after each prefix, as the server has it."""
+        return [self.client.complete(self._body(prefix, 1)) for prefix in prefixes]
+
+    def traits(self, sizes: dict[str, int]) -> Traits:
+        """What is known of the last generation; a server does not tell what it holds."""
+        return Traits(sampling=f"greedy, by temperature 0{self.ended}", counted_by=self.counted_by)
+
+    def _body(self, prompt: str, new: int) -> dict[str, Any]:
+        return {"model": self.model, "prompt": prompt, "max_tokens": new, "temperature": 0, **self.extra}
+
+
+class Stream:
+    """One generation: a step is a piece of text, and mostly one token."""
+
+    encode_ns: int | None = None
+
+    def __init__(self, session: Session, body: dict[str, Any], new: int) -> None:
+        self.tokens: int | None = None
+        self.prompt_tokens: int | None = None
+        self._session, self._body, self._new = session, body, new
+
+    def __iter__(self) -> Iterator[None]:
+        """A None for every piece, which has no token id; at the end the tokens are counted."""
+        pieces, ended, usage = 0, False, None
+        for event in self._session.client.stream(self._body):
+            text, finished = _piece(event)
+            ended = ended or finished
+            usage = (event or {}).get("usage") or usage
+            if text:
+                pieces += 1
+                if pieces > SLACK * self._new:
+                    raise Refusal(
+                        "failed", f"the server goes on beyond the {self._new} tokens asked for", "see its log"
+                    )
+                yield None
+        if not ended:
+            message = f"the server closed the stream in the middle, after {pieces} pieces of text"
+            raise Refusal("failed", message, "see the server's log")
+        self._count(pieces, usage)
+
+    def _count(self, pieces: int, usage: Any) -> None:
+        """The tokens as the server counted them, else the pieces; Refusal where they cannot be timed."""
+        asked = self._new
+        said = usage if isinstance(usage, dict) else {}
+        counted = _number(said.get("completion_tokens"))
+        self.tokens = counted or pieces
+        self.prompt_tokens = _number(said.get("prompt_tokens"))
+        self._session.counted_by = "server" if counted else "chunks"
+        self._session.ended = f", ended after {self.tokens} of {asked} tokens" if self.tokens < asked else ""
+        if self.tokens > asked and counted:
+            message = f"the server counts {counted} tokens where {asked} were asked for"
+            raise Refusal("failed", message, "its count cannot be taken for a speed")
+        if min(self.tokens, pieces) < min(2, asked):
+            message = (
+                f"the server sent {self.tokens} tokens in {pieces} pieces: there is nothing between tokens to time"
+            )
+            remedy = """where it knows the field, let it go on: extra = '{"ignore_eos": true}'"""
+            raise Refusal("failed", message, remedy)
+
+
+def numbered(text: str, number: int) -> str:
+    """The text with a number in the place of its first letters, which changes from its first digit on.
+
+    In their place, so that the prompt stays as long as it was.
+    """
+    digits = f"{number % 10**DIGITS:0{DIGITS}d}"[::-1]
+    return digits + text[DIGITS:]
+
+
+def _piece(event: dict[str, Any] | None) -> tuple[str, bool]:
+    """The text of an event, and whether it says that no more text comes."""
+    if event is None:
+        return "", True
+    choices = event.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    text = first.get("text")
+    return text if isinstance(text, str) else "", bool(first.get("finish_reason"))
+
+
+def _number(value: Any) -> int | None:
+    """A count that can be one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _prompts(visit: Visit) -> dict[bytes, str]:
+    """The text of each workload's timed prompt, by its token ids."""
+    found = {}
+    for folder in (Path(job.reference) for job in visit.jobs):
+        texts = json.loads((folder / "reference.json").read_text(encoding="utf-8")).get("prompts") or []
+        timed = feeds.load(folder / "inputs.npz")[0]
+        if texts:
+            found[timed["input_ids"].tobytes()] = texts[0]
+    return found
+
+
+def _model(client: Client) -> str:
+    """The model that the row names, else the only one that the server has."""
+    wanted = client.server.model
+    try:
+        names = client.models()
+    except Refusal as refusal:
+        # Some servers have no list; whether there is the model, the first request tells.
+        if wanted and refusal.kind == "not-loaded":
+            return wanted
+        raise
+    if wanted:
+        return wanted
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Refusal("unavailable", "the server has no model", "load one", "not-loaded")
+    listed = ", ".join(names[:12])
+    raise _openai_options.refused(f"the server has {len(names)} models: {listed}", f'name one: model = "{names[0]}"')
+
+
+def probe(order: Probe) -> TargetFacts:
+    """Whether a server answers, and with which models."""
+    facts = TargetFacts(available=False, versions=versions(order.provider))
+    try:
+        server = _openai_options.read(order.options)
+        model = _model(Client(server))
+    except Refusal as refusal:
+        return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
+    devices = (server.device,) if server.device else ()
+    notes = (f"server: {server.label}, model {model}",)
+    return replace(facts, available=True, device=server.device, devices=devices, notes=notes)
+
+
+def versions(provider: Provider | None = None) -> dict[str, str]:
+    """The version of the client: a server does not tell its own."""
+    return {"httpx": httpx.__version__}

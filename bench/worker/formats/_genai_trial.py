@@ -1,0 +1,84 @@
+"""An export of the genai builder in, notes of what was seen of it out; or the refusal of one that does not run.
+
+The builder ends with an exit code of 0 whatever it wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from bench.worker import genai_config
+from bench.worker.failures import reason_of
+from bench.worker.onnx_runtime import generating, graphs, sessions, wire
+from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.refusal import Refusal
+
+NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
+"""How onnxruntime says that the CPU lacks an operator, and not that the graph is wrong."""
+PREAMBLE = re.compile(r"^.*(?:Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : |\.cc:\d+ [^)]*\) )")
+"""Where in onnxruntime's source an error was found, before what it is."""
+OTHER_EP = {
+    ("genai-fp16", "cpu"): 'ep = "cuda" makes one that runs on the CPU as well',
+    ("genai-fp32", "cuda"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
+    ("genai-fp32", "dml"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
+}
+"""The way out of combinations of precision and target that the builder writes wrongly without a word (0.18)."""
+
+
+def tried(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
+    """A prompt and one more token on the CPU; Refusal where they do not run and should."""
+    export = genai_config.read(out)
+    _refuse_without_bias(export)
+    try:
+        logits = _run(export)
+    except Refusal:
+        raise
+    except Exception as error:
+        words = PREAMBLE.sub("", reason_of(error))
+        if ep != "cpu" and NO_KERNEL.search(str(error)):
+            return (f"exported for {ep}, and not tried: on the CPU it does not run ({words})",)
+        message = f"the export was written and does not run: {words}"
+        remedy = OTHER_EP.get((recipe, ep), "try other options of the recipe")
+        raise Refusal("unsupported", message, remedy, "export") from error
+    if not np.isfinite(logits).all():
+        message = "the export was written, and its logits are not finite"
+        raise Refusal("unsupported", message, OTHER_EP.get((recipe, ep), "a precision with more range"), "export")
+    return (f"exported for {ep}",) if ep != "cpu" else ()
+
+
+def _refuse_without_bias(export: genai_config.Export) -> None:
+    """The builder drops Whisper's biases where all are zero, as before training; Attention without any then segfaults.
+
+    Seen with onnxruntime 1.31.1; microsoft/onnxruntime#25005.
+    """
+    nodes = graphs.read(export.encoder).nodes if export.encoder else ()
+    if any(node.op == "com.microsoft.Attention" and not "".join(node.inputs[2:3]) for node in nodes):
+        message = "attention has no bias in the export, since the model's are all zero: onnxruntime would crash"
+        raise Refusal("unsupported", message, "use trained weights, or random ones that are not zero", "export")
+
+
+def _run(export: genai_config.Export) -> Any:
+    """The logits of the second step after a prompt of two tokens, on the CPU."""
+    opened = {path: _session(path) for path in export.graphs}
+    decoder = generating.Decoder(opened[export.decoder], export, generating.Memory())
+    state = generating.State(decoder, 1, 4)
+    if export.encoder:
+        encoder = generating.Encoder(opened[export.encoder], export, generating.Memory())
+        binding, crossed = encoder.prepare(1)
+        sizes = wire.input_dimensions(export.encoder)[encoder.features][1:]
+        encoder.run(binding, np.zeros((1, *map(int, sizes)), np.float32))
+        state.give(crossed)
+    state.run(np.array([[1, 2]]))
+    state.run(np.array([[3]]))
+    return state.run(np.array([[4]])).astype(np.float32)
+
+
+def _session(path: Path) -> ort.InferenceSession:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = sessions.ERRORS_ONLY
+    return ort.InferenceSession(path, settings, providers=[CPU])

@@ -1,0 +1,157 @@
+"""The config of a Hugging Face model in; what llama.cpp must be told of its architecture, and its tensors, out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bench.worker.formats._safetensors import Tensor, Weights
+from bench.worker.refusal import Refusal
+
+NAMES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "phi3": "phi3"}
+"""What llama.cpp calls the architecture of a `model_type`; of others no GGUF is written here."""
+PAIRED = ("llama",)
+"""Architectures whose rotary halves llama.cpp wants side by side: the rows of Q and K are put in another order."""
+REMEDY = "choose a model of these types: " + ", ".join(NAMES)
+
+Read = Callable[[], Tensor]
+
+
+def name(config: dict[str, Any]) -> str:
+    """llama.cpp's name of the architecture; Refusal where this project does not write it."""
+    kind = config.get("model_type", "?")
+    if kind not in NAMES:
+        message = f"GGUF of the architecture {kind!r} is not written by this project"
+        raise Refusal("unsupported", message, REMEDY, "architecture")
+    for key, plain in {"hidden_act": "silu", "quantization_config": None, "use_sliding_window": False}.items():
+        if config.get(key, plain) not in (plain, None):
+            message = f"GGUF of a model with {key} {_short(config[key])} is not written by this project"
+            raise Refusal("unsupported", message, "give a model without it", "architecture")
+    return NAMES[kind]
+
+
+def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
+    """Tell the writer the model's sizes; notes say what llama.cpp leaves out."""
+    heads, depth = _said(config, "num_attention_heads"), head_size(config)
+    writer.add_context_length(_said(config, "max_position_embeddings"))
+    writer.add_embedding_length(_said(config, "hidden_size"))
+    writer.add_block_count(_said(config, "num_hidden_layers"))
+    writer.add_feed_forward_length(_said(config, "intermediate_size"))
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_key_length(depth)
+    writer.add_value_length(depth)
+    writer.add_layer_norm_rms_eps(_said(config, "rms_norm_eps"))
+    writer.add_rope_dimension_count(rotated(config))
+    writer.add_rope_freq_base(float(_rope(config).get("rope_theta") or _said(config, "rope_theta")))
+    writer.add_vocab_size(_said(config, "vocab_size"))
+    if config["model_type"] == "phi3":
+        _describe_phi3(writer, config)
+    window = config.get("sliding_window")
+    slides = window and window < config["max_position_embeddings"] and config["model_type"] in ("mistral", "phi3")
+    return (f"llama.cpp attends to all tokens: the model's window of {window} is left out",) if slides else ()
+
+
+def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, tuple[tuple[int, ...], Read]]:
+    """The shape and the content of every tensor, by llama.cpp's name; `names` is gguf's own map of names."""
+    found: dict[str, tuple[tuple[int, ...], Read]] = {}
+    for theirs, shape in weights.shapes().items():
+        tied = theirs == "lm_head.weight" and config.get("tie_word_embeddings")
+        if tied or theirs.endswith("rotary_emb.inv_freq"):
+            continue
+        ours = names.get_name(theirs, try_suffixes=(".weight", ".bias"))
+        if ours is None:
+            message = f"the weights hold {theirs}, for which llama.cpp's {name(config)} has no place"
+            raise Refusal("unsupported", message, REMEDY, "architecture")
+        found[ours] = (shape, _reader(config, weights, theirs))
+    for ours, factors in _rope_factors(config).items():
+        found[ours] = (factors.shape, lambda factors=factors: factors)  # type: ignore[misc]
+    return found
+
+
+def head_size(config: dict[str, Any]) -> int:
+    """The width of one attention head."""
+    return int(config.get("head_dim") or _said(config, "hidden_size") // _said(config, "num_attention_heads"))
+
+
+def rotated(config: dict[str, Any]) -> int:
+    """How much of a head's width carries positions."""
+    share = config.get("partial_rotary_factor") or _rope(config).get("partial_rotary_factor") or 1.0
+    return int(head_size(config) * share)
+
+
+def _reader(config: dict[str, Any], weights: Weights, theirs: str) -> Read:
+    """A call that reads the tensor as llama.cpp wants it."""
+    heads = config["num_attention_heads"]
+    groups = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
+    part = theirs.split(".")[-2] if "." in theirs else ""
+    if name(config) not in PAIRED or part not in groups:
+        return lambda: weights.read(theirs)
+    return lambda: paired(weights.read(theirs), groups[part])
+
+
+def paired(rows: Tensor, heads: int) -> Tensor:
+    """Rows of Q or K, of each head the first half and then the second, with the two halves interleaved."""
+    split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+    return np.ascontiguousarray(split.swapaxes(1, 2).reshape(rows.shape))
+
+
+# --- rotary positions -------------------------------------------------------------------------------------------------
+
+
+def _rope(config: dict[str, Any]) -> dict[str, Any]:
+    """How positions are scaled: `rope_parameters` since transformers 5, `rope_scaling` before."""
+    return config.get("rope_parameters") or config.get("rope_scaling") or {}
+
+
+def _rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
+    """What the wave length of each pair is multiplied by, as tensors by name."""
+    rope = _rope(config)
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind == "default":
+        return {}
+    if kind == "llama3":
+        return {"rope_freqs.weight": _llama3(config, rope)}
+    if kind == "longrope" and config["model_type"] == "phi3":
+        both = {"rope_factors_long.weight": rope["long_factor"], "rope_factors_short.weight": rope["short_factor"]}
+        return {ours: np.array(factors, np.float32) for ours, factors in both.items()}
+    message = f"GGUF with positions scaled by {kind!r} is not written by this project"
+    raise Refusal("unsupported", message, "choose a model without that", "architecture")
+
+
+def _llama3(config: dict[str, Any], rope: dict[str, Any]) -> Tensor:
+    """Llama 3's: short waves stay, long ones are stretched by `factor`, and between the two it goes smoothly."""
+    base = float(rope.get("rope_theta") or config["rope_theta"])
+    half = rotated(config) // 2
+    waves = 2 * math.pi * base ** (np.arange(half) / half)
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    smooth = ((rope["original_max_position_embeddings"] / waves - low) / (high - low)).clip(0.0, 1.0)
+    factors: Tensor = (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
+    return factors
+
+
+def _describe_phi3(writer: Any, config: dict[str, Any]) -> None:
+    """What llama.cpp asks of this architecture alone."""
+    longest = config["max_position_embeddings"]
+    original = config.get("original_max_position_embeddings") or longest
+    writer.add_rope_scaling_orig_ctx_len(original)
+    writer.add_sliding_window(config.get("sliding_window") or 0)
+    if _rope_factors(config):
+        stretch = longest / original
+        writer.add_rope_scaling_attn_factors(
+            math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1
+        )
+
+
+def _said(config: dict[str, Any], key: str) -> Any:
+    """What the config must say: a guess would be another model."""
+    if config.get(key) is None:
+        raise Refusal("unsupported", f"the model's config does not say its {key}", "complete config.json")
+    return config[key]
+
+
+def _short(value: Any) -> str:
+    return repr(value) if isinstance(value, str | bool | int) else "set"

@@ -1,0 +1,80 @@
+"""The tokenizer.json of a model in; the same tokenizer as llama.cpp takes it, where it knows that kind, out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ORDINARY, CONTROL, DEFINED, UNUSED = 1, 3, 4, 5
+"""Kinds of tokens, as `gguf.TokenType` numbers them."""
+UNSEEN = "Ā Ā"
+"""A merge that no text comes to, two bytes of zero: llama.cpp loads no tokenizer without one."""
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLITS = {f"{_WORDS}\\p{{N}}{{1,3}}{_REST}": "llama-bpe", f"{_WORDS}\\p{{N}}{_REST}": "qwen2"}
+"""How text is split before bytes are merged, and llama.cpp's name for it."""
+
+
+def write(writer: Any, folder: Path, size: int) -> tuple[str, ...]:
+    """Tell the writer the tokenizer, for a vocabulary of `size`; notes say so where the file goes without one."""
+    path = folder / "tokenizer.json"
+    said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    split = split_name(said)
+    if split is None:
+        writer.add_tokenizer_model("none")
+        return ("no tokenizer in the GGUF: it is none that llama.cpp has a name for; token ids go in as they are",)
+    names, kinds = tokens(said, size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(split)
+    writer.add_token_list(names)
+    writer.add_token_types(kinds)
+    _write_special(writer, folder, size, has_merges=bool(said["model"].get("merges")))
+    return ()
+
+
+def split_name(said: dict[str, Any]) -> str | None:
+    """llama.cpp's name for how a byte-level BPE tokenizer splits text; None for any other tokenizer.
+
+    A wrong name would give other tokens, and no error.
+    """
+    before = said.get("pre_tokenizer") or {}
+    steps = before.get("pretokenizers", [before])
+    kinds = [step.get("type") for step in steps]
+    if (said.get("model") or {}).get("type") != "BPE" or kinds[-1:] != ["ByteLevel"]:
+        return None
+    if kinds == ["ByteLevel"]:
+        return "gpt-2" if steps[0].get("use_regex", True) else None
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
+        return "smollm"
+    if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True):
+        return SPLITS.get(str((steps[0].get("pattern") or {}).get("Regex")))
+    return None
+
+
+def tokens(said: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
+    """The name and the kind of every id below `size`; a model's matrices may have more rows than its tokenizer ids."""
+    names = [f"[PAD{number}]" for number in range(size)]
+    kinds = [UNUSED] * size
+    for name, number in said["model"]["vocab"].items():
+        if number < size:
+            names[number], kinds[number] = name, ORDINARY
+    for token in said.get("added_tokens", []):
+        if token["id"] < size:
+            names[token["id"]] = token["content"]
+            kinds[token["id"]] = CONTROL if token.get("special") else DEFINED
+    return names, kinds
+
+
+def _write_special(writer: Any, folder: Path, size: int, *, has_merges: bool) -> None:
+    """The merges, the ends of text and whether they are put in, as gguf's own reader finds them in the folder."""
+    # The format's recipes run in two runtimes, and only this one has the package.
+    import gguf
+
+    if not has_merges:
+        writer.add_token_merges([UNSEEN])
+    special = gguf.SpecialVocab(folder, load_merges=has_merges, n_vocab=size)
+    # By default llama.cpp puts the beginning of text in, and most byte-level tokenizers do not.
+    for end in ("bos", "eos"):
+        special.add_special_token.setdefault(end, False)
+    special.add_to_gguf(writer, quiet=True)

@@ -1,0 +1,79 @@
+"""A folder of safetensors, in one file or sharded, in; its tensors one by one as FP32 out.
+
+The layout is read here, because the package of that name needs PyTorch to read BF16: 8 bytes of length, a JSON header,
+then the bytes of every tensor.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.worker.refusal import Refusal
+
+Tensor = npt.NDArray[np.float32]
+
+ONE, INDEX = "model.safetensors", "model.safetensors.index.json"
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+REMEDY = "give a folder with the model's weights as safetensors, in FP32, FP16 or BF16"
+
+
+class Weights:
+    """The tensors of a Hugging Face folder by name, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._found: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+        for path in _files(folder):
+            start, header = _header(path)
+            self._found |= {name: (path, start, entry) for name, entry in header.items() if name != "__metadata__"}
+        for name, (_, _, entry) in self._found.items():
+            if entry["dtype"] not in TYPES:
+                message = f"the weights hold {name} as {entry['dtype']}, which is not widened to FP32 here"
+                raise Refusal("unsupported", message, REMEDY)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor, in the order of the files."""
+        return {name: tuple(entry["shape"]) for name, (_, _, entry) in self._found.items()}
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, widened to FP32."""
+        path, start, entry = self._found[name]
+        first, last = entry["data_offsets"]
+        raw = np.memmap(path, np.uint8, "r", start + first, (last - first,)) if last > first else np.empty(0, np.uint8)
+        values = raw.view(TYPES[entry["dtype"]]).reshape(entry["shape"])
+        if entry["dtype"] == "BF16":
+            # BF16 is the upper half of an FP32.
+            return (values.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(np.float32)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The one file, or the shards that the index names; a folder may hold other copies of the weights beside them."""
+    if (folder / ONE).is_file():
+        return [folder / ONE]
+    if (folder / INDEX).is_file():
+        named = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        paths = [folder / name for name in sorted(set(named))]
+        missing = [path.name for path in paths if path.parent != folder or not path.is_file()]
+        if not missing:
+            return paths
+        raise Refusal("unsupported", f"the index of the weights names {missing[0]}, which is not there", REMEDY)
+    raise Refusal("unsupported", f"there is neither {ONE} nor {INDEX} in the model's folder", REMEDY)
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the tensors' bytes begin, and what the header says of them; Refusal where the file is cut short."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise Refusal("unsupported", f"{path.name} is cut short, or is no safetensors file", REMEDY)
+        header: dict[str, Any] = json.loads(file.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    if 8 + length + max(ends, default=0) > size:
+        raise Refusal("unsupported", f"{path.name} is cut short: its last tensors are not in it", REMEDY)
+    return 8 + length, header
