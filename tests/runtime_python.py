@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench.cli import cache_path
 from bench.declare import catalogue
+from bench.declare.known_runtimes import known_runtimes
 from bench.declare.matrix import read
 from bench.prepare import runtimes
 from bench.progress import Lines
@@ -18,7 +19,7 @@ if __name__ == "__main__":
 
     name = sys.argv[1]
     matrix = read(Path(__file__).parent.parent / "matrix.toml")
-    wanted = matrix.runtimes.get(name) or catalogue.runtime(name)
+    wanted = matrix.runtimes.get(name) or known_runtimes().get(name) or catalogue.runtime(name)
     named = os.environ.get("BENCH_CACHE_DIR")
     cache = cache_path(Path(named) if named else None)
     ready = runtimes.ensure(wanted, cache, Lines(Console(stderr=True)))

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from bench.declare import vocabulary
 from bench.declare.budgets import BUDGETS
+from bench.declare.known_runtimes import known_runtimes
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.tables import Tables
@@ -103,7 +104,7 @@ def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
         raise tables.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, in the first line")
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
-    _build_runtimes_exist(tables, models, targets, runtimes)
+    runtimes = _with_builders(tables, models, targets, runtimes)
     excludes, measure = tuple(_excludes(tables)), _measure(tables)
     return Matrix(models, precisions, runtimes, targets, excludes, measure, text, place)
 
@@ -133,20 +134,29 @@ def _measure(tables: Tables) -> Measure:
     return measure
 
 
-def _build_runtimes_exist(
+def _with_builders(
     tables: Tables, models: dict[str, Model], targets: dict[str, Target], runtimes: dict[str, Runtime]
-) -> None:
+) -> dict[str, Runtime]:
+    """The runtimes with those that references and artifacts are made in: the file's own, else the known ones."""
+    every = dict(runtimes)
+    for needed, what in _builders(models, targets):
+        if needed not in every and needed in known_runtimes():
+            every[needed] = known_runtimes()[needed]
+        if needed not in every:
+            raise tables.error(f"no runtime '{needed}', which {what}", f"add [runtimes.{needed}]")
+    return every
+
+
+def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[tuple[str, str]]:
+    """Runtimes by name, and what each one makes."""
+    families, engines, formats = vocabulary.families(), vocabulary.engines(), vocabulary.formats()
     for model in models.values():
-        needed = vocabulary.families()[model.family].build_runtime
-        if needed not in runtimes:
-            raise tables.error(f"no runtime '{needed}', which builds models.{model.name}", f"add [runtimes.{needed}]")
-    engines = {target.engine for target in targets.values()}
-    for name in dict.fromkeys(vocabulary.engines()[engine].format for engine in sorted(engines)):
-        form = vocabulary.formats().get(name or "")
-        for needed in (form.build_runtime, form.convert_runtime) if form else ():
-            if needed and needed not in runtimes:
-                message = f"no runtime '{needed}', which makes artifacts of the format '{name}'"
-                raise tables.error(message, f"add [runtimes.{needed}]")
+        yield families[model.family].build_runtime, f"builds models.{model.name}"
+    used = {families[model.family].format for model in models.values()}
+    used |= {form for target in targets.values() if (form := engines[target.engine].format)}
+    for form in (formats[name] for name in sorted(used) if name in formats):
+        for name in filter(None, (form.build_runtime, form.convert_runtime)):
+            yield name, f"makes artifacts of the format '{form.name}'"
 
 
 def _toml_remedy(message: str) -> str:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench.declare import catalogue, vocabulary
+from bench.declare.known_runtimes import known_runtimes
 from bench.declare.nearest import nearest
 from bench.declare.providers import OWN_RUNTIME, read_provider
 from bench.declare.tables import Tables
@@ -75,12 +76,14 @@ def _no_secrets(tables: Tables, engine: vocabulary.Engine, options: dict[str, An
 def _housed(
     tables: Tables, targets: dict[str, Target], runtimes: dict[str, Runtime]
 ) -> tuple[dict[str, Target], dict[str, Runtime]]:
-    """Every target with a runtime, and the runtimes with those of the catalogue that are used."""
+    """Every target with a runtime, and the runtimes with those of the catalogue and the known ones that are used."""
     housed, every = {}, dict(runtimes)
     for target in targets.values():
         name = target.runtime or _own(target, runtimes)
         if name not in every and name in catalogue.rows():
             every[name] = catalogue.runtime(name)
+        elif name not in every and name in known_runtimes():
+            every[name] = known_runtimes()[name]
         tables.one_of(name, every, f"unknown runtime '{name}' of target '{target.name}'")
         housed[target.name] = replace(target, runtime=name)
     return housed, every

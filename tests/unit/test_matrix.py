@@ -11,6 +11,7 @@ from matrices import MATRIX, a_matrix, matrix_text
 
 from bench.declare import matrix as matrices
 from bench.declare.budgets import BUDGETS, effort_named
+from bench.declare.known_runtimes import known_runtimes
 from bench.declare.matrix import Matrix, Runtime, parse, read
 from bench.declare.nearest import nearest
 from bench.declare.plan import plan
@@ -89,7 +90,12 @@ def test_the_default_matrix_installs_only_what_the_machine_has_a_use_for():
     cells = plan(read(DEFAULT))
     run = {cell.target for cell in cells if cell.excluded is None}
     targets = read(DEFAULT).targets
-    assert {name for name in run if not targets[name].needs} - {"coreml"} == {"cpu", "torch-eager", "torch-compile"}
+    assert {name for name in run if not targets[name].needs} - {"coreml"} == {
+        "cpu",
+        "torch-eager",
+        "torch-compile",
+        "optimum",
+    }
 
 
 def test_what_an_imitated_device_runs_is_marked_in_every_cell():
@@ -283,7 +289,19 @@ def test_a_precision_without_a_recipe_is_refused():
     assert complaint(more="[precisions.fp16]\n").startswith("precisions.fp16 is empty")
 
 
-def test_a_model_whose_build_runtime_is_missing_is_named():
+def test_a_build_runtime_that_the_matrix_does_not_describe_is_the_known_one():
+    found = parse(without("runtimes.build")).runtimes["build"]
+    assert found == known_runtimes()["build"]
+    assert "torch==2.13.0" in found.requires
+
+
+def test_a_runtime_of_the_matrix_is_used_in_the_known_ones_stead():
+    text = without("runtimes.build") + '[runtimes.build]\npython = "/opt/mine"\n'
+    assert parse(text).runtimes["build"].python == "/opt/mine"
+
+
+def test_a_build_runtime_that_nobody_knows_is_named(monkeypatch):
+    monkeypatch.setattr("bench.declare.matrix.known_runtimes", dict)
     text = without("runtimes.build").replace('mode = "eager"', 'mode = "eager"\nruntime = "ort"')
     with pytest.raises(
         MatrixError, match=r"no runtime 'build', which builds models\.minilm .*; add \[runtimes\.build\]"
