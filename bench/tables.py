@@ -70,7 +70,8 @@ def _together(left_out: Sequence[Cell], cells: Sequence[Cell]) -> str:
     targets = {cell.target for cell in left_out}
     if len(groups) > 1 and len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells):
         return f"*/{targets.pop()}/*"
-    return ", ".join(part for model in dict.fromkeys(cell.model for cell in left_out) for part in _of_model(model, left_out, cells))
+    models = dict.fromkeys(cell.model for cell in left_out)
+    return ", ".join(part for model in models for part in _of_model(model, left_out, cells))
 
 
 def _of_model(model: str, left_out: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:

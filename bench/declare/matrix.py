@@ -153,10 +153,10 @@ def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[
     for model in models.values():
         yield families[model.family].build_runtime, f"builds models.{model.name}"
     used = {families[model.family].format for model in models.values()}
-    used |= {form for target in targets.values() if (form := engines[target.engine].format)}
+    used |= {own for target in targets.values() if (own := engines[target.engine].format)}
     for form in (formats[name] for name in sorted(used) if name in formats):
-        for name in filter(None, (form.build_runtime, form.convert_runtime)):
-            yield name, f"makes artifacts of the format '{form.name}'"
+        for runtime in filter(None, (form.build_runtime, form.convert_runtime)):
+            yield runtime, f"makes artifacts of the format '{form.name}'"
 
 
 def _toml_remedy(message: str) -> str:

@@ -6,6 +6,7 @@ interpreter of the user's is left as it is, and an edit amid a run changes nothi
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import shutil
@@ -18,7 +19,6 @@ from bench.files import writing
 
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "worker")
-BUILD_FILES = ("build.py", "hugging_face.py", "feeds.py")
 
 
 def stage(cache: Path) -> Path:
@@ -47,11 +47,35 @@ def stage(cache: Path) -> Path:
 def build_digest(family: str, form: str | None = None) -> str:
     """A digest of the code that makes a family's artifacts, in a format of its own: an edit there makes new ones."""
     worker, families = PACKAGE / "worker", PACKAGE / "worker" / "families"
-    own = families / f"{family.replace('-', '_')}.py"
-    helpers = [path for pattern in ("_*.py", "*.txt") for path in sorted(families.glob(pattern))]
-    formats = worker / "formats"
-    format_files = [formats / f"{form.replace('-', '_')}.py", *sorted(formats.glob("_*.py"))] if form else []
-    return digest([*(worker / name for name in BUILD_FILES), own, *helpers, *format_files])[:16]
+    maker = [worker / "make.py", worker / "formats" / _file(form)] if form else [worker / "build.py"]
+    texts = sorted(families.glob("*.txt"))
+    return digest([*code_behind([*maker, families / _file(family)]), *texts])[:16]
+
+
+def code_behind(paths: Iterable[Path]) -> list[Path]:
+    """The files and every file of the worker that they import, by whatever way; sorted by path."""
+    found: set[Path] = set()
+    waiting = list(paths)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(path)
+    return sorted(found)
+
+
+def _imported(path: Path) -> Iterable[Path]:
+    """The worker's files that a file imports, in its functions too: heavy libraries are imported late."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench.worker"):
+            module = str(node.module)
+            for name in (module, *(f"{module}.{alias.name}" for alias in node.names)):
+                place = PACKAGE.joinpath(*name.split(".")[1:])
+                yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+
+
+def _file(name: str) -> str:
+    return f"{name.replace('-', '_')}.py"
 
 
 def digest(paths: Iterable[Path]) -> str:

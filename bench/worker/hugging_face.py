@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer
+import transformers
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
 
 from bench.records import Source
 from bench.worker.families._random_weights import randomise
 from bench.worker.feeds import Feed
+from bench.worker.refusal import Refusal
 
+Fill = Callable[[torch.nn.Module, int], torch.nn.Module]
+"""A freshly initialised model and a seed in, the same model with its random weights completed out."""
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Sources are resolved before a worker sees them, and no code of a model repository is ever run."""
 
@@ -30,19 +34,22 @@ def config(source: Source) -> Any:
     fields = json.loads(path.read_text(encoding="utf-8"))
     if "model_type" not in fields:
         raise ValueError(f"{path.name} has no 'model_type', so its architecture is not known")
+    if fields["model_type"] not in CONFIG_MAPPING:
+        message = f"transformers {transformers.__version__} knows no model of the type {fields['model_type']!r}"
+        raise Refusal("unsupported", message, "it may be newer than this transformers, or misspelt", "architecture")
     return AutoConfig.for_model(**fields)
 
 
-def load(source: Source, auto: Any) -> torch.nn.Module:
+def load(source: Source, auto: Any, fill: Fill = randomise) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
-    `auto` is the AutoModel class of the family's task. ValueError where the folder's weights lack a tensor:
-    transformers would make one up and only warn.
+    `auto` is the AutoModel class of the family's task; `fill` completes random weights in place. ValueError where the
+    folder's weights lack a tensor: transformers would make one up and only warn.
     """
     if source.weights == "random":
         torch.manual_seed(source.seed)
         model = auto.from_config(config(source), trust_remote_code=False)
-        return randomise(without_pooler(model.float().eval()), source.seed)
+        return fill(without_pooler(model.float().eval()), source.seed)
     model, found = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
@@ -88,4 +95,20 @@ def reference(model: torch.nn.Module, feeds: Sequence[Feed], names: Sequence[str
         for feed in feeds:
             outputs = model(**{name: torch.from_numpy(array) for name, array in feed.items()})
             batches.append({name: outputs[name].numpy() for name in names})
-    return batches, f"PyTorch {torch.__version__.partition('+')[0]}, FP32"
+    return batches, computed_by()
+
+
+def computed_by() -> str:
+    """Who computes references, `PyTorch 2.13.0, FP32`."""
+    return f"PyTorch {torch.__version__.partition('+')[0]}, FP32"
+
+
+def save(model: torch.nn.Module, tokenizer: Any, out: Path) -> None:
+    """Write a folder as the hub has them: config.json, safetensors and the tokenizer's files."""
+    model.save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """How many weights the model has; one table that serves as embedding and as head counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())

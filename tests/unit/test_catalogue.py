@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from bench.declare import catalogue, handbook
+from bench.declare import catalogue, handbook, vocabulary
 from bench.declare.catalogue import Row, admits
 from bench.declare.target import Runtime
 from bench.declare.words import MODULE, VARIABLE
@@ -68,6 +68,13 @@ def test_the_options_that_a_row_uses_itself_are_known(row):
     used = {row.index.option} if row.index else set()
     used |= {row.cache.name} if row.cache and row.cache.kind == "option" else set()
     assert row.known is None or used | set(row.options) <= set(row.known)
+
+
+def test_every_wheel_of_a_provider_that_genai_drives_brings_genai():
+    driven = [row for row in ROWS.values() if vocabulary.engines()["genai"].drives(row.ep)]
+    assert {row.name for row in driven} == {"cpu", "cuda", "webgpu", "webgpu-software"}
+    for wheel in (wheel for row in driven for wheel in row.wheels):
+        assert any(said.startswith("onnxruntime-genai") for said in wheel.requires), wheel.platforms
 
 
 def test_only_what_was_run_says_so():

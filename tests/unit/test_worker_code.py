@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import DiskError
 from bench.prepare import worker_code
-from bench.prepare.worker_code import build_digest, child_environment, digest, stage
+from bench.prepare.worker_code import PACKAGE, build_digest, child_environment, code_behind, digest, stage
 
 
 @pytest.fixture
@@ -167,3 +167,19 @@ def test_making_an_environment_changes_none(tmp_path):
     before = dict(os.environ)
     child_environment(tmp_path)
     assert dict(os.environ) == before
+
+
+def test_the_code_behind_a_format_is_all_that_it_imports_in_its_functions_too():
+    behind = {path.name for path in code_behind([PACKAGE / "worker" / "formats" / "gguf.py"])}
+    assert {"gguf.py", "_gguf_architectures.py", "_safetensors.py", "llama_log.py", "refusal.py"} <= behind
+    assert not {"genai.py", "torch.py", "visit.py"} & behind
+
+
+def test_what_a_format_imports_far_away_changes_its_digest_and_no_other(monkeypatch, tmp_path):
+    shutil.copytree(PACKAGE / "worker", tmp_path / "worker")
+    monkeypatch.setattr(worker_code, "PACKAGE", tmp_path)
+    before = {form: build_digest("text-generator", form) for form in ("gguf", "genai", "optimum")}
+    with (tmp_path / "worker" / "llama_log.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    changed = {form for form, was in before.items() if build_digest("text-generator", form) != was}
+    assert changed == {"gguf"}

@@ -82,20 +82,30 @@ def some_photographs(folder: Path, count: int = 4) -> str:
 # --- what the orchestrator reads --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_family_declares_itself_in_literals(path: Path) -> None:
+def declared(path: Path) -> dict[str, Any]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assigned = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
     nodes = {node.targets[0].id: node.value for node in assigned}  # type: ignore[attr-defined]
-    names = ("BUILD_RUNTIME", "SIZES", "LABELS", "OPEN_SIZES", "RATES", "INPUTS", "OPSET", "TOLERANCES")
-    said = {name: ast.literal_eval(nodes[name]) for name in names}
-    assert set(said["LABELS"]) == set(said["SIZES"])
-    assert all(size in said["SIZES"] for rate in said["RATES"].values() for size in rate)
-    assert set(said["TOLERANCES"]) == {"fp32", "fp16", "bf16", "int8", "int4"}
-    assert all(Tolerance(**tolerance).max_relative_error for tolerance in said["TOLERANCES"].values())
+    names = ("BUILD_RUNTIME", "SIZES", "LABELS", "OPEN_SIZES", "RATES", "INPUTS", "OPSET", "GENERATES", "TOLERANCES")
+    return {name: ast.literal_eval(nodes[name]) for name in names if name in nodes}
+
+
+GENERATING = [path for path in FILES if declared(path).get("GENERATES")]
+ANSWERING = [path for path in FILES if path not in GENERATING]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_family_declares_itself_in_literals(path: Path) -> None:
+    said = declared(path)
+    assert set(said["LABELS"]) == set(said["SIZES"])
+    assert all(size in said["SIZES"] for rate in said["RATES"].values() for size in rate)
+    assert {"BUILD_RUNTIME", "OPEN_SIZES", "INPUTS", "OPSET" if path in ANSWERING else "GENERATES"} <= set(said)
+    assert {"fp32", "fp16", "bf16", "int8", "int4"} <= set(said["TOLERANCES"])
+    limit = "max_relative_error" if path in ANSWERING else "max_kl"
+    assert all(getattr(Tolerance(**tolerance), limit) for tolerance in said["TOLERANCES"].values())
+
+
+@pytest.mark.parametrize("path", ANSWERING, ids=lambda path: path.stem)
 def test_a_coarser_number_format_is_given_more_room(path: Path) -> None:
     table = families.named(path.stem).TOLERANCES
     formats = ["fp32", "fp16", "bf16", "int8", "int4"]
@@ -103,6 +113,15 @@ def test_a_coarser_number_format_is_given_more_room(path: Path) -> None:
     errors = [table[name]["max_relative_error"] for name in formats]
     assert cosines == sorted(cosines, reverse=True)
     assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("path", GENERATING, ids=lambda path: path.stem)
+def test_a_coarser_number_format_of_a_family_that_generates_is_given_more_room(path: Path) -> None:
+    table = families.named(path.stem).TOLERANCES
+    limits = [table[name] for name in ("fp32", "fp16", "bf16", "int8", "int6", "int5", "int4")]
+    assert [limit["max_kl"] for limit in limits] == sorted(limit["max_kl"] for limit in limits)
+    assert [limit["min_top1"] for limit in limits] == sorted((limit["min_top1"] for limit in limits), reverse=True)
+    assert [limit["same_tokens"] for limit in limits] == [True] + [False] * 6
 
 
 # --- text -------------------------------------------------------------------------------------------------------------

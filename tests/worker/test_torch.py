@@ -11,6 +11,7 @@ from visits import a_visit
 
 from bench.records import Probe, Recipe, Source
 from bench.worker.engines import torch as engine
+from bench.worker.pytorch import loading
 from bench.worker.refusal import Refusal
 
 CONFIGS = Path(__file__).parent.parent.parent / "bench" / "worker" / "configs"
@@ -68,7 +69,7 @@ def test_dynamic_int8_is_not_compiled():
 
 
 def test_without_a_compiler_torch_compile_is_unavailable_to_a_visit_and_to_a_probe(monkeypatch):
-    monkeypatch.setattr(engine.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(loading.shutil, "which", lambda _name: None)
     with pytest.raises(Refusal) as refused:
         engine.Session(a_torch_visit("fp32", mode="compile"))
     assert refused.value.status == "unavailable"

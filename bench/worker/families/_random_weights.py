@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import math
+from zlib import crc32
+
+import numpy as np
 import torch
 from torch import nn
 
 SPREAD = 0.02
 """The standard deviation that transformers initialises most weights with."""
+LOGITS = 2.5
+"""The standard deviation of a random language model's logits over its vocabulary."""
+QUERY_NORMS = {"q_norm": 1.5, "k_norm": 1.5}
+GAINS = {
+    # Attention scores get a deviation of 1.5², so that a few of some hundred positions are attended to.
+    "q_proj": 1.5,
+    "k_proj": 1.5,
+    "qkv_proj": 1.5,
+    # What is added to the stream between layers comes from numbers of a deviation near 0.6. Attention adds more than
+    # the layers after it: it alone brings in the other tokens, while both make an error of quantization grow.
+    "o_proj": 1 / 0.6,
+    "out_proj": 1 / 0.6,
+    "down_proj": 0.5 / 0.6,
+    "fc2": 0.5 / 0.6,
+    "dense": 0.5 / 0.6,
+    # Of 1500 frames of audio a few must stand out, and count, or any two recordings lead to the same tokens.
+    "encoder_attn.q_proj": 2.3,
+    "encoder_attn.k_proj": 2.3,
+    "encoder_attn.out_proj": 1.5 / 0.6,
+    # Log-mel features differ by 0.6 at most, and by less between neighbours.
+    "conv1": 3.5,
+    "conv2": 3.5,
+}
+BRANCHES = ("o_proj", "out_proj", "down_proj", "fc2", "dense")
+"""Layers whose output is added to the stream: all of one model add as much variance as its embedding has."""
+CENTRED = ("conv1", "conv2", "fc2")
+"""Layers that take a mean out: loudness, or what GELU leaves, which would be the same whatever is said."""
+HEADS = ("lm_head", "proj_out")
 
 
 def randomise(model: nn.Module, seed: int) -> nn.Module:
@@ -22,6 +54,46 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
                 row = module.weight[module.padding_idx]
                 row.add_(SPREAD * torch.randn(row.shape, generator=generator))
     return model
+
+
+def language(model: nn.Module, seed: int) -> nn.Module:
+    """Fill a model that generates, in place, so that its tokens depend on all of its input, as a trained one's do.
+
+    transformers' own initialisation attends to everything alike, and its logits are flat: a prompt shifted by one or a
+    broken rotary embedding would pass any check that admits INT4. Here the stream between layers has a deviation near
+    1, and the logits one of `LOGITS`. Each tensor has a seed of its own and comes from NumPy, so that neither the order
+    of modules nor the version of a library changes a byte.
+    """
+    norms = []
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            for kind, parameter in module.named_parameters(recurse=False):
+                if parameter.requires_grad:  # Whisper's table of sines is fixed.
+                    parameter.copy_(_filling(f"{name}.{kind}", parameter.shape, seed, model.config.num_hidden_layers))
+                if kind == "weight" and parameter.ndim == 1:
+                    norms.append(parameter)
+        # The last norm is before the head. Signs at random, or a head that is the embedding's own table would answer
+        # each token with itself; two tokens of such a model may still answer each other for a while.
+        signs = np.random.Generator(np.random.PCG64(seed)).choice(np.array([-1, 1], np.float32), norms[-1].shape)
+        norms[-1].mul_(torch.from_numpy(signs) * (LOGITS / math.sqrt(norms[-1].numel())))
+    return model
+
+
+def _filling(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:
+    """Seeded noise, scaled and shifted as a trained weight of that name is; no bias and no norm is constant."""
+    generator = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())]))
+    noise = torch.from_numpy(generator.standard_normal(tuple(shape), np.float32))
+    *above, module, kind = name.split(".")
+    if noise.ndim == 1:
+        return SPREAD * noise + (QUERY_NORMS.get(module, 1.0) if kind == "weight" else 0.0)
+    if "embed" in module or module in HEADS:
+        return noise
+    if module in CENTRED:
+        # In float64, whose sums come to the same float32 whatever the order of adding up.
+        noise -= noise.double().mean(tuple(range(1, noise.ndim)), keepdim=True).float()
+    gain = GAINS.get(".".join([*above[-1:], module]), GAINS.get(module, 1.0))
+    branches = 2 * layers if module in BRANCHES else 1
+    return noise * (gain / math.sqrt(branches * noise[0].numel()))
 
 
 def pictures(count: int, channels: int, size: int, seed: int) -> torch.Tensor:

@@ -29,7 +29,7 @@ def register(provider: Provider) -> None:
         return
     if _registered:
         raise RuntimeError(f"this process holds the plugin of {', '.join(_registered)}; another needs another process")
-    library = _library(provider, _module(provider))
+    library = library_of(provider)
     if not hasattr(ort, "register_execution_provider_library"):
         message = f"onnxruntime {ort.__version__} takes no plugins"
         raise Refusal("unavailable", message, "put onnxruntime 1.23 or newer into the runtime", "version")
@@ -38,6 +38,11 @@ def register(provider: Provider) -> None:
     except Exception as error:
         raise _not_registered(provider, library, error) from error
     _registered[provider.ep] = provider.plugin
+
+
+def library_of(provider: Provider) -> Path:
+    """The shared library that the provider's plugin brings; Refusal where there is none."""
+    return _library(provider, _module(provider))
 
 
 def _module(provider: Provider) -> ModuleType:

@@ -95,11 +95,12 @@ def _input(file: BinaryIO, span: Span) -> tuple[str, list[str | int]]:
     for kind in inside(file, span, 2):
         for tensor in inside(file, kind, 1):
             for shape in inside(file, tensor, 2):
-                dims += [_dimension(file, one) for one in inside(file, shape, 1)]
+                dims += [dimension(file, one) for one in inside(file, shape, 1)]
     return read(file, name).decode(), dims
 
 
-def _dimension(file: BinaryIO, span: Span) -> str | int:
+def dimension(file: BinaryIO, span: Span) -> str | int:
+    """A dimension of a shape: its size, or the name of a symbolic one."""
     file.seek(span[0])
     for field, (start, end) in list(fields(file, span[1])):
         if field == 1:

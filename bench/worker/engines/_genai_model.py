@@ -1,0 +1,93 @@
+"""A provider and a genai export in; the model as onnxruntime-genai holds it, or why it shall not, out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import onnxruntime_genai as og
+
+from bench.records import Provider
+from bench.worker import genai_config
+from bench.worker.onnx_runtime import plugins, sessions
+from bench.worker.onnx_runtime.devices import Found
+from bench.worker.refusal import Refusal
+
+COMPUTES_ON = {"": "CPU", "cuda": "CUDA", "WebGPU": "WebGPU"}
+"""What genai's `device_type` says of a model, by genai's name for the provider."""
+
+
+def refuse(provider: Provider, export: genai_config.Export) -> None:
+    """Refuse what would end in a crash, a wrong text, or words that help nobody."""
+    _refuse_shapes(provider)
+    _refuse_crash(provider, export)
+    _refuse_ends(export)
+
+
+def _refuse_shapes(provider: Provider) -> None:
+    """A generic export grows with every token: a provider of fixed shapes takes exports that were made for it alone."""
+    if provider.static_shapes:
+        message = f"{provider.ep} takes fixed shapes only, and the shapes of generation grow with every token"
+        raise Refusal("unsupported", message, "there is no export for it here: run it on another provider", "shapes")
+
+
+def _refuse_crash(provider: Provider, export: genai_config.Export) -> None:
+    """Seen with genai 0.18.0 and the plugin 0.4.0 on lavapipe: a segmentation fault as soon as the encoder runs."""
+    if export.encoder and provider.ep == "WebGpuExecutionProvider":
+        message = "onnxruntime-genai crashes where it runs an encoder on WebGPU"
+        raise Refusal("unsupported", message, 'engine = "ort-generate" runs it there', "crash")
+
+
+def _refuse_ends(export: genai_config.Export) -> None:
+    """Else a text may end early; and `min_length` forbids the token that ends one, so that another text comes out."""
+    if export.ends:
+        message = f"the export ends a text at the token {export.ends[0]}, and a timed text has a fixed length"
+        raise Refusal("unsupported", message, f'write "eos_token_id": [] into its {genai_config.NAME}')
+
+
+def register(provider: Provider) -> None:
+    """Make a plugin known to genai too: it holds another copy of onnxruntime than Python's."""
+    if provider.plugin:
+        library = plugins.library_of(provider)
+        og.register_execution_provider_library(provider.ep, str(library.resolve()))
+
+
+def opened(
+    provider: Provider, export: genai_config.Export, name: str, found: Found, text: dict[str, str], threads: int
+) -> Any:
+    """The loaded model: on the provider that genai calls `name`, or on the CPU where that is nothing."""
+    config = og.Config(str(export.folder))
+    config.clear_providers()
+    if name:
+        config.append_provider(name)
+        for key, value in text.items():
+            config.set_provider_option(name, key, value)
+        if provider.plugin and found.device is not None:
+            config.set_decoder_provider_options_hardware_device_type(name, found.device.type)
+        if export.encoder:
+            # What is appended goes to the decoder alone.
+            settings = {"session_options": {"provider_options": [{name: text}]}}
+            config.overlay(json.dumps({"model": {"encoder": settings}}))
+    config.overlay(json.dumps(overlay(provider, export, threads)))
+    model = og.Model(config)
+    refuse_elsewhere(provider, name, model)
+    return model
+
+
+def overlay(provider: Provider, export: genai_config.Export, threads: int) -> dict[str, Any]:
+    """What is changed in the export's own config: threads and session entries."""
+    session = {
+        "intra_op_num_threads": threads,
+        "inter_op_num_threads": 1,
+        "log_severity_level": sessions.ERRORS_ONLY,
+        **provider.session,
+    }
+    return {"model": {name: {"session_options": session} for name in export.sections}}
+
+
+def refuse_elsewhere(provider: Provider, name: str, model: Any) -> None:
+    """Refuse a model that genai holds on another device than that of the provider, without having said so."""
+    wanted, here = COMPUTES_ON[name], str(model.device_type)
+    if here != wanted:
+        message = f"genai put the model on {here}, and not on {provider.ep}"
+        raise Refusal("unsupported", message, plugins.with_hint("its log may say why", provider), "fallback")

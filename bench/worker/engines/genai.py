@@ -1,0 +1,199 @@
+"""onnxruntime-genai: a visit in, a model that generates out, on a provider that genai knows by a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import onnxruntime_genai as og
+
+from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.worker import genai_config
+from bench.worker.engines import _genai_model
+from bench.worker.feeds import Array, Feed
+from bench.worker.onnx_runtime import (
+    devices,
+    genai_traits,
+    generating,
+    graphs,
+    native_log,
+    options,
+    placing,
+    probing,
+    sessions,
+)
+from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.refusal import Refusal
+
+FORMAT = "genai"
+FAMILIES = ("text-generator", "speech-recognizer")
+PROVIDERS = {
+    "CPUExecutionProvider": "",
+    "CUDAExecutionProvider": "cuda",
+    "WebGpuExecutionProvider": "WebGPU",
+}
+"""The others that genai knows are left to ort-generate.
+
+DirectML's wheel and OpenVINO's own are too old for genai 0.18; QNN and Vitis AI need exports of fixed shapes; the half
+of genai that TensorRT-RTX needs is in its wheel for CUDA alone.
+"""
+PLAIN = {
+    "do_sample": False,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "length_penalty": 1.0,
+    "diversity_penalty": 0.0,
+    "min_length": 0,
+}
+"""Greedy and nothing else: exports take over the penalties of a model's generation config."""
+
+
+class Session:
+    """One loaded model on one provider."""
+
+    def __init__(self, visit: Visit) -> None:
+        provider = _provider_of(visit)
+        self.provider, self.export = provider, genai_config.read(Path(visit.artifact or ""))
+        _genai_model.refuse(provider, self.export)
+        self._log_mark = native_log.mark()
+        ort.set_default_logger_severity(sessions.ERRORS_ONLY)
+        if provider.ep in sessions.NEEDS_CUDA and hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        self.found = devices.find(provider)
+        _genai_model.register(provider)
+        text = options.texts(provider, self.found, visit.threads, visit.scratch)
+        self.threads = options.threads(provider, text, visit.threads)
+        name = PROVIDERS[provider.ep]
+        self.model = _genai_model.opened(provider, self.export, name, self.found, text, visit.threads)
+        self.prompt = 0
+
+    @property
+    def device(self) -> Device | None:
+        """The device that was chosen."""
+        return self.found.device
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of this session."""
+        return options.notes(self.provider, self.found)
+
+    @cached_property
+    def placement(self) -> Placement | None:
+        """The nodes by provider and op type: genai cannot tell, so on the CPU they are counted, else placed again."""
+        paths = self.export.graphs
+        if self.provider.ep == CPU:
+            return placing.together(Placement({CPU: dict(graphs.read(path).operators)}, "graph") for path in paths)
+        return placing.apart(self.provider, paths)
+
+    @property
+    def complaint(self) -> str:
+        """The first error that was logged since the session was begun."""
+        return native_log.first_error(self._log_mark)
+
+    def begin(self, feed: Feed, new: int) -> Stream:
+        """Set up the generation of `new` tokens after the feed's prompt."""
+        self.prompt = feed["input_ids"].shape[1]
+        return Stream(self, feed, new)
+
+    def score(self, feed: Feed, tokens: Array) -> Array:
+        """Logits over a given continuation, float32 of (batch, n, vocabulary).
+
+        Row by row, since genai takes tokens for several sequences only once.
+        """
+        rows = range(len(tokens))
+        return np.stack([self._scored({name: part[i : i + 1] for name, part in feed.items()}, tokens[i]) for i in rows])
+
+    def _scored(self, feed: Feed, tokens: Array) -> Array:
+        stream = Stream(self, feed, len(tokens))
+        generator = stream.generator
+        generator.append_tokens(stream.prompt)
+        found = [generator.get_logits()[0, -1]]
+        for token in tokens[:-1]:
+            generator.append_tokens(_narrow(token.reshape(1, 1)))
+            found.append(generator.get_logits()[0, -1])
+        return np.stack(found).astype(np.float32)
+
+    def traits(self, sizes: dict[str, int]) -> Traits:
+        """What differs between engines, for a workload."""
+        length = sizes.get("context", 0) + sizes.get("prompt", self.prompt) + sizes["new"]
+        return genai_traits.traits(self.export, sizes.get("batch", 1), length)
+
+    @cached_property
+    def feature_type(self) -> str:
+        """What the encoder takes features as; nothing where there is no encoder."""
+        return (
+            graphs.read(self.export.graphs[0]).types[self.export.encoded["audio_features"]]
+            if self.export.encoder
+            else ""
+        )
+
+
+class Stream:
+    """One greedy generation, whose context is filled; it has a cache of its own, for exactly the tokens to come."""
+
+    encode_ns: int | None = None  # the encoder runs inside `append_tokens`
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+
+    def __init__(self, session: Session, feed: Feed, new: int) -> None:
+        self.prompt, self.new = _narrow(feed["input_ids"]), new
+        before = generating.context(feed)
+        length = self.prompt.shape[1] + new + (before.shape[1] if before is not None else 0)
+        self.generator = _generator(session.model, len(self.prompt), generating.room(session.export, length))
+        if session.feature_type:
+            # Kept here, because genai computes on this very memory, and does not keep it: freed, it gives NaN.
+            self.features = np.ascontiguousarray(feed["input_features"], session.feature_type)
+            self.generator.set_model_input(session.export.encoded["audio_features"], self.features)
+        if before is not None:
+            self.generator.append_tokens(_narrow(before))
+
+    def __iter__(self) -> Iterator[Array]:
+        """The tokens of each step, int64 of (batch,); prefill is part of the first."""
+        generate, tokens = self.generator.generate_next_token, self.generator.get_next_tokens
+        self.generator.append_tokens(self.prompt)
+        for _ in range(self.new):
+            generate()
+            yield np.array(tokens(), np.int64)
+
+
+def _provider_of(visit: Visit) -> Provider:
+    if visit.provider is None or visit.provider.ep not in PROVIDERS:
+        asked = visit.provider.ep if visit.provider else "no execution provider"
+        message = f"onnxruntime-genai has no name for {asked}"
+        raise Refusal("unsupported", message, "ort-generate runs the same model on it")
+    return visit.provider
+
+
+def _generator(model: Any, batch: int, length: int) -> Any:
+    parameters = og.GeneratorParams(model)
+    parameters.set_search_options(**PLAIN, batch_size=batch, max_length=length)
+    try:
+        return og.Generator(model, parameters)
+    except RuntimeError as error:
+        if str(error).startswith("batch_size"):
+            raise Refusal("unsupported", f"genai: {error}", "ort-generate takes larger batches") from error
+        # What it says of memory is no MemoryError, and has none of the usual words.
+        raise MemoryError(str(error)) if "Could not allocate" in str(error) else error from error
+
+
+def _narrow(tokens: Array) -> Array:
+    """Tokens as genai takes them."""
+    return np.ascontiguousarray(tokens, np.int32)
+
+
+def probe(order: Probe) -> TargetFacts:
+    """What the target is on this machine."""
+    if order.provider is None:
+        raise Refusal("unsupported", "the engine genai needs an execution provider", "give the target an ep")
+    return probing.probe(order.provider)
+
+
+def versions(provider: Provider | None) -> dict[str, str]:
+    """The versions that the libraries themselves report."""
+    return {**probing.versions(provider), "onnxruntime-genai": str(og.__version__)}

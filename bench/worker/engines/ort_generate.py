@@ -1,0 +1,144 @@
+"""Plain ONNX Runtime over a genai export: a visit in, a model that generates out, on any provider that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter_ns
+
+import numpy as np
+
+from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.worker import genai_config
+from bench.worker.feeds import Array, Feed
+from bench.worker.onnx_runtime import assignment, genai_traits, generating, native_log, options, placing, probing
+from bench.worker.onnx_runtime.sessions import Opened, Request, open_session
+from bench.worker.refusal import Refusal
+
+FORMAT = "genai"
+FAMILIES = ("text-generator", "speech-recognizer")
+
+
+class Session:
+    """The decoder, and for speech the encoder, of one export on one provider."""
+
+    def __init__(self, visit: Visit) -> None:
+        provider = _provider_of(visit)
+        self.provider, self.export = provider, genai_config.read(Path(visit.artifact or ""))
+        self.opened = {
+            path: open_session(provider, Request(path, visit.threads, visit.scratch)) for path in self.export.graphs
+        }
+        first = self._first
+        self.threads = options.threads(provider, first.text, visit.threads)
+        memory = generating.memory_of(provider, first.found)
+        self.decoder = generating.Decoder(self.opened[self.export.decoder].session, self.export, memory)
+        encoder = self.export.encoder
+        self.encoder = generating.Encoder(self.opened[encoder].session, self.export, memory) if encoder else None
+        self.prompt = 0
+
+    @property
+    def _first(self) -> Opened:
+        return next(iter(self.opened.values()))
+
+    @property
+    def device(self) -> Device | None:
+        """The device that was chosen."""
+        return self._first.found.device
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of this session."""
+        return options.notes(self.provider, self._first.found)
+
+    @cached_property
+    def placement(self) -> Placement | None:
+        """The nodes of all graphs by provider and op type; asked for after the load was timed."""
+        return placing.together(assignment.placement(one.session, path) for path, one in self.opened.items())
+
+    @property
+    def complaint(self) -> str:
+        """The first error that the provider logged since the session was begun."""
+        return native_log.first_error(self._first.log_mark)
+
+    def begin(self, feed: Feed, new: int) -> Stream:
+        """Set up the generation of `new` tokens after the feed's prompt."""
+        self.prompt = feed["input_ids"].shape[1]
+        return Stream(self, feed, new)
+
+    def score(self, feed: Feed, tokens: Array) -> Array:
+        """Logits over a given continuation, float32 of (batch, n, vocabulary)."""
+        stream = Stream(self, feed, tokens.shape[1])
+        found = [stream.prefill().astype(np.float32)]
+        for index in range(tokens.shape[1] - 1):
+            found.append(stream.state.run(tokens[:, index : index + 1]).astype(np.float32))
+        return np.stack(found, axis=1)
+
+    def traits(self, sizes: dict[str, int]) -> Traits:
+        """What differs between engines, for a workload."""
+        length = sizes.get("context", 0) + sizes.get("prompt", self.prompt) + sizes["new"]
+        return genai_traits.traits(self.export, sizes.get("batch", 1), length)
+
+
+class Stream:
+    """One greedy generation, whose cache is there and whose context is filled."""
+
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+
+    def __init__(self, session: Session, feed: Feed, new: int) -> None:
+        self.feed, self.new, self.encoder = feed, new, session.encoder
+        self.encode_ns: int | None = None
+        batch, prompt = feed["input_ids"].shape
+        before = generating.context(feed)
+        length = prompt + new + (before.shape[1] if before is not None else 0)
+        self.state = generating.State(session.decoder, batch, generating.room(session.export, length))
+        if session.encoder:
+            self.encoding, crossed = session.encoder.prepare(batch)
+            self.state.give(crossed)
+        if before is not None:
+            self.state.run(before)
+
+    def prefill(self) -> Array:
+        """Encode what there is to encode, and feed the prompt; logits of its last token, (batch, vocabulary)."""
+        if self.encoder:
+            start = perf_counter_ns()
+            self.encoder.run(self.encoding, self.feed["input_features"])
+            self.encode_ns = perf_counter_ns() - start
+        return self.state.run(self.feed["input_ids"])
+
+    def __iter__(self) -> Iterator[Array]:
+        """The tokens of each step, int64 of (batch,); prefill is part of the first."""
+        token = greedy(self.prefill())
+        yield token
+        for _ in range(self.new - 1):
+            token = greedy(self.state.run(token[:, None]))
+            yield token
+
+
+def greedy(logits: Array) -> Array:
+    """The likeliest token of each row; NumPy compares FP16 one number at a time, so it is widened first."""
+    best: Array = logits.astype(np.float32, copy=False).argmax(axis=-1)
+    return best
+
+
+def _provider_of(visit: Visit) -> Provider:
+    """The visit's provider; Refusal where there is none, or where it takes fixed shapes only."""
+    if visit.provider is None:
+        raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
+    if visit.provider.static_shapes:
+        message = f"{visit.provider.ep} takes fixed shapes only, and the mask of generation grows with every token"
+        raise Refusal("unsupported", message, "there is no export for it here: run it on another provider", "shapes")
+    return visit.provider
+
+
+def probe(order: Probe) -> TargetFacts:
+    """What the target is on this machine."""
+    if order.provider is None:
+        raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
+    return probing.probe(order.provider)
+
+
+def versions(provider: Provider | None) -> dict[str, str]:
+    """The versions that the libraries themselves report."""
+    return probing.versions(provider)

@@ -1,0 +1,105 @@
+"""A folder of WAV files, or nothing but a seed, in; clips of audio at 16 kHz, with what is said in them, out."""
+
+from __future__ import annotations
+
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.worker.feeds import Array
+
+RATE = 16000
+VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
+"""Formants in Hz: where the mouth makes a voice loud (Peterson and Barney, 1952)."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Samples from -1 to 1 at 16 kHz, float32, and what is said in them where that is known."""
+
+    samples: Array
+    label: str | None = None
+
+    def cut(self, seconds: int) -> Clip:
+        """The first `seconds`, silence at the end where there is less; a clip that loses sound loses its label."""
+        length = seconds * RATE
+        kept = np.pad(self.samples[:length], (0, max(0, length - len(self.samples))))
+        return Clip(kept, self.label if len(self.samples) <= length else None)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A made-up voice: its pitch in Hz, its formants over those of an average one, and where its chances come from."""
+
+    pitch: float
+    tract: float
+    noise: np.random.Generator
+
+
+def clips(folder: Path) -> list[Clip]:
+    """The WAV files of a folder by name, each with the text of its `.txt` file where there is one."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".wav") if folder.is_dir() else []
+    if not paths:
+        raise ValueError(f"no WAV files in {folder.name}: a folder of them was expected, 16-bit mono at 16 kHz")
+    return [Clip(_read(path), _label(path.with_suffix(".txt"))) for path in paths]
+
+
+def _read(path: Path) -> Array:
+    """The samples of a WAV file; ValueError says how it differs from what Whisper hears."""
+    try:
+        with wave.open(str(path), "rb") as file:
+            shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            frames = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
+    if shape != (1, 2, RATE):
+        channels, width, rate = shape
+        told = f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
+        raise ValueError(f"{told}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
+    if len(frames) < 2:
+        raise ValueError(f"{path.name} holds no audio")
+    samples: Array = (np.frombuffer(frames[: len(frames) // 2 * 2], "<i2") / 32768).astype(np.float32)
+    return samples
+
+
+def _label(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
+
+
+def babble(seconds: int, seed: int) -> Clip:
+    """Speech-like audio: syllables of voiced vowels and of hissing, with pauses, in the rhythm of speech."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    speaker = Speaker(generator.uniform(90, 220), generator.uniform(0.8, 1.25), generator)
+    parts: list[Array] = []
+    while sum(map(len, parts)) < seconds * RATE:
+        count = int(generator.uniform(0.08, 0.3) * RATE)
+        kind = generator.choice(["vowel", "hiss", "pause"], p=[0.65, 0.2, 0.15])
+        sound = {"vowel": _vowel, "hiss": _hiss, "pause": _pause}[str(kind)]
+        parts.append(sound(count, speaker) * np.hanning(count) * generator.uniform(0.3, 1))
+    samples = np.concatenate(parts)[: seconds * RATE]
+    # Through 16 bits, as from a file: what rounding differs by between machines is gone.
+    return Clip((np.rint(samples / np.abs(samples).max() * 16384) / 32768).astype(np.float32))
+
+
+def _vowel(count: int, speaker: Speaker) -> Array:
+    """Harmonics of a gliding pitch, loud near formants between those of two vowels."""
+    start, end = speaker.noise.uniform(0.85, 1.2, 2)
+    phase = 2 * np.pi * np.cumsum(speaker.pitch * np.linspace(start, end, count)) / RATE
+    one, other = (np.array(VOWELS[index]) for index in speaker.noise.integers(len(VOWELS), size=2))
+    formants = speaker.tract * (one + (other - one) * speaker.noise.random())
+    harmonics = np.arange(1, int(4000 / speaker.pitch))
+    resonance = 1 / (1 + ((harmonics[:, None] * speaker.pitch - formants) / 120) ** 2)
+    sound: Array = (resonance.sum(1) / np.sqrt(harmonics)) @ np.sin(harmonics[:, None] * phase)
+    return sound
+
+
+def _hiss(count: int, speaker: Speaker) -> Array:
+    """Noise without its low frequencies."""
+    return np.diff(speaker.noise.standard_normal(count + 1)) / 4
+
+
+def _pause(count: int, speaker: Speaker) -> Array:
+    """The noise of a room."""
+    return speaker.noise.standard_normal(count) / 1000

@@ -1,0 +1,228 @@
+"""A language model that continues text token by token: greedily, whatever the end-of-sequence token says."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.records import Source
+from bench.worker.feeds import Array, Feed
+from bench.worker.refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "genai"
+ENGINES = ("genai", "ort-generate")
+GENERATES = True
+BUILD_RUNTIME = "genai-build"
+SIZES = {"batch": 1, "prompt": 128, "new": 64, "context": 0}
+OPTIONAL = ("context",)
+LABELS = {"batch": "b", "prompt": "p", "new": "n", "context": "d"}
+OPEN_SIZES = False
+RATES = {"tokens": ["batch", "new"]}
+INPUTS = None
+# Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
+# agreement. A prompt moved by one token has 0.42 / 0.66 at the least, no rotary embedding 0.70 / 0.47, other weights
+# 5.6 / 0.
+TOLERANCES = {
+    # 3e-12 / 1.00 in genai. Weights rounded to FP16 have 9e-7, what computes in FP16 2e-5, in BF16 3e-4: none is FP32.
+    "fp32": {"max_kl": 1e-7, "min_top1": 0.95, "same_tokens": True},
+    # 2.1e-5 / 1.00; kernels that add up in FP16 have errors ten times as large in other families, and are FP16 all the
+    # same. BF16 in its place passes: only the probe can tell, and flags it.
+    "fp16": {"max_kl": 1e-3, "min_top1": 0.85, "same_tokens": False},
+    # 6.3e-4 / 0.97.
+    "bf16": {"max_kl": 1e-2, "min_top1": 0.75, "same_tokens": False},
+    # 7.9e-3 / 0.84 dynamic with one scale a tensor, 6.6e-4 / 1.00 in genai, weights alone in blocks of 32.
+    "int8": {"max_kl": 4e-2, "min_top1": 0.6, "same_tokens": False},
+    # 5.2e-3 / 0.88, weights alone, rounded in blocks of 32 with one scale each.
+    "int6": {"max_kl": 5e-2, "min_top1": 0.6, "same_tokens": False},
+    # 2.1e-2 / 0.78, likewise.
+    "int5": {"max_kl": 0.1, "min_top1": 0.5, "same_tokens": False},
+    # 7.9e-2 / 0.69 in genai, weights alone in blocks of 32; 0.59 at the least, rounded likewise.
+    "int4": {"max_kl": 0.3, "min_top1": 0.3, "same_tokens": False},
+}
+
+SENTENCES = Path(__file__).with_name("sentences.txt")
+CHECKED_PROMPTS = 2
+PREFIXES = 16
+PREFIX_TOKENS = 128
+"""Prefixes are taken from that many tokens at the start of the text."""
+
+
+def load(source: Source) -> torch.nn.Module:
+    """The causal language model in FP32; random weights are given what lets its answers be checked."""
+    from transformers import AutoModelForCausalLM
+
+    from bench.worker import hugging_face
+    from bench.worker.families import _random_weights
+
+    _config(source)
+    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.language)
+
+
+def save(source: Source, out: Path) -> None:
+    """Write a Hugging Face folder: config, safetensors in FP32, and the tokenizer."""
+    from bench.worker import hugging_face
+
+    hugging_face.save(load(source), _tokenizer(source), out)
+
+
+def folder(source: Source, scratch: Path) -> Path:
+    """The source's own folder where a builder can take it as it is; else one that is written to `scratch`."""
+    from bench.worker import hugging_face
+
+    _config(source)
+    if source.kind == "folder" and source.weights == "pretrained" and hugging_face.tokenizer(source):
+        return Path(source.path)
+    save(source, scratch)
+    return scratch
+
+
+def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
+    """Batches of texts, each another one, cut into a context and a prompt of exactly so many tokens; two at least."""
+    batch, prompt, context = sizes["batch"], sizes["prompt"], sizes.get("context", 0)
+    _refuse_longer(_config(source), context + prompt + sizes["new"])
+    rows = -(-CHECKED_PROMPTS // batch) * batch
+    ids = _token_ids(source, _texts(_sentences(inputs), rows, context + prompt), context + prompt)
+    batches = [ids[start : start + batch] for start in range(0, rows, batch)]
+    before = [{"context_ids": rows[:, :context]} if context else {} for rows in batches]
+    return [{"input_ids": rows[:, context:], **filled} for rows, filled in zip(batches, before, strict=True)]
+
+
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+    """What the inputs are, where a reader would not expect it."""
+    from bench.worker import hugging_face
+
+    return () if hugging_face.tokenizer(source) else ("inputs: text in bytes and pairs, the model has no tokenizer",)
+
+
+def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], str]:
+    """Greedy tokens, the distance of each from the second best, and the first logits, by PyTorch in FP32."""
+    import torch
+
+    from bench.worker import hugging_face
+    from bench.worker.families import _greedy
+
+    model = load(source)
+    with torch.inference_mode():
+        outputs = [_greedy.follow(_Forward(model), torch.from_numpy(_whole(feed)), new) for feed in feeds]
+    return outputs, hugging_face.computed_by()
+
+
+class _Forward:
+    """Plain forward passes, each after all tokens that went before."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self.past: Any = None
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
+        self.past = outputs.past_key_values
+        logits: torch.Tensor = outputs.logits[:, -1]
+        return logits
+
+
+def facts(source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, Any]:
+    """What engines without token ids, and readers, need: weights counted, prompts as text, and some next tokens."""
+    from bench.worker import hugging_face
+
+    model, tokenizer = load(source), _tokenizer(source)
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in _whole(feeds[0]).tolist()]
+    prefixes = _prefixes(model, tokenizer, _whole(feeds[0])[0])
+    return {"parameters": hugging_face.parameters(model), "prompts": texts, "prefixes": prefixes}
+
+
+def _prefixes(model: torch.nn.Module, tokenizer: Any, ids: Array) -> list[dict[str, str]]:
+    """Beginnings of the text, and the likeliest next token of each: evenly spread, of those that text can tell."""
+    import torch
+
+    ids = ids[:PREFIX_TOKENS]
+    with torch.inference_mode():
+        best = model(input_ids=torch.from_numpy(ids[None])).logits[0].argmax(-1).tolist()
+    found = []
+    for end in range(min(8, len(ids)), len(ids) + 1):
+        prefix = tokenizer.decode(ids[:end].tolist(), skip_special_tokens=True)
+        following = tokenizer.decode([best[end - 1]]).replace("\ufffd", "")
+        # A server gets text: it must come to the same tokens, and its answer must be readable.
+        readable = following.strip() and following.isprintable() and best[end - 1] not in tokenizer.all_special_ids
+        if readable and tokenizer(prefix)["input_ids"] == ids[:end].tolist():
+            found.append({"prefix": prefix, "next": following})
+    return found[:: max(1, len(found) // PREFIXES)][:PREFIXES]
+
+
+def _config(source: Source) -> Any:
+    """The config of a causal language model; Refusal where it is none."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    from bench.worker import hugging_face
+
+    config = hugging_face.config(source)
+    kind = type(config)
+    # Encoders are in both tables: as causal models they are decoders that nobody trained.
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING or kind in MODEL_FOR_MASKED_LM_MAPPING:
+        message = f"a model of the type {config.model_type!r} does not generate text"
+        raise Refusal(
+            "unsupported", message, "give a causal language model, such as Llama, Qwen or Phi", "no-generator"
+        )
+    return config
+
+
+def _refuse_longer(config: Any, length: int) -> None:
+    """Refuse what the model has no positions for."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit and length > limit:
+        message = f"context, prompt and new tokens are {length}, the model's context is {limit}"
+        raise Refusal("unsupported", message, "ask for fewer tokens", "too-long")
+
+
+def _tokenizer(source: Source) -> Any:
+    """The model's own tokenizer, or bytes where it has none."""
+    from bench.worker import hugging_face
+    from bench.worker.families import _byte_tokenizer
+
+    return hugging_face.tokenizer(source) or _byte_tokenizer.text(_config(source))
+
+
+def _token_ids(source: Source, texts: list[str], length: int) -> Array:
+    """The first `length` tokens of each text, int64 (texts, length), with what the tokenizer puts before them."""
+    config, tokenizer = _config(source), _tokenizer(source)
+    ids = np.array([tokenizer(text)["input_ids"][:length] for text in texts], np.int64)
+    if ids.max() >= config.vocab_size:
+        message = f"the tokenizer gives the token {ids.max()}, the model knows {config.vocab_size}"
+        raise Refusal("unsupported", message, "the tokenizer is another model's", "tokenizer")
+    return ids
+
+
+def _sentences(inputs: str | None) -> list[str]:
+    """The lines of a text file that are not empty."""
+    path = Path(inputs) if inputs else SENTENCES
+    if not path.is_file():
+        raise ValueError(f"{path.name} is no text file; inputs of a text-generator are one file of sentences")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(lines) < CHECKED_PROMPTS:
+        raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least {CHECKED_PROMPTS} are needed")
+    return lines
+
+
+def _texts(sentences: list[str], count: int, words: int) -> list[str]:
+    """`count` texts of at least `words` words each, and so of as many tokens; each begins with another sentence."""
+    total = len(sentences)
+    texts = []
+    for index in range(count):
+        # Seven on, so that the texts share little; after every sentence had its turn to begin, others follow it.
+        positions = itertools.count(7 * index + index // total, 1 + index // total)
+        text: list[str] = []
+        while sum(len(sentence.split()) for sentence in text) < words:
+            text.append(sentences[next(positions) % total])
+        texts.append(" ".join(text))
+    return texts
+
+
+def _whole(feed: Feed) -> Array:
+    """Context and prompt in one, int64 (batch, context + prompt)."""
+    return np.concatenate([feed[name] for name in ("context_ids", "input_ids") if name in feed], axis=1)

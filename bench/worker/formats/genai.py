@@ -1,0 +1,213 @@
+"""A Hugging Face folder in, an export of onnxruntime-genai's model builder that was seen to run out."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime_genai
+from onnxruntime import quantization
+
+from bench.worker import genai_config
+from bench.worker.formats import _genai_trial
+from bench.worker.refusal import Refusal
+
+BUILD_RUNTIME = "genai-build"
+
+MODELS = Path(onnxruntime_genai.__file__).parent / "models"
+"""The builder is a folder of scripts, and no package."""
+EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
+BLOCKS = (16, 32, 64, 128, 256)
+KEPT = 4000
+"""Characters of what the builder printed, where it fails."""
+UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
+
+
+# --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
+
+
+def fp32(context: Any, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[str, ...]:
+    """The export in FP32; `prune_lm_head` computes logits for the last token of a prompt alone, as llama.cpp does."""
+    return _built(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
+
+
+def fp16(context: Any, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[str, ...]:
+    """Weights, arithmetic and cache in FP16; the export for CUDA runs on the CPU too, that for the CPU nowhere."""
+    return _built(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
+
+
+def int8(
+    context: Any,
+    out: Path,
+    *,
+    ep: str = "cpu",
+    prune_lm_head: bool = True,
+    block_size: int = 32,
+    accuracy_level: int | None = None,
+    algo_config: str = "default",
+    symmetric: bool = True,
+    exclude: str = "",
+) -> tuple[str, ...]:
+    """Weights of matrix products as blocks of INT8 (MatMulNBits); `exclude` names nodes that are left out, by commas.
+
+    `accuracy_level` 4 lets kernels compute in INT8 and is the builder's own choice on the CPU; 1 is FP32.
+    """
+    options = _blockwise(prune_lm_head, block_size, accuracy_level, algo_config, symmetric, exclude)
+    return _built(context, out, "int8", ep, options)
+
+
+def int4(
+    context: Any,
+    out: Path,
+    *,
+    ep: str = "cpu",
+    prune_lm_head: bool = True,
+    block_size: int = 32,
+    accuracy_level: int | None = None,
+    algo_config: str = "default",
+    symmetric: bool = True,
+    exclude: str = "",
+    mixed: str = "",
+) -> tuple[str, ...]:
+    """Weights of matrix products as blocks of INT4 (MatMulNBits), some of them in INT8 where `mixed` says so.
+
+    `algo_config`: default, rtn, k_quant, k_quant_mixed, k_quant_last … `mixed`: `last_matmul:int8,mixed_layers:int8`.
+    """
+    options = _blockwise(prune_lm_head, block_size, accuracy_level, algo_config, symmetric, exclude)
+    return _built(context, out, "int4", ep, options | ({"matmul_mixed_precision": mixed} if mixed else {}))
+
+
+def dynamic_int8(
+    context: Any, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
+) -> tuple[str, ...]:
+    """The FP32 export with INT8 weights; the scale of each activation is found at run time."""
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        base = Path(folder)
+        _build(context, base, "fp32", "cpu", {"prune_lm_head": prune_lm_head})
+        export = genai_config.read(base)
+        for graph in export.graphs:
+            _quantize(graph, out / graph.name, per_channel, exclude)
+        moved = {file.name for graph in export.graphs for file in base.glob(f"{graph.name}*")}
+        for file in base.iterdir():
+            if file.name not in moved:
+                file.rename(out / file.name)
+    return _genai_trial.tried(out, "genai-dynamic-int8", "cpu")
+
+
+def _blockwise(
+    prune_lm_head: bool, block_size: int, level: int | None, algorithm: str, symmetric: bool, exclude: str
+) -> dict[str, Any]:
+    """The builder's words for the options of blockwise weights; where none is said, it chooses by the provider."""
+    options = {
+        "prune_lm_head": prune_lm_head,
+        "block_size": block_size,
+        "algo_config": algorithm,
+        "is_symmetric": symmetric,
+        "accuracy_level": level,
+        "nodes_to_exclude": exclude or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
+    """Only products with weights: one of two activations would lose precision and gain nothing."""
+    large = sum(file.stat().st_size for file in graph.parent.glob(f"{graph.name}*")) > onnx.checker.MAXIMUM_PROTOBUF
+    with _quiet():
+        quantization.quantize_dynamic(
+            graph,
+            out,
+            op_types_to_quantize=["MatMul"],
+            per_channel=per_channel,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=[name.strip() for name in exclude.split(",") if name.strip()],
+            use_external_data_format=large,
+            extra_options={"MatMulConstBOnly": True},
+        )
+
+
+# --- the builder ------------------------------------------------------------------------------------------------------
+
+
+def _built(context: Any, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
+    _build(context, out, precision, ep, options)
+    return _genai_trial.tried(out, f"genai-{precision}", ep)
+
+
+def _build(context: Any, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
+    """Write the export into `out`; Refusal where the builder does not take the model."""
+    _refuse_options(ep, options.get("block_size"))
+    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _quiet():
+        folder = Path(scratch)
+        source = str(context.family.folder(context.source, folder / "source"))
+        # No code of a source's folder is ever run, and no token is sent anywhere.
+        said = [f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()]
+        arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
+        try:
+            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, said))
+        except (NotImplementedError, ValueError) as error:
+            raise _unknown(Path(source), error) or error from error
+    genai_config.endless(out)
+
+
+def _unknown(source: Path, error: Exception) -> Refusal | None:
+    """The refusal of an architecture that the builder, or transformers under it, does not know; else None."""
+    if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
+        return None
+    told = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    name = (told.get("architectures") or [told.get("model_type", "")])[0]
+    message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
+    remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"
+    return Refusal("unsupported", message, remedy, "architecture")
+
+
+def _refuse_options(ep: str, block_size: int | None) -> None:
+    """The builder finds these wrong late, and in words that help nobody."""
+    if ep not in EPS:
+        raise Refusal("unsupported", f"the builder has no target {ep!r}", f"ep is one of {', '.join(EPS)}", "option")
+    if block_size not in (None, *BLOCKS):
+        message = f"there are no blocks of {block_size} weights"
+        raise Refusal("unsupported", message, f"block_size is one of {', '.join(map(str, BLOCKS))}", "option")
+
+
+@contextmanager
+def _builder() -> Iterator[Any]:
+    """The builder's module, with its folder on the path for as long as it is used."""
+    sys.path.insert(0, str(MODELS))
+    try:
+        yield import_module("builder")
+    finally:
+        sys.path.remove(str(MODELS))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep hundreds of lines of progress back; what was printed is worth reading only where it ends in an error."""
+    said = io.StringIO()
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            yield
+    except BaseException:
+        sys.stderr.write(said.getvalue()[-KEPT:])
+        raise
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+RECIPES: dict[str, Callable[..., tuple[str, ...]]] = {
+    "genai-fp32": fp32,
+    "genai-fp16": fp16,
+    "genai-int8": int8,
+    "genai-int4": int4,
+    "genai-dynamic-int8": dynamic_int8,
+}

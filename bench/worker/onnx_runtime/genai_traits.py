@@ -1,0 +1,38 @@
+"""A genai export and a workload in, what differs between engines that run it, beside their speed, out."""
+
+from __future__ import annotations
+
+from math import prod
+
+from bench.records import Traits
+from bench.worker.genai_config import Export
+from bench.worker.onnx_runtime import graphs, wire
+
+
+def traits(export: Export, batch: int, length: int) -> Traits:
+    """Of a generation of `length` tokens in all, prompt and context included, for each of `batch` sequences."""
+    graph = graphs.read(export.decoder)
+    element = graph.types[export.names["past_key_names"] % 0]
+    said, bits = graphs.weights(graph)
+    item = graphs.BITS.get(element, 8) // 8
+    return Traits(
+        kv_type=graphs.SHORT.get(element, element),
+        kv_bytes=item * batch * 2 * export.layers * (export.heads * length * export.head_size + _cross(export)),
+        logits="last token" if last_only(export) else "every token",
+        weights=said,
+        declared_bits=bits,
+        weight_bytes=export.weight_bytes(),
+    )
+
+
+def _cross(export: Export) -> int:
+    """Numbers in one layer's keys of the audio, for one sequence."""
+    name = export.names.get("cross_past_key_names")
+    if name is None:
+        return 0
+    return prod(int(size) for size in wire.input_dimensions(export.decoder)[name % 0][1:])
+
+
+def last_only(export: Export) -> bool:
+    """Whether prefill computes logits for the last token alone."""
+    return graphs.read(export.decoder).shapes[export.names["logits"]][1] == 1

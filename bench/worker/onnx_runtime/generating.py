@@ -1,0 +1,234 @@
+"""Sessions of a genai export in; greedy steps, whose keys and values stay where the session computes, out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from bench.records import Provider
+from bench.worker import element_types
+from bench.worker.feeds import Array, Feed
+from bench.worker.genai_config import Export
+from bench.worker.onnx_runtime.devices import Found
+from bench.worker.refusal import Refusal
+
+MEMORY_OF = {
+    "CUDAExecutionProvider": "cuda",
+    "TensorrtExecutionProvider": "cuda",
+    "NvTensorRTRTXExecutionProvider": "cuda",
+    "DmlExecutionProvider": "dml",
+    "CANNExecutionProvider": "cann",
+}
+"""Providers inside a wheel that compute in a memory of their own, by onnxruntime's word for it."""
+ARITHMETIC = {"float32": np.float32, "float16": np.float16}
+"""The types of logits that NumPy has."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where buffers are made that a provider computes in without copies."""
+
+    kind: str = "cpu"
+    index: int = 0
+    info: Any = None
+    """The OrtMemoryInfo of a provider that is opened by device."""
+
+    def empty(self, shape: list[int], element: str) -> ort.OrtValue:
+        """A buffer of this shape; what is in it is left as it is found."""
+        number = element_types.NUMBERS[element]
+        if self.info is not None:
+            return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, memory_info=self.info)
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, self.kind, self.index)
+
+
+def memory_of(provider: Provider, found: Found) -> Memory:
+    """The memory of the device that was chosen; the host's where the provider has no other."""
+    if found.handle is not None:
+        return Memory(info=found.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
+    index = found.device.index if found.device else 0
+    kind = MEMORY_OF.get(provider.ep, "cpu")
+    return Memory(kind, index if kind != "cpu" else 0)
+
+
+def element(tensor: Any) -> str:
+    """The element type of a session's input or output: `float16` of `tensor(float16)`."""
+    word = str(tensor.type).removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(word, word)
+
+
+def context(feed: Feed) -> Array | None:
+    """The tokens that stand before the prompt; Refusal where GroupQueryAttention does not take a prompt after them."""
+    before = feed.get("context_ids")
+    if before is not None and len(before) > 1:
+        message = "GroupQueryAttention takes a prompt after a context for one sequence only"
+        raise Refusal("unsupported", message, "batch = 1 where there is a context", "batched-context")
+    return before
+
+
+def room(export: Export, length: int) -> int:
+    """The length of a sequence in tokens, prompt and all; Refusal where the model has no positions for it."""
+    if length > export.context:
+        message = f"context, prompt and new tokens are {length}, the model's context is {export.context}"
+        raise Refusal("unsupported", message, "ask for fewer tokens", "too-long")
+    return length
+
+
+class Decoder:
+    """The session of a decoder, and what its tensors are called."""
+
+    def __init__(self, session: ort.InferenceSession, export: Export, memory: Memory) -> None:
+        self.session, self.export, self.memory = session, export, memory
+        self.inputs = {tensor.name: tensor for tensor in session.get_inputs()}
+        self.outputs = {tensor.name: tensor for tensor in session.get_outputs()}
+        names = export.names
+        self.ids, self.mask, self.logits = names["input_ids"], names.get("attention_mask"), names["logits"]
+        self.positions = names.get("position_ids")
+        self.past = [
+            *export.cache_names("past_key_names", "present_key_names"),
+            *export.cache_names("past_value_names", "present_value_names"),
+        ]
+        self.cross = [
+            names[word] % layer
+            for word in ("cross_past_key_names", "cross_past_value_names")
+            if word in names
+            for layer in range(export.layers)
+        ]
+        self._refuse_unknown()
+        self.ids_type = element(self.inputs[self.ids])
+        self.logits_type = ARITHMETIC[element(self.outputs[self.logits])]
+        self.masked, self.positioned = self.mask in self.inputs, self.positions in self.inputs
+        # Whether logits are computed for the last token alone.
+        self.last_only = self.outputs[self.logits].shape[1] == 1
+        self.vocabulary = _vocabulary(self.outputs[self.logits])
+
+    def _refuse_unknown(self) -> None:
+        known = {self.ids, self.mask, self.positions, *self.cross, *(past for past, _ in self.past)}
+        if odd := sorted(set(self.inputs) - known):
+            message = f"the decoder has an input that plain onnxruntime is not given here: {odd[0]}"
+            raise Refusal("unsupported", message, "use the engine genai for this architecture")
+        if element(self.outputs[self.logits]) not in ARITHMETIC:
+            message = f"the logits are {element(self.outputs[self.logits])}, which NumPy has not"
+            raise Refusal("unsupported", message, "use the engine genai for this precision")
+
+    def cache_shape(self, batch: int, length: int) -> list[int]:
+        """The shape of one layer's keys."""
+        return [batch, self.export.heads, length, self.export.head_size]
+
+
+def _vocabulary(logits: Any) -> int:
+    size = logits.shape[2]
+    if not isinstance(size, int):
+        raise Refusal("unsupported", "the export does not say how large its vocabulary is", "export it again")
+    return size
+
+
+class State:
+    """One generation: its cache, for `length` tokens in all, and its bindings.
+
+    Only what changes is bound again: the tokens, their mask, and the cache where past and present are two buffers.
+    """
+
+    def __init__(self, decoder: Decoder, batch: int, length: int) -> None:
+        self.decoder, self.batch, self.length = decoder, batch, length
+        self.done = 0
+        self.binding = decoder.session.io_binding()
+        self.options = ort.RunOptions()
+        self.taken: Array = np.empty((0, 0, 0))
+        self.kinds = [element(decoder.inputs[past]) for past, _ in decoder.past]
+        for (past, present), value in zip(decoder.past, self._cache(), strict=True):
+            self.binding.bind_ortvalue_input(past, value)
+            if decoder.export.shares:
+                self.binding.bind_ortvalue_output(present, value)
+
+    def _cache(self) -> list[ort.OrtValue]:
+        """A buffer for each of the cache's tensors: of its whole length, or where it grows of none."""
+        decoder = self.decoder
+        shape = decoder.cache_shape(self.batch, self.length if decoder.export.shares else 0)
+        try:
+            return [decoder.memory.empty(shape, kind) for kind in self.kinds]
+        except MemoryError as error:
+            raise MemoryError(f"no memory for a key-value cache of {self.length} tokens ({error})") from error
+
+    def give(self, values: dict[str, ort.OrtValue]) -> None:
+        """Bind what the encoder computed, once."""
+        for name, value in values.items():
+            self.binding.bind_ortvalue_input(name, value)
+
+    def run(self, tokens: Array) -> Array:
+        """Feed tokens, integers of (batch, n), after those before; logits of the last, (batch, vocabulary).
+
+        The array is overwritten by the next call.
+        """
+        fed = tokens.shape[1]
+        if self.done + fed > self.length:
+            raise ValueError(f"{self.done + fed} tokens do not fit into a cache for {self.length}")
+        self._bind_tokens(tokens)
+        self._bind_logits(fed)
+        grown = [] if self.decoder.export.shares else self._bind_present(self.done + fed)
+        self.decoder.session.run_with_iobinding(self.binding, self.options)
+        for (past, _), value in zip(self.decoder.past, grown, strict=False):
+            self.binding.bind_ortvalue_input(past, value)
+        self.done += fed
+        return self.taken[:, -1]
+
+    def _bind_tokens(self, tokens: Array) -> None:
+        decoder, end = self.decoder, self.done + tokens.shape[1]
+        self.binding.bind_cpu_input(decoder.ids, np.ascontiguousarray(tokens, decoder.ids_type))
+        if decoder.masked:
+            self.binding.bind_cpu_input(decoder.mask, np.ones((self.batch, end), np.int64))
+        if decoder.positioned:
+            positions = np.arange(self.done, end, dtype=np.int64)
+            self.binding.bind_cpu_input(decoder.positions, np.tile(positions, (self.batch, 1)))
+
+    def _bind_logits(self, fed: int) -> None:
+        """A buffer on the host for the logits; those of one token have theirs for all steps."""
+        decoder = self.decoder
+        rows = 1 if decoder.last_only else fed
+        if self.taken.shape[1] == rows:
+            return
+        self.taken = np.empty((self.batch, rows, decoder.vocabulary), decoder.logits_type)
+        shape, address = list(self.taken.shape), self.taken.ctypes.data
+        self.binding.bind_output(decoder.logits, "cpu", 0, decoder.logits_type, shape, address)
+
+    def _bind_present(self, length: int) -> list[ort.OrtValue]:
+        """New buffers for a cache that grows with every token; what they held before is freed with its OrtValue."""
+        decoder = self.decoder
+        shape = decoder.cache_shape(self.batch, length)
+        values = [decoder.memory.empty(shape, kind) for kind in self.kinds]
+        for (_, present), value in zip(decoder.past, values, strict=True):
+            self.binding.bind_ortvalue_output(present, value)
+        return values
+
+
+class Encoder:
+    """The session of an encoder, which gives the decoder keys and values of the audio."""
+
+    def __init__(self, session: ort.InferenceSession, export: Export, memory: Memory) -> None:
+        self.session, self.memory = session, memory
+        self.features = export.encoded["audio_features"]
+        self.kind = element(next(tensor for tensor in session.get_inputs() if tensor.name == self.features))
+        self.outputs = {tensor.name: tensor for tensor in session.get_outputs()}
+        self.cross = {
+            export.names[f"cross_past_{word}_names"] % layer: export.encoded[f"cross_present_{word}_names"] % layer
+            for word in ("key", "value")
+            for layer in range(export.layers)
+        }
+        """The encoder's output for each of the decoder's inputs."""
+
+    def prepare(self, batch: int) -> tuple[ort.IOBinding, dict[str, ort.OrtValue]]:
+        """A binding of its outputs to buffers of their own, and these by the decoder's names for them."""
+        binding = self.session.io_binding()
+        made = {}
+        for name, tensor in self.outputs.items():
+            shape = [batch, *(int(size) for size in tensor.shape[1:])]
+            made[name] = self.memory.empty(shape, element(tensor))
+            binding.bind_ortvalue_output(name, made[name])
+        return binding, {theirs: made[ours] for theirs, ours in self.cross.items()}
+
+    def run(self, binding: ort.IOBinding, features: Array) -> None:
+        """Encode the features, float32 of (batch, mels, frames), into the buffers of the binding."""
+        binding.bind_cpu_input(self.features, np.ascontiguousarray(features, self.kind))
+        self.session.run_with_iobinding(binding)

@@ -1,0 +1,1 @@
+"""PyTorch: what its engine loads models with, and how it generates."""

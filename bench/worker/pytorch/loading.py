@@ -1,0 +1,108 @@
+"""A visit in; its model in PyTorch, on the device and in the precision that it asks for, or a refusal, out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import torch
+import torch._dynamo
+
+from bench.records import Device, Option, Visit
+from bench.worker import families
+from bench.worker.refusal import Refusal
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+COMPILERS = ("g++", "clang++", "cl")
+
+
+class Loaded:
+    """A visit's model in PyTorch, and what every session of it says of itself."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.place = place(visit.options)
+        refuse_emulation(visit.recipe.name, self.place)
+        exact_fp32()
+        torch.set_num_threads(visit.threads)
+        self.threads = torch.get_num_threads()
+        self.device = device(self.place)
+        self.dtype = DTYPES.get(visit.recipe.name, torch.float32)
+        model = families.named(visit.family).load(visit.source).to(self.dtype)
+        if visit.recipe.name == "dynamic-int8":
+            model = dynamic_int8(model, visit.mode, self.place)
+        self.model = model.to(self.place)
+
+
+def place(options: dict[str, Option]) -> torch.device:
+    """The device that the option `device` names, `cpu` or `cuda:1`; Refusal where it is not there."""
+    name = str(options.get("device", "cpu"))
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
+        raise Refusal("unsupported", f"unknown device {name!r}", "write 'cpu', 'cuda' or 'cuda:1'", "option")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        message = f"torch {torch.__version__} sees no CUDA device"
+        raise Refusal("unavailable", message, "install a CUDA build of torch and NVIDIA's driver", "no-device")
+    count = torch.cuda.device_count()
+    if int(index or 0) >= count:
+        raise Refusal("unavailable", f"there is no {name}: torch sees {count} CUDA devices", "choose one", "no-device")
+    return torch.device("cuda", int(index or 0))
+
+
+def device(where: torch.device) -> Device:
+    """A torch device as a record."""
+    if where.type == "cpu":
+        return Device("cpu", 0, name=str(torch.backends.cpu.get_cpu_capability()))
+    return Device("gpu", where.index or 0, "NVIDIA", str(torch.cuda.get_device_name(where)))
+
+
+def exact_fp32() -> None:
+    """FP32 is FP32: TF32 tensor cores would round its inputs to 10 bits and keep its name."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def compiled(model: torch.nn.Module, scratch: str) -> Any:
+    """The model under `torch.compile` with static shapes: every workload gets kernels of its own.
+
+    The compiled kernels are kept in `scratch`, as they would be in a user's cache folder; inductor reads its place from
+    the environment only.
+    """
+    refuse_without_compiler()
+    if scratch:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = scratch
+    # Past its eighth shape dynamo goes on uncompiled, and says so in a log only; each workload has a shape.
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    return torch.compile(model, dynamic=False)
+
+
+def refuse_without_compiler() -> None:
+    """Refuse where inductor could not build the kernels that it writes."""
+    if not any(shutil.which(name) for name in COMPILERS):
+        message = "torch.compile needs a C++ compiler, and there is none"
+        raise Refusal("unavailable", message, "install g++, clang or MSVC", "not-installed")
+
+
+def dynamic_int8(model: torch.nn.Module, mode: str, where: torch.device) -> torch.nn.Module:
+    """The model with the weights of its linear layers in INT8; activations are quantized at run time."""
+    if mode == "compile":
+        raise Refusal("unsupported", "torch.compile does not see into dynamically quantized modules", "use torch-eager")
+    if where.type != "cpu":
+        raise Refusal("unsupported", "torch quantizes dynamically on the CPU only", "use a target on the CPU")
+    quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+    return quantized
+
+
+def refuse_emulation(recipe: str, where: torch.device) -> None:
+    """Refuse a half precision that the device lacks: torch would compute in FP32 between casts and say nothing."""
+    if where.type == "cuda":
+        if recipe == "bf16" and torch.cuda.get_device_capability(where) < (8, 0):
+            raise Refusal("unsupported", "this GPU does not compute in bf16: torch would emulate it", "needs Ampere")
+        return
+    native = {"fp16": "_is_mkldnn_fp16_supported", "bf16": "_is_mkldnn_bf16_supported"}
+    if recipe in native and not getattr(torch.ops.mkldnn, native[recipe])():
+        needs = {"fp16": "AVX512-FP16 or AMX-FP16", "bf16": "AVX512 or AMX with BF16"}[recipe]
+        raise Refusal("unsupported", f"this CPU does not compute in {recipe}: torch would emulate it", f"needs {needs}")
