@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import traceback
 from functools import partial
@@ -97,8 +98,9 @@ def _transcript(run: generation.Recorder, told: dict[str, Any]) -> Transcript | 
     """What was heard, where the reference knows what was said."""
     if "label" not in told or run.tokens is None:
         return None
-    pieces = told["pieces"]
-    return Transcript("".join(pieces[token] for token in run.tokens[0]), told["label"])
+    # The end of sequence is no end of the generation, but it is the end of what was said.
+    said = itertools.takewhile(lambda token: token not in told["end"], run.tokens[0].tolist())
+    return Transcript("".join(told["pieces"][token] for token in said), told["label"])
 
 
 def _reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:
