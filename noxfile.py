@@ -15,7 +15,11 @@ HERE = Path(__file__).parent
 IN_RUNTIMES = {
     "build": ("tests/worker",),
     # Its references are compared with PyTorch in the other runtime, whose transformers is older: both must agree.
-    "genai-build": ("tests/generation", "tests/worker/test_text_generator.py", "tests/worker/test_speech_recognizer.py"),
+    "genai-build": (
+        "tests/generation",
+        "tests/worker/test_text_generator.py",
+        "tests/worker/test_speech_recognizer.py",
+    ),
     "llama-cpp": ("tests/llama_cpp",),
     "webgpu-software": ("tests/providers/test_webgpu.py",),
     "qnn-emulator": ("tests/providers/test_qnn.py",),

@@ -166,13 +166,13 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:
-    """Latency, throughput and ratio; of a model that generates, those of its first token and of decoding."""
+    """Latency, throughput and ratio; of a model that generates, its time to first token, and those of decoding."""
     from bench.report import numbers
 
     unit, rate = next(iter(speed.throughput.items()))
     latency, ratio = numbers.plus_minus(speed.latency_ms), speed.ratio_to_control
     if (generated := speed.generation) is not None:
-        latency = f"{numbers.plus_minus(generated.first_token_ms)} to the first token"
+        latency = f"TTFT {numbers.plus_minus(generated.first_token_ms)}"
         unit, rate, ratio = "tok", generated.decode_tok_s or rate, generated.decode_ratio
     compared = "control" if cell.id == speed.control else numbers.ratio(ratio, speed.resolvable)
     return latency, numbers.plus_minus(rate, f" {unit}/s"), compared
