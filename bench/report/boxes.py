@@ -56,6 +56,12 @@ class MatrixRow:
     weights: Weights | None
     boxes: tuple[Box, ...]
 
+    @property
+    def left_out(self) -> bool:
+        """Whether rules keep all of it out, so that it has nothing to show."""
+        seen = [outcome.status for box in self.boxes for outcome in box.outcomes]
+        return bool(seen) and set(seen) == {"excluded"} and not any(box.unreached for box in self.boxes)
+
 
 def rows(
     run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome], unreached: Sequence[Cell], columns: Sequence[str]
@@ -72,7 +78,7 @@ def rows(
         places = [(model, precision, target) for target in columns]
         boxes = tuple(Box(p[2], tuple(found.get(p, ())), tuple(missed.get(p, ()))) for p in places)
         alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
-        recipes = dict.fromkeys(words.recipe(cell) for cell in alike)
+        recipes = dict.fromkeys(words.recipe(cell) for cell in alike if cell.excluded is None)
         behind = words.weights_behind(run, [outcome for box in boxes for outcome in box.outcomes], model)
         made.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, boxes))
     return tuple(made)

@@ -39,7 +39,7 @@ class Sheet:
     """Planned cells without an outcome: the run was interrupted."""
     targets: tuple[TargetPart, ...]
     twins: tuple[Twins, ...]
-    rows: tuple[MatrixRow, ...]
+    every_row: tuple[MatrixRow, ...]
     models: tuple[ModelPart, ...]
     troubles: tuple[Trouble, ...]
     resolvable: Resolvable | None
@@ -48,6 +48,18 @@ class Sheet:
     def columns(self) -> tuple[TargetPart, ...]:
         """The targets that the matrix has a column for: those that could run, or all where none could."""
         return _columns(self.targets)
+
+    @property
+    def rows(self) -> tuple[MatrixRow, ...]:
+        """The rows that the matrix shows: those with something in them, or all where none has."""
+        return tuple(row for row in self.every_row if not row.left_out) or self.every_row
+
+    @property
+    def rows_left_out(self) -> tuple[str, ...]:
+        """The models, and single rows of others, that rules of the matrix keep out altogether: `qwen`, `minilm int4`."""
+        models, shown = {row.model for row in self.rows}, {(row.model, row.precision) for row in self.rows}
+        hidden = [row for row in self.every_row if (row.model, row.precision) not in shown]
+        return tuple(dict.fromkeys(f"{r.model} {r.precision}" if r.model in models else r.model for r in hidden))
 
     @property
     def absent(self) -> tuple[TargetPart, ...]:
@@ -142,12 +154,15 @@ def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
 def summary(sheet: Sheet) -> Summary:
     """What a run found in a sentence or two."""
     counts = dict(sheet.tally)
-    others = [f"{number} {status}" for status, number in sheet.tally if status != "ok"]
+    excluded = counts.pop("excluded", 0)
+    others = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
     if sheet.unreached:
         others.append(f"{len(sheet.unreached)} not reached")
+    if excluded:
+        others.append(f"and {excluded} more that rules leave out")
     found = sheet.resolvable
     return Summary(
-        ok=f"{counts.get('ok', 0)} of {sheet.total} cells ok",
+        ok=f"{counts.get('ok', 0)} of {sheet.total - excluded} cells ok",
         others=", ".join(others),
         resolution=words.resolution(found.typical, found.worst) if found else words.NO_RESOLUTION,
     )
@@ -169,7 +184,7 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> Sheet:
         unreached=unreached,
         targets=found,
         twins=twins.groups(found, shown),
-        rows=boxes.rows(run, cells, shown, unreached, columns),
+        every_row=boxes.rows(run, cells, shown, unreached, columns),
         models=models.parts(run, shown, unreached),
         troubles=troubles.told(shown),
         resolvable=_resolvable(shown),

@@ -67,11 +67,15 @@ def _heading(target: TargetPart) -> str:
 
 
 def _absent(sheet: Sheet) -> Iterator[str]:
-    """The targets without a column, in one line; what would enable them stands among what is not ok."""
-    for said, targets in (("Not on this machine", sheet.absent), ("Left out by rules of the matrix", sheet.left_out)):
-        away = [plain(target.name) for target in targets if target not in sheet.columns]
-        if away:
-            yield f"{said}: {', '.join(away)}."
+    """Targets without a column and models without a row; what would enable them stands among what is not ok."""
+    absent = [part.name for part in sheet.absent if part not in sheet.columns]
+    left_out = [part.name for part in sheet.left_out if part not in sheet.columns]
+    for said, names in (
+        ("Not on this machine", absent),
+        ("Left out by rules of the matrix", [*left_out, *sheet.rows_left_out]),
+    ):
+        if names:
+            yield f"{said}: {', '.join(map(plain, names))}."
 
 
 def _targets(sheet: Sheet) -> str:

@@ -205,3 +205,14 @@ def test_the_control_is_not_compared_with_itself() -> None:
     run = a_run((cell,))
     outcomes = [an_outcome(cell, speed=speed)]
     assert grid.build([(run, outcomes), (replace(run, name="again"), outcomes)]).across == ()
+
+
+def test_a_row_that_rules_keep_out_altogether_is_named_and_not_shown():
+    cells = [a_cell(model=model, precision=p) for model in ("minilm", "qwen") for p in ("fp32", "int4")]
+    status = {"minilm/fp32": "ok"}
+    found = [an_outcome(c, status=status.get(f"{c.model}/{c.precision}", "excluded")) for c in cells]
+    sheet = grid.build([(a_run(tuple(cells)), found)]).sheets[0]
+    assert [(row.model, row.precision) for row in sheet.rows] == [("minilm", "fp32")]
+    assert sheet.rows_left_out == ("minilm int4", "qwen")
+    assert summary(sheet).ok == "1 of 1 cells ok"
+    assert summary(sheet).others == "and 3 more that rules leave out"
