@@ -56,7 +56,7 @@ class Sheet:
 
     @property
     def rows_left_out(self) -> tuple[str, ...]:
-        """The models, and single rows of others, that rules of the matrix keep out altogether: `qwen`, `minilm int4`."""
+        """The models, and single rows of others, that rules keep out altogether: `qwen`, `minilm int4`."""
         models, shown = {row.model for row in self.rows}, {(row.model, row.precision) for row in self.rows}
         hidden = [row for row in self.every_row if (row.model, row.precision) not in shown]
         return tuple(dict.fromkeys(f"{r.model} {r.precision}" if r.model in models else r.model for r in hidden))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from bench.progress import Quiet
 REPO = Path(__file__).parent.parent.parent
 ENGINES = REPO / "tests" / "engines"
 RUN_LIMIT_S = 600
+
+# A shell's background jobs, as a CI's may be, ignore Ctrl-C, and so would every child of theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
