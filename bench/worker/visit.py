@@ -79,19 +79,21 @@ def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel
 
 def _generation(order: Visit, job: Job, session: Any, channel: Channel) -> Measured:
     """One workload of a model that generates: the first prompt is timed, and all are held against the reference."""
-    batches, expected, by = _reference(Path(job.reference))
-    told = json.loads((Path(job.reference) / "reference.json").read_text(encoding="utf-8"))
+    folder = Path(job.reference)
+    batches, told = feeds.load(folder / "inputs.npz"), _told(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
     timed = generation.measure(run, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
+    held = peak_rss_bytes()  # before the check, whose logits are the harness's own
     channel.stage("parity", job.workload)
     limit = order.tolerance or tolerance(order.family, order.recipe)
     if hasattr(session, "score"):
-        checked = parity_tokens.check(session, batches, expected, run.tokens, limit, by)
+        expected = feeds.load(folder / "outputs.npz")
+        checked = parity_tokens.check(session, batches, expected, run.tokens, limit, told["by"])
     else:
-        checked = parity_tokens.check_texts(session, told.get("prefixes", []), limit, by)
+        checked = parity_tokens.check_texts(session, told.get("prefixes", []), limit, told["by"])
     traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
-    return Measured(job.workload, timed, checked, peak_rss_bytes(), traits, _transcript(run, told))
+    return Measured(job.workload, timed, checked, held, traits, _transcript(run, told))
 
 
 def _transcript(run: generation.Recorder, told: dict[str, Any]) -> Transcript | None:
@@ -105,8 +107,13 @@ def _transcript(run: generation.Recorder, told: dict[str, Any]) -> Transcript | 
 
 def _reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:
     """The inputs of a workload, the outputs they must lead to, and who computed those."""
-    told = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), told["by"]
+    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), _told(folder)["by"]
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What the reference says of itself."""
+    told: dict[str, Any] = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+    return told
 
 
 def _check(
