@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from matrices import matrix_text
 
-from bench.declare.matrix import parse
+from bench.declare.matrix import parse, read
 from bench.declare.plan import plan
 from bench.errors import MatrixError
 
@@ -104,3 +106,10 @@ def test_a_key_in_the_matrix_is_refused_and_not_repeated(options, words):
     said = complaint(more=A_SERVER.format(options))
     assert words in said
     assert not any(secret in said for secret in ("sk-abc", "abc123", "secret@"))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "examples").glob("*.toml")), ids=lambda path: path.name
+)
+def test_every_example_is_a_matrix_with_something_to_run(path):
+    assert any(cell.excluded is None for cell in plan(read(path)))
