@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__
+from bench import __version__, cli_judging
+from bench.cli_flags import (
+    CacheFlag,
+    FormatFlag,
+    JsonFlag,
+    MatrixFlag,
+    OnlyFlag,
+    SkipFlag,
+    cache_path,
+    known_formats,
+    matrix_path,
+    print_json,
+    with_progress,
+)
 from bench.errors import BenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from bench.pipeline import Finished
-    from bench.progress import Progress
-
-T = TypeVar("T")
 
 app = typer.Typer(
     name="bench",
@@ -30,19 +38,7 @@ app = typer.Typer(
 )
 cache_app = typer.Typer(no_args_is_help=True, help="What the cache holds: artifacts and runtimes.")
 app.add_typer(cache_app, name="cache")
-
-MatrixFlag = Annotated[
-    Path | None, typer.Option("--matrix", "-m", help="The matrix [default: matrix.toml here, else the built-in one].")
-]
-OnlyFlag = Annotated[
-    list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")
-]
-SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="No cell whose id matches this glob.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-CacheFlag = Annotated[
-    Path | None, typer.Option("--cache-dir", envvar="BENCH_CACHE_DIR", help="Where artifacts and runtimes are kept.")
-]
-FormatFlag = Annotated[str, typer.Option("--format", help="html, csv, markdown, json; several with commas.")]
+cli_judging.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -91,7 +87,7 @@ def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None
     declared = read(matrix_path(matrix))
     cells = make(declared, only or (), skip or ())
     if as_json:
-        _print_json(cells)
+        print_json(cells)
     else:
         missing = {name: runtime.unavailable for name, runtime in declared.runtimes.items() if runtime.unavailable}
         plan_table(cells, missing)
@@ -165,7 +161,7 @@ def doctor(
     checked, cache, only = read(matrix_path(matrix)), cache_path(cache_dir), provider or ()
     found = with_progress(lambda progress: examine(checked, cache, progress, install=install, only=only))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         doctor_tables(found)
 
@@ -200,7 +196,7 @@ def ops(
     )
     finished = with_progress(lambda progress: conformance.run(options, progress))
     if as_json:
-        _print_json(conformance.as_json(finished))
+        print_json(conformance.as_json(finished))
     else:
         from bench.tables_operators import operators_table
 
@@ -216,7 +212,7 @@ def cache_list(as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
     root = cache_path(cache_dir)
     entries = Artifacts(root / "artifacts").entries()
     if as_json:
-        _print_json(entries)
+        print_json(entries)
     else:
         cache_table(entries, root)
 
@@ -228,7 +224,7 @@ def cache_verify(as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None
 
     damaged = Artifacts(cache_path(cache_dir) / "artifacts").verify()
     if as_json:
-        _print_json(damaged)
+        print_json(damaged)
     elif not damaged:
         print("every artifact is as it was made")  # noqa: T201
     if damaged:
@@ -249,59 +245,12 @@ def cache_prune(
     artifacts = Artifacts(cache_path(cache_dir) / "artifacts")
     freed = {key: artifacts.remove(key) for key in artifacts.verify()} if damaged else artifacts.prune(unused_days)
     if as_json:
-        _print_json(freed)
+        print_json(freed)
     else:
         print(f"removed {len(freed)} artifacts, {sum(freed.values()) / 2**20:.1f} MiB")  # noqa: T201
-
-
-def matrix_path(named: Path | None) -> Path:
-    """The matrix file that was named, the one in this folder, or the one that came with the package."""
-    if named or Path("matrix.toml").exists():
-        return named or Path("matrix.toml")
-    built_in = Path(__file__).parent / "declare" / "default_matrix.toml"
-    return built_in if built_in.exists() else Path("matrix.toml")
-
-
-def cache_path(named: Path | None) -> Path:
-    """The cache folder that was named, or the platform's."""
-    if named:
-        return named.expanduser().absolute()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("touchstone-bench", appauthor=False)
-
-
-def known_formats(text: str) -> tuple[str, ...]:
-    """The names of report formats, checked before anything is measured."""
-    from bench.report.formats import known
-
-    return known(text)
-
-
-def with_progress(work: Callable[[Progress], T]) -> T:
-    """Do long work with its progress on stderr: a spinner on a terminal, plain lines elsewhere."""
-    from rich.console import Console
-
-    from bench.progress import Lines, Live
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return work(Lines(console))
-    live = Live(console)
-    try:
-        return work(live)
-    finally:
-        live.close()
 
 
 def _print_finished(finished: Finished) -> None:
     from bench.tables import finished_table
 
     finished_table(finished)
-
-
-def _print_json(value: Any) -> None:
-    import msgspec
-
-    plain = msgspec.to_builtins(value)
-    print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli import cache_path
+from bench.cli_flags import cache_path
 from bench.declare import catalogue
 from bench.declare.known_runtimes import known_runtimes
 from bench.declare.matrix import read

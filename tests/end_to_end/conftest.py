@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import cache_path
+from bench.cli_flags import cache_path
 from bench.declare import matrix as matrices
 from bench.prepare import runtimes
 from bench.progress import Quiet
