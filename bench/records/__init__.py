@@ -9,6 +9,7 @@ Raw samples are kept for ever; what is derived from them is computed when it is 
 from __future__ import annotations
 
 from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
+from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
 from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed
 from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
 from bench.records.operators import (
@@ -98,6 +99,9 @@ __all__ = [
     "Export",
     "Failed",
     "Failure",
+    "GateCell",
+    "GateRun",
+    "GateVerdict",
     "Generation",
     "GenerationSpeed",
     "Interval",
@@ -107,6 +111,7 @@ __all__ = [
     "Make",
     "Margin",
     "Measured",
+    "NullControl",
     "Observation",
     "Opened",
     "OperatorRun",
@@ -114,6 +119,8 @@ __all__ = [
     "Option",
     "Order",
     "Outcome",
+    "Pair",
+    "PairKind",
     "Parity",
     "Placement",
     "Probe",
