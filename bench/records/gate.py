@@ -9,10 +9,12 @@ from bench.records.judged import Interval
 from bench.records.machine import Machine, MachineState
 
 PairKind = Literal["screen", "confirm", "null"]
-"""What a pair is for: every cell is screened, suspects are confirmed on fresh pairs, and a null pair has base twice."""
+"""What a pair is for: cells are screened, suspects confirmed on fresh pairs, and a null pair is the base twice."""
 GateVerdict = Literal["pass", "regression", "lost-support", "inconclusive", "warning", "not-judged", "gone", "added"]
-"""`warning`: stored numbers look slower and prove nothing. `not-judged`: the base has no valid speed either. `gone`: the
-base has the cell, and the new matrix has not. `added`: the other way round."""
+"""`warning`: stored numbers look slower and prove nothing. `not-judged`: the base has no valid speed either.
+
+`gone`: only the base has the cell. `added`: only the new matrix has it.
+"""
 
 
 class Pair(Record, frozen=True):

@@ -9,7 +9,7 @@ from bench.records.machine import Device, TargetFacts
 from bench.records.operators import CaseDone, Collect, Conform
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
-from bench.records.seen import Effort, Parity, Placement, Start, Timing, Traits, Transcript
+from bench.records.seen import Effort, Generation, Parity, Placement, Start, Timing, Traits, Transcript
 
 
 class Export(Record, frozen=True, tag="export", tag_field="order"):
@@ -99,7 +99,19 @@ class Probe(Record, frozen=True, tag="probe", tag_field="order"):
     options: dict[str, Option] = {}
 
 
-Order = Export | Convert | Make | Refer | Visit | Begin | Probe | Collect | Conform
+class Hold(Record, frozen=True, tag="hold", tag_field="order"):
+    """Open the visit's session, check the first job's answers, warm up, and keep the call for `Burst` orders."""
+
+    visit: Visit
+
+
+class Burst(Record, frozen=True, tag="burst", tag_field="order"):
+    """Time one burst of the call that is held: `length_s` seconds of it, one call at least."""
+
+    length_s: float
+
+
+Order = Export | Convert | Make | Refer | Visit | Begin | Hold | Burst | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -140,6 +152,24 @@ class Measured(Record, frozen=True, tag="measured", tag_field="reply"):
     transcript: Transcript | None = None
 
 
+class Held(Record, frozen=True, tag="held", tag_field="reply"):
+    """The call is warm, and its answers are checked; the timing has no samples yet."""
+
+    timing: Timing
+    parity: Parity
+    traits: Traits | None = None
+    transcript: Transcript | None = None
+
+
+class Bursted(Record, frozen=True, tag="bursted", tag_field="reply"):
+    """One burst of the held call."""
+
+    samples_ns: tuple[int, ...]
+    peak_rss_bytes: int
+    generations: tuple[Generation, ...] = ()
+    """For models that generate: the parts of each sample."""
+
+
 class Profiled(Record, frozen=True, tag="profiled", tag_field="reply"):
     """What profiling some calls added to the placement of the visit's session."""
 
@@ -169,4 +199,4 @@ class Done(Record, frozen=True, tag="done", tag_field="reply"):
     """The order is finished; the next one may come."""
 
 
-Reply = Stage | Built | Opened | Measured | Profiled | Started | Probed | CaseDone | Failed | Done
+Reply = Stage | Built | Opened | Measured | Held | Bursted | Profiled | Started | Probed | CaseDone | Failed | Done

@@ -215,5 +215,9 @@ class Run(Record, frozen=True):
     weights: dict[str, Weights]
     """By model: what the source turned out to hold."""
     source_digests: dict[str, str] = {}
+    references: dict[str, str] = {}
+    """By `model/workload`: the key of its inputs and reference outputs in the cache."""
+    code: str = ""
+    """Digest of the worker's code that measured, 16 hex digits: the name of its folder in the cache."""
     targets: dict[str, TargetFacts] = {}
     """By target: what a probe found before anything was measured."""

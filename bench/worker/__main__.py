@@ -7,12 +7,14 @@ import traceback
 
 from bench.records import (
     Begin,
+    Burst,
     Collect,
     Conform,
     Convert,
     Done,
     Export,
     Failed,
+    Hold,
     Make,
     Order,
     Probe,
@@ -50,6 +52,14 @@ def obey(order: Order, channel: Channel) -> None:
             from bench.worker.start import start
 
             start(order, channel)
+        case Hold():
+            from bench.worker.hold import hold
+
+            hold(order, channel)
+        case Burst():
+            from bench.worker.hold import burst
+
+            channel.say(burst(order))
         case Probe():
             channel.stage("import")
             engine = engines.named(order.engine)

@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from bench.records import Effort, Generation, Timing
 from bench.worker import timing
@@ -73,29 +74,21 @@ def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | No
 
     The collector is off while the burst runs. `before_burst` is called once, when all that is left is the burst.
     """
-    first = run()
-    first_token = run.made[-1].first_ns
-    warmup, steady = timing.warm_up(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
+    warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
+    first_token = run.made[0].first_ns
     run.made.clear()
     gc.collect()
     gc.disable()
     try:
         if before_burst:
             before_burst()
-        samples = _burst(run, int(effort.burst_s * 1e9))
+        samples = burst(run, int(effort.burst_s * 1e9))
     finally:
         gc.enable()
-    return Timing(
-        first_call_ns=first,
-        warmup_ns=tuple(warmup[: timing.KEPT_WARMUP]),
-        steady=steady,
-        samples_ns=tuple(samples),
-        generations=tuple(run.made),
-        first_token_ns=first_token,
-    )
+    return replace(warm, samples_ns=tuple(samples), generations=tuple(run.made), first_token_ns=first_token)
 
 
-def _burst(run: Recorder, length_ns: int) -> list[int]:
+def burst(run: Recorder, length_ns: int) -> list[int]:
     """Generations for at least `length_ns` of their own time, and one at least."""
     samples: list[int] = []
     while not samples or sum(samples) < length_ns:

@@ -8,6 +8,8 @@ from functools import partial
 from statistics import median
 from time import perf_counter_ns
 
+from msgspec.structs import replace
+
 from bench.records import Effort, Timing
 
 Clock = Callable[[], int]
@@ -32,8 +34,7 @@ def measure(
     The collector is off while the burst runs, so that its pauses are not the model's. `before_burst` is called once,
     when all that is left to do is the burst.
     """
-    first = timed(call, clock)
-    warmup, steady = warm_up(partial(timed, call, clock), effort, clock)
+    warm = warmed(partial(timed, call, clock), effort, clock)
     gc.collect()
     gc.disable()
     try:
@@ -42,7 +43,16 @@ def measure(
         samples = burst(call, int(effort.burst_s * 1e9), clock)
     finally:
         gc.enable()
-    return Timing(first_call_ns=first, warmup_ns=tuple(warmup[:KEPT_WARMUP]), steady=steady, samples_ns=tuple(samples))
+    return replace(warm, samples_ns=tuple(samples))
+
+
+def warmed(
+    run: Callable[[], int], effort: Effort, clock: Clock = perf_counter_ns, slow_calls: int = SLOW_WARMUP_CALLS
+) -> Timing:
+    """The first call and the warm-up, as a timing without samples; `run` makes a call and gives its nanoseconds."""
+    first = run()
+    warmup, steady = warm_up(run, effort, clock, slow_calls)
+    return Timing(first_call_ns=first, warmup_ns=tuple(warmup[:KEPT_WARMUP]), steady=steady, samples_ns=())
 
 
 def timed(call: Call, clock: Clock) -> int:
@@ -52,8 +62,8 @@ def timed(call: Call, clock: Clock) -> int:
     return clock() - start
 
 
-def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns) -> list[int]:
-    """Nanoseconds of each call, back to back, for at least `length_ns` and at least one call.
+def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int | None = None) -> list[int]:
+    """Nanoseconds of each call, back to back, for at least `length_ns` and at least one call; `most` calls at most.
 
     One clock reading ends a call and starts the next, so that the loop adds one reading and one append to each.
     """
@@ -66,6 +76,8 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns) -> list[in
         after = clock()
         append(after - before)
         before = after
+        if len(samples) == most:
+            break
     return samples
 
 

@@ -114,7 +114,7 @@ IN_PART = Placement({"E": {"MatMul": 1}, CPU: {"Relu": 1}}, "assignment-info")
 def in_part(monkeypatch):
     """As if the nodes were on two providers."""
     monkeypatch.setattr(ort.Session, "placement", IN_PART)
-    monkeypatch.setattr("bench.worker.visit.refuse_elsewhere", lambda *_: None)
+    monkeypatch.setattr("bench.worker.answering.refuse_elsewhere", lambda *_: None)
 
 
 def test_a_profile_comes_last_and_only_where_nodes_are_on_two_providers(tmp_path, in_part):
