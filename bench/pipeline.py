@@ -18,10 +18,11 @@ from bench.declare.matrix import Matrix
 from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
 from bench.progress import Progress
-from bench.records import SCHEMA, Machine, Observation, Outcome, Run
+from bench.records import SCHEMA, Cell, Effort, Machine, Observation, Outcome, Run
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
+    from bench.prepare.kept import Kept
     from bench.prepare.targets import Settled
 
 FORMATS = ("html", "csv", "markdown")
@@ -55,8 +56,8 @@ def run(options: Options, progress: Progress) -> Finished:
     """Measure every cell of a matrix and report; an interruption keeps what was measured, and reports it."""
     matrix, folder, record, seen = _begin(options, progress)
     try:
-        settled, record = _probe(matrix, record, options, folder, progress)
-        prepared, record = _prepare(matrix, record, settled, options, folder, progress)
+        settled, record = probe(matrix, record, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, settled, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, seen, progress)
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
@@ -98,20 +99,28 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     matrix = matrices.read(options.matrix)
     cells = plan(matrix, options.only, options.skip)
     effort = effort_named(options.budget or matrix.measure.budget)
-    now = dt.datetime.now(dt.UTC)
-    name = store.new_name(machine, now)
-    folder = options.out or options.reports / name
-    threads = options.threads or matrix.measure.threads or _all_cores(machine)
-    record = Run(
+    threads = options.threads or matrix.measure.threads or all_cores(machine)
+    folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
+    record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
+    store.create(folder, record)
+    progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
+    return matrix, folder, record, ()
+
+
+def new_run(
+    matrix: Matrix, cells: tuple[Cell, ...], effort: Effort, threads: int, machine: Machine, name: str, typed: str
+) -> Run:
+    """The record of a run that is about to begin; what preparing finds out is filled in later."""
+    return Run(
         schema=SCHEMA,
         bench_version=__version__,
-        created=now.isoformat(timespec="seconds"),
-        name=folder.name,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        name=name,
         seed=matrix.measure.seed,
         effort=effort,
         threads=threads,
-        command=command(options, effort.name),
-        matrix_path=shown_path(options.matrix),
+        command=typed,
+        matrix_path=shown_path(Path(matrix.place)),
         matrix_text=matrix.text,
         cells=cells,
         machine=machine,
@@ -119,9 +128,6 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         artifacts={},
         weights={},
     )
-    store.create(folder, record)
-    progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
-    return matrix, folder, record, ()
 
 
 def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
@@ -130,30 +136,38 @@ def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
         raise RunFolderError(message, "start a run of its own here; `bench report` shows both side by side")
 
 
-def _probe(matrix: Matrix, record: Run, options: Options, folder: Path, progress: Progress) -> tuple[Settled, Run]:
+def probe(matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress) -> tuple[Settled, Run]:
     """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
     from bench.prepare.targets import settle
 
-    settled = settle(matrix, record.cells, record.machine, options.cache, folder / store.LOGS, progress)
+    settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress)
     runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}
     record = replace(record, targets=settled.facts, runtimes=runtimes)
     store.save(folder, record)
     return settled, record
 
 
-def _prepare(
-    matrix: Matrix, record: Run, settled: Settled, options: Options, folder: Path, progress: Progress
+def prepare(
+    matrix: Matrix,
+    record: Run,
+    settled: Settled,
+    cache: Path,
+    folder: Path,
+    progress: Progress,
+    kept: Kept | None = None,
 ) -> tuple[Prepared, Run]:
     """Make what the cells need, and write into `run.json` what that turned out to be."""
-    from bench.prepare.builds import prepare
+    from bench.prepare import builds
 
-    prepared = prepare(matrix, record.cells, settled, options.cache, folder / store.LOGS, progress)
+    prepared = builds.prepare(matrix, record.cells, settled, cache, folder / store.LOGS, progress, kept)
     record = replace(
         record,
         runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
         artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
         weights={name: source.weights for name, source in prepared.sources.items()},
         source_digests={name: source.digest for name, source in prepared.sources.items()},
+        references={f"{m}/{workload}": made.record.key for (m, workload), made in prepared.references.items()},
+        code=prepared.code.name,
     )
     store.save(folder, record)
     return prepared, record
@@ -176,19 +190,19 @@ def _measure(
         effort=record.effort,
         threads=record.threads,
         timeout_s=matrix.measure.timeout_s,
-        memory_limit_bytes=_memory_limit(matrix, record.machine),
+        memory_limit_bytes=memory_limit(matrix, record.machine),
         logs=folder / store.LOGS,
         scratch=options.cache / "compiled",
     )
     measure(matrix, record, prepared, settings, seen, lambda observation: store.append(folder, observation), progress)
 
 
-def _all_cores(machine: Machine) -> int:
+def all_cores(machine: Machine) -> int:
     """The physical cores that may be used: a second thread on a core slows matrix products down more than it helps."""
     return max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
 
 
-def _memory_limit(matrix: Matrix, machine: Machine) -> int:
+def memory_limit(matrix: Matrix, machine: Machine) -> int:
     """The matrix's limit, else nine tenths of the machine: a worker must not take the machine down with it."""
     limit = matrix.measure.memory_limit_mb
     return limit * 2**20 if limit else machine.memory_bytes * 9 // 10

@@ -122,7 +122,7 @@ class Sheet:
         spent = time.monotonic() - self.start
         seen = replace(seen, cell=cell.id, round=self.number, started=self.started, visit_s=round(spent, 3))
         if self.opened:
-            seen = _with_session(seen, self.opened)
+            seen = with_session(seen, self.opened)
         if starts := self.starts.get(cell.id):
             seen = replace(seen, starts=starts.seen, notes=(*seen.notes, *starts.notes))
         self.made.append(seen)
@@ -139,7 +139,7 @@ class Sheet:
             self.note(workload, Observation("", 0, "", failure=failure))
 
 
-def _with_session(seen: Observation, opened: Opened) -> Observation:
+def with_session(seen: Observation, opened: Opened) -> Observation:
     """What was said of the session; a workload that is refused later keeps it, and so shows where its nodes were."""
     return replace(
         seen,

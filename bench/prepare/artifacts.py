@@ -57,6 +57,13 @@ class Artifacts:
         """The artifact made of exactly these parts, if it is there."""
         return self._read(self.root / key_of(parts))
 
+    def held(self, key: str) -> Artifact | None:
+        """The artifact of a key that was recorded, if it is there; that counts as a use."""
+        found = self._read(self.root / key)
+        if found:
+            _touch(found.folder)
+        return found
+
     def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
         """The artifact made of these parts, built now if it is not there.
 

@@ -11,12 +11,21 @@ from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifacts import Artifact
+from bench.prepare.kept import Kept
 from bench.prepare.runtimes import Ready, Shelf
 from bench.prepare.targets import Settled
 from bench.prepare.workshop import BuildError, Material, Workshop, runtimes_for
 from bench.processes import Worker
 from bench.progress import Progress
 from bench.records import Cell, Failure, Source
+
+OTHER_SOURCE = Failure(
+    "unavailable",
+    "source",
+    "changed",
+    "the model's source is not what the earlier run had, and its artifacts are not in the cache",
+    "pin the source in the matrix, or keep the cache folder between runs",
+)
 
 
 @dataclasses.dataclass
@@ -35,17 +44,24 @@ class Prepared:
 
 
 def prepare(
-    matrix: Matrix, cells: Iterable[Cell], settled: Settled, cache: Path, logs: Path, progress: Progress
+    matrix: Matrix,
+    cells: Iterable[Cell],
+    settled: Settled,
+    cache: Path,
+    logs: Path,
+    progress: Progress,
+    kept: Kept | None = None,
 ) -> Prepared:
     """Make everything that the cells need; a failure costs the cells that needed it, and no other.
 
-    Nothing is made for targets that are not on this machine.
+    Nothing is made for targets that are not on this machine. `kept` says which artifacts an earlier run used: where the
+    cache still holds them they are taken, whatever would be made today.
     """
     wanted = [cell for cell in cells if cell.excluded is None]
     failures = {cell.id: settled.failures[cell.target] for cell in wanted if cell.target in settled.failures}
     prepared = Prepared(settled.code, settled.shelf.made, failures=failures)
     workshop = Workshop(cache, logs, progress, prepared.runtimes, prepared.code)
-    builder = _Builder(matrix, cache, workshop, progress, prepared)
+    builder = _Builder(matrix, cache, workshop, progress, prepared, kept or Kept())
     try:
         builder.runtimes_of([cell for cell in wanted if cell.id not in failures], settled.shelf)
         for model in dict.fromkeys(cell.model for cell in wanted):
@@ -61,9 +77,11 @@ def prepare(
 class _Builder:
     """Walks the models, and notes what cannot be made."""
 
-    def __init__(self, matrix: Matrix, cache: Path, workshop: Workshop, progress: Progress, prepared: Prepared) -> None:
+    def __init__(
+        self, matrix: Matrix, cache: Path, workshop: Workshop, progress: Progress, prepared: Prepared, kept: Kept
+    ) -> None:
         self.matrix, self.cache, self.workshop = matrix, cache, workshop
-        self.progress, self.prepared = progress, prepared
+        self.progress, self.prepared, self.kept = progress, prepared, kept
 
     def runtimes_of(self, cells: list[Cell], shelf: Shelf) -> None:
         """Make the runtimes that the cells are built in; those they run in are there."""
@@ -87,15 +105,31 @@ class _Builder:
         except SourceError as error:
             message = f"{model.name}: {error.message}"
             self.progress.step(f"source {message}; {error.hint}")
-            self.fail(cells, Failure("unavailable", "source", type(error).__name__, error.message, error.hint))
+            failure = Failure("unavailable", "source", type(error).__name__, error.message, error.hint)
+            self.without_source(model, cells, failure)
+            return
+        if self.kept.differs(model.name, material.source):
+            self.without_source(model, cells, OTHER_SOURCE)
             return
         self.prepared.sources[model.name] = material.source
+        self.everything(material, cells)
+
+    def everything(self, material: Material, cells: list[Cell]) -> None:
+        """The references, and the artifacts of what has one: what has no reference cannot be measured."""
         for workload in dict.fromkeys(cell.workload for cell in cells):
             self.reference(material, [cell for cell in cells if cell.workload == workload])
-        # What has no reference cannot be measured, so nothing is made for it.
         made = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
         for name in dict.fromkeys(cell.artifact_name for cell in made):
             self.artifact(material, [cell for cell in made if cell.artifact_name == name])
+
+    def without_source(self, model: Model, cells: list[Cell], failure: Failure) -> None:
+        """What an earlier run left in the cache is enough for some cells; the others end with the failure."""
+        standing = [cell for cell in cells if self.kept.stands(cell, self.workshop.artifacts)]
+        self.fail((cell for cell in cells if cell not in standing), failure)
+        if standing:
+            source = self.kept.stand_in(model.name)
+            self.prepared.sources[model.name] = source
+            self.everything(Material(model, source, None), standing)
 
     def material(self, model: Model) -> Material:
         """The model's source on this disk, and its input data."""
@@ -117,7 +151,7 @@ class _Builder:
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """The reference of one workload."""
         try:
-            made = self.workshop.reference(material, cells[0])
+            made = self.kept.reference(cells[0], self.workshop.artifacts) or self.workshop.reference(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
@@ -126,7 +160,7 @@ class _Builder:
     def artifact(self, material: Material, cells: list[Cell]) -> None:
         """The model of one precision in one format."""
         try:
-            made = self.workshop.artifact(material, cells[0])
+            made = self.kept.artifact(cells[0], self.workshop.artifacts) or self.workshop.artifact(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return

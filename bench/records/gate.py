@@ -34,8 +34,8 @@ class Pair(Record, frozen=True):
     order: str = ""
     """Which side each burst was of: `bnnbbn…`."""
     way: Literal["side by side", "in sequence"] = "side by side"
-    base_state: MachineState = MachineState()
-    new_state: MachineState = MachineState()
+    state: MachineState = MachineState()
+    """What the machine was doing beside the two sides while they burst."""
     failure: str = ""
     """Where a side failed: which, and how."""
     seconds: float = 0.0
