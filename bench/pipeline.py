@@ -136,11 +136,13 @@ def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
         raise RunFolderError(message, "start a run of its own here; `bench report` shows both side by side")
 
 
-def probe(matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress) -> tuple[Settled, Run]:
+def probe(
+    matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
+) -> tuple[Settled, Run]:
     """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
     from bench.prepare.targets import settle
 
-    settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress)
+    settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
     runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}
     record = replace(record, targets=settled.facts, runtimes=runtimes)
     store.save(folder, record)

@@ -53,11 +53,20 @@ class Settled(Struct, frozen=True):
 
 
 def settle(
-    matrix: Matrix, cells: Iterable[Cell], machine: Machine, cache: Path, logs: Path, progress: Progress
+    matrix: Matrix,
+    cells: Iterable[Cell],
+    machine: Machine,
+    cache: Path,
+    logs: Path,
+    progress: Progress,
+    code: Path | None = None,
 ) -> Settled:
-    """Try every target that a cell wants; those that are not on this machine end their cells here."""
+    """Try every target that a cell wants; those that are not on this machine end their cells here.
+
+    `code` is the worker's code where it is not today's.
+    """
     shelf = Shelf(matrix.runtimes, cache, progress)
-    settled = Settled(worker_code.stage(cache), shelf, {}, {})
+    settled = Settled(code or worker_code.stage(cache), shelf, {}, {})
     for name in dict.fromkeys(cell.target for cell in cells if cell.excluded is None):
         facts = examine(matrix.targets[name], shelf, machine, settled.code, logs / f"probe-{name}.log", progress)
         settled.facts[name] = facts

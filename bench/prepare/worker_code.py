@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ from bench.files import writing
 
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "worker")
+DIGEST = re.compile(r"[0-9a-f]{16}")
+"""A run's file may come from anywhere, and what it says becomes the name of a folder."""
 
 
 def stage(cache: Path) -> Path:
@@ -44,15 +47,31 @@ def stage(cache: Path) -> Path:
     return folder
 
 
-def build_digest(family: str, form: str | None = None) -> str:
+def recorded(cache: Path, name: str) -> Path | None:
+    """The folder of the code that an earlier run measured with; None where it is gone or can not be spoken to.
+
+    Orders and replies are strict, so a worker is spoken to only where its records are today's, letter by letter.
+    """
+    folder = cache / "worker" / name
+    if not DIGEST.fullmatch(name) or not folder.is_dir():
+        return None
+    return folder if _records(folder / "bench") == _records(PACKAGE) else None
+
+
+def _records(package: Path) -> str:
+    return digest(sorted((package / "records").glob("*.py")))
+
+
+def build_digest(family: str, form: str | None = None, package: Path | None = None) -> str:
     """A digest of the code that makes a family's artifacts, in a format of its own: an edit there makes new ones."""
-    worker, families = PACKAGE / "worker", PACKAGE / "worker" / "families"
+    package = package or PACKAGE
+    worker, families = package / "worker", package / "worker" / "families"
     maker = [worker / "make.py", worker / "formats" / _file(form)] if form else [worker / "build.py"]
     texts = sorted(families.glob("*.txt"))
-    return digest([*code_behind([*maker, families / _file(family)]), *texts])[:16]
+    return digest([*code_behind([*maker, families / _file(family)], package), *texts])[:16]
 
 
-def code_behind(paths: Iterable[Path]) -> list[Path]:
+def code_behind(paths: Iterable[Path], package: Path | None = None) -> list[Path]:
     """The files and every file of the worker that they import, by whatever way; sorted by path."""
     found: set[Path] = set()
     waiting = list(paths)
@@ -60,17 +79,17 @@ def code_behind(paths: Iterable[Path]) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imported(path)
+            waiting += _imported(path, package or PACKAGE)
     return sorted(found)
 
 
-def _imported(path: Path) -> Iterable[Path]:
+def _imported(path: Path, package: Path) -> Iterable[Path]:
     """The worker's files that a file imports, in its functions too: heavy libraries are imported late."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench.worker"):
             module = str(node.module)
             for name in (module, *(f"{module}.{alias.name}" for alias in node.names)):
-                place = PACKAGE.joinpath(*name.split(".")[1:])
+                place = package.joinpath(*name.split(".")[1:])
                 yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 
 

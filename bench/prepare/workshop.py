@@ -133,7 +133,7 @@ class Workshop:
             "seed": str(source.seed),
             "inputs": material.data[1] if data and material.data else "",
             "tools": _tools(self.runtimes[runtime or material.build_runtime]),
-            "code": worker_code.build_digest(material.model.family, form),
+            "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
         }
 
     def _ensure(

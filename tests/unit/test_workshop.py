@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from builders import a_cell
 
 from bench.declare.matrix import Model
+from bench.prepare import worker_code
 from bench.prepare.runtimes import Ready
 from bench.prepare.workshop import BuildError, Material, Workshop, runtimes_for
 from bench.processes import Worker
@@ -32,11 +34,11 @@ for line in sys.stdin:
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """A folder that holds a `bench.worker` of few lines."""
+    """A folder whose `bench.worker` starts a small program; its other files are there, since keys are made of them."""
     package = tmp_path / "code" / "bench" / "worker"
-    package.mkdir(parents=True)
-    for folder in (package.parent, package):
-        (folder / "__init__.py").touch()
+    shutil.copytree(worker_code.PACKAGE / "worker", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").write_text("", encoding="utf-8")
     (package / "__main__.py").write_text(BUILD_WORKER, encoding="utf-8")
     return tmp_path / "code"
 
