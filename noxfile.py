@@ -87,8 +87,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def overhead(session: nox.Session) -> None:
-    """What the harness adds to a bare loop, of `session.run` and of genai, as ratios in one process."""
+    """What the harness adds to a bare loop, of `session.run` and of genai; where a run's time goes."""
     install(session)
+    session.run("python", "tests/benchmarks/wall.py")
     for runtime, file in (("ort", "overhead.py"), ("genai-build", "generation.py")):
         arguments = ("-m", "pytest", f"tests/benchmarks/{file}", "-s", "-p", "no:cacheprovider")
         in_runtime(session, runtime, *arguments, *session.posargs)

@@ -1,4 +1,4 @@
-"""The budgets by name: how many rounds, how long a warm-up, how narrow an interval."""
+"""The budgets by name: how many rounds, how long a warm-up, how many bursts, how narrow an interval."""
 
 from bench.declare.nearest import nearest
 from bench.errors import UsageError
@@ -16,8 +16,10 @@ BUDGETS = {
         burst_s=0.25,
         cell_limit_s=60.0,
     ),
-    # Six at least, not five: stopping as soon as an interval looks narrow enough costs coverage, 93.0 % of the nominal
-    # 95 % with five rounds and 93.7 % with six, at 3 % scatter between rounds (tests/unit/test_stats.py simulates it).
+    # Five bursts, so that a visit of a small model spends 40 % of its time in them: what comes before them, a second of
+    # warm-up above all, takes six times as long as one (`nox -s overhead` tells).
+    # Six rounds at least, not five: stopping as soon as an interval looks narrow enough costs coverage, 93.0 % of the
+    # nominal 95 % with five rounds and 93.7 % with six, at 3 % scatter between rounds (tests/unit/test_stats.py).
     "standard": Effort(
         name="standard",
         min_rounds=6,
@@ -28,6 +30,7 @@ BUDGETS = {
         warmup_limit_s=10.0,
         burst_s=0.25,
         cell_limit_s=60.0,
+        bursts=5,
     ),
     "thorough": Effort(
         name="thorough",
@@ -39,8 +42,22 @@ BUDGETS = {
         warmup_limit_s=10.0,
         burst_s=0.25,
         cell_limit_s=300.0,
+        bursts=5,
     ),
 }
+
+GATE = Effort(
+    name="gate",
+    min_rounds=2,
+    max_rounds=24,
+    half_width=None,
+    warmup_calls=10,
+    warmup_s=0.3,
+    warmup_limit_s=3.0,
+    burst_s=0.15,
+    cell_limit_s=600.0,
+)
+"""Of each process in a pair: both sides are warmed up alike, and the bursts that follow are short and alternate."""
 
 
 def effort_named(name: str) -> Effort:

@@ -23,6 +23,8 @@ class Effort(Record, frozen=True):
     warmup_limit_s: float
     burst_s: float
     cell_limit_s: float
+    bursts: int = 1
+    """Bursts of `burst_s` that a visit takes of each workload; fewer where long calls take that time together sooner."""
 
 
 BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
@@ -157,6 +159,8 @@ class Timing(Record, frozen=True):
     """For models that generate: the parts of each sample."""
     first_token_ns: int | None = None
     """For models that generate: the time to the first token of the first call."""
+    burst_calls: tuple[int, ...] = ()
+    """How many of the samples each burst took, in order; empty where there was one burst."""
 
 
 class Observation(Record, frozen=True):

@@ -194,10 +194,14 @@ def effort_lines(run: Run) -> tuple[str, str]:
     )
     second = (
         f"Each process warms up until steady (at least {effort.warmup_calls} calls and {effort.warmup_s:g} s, at most "
-        f"{effort.warmup_limit_s:g} s), then calls for about {effort.burst_s:g} s; intervals are 95 % confidence "
+        f"{effort.warmup_limit_s:g} s), then calls for about {_bursts(effort)}; intervals are 95 % confidence "
         "intervals over rounds, and no speed is given for answers outside the tolerance."
     )
     return first, second
+
+
+def _bursts(effort: Effort) -> str:
+    return f"{effort.burst_s:g} s" if effort.bursts == 1 else f"{effort.bursts} times {effort.burst_s:g} s"
 
 
 def _rounds(effort: Effort) -> str:

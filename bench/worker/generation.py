@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -70,22 +70,16 @@ def _parts(stream: Stream, times: list[int]) -> Generation:
 
 
 def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | None = None) -> Timing:
-    """Time the first generation, warm up until steady, then take a burst of at least `effort.burst_s`.
+    """Time the first generation, warm up until steady, then take `effort.bursts` bursts of at least `effort.burst_s`.
 
-    The collector is off while the burst runs. `before_burst` is called once, when all that is left is the burst.
+    `before_burst` is called once, when all that is left to do is the bursts.
     """
     warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
     first_token = run.made[0].first_ns
     run.made.clear()
-    gc.collect()
-    gc.disable()
-    try:
-        if before_burst:
-            before_burst()
-        samples = burst(run, int(effort.burst_s * 1e9))
-    finally:
-        gc.enable()
-    return replace(warm, samples_ns=tuple(samples), generations=tuple(run.made), first_token_ns=first_token)
+    samples, sizes = timing.bursts(partial(burst, run), effort, before_burst)
+    made = tuple(run.made)
+    return replace(warm, samples_ns=tuple(samples), generations=made, first_token_ns=first_token, burst_calls=sizes)
 
 
 def burst(run: Recorder, length_ns: int) -> list[int]:

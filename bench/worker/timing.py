@@ -1,4 +1,4 @@
-"""A call in, raw nanoseconds out: warm-up until steady, then one burst; the clock is passed in."""
+"""A call in, raw nanoseconds out: warm-up until steady, then bursts; the clock is passed in."""
 
 from __future__ import annotations
 
@@ -29,21 +29,13 @@ KEPT_WARMUP = 1000
 def measure(
     call: Call, effort: Effort, clock: Clock = perf_counter_ns, before_burst: Callable[[], None] | None = None
 ) -> Timing:
-    """Time the first call, warm up until steady, then take a burst of at least `effort.burst_s`.
+    """Time the first call, warm up until steady, then take `effort.bursts` bursts of at least `effort.burst_s`.
 
-    The collector is off while the burst runs, so that its pauses are not the model's. `before_burst` is called once,
-    when all that is left to do is the burst.
+    `before_burst` is called once, when all that is left to do is the bursts.
     """
     warm = warmed(partial(timed, call, clock), effort, clock)
-    gc.collect()
-    gc.disable()
-    try:
-        if before_burst:
-            before_burst()
-        samples = burst(call, int(effort.burst_s * 1e9), clock)
-    finally:
-        gc.enable()
-    return replace(warm, samples_ns=tuple(samples))
+    samples, sizes = bursts(partial(burst, call, clock=clock), effort, before_burst)
+    return replace(warm, samples_ns=tuple(samples), burst_calls=sizes)
 
 
 def warmed(
@@ -79,6 +71,32 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int 
         if len(samples) == most:
             break
     return samples
+
+
+def bursts(
+    take: Callable[[int], list[int]], effort: Effort, before: Callable[[], None] | None = None
+) -> tuple[list[int], tuple[int, ...]]:
+    """Nanoseconds of each call of some bursts, and how many each burst took, where there are several.
+
+    `take` makes a burst of so many nanoseconds. Long calls that fill the time of all bursts sooner are enough. The
+    collector is off while a burst runs, so that its pauses are not the model's, and cleans up between two.
+    """
+    length_ns = int(effort.burst_s * 1e9)
+    samples: list[int] = []
+    sizes: list[int] = []
+    gc.collect()
+    gc.disable()
+    try:
+        if before:
+            before()
+        while not sizes or sum(samples) < effort.bursts * length_ns:
+            new = take(length_ns)
+            sizes.append(len(new))
+            samples += new
+            gc.collect(0)  # with the collector off, all that is new is in the youngest generation
+    finally:
+        gc.enable()
+    return samples, tuple(sizes) if len(sizes) > 1 else ()
 
 
 def warm_up(

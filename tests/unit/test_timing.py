@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, repeat
@@ -11,6 +12,7 @@ import pytest
 from builders import an_effort
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.stats import theilslopes
 
 from bench.worker import timing
@@ -184,6 +186,46 @@ def test_the_collector_rests_while_the_burst_runs_and_only_then():
 
     measure(call, an_effort(burst_s=1.2), model.clock)
     assert states == [True, True, True, False, False]
+    assert gc.isenabled()
+
+
+def test_a_visit_takes_several_bursts_and_says_how_many_calls_each_had():
+    model = Model(repeat(10 * MS))
+    seen = measure(model, replace(EFFORT, bursts=4), model.clock)
+    assert seen.burst_calls == (25,) * 4
+    assert len(seen.samples_ns) == 100
+
+
+def test_a_single_burst_has_no_parts():
+    model = Model(repeat(10 * MS))
+    assert measure(model, EFFORT, model.clock).burst_calls == ()
+
+
+@pytest.mark.parametrize(("call_ms", "calls"), [(100, 15), (300, 5), (600, 3), (2000, 1)])
+def test_long_calls_that_fill_the_time_of_all_bursts_are_enough(call_ms, calls):
+    model = Model(repeat(call_ms * MS))
+    seen = measure(model, replace(EFFORT, bursts=5), model.clock)
+    assert len(seen.samples_ns) == calls
+    assert sum(seen.burst_calls or (calls,)) == calls
+
+
+def test_what_a_burst_leaves_behind_is_cleaned_up_before_the_next():
+    class Litter:
+        """Refers to itself, so that only the collector can take it away."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+    alive: list[weakref.ref[Litter]] = []
+    left: list[int] = []
+
+    def take(length_ns: int) -> list[int]:
+        left.append(sum(one() is not None for one in alive))
+        alive.append(weakref.ref(Litter()))
+        return [length_ns]
+
+    timing.bursts(take, replace(EFFORT, bursts=3))
+    assert left == [0, 0, 0]
     assert gc.isenabled()
 
 
