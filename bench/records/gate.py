@@ -72,6 +72,8 @@ class GateCell(Record, frozen=True):
     base_status: Status | None = None
     new_status: Status | None = None
     notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    """Wall time that the cell's pairs took."""
 
 
 class GateRun(Record, frozen=True):

@@ -98,6 +98,24 @@ def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
     return not spans_one and size >= (resolvable or 0)
 
 
+def change(interval: Interval | None) -> str:
+    """A relative change in percent, `+5.1 % (4.2 to 6.0)` for 0.051: as many figures as its width supports.
+
+    Whole percents at the coarsest, hundredths at the finest: a change is near 0, so its own first figure says nothing.
+    """
+    if interval is None or not math.isfinite(interval.value):
+        return DASH
+    low, high = interval.low, interval.high
+    width = None if low is None or high is None else 100 * (high - low)
+    place = min(max(_supported(width / 2) if width and math.isfinite(width) else -1, -2), 0)
+    value = f"{_signed(100 * interval.value, place)} %"
+    if low is None or high is None:
+        return f"{value} · no interval"
+    if not is_usable(Interval(1 + interval.value, 1 + low, 1 + high)):
+        return f"{value} · {HOPELESS}"
+    return f"{value} ({_end(100 * low, place)} to {_end(100 * high, place)})"
+
+
 def given(value: float | None) -> str:
     """A figure that somebody wrote down, as short as it was written: `0.98`."""
     return DASH if value is None else f"{value:g}"
@@ -168,10 +186,26 @@ def _place(interval: Interval) -> int:
     wanted = _exponent(interval.value) - DIGITS + 1
     if interval.low is None or interval.high is None or interval.high <= interval.low:
         return wanted
-    half = (interval.high - interval.low) / 2
-    # A width that starts with 1 keeps one figure more (the Particle Data Group's rule): 0.10 and 0.14 are not alike.
-    supported = _exponent(half) - (f"{half:e}"[0] == "1")
-    return min(max(wanted, supported), _exponent(interval.value))
+    return min(max(wanted, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
+
+
+def _supported(half: float) -> int:
+    """The last place that half a width supports.
+
+    One that starts with 1 keeps one figure more (the Particle Data Group's rule): 0.10 and 0.14 are not alike.
+    """
+    return _exponent(half) - (f"{half:e}"[0] == "1")
+
+
+def _signed(value: float, place: int) -> str:
+    """`+5.1`, `-3.0`; a change that rounds to nothing has no sign."""
+    text = _end(value, place)
+    return f"+{text}" if value > 0 and _number(text) else text
+
+
+def _end(value: float, place: int) -> str:
+    text = _at(value, place)
+    return text if _number(text) else text.removeprefix("-")
 
 
 def _is_wide(interval: Interval) -> bool:

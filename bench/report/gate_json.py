@@ -1,0 +1,44 @@
+"""A gate in, `gate.json` out, and back again: the record itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import RunFolderError
+from bench.records import SCHEMA, GateRun
+from bench.store import UNREADABLE
+
+FILE = "gate.json"
+
+
+class _Versioned(msgspec.Struct):
+    schema: int | None = None
+
+
+def render(run: GateRun) -> str:
+    """Indented JSON with a final line feed."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=2).decode() + "\n"
+
+
+def read(path: Path) -> GateRun:
+    """The gate that a `gate.json` holds.
+
+    Raises `RunFolderError` where the file cannot be read, has another schema, or does not hold a whole gate.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}", f"name the {FILE} of a gate") from None
+    try:
+        found = msgspec.json.decode(content, type=_Versioned).schema
+    except UNREADABLE as error:
+        raise RunFolderError(f"{path} is not JSON of a gate: {error}", "run the gate again") from None
+    if found != SCHEMA:
+        hint = f"use the version of touchstone-bench that wrote it, or gate again with this one (schema {SCHEMA})"
+        raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
+    try:
+        return msgspec.json.decode(content, type=GateRun)
+    except UNREADABLE as error:
+        raise RunFolderError(f"{path} does not hold what schema {SCHEMA} says: {error}", "was it edited?") from None

@@ -1,0 +1,73 @@
+"""A gate's record in, the table on the terminal out; `--json` prints the record itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from bench.records import GateCell, GateRun
+from bench.report import gate_words, numbers, text
+from bench.tables import console, plain_table
+
+COLOURS = {"regression": "red", "lost-support": "red", "inconclusive": "yellow", "warning": "yellow", "pass": "green"}
+MOST = 40
+"""Rows before those that pass are only counted, and then before anything is."""
+
+
+def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
+    """Every cell with its change, the null control, what differs, the answer, then where the files are."""
+    cells = gate_words.ordered(run.cells)
+    shown = _shown(cells)
+    table = plain_table("cell", "verdict", "change", "pairs", "detectable", "base → new", "what to know")
+    for cell in shown:
+        table.add_row(*_row(cell))
+    out = console()
+    if shown:
+        out.print(table)
+    names = {cell.cell for cell in shown}
+    hidden = [cell for cell in cells if cell.cell not in names]
+    if hidden:
+        out.print(f"not shown here, but in the files: {gate_words.counted(hidden)}")
+    if shown:
+        out.print("")
+    for name, said in _lines(run):
+        out.print(f"{name}: {_safe(said)}", highlight=False)
+    out.print(f"[bold]{_safe(run.verdict)}[/] ({gate_words.counted(run.cells)})", highlight=False)
+    for path in files:
+        out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
+
+
+def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
+    if len(cells) <= MOST:
+        return list(cells)
+    return [cell for cell in cells if cell.verdict != "pass"][:MOST]
+
+
+def _row(cell: GateCell) -> tuple[str, ...]:
+    verdict = gate_words.named(cell.verdict)
+    return (
+        _safe(cell.cell),
+        f"[{COLOURS.get(cell.verdict, 'dim')}]{verdict}[/]",
+        numbers.change(cell.change),
+        numbers.count(cell.pairs),
+        gate_words.detectable(cell),
+        gate_words.sides(cell),
+        _safe(gate_words.told(cell)),
+    )
+
+
+def _lines(run: GateRun) -> Iterable[tuple[str, str]]:
+    yield from (("differs", difference) for difference in run.differences)
+    yield "null control", gate_words.null_control(run)
+    yield from (("note", note) for note in run.notes)
+    yield "gate", gate_words.about(run)
+
+
+def _safe(said: str) -> str:
+    """Foreign text that neither rich nor the runner of a CI takes for a command.
+
+    GitHub's runner obeys `::name::` at the start of a line, where a folded column may begin, and `##[name]` anywhere.
+    """
+    return escape(text.line(said).replace("::", ":\u2060:").replace("##[", "##\u2060["))
