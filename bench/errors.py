@@ -48,6 +48,18 @@ class NothingMeasuredError(BenchError):
     exit_code = 4
 
 
+class BaselineError(BenchError):
+    """There is no baseline to judge against: it is missing, of another machine, without raw data, of other cells."""
+
+    exit_code = 4
+
+
+class NothingToJudgeError(BenchError):
+    """Runs that have nothing in common, or a folder without a run: there is nothing to hold against anything."""
+
+    exit_code = 4
+
+
 class Interrupted(BenchError):  # noqa: N818 - it is no error, and reads as what it is
     """Ctrl-C: what was measured is kept."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 MOST = 30
@@ -58,3 +58,8 @@ def bounded(sentences: Iterable[str]) -> Iterator[str]:
     more = sum(1 for _ in rest)
     if more:
         yield f"and {more} more differences of this kind"
+
+
+def differ(before: Mapping[str, str], after: Mapping[str, str], name: str) -> bool:
+    """Whether both know of something, and do not agree."""
+    return name in before and name in after and before[name] != after[name]

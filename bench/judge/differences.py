@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from bench.judge import differences_machine, differences_matrix, differences_packages
-from bench.judge.changes import bounded, changed, listed, quoted
+from bench.judge.changes import bounded, changed, differ, listed, quoted
 from bench.records import Cell, Effort, Run
 
 __all__ = ["differences"]
@@ -42,9 +42,9 @@ def _models(base: Run, new: Run) -> Iterable[str]:
     for model in _in_both(before, after):
         if before[model].source != after[model].source:
             yield f"model {model}: source {quoted(before[model].source)} -> {quoted(after[model].source)}"
-        elif _other(base.source_digests, new.source_digests, model):
+        elif differ(base.source_digests, new.source_digests, model):
             yield f"model {model}: another source (digest changed)"
-        if _other(base.weights, new.weights, model):
+        if differ(base.weights, new.weights, model):
             yield f"model {model}: weights {base.weights[model]} -> {new.weights[model]}"
 
 
@@ -124,7 +124,3 @@ def _in_both(before: Mapping[str, object], after: Mapping[str, object]) -> list[
 
 def _either(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     return list(dict.fromkeys((*before, *after)))
-
-
-def _other(before: Mapping[str, str], after: Mapping[str, str], name: str) -> bool:
-    return name in before and name in after and before[name] != after[name]
