@@ -1,0 +1,120 @@
+"""A recorded run and a matrix in; whether anything got slower or lost support out: the story of `bench gate`.
+
+The base is made again from what its run recorded, and measured beside the new side in pairs of fresh processes. What
+cannot be made again is held against its stored numbers, and the gate says so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from bench import __version__, store
+from bench.declare import matrix as matrices
+from bench.errors import BaselineError, Interrupted, RunFolderError
+from bench.gating.choice import choose
+from bench.gating.command import Options, typed
+from bench.gating.measuring import Base, Gate, Measured
+from bench.gating.sides import Place
+from bench.judge.differences import differences
+from bench.judge.gate import Rules
+from bench.judge.gate_cells import answer
+from bench.judge.outcome import judge
+from bench.prepare.machine import fingerprint
+from bench.progress import Progress
+from bench.records import SCHEMA, GateRun, Machine, Observation, Run
+from bench.report import gate as reports
+
+__all__ = ["Finished", "Options", "run"]
+
+
+class Finished(Struct, frozen=True):
+    """A gate that is over: its record, whose exit code is the answer, and the files of its report."""
+
+    folder: Path
+    run: GateRun
+    files: tuple[Path, ...]
+
+
+def run(options: Options, progress: Progress) -> Finished:
+    """Judge the new side against the base; an interruption keeps what was measured, and reports it."""
+    base, seen = baseline(options.baseline)
+    machine = fingerprint()
+    same_machine(base, machine, options.baseline)
+    matrix = matrices.read(options.matrix)
+    recorded = {outcome.cell.id: outcome for outcome in judge(base, seen)}
+    choice = choose(base, recorded, matrix, options.only, options.skip)
+    place = _place(options, machine)
+    progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
+    told = Base(base, seen, recorded)
+    gate = Gate(options, told, matrix, choice, place, progress)
+    try:
+        measured = gate.measure()
+    finally:
+        gate.close()
+    record = _record(options, base, measured, place)
+    finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+    if measured.interrupted:
+        raise Interrupted(f"interrupted; what was judged so far is in {finished.files[0]}")
+    return finished
+
+
+def baseline(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
+    """The run to judge against; `BaselineError` where there is none, or its raw data is missing.
+
+    `RunFolderError` for one that is damaged or has another schema.
+    """
+    if not (folder / store.RUN).is_file():
+        message = f"there is no baseline in {folder}: it holds no {store.RUN}"
+        raise BaselineError(message, "name the folder of a run, as `bench run --out` makes it")
+    base, seen = store.read(folder)
+    if not seen:
+        message = f"the baseline in {folder} has no raw data: {store.RESULTS} is missing or empty"
+        raise BaselineError(message, "keep the run's whole folder, not its report alone")
+    return base, seen
+
+
+def same_machine(base: Run, machine: Machine, folder: Path) -> None:
+    """Machines are never gated against one another."""
+    if base.machine.key != machine.key:
+        message = f"the baseline in {folder} is of another machine (key {base.machine.key}; this one is {machine.key})"
+        raise BaselineError(message, "record a baseline here; `bench compare` shows both side by side")
+
+
+def _place(options: Options, machine: Machine) -> Place:
+    now = dt.datetime.now(dt.UTC)
+    folder = options.out or options.reports / f"gate-{store.new_name(machine, now)}"
+    if (folder / reports.FORMATS[0].FILE).exists():
+        raise RunFolderError(f"there is a gate in {folder} already", "name another --out")
+    return Place(folder, options.cache, machine)
+
+
+def _record(options: Options, base: Run, measured: Measured, place: Place) -> GateRun:
+    said = answer(measured.cells, measured.null, measured.too_short)
+    return GateRun(
+        schema=SCHEMA,
+        bench_version=__version__,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        name=place.folder.name,
+        command=typed(options),
+        machine=place.machine,
+        base=base.name,
+        base_created=base.created,
+        differences=differences(base, measured.new_run),
+        null=measured.null,
+        cells=measured.cells,
+        exit_code=said.exit_code,
+        verdict=said.sentence,
+        notes=measured.notes,
+        minutes=round(measured.minutes, 2),
+        budget_minutes=options.budget_minutes,
+        effects=_figures(Rules()),
+    )
+
+
+def _figures(rules: Rules) -> dict[str, float]:
+    """The rules that are numbers, for readers of the record."""
+    return {name: float(value) for name, value in asdict(rules).items() if isinstance(value, (int, float))}

@@ -1,0 +1,98 @@
+"""A matrix and some cells in; one side of a gate out: prepared, with a run's folder and workers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import pipeline, store
+from bench.declare.budgets import GATE
+from bench.declare.matrix import Matrix
+from bench.measure.held import Side
+from bench.measure.sheet import now
+from bench.measure.visits import Settings, Visitor
+from bench.prepare.baseline import Baseline, strays
+from bench.prepare.builds import Prepared
+from bench.progress import Progress
+from bench.records import Cell, Machine, Observation, Run
+
+
+class Place(Struct, frozen=True):
+    """Where a gate keeps what it makes, and on what machine."""
+
+    folder: Path
+    cache: Path
+    machine: Machine
+
+
+class Part:
+    """One side: its record, what was prepared for it, and the observations of its cells."""
+
+    def __init__(self, name: str, matrix: Matrix, run: Run, prepared: Prepared, place: Place) -> None:
+        self.name, self.run, self.prepared = name, run, prepared
+        self.folder = place.folder / name
+        self.seen: list[Observation] = []
+        settings = Settings(
+            effort=GATE,
+            threads=run.threads,
+            timeout_s=matrix.measure.timeout_s,
+            memory_limit_bytes=pipeline.memory_limit(matrix, place.machine),
+            logs=self.folder / store.LOGS,
+            scratch=place.cache / "compiled",
+        )
+        self.visitor = Visitor(matrix, run, prepared, settings, self.keep)
+        for cell in run.cells:
+            if failure := prepared.failures.get(cell.id):
+                self.keep(Observation(cell=cell.id, round=0, started=now(), failure=failure))
+
+    def keep(self, observation: Observation) -> None:
+        """On the disk at once, as in a run."""
+        self.seen.append(observation)
+        store.append(self.folder, observation)
+
+    def note(self, observations: Sequence[Observation]) -> None:
+        """Keep what the processes of a pair saw; each is a round of its own."""
+        for one in observations:
+            number = sum(seen.cell == one.cell for seen in self.seen) + 1
+            self.keep(replace(one, round=number))
+
+    def side(self, cell: Cell) -> Side:
+        """The side of a pair."""
+        return Side(self.name, cell, self.visitor)
+
+    def close(self) -> None:
+        """Nothing more is measured."""
+        self.visitor.close()
+
+
+def new_part(
+    matrix: Matrix, cells: tuple[Cell, ...], threads: int, typed: str, place: Place, progress: Progress
+) -> Part:
+    """The side that is judged."""
+    record = pipeline.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", typed)
+    return _part("new", matrix, record, place, progress)
+
+
+def base_part(
+    base: Baseline, matrix: Matrix, cells: tuple[Cell, ...], typed: str, place: Place, progress: Progress
+) -> tuple[Part, tuple[str, ...]]:
+    """The side that it is judged against, made again from its record; and what is not as it was."""
+    name = f"{place.folder.name}-base"
+    record = pipeline.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, typed)
+    part = _part("base", matrix, record, place, progress, base)
+    return part, strays(base.run, part.run)
+
+
+def _part(
+    name: str, matrix: Matrix, record: Run, place: Place, progress: Progress, base: Baseline | None = None
+) -> Part:
+    folder = place.folder / name
+    store.create(folder, record)
+    progress.step(f"preparing the {name} side: {len(record.cells)} cells")
+    code, kept = (base.code, base.kept) if base else (None, None)
+    settled, record = pipeline.probe(matrix, record, place.cache, folder, progress, code)
+    prepared, record = pipeline.prepare(matrix, record, settled, place.cache, folder, progress, kept)
+    return Part(name, matrix, record, prepared, place)
