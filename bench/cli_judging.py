@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_flags import JsonFlag, OnlyFlag, SkipFlag, print_json
+from bench.cli_flags import (
+    CacheFlag,
+    JsonFlag,
+    MatrixFlag,
+    OnlyFlag,
+    SkipFlag,
+    cache_path,
+    matrix_path,
+    print_json,
+    with_progress,
+)
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.gating import Finished
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,4 +59,72 @@ def compare(
         comparison_table(found)
 
 
-VERBS: tuple[Callable[..., None], ...] = (compare,)
+def gate(
+    baseline: Annotated[Path, typer.Option(help="The folder of the run to judge against.", metavar="RUN")],
+    matrix: MatrixFlag = None,
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    budget_minutes: Annotated[
+        float,
+        typer.Option(min=0.01, help="Minutes of measuring, after everything is prepared; what is open then fails."),
+    ] = 40.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the new side [default: the base's].")] = None,
+    in_sequence: Annotated[
+        bool, typer.Option("--in-sequence", help="One process at a time: for a device that only one can use.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The gate's folder [default: reports/gate-<machine>-<time>].")
+    ] = None,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+) -> None:
+    """Whether anything got slower or lost support against a recorded run; the exit code is the answer."""
+    from bench import gating
+    from bench.report.gate_github import ended
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = gating.Options(
+        baseline=baseline,
+        matrix=matrix_path(matrix),
+        cache=cache_path(cache_dir),
+        reports=Path("reports"),
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
+        threads=threads,
+        budget_minutes=budget_minutes,
+        in_sequence=in_sequence,
+        out=out,
+    )
+    try:
+        finished = with_progress(lambda progress: gating.run(options, progress))
+    except BenchError as error:
+        if github:
+            _annotate(ended(str(error)))
+        raise
+    _tell(finished, github=github, as_json=as_json)
+    raise typer.Exit(finished.run.exit_code)
+
+
+def _tell(finished: Finished, *, github: bool, as_json: bool) -> None:
+    """The table or the record on stdout, and what GitHub shows of a job."""
+    from bench.report import gate as reports
+    from bench.report.gate_github import annotations
+    from bench.tables_gate import gate_table
+
+    if as_json:
+        print_json(finished.run)
+    else:
+        gate_table(finished.run, finished.files)
+    if github:
+        _annotate(annotations(finished.run))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        reports.append_summary(finished.run, Path(summary))
+
+
+def _annotate(commands: str) -> None:
+    """On stderr, where GitHub reads them as well: stdout may be JSON."""
+    print(commands, end="", file=sys.stderr)  # noqa: T201
+
+
+VERBS: tuple[Callable[..., None], ...] = (compare, gate)
