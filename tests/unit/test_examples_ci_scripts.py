@@ -1,0 +1,164 @@
+"""The scripts for CI, run by a real shell against a `bench` that ends as it is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bench.cli import app
+from bench.report.formats import known
+
+CI = Path(__file__).parents[2] / "examples" / "ci"
+STAND_IN = """#!/bin/sh
+# Writes down how it was called, leaves a report, and ends as it is told.
+printf '%s\\n' "$@" -- >> "$CALLS"
+[ "$1" = report ] || exit "$CODE"
+mkdir -p "$4"
+echo '<html>' > "$4/report.html"
+exit "${REPORT_CODE:-0}"
+"""
+
+
+class Shop:
+    """A folder of a CI job with a `bench` on its PATH that ends as it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls = folder, folder / "calls"
+        (folder / "bin").mkdir()
+        (folder / "bin" / "bench").write_text(STAND_IN, encoding="utf-8")
+        (folder / "bin" / "bench").chmod(0o755)
+        (folder / "baseline").mkdir()
+        (folder / "baseline" / "run.json").write_text("{}", encoding="utf-8")
+
+    def run(self, script: str, *arguments: str, code: int = 0, **settings: Any) -> subprocess.CompletedProcess[str]:
+        path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        said = {name: str(value) for name, value in settings.items()}
+        env = {"PATH": path, "CALLS": str(self.calls), "CODE": str(code), **said}
+        command = ("sh", CI / script, *arguments)
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=60, cwd=self.folder, env=env
+        )
+
+    def called(self) -> list[list[str]]:
+        if not self.calls.exists():
+            return []
+        text = self.calls.read_text(encoding="utf-8")
+        return [call.splitlines() for call in text.split("--\n")[:-1]]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    if shutil.which("sh") is None:
+        pytest.skip("not on this system: there is no sh")
+    return Shop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "settings", "exits", "says"),
+    [
+        (0, {}, 0, "nothing got slower and nothing lost support"),
+        (1, {}, 1, "a confirmed regression, or a cell that lost support: gate/gate.md names it"),
+        (1, {"ON_INCONCLUSIVE": "warn", "ON_NOTHING": "warn"}, 1, "a confirmed regression"),
+        (2, {}, 2, "The command or the matrix is wrong"),
+        (3, {}, 0, "Inconclusive, which is no pass"),
+        (3, {"ON_INCONCLUSIVE": "fail"}, 3, "Inconclusive, which is no pass"),
+        (4, {}, 4, "Nothing was judged"),
+        (4, {"ON_NOTHING": "warn"}, 0, "Nothing was judged"),
+        (130, {}, 130, "Interrupted"),
+        (137, {"ON_NOTHING": "warn"}, 137, "bench ended with 137, which is no answer of a gate"),
+    ],
+)
+def test_the_gate_script_ends_as_it_says(
+    shop: Shop, code: int, settings: dict[str, str], exits: int, says: str
+) -> None:
+    done = shop.run("gate.sh", code=code, **settings)
+    assert (done.returncode, done.stderr) == (exits, "")
+    assert done.stdout.startswith(f"touchstone: {says}")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_the_gate_script_passes_its_settings_and_what_follows_on(shop: Shop) -> None:
+    shop.run("gate.sh", "--only", "minilm/* x", MATRIX="my matrix.toml", BUDGET_MINUTES=7)
+    said = ["--matrix", "my matrix.toml", "--budget-minutes", "7", "--out", "gate", "--only", "minilm/* x"]
+    assert shop.called() == [["gate", "--baseline", "baseline", *said]]
+
+
+@pytest.mark.parametrize(("setting", "exits"), [("fail", 4), ("warn", 0)])
+def test_without_a_baseline_the_gate_script_says_so_and_runs_nothing(shop: Shop, setting: str, exits: int) -> None:
+    done = shop.run("gate.sh", BASELINE="elsewhere", ON_NOTHING=setting)
+    assert done.returncode == exits
+    assert "There is no baseline in elsewhere yet" in done.stdout
+    assert shop.called() == []
+
+
+def test_a_setting_that_means_nothing_is_no_pass(shop: Shop) -> None:
+    done = shop.run("gate.sh", ON_INCONCLUSIVE="ignore")
+    assert done.returncode == 2
+    assert "warn or fail, not 'ignore'" in done.stdout
+    assert shop.called() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "setting", "begins"),
+    [(3, "warn", "::warning title="), (3, "fail", "::error title="), (2, "warn", "::error")],
+)
+def test_on_github_the_gate_script_is_loud(shop: Shop, code: int, setting: str, begins: str) -> None:
+    done = shop.run("gate.sh", code=code, GITHUB_ACTIONS="true", ON_INCONCLUSIVE=setting)
+    assert done.stdout.startswith(begins)
+    assert "--github" in shop.called()[0]
+
+
+def test_the_publish_script_leaves_a_site(shop: Shop) -> None:
+    done = shop.run("publish.sh", "--budget", "standard")
+    assert done.returncode == 0, done.stdout
+    assert shop.called() == [
+        ["run", "--matrix", "matrix.toml", "--out", "run", "--budget", "standard"],
+        ["report", "run", "--out", "site", "--format", "html,csv,markdown,pytest-benchmark"],
+    ]
+    assert (shop.folder / "site" / "index.html").read_text(encoding="utf-8") == "<html>\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(2, "is wrong"), (4, "the last baseline stays"), (130, "Interrupted"), (9, "bench ended with 9")],
+)
+def test_the_publish_script_publishes_nothing_after_a_run_that_failed(shop: Shop, code: int, says: str) -> None:
+    done = shop.run("publish.sh", code=code)
+    assert done.returncode == code
+    assert says in done.stdout
+    assert [call[0] for call in shop.called()] == ["run"]
+    assert not (shop.folder / "site").exists()
+
+
+def test_the_publish_script_ends_with_the_code_of_a_report_that_failed(shop: Shop) -> None:
+    done = shop.run("publish.sh", REPORT_CODE=2)
+    assert done.returncode == 2
+    assert not (shop.folder / "site" / "index.html").exists()
+
+
+# --- what they call is there ------------------------------------------------------------------------------------------
+
+
+def flags(verb: str) -> set[str]:
+    """The long options that a verb takes."""
+    command = typer.main.get_command(app).commands[verb]
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def test_every_flag_that_the_scripts_give_is_one_that_bench_takes(shop: Shop) -> None:
+    shop.run("gate.sh", GITHUB_ACTIONS="true")
+    shop.run("publish.sh", "--budget", "standard")
+    assert [call[0] for call in shop.called()] == ["gate", "run", "report"]
+    for verb, *words in shop.called():
+        assert {word for word in words if word.startswith("--")} <= flags(verb), verb
+
+
+def test_every_format_that_the_scripts_ask_for_is_known(shop: Shop) -> None:
+    shop.run("publish.sh")
+    assert known(shop.called()[-1][-1])
