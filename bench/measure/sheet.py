@@ -57,10 +57,12 @@ class Sheet:
     def watch(self, worker: Worker) -> None:
         """From here on the machine's state belongs to the next workload."""
         self.worker, self.before, self.used_s = worker, state.snapshot(), worker.cpu_s()
+        self.sensors: state.Sensors | None = None
 
     def state(self) -> MachineState:
         """What the machine was doing beside the workload that just ended."""
-        return state.since(self.before, max(0.0, self.worker.cpu_s() - self.used_s))  # a dead worker's time is lost
+        used_s = max(0.0, self.worker.cpu_s() - self.used_s)  # a dead worker's time is lost
+        return state.since(self.before, used_s, self.sensors)
 
     def take(self, reply: Reply) -> None:
         """Keep what a reply says; a workload that is over becomes an observation."""
@@ -69,6 +71,7 @@ class Sheet:
                 self.meter.begin()
             case Stage("parity"):
                 self.meter.end()
+                self.sensors = state.sensors()  # the burst is over, and its heat and its clock are still there
             case Opened():
                 self.opened = reply
             case Measured():

@@ -14,7 +14,7 @@ from msgspec import Struct
 from bench.prepare.sysfs import number_of, text_of
 from bench.records import MachineState
 
-__all__ = ["MachineState", "Snapshot", "since", "snapshot"]
+__all__ = ["MachineState", "Sensors", "Snapshot", "sensors", "since", "snapshot"]
 
 ROOT = Path("/")
 CPU_SENSORS = {
@@ -27,6 +27,10 @@ CPU_SENSORS = {
     "soc-thermal",
     "x86_pkg_temp",
 }
+LIMITS = ("crit", "max")
+"""Files of a chip beside its temperature; `max` is where fans run at full speed, on chips that have `crit` as well."""
+TRIPS = ("passive", "hot", "critical")
+"""What a thermal zone calls the temperatures at which something is done about the heat."""
 MAX_POLICIES = 8
 """Frequency policies that are read: a big server has one a core, and each costs a look at that core."""
 MIN_TICKS_S = 0.1
@@ -41,6 +45,20 @@ class Snapshot(Struct, frozen=True):
     steal_s: float | None
 
 
+class Sensors(Struct, frozen=True):
+    """The processor's clock and heat at one moment; what cannot be read here is None."""
+
+    frequency_mhz: float | None = None
+    temperature_c: float | None = None
+    temperature_limit_c: float | None = None
+
+
+def sensors() -> Sensors:
+    """Look at the clock and the heat. Under load, or soon after: a core that idles clocks down within milliseconds."""
+    temperature_c, limit_c = _temperature()
+    return Sensors(_frequency(), temperature_c, limit_c)
+
+
 def snapshot() -> Snapshot:
     """Look before a visit."""
     times = psutil.cpu_times()._asdict()
@@ -52,14 +70,19 @@ def snapshot() -> Snapshot:
     return Snapshot(total, total - idle - (steal or 0.0), steal)
 
 
-def since(before: Snapshot, own_cpu_s: float | None = None) -> MachineState:
-    """Look after a visit that itself used `own_cpu_s` seconds of CPU. What cannot be read here is None."""
+def since(before: Snapshot, own_cpu_s: float | None = None, seen: Sensors | None = None) -> MachineState:
+    """Look after a visit that itself used `own_cpu_s` seconds of CPU. What cannot be read here is None.
+
+    `seen` is what the sensors said while the visit was at work; without it they are read now.
+    """
+    seen = seen or sensors()
     now = snapshot()
     span = now.total_s - before.total_s
     return MachineState(
         load_1min=_load(),
-        frequency_mhz=_frequency(),
-        temperature_c=_temperature(),
+        frequency_mhz=seen.frequency_mhz,
+        temperature_c=seen.temperature_c,
+        temperature_limit_c=seen.temperature_limit_c,
         on_battery=_on_battery(),
         steal_percent=_steal(before, now, span),
         other_cpu_percent=None if own_cpu_s is None else _share(now.busy_s - before.busy_s - own_cpu_s, span),
@@ -105,10 +128,22 @@ def _frequency_files(root: Path) -> tuple[Path, ...]:
     return tuple(files[:: max(1, -(-len(files) // MAX_POLICIES))])
 
 
-def _temperature() -> float | None:
-    """The processor's hottest sensor; only Linux tells it without a driver."""
-    found = [value / 1000 for path in _temperature_files(ROOT) if (value := number_of(path)) is not None]
-    return max(found, default=None)
+def _temperature() -> tuple[float | None, float | None]:
+    """The processor's hottest sensor and the limit of that one; only Linux tells them without a driver."""
+    read = [(value / 1000, _limit(path)) for path in _temperature_files(ROOT) if (value := number_of(path)) is not None]
+    return max(read, key=lambda one: one[0], default=(None, None))
+
+
+@functools.cache
+def _limit(sensor: Path) -> float | None:
+    """Of a chip its critical temperature, at which it throttles, else its highest; of a zone its first trip point."""
+    if sensor.name == "temp":
+        trips = [path for path in sensor.parent.glob("trip_point_*_type") if text_of(path) in TRIPS]
+        found = [number_of(path.with_name(path.name.replace("_type", "_temp"))) for path in trips]
+        known = [value for value in found if value and value > 0]
+    else:
+        known = [value for word in LIMITS if (value := number_of(sensor.with_name(f"temp1_{word}"))) and value > 0][:1]
+    return min(known) / 1000 if known else None
 
 
 @functools.cache

@@ -51,7 +51,10 @@ class Machine(Record, frozen=True):
 
 
 class MachineState(Record, frozen=True):
-    """What the machine was doing beside one visit; state is no part of the machine's key."""
+    """What the machine was doing beside one visit; state is no part of the machine's key.
+
+    Frequency and temperature are read the moment that the timed bursts, or a minute of a sustained run, are over.
+    """
 
     load_1min: float | None = None
     frequency_mhz: float | None = None
@@ -62,6 +65,8 @@ class MachineState(Record, frozen=True):
     other_cpu_percent: float | None = None
     """CPU time that other processes used during the visit, as a share of all cores."""
     available_bytes: int | None = None
+    temperature_limit_c: float | None = None
+    """The temperature at which the processor holds itself back, as the sensor that tells its temperature has it."""
 
 
 class Device(Record, frozen=True):

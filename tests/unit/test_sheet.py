@@ -7,6 +7,7 @@ from builders import a_cell, a_failure, a_parity, a_placement, a_timing
 from bench.measure.meters import Meter
 from bench.measure.sheet import Sheet
 from bench.measure.starts import Starts
+from bench.prepare import state
 from bench.records import (
     Cell,
     Device,
@@ -101,6 +102,26 @@ def test_the_meter_is_read_when_the_burst_begins_and_when_it_has_ended_and_not_o
     assert meter.marks == ["begin", "end"]
     assert made[0].energy == Energy(1.5, 10, "a test")
     assert made[0].device_memory_bytes == 77
+
+
+def test_clock_and_heat_are_those_at_the_end_of_the_burst_and_not_after_the_check(monkeypatch):
+    readings = iter([state.Sensors(2900.0, 97.0, 100.0), state.Sensors(3400.0, 60.0, 100.0)])
+    monkeypatch.setattr(state, "sensors", lambda: next(readings))
+    replies = [Stage("burst", ONE.workload), Stage("parity", ONE.workload), measured(ONE), measured(OTHER)]
+    made, _ = sheet_of(*replies)
+    assert [(o.state.frequency_mhz, o.state.temperature_c) for o in made] == [(2900.0, 97.0), (3400.0, 60.0)]
+
+
+def test_nothing_is_read_while_a_burst_runs(monkeypatch):
+    read: list[str] = []
+    now: list[str] = []
+    monkeypatch.setattr(state, "sensors", lambda: read.append(now[-1]) or state.Sensors())
+    sheet = Sheet((ONE,), 1, lambda _: None, Meter())
+    sheet.watch(AWorker())  # type: ignore[arg-type]
+    for name in ("import", "session", "placement", "bind", "time", "burst", "parity"):
+        now.append(name)
+        sheet.take(Stage(name, ONE.workload))
+    assert read == ["parity"]
 
 
 def test_a_profile_that_comes_later_is_recorded_once_more_beside_numbers_that_are_kept():

@@ -133,6 +133,40 @@ def test_the_temperature_is_the_processors_and_not_a_disks(root):
     assert seen().temperature_c == 52.0
 
 
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"temp1_crit": "100000", "temp1_max": "80000"}, 100.0),
+        ({"temp1_max": "95000"}, 95.0),
+        ({"temp1_crit": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_a_chip_says_at_what_temperature_it_holds_itself_back(root, files, limit):
+    write(root / "sys/class/hwmon/hwmon0", {"name": "coretemp", "temp1_input": "97000", **files})
+    assert (seen().temperature_c, seen().temperature_limit_c) == (97.0, limit)
+
+
+def test_the_limit_is_that_of_the_sensor_that_is_told(root):
+    write(root / "sys/class/hwmon/hwmon0", {"name": "coretemp", "temp1_input": "60000", "temp1_crit": "90000"})
+    write(root / "sys/class/hwmon/hwmon1", {"name": "coretemp", "temp1_input": "71000", "temp1_crit": "105000"})
+    assert (seen().temperature_c, seen().temperature_limit_c) == (71.0, 105.0)
+
+
+def test_a_zones_limit_is_its_first_trip_point(root):
+    trips = {"trip_point_0_type": "active", "trip_point_0_temp": "50000"}
+    trips |= {"trip_point_1_type": "passive", "trip_point_1_temp": "85000"}
+    trips |= {"trip_point_2_type": "critical", "trip_point_2_temp": "110000"}
+    write(root / "sys/class/thermal/thermal_zone0", {"type": "cpu-thermal", "temp": "61000", **trips})
+    assert seen().temperature_limit_c == 85.0
+
+
+def test_what_the_sensors_said_at_work_counts_though_it_is_cooler_now(root):
+    write(root / "sys/class/hwmon/hwmon0", {"name": "coretemp", "temp1_input": "50000"})
+    found = state.since(Snapshot(0.0, 0.0, 0.0), 0.0, state.Sensors(3400.0, 97.0, 100.0))
+    assert (found.frequency_mhz, found.temperature_c, found.temperature_limit_c) == (3400.0, 97.0, 100.0)
+
+
 def test_a_board_without_chips_has_thermal_zones(root):
     write(root / "sys/class/thermal/thermal_zone0", {"type": "battery", "temp": "30000"})
     write(root / "sys/class/thermal/thermal_zone1", {"type": "cpu-thermal", "temp": "61000"})

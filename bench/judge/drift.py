@@ -1,0 +1,98 @@
+"""The timed calls of a cell's rounds in, whether they drift inside their bursts out: the first third and the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from scipy import special
+
+from bench.judge import stats
+
+LEAST_CALLS = 12
+"""Four calls a third: of fewer no scatter can be told."""
+BLOCKS = 60
+"""A burst's calls are looked at in so many stretches, each by its median: a hundred thousand calls have as many pairs
+as nobody can go through, and a call that the system held up is no drift."""
+SHIFT = 0.02
+"""The same bound as the warm-up's."""
+STANDARD_ERRORS, LEAST_INDEPENDENT = 4.0, 6.0
+"""How far the thirds of one round must be apart, and how many independent calls each must hold: with these, noise whose
+calls are correlated by 0 to 0.98 passes in at most 2 % of rounds (tests/unit/test_drift.py simulates it)."""
+ALPHA, LEAST_ROUNDS = 0.01, 3
+"""Of the test over rounds."""
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""The standard error of a median over that of a mean, of Gaussian values."""
+GAUSSIAN_MAD = 1.4826
+
+
+def of_bursts(rounds: Sequence[Sequence[int]]) -> float:
+    """By how much calls become slower (or faster, below 0) inside a cell's timed bursts; 0 where noise explains it.
+
+    `rounds` holds the calls of each round in nanoseconds, in order. Calls that follow one another are alike, so a slow
+    stretch at the end is no drift by itself. Two tests look for one: over the rounds, which are independent whatever
+    the calls are, and inside each round, where at least half of them must tell of the same.
+    """
+    found = [one for one in map(_shift, rounds) if one is not None]
+    if not found:
+        return 0.0
+    middle = float(np.mean([one.shift for one in found]))
+    same_way = [one for one in found if one.is_drift and one.shift * middle > 0]
+    in_half = 2 * len(same_way) >= len(rounds)
+    return math.expm1(middle) if in_half or _over_rounds([one.shift for one in found]) else 0.0
+
+
+class _Shift(Struct, frozen=True):
+    """Of one round, as a logarithm: from the median of the first third to that of the last."""
+
+    shift: float
+    is_drift: bool
+
+
+def _shift(samples_ns: Sequence[int]) -> _Shift | None:
+    """None of fewer than a dozen calls."""
+    if len(samples_ns) < LEAST_CALLS:
+        return None
+    logs = np.log(np.maximum(_blocks(samples_ns), 1.0))
+    third = len(logs) // 3
+    shift = float(np.median(logs[-third:]) - np.median(logs[:third]))
+    slope = _slope(logs)
+    change = slope * (len(logs) - 1)
+    far = min(shift, change) > SHIFT or max(shift, change) < -SHIFT
+    return _Shift(shift, far and abs(shift) > _noise(logs, slope, third))
+
+
+def _noise(logs: NDArray[np.float64], slope: float, third: int) -> float:
+    """How far noise alone takes the medians of two thirds apart; anything, where too few calls are independent."""
+    rest = logs - slope * np.arange(len(logs))
+    scatter = GAUSSIAN_MAD * float(np.median(np.abs(rest - np.median(rest))))
+    independent = third * stats.effective_calls([rest.tolist()]) / len(logs)
+    if independent < LEAST_INDEPENDENT:
+        return math.inf
+    return STANDARD_ERRORS * MEDIAN_ERROR * scatter * math.sqrt(2 / independent)
+
+
+def _over_rounds(shifts: Sequence[float]) -> bool:
+    """Whether the rounds agree on a shift that matters, by a t-test."""
+    middle = abs(float(np.mean(shifts)))
+    if len(shifts) < LEAST_ROUNDS or middle < SHIFT:
+        return False
+    critical = float(special.stdtrit(len(shifts) - 1, 1 - ALPHA / 2))
+    return middle > critical * float(np.std(shifts, ddof=1)) / math.sqrt(len(shifts))
+
+
+def _blocks(samples_ns: Sequence[int]) -> NDArray[np.float64]:
+    """The medians of equal stretches; what is left over at the end of the division is at the start."""
+    calls = np.asarray(samples_ns, dtype=np.float64)
+    length = max(1, len(calls) // BLOCKS)
+    count = len(calls) // length
+    blocks: NDArray[np.float64] = np.median(calls[len(calls) - count * length :].reshape(count, length), axis=1)
+    return blocks
+
+
+def _slope(values: NDArray[np.float64]) -> float:
+    first, second = np.triu_indices(len(values), k=1)
+    return float(np.median((values[second] - values[first]) / (second - first)))
