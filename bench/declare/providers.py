@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -15,12 +15,14 @@ from bench.declare.tables import Tables
 from bench.declare.target import Target
 from bench.declare.words import DEVICE_TYPES, MODULE, VARIABLE, device_choice
 from bench.records import DeviceChoice, Option, Provider
+from bench.records.plan import Optimization
 
 OWN_RUNTIME = "ort"
 """The runtime of a provider that the catalogue does not know, where its table names none."""
 DEFAULT_ENGINE = "ort"
 """Of a provider whose table names none: then each family has its own."""
-OVERRIDES = ("plugin", "static_shapes", "emulated", "hint")
+OVERRIDES = ("plugin", "optimization", "static_shapes", "emulated", "hint")
+OPTIMIZATIONS = get_args(Optimization)
 
 
 class _Table(Struct):
@@ -34,6 +36,7 @@ class _Table(Struct):
     device: Any = None
     options: dict[str, Any] = {}
     session: dict[str, Any] = {}
+    optimization: str | None = None
     environment: dict[str, Any] = {}
     static_shapes: bool | None = None
     emulated: bool | None = None
@@ -79,6 +82,8 @@ def _engine(tables: Tables, table: _Table, ep: str, where: str) -> str:
 def _check(tables: Tables, table: _Table, where: str) -> None:
     tables.plain(table.options, f"{where}.options")
     tables.strings(table.session, f"{where}.session")
+    if table.optimization is not None:
+        tables.one_of(table.optimization, OPTIMIZATIONS, f"unknown optimization '{table.optimization}' in {where}")
     tables.strings(table.environment, f"{where}.environment")
     for variable, value in table.environment.items():
         if not VARIABLE.fullmatch(variable) or "\0" in value:

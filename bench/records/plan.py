@@ -68,6 +68,10 @@ class CompileCache(Record, frozen=True):
     name: str = ""
 
 
+Optimization = Literal["none", "basic", "extended", "all"]
+"""ONNX Runtime's levels of graph optimization."""
+
+
 class Provider(Record, frozen=True):
     """All that a worker needs to open a session on one execution provider and one of its devices."""
 
@@ -78,6 +82,8 @@ class Provider(Record, frozen=True):
     options: dict[str, Option] = {}
     session: dict[str, str] = {}
     """Session configuration entries."""
+    optimization: Optimization = "all"
+    """How far ONNX Runtime optimizes the graph; `all` is its own default."""
     environment: dict[str, str] = {}
     """Environment variables of the worker's process; set by the parent when it starts it."""
     static_shapes: bool = False

@@ -84,6 +84,17 @@ plugin = "our_qnn"
     assert provider.cache == CompileCache("context")
 
 
+def test_a_level_of_graph_optimization_is_the_tables_own():
+    assert a_target('[providers.plain]\nlike = "cpu"\noptimization = "basic"').provider.optimization == "basic"
+    assert a_target('[providers.plain]\nlike = "cpu"').provider.optimization == "all"
+
+
+def test_an_unknown_level_of_graph_optimization_is_answered_with_the_nearest():
+    said = complaint('[providers.plain]\nlike = "cpu"\noptimization = "basics"')
+    assert "unknown optimization 'basics' in providers.plain" in said
+    assert "'basic'" in said
+
+
 def test_an_empty_string_takes_an_option_of_the_known_provider_away():
     assert a_target('[providers.cuda]\noptions = { use_tf32 = "" }').provider.options == {}
     assert a_target('[providers.cuda]\noptions = { sdpa_kernel = "" }').provider.options["sdpa_kernel"] == ""

@@ -73,6 +73,13 @@ def test_a_session_entry_reaches_onnxruntime(artifact):
         ort.Session(a_visit(artifact, provider=Provider(CPU, session=entry)))
 
 
+def test_the_level_of_graph_optimization_reaches_onnxruntime(artifact):
+    levels = onnxruntime.GraphOptimizationLevel
+    for said, level in (("none", levels.ORT_DISABLE_ALL), ("basic", levels.ORT_ENABLE_BASIC)):
+        session = ort.Session(a_visit(artifact, provider=Provider(ep=CPU, optimization=said)))
+        assert session.session.get_session_options().graph_optimization_level == level
+
+
 def test_fixed_shapes_are_those_of_the_visits_workload(tmp_path):
     visit = a_visit(a_model(tmp_path), provider=Provider(CPU, static_shapes=True), jobs=(a_job(tmp_path, 5),))
     session = ort.Session(visit)

@@ -13,6 +13,8 @@ from bench.worker.onnx_runtime import plugins, sessions
 from bench.worker.onnx_runtime.devices import Found
 from bench.worker.refusal import Refusal
 
+LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED"}
+"""genai's words for less than every optimization."""
 COMPUTES_ON = {"": "CPU", "cuda": "CUDA", "WebGPU": "WebGPU"}
 """What genai's `device_type` says of a model, by genai's name for the provider."""
 
@@ -75,11 +77,12 @@ def opened(
 
 
 def overlay(provider: Provider, export: genai_config.Export, threads: int) -> dict[str, Any]:
-    """What is changed in the export's own config: threads and session entries."""
+    """What is changed in the export's own config: threads, optimization and session entries."""
     session = {
         "intra_op_num_threads": threads,
         "inter_op_num_threads": 1,
         "log_severity_level": sessions.ERRORS_ONLY,
+        **({"graph_optimization_level": LEVELS[provider.optimization]} if provider.optimization in LEVELS else {}),
         **provider.session,
     }
     return {"model": {name: {"session_options": session} for name in export.sections}}

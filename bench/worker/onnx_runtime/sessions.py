@@ -15,6 +15,12 @@ from bench.worker.refusal import Refusal
 
 ERRORS_ONLY = 3
 NEEDS_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+LEVELS = {
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
 OPTION_WORDS = re.compile(r"\b(?:invalid|unknown|unsupported|parse)\b.*\b(?:option|config|key)", re.IGNORECASE)
 NO_ADAPTER = re.compile(r"adapter|no (?:suitable |supported )?device|device not found", re.IGNORECASE)
 
@@ -73,6 +79,7 @@ def settings_for(
     settings.log_severity_level = ERRORS_ONLY
     settings.intra_op_num_threads = request.threads
     settings.inter_op_num_threads = 1
+    settings.graph_optimization_level = LEVELS[provider.optimization]
     settings.add_session_config_entry(assignment.RECORD, "1")
     for key, value in provider.session.items():
         settings.add_session_config_entry(key, value)
