@@ -109,7 +109,7 @@ def gate(
 def _tell(finished: Finished, *, github: bool, as_json: bool) -> None:
     """The table or the record on stdout, and what GitHub shows of a job."""
     from bench.report import gate as reports
-    from bench.report.gate_github import annotations
+    from bench.report.gate_github import workflow_commands
     from bench.tables_gate import gate_table
 
     if as_json:
@@ -117,7 +117,7 @@ def _tell(finished: Finished, *, github: bool, as_json: bool) -> None:
     else:
         gate_table(finished.run, finished.files)
     if github:
-        _annotate(annotations(finished.run))
+        _annotate(workflow_commands(finished.run))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         reports.append_summary(finished.run, Path(summary))
 

@@ -10,7 +10,7 @@ import datetime as dt
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from bench import __version__, store
 from bench.declare import matrix as matrices
@@ -103,7 +103,7 @@ def _record(options: Options, base: Run, measured: Measured, place: Place) -> Ga
         machine=place.machine,
         base=base.name,
         base_created=base.created,
-        differences=differences(base, measured.new_run),
+        differences=_differences(base, measured.new_run),
         null=measured.null,
         cells=measured.cells,
         exit_code=said.exit_code,
@@ -113,6 +113,14 @@ def _record(options: Options, base: Run, measured: Measured, place: Place) -> Ga
         budget_minutes=options.budget_minutes,
         effects=_figures(Rules()),
     )
+
+
+def _differences(base: Run, new: Run) -> tuple[str, ...]:
+    """What differs, but for what this gate itself chose: its cells, and how long it measures them."""
+    cells = {cell.id: cell for cell in base.cells}
+    chosen = tuple(cells[cell.id] for cell in new.cells)
+    artifacts = {name: key for name, key in base.artifacts.items() if name in new.artifacts}
+    return differences(replace(base, cells=chosen, artifacts=artifacts, effort=new.effort), new)
 
 
 def _figures(rules: Rules) -> dict[str, float]:

@@ -38,6 +38,7 @@ def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
         detectable=decided.detectable,
         base_ms=_typical([ms for pair in own for ms in pair.base_ms]),
         new_ms=_typical([ms for pair in own for ms in pair.new_ms]),
+        seconds=sum(pair.seconds for pair in own),
     )
 
 

@@ -15,7 +15,7 @@ MOST = 10
 """Annotations of one kind that GitHub shows for a step; the rest is dropped without a word."""
 
 
-def annotations(run: GateRun) -> str:
+def workflow_commands(run: GateRun) -> str:
     """Errors, warnings and one notice, a command a line; the tenth of a kind says how many more there are."""
     cells = gate_words.ordered(run.cells)
     errors = [_annotation("error", *_said(cell)) for cell in cells if cell.verdict in gate_words.RED]

@@ -249,7 +249,7 @@ def test_strange_text_in_markdown_stays_in_its_cell() -> None:
 
 def commands(run: GateRun) -> list[tuple[str, str, str]]:
     """Kind, title and message of every line, read as GitHub's runner reads it."""
-    return [command(line) for line in gate_github.annotations(run).splitlines()]
+    return [command(line) for line in gate_github.workflow_commands(run).splitlines()]
 
 
 def command(line: str) -> tuple[str, str, str]:
@@ -281,7 +281,7 @@ def test_github_is_told_of_each_kind_in_its_own_way() -> None:
 
 
 def test_what_github_would_take_for_syntax_is_escaped() -> None:
-    first = gate_github.annotations(a_gate_run(a_slower_cell("a:b,c%d"))).splitlines()[0]
+    first = gate_github.workflow_commands(a_gate_run(a_slower_cell("a:b,c%d"))).splitlines()[0]
     assert first.startswith("::error title=Regression%3A a%3Ab%2Cc%25d::slower by over 2 %25, and confirmed")
 
 
