@@ -38,7 +38,13 @@ MODES = (
     "complains-and-falls-back",
     "complains-and-segfaults",
     "hangs-when-probed",
+    "dawdles",
+    "segfaults-after-a-while",
+    "hangs-after-a-while",
+    "tires",
 )
+A_WHILE = 450
+"""Calls of a session, of a millisecond each: more than a hasty round makes, and fewer than a sustained run."""
 RECIPES = ("fp32",)
 
 
@@ -51,7 +57,7 @@ class Session:
         self.placement = PLACEMENTS.get(visit.mode)
         self.device: Device | None = STRAW
         self.complaint = ""
-        self.bound = 0
+        self.bound = self.calls = 0
         self.visit = visit
         if visit.mode == "chatters":
             print('{"reply": "done"}')
@@ -67,7 +73,10 @@ class Session:
         reference = self.reference_of(feed)
 
         def call():
-            time.sleep(0.001)
+            time.sleep(0.002 if self.mode == "dawdles" else 0.001)
+            self.calls += 1
+            if self.calls > A_WHILE and self.mode in AFTER_A_WHILE:
+                AFTER_A_WHILE[self.mode]()
             if self.mode in AT_CALL:
                 AT_CALL[self.mode]()
             if self.mode == "segfaults-in-the-second-workload" and self.visit.jobs[0].sizes["batch"] != len(reference):
@@ -173,6 +182,11 @@ AT_CALL = {
     "eats-memory": eat_memory,
     "raises": _raise,
     "runs-out-of-memory": _exhaust,
+}
+AFTER_A_WHILE = {
+    "segfaults-after-a-while": segfault,
+    "hangs-after-a-while": lambda: time.sleep(3600),
+    "tires": lambda: time.sleep(0.004),
 }
 
 

@@ -1,0 +1,103 @@
+"""A gate's answer: what fails it, what leaves it open, and what is nothing to judge; an open one is never a pass."""
+
+from __future__ import annotations
+
+import pytest
+from builders import an_outcome
+
+from bench.judge.gate import Decided
+from bench.judge.gate_cells import answer, paired, supported
+from bench.judge.gate_support import Support
+from bench.records import GateCell, Interval, NullControl, Pair
+
+FINE = NullControl(6, Interval(0.001, -0.004, 0.006), True, "as it should be")
+NOT_FINE = NullControl(6, Interval(0.05, 0.03, 0.07), False, "base against base differs by 5.0 %")
+
+
+def a_row(verdict: str) -> GateCell:
+    return GateCell(f"m/fp32/cpu/{verdict}", verdict, "because")
+
+
+def code(*verdicts: str, null: NullControl = FINE, too_short: str = "") -> int:
+    return answer([a_row(verdict) for verdict in verdicts], null, too_short).exit_code
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (("pass",), 0),
+        (("pass", "not-judged", "added"), 0),
+        (("pass", "warning"), 0),
+        (("pass", "regression"), 1),
+        (("pass", "lost-support"), 1),
+        (("regression", "inconclusive", "gone"), 1),
+        (("pass", "inconclusive"), 3),
+        (("pass", "inconclusive", "gone"), 3),
+        (("pass", "gone"), 4),
+        (("not-judged",), 4),
+        (("not-judged", "added"), 4),
+        ((), 4),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst(verdicts, expected):
+    assert code(*verdicts) == expected
+
+
+def test_a_null_control_that_fails_leaves_everything_open():
+    assert code("pass", null=NOT_FINE) == 3
+    assert "differs by 5.0 %" in answer([a_row("pass")], NOT_FINE).sentence
+
+
+def test_support_that_is_lost_fails_a_gate_however_noisy_the_machine():
+    assert code("lost-support", "inconclusive", null=NOT_FINE) == 1
+
+
+def test_a_time_that_was_too_short_is_no_pass_and_says_so():
+    assert code("inconclusive", too_short="--budget-minutes 0.1 is too short") == 3
+    assert "too short" in answer([a_row("inconclusive")], FINE, "--budget-minutes 0.1 is too short").sentence
+
+
+def test_the_sentence_counts():
+    said = answer([a_row("regression"), a_row("lost-support"), a_row("inconclusive"), a_row("pass")], FINE).sentence
+    assert said == "regression: 1 cell slower and 1 cell lost support; 1 cell cannot be told"
+
+
+# --- the rows ---------------------------------------------------------------------------------------------------------
+
+
+def a_decided(**said) -> Decided:
+    healthy = {
+        "verdict": "pass",
+        "reason": "no slowdown shown",
+        "stage": "screen",
+        "change": Interval(0.0, -0.01, 0.01),
+    }
+    return Decided(**{"cell": "m/fp32/cpu/b1", **healthy, "pairs": 2, "detectable": 0.02, **said})
+
+
+def test_a_row_has_the_typical_call_of_each_side_and_no_null_pair_in_it():
+    pairs = [
+        Pair("m/fp32/cpu/b1", "screen", 1, "now", 0.0, (10.0, 12.0), (20.0, 22.0), seconds=3.0),
+        Pair("m/fp32/cpu/b1", "null", 1, "now", 0.0, (99.0,), (99.0,), seconds=3.0),
+        Pair("other/fp32/cpu/b1", "screen", 1, "now", 0.0, (77.0,), (77.0,), seconds=3.0),
+    ]
+    row = paired(a_decided(), pairs)
+    assert (row.base_ms, row.new_ms, row.seconds) == (11.0, 21.0, 3.0)
+    assert (row.verdict, row.pairs, row.detectable) == ("pass", 2, 0.02)
+
+
+def test_lost_support_outranks_the_speed():
+    row = supported(paired(a_decided(), []), Support("was ok, is crashed: SIGSEGV"), an_outcome(), an_outcome())
+    assert (row.verdict, row.stage, row.reason) == ("lost-support", "support", "was ok, is crashed: SIGSEGV")
+
+
+def test_support_that_the_base_lost_too_is_inconclusive():
+    lost = Support("was ok, is unavailable: no device", blamed=False)
+    row = supported(paired(a_decided(), []), lost, an_outcome(), an_outcome())
+    assert row.verdict == "inconclusive"
+    assert "the base comes to the same today" in row.reason
+
+
+def test_a_row_says_what_both_sides_came_to():
+    row = supported(paired(a_decided(), []), Support(), an_outcome(status="partial"), an_outcome(status="ok"))
+    assert (row.base_status, row.new_status, row.verdict) == ("partial", "ok", "pass")

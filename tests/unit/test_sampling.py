@@ -1,0 +1,110 @@
+"""Who makes the pairs that a gate asks for: until the time is used up, a side fails, or someone interrupts."""
+
+from __future__ import annotations
+
+import pytest
+from builders import a_cell
+
+from bench.measure.held import Side
+from bench.measure.pairs import Made
+from bench.measure.sampling import Processes, Sides, too_large_for_two
+from bench.progress import Quiet
+from bench.records import Pair
+
+CELL = "minilm/fp32/webgpu/b1-s128"
+
+
+class Maker:
+    """Stands for a `Pairer`: gives what it is told to, and keeps what it was asked."""
+
+    def __init__(self, *values: object) -> None:
+        self.values, self.asked = list(values), []
+
+    def pair(self, base, new, kind, number, *, in_sequence):
+        self.asked.append((base, new, kind, number, in_sequence))
+        value = self.values.pop(0) if self.values else 0.0
+        if isinstance(value, type):
+            raise value
+        return Made(Pair(base.cell.id, kind, number, "now", value, seconds=10.0, failure="" if value else "x"), (), ())
+
+
+class Clock:
+    """A clock that goes on by ten seconds with every pair."""
+
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+
+    def __call__(self) -> float:
+        return 10.0 * len(self.maker.asked)
+
+
+def processes(maker: Maker, budget_s: float | None = None, **sides):
+    noted: list[Made] = []
+    both = Sides(Side("base", a_cell(), "the base's"), Side("new", a_cell(), "the new one's"), **sides)
+    made = Processes({CELL: both}, maker, noted.append, Quiet(), budget_s, Clock(maker))
+    return made, noted
+
+
+def test_a_pair_is_given_and_noted():
+    made, noted = processes(Maker(0.05))
+    assert made.pair(CELL, "screen") == 0.05
+    assert [one.pair.value for one in noted] == [0.05]
+
+
+def test_pairs_of_each_kind_are_numbered_from_one():
+    maker = Maker()
+    made, _ = processes(maker)
+    for kind in ("screen", "screen", "confirm", "null"):
+        made.pair(CELL, kind)
+    assert [(kind, number) for _, _, kind, number, _ in maker.asked] == [
+        ("screen", 1),
+        ("screen", 2),
+        ("confirm", 1),
+        ("null", 1),
+    ]
+
+
+def test_a_null_pair_has_the_base_on_both_sides():
+    maker = Maker()
+    made, _ = processes(maker)
+    made.pair(CELL, "null")
+    base, new, *_ = maker.asked[0]
+    assert (new.name, new.visitor) == ("new", base.visitor)
+
+
+def test_a_cell_whose_pair_failed_is_not_measured_again():
+    maker = Maker(None)
+    made, noted = processes(maker)
+    assert made.pair(CELL, "screen") is None
+    assert made.pair(CELL, "screen") is None
+    assert len(maker.asked) == len(noted) == 1
+    assert not made.out_of_time
+
+
+def test_no_pair_is_begun_that_would_end_after_the_time():
+    maker = Maker(0.01, 0.01, 0.01)
+    made, _ = processes(maker, budget_s=25.0)
+    assert [made.pair(CELL, "screen") for _ in range(3)] == [0.01, 0.01, None]
+    assert made.out_of_time
+
+
+def test_an_interruption_ends_the_gate_and_loses_nothing():
+    made, noted = processes(Maker(0.01, KeyboardInterrupt))
+    assert [made.pair(CELL, "screen") for _ in range(3)] == [0.01, None, None]
+    assert made.interrupted
+    assert len(noted) == 1
+
+
+@pytest.mark.parametrize(
+    ("peaks", "memory", "too_large"),
+    [((6, 7), 20, False), ((6, 10), 20, True), ((None,), 20, False), ((), 20, False)],
+)
+def test_two_processes_must_fit_into_nine_tenths_of_the_memory(peaks, memory, too_large):
+    assert too_large_for_two(peaks, memory) is too_large
+
+
+def test_cells_too_large_for_two_are_measured_in_sequence():
+    maker = Maker()
+    made, _ = processes(maker, in_sequence=True)
+    made.pair(CELL, "screen")
+    assert maker.asked[0][-1] is True
