@@ -70,7 +70,7 @@ def doctor(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests: in this environment, and the worker's in the interpreter of its own runtime."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["tests/unit", "tests/browser", "tests/end_to_end"]))
+    session.run("pytest", *(session.posargs or ["tests/unit", "tests/calibration", "tests/browser", "tests/end_to_end"]))
     if not session.posargs:
         for runtime, paths in IN_RUNTIMES.items():
             in_runtime(session, runtime, "-m", "pytest", *paths, "-p", "no:cacheprovider")
@@ -93,6 +93,13 @@ def overhead(session: nox.Session) -> None:
     for runtime, file in (("ort", "overhead.py"), ("genai-build", "generation.py")):
         arguments = ("-m", "pytest", f"tests/benchmarks/{file}", "-s", "-p", "no:cacheprovider")
         in_runtime(session, runtime, *arguments, *session.posargs)
+
+
+@nox.session
+def calibrate(session: nox.Session) -> None:
+    """What the gate's verdicts and the printed intervals are worth: simulated gates, or `--replay RUN` of many rounds."""
+    install(session, "test")
+    session.run("python", "-m", "tests.calibration", *session.posargs)
 
 
 def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:

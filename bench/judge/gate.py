@@ -25,7 +25,7 @@ from bench.judge.gate_confirm import confirm
 from bench.judge.gate_null import control, null_pairs, null_wants
 from bench.judge.gate_rules import RULES, Decided, Decision, Rules, Sampler, Seen, Step, Want
 from bench.judge.gate_scatter import own
-from bench.judge.gate_screen import screen
+from bench.judge.gate_screen import Screened, screen
 from bench.records import NullControl, Pair, PairKind
 
 __all__ = ["RULES", "Decided", "Decision", "Replay", "Rules", "Sampler", "Seen", "Step", "Want", "gate", "step"]
@@ -45,7 +45,7 @@ def step(cells: Sequence[str], seen: Seen, rules: Rules = RULES) -> Step:
         wants, decided = confirmed.wants, decided | confirmed.decided
         counts += [max(counts[0], look) for look in confirmed.looks]
     wants += null_wants(names, counts[-1], seen)
-    null = _control(seen, counts, screened.scatter, wants, rules)
+    null = _control(seen, counts, screened, wants, rules)
     if null.fine and wants:
         return Step(wants)
     return Step((), Decision(tuple(_vouched(cell, decided.get(cell), seen, null) for cell in cells), null))
@@ -107,13 +107,13 @@ def _ask(sampler: Sampler, cell: str, kind: PairKind, seen: Seen) -> None:
         (seen.screen if kind == "screen" else seen.confirm).setdefault(cell, []).append(value)
 
 
-def _control(seen: Seen, counts: Sequence[int], scatter: float, wants: Sequence[Want], rules: Rules) -> NullControl:
+def _control(seen: Seen, counts: Sequence[int], screened: Screened, wants: Sequence[Want], rules: Rules) -> NullControl:
     """The null control at each count that is complete, the first that is bad or else the last; open ones count as fine.
 
     Where nothing more is wanted, or can be had, the pairs so far must do.
     """
     complete = sorted({count for count in counts if count <= len(seen.null)} | (set() if wants else {len(seen.null)}))
-    controls = [control(seen.null[:count], scatter, rules) for count in complete]
+    controls = [control(seen.null[:count], screened.scatter, screened.freedom, rules) for count in complete]
     bad = [one for one in controls if not one.fine]
     return (bad or controls[-1:] or [NullControl(len(seen.null), None, True, "")])[0]
 

@@ -61,13 +61,14 @@ def _missing(cells: Sequence[str], look: int, seen: Seen) -> tuple[Want, ...]:
 def _judged(cell: str, values: Sequence[float], look: int, rejected: bool, rules: Rules) -> Decided | None:
     """The verdict of one look at one suspect; None where another look has to tell."""
     if len(values) < 2:
-        reason = reasons.ended(len(values), look, "fresh pair")
+        reason = reasons.ended(len(values), look, "fresh")
         return Decided(cell, "inconclusive", reason, "confirm", None, len(values), None)
-    estimate = own(values)
-    change = estimate.change()
-    found = detectable(estimate.scatter, rules, 0, len(values))
     verdict, reason = _said(values, look, rejected, rules)
-    return Decided(cell, verdict, reason, "confirm", change, len(values), found) if verdict else None
+    if verdict is None:
+        return None
+    estimate = own(values)
+    found = detectable(estimate.scatter, rules, 0, len(values))
+    return Decided(cell, verdict, reason, "confirm", estimate.change(), len(values), found)
 
 
 def _said(values: Sequence[float], look: int, rejected: bool, rules: Rules) -> tuple[Verdict | None, str]:
@@ -79,7 +80,7 @@ def _said(values: Sequence[float], look: int, rejected: bool, rules: Rules) -> t
     estimate = own(values)
     change = estimate.change()
     if len(values) < look:
-        return "inconclusive", reasons.ended(len(values), look, "fresh pair")
+        return "inconclusive", reasons.ended(len(values), look, "fresh")
     if rejected and change.value > rules.regression:
         return "regression", reasons.slower(change, values)
     most = estimate.bound(rules.certainty)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.judge.gate_reasons import limit, of, percent, with_ends
 from bench.judge.gate_rules import Rules, Seen, Want
-from bench.judge.gate_scatter import detectable, own, quantile
+from bench.judge.gate_scatter import at_least, detectable, own, quantile
 from bench.records import NullControl
 
 
@@ -27,8 +27,12 @@ def null_wants(cells: Sequence[str], count: int, seen: Seen) -> tuple[Want, ...]
     return tuple(Want(cell, "null", turns.count(cell)) for cell in dict.fromkeys(turns))
 
 
-def control(values: Sequence[float], scatter: float, rules: Rules) -> NullControl:
-    """What the null pairs say of the machine; `scatter` is the standard deviation of a pair over all cells."""
+def control(values: Sequence[float], scatter: float, freedom: int, rules: Rules) -> NullControl:
+    """What the null pairs say of the machine; `scatter` is the standard deviation of a pair over all cells.
+
+    Too scattered is only what surely is, at `rules.certainty` and the scatter's degrees of freedom: cells whose own
+    pairs show too little are inconclusive anyway, so this saves the time of a gate that could tell nothing.
+    """
     if len(values) < rules.few_null_pairs:
         few = f"only {of(len(values), 'pair')} of base against base, and {rules.few_null_pairs} are needed"
         return NullControl(len(values), own(values).change() if len(values) > 1 else None, False, few)
@@ -38,10 +42,8 @@ def control(values: Sequence[float], scatter: float, rules: Rules) -> NullContro
     if abs(estimate.mean) > max(most, math.log1p(rules.null_bias)):
         reason = f"base against base differs by {with_ends(change)}: the measurement favours a side"
         return NullControl(len(values), change, False, reason)
-    if detectable(scatter, rules, 0, rules.looks[-1]) > rules.hidden:
-        reason = (
-            f"pairs scatter by {percent(scatter)}: {rules.looks[-1]} of them "
-            f"would often miss a slowdown of {limit(rules.hidden)}"
-        )
+    looks = rules.looks[-1]
+    if detectable(at_least(scatter, freedom, rules.certainty), rules, 0, looks) > rules.hidden:
+        reason = f"pairs scatter by {percent(scatter)}: {looks} of them may miss a slowdown of {limit(rules.hidden)}"
         return NullControl(len(values), change, False, reason)
     return NullControl(len(values), change, True, f"base against base: {with_ends(change)}, as it should be")

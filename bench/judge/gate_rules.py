@@ -32,9 +32,9 @@ class Rules(Struct, frozen=True):
     """Pairs at which a cell's screen is judged again where fewer could not have shown a slowdown of `hidden`."""
     hidden: float = 0.10
     """The slowdown that no pass may hide."""
-    certainty: float = 0.99
+    certainty: float = 0.995
     """The chance with which a screen must show a slowdown of `hidden`, so that it may pass a cell."""
-    prior_pairs: float = 4.0
+    prior_pairs: float = 8.0
     """What the scatter of all cells weighs against a cell's own, in degrees of freedom."""
     few_null_pairs: int = 6
     null_pairs: int = 12

@@ -108,10 +108,15 @@ def detectable(scatter: float, rules: Rules, screened: int, confirmed: int) -> f
         return found * _above(slowdown, math.log1p(rules.suspect), scatter / math.sqrt(screened))
 
     low, high = 0.0, needed + 20 * scatter + math.log1p(rules.suspect)
-    for _ in range(40):
+    for _ in range(30):
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle) >= POWER else (middle, high)
     return relative(high)
+
+
+def at_least(scatter: float, freedom: int, level: float) -> float:
+    """What the true standard deviation lies above with the given one-sided confidence; 0 where nothing can tell."""
+    return scatter * math.sqrt(freedom / float(special.chdtri(freedom, 1 - level))) if freedom else 0.0
 
 
 def relative(log: float) -> float:
@@ -129,4 +134,4 @@ def _above(mean: float, limit: float, error: float) -> float:
     """The chance that an estimate about `mean` comes out above `limit`."""
     if error == 0:
         return float(mean > limit)
-    return float(special.ndtr((mean - limit) / error))
+    return math.erfc((limit - mean) / error / math.sqrt(2)) / 2

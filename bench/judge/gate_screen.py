@@ -19,7 +19,9 @@ class Screened(Struct, frozen=True):
     decided: dict[str, Decided]
     suspects: tuple[str, ...]
     scatter: float
-    """Standard deviation of a pair, over all cells and null pairs."""
+    """Standard deviation of a pair, over all cells and null pairs …"""
+    freedom: int
+    """… and its degrees of freedom; 0 where it is not known yet."""
 
 
 def screen(cells: Sequence[str], seen: Seen, null: Sequence[float], rules: Rules) -> Screened:
@@ -31,11 +33,11 @@ def screen(cells: Sequence[str], seen: Seen, null: Sequence[float], rules: Rules
     """
     decided: dict[str, Decided] = {}
     suspects: list[str] = []
-    left, scatter = list(cells), 0.0
+    left, scatter, freedom = list(cells), 0.0, 0
     stages = (rules.screen_pairs, *rules.more_screening)
     for pairs in stages:
         if wants := _missing(left, pairs, seen):
-            return Screened(wants, decided, tuple(suspects), scatter)
+            return Screened(wants, decided, tuple(suspects), scatter, freedom)
         values = {cell: seen.screen.get(cell, [])[:pairs] for cell in cells}
         scatter, freedom = pooled([*values.values(), null])
         prior = min(rules.prior_pairs, freedom)
@@ -52,7 +54,7 @@ def screen(cells: Sequence[str], seen: Seen, null: Sequence[float], rules: Rules
             elif pairs == stages[-1]:
                 decided[cell] = _hidden(cell, estimate, rules)
         left = [cell for cell in left if cell not in decided and cell not in suspects]
-    return Screened((), decided, tuple(suspects), scatter)
+    return Screened((), decided, tuple(suspects), scatter, freedom)
 
 
 def _missing(cells: Sequence[str], pairs: int, seen: Seen) -> tuple[Want, ...]:
@@ -75,7 +77,7 @@ def _hidden(cell: str, estimate: Estimate, rules: Rules) -> Decided:
 
 def _ended(cell: str, values: Sequence[float], scatter: float, prior: float, wanted: int, rules: Rules) -> Decided:
     """A cell of which no more came; its interval needs a scatter, which other cells may lend."""
-    reason = reasons.ended(len(values), wanted, "screening pair")
+    reason = reasons.ended(len(values), wanted, "screening")
     if not values or prior + len(values) <= 1:
         return Decided(cell, "inconclusive", reason, "screen" if values else "", None, len(values), None)
     estimate = moderated(values, scatter, prior)

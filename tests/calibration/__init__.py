@@ -1,0 +1,1 @@
+"""What the gate's decisions and the printed intervals are worth: `python -m tests.calibration`."""

@@ -1,0 +1,62 @@
+"""Simulated gates, or recorded rounds that are drawn again, in; what decisions and intervals are worth, out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.calibration import coverage, table
+from tests.calibration.figures import figures, row
+from tests.calibration.gates import all_counted
+from tests.calibration.noise import KINDS
+
+
+def main() -> int:
+    """Print the tables; 1 where a figure is missed, or too few gates were run to show it."""
+    wanted = _arguments()
+    if wanted.replay:
+        return _replayed(wanted.replay, wanted.seed)
+    return _simulated(wanted.gates, wanted.seed, wanted.processes)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.calibration", description=__doc__)
+    parser.add_argument("--gates", type=int, default=1000, help="gates of each scenario (1000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 8))
+    parser.add_argument("--replay", type=Path, nargs="+", metavar="RUN", help="folders of runs of 30 rounds or more")
+    return parser.parse_args()
+
+
+def _simulated(gates: int, seed: int, processes: int) -> int:
+    missed: list[str] = []
+    for kind in KINDS:
+        asked = figures(kind)
+        scenarios = list(dict.fromkeys(figure.scenario for figure in asked))
+        counts = all_counted([(scenario, gates) for scenario in scenarios], seed, processes)
+        found = dict(zip(scenarios, counts, strict=True))
+        rows = [row(figure, found[figure.scenario]) for figure in asked]
+        print("\n".join((*table.lines(kind.name, rows), f"  {table.cost(counts[0])}")), flush=True)
+        missed += [f"{kind.name}, {one.figure.what}" for one in rows if one.reached() in {"no", "too few gates"}]
+    return _ended(missed)
+
+
+def _replayed(runs: Sequence[Path], seed: int) -> int:
+    rows = [found for run in runs for found in coverage.replayed(run, seed)]
+    if not rows:
+        print(f"no cell of {', '.join(map(str, runs))} has {coverage.LEAST_ROUNDS} rounds; record more of them")
+        return 1
+    print("\n".join(coverage.lines(rows)))
+    return _ended([] if coverage.reached(rows) else ["coverage of recorded rounds"])
+
+
+def _ended(missed: Sequence[str]) -> int:
+    print("\nevery figure is reached" if not missed else "\nmissed: " + "; ".join(missed))
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

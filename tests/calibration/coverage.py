@@ -1,0 +1,125 @@
+"""A recorded run of many rounds in; how often the intervals that a run of few of them prints hold the truth, out.
+
+The rounds of a cell stand for all rounds there could be: their geometric mean is the truth, and runs are made of them
+by drawing rounds at random, as many as the standard budget would have asked for. What the rounds of one hour have in
+common, another hour would show; this says whether the intervals are right about the rounds they know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench import store
+from bench.declare.budgets import effort_named
+from bench.judge import stats
+from bench.judge.speed import controls, round_medians
+from bench.records import Effort, Interval, Observation
+
+LEAST_ROUNDS = 30
+DRAWS = 2000
+LOW, HIGH = 0.93, 0.97
+
+
+@dataclass(frozen=True)
+class Covered:
+    """How often one kind of interval of one cell held the truth."""
+
+    cell: str
+    what: str
+    rounds: int
+    """Recorded."""
+    scatter: float
+    """Standard deviation of the recorded rounds' logs."""
+    held: int
+    draws: int
+
+    @property
+    def share(self) -> float:
+        """Of the intervals that held the truth."""
+        return self.held / self.draws
+
+
+def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covered]:
+    """The coverage of each cell's latency, and of its ratio to its control, where enough rounds were recorded."""
+    run, seen = store.read(folder)
+    effort, control = effort_named("standard"), controls(run.cells)
+    medians = {cell.id: round_medians(_of(cell.id, seen)) for cell in run.cells if not cell.emulated}
+    for cell, mine in medians.items():
+        if len(mine) < LEAST_ROUNDS:
+            continue
+        rng = np.random.default_rng([seed, *cell.encode()])
+        yield _covered(cell, "latency", mine, {}, effort, rng, draws)
+        theirs = medians.get(control[cell].id, {}) if cell in control and control[cell].id != cell else {}
+        both = {number: ms for number, ms in mine.items() if number in theirs}
+        if len(both) >= LEAST_ROUNDS:
+            yield _covered(cell, "ratio to control", both, theirs, effort, rng, draws)
+
+
+def lines(rows: Sequence[Covered]) -> list[str]:
+    """One line a cell and interval, and the share over all."""
+    found = [f"{one.cell}: {one.what}: {100 * one.share:.1f} % ({_recorded(one)})" for one in rows]
+    return [*found, f"all: {100 * total(rows):.1f} % of nominal 95 % intervals hold the truth; 93 to 97 % asked"]
+
+
+def total(rows: Sequence[Covered]) -> float:
+    """The share over all cells."""
+    return sum(one.held for one in rows) / sum(one.draws for one in rows)
+
+
+def reached(rows: Sequence[Covered]) -> bool:
+    """Whether the share over all is where it should be."""
+    return LOW <= total(rows) <= HIGH
+
+
+def _of(cell: str, seen: Sequence[Observation]) -> list[Observation]:
+    return [one for one in seen if one.cell == cell and one.failure is None]
+
+
+def _recorded(one: Covered) -> str:
+    return f"{one.rounds} rounds that scatter by {100 * one.scatter:.1f} %"
+
+
+def _covered(
+    cell: str,
+    what: str,
+    mine: Mapping[int, float],
+    theirs: Mapping[int, float],
+    effort: Effort,
+    rng: np.random.Generator,
+    draws: int,
+) -> Covered:
+    """Count over many runs; `theirs` is empty for the latency itself."""
+    latency = np.log(list(mine.values()))
+    values = np.array(stats.paired_logs(mine, theirs)) if theirs else latency
+    truth = math.exp(float(values.mean()))
+    held = 0
+    for _ in range(draws):
+        drawn = rng.integers(0, len(values), size=effort.max_rounds)
+        found = stats.interval(values[drawn[: _rounds(latency[drawn], effort)]].tolist())
+        held += _holds(found, truth)
+    return Covered(cell, what, len(values), float(values.std(ddof=1)), held, draws)
+
+
+def _rounds(latency: np.ndarray, effort: Effort) -> int:
+    """The rounds that a budget would have asked for: more while the latency's interval is too wide."""
+    assert effort.half_width is not None
+    enough = (n for n in range(effort.min_rounds, effort.max_rounds) if _width(latency[:n]) <= effort.half_width)
+    return next(enough, effort.max_rounds)
+
+
+def _width(latency: np.ndarray) -> float:
+    width = stats.half_width(latency.tolist())
+    assert width is not None
+    return width
+
+
+def _holds(found: Interval, truth: float) -> bool:
+    # Rounds that are all alike have an interval without width, which rounding may put beside the truth.
+    assert found.low is not None
+    assert found.high is not None
+    return found.low * (1 - 1e-12) <= truth <= found.high * (1 + 1e-12)

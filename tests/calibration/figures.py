@@ -1,0 +1,168 @@
+"""The figures that MEASUREMENT asks for, and the gates that show them; counts in, shares with intervals out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scipy import special
+
+from bench.judge.gate import RULES, Rules
+from tests.calibration.gates import Counts, Scenario
+from tests.calibration.noise import BUSY, Kind
+
+ROOM = 1.3
+"""The upper bound of a share that may be 1 % is to be under 1.3 %."""
+POWER = {0.03: 0.8, 0.05: 0.95, 0.10: 0.99}
+Count = Callable[[Counts], int]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A share of something counted, and where it is to lie; anywhere, where nothing is asked."""
+
+    what: str
+    scenario: Scenario
+    share: Count
+    of: Count
+    least: float = 0.0
+    most: float = 1.0
+    of_busy: bool = False
+    """Whether it is asked of a busy machine too, which may say as often as it likes that it cannot tell."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure, and what was counted."""
+
+    figure: Figure
+    count: int
+    total: int
+
+    @property
+    def rate(self) -> float:
+        """The share that was found."""
+        return self.count / self.total
+
+    def ends(self, level: float = 0.95) -> tuple[float, float]:
+        """The Clopper–Pearson interval of the share."""
+        tail, others = (1 - level) / 2, self.total - self.count
+        low = float(special.betaincinv(self.count, others + 1, tail)) if self.count else 0.0
+        high = float(special.betaincinv(self.count + 1, others, 1 - tail)) if others else 1.0
+        return low, high
+
+    def reached(self) -> Literal["yes", "no", "too few gates", ""]:
+        """Whether the figure is; empty where none is asked for. A rare thing's upper bound must be low enough too."""
+        figure = self.figure
+        if (figure.least, figure.most) == (0.0, 1.0):
+            return ""
+        if not figure.least <= self.rate <= figure.most:
+            return "no"
+        _, upper = self.ends(0.90)  # two-sided 90 %: its upper end is the one-sided 95 % bound
+        return "too few gates" if figure.most <= 0.01 and upper > ROOM * figure.most else "yes"
+
+
+def row(figure: Figure, counts: Counts) -> Row:
+    """A figure as it came out."""
+    return Row(figure, figure.share(counts), figure.of(counts))
+
+
+def figures(kind: Kind, rules: Rules = RULES) -> list[Figure]:
+    """What is asked of one kind of machine; a busy one may answer that it cannot tell."""
+    made = [*_no_change(kind, rules), *_power(kind, rules), *_intervals(kind, rules), *_small(kind, rules)]
+    if kind is not BUSY:
+        return made
+    return [one if one.of_busy else replace(one, least=0.0, most=1.0) for one in made] + list(_busy(rules))
+
+
+def _no_change(kind: Kind, rules: Rules) -> Iterator[Figure]:
+    same = Scenario(kind, rules=rules)
+    yield Figure("no change: false alarm", same, _number("false_alarms"), _number("gates"), most=0.01, of_busy=True)
+    yield Figure("no change: cannot tell (exit 3)", same, _undecided, _number("gates"), most=0.10)
+    yield Figure("no change: the null control fails", same, _number("null_bad"), _number("gates"), most=0.01)
+
+
+def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
+    for slower, least in POWER.items():
+        one = Scenario(kind, slow_cells=1, slower=slower, rules=rules)
+        what = f"1 of 100 slower by {100 * slower:g} %"
+        yield Figure(f"{what}: found", one, _number("found"), _number("slow_cells"), least=least)
+    yield Figure(f"{what}: green", one, _number("green"), _number("gates"), most=0.01, of_busy=True)
+    several = Scenario(kind, slow_cells=5, slower=0.05, rules=rules)
+    yield Figure("5 of 100 slower by 5 %: each found", several, _number("found"), _number("slow_cells"), least=0.95)
+    yield Figure(
+        "5 of 100 slower by 5 %: false alarm",
+        several,
+        _number("false_alarms"),
+        _number("gates"),
+        most=0.02,
+        of_busy=True,
+    )
+
+
+def _intervals(kind: Kind, rules: Rules) -> Iterator[Figure]:
+    """Every cell is changed, by 3 % more or less: a cell that is as it was passes only with an estimate under 1.5 %.
+
+    That cuts off half of the intervals that miss, so that gates without any change show 97.5 % at best.
+    """
+    spread = Scenario(kind, spread=0.03, rules=rules)
+    yield Figure(
+        "95 % intervals hold the change",
+        spread,
+        _intervals_of("covered"),
+        _intervals_of("intervals"),
+        0.93,
+        0.97,
+        of_busy=True,
+    )
+    for stage in ("screen", "confirm"):
+        what, covered = f"… decided by {stage}", _intervals_of("covered", stage)
+        yield Figure(what, spread, covered, _intervals_of("intervals", stage))
+    biased = Scenario(kind, bias=0.03, rules=rules)
+    yield Figure("a side favoured by 3 %: noticed", biased, _number("null_bad"), _number("gates"), least=0.95)
+
+
+def _small(kind: Kind, rules: Rules) -> Iterator[Figure]:
+    """Gates of a few cells, where little is known of the scatter."""
+    for cells in (1, 5):
+        same, what = Scenario(kind, cells, rules=rules), f"1 of {cells} slower by 10 %"
+        slow = Scenario(kind, cells, 1, 0.10, rules=rules)
+        yield Figure(
+            f"no change, {cells} in all: false alarm",
+            same,
+            _number("false_alarms"),
+            _number("gates"),
+            most=0.01,
+            of_busy=True,
+        )
+        yield Figure(f"{what}: found", slow, _number("found"), _number("slow_cells"), least=0.99)
+        yield Figure(f"{what}: green", slow, _number("green"), _number("gates"), most=0.01, of_busy=True)
+
+
+def _busy(rules: Rules) -> Iterator[Figure]:
+    for cells in (100, 5, 1):
+        slow = Scenario(BUSY, cells, 1, 0.10, rules=rules)
+        yield Figure(
+            f"1 of {cells} slower by 10 %: found or exit 3", slow, _red_or_undecided, _number("gates"), least=0.9
+        )
+
+
+def _number(name: str) -> Count:
+    return lambda counts: getattr(counts, name)
+
+
+def _undecided(counts: Counts) -> int:
+    return counts.gates - counts.green - counts.red
+
+
+def _red_or_undecided(counts: Counts) -> int:
+    return counts.gates - counts.green
+
+
+def _intervals_of(name: str, stage: str | None = None) -> Count:
+    def count(counts: Counts) -> int:
+        by_stage = getattr(counts, name)
+        return by_stage[stage] if stage else by_stage.total()
+
+    return count

@@ -1,0 +1,139 @@
+"""A scenario in; many gates run through the real decisions on simulated pairs, and what came of them counted, out."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.judge.gate import RULES, Decision, Rules, gate
+from bench.records import PairKind
+from tests.calibration.noise import Kind, Noise
+
+UNLIKE = 0.35
+"""Cells scatter unlike one another: the standard deviation of the log of their scale."""
+AT_ONCE = 25
+"""Gates that one process simulates before it takes the next piece of work."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Gates of one kind: what machine, how many cells, how many of them slower and by how much."""
+
+    kind: Kind
+    cells: int = 100
+    slow_cells: int = 0
+    slower: float = 0.0
+    """Of the slow cells, 0.03 for 3 %."""
+    spread: float = 0.0
+    """Standard deviation of a change in log time that every cell has besides, faster or slower."""
+    louder: float = 1.0
+    """How much more than the others the slow cells scatter."""
+    bias: float = 0.0
+    """What the measurement itself adds to the second side, in log time."""
+    rules: Rules = RULES
+
+
+@dataclass
+class Counts:
+    """What came of gates; everything adds up."""
+
+    gates: int = 0
+    false_alarms: int = 0
+    """Gates with a regression of a cell that is as it was."""
+    green: int = 0
+    red: int = 0
+    slow_cells: int = 0
+    found: int = 0
+    """Slow cells that were called regressions."""
+    slow_inconclusive: int = 0
+    null_bad: int = 0
+    pairs: int = 0
+    cells: int = 0
+    inconclusive: int = 0
+    intervals: Counter[str] = field(default_factory=Counter)
+    """Printed, by stage."""
+    covered: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Counts) -> None:
+        """Add what came of other gates."""
+        for name, value in vars(other).items():
+            if isinstance(value, Counter):
+                getattr(self, name).update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
+
+
+class Machine:
+    """A sampler of simulated pairs; every cell has a scale of its own, and slow cells their slowdown."""
+
+    def __init__(self, scenario: Scenario, seed: tuple[int, ...]) -> None:
+        self.names = [f"cell-{number}" for number in range(scenario.cells)]
+        self.noise = Noise(scenario.kind, seed, ahead=max(32, 3 * scenario.cells))
+        scales = np.exp(self.noise.rng.normal(size=scenario.cells) * UNLIKE)
+        self.scales = dict(zip(self.names, scales.tolist(), strict=True))
+        self.slower = set(self.noise.rng.choice(self.names, size=scenario.slow_cells, replace=False).tolist())
+        changes = self.noise.rng.normal(size=scenario.cells) * scenario.spread
+        self.changes = dict(zip(self.names, changes.tolist(), strict=True))
+        for name in self.slower:
+            self.changes[name] += math.log1p(scenario.slower)
+            self.scales[name] *= scenario.louder
+        self.bias, self.pairs = scenario.bias, 0
+
+    def pair(self, cell: str, kind: PairKind) -> float:
+        """The next pair, which never fails."""
+        self.pairs += 1
+        change = 0.0 if kind == "null" else self.changes[cell]
+        return self.noise.next() * self.scales[cell] + change + self.bias
+
+
+def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts:
+    """What came of the gates from the number `first` on; a gate hangs on the seed and its number alone."""
+    total = Counts()
+    for number in range(first, first + gates):
+        machine = Machine(scenario, (seed, number))
+        decision = gate(machine.names, machine, scenario.rules, seed=number)
+        total.add(_of_one(decision, machine))
+    return total
+
+
+def all_counted(work: Sequence[tuple[Scenario, int]], seed: int, processes: int) -> list[Counts]:
+    """The counts of several scenarios with their numbers of gates, in their order; the processes share the work."""
+    totals = [Counts() for _ in work]
+    pieces = [
+        (place, scenario, min(AT_ONCE, gates - first), seed, first)
+        for place, (scenario, gates) in enumerate(work)
+        for first in range(0, gates, AT_ONCE)
+    ]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for place, counts in pool.imap_unordered(_piece, pieces):
+            totals[place].add(counts)
+    return totals
+
+
+def _piece(piece: tuple[int, Scenario, int, int, int]) -> tuple[int, Counts]:
+    place, *what = piece
+    return place, counted(*what)
+
+
+def _of_one(decision: Decision, machine: Machine) -> Counts:
+    """The counts of one gate."""
+    verdicts = {one.cell: one.verdict for one in decision.cells}
+    slow = Counter(verdicts[cell] for cell in machine.slower)
+    counts = Counts(gates=1, pairs=machine.pairs, cells=len(verdicts), slow_cells=len(machine.slower))
+    counts.red = int("regression" in verdicts.values())
+    counts.green = int(set(verdicts.values()) == {"pass"})
+    counts.false_alarms = int(any(v == "regression" for c, v in verdicts.items() if c not in machine.slower))
+    counts.found, counts.slow_inconclusive = slow["regression"], slow["inconclusive"]
+    counts.inconclusive = sum(verdict == "inconclusive" for verdict in verdicts.values())
+    counts.null_bad = int(not decision.null.fine)
+    for one in decision.cells:
+        if one.change and one.change.low is not None and one.change.high is not None:
+            truth = math.expm1(machine.changes[one.cell])
+            counts.intervals[one.stage] += 1
+            counts.covered[one.stage] += one.change.low <= truth <= one.change.high
+    return counts
