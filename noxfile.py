@@ -70,7 +70,8 @@ def doctor(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests: in this environment, and the worker's in the interpreter of its own runtime."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["tests/unit", "tests/calibration", "tests/browser", "tests/end_to_end"]))
+    here = ("tests/unit", "tests/calibration", "tests/browser", "tests/end_to_end")
+    session.run("pytest", *(session.posargs or here))
     if not session.posargs:
         for runtime, paths in IN_RUNTIMES.items():
             in_runtime(session, runtime, "-m", "pytest", *paths, "-p", "no:cacheprovider")
@@ -97,7 +98,7 @@ def overhead(session: nox.Session) -> None:
 
 @nox.session
 def calibrate(session: nox.Session) -> None:
-    """What the gate's verdicts and the printed intervals are worth: simulated gates, or `--replay RUN` of many rounds."""
+    """What a gate's verdicts and the printed intervals are worth: simulated, or from a run (`--replay RUN`)."""
     install(session, "test")
     session.run("python", "-m", "tests.calibration", *session.posargs)
 
