@@ -60,6 +60,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def gate(session: nox.Session) -> None:
+    """Judge the default matrix against a recorded run: `nox -s gate -- --baseline RUN`; the exit code is the answer."""
+    install(session)
+    # Every answer of a gate is one of its exit codes; nox knows but success and failure, so CI calls `bench` itself.
+    session.run("bench", "gate", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """What this machine is, and every target tried on it."""
     install(session)
