@@ -5,7 +5,7 @@
 #   BASELINE         folder of the run to compare with: what publish.sh left on the main branch   [baseline]
 #   MATRIX           the new side's matrix                                                        [matrix.toml]
 #   OUT              where gate.json, gate.xml (JUnit) and gate.md go                             [gate]
-#   BUDGET_MINUTES   time for measuring; what it cannot settle is inconclusive                    [45]
+#   BUDGET_MINUTES   time for measuring; what it cannot settle is inconclusive                    [40]
 #   ON_INCONCLUSIVE  warn: green, with a warning; fail: exit 3                                    [warn]
 #   ON_NOTHING       warn: green, with a warning; fail: exit 4                                    [fail]
 #
@@ -16,7 +16,7 @@ set -eu
 BASELINE=${BASELINE:-baseline}
 MATRIX=${MATRIX:-matrix.toml}
 OUT=${OUT:-gate}
-BUDGET_MINUTES=${BUDGET_MINUTES:-45}
+BUDGET_MINUTES=${BUDGET_MINUTES:-40}
 ON_INCONCLUSIVE=${ON_INCONCLUSIVE:-warn}
 ON_NOTHING=${ON_NOTHING:-fail}
 

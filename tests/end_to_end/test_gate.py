@@ -126,6 +126,21 @@ def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(mode, 
     assert (found["base_status"], found["new_status"]) == ("ok", status)
 
 
+def test_a_cell_that_loses_its_providers_nodes_ends_with_1(baseline, gate, matrix):
+    """INT8 has operators that WebGPU has not: they go to the CPU, and a faster recipe on paper is no WebGPU any more."""
+    webgpu = "[providers.webgpu-software]\n"
+    low = '[precisions.low]\nonnx-file = "{}"\n'
+    base = baseline(webgpu, more=low.format("fp32"))
+    new = matrix(targets=webgpu, more=low.format("dynamic-int8"))
+    done, record = gate(base, "--matrix", new, "--only", "tiny/low/*")
+    assert done.returncode == 1, done.stdout
+    found = cells(record)["tiny/low/webgpu-software/b1"]
+    assert found["verdict"] == "lost-support"
+    assert (found["base_status"], found["new_status"]) == ("ok", "partial")
+    assert "fell back to CPUExecutionProvider" in found["reason"]
+    assert any("precision low" in line for line in record["differences"]), record["differences"]
+
+
 def test_a_cell_that_is_gone_from_the_matrix_ends_with_4(baseline, gate, matrix, tiny_model):
     model = 'family = "onnx-file"\nsource = "onnx:{}"\nworkloads = [{}]\n'
     both = model.format(tiny_model.as_posix(), "{ batch = 1 }, { batch = 2 }")
