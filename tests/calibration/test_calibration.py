@@ -1,0 +1,239 @@
+"""`nox -s calibrate` in short; rules that are worse on purpose must miss what the real ones reach."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from scipy import stats as reference
+
+from bench import store
+from bench.judge.gate import RULES
+from tests.calibration import coverage, table
+from tests.calibration.figures import Figure, Row, figures
+from tests.calibration.gates import Counts, Machine, Scenario, counted
+from tests.calibration.noise import BUSY, KINDS, LAPTOP, QUIET, SHARED_VM, Noise
+from tests.unit.builders import a_cell, a_control, a_run, an_observation
+
+ROOT = Path(__file__).parents[2]
+UNTESTED = replace(RULES, q=3.0)
+"""No p-value is too large: an estimate over 2 % on fresh pairs is enough."""
+TRUSTING = replace(RULES, more_screening=(), certainty=0.5)
+"""Two pairs pass a cell however they scatter."""
+WITHOUT_NULL = replace(RULES, null_bias=math.inf)
+
+
+# --- the machines are like machines -----------------------------------------------------------------------------------
+
+
+def scatter(values):
+    """The standard deviation that a normal law with these quartiles would have: spikes are no matter of it."""
+    low, high = np.percentile(values, [25, 75])
+    return (high - low) / 1.349
+
+
+def test_the_shared_vm_is_the_one_that_was_measured():
+    """Between identical processes 4.4 %; ratios 0.8 % where bursts alternate, 1.9 % where they do not (MEASUREMENT)."""
+    noise = Noise(SHARED_VM, 1)
+    base, new = noise.bursts(4000)
+    assert scatter(np.median(base, axis=1)) == pytest.approx(0.044, abs=0.006)
+    assert scatter(np.median(new - base, axis=1)) == pytest.approx(0.0095, abs=0.002)
+    base, new = noise.bursts(4000, alternating=False)
+    assert scatter(np.median(new, axis=1) - np.median(base, axis=1)) == pytest.approx(0.019, abs=0.003)
+
+
+def test_each_kind_of_machine_scatters_more_than_the_last():
+    pairs = [[noise.next() for _ in range(2000)] for noise in (Noise(kind, 2) for kind in KINDS)]
+    found = [np.std(values) for values in pairs]
+    assert found == sorted(found)
+    assert found[0] < 0.005
+    assert found[-1] > 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_machine_favours_a_side(kind):
+    values = [noise for source in [Noise(kind, 3)] for noise in (source.next() for _ in range(4000))]
+    assert reference.ttest_1samp(values, 0).pvalue > 0.001
+
+
+def test_the_same_seed_makes_the_same_pairs_however_many_are_made_ahead():
+    first, second = Noise(BUSY, 4), Noise(BUSY, 4)
+    assert [first.next() for _ in range(300)] == [second.next() for _ in range(300)]
+
+
+# --- what the decisions are worth, and worse ones are not -------------------------------------------------------------
+
+
+def two_pairs_and_a_threshold(scenario, gates):
+    """Gates with a false alarm where two pairs whose mean is 2 % slower fail a cell: nothing is confirmed."""
+    machines = [Machine(scenario, (0, number)) for number in range(gates)]
+    return sum(any(fmean([m.pair(c, "screen") for _ in range(2)]) > 0.02 for c in m.names) for m in machines)
+
+
+def test_gates_without_any_change_raise_no_alarm_and_a_screen_alone_does():
+    alarms, naive = 0, 0
+    for kind, gates in ((SHARED_VM, 200), (LAPTOP, 200), (BUSY, 60)):
+        alarms += counted(Scenario(kind), gates, 0).false_alarms
+        naive += two_pairs_and_a_threshold(Scenario(kind), 20)
+    assert alarms <= 5  # 460 gates at 0.5 %: six or more in 1 of 35
+    assert naive >= 40  # of 60
+
+
+def test_an_estimate_on_fresh_pairs_without_a_test_raises_false_alarms():
+    assert counted(Scenario(BUSY, rules=UNTESTED), 10, 0).false_alarms >= 9
+
+
+@pytest.mark.parametrize(("slower", "least"), [(0.03, 0.8), (0.05, 0.95), (0.10, 0.99)])
+@pytest.mark.parametrize("kind", [SHARED_VM, LAPTOP], ids=lambda kind: kind.name)
+def test_a_slower_cell_is_found_among_a_hundred(kind, slower, least):
+    counts = counted(Scenario(kind, slow_cells=1, slower=slower), 120, 0)
+    assert Row(Figure("", Scenario(kind), len, len), counts.found, counts.slow_cells).ends()[1] >= least
+    assert counts.found / counts.slow_cells >= least - 0.05
+
+
+@pytest.mark.parametrize("cells", [1, 5])
+def test_no_gate_of_a_few_cells_is_green_beside_ten_percent_and_a_trusting_one_is(cells):
+    honest = counted(Scenario(BUSY, cells, 1, 0.10), 400, 0)
+    trusting = counted(Scenario(BUSY, cells, 1, 0.10, rules=TRUSTING), 400, 0)
+    assert honest.green <= 8
+    assert trusting.green >= (16 if cells == 1 else 5)
+    assert trusting.green > 2 * honest.green
+
+
+def test_a_gate_of_a_hundred_cells_on_a_busy_machine_finds_ten_percent_or_cannot_tell():
+    counts = counted(Scenario(BUSY, slow_cells=1, slower=0.10), 40, 0)
+    assert counts.green == 0
+    assert counts.found >= 28
+
+
+def test_a_measurement_that_favours_a_side_is_noticed_and_without_the_null_control_would_fail_everything():
+    biased = Scenario(SHARED_VM, cells=30, bias=0.03)
+    with_null = counted(biased, 60, 0)
+    assert with_null.null_bad >= 57
+    assert with_null.red <= 3
+    assert counted(replace_rules(biased, WITHOUT_NULL), 10, 0).red == 10
+
+
+def replace_rules(scenario, rules):
+    return Scenario(scenario.kind, scenario.cells, bias=scenario.bias, rules=rules)
+
+
+def test_the_null_control_of_an_honest_machine_rarely_fails():
+    bad = [counted(Scenario(kind, cells), 200, 0).null_bad for kind in (QUIET, SHARED_VM, LAPTOP) for cells in (1, 20)]
+    assert sum(bad) <= 9  # of 1200, at 0.3 %: ten or more in 1 of 300
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_intervals_hold_the_change_93_to_97_times_in_100(kind):
+    counts = counted(Scenario(kind, spread=0.03), 30 if kind is not BUSY else 15, 0)
+    assert 0.93 <= counts.covered.total() / counts.intervals.total() <= 0.98
+    assert min(counts.intervals.values()) > 100
+
+
+# --- figures and their table ------------------------------------------------------------------------------------------
+
+
+def a_row(count, total, least=0.0, most=1.0):
+    return Row(Figure("found", Scenario(QUIET), len, len, least, most), count, total)
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 50), (3, 1000), (50, 50), (17, 30)])
+def test_the_interval_of_a_share_is_clopper_and_pearsons(count, total):
+    expected = reference.binomtest(count, total).proportion_ci(0.95, "exact")
+    assert a_row(count, total).ends() == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_a_figure_is_reached_missed_or_not_shown():
+    assert a_row(6, 1000, most=0.01).reached() == "yes"
+    assert a_row(9, 1000, most=0.01).reached() == "too few gates"  # its bound is over 1.3 %
+    assert a_row(11, 1000, most=0.01).reached() == "no"
+    assert a_row(0, 100, most=0.01).reached() == "too few gates"
+    assert a_row(79, 100, least=0.8).reached() == "no"
+    assert a_row(1, 100).reached() == ""
+
+
+def test_a_busy_machine_is_asked_for_no_false_alarm_and_no_green_but_not_for_power():
+    asked = {one.what for one in figures(BUSY) if (one.least, one.most) != (0.0, 1.0)}
+    assert {"no change: false alarm", "1 of 100 slower by 10 %: green"} <= asked
+    assert "1 of 100 slower by 10 %: found or exit 3" in asked
+    assert "1 of 100 slower by 3 %: found" not in asked
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_figure_counts_something_of_its_scenario(kind):
+    counts = Counts(gates=10, green=4, red=3, slow_cells=5, found=2, false_alarms=1, null_bad=6)
+    counts.intervals.update(screen=90, confirm=10)
+    counts.covered.update(screen=85, confirm=9)
+    for figure in figures(kind):
+        assert 0 < figure.share(counts) <= figure.of(counts)
+
+
+def test_the_table_shows_share_interval_and_what_is_asked():
+    head, columns, line = table.lines("quiet", [a_row(6, 1000, most=0.01)])
+    assert head == "\nquiet"
+    assert columns.split() == ["share", "95", "%", "interval", "asked", "reached"]
+    assert line.split("  ")[1] == "found"
+    assert "0.60 %" in line
+    assert "0.22 % to 1.30 %" in line
+    assert line.endswith("at most 1 %    yes")
+
+
+def calibrate(*arguments):
+    command = [sys.executable, "-m", "tests.calibration", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too_little():
+    done = calibrate("--gates", "2", "--processes", "1")
+    assert done.returncode == 1
+    assert all(f"\n{kind.name}\n" in done.stdout for kind in KINDS)
+    assert "too few gates" in done.stdout
+    assert "missed: quiet, no change: false alarm" in done.stdout
+    assert not done.stderr
+
+
+# --- recorded rounds --------------------------------------------------------------------------------------------------
+
+
+def a_recorded_run(folder, rounds, scatter, spike=0.0, seed=0):
+    """A cell and its control over many rounds that share a drift; every tenth round of the cell may be held up."""
+    rng = np.random.default_rng(seed)
+    cell, control = a_cell(), a_control()
+    store.create(folder, a_run(cell, control))
+    for number in range(1, rounds + 1):
+        shared = rng.normal(0, scatter)
+        for one, ms in ((cell, 2.0), (control, 3.0)):
+            held_up = spike if one is cell and number % 10 == 0 else 0.0
+            ns = round(1e6 * ms * math.exp(shared + rng.normal(0, scatter / 2) + held_up))
+            store.append(folder, an_observation(one, number, samples_ns=[ns] * 5))
+    return folder
+
+
+@pytest.mark.parametrize("scatter", [0.003, 0.02, 0.06])
+def test_intervals_of_runs_drawn_from_recorded_rounds_hold_the_truth(tmp_path, scatter):
+    rows = list(coverage.replayed(a_recorded_run(tmp_path / "run", 120, scatter), draws=600))
+    found = {(one.cell.split("/")[2], one.what) for one in rows}
+    assert found == {("webgpu", "latency"), ("webgpu", "ratio to control"), ("torch-eager", "latency")}
+    assert all(one.rounds == 120 for one in rows)
+    assert 0.92 <= coverage.total(rows) <= 0.97
+
+
+def test_intervals_that_do_not_hold_the_truth_are_found_out(tmp_path):
+    """Every tenth round takes five times as long: most runs of six rounds do not see one."""
+    run = a_recorded_run(tmp_path / "run", 120, 0.01, spike=math.log(5))
+    rows = [one for one in coverage.replayed(run, draws=600) if "webgpu" in one.cell]
+    assert not coverage.reached(rows)
+    assert coverage.total(rows) < 0.8
+
+
+def test_the_command_replays_a_run_and_fails_where_there_are_too_few_rounds(tmp_path):
+    done = calibrate("--replay", str(a_recorded_run(tmp_path / "few", 12, 0.02)))
+    assert done.returncode == 1
+    assert "has 30 rounds" in done.stdout
+    done = calibrate("--replay", str(a_recorded_run(tmp_path / "many", 60, 0.004)))
+    assert "minilm/fp32/webgpu/b1-s128: ratio to control: 9" in done.stdout
+    assert "93 to 97 % asked" in done.stdout
