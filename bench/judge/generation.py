@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean, median
 
-import numpy as np
 from msgspec import Struct
 
 from bench.judge import stats
@@ -46,15 +45,15 @@ def speed(
         return None
     theirs = None if reference is None else parts(cell, reference)
     is_control = control == cell.id
-    steps = [burst for one in seen if (burst := [time for made in generations(one) for time in made.token_ns])]
-    tails = stats.percentiles(steps) if steps else {}
+    steps = [burst for one in seen if (burst := [time * NS for made in generations(one) for time in made.token_ns])]
+    tails = stats.percentiles(steps)
     return GenerationSpeed(
         first_token_ms=_required(own.first),
         prefill_tok_s=_rate(own.prefill),
         decode_tok_s=_rate(own.decode),
-        token_p50_ms=float(np.median(np.concatenate(steps))) * NS if steps else None,
-        token_p90_ms=_ms(tails.get(90)),
-        token_p99_ms=_ms(tails.get(99)),
+        token_p50_ms=tails[50],
+        token_p90_ms=tails[90],
+        token_p99_ms=tails[99],
         encode_ms=_interval(own.encode),
         real_time_factor=_real_time(own.audio),
         prefill_ratio=_ratio(own.prefill, theirs.prefill if theirs else None, is_control),
@@ -102,25 +101,27 @@ def _share(time_ns: int, items: int) -> float | None:
 # --- what a token costs -----------------------------------------------------------------------------------------------
 
 
-def joules_a_token(cell: Cell, seen: Iterable[Observation]) -> float | None:
-    """The energy of a burst over the tokens that it emitted: the median over rounds."""
+def joules_a_token(cell: Cell, seen: Iterable[Observation]) -> Interval | None:
+    """The energy of a burst over the tokens that it emitted."""
     batch = cell.sizes.get("batch", 1)
     known = []
     for one in seen:
         emitted = batch * mean(made.tokens for made in generations(one)) if generations(one) else 0
         if one.energy and one.energy.calls > 0 and emitted > 0:
             known.append(one.energy.joules / (one.energy.calls * emitted))
-    return median(known) if known else None
+    return stats.typical(known)
 
 
-def first_token_from_nothing_ms(seen: Iterable[Observation]) -> float | None:
-    """Import, load and first token of a fresh process: the median over the rounds that know all three."""
-    known = []
-    for one in seen:
-        times = (one.import_ns, one.load_ns, one.timing.first_token_ns if one.timing else None)
-        if None not in times:
-            known.append(sum(time for time in times if time is not None) * NS)
-    return median(known) if known else None
+def first_token_from_nothing_ms(seen: Iterable[Observation]) -> Interval | None:
+    """Import, load and first token of a fresh process, over the rounds that know all three."""
+    return stats.typical(from_nothing_ms(one, one.timing.first_token_ns if one.timing else None) for one in seen)
+
+
+def from_nothing_ms(one: Observation, first_ns: int | None) -> float | None:
+    """Import and load of a round's process, and what came first after them."""
+    if one.import_ns is None or one.load_ns is None or first_ns is None:
+        return None
+    return (one.import_ns + one.load_ns + first_ns) * NS
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def _required(rounds: Rounds) -> Interval:
 
 
 def _interval(rounds: Rounds) -> Interval | None:
-    return _required(rounds) if rounds else None
+    return stats.typical(rounds.values())
 
 
 def _rate(rounds: Rounds) -> Interval | None:
@@ -149,7 +150,3 @@ def _ratio(ours: Rounds, theirs: Rounds | None, is_control: bool) -> Interval | 
         return Interval(1.0, 1.0, 1.0) if ours else None
     paired = stats.paired_logs(ours, theirs) if theirs else []
     return stats.interval(paired) if paired else None
-
-
-def _ms(time_ns: float | None) -> float | None:
-    return None if time_ns is None else time_ns * NS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
 
 from msgspec.structs import replace
 
@@ -14,7 +13,7 @@ from bench.judge.number_formats import executed
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
-from bench.records import Cell, Observation, Outcome, Run, Speed, Start, Status, Traits
+from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Start, Status, Traits
 
 __all__ = ["ANSWERED", "SEVERITY", "by_cell", "faults", "judge"]
 
@@ -80,9 +79,10 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
         executed=executed(cell, case.facts),
         cold=_start(seen, "cold") if shown else None,
         cached=_start(seen, "cached") if shown else None,
-        import_ms=_median_ms(one.import_ns for one in seen),
-        load_ms=_median_ms(one.load_ns for one in seen) if shown else None,
-        first_call_ms=_median_ms(one.timing.first_call_ns for one in seen if one.timing) if shown else None,
+        import_ms=_typical_ms(one.import_ns for one in seen),
+        load_ms=_typical_ms(one.load_ns for one in seen) if shown else None,
+        first_call_ms=_typical_ms(one.timing.first_call_ns for one in seen if one.timing) if shown else None,
+        first_answer_ms=_first_answer_ms(seen) if shown else None,
         peak_rss_bytes=max((one.peak_rss_bytes for one in seen if one.peak_rss_bytes is not None), default=None),
         model_rss_bytes=max((size for one in seen if (size := _above_baseline(one)) is not None), default=None),
         device_memory_bytes=max(
@@ -132,10 +132,15 @@ def _flags(run: Run, case: Case) -> tuple[str, ...]:
     return raised(evidence)
 
 
-def _median_ms(times_ns: Iterable[int | None]) -> float | None:
-    """The median over rounds: what a second start costs; `cold` and `cached` tell the two kinds of start apart."""
-    known = [time for time in times_ns if time is not None]
-    return median(known) / 1e6 if known else None
+def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
+    """One time a round: what a start costs; `cold` and `cached` tell the two kinds of start apart."""
+    return stats.typical(None if time is None else time / 1e6 for time in times_ns)
+
+
+def _first_answer_ms(seen: Sequence[Observation]) -> Interval | None:
+    """Added up in each round, since means of parts do not add up to the mean of the whole."""
+    timed = [(one, one.timing.first_call_ns) for one in seen if one.timing]
+    return stats.typical(generation.from_nothing_ms(one, first_ns) for one, first_ns in timed)
 
 
 def _device(case: Case) -> str | None:
@@ -158,9 +163,8 @@ def _above_baseline(one: Observation) -> int | None:
     return None if peak is None or baseline is None or peak < baseline else peak - baseline
 
 
-def _joules_a_call(seen: Sequence[Observation]) -> float | None:
-    known = [one.energy.joules / one.energy.calls for one in seen if one.energy and one.energy.calls > 0]
-    return median(known) if known else None
+def _joules_a_call(seen: Sequence[Observation]) -> Interval | None:
+    return stats.typical(one.energy.joules / one.energy.calls for one in seen if one.energy and one.energy.calls > 0)
 
 
 def _energy_source(seen: Sequence[Observation]) -> str | None:

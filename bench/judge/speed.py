@@ -61,21 +61,21 @@ def speed(
     two share no round, there is neither ratio nor control. The control's own ratio is 1 by definition, with no width.
     Of an emulated cell nothing is said that compares.
     """
-    bursts = [one.timing.samples_ns for one in seen if one.timing and one.round in medians]
+    bursts = [_milliseconds(one.timing.samples_ns) for one in seen if one.timing and one.round in medians]
     tails = stats.percentiles(bursts)
     latency = stats.interval(logs(medians))
     paired = [] if reference is None or control == cell.id else stats.paired_logs(medians, reference)
     ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else stats.interval(paired) if paired else None
     return Speed(
         latency_ms=latency,
-        p50_ms=float(np.median(np.concatenate(bursts))) / 1e6,
-        p90_ms=_ms(tails[90]),
-        p95_ms=_ms(tails[95]),
-        p99_ms=_ms(tails[99]),
+        p90_ms=tails[90],
+        p95_ms=tails[95],
+        p99_ms=tails[99],
         throughput={name: a_second(items, latency) for name, items in cell.rates.items()},
         ratio_to_control=ratio,
         control=control if ratio else None,
         resolvable=None if cell.emulated else _resolvable(paired, medians),
+        rounds_ms=tuple(medians.values()),
     )
 
 
@@ -86,8 +86,8 @@ def _resolvable(paired: Sequence[float], medians: Medians) -> float | None:
     return stats.resolvable([math.sqrt(2) * value for value in logs(medians)])
 
 
-def _ms(time_ns: float | None) -> float | None:
-    return None if time_ns is None else time_ns / 1e6
+def _milliseconds(times_ns: Sequence[int]) -> Sequence[float]:
+    return [time / 1e6 for time in times_ns]
 
 
 def a_second(items: float, latency: Interval) -> Interval:

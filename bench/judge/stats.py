@@ -9,7 +9,7 @@ second longer to import, in the process that starts the workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ CONFIDENCE = 0.95
 POWER = 0.8
 CALLS_FOR = {90: 64, 95: 130, 99: 662}
 """Independent calls that a percentile needs: with 99 % confidence at least two of them lie beyond it (binomial)."""
+CALLS_EACH = {rank: calls // 10 for rank, calls in CALLS_FOR.items()}
+"""Calls that a single round needs to have a percentile of its own: with fewer it would always be its slowest call."""
 LOG_LIMIT = 700.0
 """exp() overflows soon after; only a damaged file holds times that scatter so."""
 
@@ -36,6 +38,15 @@ def interval(logs: Sequence[float]) -> Interval:
     if margin is None:
         return Interval(math.exp(middle), None, None)
     return Interval(math.exp(middle), math.exp(middle - margin), math.exp(middle + margin))
+
+
+def typical(values: Iterable[float | None]) -> Interval | None:
+    """The geometric mean of one value a round with its 95 % t-interval; None where no round has one.
+
+    Missing values, and those that a clock or a meter that does not tick gives as zero, are left out.
+    """
+    known = [math.log(value) for value in values if value is not None and 0 < value < math.inf]
+    return interval(known) if known else None
 
 
 def half_width(logs: Sequence[float]) -> float | None:
@@ -70,16 +81,26 @@ def resolvable(log_ratios: Sequence[float]) -> float | None:
     return math.expm1(min(shift * _standard_error(values), LOG_LIMIT))
 
 
-def percentiles(bursts: Sequence[Sequence[float]]) -> dict[int, float | None]:
-    """The 90th, 95th and 99th percentile of all calls pooled, in their unit; None where too few calls count.
+def percentiles(bursts: Sequence[Sequence[float]]) -> dict[int, Interval | None]:
+    """The 50th, 90th, 95th and 99th percentile of a process's calls, in their unit; None where too few calls count.
 
-    `bursts` holds the calls of one round each, in the order they were made. What differs between rounds is no matter of
-    these figures, which describe the calls that were made; the latency's interval tells of it. `ValueError` without a
-    burst.
+    `bursts` holds the calls of one round each, in the order they were made. Each round has percentiles of its own, and
+    the answer is their geometric mean over the rounds with its t-interval: what a process can be expected to show, as
+    the latency is for the 50th. Calls that resemble their neighbours, and processes that differ by more than their
+    calls do, widen it by themselves. An interval from the order statistics of all calls pooled would take calls of one
+    process for independent, and with three to ten processes no order statistic holds the 99th percentile of a mixture
+    of them. A round's own percentile is the median-unbiased one (Hyndman and Fan's type 8), as the plain one is too low
+    in short rounds. Rounds under `CALLS_EACH` are left out; the rest must have `CALLS_FOR` independent calls together.
     """
-    effective = effective_calls(bursts)
-    calls = np.concatenate([np.asarray(burst, dtype=np.float64) for burst in bursts])
-    return {rank: float(np.percentile(calls, rank)) if effective >= n else None for rank, n in CALLS_FOR.items()}
+    middle = typical(float(np.median(burst)) for burst in bursts if len(burst))
+    return {50: middle, **{rank: _tail(bursts, rank) for rank in CALLS_FOR}}
+
+
+def _tail(bursts: Sequence[Sequence[float]], rank: int) -> Interval | None:
+    telling = [burst for burst in bursts if len(burst) >= CALLS_EACH[rank]]
+    if effective_calls(telling) < CALLS_FOR[rank]:
+        return None
+    return typical(float(np.percentile(burst, rank, method="median_unbiased")) for burst in telling)
 
 
 def effective_calls(bursts: Sequence[Sequence[float]]) -> float:

@@ -25,10 +25,10 @@ class GenerationSpeed(Record, frozen=True):
     """Prompt tokens a second; None for models whose first token does not come from a prompt, as in speech."""
     decode_tok_s: Interval | None
     """Tokens a second after the first, over the whole batch; None where one token was generated."""
-    token_p50_ms: float | None
-    token_p90_ms: float | None
-    token_p99_ms: float | None
-    """Percentiles of the time between tokens; None with too few independent steps."""
+    token_p50_ms: Interval | None
+    token_p90_ms: Interval | None
+    token_p99_ms: Interval | None
+    """Percentiles of the time between tokens, of each round and their mean; None with too few independent steps."""
     encode_ms: Interval | None = None
     real_time_factor: Interval | None = None
     """Seconds of computing for a second of audio: below 1 is faster than speech."""
@@ -41,10 +41,11 @@ class Speed(Record, frozen=True):
     """What a cell's samples say; present only for cells whose answers are right."""
 
     latency_ms: Interval
-    p50_ms: float
-    p90_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
+    """The median call of a round: the geometric mean over rounds, as of everything else that has an interval."""
+    p90_ms: Interval | None
+    p95_ms: Interval | None
+    p99_ms: Interval | None
+    """Percentiles of the calls of a round; None with too few independent calls. The 50th is the latency."""
     throughput: dict[str, Interval]
     """Items a second by name, in the order of the cell's rates."""
     ratio_to_control: Interval | None
@@ -53,6 +54,8 @@ class Speed(Record, frozen=True):
     """The id of the control's cell that the ratio is against."""
     resolvable: float | None
     """The smallest relative difference that this cell's rounds could have told from noise."""
+    rounds_ms: tuple[float, ...]
+    """The median call of each round: the values behind the latency, one a process."""
     generation: GenerationSpeed | None = None
 
 
@@ -77,23 +80,26 @@ class Outcome(Record, frozen=True):
     """The number format that a probe measured on this target for the format that the cell asks for (`Executed`)."""
     cold: Start | None = None
     cached: Start | None = None
-    import_ms: float | None = None
-    load_ms: float | None = None
-    first_call_ms: float | None = None
+    import_ms: Interval | None = None
+    load_ms: Interval | None = None
+    first_call_ms: Interval | None = None
+    first_answer_ms: Interval | None = None
+    """Import, load and first call of a fresh process, added up in each round."""
     peak_rss_bytes: int | None = None
+    """The most that a round saw, as of the two below."""
     model_rss_bytes: int | None = None
     """The peak above the worker's empty baseline: what engine and model took."""
     device_memory_bytes: int | None = None
-    energy_j: float | None = None
-    """Joules of one inference: the median over rounds."""
+    energy_j: Interval | None = None
+    """Joules of one inference."""
     energy_source: str | None = None
-    energy_per_token_j: float | None = None
-    """Joules of one emitted token: the median over rounds."""
+    energy_per_token_j: Interval | None = None
+    """Joules of one emitted token."""
     traits: Traits | None = None
     bits_per_weight: float | None = None
     """Counted: the bits of the files that hold the weights, over the number of weights."""
-    first_token_from_nothing_ms: float | None = None
-    """Import, load and first token of a fresh process: the median over rounds."""
+    first_token_from_nothing_ms: Interval | None = None
+    """Import, load and first token of a fresh process, added up in each round."""
     word_error_rate: float | None = None
     """Words that are wrong, missing or too many, over the words that were said; the worst of the rounds."""
     threads: int | None = None

@@ -58,6 +58,6 @@ COLUMNS = (
     Column("Relative error", "", "text", _seen(lambda parity: parity.relative_error, numbers.significant)),
     Column("at most", "", "text", _asked(lambda limit: limit.max_relative_error)),
     Column("Largest error", "", "text", _seen(lambda parity: parity.max_abs_error, numbers.significant)),
-    Column("Word error rate", "", "text", _word_error_rate),
+    Column("Word error rate", "worst round", "text", _word_error_rate),
     Column("Effective bits", "", "text", _seen(lambda parity: parity.effective_bits, numbers.significant)),
 )

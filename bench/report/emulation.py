@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from bench.records import Outcome, Record, Speed, Start
+from bench.records import Interval, Outcome, Record, Speed, Start
 
 TIMES = (
-    *("speed", "cold", "cached", "load_ms", "first_call_ms", "first_token_from_nothing_ms"),
+    *("speed", "cold", "cached", "load_ms", "first_call_ms", "first_answer_ms", "first_token_from_nothing_ms"),
     *("energy_j", "energy_source", "energy_per_token_j"),
 )
 """What an emulated outcome does without."""
@@ -22,8 +22,8 @@ class EmulatorTimes(Record, frozen=True):
     """What an emulated cell took in its emulator."""
 
     speed: Speed
-    load_ms: float | None
-    first_call_ms: float | None
+    load_ms: Interval | None
+    first_call_ms: Interval | None
     cold: Start | None
     cached: Start | None
 

@@ -42,7 +42,7 @@ def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row
         reason=outcome.reason or None,
         stage=failure.stage if failure else None,
         **_speed(outcome.speed),
-        emulated_latency_ms=emulator.speed.latency_ms.value if emulator else None,
+        **_interval("emulated_latency_ms", emulator.speed.latency_ms if emulator else None),
         nodes_on_target=outcome.nodes_on_target,
         nodes_elsewhere=outcome.nodes_elsewhere,
         fallback_ops=_list(outcome.fallback_ops),
@@ -50,17 +50,18 @@ def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row
         time_elsewhere=placement.time_elsewhere if placement else None,
         **_answers(parity),
         word_error_rate=outcome.word_error_rate,
-        import_ms=outcome.import_ms,
-        load_ms=outcome.load_ms,
-        first_call_ms=outcome.first_call_ms,
-        first_token_from_nothing_ms=outcome.first_token_from_nothing_ms,
+        **_interval("import_ms", outcome.import_ms),
+        **_interval("load_ms", outcome.load_ms),
+        **_interval("first_call_ms", outcome.first_call_ms),
+        **_interval("first_answer_ms", outcome.first_answer_ms),
+        **_interval("first_token_from_nothing_ms", outcome.first_token_from_nothing_ms),
         **_start("cold", outcome.cold),
         **_start("cached", outcome.cached),
         peak_rss_bytes=outcome.peak_rss_bytes,
         model_rss_bytes=outcome.model_rss_bytes,
         device_memory_bytes=outcome.device_memory_bytes,
-        energy_j=outcome.energy_j,
-        energy_per_token_j=outcome.energy_per_token_j,
+        **_interval("energy_j", outcome.energy_j),
+        **_interval("energy_per_token_j", outcome.energy_per_token_j),
         energy_source=outcome.energy_source,
         **_traits(outcome.traits),
         bits_counted=outcome.bits_per_weight,
@@ -93,14 +94,12 @@ def _speed(speed: Speed | None) -> dict[str, Any]:
     unit, throughput = next(iter(speed.throughput.items()), (None, None))
     ratio = speed.ratio_to_control
     return {
-        "latency_ms": speed.latency_ms.value,
-        **_ends("latency_ms", speed.latency_ms),
-        "p50_ms": speed.p50_ms,
-        "p90_ms": speed.p90_ms,
-        "p95_ms": speed.p95_ms,
-        "p99_ms": speed.p99_ms,
-        "throughput": throughput.value if throughput else None,
-        **_ends("throughput", throughput),
+        **_interval("latency_ms", speed.latency_ms),
+        **_interval("p50_ms", speed.latency_ms),
+        **_interval("p90_ms", speed.p90_ms),
+        **_interval("p95_ms", speed.p95_ms),
+        **_interval("p99_ms", speed.p99_ms),
+        **_interval("throughput", throughput),
         "throughput_unit": f"{unit}/s" if unit else None,
         "ratio_to_control": ratio.value if ratio else None,
         **_ends("ratio", ratio),
@@ -120,11 +119,11 @@ def _generation(made: GenerationSpeed | None) -> dict[str, Any]:
         "rtf": made.real_time_factor,
         "prefill_ratio": made.prefill_ratio,
         "decode_ratio": made.decode_ratio,
+        "itl_p50_ms": made.token_p50_ms,
+        "itl_p90_ms": made.token_p90_ms,
+        "itl_p99_ms": made.token_p99_ms,
     }
-    found = {"itl_p50_ms": made.token_p50_ms, "itl_p90_ms": made.token_p90_ms, "itl_p99_ms": made.token_p99_ms}
-    for name, interval in intervals.items():
-        found |= {name: interval.value if interval else None, **_ends(name, interval)}
-    return found
+    return {column: value for name, one in intervals.items() for column, value in _interval(name, one).items()}
 
 
 def _answers(parity: Parity | None) -> dict[str, Any]:
@@ -144,6 +143,10 @@ def _traits(traits: Traits | None) -> dict[str, Any]:
         "bits_declared": traits.declared_bits,
         "tokens_counted_by": traits.counted_by or None,
     }
+
+
+def _interval(name: str, interval: Interval | None) -> dict[str, Any]:
+    return {name: interval.value if interval else None, **_ends(name, interval)}
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

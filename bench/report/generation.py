@@ -35,9 +35,9 @@ def figure(speed: Speed) -> Figure:
 
 
 def headline(speed: Speed) -> str:
-    """`95.1 tok/s`, `12.3 ms`."""
+    """`95.1 ± 1.2 tok/s`, `12.3 ± 0.4 ms`."""
     interval, unit = figure(speed)
-    return f"{numbers.shown(interval).value} {unit}"
+    return numbers.plus_minus(interval, f" {unit}")
 
 
 def compared(speed: Speed) -> dict[str, Interval]:
@@ -85,6 +85,10 @@ def _some(value: float | None, form: Callable[[float | None], str]) -> str | Non
     return None if value is None else form(value)
 
 
+def _milli(interval: Interval | None) -> Interval | None:
+    return None if interval is None else numbers.scaled(interval, 1000)
+
+
 def _cache(outcome: Outcome) -> str | None:
     """`fp32, 6.75 MiB`."""
     traits = outcome.traits
@@ -101,10 +105,10 @@ SPEEDS = (
     Column("Decode", AGAINST, "ratio", _ratio("decode")),
     Column("Prefill", AGAINST, "ratio", _ratio("prefill")),
     Column("Whole clip", AGAINST, "ratio", _ratio("whole clip")),
-    Column("Word error rate", "", "text", lambda outcome: _some(outcome.word_error_rate, numbers.percent)),
-    Column("p50", BETWEEN, "text", _of(lambda made: _some(made.token_p50_ms, numbers.significant)), brief=False),
-    Column("p90", BETWEEN, "text", _of(lambda made: _some(made.token_p90_ms, numbers.significant)), brief=False),
-    Column("p99", BETWEEN, "text", _of(lambda made: _some(made.token_p99_ms, numbers.significant)), brief=False),
+    Column("Word error rate", "worst round", "text", lambda outcome: _some(outcome.word_error_rate, numbers.percent)),
+    Column("p50", BETWEEN, "interval", _of(lambda made: made.token_p50_ms), brief=False),
+    Column("p90", BETWEEN, "interval", _of(lambda made: made.token_p90_ms), brief=False),
+    Column("p99", BETWEEN, "interval", _of(lambda made: made.token_p99_ms), brief=False),
 )
 """In the order of the table."""
 DIFFERENCES = (
@@ -113,9 +117,9 @@ DIFFERENCES = (
     Column("Weights", "as they are stored", "words", _said(lambda traits: traits.weights)),
     Column("Bits a weight", "declared", "text", _said(lambda traits: _some(traits.declared_bits, numbers.significant))),
     Column("Bits a weight", "counted", "text", lambda outcome: _some(outcome.bits_per_weight, numbers.significant)),
-    Column("First token", "from nothing", "text", lambda o: _some(o.first_token_from_nothing_ms, numbers.duration)),
+    Column("First token", "from nothing, ms", "interval", lambda outcome: outcome.first_token_from_nothing_ms),
     Column("Memory", "peak", "text", lambda outcome: _some(outcome.peak_rss_bytes, numbers.size)),
-    Column("Energy", "a token", "text", lambda outcome: _some(outcome.energy_per_token_j, numbers.energy)),
+    Column("Energy", "a token, mJ", "interval", lambda outcome: _milli(outcome.energy_per_token_j)),
     Column("Threads", "", "text", lambda outcome: outcome.threads),
     Column("Tokens", "counted by", "words", _said(lambda traits: traits.counted_by)),
     Column("Sampling", "", "words", _said(lambda traits: traits.sampling)),

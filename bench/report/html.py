@@ -25,7 +25,7 @@ def render(report: Report) -> str:
 
 def _environment() -> Environment:
     environment = pages.environment()
-    environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS)
+    environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS, ONE_START=starts.ONE_START)
     environment.filters.update(FILTERS)
     return environment
 
@@ -55,10 +55,8 @@ def _slug(name: str) -> str:
 
 FILTERS = {
     "agreement": agreement.columns,
-    "answer": starts.answer_ms,
     "asked_and_computed": words.asked_and_computed,
     "bar": _bar,
-    "beside": numbers.beside,
     "charts": _charts,
     "compared": generation.compared,
     "control": words.control,
@@ -67,11 +65,11 @@ FILTERS = {
     "duration": numbers.duration,
     "effort": words.effort_lines,
     "ending": words.ending,
-    "energy": numbers.energy,
     "executed": words.executed,
     "figure": generation.figure,
     "flag": words.flag,
-    "headline": generation.headline,
+    "in_energy": numbers.in_energy,
+    "in_time": numbers.in_time,
     "moment": words.moment,
     "notes": words.notes,
     "percent": numbers.percent,
@@ -83,5 +81,6 @@ FILTERS = {
     "start": starts.times,
     "start_note": words.start_note,
     "summary": grid.summary,
+    "time": numbers.time,
     "top": _top,
 }

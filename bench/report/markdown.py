@@ -144,7 +144,7 @@ def _emulated(sheet: Sheet) -> Iterator[str]:
 
 def _emulator_time(sheet: Sheet, outcome: Outcome) -> str:
     found = sheet.emulator_times.get(outcome.cell.id)
-    return f"{numbers.duration(found.speed.latency_ms.value)} a call in the emulator" if found else "no time"
+    return f"{numbers.time(found.speed.latency_ms)} a call in the emulator" if found else "no time"
 
 
 def _twins(twins: Twins) -> str:
@@ -166,26 +166,26 @@ def _starts(sheet: Sheet) -> Iterator[str]:
     timed = [outcome for outcome in _ranked(sheet) if outcome.speed]
     if timed:
         yield "### Time to answer, memory and energy"
-        header = ["cell", "load", "first call", "first answer", "cold start", "cached start"]
-        yield table([*header, "model memory", "device memory", "energy a call"], map(_start, timed))
+        header = ["cell", "load", "first call", "first answer", "cold (1 start)", "cached (1 start)"]
+        yield table([*header, "peak model memory", "peak device memory", "energy a call"], map(_start, timed))
     sources = dict.fromkeys(outcome.energy_source for outcome in timed if outcome.energy_source)
     if sources:
         yield f"Energy: {plain(words.energy_from(sources))}"
 
 
 def _start(outcome: Outcome) -> list[str]:
-    answers = [starts.answer_ms(outcome), *(starts.times(one).answer_ms for one in (outcome.cold, outcome.cached))]
-    times = [outcome.load_ms, outcome.first_call_ms, *answers]
+    times = [outcome.load_ms, outcome.first_call_ms, outcome.first_answer_ms]
+    single = [starts.times(one).answer_ms for one in (outcome.cold, outcome.cached)]
     sizes = [outcome.model_rss_bytes, outcome.device_memory_bytes]
-    energy = numbers.energy(outcome.energy_j)
-    return [code(outcome.cell.id), *map(numbers.duration, times), *map(numbers.size, sizes), energy]
+    said = [*map(numbers.time, times), *map(numbers.duration, single), *map(numbers.size, sizes)]
+    return [code(outcome.cell.id), *said, numbers.joules(outcome.energy_j)]
 
 
 def _placement(sheet: Sheet) -> Iterator[str]:
     fallen = [outcome for outcome in sheet.placed if outcome.fallback_ops]
     if fallen:
         yield "### Nodes that ran elsewhere"
-        header = ["cell", "on target", "elsewhere", "copies a call", "share of time", "fell back"]
+        header = ["cell", "on target", "elsewhere", "copies a call", "share of time (1 profile)", "fell back"]
         yield table(header, map(_fallen, fallen))
 
 

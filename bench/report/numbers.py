@@ -66,13 +66,6 @@ def plus_minus(interval: Interval, unit: str = "") -> str:
     return f"{text.value} ± {_at(half, min(_place(interval), _exponent(half)))}{unit}"
 
 
-def beside(value: float | None, interval: Interval) -> str:
-    """A percentile, with no more figures than the interval of the same samples supports."""
-    if value is None:
-        return DASH
-    return _at(value, min(max(_place(interval), _exponent(value) - DIGITS + 1), _exponent(value)))
-
-
 def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
     """`1.83× (1.79–1.88)`; where that is no difference, `no difference shown (0.98–1.04)`."""
     if interval is None:
@@ -151,6 +144,37 @@ def duration(milliseconds: float | None) -> str:
     return f"{significant(milliseconds)} ms"
 
 
+def in_time(milliseconds: Interval) -> tuple[Interval, str]:
+    """An interval of a time in the unit in which its value reads best, and that unit."""
+    if milliseconds.value >= 999.5:
+        return scaled(milliseconds, 1e-3), "s"
+    return (scaled(milliseconds, 1e3), "µs") if 0 < milliseconds.value < 0.1 else (milliseconds, "ms")
+
+
+def in_energy(joules: Interval) -> tuple[Interval, str]:
+    """The same of an energy."""
+    for unit, size_j in (("J", 1.0), ("mJ", 1e-3)):
+        if joules.value >= 0.9995 * size_j:
+            return scaled(joules, 1 / size_j), unit
+    return scaled(joules, 1e6), "µJ"
+
+
+def time(milliseconds: Interval | None) -> str:
+    """`84.6 ± 1.7 ms`, `1.24 ± 0.03 s`."""
+    return DASH if milliseconds is None else _said(*in_time(milliseconds))
+
+
+def joules(interval: Interval | None) -> str:
+    """`12.3 ± 0.4 mJ`."""
+    return DASH if interval is None else _said(*in_energy(interval))
+
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The same interval in another unit."""
+    low, high = (None if end is None else end * factor for end in (interval.low, interval.high))
+    return Interval(interval.value * factor, low, high)
+
+
 def size(size_bytes: float | None) -> str:
     """Bytes in the binary unit that reads best: `412 MiB`, `7.75 GiB`."""
     if size_bytes is None:
@@ -163,22 +187,16 @@ def size(size_bytes: float | None) -> str:
     return f"{significant(amount)} TiB"
 
 
-def energy(joules: float | None) -> str:
-    """Joules in the unit that reads best: `420 µJ`, `12.3 mJ`, `1.24 J`."""
-    if joules is None or not math.isfinite(joules):
-        return DASH
-    for unit, size_j in (("J", 1.0), ("mJ", 1e-3)):
-        if joules >= 0.9995 * size_j:
-            return f"{significant(joules / size_j)} {unit}"
-    return f"{significant(joules * 1e6)} µJ"
-
-
 def percent(share: float | None) -> str:
     """A share of 1 with at most two figures: `2.7 %`, `2 %`."""
     if share is None or not math.isfinite(share):
         return DASH
     text = significant(share * 100, 2)
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+
+
+def _said(interval: Interval, unit: str) -> str:
+    return plus_minus(interval, f" {unit}")
 
 
 def _place(interval: Interval) -> int:

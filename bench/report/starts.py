@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.records import Outcome, Start
+from bench.records import Start
 
 
 class StartTimes(NamedTuple):
-    """One start: None in all three where it did not come to an answer; the note may say why."""
+    """One start, of one process, so that nothing is known of its scatter.
+
+    None in all three where it did not come to an answer; the note may say why.
+    """
 
     load_ms: float | None
     first_call_ms: float | None
@@ -17,6 +20,8 @@ class StartTimes(NamedTuple):
     note: str = ""
 
 
+ONE_START = "1 start"
+"""What stands where other times have an interval."""
 NOTHING = StartTimes(None, None, None)
 
 
@@ -26,10 +31,3 @@ def times(start: Start | None) -> StartTimes:
         return NOTHING._replace(note=start.note if start else "")
     whole = start.import_ns + start.load_ns + start.first_call_ns
     return StartTimes(start.load_ns / 1e6, start.first_call_ns / 1e6, whole / 1e6, start.note)
-
-
-def answer_ms(outcome: Outcome) -> float | None:
-    """From the engine's import to the first answer, by the medians over the rounds; None where a part is missing."""
-    if outcome.import_ms is None or outcome.load_ms is None or outcome.first_call_ms is None:
-        return None
-    return outcome.import_ms + outcome.load_ms + outcome.first_call_ms

@@ -280,7 +280,6 @@ def a_speed(latency_ms: float = 2.0, **said: Any) -> Speed:
     """A speed with an interval of one percent."""
     speed = Speed(
         latency_ms=Interval(latency_ms, latency_ms * 0.99, latency_ms * 1.01),
-        p50_ms=latency_ms,
         p90_ms=None,
         p95_ms=None,
         p99_ms=None,
@@ -288,6 +287,7 @@ def a_speed(latency_ms: float = 2.0, **said: Any) -> Speed:
         ratio_to_control=None,
         control=None,
         resolvable=0.02,
+        rounds_ms=(latency_ms,) * 5,
     )
     return replace(speed, **said)
 

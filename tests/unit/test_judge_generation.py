@@ -42,7 +42,7 @@ def test_a_batch_of_two_has_twice_the_tokens_in_the_same_time():
     found = speed_of([a_generation()], cell=PAIR)
     assert found.prefill_tok_s.value == pytest.approx(2000)
     assert found.decode_tok_s.value == pytest.approx(200)
-    assert (found.first_token_ms.value, found.token_p50_ms) == (pytest.approx(128), 10.0)
+    assert (found.first_token_ms.value, found.token_p50_ms.value) == (pytest.approx(128), pytest.approx(10.0))
 
 
 def test_tokens_are_counted_as_they_were_emitted_and_not_as_they_were_asked_for():
@@ -142,19 +142,26 @@ def scattered(steps, seed=0):
 
 def test_percentiles_are_of_single_steps_and_in_milliseconds():
     found = speed_of([scattered(1000)])
-    assert found.token_p50_ms == pytest.approx(500.5)
-    assert found.token_p90_ms == pytest.approx(900, abs=1)
-    assert found.token_p99_ms == pytest.approx(990, abs=1)
+    assert found.token_p50_ms == Interval(pytest.approx(500.5), None, None)
+    assert found.token_p90_ms.value == pytest.approx(900, abs=1)
+    assert found.token_p99_ms.value == pytest.approx(990, abs=1)
 
 
 def test_few_steps_have_a_median_and_a_dash_for_the_tails():
     found = speed_of([scattered(40)])
-    assert (found.token_p50_ms, found.token_p90_ms, found.token_p99_ms) == (20.5, None, None)
+    assert found.token_p50_ms.value == pytest.approx(20.5)
+    assert (found.token_p90_ms, found.token_p99_ms) == (None, None)
 
 
-def test_steps_of_several_rounds_and_generations_are_pooled():
-    found = speed_of([scattered(40, 1), scattered(40, 2)], [scattered(40, 3)])
-    assert found.token_p90_ms == pytest.approx(36, abs=1)
+def test_the_steps_of_a_rounds_generations_are_pooled_and_the_rounds_give_the_interval():
+    found = speed_of([scattered(40, 1), scattered(40, 2)], [slowed(scattered(40, 3))])
+    assert found.token_p90_ms.value == pytest.approx(math.sqrt(36 * 72), rel=0.03)
+    assert found.token_p90_ms.low < 36
+    assert found.token_p90_ms.high > 72
+
+
+def slowed(made):
+    return replace(made, token_ns=tuple(2 * time for time in made.token_ns))
 
 
 def test_steps_that_follow_each_other_closely_are_worth_fewer():
@@ -203,15 +210,15 @@ def test_a_server_that_counts_another_prompt_is_compared_by_the_time_of_a_token(
 
 def test_the_energy_of_a_token_is_that_of_the_burst_over_all_tokens_of_all_rows():
     rounds = [replace(one, energy=an_energy(joules=640, calls=10)) for one in seen([a_generation()] * 10)]
-    assert generation.joules_a_token(CELL, rounds) == pytest.approx(1.0)
-    assert generation.joules_a_token(PAIR, rounds) == pytest.approx(0.5)
+    assert generation.joules_a_token(CELL, rounds).value == pytest.approx(1.0)
+    assert generation.joules_a_token(PAIR, rounds).value == pytest.approx(0.5)
 
 
-def test_tokens_that_were_not_emitted_cost_nothing_and_the_median_round_speaks():
+def test_tokens_that_were_not_emitted_cost_nothing_and_the_rounds_give_the_interval():
     made = [[a_generation(tokens=32)], [a_generation()], [a_generation()]]
     spent = (32, 128, 640)
     rounds = [replace(one, energy=an_energy(joules, 1)) for one, joules in zip(seen(*made), spent, strict=True)]
-    assert generation.joules_a_token(CELL, rounds) == pytest.approx(2.0)
+    assert generation.joules_a_token(CELL, rounds) == stats.interval([math.log(cost) for cost in (1.0, 2.0, 10.0)])
 
 
 def test_without_a_meter_or_a_token_there_is_no_energy():
@@ -223,8 +230,8 @@ def test_without_a_meter_or_a_token_there_is_no_energy():
 def test_the_first_token_from_nothing_takes_the_import_the_load_and_the_first_calls_first_token():
     one = a_generated(import_ns=60_000_000, load_ns=300_000_000, timing=generating(first_token_ns=140_000_000))
     slow = replace(one, round=1, load_ns=900_000_000)
-    assert generation.first_token_from_nothing_ms([one]) == pytest.approx(500)
-    assert generation.first_token_from_nothing_ms([one, slow]) == pytest.approx(800)
+    assert generation.first_token_from_nothing_ms([one]) == Interval(pytest.approx(500), None, None)
+    assert generation.first_token_from_nothing_ms([one, slow]).value == pytest.approx(math.sqrt(500 * 1100))
 
 
 @pytest.mark.parametrize("part", [{"import_ns": None}, {"load_ns": None}, {"timing": None}])

@@ -28,10 +28,17 @@ def test_one_call_that_was_held_up_does_not_move_its_round():
     assert round_medians([an_observation(samples_ns=[2_000_000] * 9 + [900_000_000])]) == {0: 2.0}
 
 
-def test_the_median_of_all_calls_is_shown_beside_the_mean_of_the_rounds():
-    many = an_observation(round=0, samples_ns=[1_000_000] * 1000)
-    few = an_observation(round=1, samples_ns=[4_000_000] * 3)
-    assert speed_of([many, few]).p50_ms == 1.0
+def test_the_rounds_behind_the_latency_are_kept():
+    assert speed_of(rounds_of(CELL, [2.0, 2.5, 1.5])).rounds_ms == (2.0, 2.5, 1.5)
+
+
+def test_a_percentile_is_of_each_round_and_its_interval_over_the_rounds():
+    calls = np.random.default_rng(0).permutation(np.arange(1, 201)) * 10_000
+    rounds = [an_observation(round=i, samples_ns=[int(k * call) for call in calls]) for i, k in enumerate((1, 2, 4))]
+    found = speed_of(rounds)
+    expected = stats.interval([math.log(k * found.p90_ms.value / 2) for k in (1, 2, 4)])
+    assert (found.p90_ms.low, found.p90_ms.high) == pytest.approx((expected.low, expected.high))
+    assert found.p90_ms.value == pytest.approx(3.6, rel=0.01)
 
 
 def test_a_cell_of_few_calls_has_a_dash_for_its_percentiles():
@@ -42,8 +49,8 @@ def test_a_cell_of_few_calls_has_a_dash_for_its_percentiles():
 def test_percentiles_come_in_milliseconds_once_there_are_calls_enough():
     calls = np.random.default_rng(0).permutation(np.arange(1, 1001)) * 1_000_000
     found = speed_of([an_observation(samples_ns=[int(call) for call in calls])])
-    assert found.p90_ms == pytest.approx(900, abs=1)
-    assert found.p99_ms == pytest.approx(990, abs=1)
+    assert found.p90_ms == Interval(pytest.approx(900, abs=1), None, None)
+    assert found.p99_ms.value == pytest.approx(990, abs=1)
 
 
 def test_throughput_is_items_a_second_and_its_slow_end_is_the_latencys_slow_end():
@@ -65,7 +72,7 @@ def test_one_round_has_a_throughput_without_an_interval():
 def test_a_round_without_calls_or_with_a_clock_that_does_not_tick_is_left_out(timing):
     seen = [an_observation(round=0, timing=timing), an_observation(round=1)]
     assert round_medians(seen) == {1: 2.0}
-    assert speed_of(seen).p50_ms == 2.0
+    assert speed_of(seen).latency_ms.value == pytest.approx(2.0)
 
 
 def test_no_timed_round_is_refused():

@@ -30,6 +30,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from bench.judge import stats
 from bench.judge.outcome import SEVERITY, faults, judge
 from bench.records import Generation, Interval, Placement, Recipe, Tolerance, Transcript
 
@@ -382,7 +383,7 @@ def test_a_failure_outranks_wrong_answers():
 # --- what stands beside the verdict -----------------------------------------------------------------------------------
 
 
-def test_loading_and_first_calls_are_medians_over_rounds_and_memory_is_the_peak():
+def test_loading_and_first_calls_are_means_over_rounds_with_intervals_and_memory_is_the_peak():
     outcome = judged(
         *rounds(
             {"import_ns": 50_000_000, "load_ns": 900_000_000, "peak_rss_bytes": 5, "timing": a_timing(first_call_ns=9)},
@@ -390,14 +391,17 @@ def test_loading_and_first_calls_are_medians_over_rounds_and_memory_is_the_peak(
             {"import_ns": 70_000_000, "load_ns": 200_000_000, "peak_rss_bytes": 7},
         )
     )
-    assert (outcome.import_ms, outcome.load_ms, outcome.first_call_ms) == (60.0, 200.0, 50.0)
+    assert outcome.import_ms.value == pytest.approx(math.sqrt(50 * 70))
+    assert outcome.load_ms == stats.interval([math.log(time) for time in (900, 100, 200)])
+    assert outcome.first_call_ms.low < outcome.first_call_ms.value < outcome.first_call_ms.high
+    assert outcome.first_answer_ms.value == pytest.approx(math.sqrt((50 + 900 + 9e-6) * (70 + 200 + 50)))
     assert outcome.peak_rss_bytes == 7
 
 
 @pytest.mark.parametrize("change", [WRONG, GONE])
 def test_times_of_wrong_answers_or_of_another_provider_are_withheld_with_the_speed(change):
     outcome = judged(an_observation(**change))
-    assert (outcome.speed, outcome.load_ms, outcome.first_call_ms) == (None, None, None)
+    assert (outcome.speed, outcome.load_ms, outcome.first_call_ms, outcome.first_answer_ms) == (None,) * 4
 
 
 def test_threads_notes_and_versions_are_taken_from_the_rounds():
@@ -449,10 +453,11 @@ def test_memory_above_the_baseline_is_the_most_that_one_round_took():
     assert judged(an_observation(peak_rss_bytes=5, baseline_rss_bytes=9)).model_rss_bytes is None
 
 
-def test_the_energy_of_an_inference_is_the_median_over_the_rounds_that_could_read_it():
-    readings = [an_energy(1.0), an_energy(2.0), an_energy(90.0), an_energy(5.0, calls=0)]
+def test_the_energy_of_an_inference_is_the_mean_of_the_rounds_that_could_read_it():
+    readings = [an_energy(1.0), an_energy(2.0), an_energy(4.0), an_energy(5.0, calls=0), an_energy(0.0)]
     outcome = judged(*rounds({}, *({"energy": energy} for energy in readings)))
-    assert (outcome.energy_j, outcome.energy_source) == (pytest.approx(0.02), "RAPL package")
+    assert outcome.energy_j == stats.interval([math.log(joules) for joules in (0.01, 0.02, 0.04)])
+    assert outcome.energy_source == "RAPL package"
     unread = judged(an_observation())
     assert (unread.energy_j, unread.energy_source) == (None, None)
 
@@ -558,8 +563,8 @@ def test_what_differs_between_engines_is_kept_with_the_bits_that_were_counted():
     outcome = judged(a_generated(energy=an_energy(640, 10)), cell=GENERATOR)
     assert outcome.traits == some_traits()
     assert outcome.bits_per_weight == 32.0
-    assert outcome.energy_per_token_j == pytest.approx(1.0)
-    assert outcome.first_token_from_nothing_ms == pytest.approx(60 + 300 + 256)
+    assert outcome.energy_per_token_j.value == pytest.approx(1.0)
+    assert outcome.first_token_from_nothing_ms.value == pytest.approx(60 + 300 + 256)
 
 
 @pytest.mark.parametrize("unknown", [None, some_traits(weight_bytes=None), some_traits(parameters=None)])

@@ -46,4 +46,6 @@ def test_a_score_is_denied_only_where_there_is_none() -> None:
 
 
 def test_words_that_were_wrong_are_an_answer_too() -> None:
-    assert "Word error rate" in [column.name for column in agreement.columns([a_generated(word_error_rate=0.05)])]
+    assert "Word error rate, worst round" in [
+        column.name for column in agreement.columns([a_generated(word_error_rate=0.05)])
+    ]

@@ -12,7 +12,7 @@ import pytest
 from a_generating_report import a_generated, a_generating_run, a_generator, a_recognizer, heard
 from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_run, an_interval, an_outcome
 
-from bench.records import Placement
+from bench.records import Interval, Placement
 from bench.report import csv, grid
 from bench.report.row import COLUMNS, Row
 
@@ -59,7 +59,7 @@ def test_no_speed_for_wrong_answers(frame: pd.DataFrame) -> None:
     wrong = frame[frame.status == "inaccurate"]
     columns = [name for name in COLUMNS if re.match(SPEEDS, name)]
     assert len(wrong) == 3
-    assert len(columns) == 43
+    assert len(columns) == 68
     assert wrong[columns].isna().all(axis=None)
     assert wrong.cosine.notna().all()
 
@@ -90,6 +90,28 @@ def test_copies_and_time_elsewhere_are_those_of_the_profile() -> None:
     row = read(an_outcome(placement=profiled, device="gpu.0 NVIDIA H100", executed="tf32"))
     assert (row.copies, row.time_elsewhere) == (8, 0.25)
     assert (row.device, row.executed) == ("gpu.0 NVIDIA H100", "tf32")
+
+
+MEASURED = re.compile(r"_ms$|_s$|^throughput$|^ratio_to_control$|_ratio$|^rtf$|_j$")
+SINGLE = re.compile(r"^(cold|cached)_|^sustained_(?!ratio$)")
+"""Columns of measured figures, and those among them that one start gave, or one process that was run on end."""
+
+
+def test_every_measured_figure_has_an_interval_beside_it(frame: pd.DataFrame) -> None:
+    measured = [name for name in COLUMNS if MEASURED.search(name) and not SINGLE.match(name)]
+    assert {"p90_ms", "itl_p99_ms", "load_ms", "first_answer_ms", "energy_j", "decode_tok_s"} <= set(measured)
+    for name in measured:
+        base = name.replace("ratio_to_control", "ratio")
+        low, value, high = (frame[column] for column in (f"{base}_low", name, f"{base}_high"))
+        shown = value.notna()
+        assert ((low <= value) & (value <= high))[shown].all(), name
+        assert low[~shown].isna().all(), name
+
+
+def test_a_figure_of_one_start_says_so_in_its_meaning() -> None:
+    for kind in ("cold", "cached"):
+        assert "one start" in COLUMNS[f"{kind}_load_ms"]
+        assert "that start" in COLUMNS[f"{kind}_answer_ms"]
 
 
 def test_a_generator_has_the_speeds_of_its_parts_and_what_differs_between_engines() -> None:
@@ -157,9 +179,9 @@ def test_a_key_of_digits_stays_text() -> None:
 
 
 def test_a_figure_that_is_no_number_is_missing() -> None:
-    row = read(an_outcome(speed=a_speed(p99_ms=float("nan"), p95_ms=float("inf"))))
+    row = read(an_outcome(speed=a_speed(p99_ms=Interval(float("nan"), 1.0, float("inf")))))
     assert pd.isna(row.p99_ms)
-    assert pd.isna(row.p95_ms)
+    assert (row.p99_ms_low, pd.isna(row.p99_ms_high)) == (1.0, True)
 
 
 def test_the_version_of_onnxruntime_is_found_under_the_names_of_its_wheels() -> None:

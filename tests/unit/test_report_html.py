@@ -22,7 +22,7 @@ from a_report import (
 )
 from msgspec.structs import replace
 
-from bench.records import Device, Executed, Failure, TargetFacts
+from bench.records import Device, Executed, Failure, Interval, TargetFacts
 from bench.report import grid, html
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>\"'\u202e{{ 7 * 7 }}"
@@ -196,7 +196,17 @@ def test_one_round_has_numbers_and_no_intervals() -> None:
 
 def test_percentiles_without_calls_enough_are_dashes() -> None:
     found = page_of(an_outcome(speed=a_speed(p90_ms=None, p95_ms=None)))
-    assert "12.2 – – –" in found.text
+    assert "12.3 12.1–12.5 – – – 81" in found.text
+
+
+def test_percentiles_have_intervals_of_their_own() -> None:
+    found = page_of(an_outcome(speed=a_speed(p95_ms=Interval(14.0, 13.1, 15.0))))
+    assert "p90, ms p95, ms p99, ms" in found.text
+    assert "12.3 12.1–12.5 12.8 12.5–13.0 14.0 13.1–15.0 – 81" in found.text
+
+
+def test_a_box_shows_its_figure_with_its_interval() -> None:
+    assert '<span class="number">12.3 ms<small>12.1–12.5</small></span>' in html.render(a_report(an_outcome()))
 
 
 def test_each_flag_is_explained(page: Page) -> None:
@@ -306,7 +316,7 @@ def test_times_of_an_emulator_stand_apart_and_say_so(page: Page, source: str) ->
     apart = speed.index("Emulated: times of an emulator, not of a device")
     assert "qnn-emulator" not in speed[:apart]
     assert "qnn-emulator · fp16 emulated npu.0 Qualcomm b1-s128 ok 2.64 s" in speed[apart:]
-    assert "2.64 s a call in the emulator: times of an emulator, not of a device" in page.text
+    assert "2.64 ± 0.03 s a call in the emulator: times of an emulator, not of a device" in page.text
     assert not [chart for chart in re.findall(r'<svg class="chart".*?</svg>', source, re.DOTALL) if "qnn" in chart]
     assert "qnn" not in section(page, "The first answer takes", "How far the outputs are")
 
@@ -321,14 +331,16 @@ def test_wrong_answers_of_an_emulator_are_withheld_too() -> None:
 
 def test_the_first_answer_is_the_sum_of_its_parts_beside_the_steady_call() -> None:
     found = page_of(an_outcome())
-    parts = "import 61.2 ms, load 84.6 ms, first call 15.9 ms"
-    assert f"cpu · int8 12.3 ms 162 ms {parts} – – – peak 202 MiB – –" in found.text
+    parts = "import 61.2 ± 1.2 ms, load 84.6 ± 1.7 ms, first call 15.9 ± 0.3 ms"
+    assert f"cpu · int8 12.3 ms 12.1–12.5 162 ms 159–165 {parts} – – – in all 202 MiB – –" in found.text
 
 
 def test_cold_and_cached_starts_memory_and_energy_are_shown_where_they_are_known(page: Page) -> None:
     starts = section(page, "The first answer takes", "How far the outputs are")
-    cold = "5.49 s load 710 ms, first call 4.72 s"
-    assert f"{cold} 1.45 s load 690 ms, first call 702 ms 163 MiB peak 202 MiB 63.9 MiB 2.40 J RAPL package" in starts
+    cold = "5.49 s 1 start: load 710 ms, first call 4.72 s"
+    cached = "1.45 s 1 start: load 690 ms, first call 702 ms"
+    assert "Peak memory above the empty worker Peak memory of the device" in starts
+    assert f"{cold} {cached} 163 MiB in all 202 MiB 63.9 MiB 2.40 J 2.33–2.47 RAPL package" in starts
 
 
 def test_a_cached_start_that_failed_says_why_in_its_place_and_nowhere_else() -> None:

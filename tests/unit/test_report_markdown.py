@@ -19,7 +19,7 @@ def test_every_table_has_as_many_cells_in_each_row_as_in_its_header() -> None:
 def test_it_says_what_ran_how_fast_and_what_to_do() -> None:
     summary = markdown.render(a_whole_report())
     assert "**38 of 78 cells ok**, 3 partial, 1 inaccurate" in summary
-    assert "| minilm | int8 | **excluded** | **excluded** | **ok** · 9.27 ms |" in summary
+    assert "| minilm | int8 | **excluded** | **excluded** | **ok** · 9.27 ± 0.10 ms |" in summary
     assert "| `minilm/int8/cpu/b1-s128` | pretrained | 9.27 ± 0.10 | 108 ± 1 sequences/s<br>" in summary
     assert "| 3.42× (3.37–3.47) |" in summary
     assert "no difference shown (0.99–1.02)" in summary
@@ -34,20 +34,21 @@ def test_targets_say_where_they_run_and_what_they_compute_in() -> None:
     assert "Not on this machine: cuda, tensorrt, directml." in summary
     assert "| **bf16 (9.2 bits)** | **fp32 between casts (11 bits)** | checked |" in summary
     assert "| `minilm/fp32/openvino-cpu/b1-s128`<br>**asked fp32, computes in bf16** |" in summary
-    assert "| **ok** · 15.0 ms · **in bf16** |" in summary
+    assert "| **ok** · 15.0 ± 0.2 ms · **in bf16** |" in summary
 
 
 def test_an_emulator_has_no_row_among_the_speeds() -> None:
     summary = markdown.render(a_whole_report())
     ranked = summary[summary.index("### Speed") : summary.index("Emulated (times of an emulator, not of a device")]
     assert "qnn-emulator" not in ranked
-    assert "- `minilm/fp16/qnn-emulator/b1-s128`: ok, 2.64 s a call in the emulator" in summary
+    assert "- `minilm/fp16/qnn-emulator/b1-s128`: ok, 2.64 ± 0.03 s a call in the emulator" in summary
 
 
 def test_starts_memory_energy_and_fallen_nodes_have_tables() -> None:
     summary = markdown.render(a_whole_report())
-    row = "| `minilm/fp32/webgpu/b1-s128` | 263 ms | 6.12 s | 6.44 s | 5.49 s | 1.45 s | 163 MiB | 63.9 MiB | 2.40 J |"
-    assert row in summary
+    start = "263 ± 13 ms | 6.1 ± 0.5 s | 6.4 ± 0.4 s | 5.49 s | 1.45 s"
+    assert f"| `minilm/fp32/webgpu/b1-s128` | {start} | 163 MiB | 63.9 MiB | 2.40 ± 0.07 J |" in summary
+    assert "| cold (1 start) | cached (1 start) | peak model memory | peak device memory |" in summary
     assert "Energy: read from RAPL package" in summary
     assert "| `minilm/int8/webgpu/b8-s128` | 149 | 64 | 26 | 24 % | MatMulInteger x36" in summary
     assert "| `minilm/int8/b1-s128` | 9.27 ± 0.10 ms | 10.6 ± 0.1 ms |" in summary

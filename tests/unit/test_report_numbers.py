@@ -114,11 +114,20 @@ def test_no_more_figures_than_the_interval_supports(value: float, share: float) 
     assert decimals == 0 or 10.0**-decimals >= value * share / 20.02
 
 
-def test_a_percentile_has_no_more_figures_than_the_latency_beside_it() -> None:
-    assert numbers.beside(76.93, Interval(77, 72, 83)) == "77"
-    assert numbers.beside(76.93, Interval(77, 76.9, 77.1)) == "76.9"
-    assert numbers.beside(42.0, Interval(500, 40, 8600)) == "40"
-    assert numbers.beside(None, Interval(77, 72, 83)) == "–"
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (Interval(84.6, 82.9, 86.3), "84.6 ± 1.7 ms"),
+        (Interval(1240, 1210, 1270), "1.24 ± 0.03 s"),
+        (Interval(0.0421, 0.0411, 0.0431), "42.1 ± 1.0 µs"),
+        (Interval(125_000, 120_000, 130_000), "125 ± 5 s"),
+        (Interval(15.6, 1.4, 188), "20 ms (1–190)"),
+        (Interval(61.2, None, None), "61.2 ms · no interval (1 round)"),
+        (None, "–"),
+    ],
+)
+def test_a_time_and_its_interval_are_in_one_unit(interval: Interval | None, text: str) -> None:
+    assert numbers.time(interval) == text
 
 
 @pytest.mark.parametrize(
@@ -159,8 +168,14 @@ def test_a_cosine_is_never_rounded_up_to_one(cosine: float | None, text: str) ->
 
 
 @pytest.mark.parametrize(
-    ("joules", "text"),
-    [(1.234, "1.23 J"), (0.9999, "1.00 J"), (0.0123, "12.3 mJ"), (0.00042, "420 µJ"), (0.0, "0 µJ"), (None, "–")],
+    ("interval", "text"),
+    [
+        (Interval(1.234, 1.194, 1.274), "1.23 ± 0.04 J"),
+        (Interval(0.9999, None, None), "1.00 J · no interval (1 round)"),
+        (Interval(0.0123, 0.0119, 0.0127), "12.3 ± 0.4 mJ"),
+        (Interval(0.00042, 0.00041, 0.00043), "420 ± 10 µJ"),
+        (None, "–"),
+    ],
 )
-def test_energies(joules: float | None, text: str) -> None:
-    assert numbers.energy(joules) == text
+def test_an_energy_and_its_interval_are_in_one_unit(interval: Interval | None, text: str) -> None:
+    assert numbers.joules(interval) == text
