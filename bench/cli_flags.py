@@ -25,7 +25,9 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a 
 CacheFlag = Annotated[
     Path | None, typer.Option("--cache-dir", envvar="BENCH_CACHE_DIR", help="Where artifacts and runtimes are kept.")
 ]
-FormatFlag = Annotated[str, typer.Option("--format", help="html, csv, markdown, json; several with commas.")]
+FormatFlag = Annotated[
+    str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; several with commas.")
+]
 
 
 def matrix_path(named: Path | None) -> Path:
