@@ -59,6 +59,26 @@ def compare(
         comparison_table(found)
 
 
+def history(
+    folder: Annotated[Path, typer.Argument(help="A folder that holds runs, as reports/.", metavar="FOLDER")],
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the page and the table [default: FOLDER].")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Every cell over the runs of a folder: history.html, history.csv, and advisory change points."""
+    from bench import stored
+
+    found = with_progress(lambda progress: stored.history(folder, progress, only or (), skip or ()))
+    files = stored.write_history(found, out or folder)
+    if as_json:
+        print_json(found)
+    else:
+        from bench.tables_history import history_table
+
+        history_table(found, files)
+
+
 def gate(
     baseline: Annotated[Path, typer.Option(help="The folder of the run to judge against.", metavar="RUN")],
     matrix: MatrixFlag = None,
@@ -127,4 +147,4 @@ def _annotate(commands: str) -> None:
     print(commands, end="", file=sys.stderr)  # noqa: T201
 
 
-VERBS: tuple[Callable[..., None], ...] = (compare, gate)
+VERBS: tuple[Callable[..., None], ...] = (compare, history, gate)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import store
-from bench.errors import NothingToJudgeError, UsageError
+from bench.errors import NothingToJudgeError, RunFolderError, UsageError
 from bench.files import write_atomically
 
 if TYPE_CHECKING:
-    from bench.judge.compare import Comparison
+    from bench.judge.compare import Comparison, Judged
+    from bench.judge.history import History
+    from bench.progress import Progress
 
 SUFFIXES = (".md", ".json")
 """What a comparison is written as, by the end of the file's name."""
@@ -50,3 +53,70 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
 
     module = compare_json if path.suffix == ".json" else compare_markdown
     write_atomically(path, module.render(comparison).encode("utf-8", errors="replace"))
+
+
+def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Sequence[str] = ()) -> History:
+    """Follow every cell over the runs that a folder holds; what cannot be read is left out, with its reason.
+
+    `RunFolderError` where there is no such folder, `UsageError` for a glob that matches nothing, `NothingToJudgeError`
+    where it holds no run that can be read.
+    """
+    from bench.declare.plan import select
+    from bench.judge.history import history as over_time
+
+    found, left_out = _readable(_run_folders(folder), progress)
+    if not found:
+        why = f"; {left_out[0]}" if left_out else ""
+        raise NothingToJudgeError(f"{folder} holds no run that can be read{why}", "name the folder that holds runs")
+    cells = {cell.id: cell for one in found for cell in one.run.cells}
+    wanted = [cell.id for cell in select(tuple(cells.values()), only, skip)]
+    return over_time(found, wanted, left_out)
+
+
+def write_history(history: History, folder: Path) -> tuple[Path, ...]:
+    """Write history.html and history.csv into a folder; their paths."""
+    from bench.report import history_csv, history_html
+
+    paths = []
+    for module in (history_html, history_csv):
+        write_atomically(folder / module.FILE, module.render(history).encode("utf-8", errors="replace"))
+        paths.append(folder / module.FILE)
+    return tuple(paths)
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """The folders in it that hold a run, by name."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be read: {error.strerror}", "name a folder of runs, as reports/"
+        ) from None
+    if (folder / store.RUN).exists():
+        raise UsageError(
+            f"{folder} is one run, and a history takes several", f"name the folder that holds it: {folder.parent}"
+        )
+    return [path for path in inside if (path / store.RUN).exists()]
+
+
+def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged], list[str]]:
+    """Every run judged, one in memory at a time; and a sentence for each that cannot be read."""
+    from bench.judge.compare import judged
+    from bench.judge.history import moment
+
+    found: list[Judged] = []
+    left_out: list[str] = []
+    progress.step(f"reading {len(folders)} runs")
+    for number, path in enumerate(folders, start=1):
+        progress.detail(f"run {number} of {len(folders)}: {path.name}")
+        try:
+            one = judged(*store.read(path))
+        except RunFolderError as error:
+            # A page that is published must not say where on this machine its runs lie.
+            left_out.append(str(error).replace(f"{path.parent}{os.sep}", ""))
+            continue
+        if moment(one.run.created) is None:
+            left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
+        else:
+            found.append(one)
+    return found, left_out

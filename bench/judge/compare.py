@@ -208,10 +208,11 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
 def _figures(cell: str, base: Judged, new: Judged, same: bool) -> tuple[FigureChange, ...]:
     """Every figure that either run has of the cell."""
     old, now = ({one.name: one for one in side.figures.get(cell, ())} for side in (base, new))
-    return tuple(_figure(cell, name, old.get(name), now.get(name), same) for name in dict.fromkeys((*old, *now)))
+    return tuple(figure_change(cell, name, old.get(name), now.get(name), same) for name in dict.fromkeys((*old, *now)))
 
 
-def _figure(cell: str, name: str, old: Figure | None, now: Figure | None, same: bool) -> FigureChange:
+def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, same: bool) -> FigureChange:
+    """One kind of time of one cell in two runs, of one machine or not; None for a run that has none."""
     both = old is not None and now is not None
     time = change(old.logs, now.logs) if old and now and same else None
     alike = bool(old and now and old.control == now.control)

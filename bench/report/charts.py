@@ -52,7 +52,7 @@ def of(part: ModelPart, prefix: str) -> list[Chart]:
             if drawn is not None:
                 title, spec, points = drawn
                 described = text.line(f"{title}, {name}{weights}")
-                found.append(Chart(number, described, _svg(spec, described, points, f"{prefix}-{number}-{kind}")))
+                found.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
     return found
 
 
@@ -166,11 +166,23 @@ def _whiskers(base: alt.Chart, along: dict[str, Any], color: alt.Color) -> list[
     return [line, ends.encode(x=low, color=color), ends.encode(x=high, color=color)]
 
 
-def _svg(chart: alt.LayerChart, title: str, points: list[dict[str, Any]], name: str) -> str:
-    spec = chart.properties(width=PLOT_WIDTH, height=alt.Step(STEP)).configure(**_config()).to_dict()
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
+def svg(
+    chart: alt.LayerChart,
+    title: str,
+    points: list[dict[str, Any]],
+    name: str,
+    height: int | alt.Step | None = None,
+    width: int = PLOT_WIDTH,
+) -> str:
+    """The chart as one image that says in words what it draws: of each point its `name` and what it `says`.
+
+    Without a height, each name on the vertical axis has a row. The ids inside begin with `name`.
+    """
+    height = alt.Step(STEP) if height is None else height
+    spec = chart.properties(width=width, height=height).configure(**_config()).to_dict()
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
     said = "; ".join(f"{point['name']}: {point['says']}" for point in points)
-    return _described(svg, title, said, name)
+    return _described(drawn, title, said, name)
 
 
 def _config() -> dict[str, Any]:
