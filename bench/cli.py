@@ -39,6 +39,7 @@ app = typer.Typer(
 cache_app = typer.Typer(no_args_is_help=True, help="What the cache holds: artifacts and runtimes.")
 app.add_typer(cache_app, name="cache")
 cli_judging.add_to(app)
+MOST_MINUTES = 1440
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -101,6 +102,10 @@ def run(
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough [default: the matrix's].")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
     resume: Annotated[Path | None, typer.Option(help="A run to go on with: only what is missing is measured.")] = None,
+    sustained: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Then run each measured cell on end for so long, minute by minute."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: reports/<machine>-<time>].")] = None,
     formats: FormatFlag = "html,csv,markdown",
     cache_dir: CacheFlag = None,
@@ -108,9 +113,12 @@ def run(
     """Prepare, measure, judge and report every cell of the matrix."""
     from bench import pipeline
 
-    if resume and (only or skip or budget or threads or out):
-        hint = "leave --only, --skip, --budget, --threads and --out out"
+    if resume and (only or skip or budget or threads or out or sustained is not None):
+        hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
         raise UsageError("--resume goes on with a run as it was begun", hint)
+    if sustained is not None and not 0 < sustained <= MOST_MINUTES:
+        hint = f"give more than 0 and at most {MOST_MINUTES}, a day: --sustained 10"
+        raise UsageError(f"--sustained {sustained:g} is no number of minutes", hint)
     # A CI job that is cancelled is told by SIGTERM: it keeps what was measured, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = pipeline.Options(
@@ -124,6 +132,7 @@ def run(
         out=out,
         resume=resume,
         formats=known_formats(formats),
+        sustained_minutes=sustained,
     )
     finished = with_progress(lambda progress: pipeline.run(options, progress))
     _print_finished(finished)

@@ -41,6 +41,7 @@ class Options(Struct, frozen=True):
     out: Path | None = None
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
+    sustained_minutes: float | None = None
 
 
 class Finished(Struct, frozen=True):
@@ -92,7 +93,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         _same_machine(record, machine, options.resume)
         store.heal(options.resume)
         # What failed before anything was measured may succeed now: the network is back, the disk has room.
-        seen = tuple(observation for observation in seen if observation.round > 0)
+        seen = tuple(observation for observation in seen if observation.round > 0 or observation.sustained)
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
         progress.step(f"going on with {options.resume}: {len(seen)} observations are there")
         return matrix, options.resume, record, seen
@@ -102,6 +103,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
+    record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
@@ -227,6 +229,8 @@ def command(options: Options, budget: str) -> str:
             words += [flag, glob]
     if options.threads:
         words += ["--threads", str(options.threads)]
+    if options.sustained_minutes:
+        words += ["--sustained", f"{options.sustained_minutes:g}"]
     return shlex.join(words)
 
 

@@ -84,8 +84,11 @@ class Worker:
         """Whether the process can take an order."""
         return self._process is not None and self._process.poll() is None
 
-    def ask(self, order: Order, timeout_s: float) -> Iterator[Reply]:
-        """Every reply to an order, as it comes; the last is a `Failed` where the process died or was ended."""
+    def ask(self, order: Order, timeout_s: float, *, each: bool = False) -> Iterator[Reply]:
+        """Every reply to an order, as it comes; the last is a `Failed` where the process died or was ended.
+
+        The time is allowed for the whole order, or for `each` reply.
+        """
         self.stage, self.workload = "start", None
         end = time.monotonic() + timeout_s
         if not self._send(order):
@@ -104,6 +107,8 @@ class Worker:
             if isinstance(reply, Done):
                 return
             yield reply
+            if each:
+                end = time.monotonic() + timeout_s
 
     def close(self) -> None:
         """Let the process end by itself, and end it when it does not."""

@@ -5,13 +5,15 @@ Nothing heavy is imported here, so that a report can explain flags without the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from bench.judge import throttling
 from bench.judge.number_formats import AROUND_FP32, COARSER, executed, number_format
 from bench.judge.placement import known
-from bench.records import Cell, Effort, Generation, Observation, TargetFacts
+from bench.judge.throttling import Look
+from bench.records import Cell, Effort, Generation, MachineState, Observation, SustainedSpeed, TargetFacts
 
 FEW_ROUNDS = 3
 """Under three rounds a t-interval has at most one degree of freedom: 12.7 standard errors to either side."""
@@ -25,9 +27,6 @@ BUSY_STEAL_PERCENT = 2.0
 """What a hypervisor takes goes straight into a latency, and 2 % is the width that a standard budget promises."""
 BUSY_LOAD_FACTOR = 1.5
 """The worker alone loads the machine by its threads; one more runnable thread is the system's own."""
-THROTTLE_FREQUENCY_DROP = -0.10
-THROTTLE_LATENCY_RISE = 0.02
-"""Turbo comes and goes by a few percent in health; a tenth less clock that also costs time is heat or a power limit."""
 UNKNOWN_OPTION = "unknown option"
 """How a note on a target begins where the provider takes an option that the catalogue does not know, unchecked."""
 SOFTWARE_ADAPTER = "software adapter"
@@ -41,10 +40,10 @@ GLOSSARY = {
     "few rounds": "Fewer than three rounds were measured, so the interval is very wide or missing.",
     "noisy": "The 95 % interval is wider than this budget promises; small differences here mean nothing.",
     "rounds disagree": "The slowest round took over a quarter longer than the fastest: there is more than one speed.",
-    "not steady": "In at least one round the warm-up ended at its time limit before the calls had settled.",
+    "not steady": "The calls had not settled when the warm-up ended at its limit, or drifted while they were timed.",
     "busy machine": "Other programs, or other guests of the host, used the processor during at least one round.",
     "on battery": "The machine ran on battery in at least one round, where clocks are usually held down.",
-    "throttled": "The processor's clock fell by over a tenth during the run, and the calls became slower with it.",
+    "throttled": "Calls became slower while the processor's clock fell by over a tenth, or its heat came to the limit.",
     "reduced precision": "The numbers are coarser than the format asked for gives: something computed in fewer bits.",
     "casts around FP32": "The cell asks for FP16, but its kernels compute in FP32, with casts around them.",
     "unchecked option": "The row sets an option that the catalogue does not know and its provider does not check.",
@@ -75,18 +74,22 @@ class Evidence(Struct, frozen=True):
     """The median call of each of these rounds."""
     half_width: float | None
     """Of the latency's interval, relative."""
-    latency_drift: float | None
-    """Relative change of the medians over the rounds."""
-    frequency_drift: float | None
-    """Relative change of the processor's clock over the rounds."""
     facts: TargetFacts | None = None
     """What a probe found of the cell's target."""
+    burst_drift: float = 0.0
+    """By how much calls became slower inside the timed bursts; 0 where noise explains it."""
+    sustained: SustainedSpeed | None = None
 
 
 def raised(evidence: Evidence) -> tuple[str, ...]:
     """The flags of one cell, in the glossary's order."""
     moot = OF_TIMES if evidence.cell.emulated else frozenset()
     return tuple(flag for flag in GLOSSARY if flag not in moot and RULES[flag](evidence))
+
+
+def details(evidence: Evidence, flags: Iterable[str]) -> dict[str, str]:
+    """What raised them in words and figures, of those flags that know more than their name says."""
+    return {flag: said for flag in flags if flag in DETAILS and (said := DETAILS[flag](evidence))}
 
 
 def emulated(evidence: Evidence) -> bool:
@@ -117,8 +120,18 @@ def rounds_disagree(evidence: Evidence) -> bool:
 
 
 def not_steady(evidence: Evidence) -> bool:
-    """A warm-up ran into its limit."""
-    return any(seen.timing is not None and not seen.timing.steady for seen in evidence.seen)
+    """A warm-up ran into its limit, or calls drift where they are timed."""
+    return bool(unsettled(evidence))
+
+
+def unsettled(evidence: Evidence) -> str:
+    """How a cell was not steady; empty where it was."""
+    limited = sum(seen.timing is not None and not seen.timing.steady for seen in evidence.seen)
+    said = [f"the warm-up ended at its limit in {limited} of {len(evidence.seen)} rounds"] if limited else []
+    if drift := evidence.burst_drift:
+        way = "slower" if drift > 0 else "faster"
+        said.append(f"calls became {abs(drift) * 100:.1f} % {way} from the first third of the timed ones to the last")
+    return "; ".join(said)
 
 
 def busy_machine(evidence: Evidence) -> bool:
@@ -126,11 +139,27 @@ def busy_machine(evidence: Evidence) -> bool:
     return any(_busy(seen, evidence.threads) for seen in evidence.seen)
 
 
+def how_busy(evidence: Evidence) -> str:
+    """In how many rounds, and what others took of the processor at most."""
+    count = sum(_busy(seen, evidence.threads) for seen in evidence.seen)
+    stolen, others = (
+        max((getattr(seen.state, name) or 0.0 for seen in evidence.seen), default=0.0)
+        for name in ("steal_percent", "other_cpu_percent")
+    )
+    shares = [f"other programs {others:.0f} %"] if others > BUSY_CPU_PERCENT else []
+    shares += [f"the host's other guests {stolen:.0f} %"] if stolen > BUSY_STEAL_PERCENT else []
+    took = f"; at most, {' and '.join(shares)} of the processor" if shares else ""
+    return f"in {count} of {len(evidence.seen)} rounds{took}"
+
+
 def _busy(seen: Observation, threads: int) -> bool:
-    """The load is read only where the others' CPU time is not: it lags by a minute and holds the cell before."""
-    state = seen.state
     if seen.traits is not None and seen.traits.counted_by != "engine":
         return False  # a server beside the worker does the work, and looks like somebody else's
+    return busy_state(seen.state, threads)
+
+
+def busy_state(state: MachineState, threads: int) -> bool:
+    """The load is read only where the others' CPU time is not: it lags by a minute and holds the cell before."""
     if (state.steal_percent or 0.0) > BUSY_STEAL_PERCENT:
         return True
     if state.other_cpu_percent is not None:
@@ -144,11 +173,22 @@ def on_battery(evidence: Evidence) -> bool:
 
 
 def throttled(evidence: Evidence) -> bool:
-    """The clock fell while the latency rose; either alone has other causes."""
-    if evidence.frequency_drift is None or evidence.latency_drift is None:
-        return False
-    fell = evidence.frequency_drift < THROTTLE_FREQUENCY_DROP
-    return fell and evidence.latency_drift > THROTTLE_LATENCY_RISE
+    """The processor held itself back over the rounds, or in the sustained run."""
+    return bool(held_back(evidence))
+
+
+def held_back(evidence: Evidence) -> str:
+    """What shows that it did; empty where nothing does."""
+    looks = [Look(ms, seen.state) for ms, seen in zip(evidence.medians_ms, evidence.seen, strict=True)]
+    of_rounds = throttling.over(looks)
+    sustained = evidence.sustained.flag_details.get("throttled", "") if evidence.sustained else ""
+    told = [f"over the rounds {of_rounds}"] if of_rounds else []
+    return "; ".join([*told, *([f"in the sustained run {sustained}"] if sustained else [])])
+
+
+def how_often_on_battery(evidence: Evidence) -> str:
+    """In how many rounds."""
+    return f"in {sum(bool(seen.state.on_battery) for seen in evidence.seen)} of {len(evidence.seen)} rounds"
 
 
 def reduced_precision(evidence: Evidence) -> bool:
@@ -236,4 +276,11 @@ RULES: dict[str, Callable[[Evidence], bool]] = {
     "placement unknown": placement_unknown,
     "placement varies": placement_varies,
     "mixed versions": mixed_versions,
+}
+
+DETAILS: dict[str, Callable[[Evidence], str]] = {
+    "not steady": unsettled,
+    "busy machine": how_busy,
+    "on battery": how_often_on_battery,
+    "throttled": held_back,
 }

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from bench.judge import generation, placement, stats
-from bench.judge.answers import checked, faults, number, quality
-from bench.judge.flags import Evidence, raised
+from bench.judge import drift, generation, placement, stats, sustained
+from bench.judge.answers import checked, faults, quality
+from bench.judge.flags import Evidence, details, raised
 from bench.judge.number_formats import executed
 from bench.judge.speed import controls, logs, round_medians, speed
+from bench.judge.sustained import Attempt
 from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
-from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Start, Status, Traits
+from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Start, Status, SustainedSpeed, Traits
 
 __all__ = ["ANSWERED", "SEVERITY", "by_cell", "faults", "judge"]
 
@@ -27,13 +28,13 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     Observations of cells that the plan does not have are passed over. Of two for one cell and round the last counts, so
     that a resumed run replaces what it visits again. Rounds may come in any order.
     """
-    seen = by_cell(observations)
+    seen, lasted = by_cell(observations), sustained.attempts(observations)
     cases = [_case(run, cell, seen.get(cell.id, ())) for cell in run.cells]
     verdicts = [verdict(case) for case in cases]
     answered = {case.cell.id: case for case, found in zip(cases, verdicts, strict=True) if found.status in ANSWERED}
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
     return tuple(
-        _outcome(run, case, found, control.get(case.cell.id), answered)
+        _outcome(run, case, found, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
         for case, found in zip(cases, verdicts, strict=True)
     )
 
@@ -43,8 +44,8 @@ def _case(run: Run, cell: Cell, seen: tuple[Observation, ...]) -> Case:
 
 
 def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation, ...]]:
-    """Observations by the id of their cell, one a round (the last), in the rounds' order."""
-    latest = {(one.cell, one.round): one for one in observations}
+    """Observations by the id of their cell, one a round (the last), in the rounds' order; sustained runs are none."""
+    latest = {(one.cell, one.round): one for one in observations if one.sustained is None}
     found: dict[str, list[Observation]] = {}
     for cell, place in sorted(latest):
         found.setdefault(cell, []).append(latest[cell, place])
@@ -54,7 +55,9 @@ def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation,
 # --- the outcome ------------------------------------------------------------------------------------------------------
 
 
-def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered: Mapping[str, Case]) -> Outcome:
+def _outcome(
+    run: Run, case: Case, found: Verdict, control: str | None, answered: Mapping[str, Case], lasted: Attempt
+) -> Outcome:
     """The verdict with all that may stand beside it; times of the target only where it gave right answers itself."""
     cell, seen = case.cell, case.seen
     placed = placement.worst(seen, cell.provider)
@@ -62,6 +65,9 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
     shown = found.status in ANSWERED
     rounds = case.timed
     traits = next((one.traits for one in reversed(seen) if one.traits), None)
+    sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
+    evidence = _evidence(run, case, sustained_speed) if shown or found.status == "inaccurate" else None
+    flags = raised(evidence) if evidence else ()
     return Outcome(
         cell=cell,
         status=found.status,
@@ -69,6 +75,7 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
         remedy=found.remedy,
         failure=found.failure,
         speed=_speed(case, control, answered.get(control or "")) if shown else None,
+        sustained=sustained_speed,
         parity=min(checked(seen), key=quality, default=None),
         placement=placed,
         nodes_on_target=parts.on_target if parts else None,
@@ -98,7 +105,8 @@ def _outcome(run: Run, case: Case, found: Verdict, control: str | None, answered
         threads=next((one.threads for one in reversed(seen) if one.threads is not None), None),
         rounds=len(rounds),
         calls=sum(len(one.timing.samples_ns) for one in rounds if one.timing),
-        flags=_flags(run, case) if shown or found.status == "inaccurate" else (),
+        flags=flags,
+        flag_details=details(evidence, flags) if evidence else {},
         notes=tuple(dict.fromkeys(note for one in seen for note in one.notes)),
         versions={name: version for one in seen for name, version in one.versions.items()},
         weights=run.weights.get(cell.model),
@@ -113,23 +121,20 @@ def _speed(case: Case, control: str | None, reference: Case | None) -> Speed:
     return replace(whole, generation=own)
 
 
-def _flags(run: Run, case: Case) -> tuple[str, ...]:
-    """The flags of the timed rounds; an inaccurate cell has them too, as they may be why."""
-    rounds = case.timed
-    medians = case.medians
-    clocks = [clock for one in rounds if (clock := number(one.state.frequency_mhz))]
-    evidence = Evidence(
+def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> Evidence:
+    """What the flags of the timed rounds are read from; an inaccurate cell has them too, as they may be why."""
+    rounds, medians = case.timed, case.medians
+    return Evidence(
         cell=case.cell,
         effort=run.effort,
         threads=run.threads,
         seen=rounds,
         medians_ms=tuple(medians.values()),
         half_width=stats.half_width(logs(medians)),
-        latency_drift=stats.drift(list(medians.values())),
-        frequency_drift=stats.drift(clocks),
         facts=case.facts,
+        burst_drift=drift.of_bursts([one.timing.samples_ns for one in rounds if one.timing]),
+        sustained=sustained_speed,
     )
-    return raised(evidence)
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:

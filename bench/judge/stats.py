@@ -1,4 +1,4 @@
-"""Samples in; geometric means with 95 % intervals, percentiles, drift, and the smallest difference that shows, out.
+"""Samples in; geometric means with 95 % intervals, percentiles, and the smallest difference that shows, out.
 
 The replicate is the round, one fresh process, never the call: calls of one process share its memory layout, its threads
 and its moment (see MEASUREMENT, "Why the usual way fails"). So one value a round enters an interval, as its logarithm,
@@ -133,19 +133,6 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     unbiased = (by_rank * length + 1) / (length - 3)
     gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
     return min(max(gaussian, -0.99), 0.99)
-
-
-def drift(values: Sequence[float]) -> float | None:
-    """The Theil–Sen change from the first value to the last, relative to their median; None under three values.
-
-    It is the median slope over all pairs, so that no single round can make or hide a drift. For positive values.
-    """
-    if len(values) < 3:
-        return None
-    series = _finite(values)
-    first, second = np.triu_indices(len(series), k=1)
-    slope = float(np.median((series[second] - series[first]) / (second - first)))
-    return slope * (len(series) - 1) / float(np.median(series))
 
 
 def _margin(values: NDArray[np.float64]) -> float | None:

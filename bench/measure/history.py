@@ -1,4 +1,4 @@
-"""Observations in, as they are made; what is known of each cell so far out: ended, uncertain, or seen in a round."""
+"""Observations in, as they are made; what is known of each cell so far out: ended, uncertain, seen or sustained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from statistics import median
 
 from bench.judge import stats
 from bench.judge.answers import faults
-from bench.records import Effort, Observation
+from bench.judge.sustained import attempts, is_over
+from bench.records import Effort, Observation, Timing
 
 
 class History:
@@ -17,12 +18,16 @@ class History:
 
     def __init__(self, seen: Iterable[Observation]) -> None:
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
+        self.minutes: list[Observation] = []
         for observation in seen:
             self.add(observation)
 
     def add(self, observation: Observation) -> None:
-        """One more observation."""
-        self.rounds[observation.cell][observation.round] = observation
+        """One more observation; a minute of a sustained run is no round."""
+        if observation.sustained is not None:
+            self.minutes.append(observation)
+        else:
+            self.rounds[observation.cell][observation.round] = observation
 
     def has(self, cell: str, number: int) -> bool:
         """Whether a round has visited a cell."""
@@ -36,10 +41,18 @@ class History:
         """Whether a cell's interval is still too wide, and its time not used up."""
         if effort.half_width is None:
             return False
-        timings = [o.timing for o in self.rounds[cell].values() if o.timing]
+        timings = self.timings(cell)
         spent = sum(o.visit_s or 0 for o in self.rounds[cell].values())
         width = stats.half_width([math.log(median(t.samples_ns)) for t in timings])
         return spent < effort.cell_limit_s and (width is None or width > effort.half_width)
+
+    def timings(self, cell: str) -> list[Timing]:
+        """Of the rounds that have one."""
+        return [o.timing for o in self.rounds[cell].values() if o.timing]
+
+    def sustained(self, cell: str) -> bool:
+        """Whether a sustained run of the cell has come to its end."""
+        return is_over(attempts(self.minutes).get(cell, ()))
 
 
 def right(observation: Observation) -> bool:

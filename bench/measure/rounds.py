@@ -13,6 +13,7 @@ from bench.measure.fits import shortfalls
 from bench.measure.history import History, right
 from bench.measure.left import Left
 from bench.measure.sheet import Record, now
+from bench.measure.sustain import sustain
 from bench.measure.visits import Settings, Visitor
 from bench.prepare.builds import Prepared
 from bench.progress import Progress
@@ -30,7 +31,8 @@ def measure(
 ) -> None:
     """Visit every cell that needs it, model after model, in rounds; `seen` is what an interrupted run left.
 
-    What is expected not to fit its device comes last: should it take the machine down, the rest is measured.
+    What is expected not to fit its device comes last: should it take the machine down, the rest is measured. Where the
+    run asks for it, each cell is then run on end.
     """
     history = History(seen)
 
@@ -47,12 +49,13 @@ def measure(
     for group, why in too_large.items():
         progress.step(f"{group} comes last, as it is expected not to fit: it {why}")
     visitor = Visitor(matrix, run, prepared, settings, note, too_large)
-    left = Left(cells, history, settings.effort)
+    left = Left(cells, history, settings.effort, run.sustained_minutes)
     try:
         for last in (False, True):
             turn = [cell for cell in cells if (cell.group in too_large) is last]
             for model in dict.fromkeys(cell.model for cell in turn):
                 _rounds([c for c in turn if c.model == model], visitor, history, run.seed, left, progress)
+        sustain(run, visitor, history, left, progress)
     finally:
         visitor.close()
 

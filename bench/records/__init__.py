@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
-from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed
+from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
 from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
 from bench.records.operators import (
     Case,
@@ -42,6 +42,7 @@ from bench.records.orders import (
     Held,
     Hold,
     Job,
+    Lasted,
     Make,
     Measured,
     Opened,
@@ -53,6 +54,7 @@ from bench.records.orders import (
     Reply,
     Stage,
     Started,
+    Sustain,
     Visit,
 )
 from bench.records.plan import Cell, CompileCache, DeviceChoice, Provider, Recipe, Tolerance
@@ -70,6 +72,7 @@ from bench.records.seen import (
     Traits,
     Transcript,
 )
+from bench.records.sustained import Minute, Sustained
 
 __all__ = [
     "SCHEMA",
@@ -114,11 +117,13 @@ __all__ = [
     "Hold",
     "Interval",
     "Job",
+    "Lasted",
     "Machine",
     "MachineState",
     "Make",
     "Margin",
     "Measured",
+    "Minute",
     "NullControl",
     "Observation",
     "Opened",
@@ -147,6 +152,10 @@ __all__ = [
     "Start",
     "Started",
     "Status",
+    "Sustain",
+    "Sustained",
+    "SustainedMinute",
+    "SustainedSpeed",
     "TargetFacts",
     "Timing",
     "Tolerance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.records.base import Record, Status, Weights
+from bench.records.machine import MachineState
 from bench.records.plan import Cell
 from bench.records.prepared import Failure
 from bench.records.seen import Parity, Placement, Start, Traits
@@ -59,6 +60,36 @@ class Speed(Record, frozen=True):
     generation: GenerationSpeed | None = None
 
 
+class SustainedMinute(Record, frozen=True):
+    """One minute of a sustained run, and what the machine was doing; what could not be read is None."""
+
+    seconds: float
+    calls: int
+    latency_ms: float
+    """Of the minute's median call."""
+    p90_ms: float
+    decode_tok_s: float | None
+    state: MachineState
+
+
+class SustainedSpeed(Record, frozen=True):
+    """What a cell comes to when it is run for minutes on end, beside the bursts of its rounds."""
+
+    asked_minutes: float
+    minutes: tuple[SustainedMinute, ...]
+    ratio: Interval | None
+    """Speed of the last minute over that of the rounds, of decoding for models that generate: 0.9 is a tenth slower.
+
+    The interval is one of prediction: it holds 1 unless the minute lies outside what one more process of the cell's
+    rounds would have shown by itself. Its ends are None after a single round."""
+    ratio_to_first: float | None
+    """Speed of the last minute over that of the first; None of a single minute."""
+    flags: tuple[str, ...] = ()
+    flag_details: dict[str, str] = {}
+    ended: str = ""
+    """Why it ended before its time; empty where it did not."""
+
+
 class Outcome(Record, frozen=True):
     """The verdict on one cell."""
 
@@ -68,6 +99,7 @@ class Outcome(Record, frozen=True):
     remedy: str = ""
     failure: Failure | None = None
     speed: Speed | None = None
+    sustained: SustainedSpeed | None = None
     parity: Parity | None = None
     placement: Placement | None = None
     nodes_on_target: int | None = None
@@ -106,6 +138,8 @@ class Outcome(Record, frozen=True):
     rounds: int = 0
     calls: int = 0
     flags: tuple[str, ...] = ()
+    flag_details: dict[str, str] = {}
+    """By flag: what raised it, in words and figures, of those that know more than their name says."""
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     weights: Weights | None = None

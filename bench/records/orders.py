@@ -10,6 +10,7 @@ from bench.records.operators import CaseDone, Collect, Conform
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
 from bench.records.seen import Effort, Generation, Parity, Placement, Start, Timing, Traits, Transcript
+from bench.records.sustained import Minute
 
 
 class Export(Record, frozen=True, tag="export", tag_field="order"):
@@ -90,6 +91,14 @@ class Begin(Record, frozen=True, tag="begin", tag_field="order"):
     kind: Literal["cold", "cached"]
 
 
+class Sustain(Record, frozen=True, tag="sustain", tag_field="order"):
+    """Load and warm up as for a visit, then call the first job's call on end, and tell of each minute as it is over."""
+
+    visit: Visit
+    ends_s: tuple[float, ...]
+    """When each minute ends, in seconds from the start of the first."""
+
+
 class Probe(Record, frozen=True, tag="probe", tag_field="order"):
     """Say what the engine and its target are on this machine, tried with small models of its own."""
 
@@ -111,7 +120,7 @@ class Burst(Record, frozen=True, tag="burst", tag_field="order"):
     length_s: float
 
 
-Order = Export | Convert | Make | Refer | Visit | Begin | Hold | Burst | Probe | Collect | Conform
+Order = Export | Convert | Make | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -176,6 +185,12 @@ class Profiled(Record, frozen=True, tag="profiled", tag_field="reply"):
     placement: Placement
 
 
+class Lasted(Record, frozen=True, tag="lasted", tag_field="reply"):
+    """A minute of a sustained run is over, and the next has begun."""
+
+    minute: Minute
+
+
 class Started(Record, frozen=True, tag="started", tag_field="reply"):
     """The answer to `Begin`."""
 
@@ -199,4 +214,18 @@ class Done(Record, frozen=True, tag="done", tag_field="reply"):
     """The order is finished; the next one may come."""
 
 
-Reply = Stage | Built | Opened | Measured | Held | Bursted | Profiled | Started | Probed | CaseDone | Failed | Done
+Reply = (
+    Stage
+    | Built
+    | Opened
+    | Measured
+    | Held
+    | Bursted
+    | Lasted
+    | Profiled
+    | Started
+    | Probed
+    | CaseDone
+    | Failed
+    | Done
+)

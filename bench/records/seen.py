@@ -8,6 +8,7 @@ from bench.records.base import Record, Weights
 from bench.records.machine import Device, Machine, MachineState, TargetFacts
 from bench.records.plan import Cell, Tolerance
 from bench.records.prepared import Failure, RuntimeRecord
+from bench.records.sustained import Sustained
 
 
 class Effort(Record, frozen=True):
@@ -24,7 +25,7 @@ class Effort(Record, frozen=True):
     burst_s: float
     cell_limit_s: float
     bursts: int = 1
-    """Bursts of `burst_s` that a visit takes of each workload; fewer where long calls take that time together sooner."""
+    """Bursts of `burst_s` that a visit takes of each workload; fewer where long calls fill their time sooner."""
 
 
 BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
@@ -195,6 +196,8 @@ class Observation(Record, frozen=True):
     transcript: Transcript | None = None
     state: MachineState = MachineState()
     visit_s: float | None = None
+    sustained: Sustained | None = None
+    """Of a minute of a sustained run, which is no round: `round` is 0."""
 
 
 class Run(Record, frozen=True):
@@ -225,3 +228,5 @@ class Run(Record, frozen=True):
     """Digest of the worker's code that measured, 16 hex digits: the name of its folder in the cache."""
     targets: dict[str, TargetFacts] = {}
     """By target: what a probe found before anything was measured."""
+    sustained_minutes: float | None = None
+    """How long each measured cell is run on end after its rounds; None where that was not asked for."""

@@ -13,7 +13,7 @@ from bench.records import Interval, Outcome, Record, Speed, Start
 
 TIMES = (
     *("speed", "cold", "cached", "load_ms", "first_call_ms", "first_answer_ms", "first_token_from_nothing_ms"),
-    *("energy_j", "energy_source", "energy_per_token_j"),
+    *("energy_j", "energy_source", "energy_per_token_j", "sustained"),
 )
 """What an emulated outcome does without."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.records import GenerationSpeed, Interval, Outcome, Parity, Run, Speed, Start, Traits
-from bench.report import starts, text, versions, words
+from bench.report import starts, sustained, text, versions, words
 from bench.report.emulation import EmulatorTimes
 from bench.report.row import COLUMNS, Row
 
@@ -42,6 +42,7 @@ def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row
         reason=outcome.reason or None,
         stage=failure.stage if failure else None,
         **_speed(outcome.speed),
+        **sustained.columns(outcome.sustained),
         **_interval("emulated_latency_ms", emulator.speed.latency_ms if emulator else None),
         nodes_on_target=outcome.nodes_on_target,
         nodes_elsewhere=outcome.nodes_elsewhere,
@@ -69,6 +70,7 @@ def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row
         rounds=outcome.rounds,
         calls=outcome.calls,
         flags=_list(outcome.flags),
+        flag_details=_list(tuple(f"{flag}: {said}" for flag, said in outcome.flag_details.items())),
         artifact=outcome.artifact,
         onnxruntime=versions.onnxruntime(run, cell, outcome.versions),
         engine_version=next(iter(outcome.versions.values()), None),

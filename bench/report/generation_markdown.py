@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.records import Outcome, Run
 from bench.report import generation, words
@@ -32,8 +32,13 @@ def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
     said = [column.said(outcome) for column in columns]
     if outcome.status == "inaccurate":
         said[0] = "withheld: inaccurate"
-    flags = ", ".join(plain(flag) for flag in outcome.flags)
-    return [cell(outcome), words.WEIGHTS[words.weights_of(run, outcome)], *said, flags]
+    weights = words.WEIGHTS[words.weights_of(run, outcome)]
+    return [cell(outcome), weights, *said, flags(outcome.flags, outcome.flag_details)]
+
+
+def flags(names: Iterable[str], details: Mapping[str, str]) -> str:
+    """Each with what raised it in figures, where that is known."""
+    return ", ".join(plain(f"{name} ({details[name]})" if name in details else name) for name in names)
 
 
 def cell(outcome: Outcome) -> str:

@@ -83,8 +83,9 @@ class Sheet:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Every flag that some cell has."""
-        return tuple(dict.fromkeys(flag for outcome in self.outcomes for flag in outcome.flags))
+        """Every flag that some cell has, in its rounds or run on end."""
+        both = ((*one.flags, *(one.sustained.flags if one.sustained else ())) for one in self.outcomes)
+        return tuple(dict.fromkeys(flag for flags in both for flag in flags))
 
     @property
     def placed(self) -> tuple[Outcome, ...]:
@@ -138,6 +139,11 @@ class Report:
     def generates(self) -> bool:
         """Whether some model of it generates."""
         return any(model.generates for sheet in self.sheets for model in sheet.models)
+
+    @property
+    def sustained(self) -> bool:
+        """Whether some cell of it was run on end."""
+        return any(outcome.sustained for sheet in self.sheets for outcome in sheet.outcomes)
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from bench.records import Interval
-from bench.report import agreement, charts, generation, grid, numbers, pages, starts, words
+from bench.records import Interval, Outcome
+from bench.report import agreement, charts, generation, grid, numbers, pages, starts, sustained, sustained_charts, words
 from bench.report.grid import Report
 from bench.report.models import ModelPart, WorkloadPart
 
@@ -26,6 +26,7 @@ def render(report: Report) -> str:
 def _environment() -> Environment:
     environment = pages.environment()
     environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS, ONE_START=starts.ONE_START)
+    environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
     environment.filters.update(FILTERS)
     return environment
 
@@ -33,6 +34,10 @@ def _environment() -> Environment:
 def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
     """Vega escapes what it draws, and `charts` what it adds."""
     return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in charts.of(part, prefix)]  # noqa: S704
+
+
+def _sustained_chart(outcome: Outcome, name: str) -> Markup:
+    return Markup(sustained_charts.of(outcome, name))  # noqa: S704
 
 
 def _top(workload: WorkloadPart) -> float:
@@ -81,6 +86,10 @@ FILTERS = {
     "start": starts.times,
     "start_note": words.start_note,
     "summary": grid.summary,
+    "sustained": sustained.of,
+    "sustained_chart": _sustained_chart,
+    "sustained_table": sustained.table,
+    "sustained_told": sustained.told,
     "time": numbers.time,
     "top": _top,
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.records import Outcome
-from bench.report import generation, generation_markdown, numbers, starts, words
+from bench.report import generation, generation_markdown, numbers, starts, sustained, words
 from bench.report.across import AcrossRow
 from bench.report.boxes import Box, MatrixRow
-from bench.report.generation_markdown import cell
+from bench.report.generation_markdown import cell, flags
 from bench.report.grid import Report, Sheet, summary
 from bench.report.targets import PROBED, TargetPart
 from bench.report.text import code, table
@@ -45,6 +45,7 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
         yield "### Versions side by side"
         yield from map(_twins, sheet.twins)
     yield from _starts(sheet)
+    yield from _sustained(sheet)
     yield from _placement(sheet)
     if sheet.troubles:
         yield "### Not ok, and what to do"
@@ -181,6 +182,23 @@ def _start(outcome: Outcome) -> list[str]:
     return [code(outcome.cell.id), *said, numbers.joules(outcome.energy_j)]
 
 
+def _sustained(sheet: Sheet) -> Iterator[str]:
+    lasted = sustained.of(_ranked(sheet))
+    if lasted:
+        yield "### Sustained"
+        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "flags"]
+        yield table(header, map(_lasted, lasted))
+        yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
+
+
+def _lasted(outcome: Outcome) -> list[str]:
+    told, found = sustained.told(outcome), outcome.sustained
+    burst = numbers.plus_minus(told.burst.interval, f" {told.burst.unit}") if told.burst else numbers.DASH
+    said = flags(found.flags, found.flag_details) if found else ""
+    lasted = plain(f"{told.reached}: {told.ended}" if told.ended else told.reached)
+    return [code(outcome.cell.id), burst, told.first, told.last, told.against_burst, lasted, said]
+
+
 def _placement(sheet: Sheet) -> Iterator[str]:
     fallen = [outcome for outcome in sheet.placed if outcome.fallback_ops]
     if fallen:
@@ -197,14 +215,14 @@ def _fallen(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome) -> list[str]:
-    flags = ", ".join(plain(flag) for flag in outcome.flags)
+    said = flags(outcome.flags, outcome.flag_details)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
-        return [withheld, numbers.DASH, numbers.DASH, flags]
+        return [withheld, numbers.DASH, numbers.DASH, said]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
     ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
-    return [numbers.plus_minus(speed.latency_ms), rates, ratio, flags]
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, said]
 
 
 def _glossary(sheet: Sheet) -> Iterator[str]:

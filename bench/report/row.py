@@ -100,6 +100,19 @@ class Row:
     decode_ratio: float | None = column("Speed of decoding over the control's in the same rounds.")
     decode_ratio_low: float | None = column(LOW)
     decode_ratio_high: float | None = column(HIGH)
+    sustained_minutes: float | None = column("Minutes that the cell was run on end; empty if that was not asked for.")
+    sustained_ms: float | None = column("Median call of the last of these minutes, in milliseconds: of one process.")
+    sustained_decode_tok_s: float | None = column("Tokens a second after the first in the last minute: of one process.")
+    sustained_ratio: float | None = column(
+        "Speed of the last minute over the rounds', of decoding for models that generate: 0.9 is a tenth slower."
+    )
+    sustained_ratio_low: float | None = column(
+        "Lower end of its 95 % prediction interval: a span over 1 is no more than one process differs from another."
+    )
+    sustained_ratio_high: float | None = column(HIGH)
+    sustained_ratio_to_first: float | None = column("Speed of the last minute over the first's, in the same process.")
+    sustained_flags: str | None = column("What a reader must know of these minutes: `throttled` and others.")
+    sustained_ended: str | None = column("Why it ended before its time.")
     emulated_latency_ms: float | None = column("Milliseconds a call takes in an emulator: no speed of any device.")
     emulated_latency_ms_low: float | None = column(LOW)
     emulated_latency_ms_high: float | None = column(HIGH)
@@ -159,6 +172,7 @@ class Row:
     rounds: int = column("Rounds behind the numbers, each in a fresh process.")
     calls: int = column("Timed calls behind the numbers.")
     flags: str | None = column("What a reader must know before using the number; the report explains each.")
+    flag_details: str | None = column("What raised each flag in figures, where more is known than its name says.")
     artifact: str | None = column("Key of the exported or quantized model in the cache.")
     onnxruntime: str | None = column("Version of ONNX Runtime; empty where it took no part.")
     engine_version: str | None = column("Version of the engine's own library.")

@@ -20,6 +20,7 @@ from bench.records import (
     Probe,
     Probed,
     Refer,
+    Sustain,
     Visit,
 )
 from bench.worker import engines
@@ -60,6 +61,10 @@ def obey(order: Order, channel: Channel) -> None:
             from bench.worker.hold import burst
 
             channel.say(burst(order))
+        case Sustain():
+            from bench.worker.sustain import sustain
+
+            sustain(order, channel)
         case Probe():
             channel.stage("import")
             engine = engines.named(order.engine)

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from bench.judge import flags
 from bench.judge.number_formats import number_format
-from bench.records import Recipe
+from bench.records import Recipe, SustainedSpeed
 
 
 def flagged(*seen, **said):
@@ -32,8 +32,6 @@ def flagged(*seen, **said):
         "threads": 2,
         "medians_ms": tuple(2.0 for _ in seen),
         "half_width": 0.01,
-        "latency_drift": None,
-        "frequency_drift": None,
     }
     return flags.raised(flags.Evidence(seen=seen, **{**evidence, **said}))
 
@@ -107,13 +105,64 @@ def test_one_round_on_battery_is_told():
     assert flagged(*three_rounds(an_observation(round=2, state=a_state(on_battery=True)))) == ("on battery",)
 
 
+def clocked(*rounds):
+    """Rounds at these clocks."""
+    return [an_observation(round=i, state=a_state(frequency_mhz=mhz)) for i, mhz in enumerate(rounds)]
+
+
 @pytest.mark.parametrize(
-    ("clock", "latency", "expected"),
-    [(-0.15, 0.10, True), (-0.15, 0.0, False), (-0.05, 0.10, False), (None, 0.10, False), (-0.15, None, False)],
+    ("clocks", "medians_ms", "expected"),
+    [
+        ((3400.0, 3100.0, 2900.0), (2.0, 2.1, 2.2), True),
+        ((3400.0, 3100.0, 2900.0), (2.0, 2.0, 2.0), False),
+        ((3400.0, 3300.0, 3300.0), (2.0, 2.1, 2.2), False),
+        ((None, None, None), (2.0, 2.1, 2.2), False),
+    ],
 )
-def test_throttled_needs_a_falling_clock_and_rising_times(clock, latency, expected):
-    found = flagged(*three_rounds(), frequency_drift=clock, latency_drift=latency)
-    assert ("throttled" in found) == expected
+def test_throttled_needs_a_falling_clock_and_rising_times(clocks, medians_ms, expected):
+    assert ("throttled" in flagged(*clocked(*clocks), medians_ms=medians_ms)) == expected
+
+
+def test_heat_near_its_limit_is_throttling_too():
+    states = [a_state(temperature_c=heat, temperature_limit_c=100.0) for heat in (80.0, 92.0, 98.0)]
+    rounds = [an_observation(round=i, state=state) for i, state in enumerate(states)]
+    assert flagged(*rounds, medians_ms=(2.0, 2.1, 2.2)) == ("throttled",)
+
+
+def test_a_sustained_run_that_was_throttled_is_told():
+    hot = SustainedSpeed(10.0, (), None, None, ("throttled",), {"throttled": "the clock fell from 3.4 to 2.9 GHz"})
+    assert flagged(*three_rounds(), sustained=hot) == ("throttled",)
+
+
+def test_calls_that_drift_where_they_are_timed_are_not_steady():
+    assert flagged(*three_rounds(), burst_drift=0.04) == ("not steady",)
+    assert flagged(*three_rounds(), burst_drift=0.0) == ()
+
+
+def detailed(*seen, **said):
+    """What the flags of these rounds say in figures."""
+    evidence = {"medians_ms": tuple(2.0 for _ in seen), "half_width": 0.01, **said}
+    whole = flags.Evidence(cell=a_cell(), effort=an_effort(), threads=2, seen=seen, **evidence)
+    return flags.details(whole, flags.raised(whole))
+
+
+def test_a_flag_says_what_raised_it():
+    unsettled = three_rounds(an_observation(round=2, timing=a_timing(steady=False)))
+    assert detailed(*unsettled, burst_drift=-0.041) == {
+        "not steady": "the warm-up ended at its limit in 1 of 3 rounds; "
+        "calls became 4.1 % faster from the first third of the timed ones to the last"
+    }
+    assert detailed(*clocked(3400.0, 3100.0, 2900.0), medians_ms=(2.0, 2.1, 2.2)) == {
+        "throttled": "over the rounds the clock fell from 3.4 to 2.9 GHz, while calls became 10 % slower"
+    }
+    assert detailed(*three_rounds(an_observation(round=2, state=a_state(other_cpu_percent=14.0)))) == {
+        "busy machine": "in 1 of 3 rounds; at most, other programs 14 % of the processor"
+    }
+    assert detailed(*three_rounds(state=a_state(on_battery=True))) == {"on battery": "in 3 of 3 rounds"}
+
+
+def test_a_flag_that_says_all_by_its_name_has_no_figures():
+    assert detailed(an_observation()) == {}
 
 
 @pytest.mark.parametrize(

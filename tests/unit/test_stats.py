@@ -279,24 +279,3 @@ def test_percentiles_are_in_order_and_within_the_calls(seed, spread):
     calls = np.random.default_rng(seed).lognormal(10, spread, size=(2, 1000))
     found = {rank: one.value for rank, one in stats.percentiles(calls).items()}
     assert calls.min() <= found[50] <= found[90] <= found[95] <= found[99] <= calls.max()
-
-
-# --- drift ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_line_from_90_to_110_drifts_by_a_fifth():
-    assert stats.drift([90, 95, 100, 105, 110]) == pytest.approx(0.2)
-
-
-def test_one_wild_round_is_no_drift():
-    assert stats.drift([100, 100, 100, 100, 900]) == 0
-
-
-def test_two_rounds_show_no_drift():
-    assert stats.drift([1.0, 2.0]) is None
-
-
-@given(st.lists(st.floats(1, 100), min_size=3, max_size=12))
-def test_the_drift_is_the_theil_sen_slope(values):
-    slope = reference.theilslopes(values).slope
-    assert stats.drift(values) == pytest.approx(slope * (len(values) - 1) / np.median(values), abs=1e-9)

@@ -1,0 +1,127 @@
+"""The minutes of a cell's sustained run and its rounds in; its `SustainedSpeed`, and what a resumed run must know, out.
+
+A sustained run is one process, and no round: its minutes are no replicates, so none of them enters an interval. What
+it is held against are the rounds: an interval of prediction tells how far one more process would have come by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy import special
+
+from bench.judge import flags, generation, stats, throttling
+from bench.judge.throttling import Look
+from bench.records import Cell, Interval, MachineState, Minute, Observation, SustainedMinute, SustainedSpeed
+
+Attempt = tuple[Observation, ...]
+"""The observations of one sustained run, a minute each; the last may hold the failure that ended it."""
+
+
+def attempts(observations: Iterable[Observation]) -> dict[str, Attempt]:
+    """By cell the last attempt at a sustained run, as far as it came."""
+    found: dict[str, list[Observation]] = {}
+    for one in observations:
+        if one.sustained is not None:
+            if one.sustained.number == 1:
+                found[one.cell] = []
+            found.setdefault(one.cell, []).append(one)
+    return {cell: tuple(seen) for cell, seen in found.items()}
+
+
+def is_over(attempt: Attempt) -> bool:
+    """Whether an attempt came to its end, be it a failure's; one that was interrupted is made again."""
+    lasted_s = sum(minute.seconds for minute in _minutes(attempt))
+    asked_s = max((one.sustained.asked_s for one in attempt if one.sustained), default=math.inf)
+    return lasted_s >= asked_s or any(one.failure for one in attempt)
+
+
+def speed(
+    cell: Cell, rounds: Sequence[Observation], medians: Mapping[int, float], attempt: Attempt, threads: int
+) -> SustainedSpeed | None:
+    """What an attempt says beside the cell's timed rounds, whose median calls are `medians`; None without one."""
+    if not attempt or attempt[0].sustained is None:
+        return None
+    seen = [(one, one.sustained.minute) for one in attempt if one.sustained]
+    minutes = tuple(_minute(cell, minute, one.state) for one, minute in seen if minute)
+    failure = next((one.failure for one in attempt if one.failure), None)
+    short = not is_over(attempt)
+    raised = _flags(minutes, rounds, medians, threads)
+    return SustainedSpeed(
+        asked_minutes=attempt[0].sustained.asked_s / 60,
+        minutes=minutes,
+        ratio=_ratio(cell, rounds, medians, minutes[-1]) if minutes else None,
+        ratio_to_first=_time_ms(minutes[0]) / _time_ms(minutes[-1]) if len(minutes) > 1 else None,
+        flags=tuple(raised),
+        flag_details=raised,
+        ended=f"{failure.status}: {failure.message}" if failure else "interrupted" if short else "",
+    )
+
+
+def _minutes(attempt: Attempt) -> list[Minute]:
+    return [one.sustained.minute for one in attempt if one.sustained and one.sustained.minute]
+
+
+def _minute(cell: Cell, minute: Minute, state: MachineState) -> SustainedMinute:
+    batch = cell.sizes.get("batch", 1)
+    return SustainedMinute(
+        seconds=minute.seconds,
+        calls=minute.calls,
+        latency_ms=minute.median_ns / 1e6,
+        p90_ms=minute.p90_ns / 1e6,
+        decode_tok_s=batch * 1e9 / minute.token_ns if minute.token_ns else None,
+        state=state,
+    )
+
+
+# --- beside the rounds ------------------------------------------------------------------------------------------------
+
+
+def _time_ms(minute: SustainedMinute) -> float:
+    """Of what a cell is judged by: a decoded token where there is one, else the call."""
+    return 1000 / minute.decode_tok_s if minute.decode_tok_s else minute.latency_ms
+
+
+def _ratio(
+    cell: Cell, rounds: Sequence[Observation], medians: Mapping[int, float], last: SustainedMinute
+) -> Interval | None:
+    """The speed of the last minute over the rounds', and where one more process of theirs would have come."""
+    times = generation.parts(cell, rounds).decode if last.decode_tok_s else medians
+    own = _time_ms(last)
+    if not times or own <= 0:
+        return None
+    logs = np.log(list(times.values()))
+    middle = float(logs.mean()) - math.log(own)
+    if len(logs) < 2:
+        return Interval(math.exp(middle), None, None)
+    reach = float(special.stdtrit(len(logs) - 1, (1 + stats.CONFIDENCE) / 2))
+    margin = reach * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(logs))
+    return Interval(math.exp(middle), math.exp(middle - margin), math.exp(middle + margin))
+
+
+# --- flags ------------------------------------------------------------------------------------------------------------
+
+
+def _flags(
+    minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float], threads: int
+) -> dict[str, str]:
+    """The flags of the sustained figures, with what raised each."""
+    busy = sum(flags.busy_state(minute.state, threads) for minute in minutes)
+    battery = sum(bool(minute.state.on_battery) for minute in minutes)
+    found = {
+        "busy machine": f"in {busy} of {len(minutes)} minutes" if busy else "",
+        "on battery": f"in {battery} of {len(minutes)} minutes" if battery else "",
+        "throttled": _held_back(minutes, rounds, medians),
+    }
+    return {flag: said for flag, said in found.items() if said}
+
+
+def _held_back(minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]) -> str:
+    """From the first minutes to the last, or from the rounds: a small device is throttled before a minute is over."""
+    looks = [Look(minute.latency_ms, minute.state) for minute in minutes]
+    before = [Look(medians[one.round], one.state) for one in rounds if one.round in medians]
+    over = throttling.over(looks)
+    since = throttling.since(before, looks[-max(1, len(looks) // 3) :])
+    return over or (since and f"since the rounds {since}")
