@@ -4,8 +4,8 @@ Every cell is screened with few pairs; suspects are confirmed on fresh ones, so 
 is not counted against it twice. Base against base, in every gate, says whether the machine may be believed at all. The
 rules are MEASUREMENT's ("The gate"), and these that its simulation taught beside them:
 
-- A screen's pairs are judged by their scatter. Two that scatter by 10 % show nothing, so a cell gets 4 and then 8 pairs
-  until a slowdown of 10 % would be seen with 99 % certainty; where even 8 would not show it, the cell is inconclusive.
+- A screen's pairs are judged by their scatter. Two that scatter by 10 % show nothing, so a cell gets 4, 8 and 16 pairs
+  until a slowdown of 10 % would be seen with 99.5 % certainty; where even 16 would not show it, it is inconclusive.
 - A suspect is not cleared while a slowdown of 10 % is possible, however low its estimate is.
 - A suspect that is surely under the 2 % is cleared early as well as one that looks to be under 1 %.
 - At the end, every suspect that may be slower by 2 % is inconclusive: whether its interval holds 0 does not help it.
@@ -66,12 +66,15 @@ def gate(cells: Sequence[str], sampler: Sampler, rules: Rules = RULES, seed: int
 
 
 class Replay:
-    """A sampler over recorded pairs, so that a gate's `pairs.jsonl` can be judged again; a failed pair has no value."""
+    """A sampler over recorded pairs, so that a gate's `pairs.jsonl` can be judged again.
+
+    A pair that failed has no value, and one that was set aside is in no verdict.
+    """
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         self.left: defaultdict[tuple[str, PairKind], list[float]] = defaultdict(list)
         for pair in sorted(pairs, key=lambda pair: pair.number, reverse=True):
-            if pair.value is not None:
+            if pair.value is not None and not pair.set_aside:
                 self.left[pair.cell, pair.kind].append(pair.value)
 
     def pair(self, cell: str, kind: PairKind) -> float | None:

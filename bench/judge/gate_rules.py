@@ -28,7 +28,7 @@ class Rules(Struct, frozen=True):
     """A slowdown below this fails no gate, however sure it is."""
     clear: float = 0.01
     """A suspect whose fresh pairs come out below this was none."""
-    more_screening: tuple[int, ...] = (4, 8)
+    more_screening: tuple[int, ...] = (4, 8, 16)
     """Pairs at which a cell's screen is judged again where fewer could not have shown a slowdown of `hidden`."""
     hidden: float = 0.10
     """The slowdown that no pass may hide."""
@@ -36,6 +36,8 @@ class Rules(Struct, frozen=True):
     """The chance with which a screen must show a slowdown of `hidden`, so that it may pass a cell."""
     prior_pairs: float = 8.0
     """What the scatter of all cells weighs against a cell's own, in degrees of freedom."""
+    outlying: float = 0.01
+    """Chance that a cell which scatters as all do is taken for one that scatters more, and gets more pairs."""
     few_null_pairs: int = 6
     null_pairs: int = 12
     """Base against base before anything is confirmed; the few in gates under `many_cells`."""

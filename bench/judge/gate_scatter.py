@@ -64,12 +64,18 @@ def own(values: Sequence[float]) -> Estimate:
     return Estimate(mean, math.sqrt(squares / freedom), len(values), freedom)
 
 
-def moderated(values: Sequence[float], scatter: float, prior: float) -> Estimate:
-    """From a cell's pairs and the scatter of all cells, which weighs as `prior` degrees of freedom."""
-    mean = fmean(values)
+def moderated(values: Sequence[float], scatter: float, freedom: int, rules: Rules) -> Estimate:
+    """From a cell's pairs and the scatter of all cells, which weighs as `rules.prior_pairs` degrees of freedom at most.
+
+    A cell that scatters more than the others by more than chance explains (F-test) is judged by its own pairs alone.
+    """
+    mean, count = fmean(values), len(values)
     squares = sum((value - mean) ** 2 for value in values)
-    freedom = prior + len(values) - 1
-    return Estimate(mean, math.sqrt((prior * scatter**2 + squares) / freedom), len(values), freedom)
+    prior = min(rules.prior_pairs, freedom)
+    if count > 1 and squares > (count - 1) * scatter**2 * _most_alike(count - 1, freedom, rules.outlying):
+        prior = 0
+    total = prior + count - 1
+    return Estimate(mean, math.sqrt((prior * scatter**2 + squares) / total), count, total)
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
@@ -128,6 +134,12 @@ def relative(log: float) -> float:
 def quantile(freedom: float, level: float) -> float:
     """Student's t that is exceeded with the chance 1 - level."""
     return float(special.stdtrit(freedom, level))
+
+
+@lru_cache(maxsize=1024)
+def _most_alike(freedom: int, pooled_freedom: int, chance: float) -> float:
+    """The ratio of two variances that are alike which is exceeded by chance."""
+    return float(special.fdtri(freedom, pooled_freedom, 1 - chance))
 
 
 def _above(mean: float, limit: float, error: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -34,27 +35,36 @@ def screen(cells: Sequence[str], seen: Seen, null: Sequence[float], rules: Rules
     decided: dict[str, Decided] = {}
     suspects: list[str] = []
     left, scatter, freedom = list(cells), 0.0, 0
-    stages = (rules.screen_pairs, *rules.more_screening)
-    for pairs in stages:
+    for pairs in _stages(rules):
         if wants := _missing(left, pairs, seen):
             return Screened(wants, decided, tuple(suspects), scatter, freedom)
-        values = {cell: seen.screen.get(cell, [])[:pairs] for cell in cells}
-        scatter, freedom = pooled([*values.values(), null])
-        prior = min(rules.prior_pairs, freedom)
-        for cell in left:
-            if len(values[cell]) < pairs:
-                decided[cell] = _ended(cell, values[cell], scatter, prior, pairs, rules)
-                continue
-            estimate = moderated(values[cell], scatter, prior)
-            shows = screen_shows(estimate, rules)
-            if (shows or pairs == stages[-1]) and estimate.mean > math.log1p(rules.suspect):
-                suspects.append(cell)
-            elif shows:
-                decided[cell] = _passed(cell, estimate, rules)
-            elif pairs == stages[-1]:
-                decided[cell] = _hidden(cell, estimate, rules)
-        left = [cell for cell in left if cell not in decided and cell not in suspects]
+        values = {cell: seen.screen.get(cell, [])[:pairs] for cell in left}
+        if pairs == rules.screen_pairs:  # while all have as many: later those have the most that scatter the most
+            scatter, freedom = pooled([*values.values(), null])
+        verdicts = {cell: _judged(cell, found, pairs, scatter, freedom, rules) for cell, found in values.items()}
+        decided |= {cell: verdict for cell, verdict in verdicts.items() if isinstance(verdict, Decided)}
+        suspects += [cell for cell, verdict in verdicts.items() if verdict == "suspect"]
+        left = [cell for cell, verdict in verdicts.items() if verdict is None]
     return Screened((), decided, tuple(suspects), scatter, freedom)
+
+
+def _stages(rules: Rules) -> tuple[int, ...]:
+    return (rules.screen_pairs, *rules.more_screening)
+
+
+def _judged(
+    cell: str, values: Sequence[float], pairs: int, scatter: float, freedom: int, rules: Rules
+) -> Decided | Literal["suspect"] | None:
+    """The verdict on one cell after `pairs` pairs; None where more of them have to tell."""
+    if len(values) < pairs:
+        return _ended(cell, values, scatter, freedom, pairs, rules)
+    estimate = moderated(values, scatter, freedom, rules)
+    shows, last = screen_shows(estimate, rules), pairs == _stages(rules)[-1]
+    if (shows or last) and estimate.mean > math.log1p(rules.suspect):
+        return "suspect"
+    if shows:
+        return _passed(cell, estimate, rules)
+    return _hidden(cell, estimate, rules) if last else None
 
 
 def _missing(cells: Sequence[str], pairs: int, seen: Seen) -> tuple[Want, ...]:
@@ -75,12 +85,12 @@ def _hidden(cell: str, estimate: Estimate, rules: Rules) -> Decided:
     return Decided(cell, "inconclusive", reason, "screen", estimate.change(), estimate.pairs, found)
 
 
-def _ended(cell: str, values: Sequence[float], scatter: float, prior: float, wanted: int, rules: Rules) -> Decided:
+def _ended(cell: str, values: Sequence[float], scatter: float, freedom: int, wanted: int, rules: Rules) -> Decided:
     """A cell of which no more came; its interval needs a scatter, which other cells may lend."""
     reason = reasons.ended(len(values), wanted, "screening")
-    if not values or prior + len(values) <= 1:
+    if not values or freedom + len(values) <= 1:
         return Decided(cell, "inconclusive", reason, "screen" if values else "", None, len(values), None)
-    estimate = moderated(values, scatter, prior)
+    estimate = moderated(values, scatter, freedom, rules)
     found = _detectable(estimate, rules)
     return Decided(cell, "inconclusive", reason, "screen", estimate.change(), len(values), found)
 

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,8 +110,9 @@ def all_counted(work: Sequence[tuple[Scenario, int]], seed: int, processes: int)
         for place, (scenario, gates) in enumerate(work)
         for first in range(0, gates, AT_ONCE)
     ]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for place, counts in pool.imap_unordered(_piece, pieces):
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn) as pool:
+        for place, counts in pool.map(_piece, pieces):
             totals[place].add(counts)
     return totals
 

@@ -104,15 +104,15 @@ def test_screening_goes_on_until_a_slowdown_of_ten_percent_would_be_seen():
     sampler.special["b", "screen"] = [0.19, -0.19, 0.001, -0.001, 0.002, -0.002, 0.0, 0.0]
     decision = gate(["a", "b", "c"], sampler)
     assert sampler.given["a", "screen"] == 2
-    assert sampler.given["b", "screen"] == 8
-    assert {one.cell: one.pairs for one in decision.cells} == {"a": 2, "b": 8, "c": 2}
+    assert sampler.given["b", "screen"] == 16
+    assert {one.cell: one.pairs for one in decision.cells} == {"a": 2, "b": 16, "c": 2}
 
 
 def test_a_cell_in_whose_noise_ten_percent_could_hide_is_inconclusive():
     sampler = Script()
     sampler.special["b", "screen"] = [0.4, -0.4, 0.3, -0.3]
     one = gate(["a", "b", "c"], sampler).cells[1]
-    assert (one.verdict, one.stage, one.pairs) == ("inconclusive", "screen", 8)
+    assert (one.verdict, one.stage, one.pairs) == ("inconclusive", "screen", 16)
     assert "could hide a slowdown of 10 %" in one.reason
     assert one.detectable > 0.10
 
