@@ -119,7 +119,9 @@ class Gate:
         seen = [one for one in self.base.seen if one.cell == both.id]
         memory = self.new.visitor.settings.memory_limit_bytes or self.place.machine.memory_bytes
         large = too_large_for_two([one.peak_rss_bytes for one in seen], memory)
-        return Sides(base.side(both.base), self.new.side(both.new), self.options.in_sequence or large)
+        return Sides(
+            base.side(both.base), self.new.side(both.new), self.new.run.threads, self.options.in_sequence or large
+        )
 
     def _note(self, made: Made) -> None:
         """Both sides' observations and the pair are on the disk before the next one begins."""

@@ -136,12 +136,12 @@ def unsettled(evidence: Evidence) -> str:
 
 def busy_machine(evidence: Evidence) -> bool:
     """Somebody else used the processor during a round."""
-    return any(_busy(seen, evidence.threads) for seen in evidence.seen)
+    return any(busy(seen, evidence.threads) for seen in evidence.seen)
 
 
 def how_busy(evidence: Evidence) -> str:
     """In how many rounds, and what others took of the processor at most."""
-    count = sum(_busy(seen, evidence.threads) for seen in evidence.seen)
+    count = sum(busy(seen, evidence.threads) for seen in evidence.seen)
     stolen, others = (
         max((getattr(seen.state, name) or 0.0 for seen in evidence.seen), default=0.0)
         for name in ("steal_percent", "other_cpu_percent")
@@ -152,7 +152,8 @@ def how_busy(evidence: Evidence) -> str:
     return f"in {count} of {len(evidence.seen)} rounds{took}"
 
 
-def _busy(seen: Observation, threads: int) -> bool:
+def busy(seen: Observation, threads: int) -> bool:
+    """Whether somebody else used the processor during one round."""
     if seen.traits is not None and seen.traits.counted_by != "engine":
         return False  # a server beside the worker does the work, and looks like somebody else's
     return busy_state(seen.state, threads)

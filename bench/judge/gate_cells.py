@@ -27,7 +27,7 @@ class Answer(Struct, frozen=True):
 
 def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
     """The verdict on a cell's speed, from its pairs; null pairs are the base's alone."""
-    own = [pair for pair in pairs if pair.cell == decided.cell and pair.kind != "null"]
+    own = [one for one in pairs if one.cell == decided.cell and one.kind != "null" and not one.set_aside]
     return GateCell(
         cell=decided.cell,
         verdict=decided.verdict,

@@ -16,6 +16,7 @@ from statistics import mean, median
 import numpy as np
 from msgspec import Struct
 
+from bench.judge.flags import busy
 from bench.measure.held import HeldCall, Side
 from bench.measure.sheet import now
 from bench.prepare import state
@@ -38,6 +39,10 @@ class Made(Struct, frozen=True):
     pair: Pair
     base: tuple[Observation, ...]
     new: tuple[Observation, ...]
+
+    def disturbed(self, threads: int) -> bool:
+        """Whether others used the processor while the sides burst."""
+        return any(busy(seen, threads) for seen in (*self.base, *self.new))
 
 
 def median_call(samples_ns: Sequence[int]) -> float:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.measure.held import Side
 from bench.measure.pairs import Made, Pairer
@@ -15,6 +16,10 @@ from bench.records import PairKind
 
 FIRST_GUESS_S = 5.0
 """What a pair of a small model takes; after the first pair of a cell its own time is known."""
+REPEATS = 2
+"""How often one pair is made again."""
+PATIENCE = 6
+"""After so many disturbed pairs in a row the machine is busy for good, and nothing is set aside until it is quiet."""
 
 
 class Sides(Struct, frozen=True):
@@ -22,6 +27,8 @@ class Sides(Struct, frozen=True):
 
     base: Side
     new: Side
+    threads: int = 1
+    """Of the new side, as the machine's load is judged by them where nothing better can be read."""
     in_sequence: bool = False
     """True where both do not fit into the memory at once."""
 
@@ -46,9 +53,33 @@ class Processes:
         self.failed: set[str] = set()
         self.interrupted = False
         self.out_of_time = False
+        self.disturbed = 0
+        """Pairs in a row that others disturbed."""
 
     def pair(self, cell: str, kind: PairKind) -> float | None:
-        """The log of new over base of a fresh pair; None where there will be no more of this cell."""
+        """The log of new over base of a fresh pair; None where there will be no more of this cell.
+
+        A pair that others disturbed is set aside and made again. Whether it is hangs on the machine's state alone,
+        which favours no side. A machine that is never quiet is not waited for: its scatter is the gate's to judge.
+        """
+        made = self._next(cell, kind)
+        for _ in range(REPEATS):
+            if made is None or not self._is_set_aside(made):
+                break
+            self._keep(Made(replace(made.pair, set_aside=True), made.base, made.new))
+            made = self._next(cell, kind)
+        if made is None:
+            return None
+        self._keep(made)
+        if made.pair.value is None:
+            self.failed.add(cell)
+        return made.pair.value
+
+    def _keep(self, made: Made) -> None:
+        self.note(made)
+        self.progress.step(_line(made))
+
+    def _next(self, cell: str, kind: PairKind) -> Made | None:
         if self.interrupted or cell in self.failed or not self._has_time(cell):
             return None
         try:
@@ -57,11 +88,14 @@ class Processes:
             self.interrupted = True
             return None
         self.took[cell] = made.pair.seconds
-        self.note(made)
-        self.progress.step(_line(made))
-        if made.pair.value is None:
-            self.failed.add(cell)
-        return made.pair.value
+        return made
+
+    def _is_set_aside(self, made: Made) -> bool:
+        """Whether others disturbed a pair that has a value, on a machine that is not busy for good."""
+        threads = self.sides[made.pair.cell].threads
+        disturbed = made.pair.value is not None and made.disturbed(threads)
+        self.disturbed = self.disturbed + 1 if disturbed else 0
+        return disturbed and self.disturbed <= PATIENCE
 
     def _make(self, cell: str, kind: PairKind) -> Made:
         self.numbers[cell, kind] += 1
@@ -87,7 +121,8 @@ def _line(made: Made) -> str:
     pair = made.pair
     if pair.value is None:
         return f"{pair.cell}: {pair.kind} pair {pair.number} failed: {pair.failure}"
-    return f"{pair.cell}: {pair.kind} pair {pair.number}: {100 * pair.value:+.1f} %"
+    aside = ", set aside: others used the processor" if pair.set_aside else ""
+    return f"{pair.cell}: {pair.kind} pair {pair.number}: {100 * pair.value:+.1f} %{aside}"
 
 
 def too_large_for_two(peaks_bytes: Collection[int | None], memory_bytes: int) -> bool:

@@ -36,6 +36,8 @@ class Pair(Record, frozen=True):
     way: Literal["side by side", "in sequence"] = "side by side"
     state: MachineState = MachineState()
     """What the machine was doing beside the two sides while they burst."""
+    set_aside: bool = False
+    """True where others used the processor meanwhile, so that the pair was made again: it is in no verdict."""
     failure: str = ""
     """Where a side failed: which, and how."""
     seconds: float = 0.0

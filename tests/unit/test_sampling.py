@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import pytest
-from builders import a_cell
+from builders import a_cell, a_state, an_observation
 
 from bench.measure.held import Side
 from bench.measure.pairs import Made
-from bench.measure.sampling import Processes, Sides, too_large_for_two
+from bench.measure.sampling import PATIENCE, Processes, Sides, too_large_for_two
 from bench.progress import Quiet
 from bench.records import Pair
 
 CELL = "minilm/fp32/webgpu/b1-s128"
 
 
-class Maker:
-    """Stands for a `Pairer`: gives what it is told to, and keeps what it was asked."""
+BUSY, QUIET = a_state(other_cpu_percent=60.0), a_state()
 
-    def __init__(self, *values: object) -> None:
-        self.values, self.asked = list(values), []
+
+class Maker:
+    """Stands for a `Pairer`: gives what it is told to, in a state of the machine, and keeps what it was asked."""
+
+    def __init__(self, *values: object, states=()) -> None:
+        self.values, self.asked, self.states = list(values), [], list(states)
 
     def pair(self, base, new, kind, number, *, in_sequence):
         self.asked.append((base, new, kind, number, in_sequence))
         value = self.values.pop(0) if self.values else 0.0
         if isinstance(value, type):
             raise value
-        return Made(Pair(base.cell.id, kind, number, "now", value, seconds=10.0, failure="" if value else "x"), (), ())
+        seen = an_observation(base.cell, number, state=self.states.pop(0) if self.states else QUIET)
+        pair = Pair(base.cell.id, kind, number, "now", value, seconds=10.0, failure="x" if value is None else "")
+        return Made(pair, (seen,), (seen,))
 
 
 class Clock:
@@ -108,3 +113,34 @@ def test_cells_too_large_for_two_are_measured_in_sequence():
     made, _ = processes(maker, in_sequence=True)
     made.pair(CELL, "screen")
     assert maker.asked[0][-1] is True
+
+
+# --- pairs that others disturb ----------------------------------------------------------------------------------------
+
+
+def test_a_pair_that_others_disturbed_is_set_aside_and_made_again():
+    made, noted = processes(Maker(0.3, 0.01, states=[BUSY, QUIET]))
+    assert made.pair(CELL, "screen") == 0.01
+    assert [(one.pair.value, one.pair.set_aside) for one in noted] == [(0.3, True), (0.01, False)]
+
+
+def test_a_pair_is_made_again_twice_at_most():
+    made, noted = processes(Maker(0.3, 0.2, 0.1, states=[BUSY] * 3))
+    assert made.pair(CELL, "screen") == 0.1
+    assert [one.pair.set_aside for one in noted] == [True, True, False]
+
+
+def test_a_machine_that_is_busy_for_good_is_not_waited_for_until_it_is_quiet_again():
+    maker = Maker(states=[BUSY] * 30 + [QUIET, BUSY, QUIET])
+    made, noted = processes(maker)
+    while len(noted) < 31:
+        made.pair(CELL, "screen")
+    assert sum(one.pair.set_aside for one in noted) == PATIENCE
+    made.pair(CELL, "screen")
+    assert noted[-2].pair.set_aside, "a quiet pair has shown that waiting is worth it again"
+
+
+def test_a_pair_that_failed_is_never_set_aside():
+    made, noted = processes(Maker(None, states=[BUSY]))
+    assert made.pair(CELL, "screen") is None
+    assert [one.pair.set_aside for one in noted] == [False]
