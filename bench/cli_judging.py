@@ -26,6 +26,8 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.gating import Finished
+    from bench.judge.history import History
+    from bench.progress import Progress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,8 +71,11 @@ def history(
     """Every cell over the runs of a folder: history.html, history.csv, and advisory change points."""
     from bench import stored
 
-    found = with_progress(lambda progress: stored.history(folder, progress, only or (), skip or ()))
-    files = stored.write_history(found, out or folder)
+    def work(progress: Progress) -> tuple[History, tuple[Path, ...]]:
+        followed = stored.history(folder, progress, only or (), skip or ())
+        return followed, stored.write_history(followed, out or folder, progress)
+
+    found, files = with_progress(work)
     if as_json:
         print_json(found)
     else:

@@ -73,12 +73,13 @@ def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Se
     return over_time(found, wanted, left_out)
 
 
-def write_history(history: History, folder: Path) -> tuple[Path, ...]:
+def write_history(history: History, folder: Path, progress: Progress) -> tuple[Path, ...]:
     """Write history.html and history.csv into a folder; their paths."""
     from bench.report import history_csv, history_html
 
     paths = []
     for module in (history_html, history_csv):
+        progress.step(f"writing {folder / module.FILE}")
         write_atomically(folder / module.FILE, module.render(history).encode("utf-8", errors="replace"))
         paths.append(folder / module.FILE)
     return tuple(paths)
@@ -106,7 +107,7 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
 
     found: list[Judged] = []
     left_out: list[str] = []
-    progress.step(f"reading {len(folders)} runs")
+    progress.step(f"reading {len(folders)} run{'' if len(folders) == 1 else 's'}")
     for number, path in enumerate(folders, start=1):
         progress.detail(f"run {number} of {len(folders)}: {path.name}")
         try:

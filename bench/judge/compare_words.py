@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -106,7 +107,9 @@ def whole(
 ) -> tuple[str, ...]:
     """What holds for every cell."""
     same = base.machine.key == new.machine.key
-    said = [*(_one_machine(drift) if same else _two_machines(base, new))]
+    said = [*(_one_machine(drift) if same else _two_machines(base, new)), *_open(cells)]
+    if (base.name, base.created) == (new.name, new.created):
+        said.insert(0, "Base and new are the same run.")
     if base.created > new.created:
         said.append(
             "The base is the later of the two runs: what reads as a change from base to new happened before it."
@@ -130,7 +133,7 @@ def _one_machine(drift: float) -> tuple[str, ...]:
     return (
         "Both runs are of one machine, made at different times: each change has an interval from the rounds of both, "
         "and how far the machine drifted in between is in none of them.",
-        f"Differences under {drift:.0%}".replace("%", " %") + f" cannot be told from drift; {GATE}.",
+        f"Differences under {_percent(drift)} cannot be told from drift; {GATE}.",
     )
 
 
@@ -141,6 +144,22 @@ def _two_machines(base: Run, new: Run) -> tuple[str, ...]:
         "Only ratios to the same control, taken in the same rounds, are compared; how they changed tells of the "
         "machines as much as of what ran on them.",
     )
+
+
+def _open(cells: Sequence[CellChange]) -> list[str]:
+    """How wide the intervals are: what the rounds alone could not have shown."""
+    changes = [one.change or one.ratio_change for cell in cells for one in cell.figures]
+    halves = [(one.high - one.low) / 2 for one in changes if one and one.low is not None and one.high is not None]
+    if not halves:
+        return []
+    typical, worst = median(halves), max(halves)
+    noisiest = f", and {_percent(worst)} in the noisiest cell" if _percent(worst) != _percent(typical) else ""
+    return [f"The rounds alone leave the typical change open by {_percent(typical)} either way{noisiest}."]
+
+
+def _percent(share: float) -> str:
+    """`3 %`, `0.4 %`."""
+    return f"{100 * share:.2g} %" if share < 0.095 else f"{100 * share:.0f} %"
 
 
 def _controls(cells: Sequence[CellChange]) -> list[str]:

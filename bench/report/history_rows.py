@@ -67,7 +67,8 @@ def tally(history: History) -> str:
         "cell": len({series.cell for series in history.series}),
     }
     runs, machines, cells = (f"{count} {what}{_s(count)}" for what, count in counts.items())
-    return f"{runs} of {machines}, {day(history.runs[0])} to {day(history.runs[-1])}: {cells}"
+    days = " to ".join(dict.fromkeys((day(history.runs[0]), day(history.runs[-1]))))
+    return f"{runs} of {machines}, {days}: {cells}"
 
 
 def day(run: RunEntry) -> str:

@@ -138,6 +138,19 @@ def test_the_later_run_as_base_is_pointed_out():
     assert any("the later of the two" in line for line in found.conclusions)
 
 
+def test_how_much_the_rounds_leave_open_is_said():
+    said = " ".join(compared().conclusions)
+    assert "The rounds alone leave the typical change open by 0.71 % either way, and 1.6 %" in said
+
+
+def test_a_run_beside_itself_is_named():
+    run = a_stored_run(0)
+    own = judged(run, observed(run))
+    found = compare(own, own)
+    assert found.conclusions[0] == "Base and new are the same run."
+    assert {one.verdict for cell in found.cells for one in cell.figures} == {"no difference shown"}
+
+
 def test_what_differs_is_listed_and_no_cause_is_claimed():
     found = compared(bench_version="0.2.0")
     assert found.differences == ("touchstone-bench 0.1 -> 0.2.0",)
