@@ -89,6 +89,9 @@ def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
         what = f"1 of 100 slower by {100 * slower:g} %"
         yield Figure(f"{what}: found", one, _number("found"), _number("slow_cells"), least=least)
     yield Figure(f"{what}: green", one, _number("green"), _number("gates"), most=0.01, of_busy=True)
+    for louder in (3, 5, 8):
+        outlier = Scenario(kind, slow_cells=1, slower=0.10, louder=louder, rules=rules)
+        yield Figure(f"… if it scatters {louder} times as much: green", outlier, _number("green"), _number("gates"))
     several = Scenario(kind, slow_cells=5, slower=0.05, rules=rules)
     yield Figure("5 of 100 slower by 5 %: each found", several, _number("found"), _number("slow_cells"), least=0.95)
     yield Figure(

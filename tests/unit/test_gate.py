@@ -124,6 +124,15 @@ def test_one_noisy_cell_costs_the_others_nothing():
     assert Counter(verdicts(decision).values()) == {"pass": 3, "inconclusive": 1}
 
 
+def test_a_cell_that_scatters_more_than_the_others_gets_more_pairs_though_all_pooled_would_do():
+    """Its two pairs lie 5 % apart and theirs 0.4 %: pooled, a slowdown of 10 % would be seen."""
+    sampler = Script()
+    sampler.special["cell-0", "screen"] = [0.025, -0.025, 0.02, -0.02]
+    decision = gate(names(30), sampler)
+    assert decision.cells[0].pairs > 2
+    assert all(one.pairs == 2 for one in decision.cells[1:])
+
+
 def test_in_a_noisy_gate_how_slow_a_cell_looks_after_two_pairs_does_not_make_it_suspect():
     sampler = Script(noise=(0.09, -0.03, -0.09, 0.03))
     one = only(gate(["a"], sampler))
