@@ -108,7 +108,9 @@ def _flags(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float], threads: int
 ) -> dict[str, str]:
     """The flags of the sustained figures, with what raised each."""
-    busy = sum(flags.busy_state(minute.state, threads) for minute in minutes)
+    served = any(one.traits is not None and one.traits.counted_by != "engine" for one in rounds)
+    # A server beside the worker does the work, and looks like somebody else's.
+    busy = 0 if served else sum(flags.busy_state(minute.state, threads) for minute in minutes)
     battery = sum(bool(minute.state.on_battery) for minute in minutes)
     found = {
         "busy machine": f"in {busy} of {len(minutes)} minutes" if busy else "",

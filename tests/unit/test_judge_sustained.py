@@ -18,6 +18,7 @@ from builders import (
     a_state,
     an_observation,
     rounds_of,
+    some_traits,
 )
 from msgspec.structs import replace
 from scipy import stats as reference
@@ -193,6 +194,15 @@ def test_battery_and_busy_minutes_are_counted():
     found = judged(*ROUNDS, *minutes).sustained
     assert found is not None
     assert found.flag_details == {"busy machine": "in 1 of 3 minutes", "on battery": "in 2 of 3 minutes"}
+
+
+def test_a_server_that_does_the_work_is_no_other_program():
+    cell = a_generator()
+    rounds = [a_generated(cell, n, traits=some_traits(counted_by="server")) for n in range(3)]
+    minutes = minutes_of(cell, 900.0, token_ms=10.0, state=a_state(other_cpu_percent=95.0))
+    found = judged(*rounds, *minutes, cell=cell).sustained
+    assert found is not None
+    assert found.flags == ()
 
 
 def test_calls_that_drift_inside_every_burst_make_a_cell_unsteady():
