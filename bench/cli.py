@@ -43,7 +43,7 @@ MOST_MINUTES = 1440
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line; the process ends with DESIGN's exit codes: 0, 2, 4 or 130 here."""
+    """Run a command line; the process ends with DESIGN's exit codes: 0 to 4, or 130."""
     try:
         code = app(args=arguments, standalone_mode=False)
     except BenchError as error:

@@ -103,7 +103,7 @@ def gate(
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
-) -> None:
+) -> int:
     """Whether anything got slower or lost support against a recorded run; the exit code is the answer."""
     from bench import gating
     from bench.report.gate_github import ended
@@ -128,7 +128,7 @@ def gate(
             _annotate(ended(str(error)))
         raise
     _tell(finished, github=github, as_json=as_json)
-    raise typer.Exit(finished.run.exit_code)
+    return finished.run.exit_code
 
 
 def _tell(finished: Finished, *, github: bool, as_json: bool) -> None:
@@ -152,4 +152,4 @@ def _annotate(commands: str) -> None:
     print(commands, end="", file=sys.stderr)  # noqa: T201
 
 
-VERBS: tuple[Callable[..., None], ...] = (compare, history, gate)
+VERBS: tuple[Callable[..., int | None], ...] = (compare, history, gate)

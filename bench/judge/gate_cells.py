@@ -9,6 +9,7 @@ from statistics import median
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench.judge import stats
 from bench.judge.gate import Decided
 from bench.judge.gate_support import Support
 from bench.records import GateCell, GateVerdict, NullControl, Outcome, Pair
@@ -36,8 +37,8 @@ def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
         change=decided.change,
         pairs=decided.pairs,
         detectable=decided.detectable,
-        base_ms=_typical([ms for pair in own for ms in pair.base_ms]),
-        new_ms=_typical([ms for pair in own for ms in pair.new_ms]),
+        base_ms=stats.typical(median(pair.base_ms) for pair in own if pair.base_ms),
+        new_ms=stats.typical(median(pair.new_ms) for pair in own if pair.new_ms),
         seconds=sum(pair.seconds for pair in own),
     )
 
@@ -99,7 +100,3 @@ def _rest(counts: Tally) -> str:
 
 def _cells(number: int) -> str:
     return f"{number} cell{'' if number == 1 else 's'}"
-
-
-def _typical(times_ms: Sequence[float]) -> float | None:
-    return median(times_ms) if times_ms else None

@@ -6,8 +6,7 @@ they fail a cell only where the whole interval lies above what a machine drifts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from bench.judge import stats
 from bench.judge.compare import DRIFT, change
 from bench.judge.gate import Rules
 from bench.judge.speed import Medians, logs
@@ -29,8 +28,8 @@ def stored(cell: str, base: Medians, new: Medians, why: str, rules: Rules) -> Ga
         change=found,
         pairs=0,
         detectable=DRIFT if verdict == "pass" else None,
-        base_ms=_typical(base),
-        new_ms=_typical(new),
+        base_ms=stats.typical(base.values()),
+        new_ms=stats.typical(new.values()),
     )
 
 
@@ -44,8 +43,3 @@ def _judged(found: Interval | None, rules: Rules) -> tuple[GateVerdict, str]:
     if found.high > DRIFT:
         return "inconclusive", f"a slowdown of {found.high:.0%} cannot be ruled out"
     return "pass", f"no slowdown over {DRIFT:.0%}"
-
-
-def _typical(medians: Mapping[int, float]) -> float | None:
-    ordered = sorted(medians.values())
-    return ordered[len(ordered) // 2] if ordered else None

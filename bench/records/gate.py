@@ -68,9 +68,9 @@ class GateCell(Record, frozen=True):
     """Pairs of fresh processes behind `change`."""
     detectable: float | None = None
     """The smallest slowdown that these pairs would have shown four times in five, 0.03 for 3 %."""
-    base_ms: float | None = None
-    new_ms: float | None = None
-    """Typical call of each side over its pairs, in milliseconds."""
+    base_ms: Interval | None = None
+    new_ms: Interval | None = None
+    """Typical call of each side in milliseconds, with its 95 % interval over pairs (or rounds, of stored numbers)."""
     base_status: Status | None = None
     new_status: Status | None = None
     notes: tuple[str, ...] = ()

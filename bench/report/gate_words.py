@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bench.records import GateCell, GateRun, GateVerdict
+from bench.records import GateCell, GateRun, GateVerdict, Interval
 from bench.report import numbers, words
 from bench.report.text import line
 
@@ -74,12 +74,16 @@ def detectable(cell: GateCell) -> str:
 
 
 def sides(cell: GateCell) -> str:
-    """Base and new side by side: `12.3 ms → 12.9 ms`, or the statuses where they differ, `ok → crashed`."""
+    """Base and new side by side: `12.3 ± 0.1 ms → 12.9 ± 0.1 ms`, or the statuses where they differ, `ok → crashed`."""
     if cell.base_status != cell.new_status:
         return f"{cell.base_status or numbers.DASH} → {cell.new_status or numbers.DASH}"
     if cell.base_ms is None and cell.new_ms is None:
         return numbers.DASH
-    return f"{numbers.duration(cell.base_ms)} → {numbers.duration(cell.new_ms)}"
+    return f"{_time(cell.base_ms)} → {_time(cell.new_ms)}"
+
+
+def _time(found: Interval | None) -> str:
+    return numbers.DASH if found is None else numbers.plus_minus(found, " ms")
 
 
 def told(cell: GateCell) -> str:

@@ -22,8 +22,8 @@ def a_gate_cell(cell: str = "minilm/int8/cpu/b1-s128", **changes: Any) -> GateCe
         change=Interval(0.002, -0.007, 0.011),
         pairs=2,
         detectable=0.018,
-        base_ms=12.3,
-        new_ms=12.32,
+        base_ms=Interval(12.3, 12.2, 12.4),
+        new_ms=Interval(12.32, 12.22, 12.42),
         base_status="ok",
         new_status="ok",
         seconds=11.8,
@@ -40,7 +40,7 @@ def a_slower_cell(cell: str = "minilm/fp32/cpu/b1-s128", **changes: Any) -> Gate
         change=Interval(0.051, 0.042, 0.06),
         pairs=6,
         detectable=0.012,
-        new_ms=12.93,
+        new_ms=Interval(12.93, 12.83, 13.03),
         seconds=70.25,
     )
     return replace(slower, **changes)

@@ -82,7 +82,7 @@ def test_a_row_has_the_typical_call_of_each_side_and_no_null_pair_in_it():
         Pair("other/fp32/cpu/b1", "screen", 1, "now", 0.0, (77.0,), (77.0,), seconds=3.0),
     ]
     row = paired(a_decided(), pairs)
-    assert (row.base_ms, row.new_ms, row.seconds) == (11.0, 21.0, 3.0)
+    assert (row.base_ms.value, row.new_ms.value, row.seconds) == (pytest.approx(11.0), pytest.approx(21.0), 3.0)
     assert (row.verdict, row.pairs, row.detectable) == ("pass", 2, 0.02)
 
 

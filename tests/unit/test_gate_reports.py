@@ -136,7 +136,8 @@ def test_xml_says_how_much_with_what_interval_and_from_how_many_pairs() -> None:
     case = next(case for case in the_suite(a_whole_gate()) if case.name == "minilm/fp32/cpu/b1-s128")
     (failure,) = case.result
     assert failure.message == "slower by over 2 %, and confirmed on 6 fresh pairs"
-    assert "change: +5.1 % (4.2 to 6.0)\npairs: 6\ndetectable: 1.2 %\nbase → new: 12.3 ms → 12.9 ms" in failure.text
+    assert "change: +5.1 % (4.2 to 6.0)\npairs: 6\ndetectable: 1.2 %\n" in failure.text
+    assert "base → new: 12.3 ± 0.1 ms → 12.9 ± 0.1 ms" in failure.text
     passed = next(case for case in the_suite(a_whole_gate()) if case.name == "minilm/int8/cpu/b8-s128")
     assert "change: -3.0 % (-3.9 to -2.1)\npairs: 2\n" in passed.system_out
     assert case.time == 70.25
@@ -193,7 +194,7 @@ def test_markdown_lists_the_worst_first_with_what_was_seen_and_what_could_have_b
         "+5.1 % (4.2 to 6.0)",
         "6",
         "1.2 %",
-        "12.3 ms → 12.9 ms",
+        "12.3 ± 0.1 ms → 12.9 ± 0.1 ms",
         "slower by over 2 %, and confirmed on 6 fresh pairs",
     ]
     assert cells[1][:2] == ["`resnet50/fp16/webgpu/b1`", "**lost support**"]
@@ -275,7 +276,7 @@ def test_github_is_told_of_each_kind_in_its_own_way() -> None:
     ]
     assert found[0][2] == (
         "slower by over 2 %, and confirmed on 6 fresh pairs "
-        "(change +5.1 % (4.2 to 6.0), pairs 6, detectable 1.2 %, base → new 12.3 ms → 12.9 ms)"
+        "(change +5.1 % (4.2 to 6.0), pairs 6, detectable 1.2 %, base → new 12.3 ± 0.1 ms → 12.9 ± 0.1 ms)"
     )
     assert found[-1][2].startswith("1 regression and 1 cell that lost support. (1 regression, 1 lost support,")
 
@@ -361,9 +362,8 @@ def test_a_summary_without_room_stays_as_it_is(tmp_path: Path) -> None:
 def test_the_terminal_shows_every_cell_and_the_answer(capsys) -> None:
     gate_table(a_whole_gate(), [Path("out/gate.md")])
     shown = capsys.readouterr().out
-    assert re.search(
-        r"minilm/fp32/cpu/b1-s128 +regression +\+5\.1 % \(4\.2 to 6\.0\) +6 +1\.2 % +12\.3 ms → 12\.9 ms", shown
-    )
+    figures = r"\+5\.1 % \(4\.2 to 6\.0\) +6 +1\.2 % +12\.3 ± 0\.1 ms → 12\.9 ± 0\.1 ms"
+    assert re.search(rf"minilm/fp32/cpu/b1-s128 +regression +{figures}", shown)
     assert "resnet50/fp16/webgpu/b1" in shown
     assert "null control: fine: base against base shows no difference" in shown
     assert "differs: onnxruntime 1.30.0 -> 1.31.1 in runtime 'ort'" in shown

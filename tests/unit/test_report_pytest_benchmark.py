@@ -95,13 +95,6 @@ def test_compare_writes_its_table_as_csv(files: list[Path]) -> None:
     assert {row["rounds"] for row in rows} == {"6"}
 
 
-def test_compare_draws_a_histogram(files: list[Path]) -> None:
-    pytest.importorskip("pygal", reason="pytest-benchmark draws with pygal, an extra of its own")
-    folder = files[0].parents[1]
-    command(folder, "compare", *files, "--histogram=drawn")
-    assert len(list(folder.glob("drawn-*.svg"))) == 2
-
-
 def test_list_and_numbers_find_files_in_a_storage(files: list[Path]) -> None:
     folder = files[0].parents[1]
     storage = folder / ".benchmarks" / "machine"
