@@ -33,7 +33,9 @@ def history_table(history: History, files: Sequence[Path]) -> None:
         for row, step in steps:
             out.print(f"  {_safe(f'{row.cell} {row.figure}'.strip())}: {_safe(step)}", highlight=False, soft_wrap=True)
         out.print("", _safe(history_rows.ADVISORY), "", sep="\n", highlight=False, soft_wrap=True)
-    for said in filter(None, (history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out))):
+    for said in filter(
+        None, (*history.notes, history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out))
+    ):
         out.print(_safe(said), highlight=False, soft_wrap=True)
     out.print(f"[bold]{_safe(history_rows.tally(history))}[/]", highlight=False)
     for path in files:

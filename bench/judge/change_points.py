@@ -13,6 +13,7 @@ second one of 40: hence advisory.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Sequence
 
@@ -43,9 +44,14 @@ class Step(Struct, frozen=True):
     """Runs of the segments on either side."""
 
 
+def is_available() -> bool:
+    """Whether the library is here: it has no release for Python 3.14 yet."""
+    return importlib.util.find_spec("ruptures") is not None
+
+
 def steps(logs: Sequence[float]) -> tuple[Step, ...]:
-    """The steps of a series of natural logarithms; none where it has fewer than `MIN_RUNS` values."""
-    if len(logs) < MIN_RUNS or not all(map(math.isfinite, logs)):
+    """The steps of a series of natural logarithms; none in under `MIN_RUNS` values, or without the library."""
+    if len(logs) < MIN_RUNS or not is_available() or not all(map(math.isfinite, logs)):
         return ()
     import ruptures
 

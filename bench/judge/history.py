@@ -15,6 +15,9 @@ from bench.judge.differences import differences
 from bench.judge.figures import Figure
 from bench.records import Interval, Status
 
+NO_LIBRARY = (
+    "Change points were not looked for: the library ruptures is not installed, as it has no release for this Python."
+)
 CELLS_ONLY = " only in the "
 """In sentences about plans and matrices that differ; what was asked for is no change of what was measured."""
 
@@ -86,6 +89,8 @@ class History(Struct, frozen=True):
     series: tuple[Series, ...]
     left_out: tuple[str, ...] = ()
     """Folders that could not be read, each with its reason."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how it was made."""
 
 
 def moment(created: str) -> dt.datetime | None:
@@ -107,7 +112,8 @@ def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out:
     planned = [cell for one in reversed(ordered) for cell, found in one.outcomes.items() if found.status != "excluded"]
     cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
     series = tuple(each for cell in cells for each in _series(cell, ordered))
-    return History(tuple(_entries(ordered)), series, tuple(left_out))
+    notes = () if change_points.is_available() else (NO_LIBRARY,)
+    return History(tuple(_entries(ordered)), series, tuple(left_out), notes)
 
 
 def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
@@ -190,7 +196,7 @@ def _steps(
     for machine in dict.fromkeys(one.run.machine.key for one in ordered):
         own = [n for n, one in enumerate(ordered) if one.run.machine.key == machine and figures[n] is not None]
         of, places, values = _signal(cell, own, figures)
-        if len(values) >= change_points.MIN_RUNS:
+        if len(values) >= change_points.MIN_RUNS and change_points.is_available():
             judged_by = of
         for step in change_points.steps(values):
             found.append(ChangePoint(places[step.at], machine, of, step.change, step.before, step.after))

@@ -92,8 +92,10 @@ def level(found: ChangePoint) -> str:
     return f"{size} {'faster' if faster else 'slower'}{' against the control' if found.of == 'ratio' else ''}"
 
 
-def looked_for(series: Series) -> str:
-    """Whether and in what change points were looked for."""
+def looked_for(history: History, series: Series) -> str:
+    """Why a series shows no change point; empty where it does."""
+    if history.notes:
+        return "not looked for"
     if not series.judged_by:
         return f"under {MIN_RUNS} runs on one machine"
     return "none" if not series.change_points else ""

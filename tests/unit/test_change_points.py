@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+pytest.importorskip("ruptures", reason="it has no release for Python 3.14 yet")
+
 from bench.judge.change_points import MIN_RUNS, steps
 
 

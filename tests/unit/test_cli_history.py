@@ -64,7 +64,7 @@ def test_without_out_the_files_lie_in_the_folder(tmp_path):
 def test_json_is_for_programs(reports, tmp_path):
     arguments = ("history", str(reports), "--out", str(tmp_path), "--json", "--only", "*/cpu/*")
     found = json.loads(bench(reports, *arguments).stdout)
-    assert list(found) == ["runs", "series", "left_out"]
+    assert list(found) == ["runs", "series", "left_out", "notes"]
     assert len(found["runs"]) == RUNS
     assert [series["cell"] for series in found["series"]] == [FP32, INT8]
     (step,) = found["series"][1]["change_points"]

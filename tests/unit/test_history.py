@@ -23,6 +23,7 @@ from stored_runs import (
     observed,
 )
 
+from bench.judge import change_points
 from bench.judge.compare import Judged, judged
 from bench.judge.history import History, Series, history, moment
 from bench.report import history_charts, history_csv, history_html, history_rows
@@ -174,7 +175,15 @@ def test_two_machines_do_not_make_enough_runs_together():
     runs = some_runs(16, lambda d: {INT8: 1 + d // 8}, machine=lambda d: ELSEWHERE if d % 2 else a_machine())
     found = the(history(runs), INT8)
     assert found.change_points == ()
-    assert history_rows.looked_for(found) == "under 10 runs on one machine"
+    assert history_rows.looked_for(history(runs), found) == "under 10 runs on one machine"
+
+
+def test_without_the_library_it_is_said_that_none_were_looked_for(monkeypatch):
+    monkeypatch.setattr(change_points, "is_available", lambda: False)
+    found = history(some_runs(14, lambda day: {INT8: 1.15} if day >= 8 else {}))
+    assert the(found, INT8).change_points == ()
+    assert "no release for this Python" in found.notes[0]
+    assert found.notes[0] in history_html.render(found)
 
 
 # --- what readers get -------------------------------------------------------------------------------------------------
