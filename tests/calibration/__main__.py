@@ -54,7 +54,7 @@ def _replayed(runs: Sequence[Path], seed: int) -> int:
 
 
 def _ended(missed: Sequence[str]) -> int:
-    print("\nevery figure is reached" if not missed else "\nmissed: " + "; ".join(missed))
+    print("\n".join(("\nmissed, or not shown by so few:", *missed) if missed else ("\nevery figure is reached",)))
     return int(bool(missed))
 
 

@@ -192,7 +192,7 @@ def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too
     assert done.returncode == 1
     assert all(f"\n{kind.name}\n" in done.stdout for kind in KINDS)
     assert "too few gates" in done.stdout
-    assert "missed: quiet, no change: false alarm" in done.stdout
+    assert "\nquiet, no change: false alarm\n" in done.stdout
     assert not done.stderr
 
 
