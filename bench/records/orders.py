@@ -215,17 +215,5 @@ class Done(Record, frozen=True, tag="done", tag_field="reply"):
 
 
 Reply = (
-    Stage
-    | Built
-    | Opened
-    | Measured
-    | Held
-    | Bursted
-    | Lasted
-    | Profiled
-    | Started
-    | Probed
-    | CaseDone
-    | Failed
-    | Done
+    Stage | Built | Opened | Measured | Held | Bursted | Lasted | Profiled | Started | Probed | CaseDone | Failed | Done
 )

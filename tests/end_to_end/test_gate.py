@@ -127,7 +127,7 @@ def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(mode, 
 
 
 def test_a_cell_that_loses_its_providers_nodes_ends_with_1(baseline, gate, matrix):
-    """INT8 has operators that WebGPU has not: they go to the CPU, and a faster recipe on paper is no WebGPU any more."""
+    """INT8 has operators that WebGPU has not, and they go to the CPU."""
     webgpu = "[providers.webgpu-software]\n"
     low = '[precisions.low]\nonnx-file = "{}"\n'
     base = baseline(webgpu, more=low.format("fp32"))

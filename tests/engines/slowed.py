@@ -1,4 +1,4 @@
-"""ONNX Runtime's CPU provider with a busy wait inside every call: `options = { slowdown = 0.05 }` makes it 5 % slower."""
+"""ONNX Runtime's CPU provider with a busy wait inside every call: `options = { slowdown = 0.05 }` for 5 %."""
 
 from __future__ import annotations
 
