@@ -17,8 +17,9 @@ from bench.declare import matrix as matrices
 from bench.errors import BaselineError, Interrupted, RunFolderError
 from bench.gating.choice import choose
 from bench.gating.command import Options, typed
-from bench.gating.measuring import Base, Gate, Measured
+from bench.gating.measuring import Gate, Measured
 from bench.gating.sides import Place
+from bench.gating.verdicts import Half
 from bench.judge.differences import differences
 from bench.judge.gate import Rules
 from bench.judge.gate_cells import answer
@@ -49,8 +50,7 @@ def run(options: Options, progress: Progress) -> Finished:
     choice = choose(base, recorded, matrix, options.only, options.skip)
     place = _place(options, machine)
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
-    told = Base(base, seen, recorded)
-    gate = Gate(options, told, matrix, choice, place, progress)
+    gate = Gate(options, Half(base, seen), matrix, choice, place, progress)
     try:
         measured = gate.measure()
     finally:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from bench import pipeline, store
 from bench.declare.budgets import GATE
 from bench.declare.matrix import Matrix
+from bench.gating.verdicts import Half
 from bench.measure.held import Side
 from bench.measure.sheet import now
 from bench.measure.visits import Settings, Visitor
@@ -58,6 +59,10 @@ class Part:
         for one in observations:
             number = sum(seen.cell == one.cell for seen in self.seen) + 1
             self.keep(replace(one, round=number))
+
+    def half(self) -> Half:
+        """What is known of this side so far."""
+        return Half(self.run, tuple(self.seen), self.prepared.failures)
 
     def side(self, cell: Cell) -> Side:
         """The side of a pair."""

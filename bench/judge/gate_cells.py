@@ -29,10 +29,11 @@ class Answer(Struct, frozen=True):
 def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
     """The verdict on a cell's speed, from its pairs; null pairs are the base's alone."""
     own = [one for one in pairs if one.cell == decided.cell and one.kind != "null" and not one.set_aside]
+    failed = next((pair.failure for pair in own if pair.failure), "")
     return GateCell(
         cell=decided.cell,
         verdict=decided.verdict,
-        reason=decided.reason,
+        reason=f"{decided.reason}; {failed}" if failed else decided.reason,
         stage=decided.stage,
         change=decided.change,
         pairs=decided.pairs,
@@ -43,10 +44,10 @@ def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
     )
 
 
-def supported(cell: GateCell, found: Support, recorded: Outcome, new: Outcome) -> GateCell:
-    """The verdict with its support: what is lost outranks every speed."""
-    cell = replace(cell, base_status=recorded.status, new_status=new.status)
-    if not found.lost:
+def supported(cell: GateCell, found: Support, recorded: Outcome, new: Outcome | None) -> GateCell:
+    """The verdict with its support: what is lost outranks every speed; `new` is None where nothing was seen of it."""
+    cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None)
+    if not found.lost or new is None:
         return cell
     if not found.blamed:
         reason = f"{found.lost}; but the base comes to the same today, so this change is not why"

@@ -250,6 +250,7 @@ def test_a_budget_that_is_too_short_decides_nothing_and_ends_with_3(a_base, gate
     assert done.returncode == 3
     assert record["verdict"].startswith("inconclusive: --budget-minutes 0.02 is too short to decide anything")
     assert {cell["verdict"] for cell in record["cells"]} == {"inconclusive"}
+    assert {cell["stage"] for cell in record["cells"]} <= {"", "screen"}, "what was not measured has lost no support"
 
 
 def test_a_budget_of_nothing_is_a_mistake(a_base, gate, tmp_path):

@@ -101,3 +101,14 @@ def test_support_that_the_base_lost_too_is_inconclusive():
 def test_a_row_says_what_both_sides_came_to():
     row = supported(paired(a_decided(), []), Support(), an_outcome(status="partial"), an_outcome(status="ok"))
     assert (row.base_status, row.new_status, row.verdict) == ("partial", "ok", "pass")
+
+
+def test_a_side_that_failed_in_a_pair_is_named_in_the_reason():
+    pairs = [Pair("m/fp32/cpu/b1", "screen", 1, "now", None, failure="base: the process died of SIGSEGV")]
+    row = paired(a_decided(verdict="inconclusive", reason="0 of 2 screening pairs"), pairs)
+    assert row.reason == "0 of 2 screening pairs; base: the process died of SIGSEGV"
+
+
+def test_a_cell_of_which_nothing_was_seen_has_lost_nothing():
+    row = supported(paired(a_decided(verdict="inconclusive"), []), Support(), an_outcome(), None)
+    assert (row.verdict, row.new_status) == ("inconclusive", None)
