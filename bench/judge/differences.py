@@ -83,6 +83,8 @@ def _measuring(base: Run, new: Run) -> Iterable[str]:
     """The suite itself, and how it was told to measure."""
     if base.bench_version != new.bench_version:
         yield f"touchstone-bench {base.bench_version} -> {new.bench_version}"
+    if base.code and new.code and base.code != new.code:
+        yield f"worker code {quoted(base.code)} -> {quoted(new.code)}: another state of touchstone-bench"
     for name, old, now in (
         ("record schema", base.schema, new.schema),
         ("threads", base.threads, new.threads),

@@ -31,6 +31,7 @@ BASE = a_run(
     runtimes={"ort": a_runtime()},
     matrix_text=MATRIX,
     source_digests={"minilm": "a" * 64},
+    code="a" * 16,
     targets={"cpu": some_facts(("fp32", "fp32"))},
 )
 INT8 = "precision int8: "
@@ -62,6 +63,7 @@ def test_a_run_does_not_differ_from_itself_made_later():
         (with_recipe(Recipe("static-qdq-int8")), INT8 + "recipe dynamic-int8 -> static-qdq-int8"),
         (with_recipe(None), INT8 + "recipe dynamic-int8 -> not said"),
         (replace(BASE, threads=1), "threads 2 -> 1"),
+        (replace(BASE, code="b" * 16), f"worker code '{'a' * 16}' -> '{'b' * 16}': another state of touchstone-bench"),
         (replace(BASE, bench_version="0.2.0"), "touchstone-bench 0.1 -> 0.2.0"),
         (replace(BASE, seed=7), "seed 0 -> 7"),
         (replace(BASE, effort=an_effort(name="quick", burst_s=0.1)), "budget standard -> quick"),
