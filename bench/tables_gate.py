@@ -13,7 +13,7 @@ from bench.tables import console, plain_table
 
 COLOURS = {"regression": "red", "lost-support": "red", "inconclusive": "yellow", "warning": "yellow", "pass": "green"}
 MOST = 40
-"""Rows before those that pass are only counted, and then before anything is."""
+"""Rows before some are only counted."""
 
 
 def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
@@ -40,9 +40,11 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
 
 
 def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
+    """All of few; of many without those that were not compared, and of very many without those that pass either."""
     if len(cells) <= MOST:
         return list(cells)
-    return [cell for cell in cells if cell.verdict != "pass"][:MOST]
+    compared = [cell for cell in cells if cell.verdict not in gate_words.NOT_COMPARED]
+    return compared if len(compared) <= MOST else [cell for cell in compared if cell.verdict != "pass"][:MOST]
 
 
 def _row(cell: GateCell) -> tuple[str, ...]:

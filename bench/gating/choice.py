@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from bench.declare.matrix import Matrix
+from bench.declare.matrix import Matrix, matches, parse
 from bench.declare.plan import plan, select
-from bench.errors import BaselineError
+from bench.errors import BaselineError, MatrixError
 from bench.judge.outcome import ANSWERED
 from bench.records import Cell, GateCell, Outcome, Run
 
@@ -49,23 +49,29 @@ def choose(
     if not judged:
         raise _nothing(run, base, recorded)
     rest = [row for cell in base if (row := _left_out(cell, now.get(cell.id), recorded[cell.id]))]
-    known = {cell.id for cell in base}
+    known = _ids_of(run) | {cell.id for cell in run.cells}
     added = [cell for cell in _planned(matrix, only, skip) if cell.id not in known]
     return Choice(judged, (*rest, *(GateCell(cell.id, "added", "the base has no such cell") for cell in added)))
 
 
+def _ids_of(run: Run) -> set[str]:
+    """Every cell of the base's own matrix: one that its run left out with `--only` is not added by anything."""
+    try:
+        return {cell.id for cell in plan(parse(run.matrix_text), EVERY)}
+    except MatrixError:
+        return set()
+
+
 def _planned(matrix: Matrix, only: Sequence[str], skip: Sequence[str]) -> list[Cell]:
-    """What a plain run of the new matrix would measure; a glob that is the base's alone asks it for nothing."""
-    everything = plan(matrix, only=only if only and _match(matrix, only) else ())
-    known = _match(matrix, skip)
-    return [cell for cell in select(everything, (), known) if cell.excluded is None]
+    """What a plain run of the new matrix would measure of what was asked for; globs may be meant for the base alone."""
+    cells = [cell for cell in plan(matrix, only if only and _any(matrix, only) else ()) if cell.excluded is None]
+    return [cell for cell in cells if not any(matches(glob, cell.id) for glob in skip)]
 
 
-def _match(matrix: Matrix, globs: Sequence[str]) -> tuple[str, ...]:
-    from bench.declare.matrix import matches
-
+def _any(matrix: Matrix, globs: Sequence[str]) -> bool:
+    """Whether every glob matches a cell of the matrix, so that it may be asked for them."""
     cells = plan(matrix, EVERY)
-    return tuple(glob for glob in globs if any(matches(glob, cell.id) for cell in cells))
+    return all(any(matches(glob, cell.id) for cell in cells) for glob in globs)
 
 
 def _left_out(cell: Cell, now: Cell | None, recorded: Outcome) -> GateCell | None:

@@ -33,13 +33,14 @@ VERDICTS: dict[GateVerdict, Meaning] = {
     "lost-support": Meaning("lost support", "cells that lost support", "worked in the base and does not now"),
     "inconclusive": Meaning("inconclusive", "inconclusive", "cannot be told; never a pass"),
     "warning": Meaning("warning", "warnings", "stored numbers look slower, which proves nothing"),
-    "not-judged": Meaning("not judged", "not judged", "the base has no valid speed to compare with"),
     "gone": Meaning("gone", "gone", "only the base has the cell"),
-    "added": Meaning("added", "added", "only the new matrix has the cell"),
     "pass": Meaning("pass", "pass", "no regression"),
+    "not-judged": Meaning("not judged", "not judged", "the base has no valid speed to compare with"),
+    "added": Meaning("added", "added", "only the new matrix has the cell"),
 }
-"""In the order in which they are counted and listed: the worst first."""
+"""In the order in which they are counted and listed: the worst first, and last what was not compared."""
 RED: tuple[GateVerdict, ...] = ("regression", "lost-support")
+NOT_COMPARED: tuple[GateVerdict, ...] = ("not-judged", "added")
 UNSURE: tuple[GateVerdict, ...] = ("inconclusive", "warning")
 HOW_TO_READ = (
     "Change: the time of a call, new against base, with its 95 % interval; + is slower. Pairs: fresh processes of base "

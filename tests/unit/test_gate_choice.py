@@ -20,7 +20,7 @@ def chosen(old: Matrix, new: Matrix, only=(), skip=(), statuses=None):
         cell.id: an_outcome(cell, status="excluded" if cell.excluded else statuses.get(cell.id, "ok"), reason="so")
         for cell in cells
     }
-    return choose(a_run(*cells), recorded, new, only, skip)
+    return choose(a_run(*cells, matrix_text=old.text), recorded, new, only, skip)
 
 
 def verdicts(choice) -> dict[str, str]:
@@ -55,6 +55,21 @@ def test_a_cell_that_a_rule_leaves_out_now_is_gone_with_the_rules_reason():
 def test_a_cell_that_only_the_new_matrix_has_is_added():
     old = a_matrix(("{ batch = 1, sequence = 128 }, ", ""))
     assert "added" in verdicts(chosen(old, a_matrix())).values()
+
+
+def test_a_cell_that_the_base_left_out_with_only_is_not_added():
+    cells = plan(a_matrix(), only=["minilm/fp32/cpu/*"])
+    recorded = {cell.id: an_outcome(cell) for cell in cells}
+    choice = choose(a_run(*cells, matrix_text=a_matrix().text), recorded, a_matrix(), (), ())
+    assert choice.rest == ()
+    assert len(choice.both) == len(cells)
+
+
+def test_a_base_whose_matrix_cannot_be_read_any_more_still_tells_what_is_added():
+    cells = plan(a_matrix(), only=["minilm/fp32/cpu/*"])
+    recorded = {cell.id: an_outcome(cell) for cell in cells}
+    choice = choose(a_run(*cells, matrix_text="schema = 0"), recorded, a_matrix(), (), ())
+    assert "added" in verdicts(choice).values()
 
 
 def test_a_cell_without_a_valid_speed_in_the_base_is_not_judged_and_says_why():
