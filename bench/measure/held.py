@@ -86,6 +86,7 @@ class HeldCall:
         timing = replace(
             self.held.timing,
             samples_ns=tuple(sample for burst in self.bursts for sample in burst),
+            burst_calls=tuple(len(burst) for burst in self.bursts),
             generations=tuple(made for one in self.made for made in one.generations),
         )
         return replace(

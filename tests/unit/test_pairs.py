@@ -62,7 +62,8 @@ def test_each_process_leaves_an_observation_with_its_checked_answers_and_every_c
         assert seen.parity is not None
         assert seen.parity.cosine == pytest.approx(1.0)
         assert seen.timing is not None
-        assert len(seen.timing.samples_ns) >= BURSTS
+        assert len(seen.timing.samples_ns) == sum(seen.timing.burst_calls) >= BURSTS
+        assert len(seen.timing.burst_calls) == BURSTS
         assert seen.timing.warmup_ns
         assert seen.load_ns is not None
 
