@@ -125,7 +125,7 @@ def _numbers(figure: FigureChange) -> tuple[str, str, str, str]:
     return (
         name + _both(_time(figure.base_ms), _time(figure.new_ms)),
         numbers.change(figure.change),
-        _both(_ratio(figure.base_ratio), _ratio(figure.new_ratio)),
+        _both(numbers.times(figure.base_ratio), numbers.times(figure.new_ratio)),
         numbers.change(figure.ratio_change),
     )
 
@@ -136,11 +136,6 @@ def _both(old: str, new: str) -> str:
 
 def _time(interval: Interval | None) -> str:
     return numbers.DASH if interval is None else numbers.plus_minus(interval)
-
-
-def _ratio(interval: Interval | None) -> str:
-    """The estimate alone, as the change beside it has the interval that matters."""
-    return numbers.DASH if interval is None else f"{numbers.shown(interval).value}x"
 
 
 def _verdict(cell: CellChange) -> str:

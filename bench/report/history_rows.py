@@ -140,7 +140,7 @@ def _ratio(series: Series) -> str:
     last = series.points[-1]
     if last.control == series.cell:
         return "control"
-    return numbers.DASH if last.ratio is None else f"{numbers.shown(last.ratio).value}x"
+    return numbers.times(last.ratio)
 
 
 def _tone(series: Series) -> str:

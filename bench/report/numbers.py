@@ -78,6 +78,14 @@ def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
     return f"{text.value}× ({text.range})"
 
 
+def times(interval: Interval | None) -> str:
+    """`2.1x (1.4–3.3)`, whether or not that is a difference from 1."""
+    if interval is None:
+        return DASH
+    text = shown(interval)
+    return f"{text.value}x ({text.range})"
+
+
 def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
     """True where a ratio's interval leaves out 1 as printed, and the difference is one that the rounds can resolve.
 
