@@ -62,7 +62,7 @@ def answer(cells: Sequence[GateCell], null: NullControl, too_short: str = "") ->
     """
     counts: Tally = Counter(cell.verdict for cell in cells)
     if counts["regression"] or counts["lost-support"]:
-        return Answer(REGRESSION, _red(counts))
+        return Answer(REGRESSION, _red(cells, counts))
     if why := too_short or _untold(counts, null):
         return Answer(INCONCLUSIVE, f"inconclusive: {why}")
     if why := _unjudged(counts):
@@ -84,12 +84,17 @@ def _unjudged(counts: Tally) -> str:
     return ""
 
 
-def _red(counts: Tally) -> str:
+def _red(cells: Sequence[GateCell], counts: Tally) -> str:
+    """How many are red, and the worst by name."""
     told = []
     if counts["regression"]:
-        told.append(f"{_cells(counts['regression'])} slower")
+        slower = [cell for cell in cells if cell.verdict == "regression" and cell.change]
+        worst = max(slower, key=lambda cell: cell.change.value if cell.change else 0.0, default=None)
+        named = f" ({worst.cell}: {worst.change.value:+.1%})" if worst and worst.change else ""
+        told.append(f"{_cells(counts['regression'])} slower{named}")
     if counts["lost-support"]:
-        told.append(f"{_cells(counts['lost-support'])} lost support")
+        first = next(cell.cell for cell in cells if cell.verdict == "lost-support")
+        told.append(f"{_cells(counts['lost-support'])} lost support ({first})")
     others = f"; {_cells(counts['inconclusive'])} cannot be told" if counts["inconclusive"] else ""
     return f"regression: {' and '.join(told)}{others}"
 

@@ -10,7 +10,7 @@ from bench.judge.gate_cells import answer, paired, supported
 from bench.judge.gate_support import Support
 from bench.records import GateCell, Interval, NullControl, Pair
 
-FINE = NullControl(6, Interval(0.001, -0.004, 0.006), True, "as it should be")
+FINE = NullControl(6, Interval(0.001, -0.004, 0.006), True, "base against base shows no difference")
 NOT_FINE = NullControl(6, Interval(0.05, 0.03, 0.07), False, "base against base differs by 5.0 %")
 
 
@@ -57,9 +57,16 @@ def test_a_time_that_was_too_short_is_no_pass_and_says_so():
     assert "too short" in answer([a_row("inconclusive")], FINE, "--budget-minutes 0.1 is too short").sentence
 
 
-def test_the_sentence_counts():
-    said = answer([a_row("regression"), a_row("lost-support"), a_row("inconclusive"), a_row("pass")], FINE).sentence
-    assert said == "regression: 1 cell slower and 1 cell lost support; 1 cell cannot be told"
+def test_the_sentence_counts_and_names_the_worst():
+    slow, slower = (
+        GateCell(f"m/fp32/cpu/{n}", "regression", "because", change=Interval(by, by, by))
+        for n, by in (("b1", 0.03), ("b8", 0.12))
+    )
+    rows = [slow, slower, a_row("lost-support"), a_row("inconclusive"), a_row("pass")]
+    assert answer(rows, FINE).sentence == (
+        "regression: 2 cells slower (m/fp32/cpu/b8: +12.0%) and 1 cell lost support (m/fp32/cpu/lost-support); "
+        "1 cell cannot be told"
+    )
 
 
 # --- the rows ---------------------------------------------------------------------------------------------------------
