@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +18,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.end_to_end.conftest import CPU, ENGINES, Bench
+from tests.end_to_end.test_faults import wait_for_lines
 
 pytestmark = pytest.mark.end_to_end
 
@@ -245,6 +249,20 @@ def test_a_budget_that_is_too_short_decides_nothing_and_ends_with_3(a_base, gate
     assert record["verdict"].startswith("inconclusive: --budget-minutes 0.02 is too short to decide anything")
     assert {cell["verdict"] for cell in record["cells"]} == {"inconclusive"}
     assert {cell["stage"] for cell in record["cells"]} <= {"", "screen"}, "what was not measured has lost no support"
+
+
+def test_a_gate_that_is_cancelled_keeps_its_pairs_and_writes_its_report(a_base, environment, tmp_path):
+    out = tmp_path / "gate"
+    command = [sys.executable, "-m", "bench", "gate", "--baseline", a_base, "--matrix", "matrix.toml", "--out", out]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for_lines(out / "pairs.jsonl", 1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "what was judged so far is in" in said.splitlines()[-1]
+    record = json.loads((out / "gate.json").read_text(encoding="utf-8"))
+    assert record["exit_code"] == 3
+    assert cells(record)[CELL]["verdict"] == "inconclusive"
 
 
 def test_a_budget_of_nothing_is_a_mistake(a_base, gate, tmp_path):
