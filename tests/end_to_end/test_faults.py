@@ -240,7 +240,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(bench: Bench, matrix: Mat
         pytest.skip("a file system of a given size needs root")
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=True)
     try:
         done = bench("run", "--matrix", matrix(), "--out", small / "run", "--budget", "thorough", "--format", "csv")
         assert done.returncode == 2, done.stderr
