@@ -2,7 +2,8 @@
 
 The rounds of a cell stand for all rounds there could be: their geometric mean is the truth, and runs are made of them
 by drawing rounds at random, as many as the standard budget would have asked for. What the rounds of one hour have in
-common, another hour would show; this says whether the intervals are right about the rounds they know.
+common, another hour would show; this says whether the intervals are right about the rounds they know. Rounds that others
+disturbed are left out: a run with one of them is flagged `busy machine`, and its interval is no promise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from bench import store
 from bench.declare.budgets import effort_named
 from bench.judge import stats
+from bench.judge.flags import busy
 from bench.judge.speed import controls, round_medians
 from bench.records import Effort, Interval, Observation
 
@@ -48,7 +50,8 @@ def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covere
     """The coverage of each cell's latency, and of its ratio to its control, where enough rounds were recorded."""
     run, seen = store.read(folder)
     effort, control = effort_named("standard"), controls(run.cells)
-    medians = {cell.id: round_medians(_of(cell.id, seen)) for cell in run.cells if not cell.emulated}
+    quiet = [one for one in seen if not busy(one, run.threads)]
+    medians = {cell.id: round_medians(_of(cell.id, quiet)) for cell in run.cells if not cell.emulated}
     for cell, mine in medians.items():
         if len(mine) < LEAST_ROUNDS:
             continue

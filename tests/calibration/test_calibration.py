@@ -17,7 +17,7 @@ from tests.calibration import coverage, table
 from tests.calibration.figures import Figure, Row, figures
 from tests.calibration.gates import Counts, Machine, Scenario, counted
 from tests.calibration.noise import BUSY, KINDS, LAPTOP, QUIET, SHARED_VM, Noise
-from tests.unit.builders import a_cell, a_control, a_run, an_observation
+from tests.unit.builders import a_cell, a_control, a_run, a_state, an_observation
 
 ROOT = Path(__file__).parents[2]
 UNTESTED = replace(RULES, q=2.7)
@@ -228,6 +228,13 @@ def test_intervals_that_do_not_hold_the_truth_are_found_out(tmp_path):
     rows = [one for one in coverage.replayed(run, draws=600) if "webgpu" in one.cell]
     assert not coverage.reached(rows)
     assert coverage.total(rows) < 0.8
+
+
+def test_a_round_that_others_disturbed_is_none_of_the_rounds_that_there_could_be(tmp_path):
+    folder = a_recorded_run(tmp_path / "run", 120, 0.01)
+    busy = a_state(other_cpu_percent=60.0)
+    store.append(folder, an_observation(a_cell(), 121, samples_ns=[90_000_000] * 5, state=busy))
+    assert all(one.rounds == 120 for one in coverage.replayed(folder, draws=10))
 
 
 def test_the_command_replays_a_run_and_fails_where_there_are_too_few_rounds(tmp_path):
