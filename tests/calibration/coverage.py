@@ -2,8 +2,8 @@
 
 The rounds of a cell stand for all rounds there could be: their geometric mean is the truth, and runs are made of them
 by drawing rounds at random, as many as the standard budget would have asked for. What the rounds of one hour have in
-common, another hour would show; this says whether the intervals are right about the rounds they know. Rounds that others
-disturbed are left out: a run with one of them is flagged `busy machine`, and its interval is no promise.
+common, another hour would show; this says whether the intervals are right about the rounds they know. Rounds that
+others disturbed are left out: a run with one of them is flagged `busy machine`, and its interval is no promise.
 """
 
 from __future__ import annotations
