@@ -99,14 +99,14 @@ def run(
     matrix: MatrixFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
-    budget: Annotated[str | None, typer.Option(help="quick, standard or thorough [default: the matrix's].")] = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
     resume: Annotated[Path | None, typer.Option(help="A run to go on with: only what is missing is measured.")] = None,
     sustained: Annotated[
         float | None,
         typer.Option(metavar="MINUTES", help="Then run each measured cell on end for so long, minute by minute."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [default: reports/<machine>-<time>].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
     formats: FormatFlag = "html,csv,markdown",
     cache_dir: CacheFlag = None,
 ) -> None:
@@ -142,7 +142,7 @@ def run(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
     formats: FormatFlag = "html,csv,markdown",
-    out: Annotated[Path | None, typer.Option(help="Where to write [default: the run, or here for several].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: the run, or here for several).")] = None,
 ) -> None:
     """Render one or more runs again from what they observed."""
     from bench import pipeline
@@ -179,11 +179,11 @@ def doctor(
 def ops(
     provider: Annotated[
         list[str] | None,
-        typer.Option("--provider", help="Only this provider; may be given again [default: the matrix's]."),
+        typer.Option("--provider", help="Only this provider; may be given again (default: the matrix's)."),
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only cases named like this, 'test_conv*'.")] = None,
     matrix: MatrixFlag = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [default: reports/ops-<machine>-<time>].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/ops-<machine>-<time>).")] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Make the runtimes of named providers that the matrix does not hold.")
     ] = False,

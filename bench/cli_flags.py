@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MatrixFlag = Annotated[
-    Path | None, typer.Option("--matrix", "-m", help="The matrix [default: matrix.toml here, else the built-in one].")
+    Path | None, typer.Option("--matrix", "-m", help="The matrix (default: matrix.toml here, else the built-in one).")
 ]
 OnlyFlag = Annotated[
     list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")

@@ -65,7 +65,7 @@ def history(
     folder: Annotated[Path, typer.Argument(help="A folder that holds runs, as reports/.", metavar="FOLDER")],
     only: OnlyFlag = None,
     skip: SkipFlag = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the page and the table [default: FOLDER].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the page and the table (default: FOLDER).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Every cell over the runs of a folder: history.html, history.csv, and advisory change points."""
@@ -91,14 +91,16 @@ def gate(
     skip: SkipFlag = None,
     budget_minutes: Annotated[
         float,
-        typer.Option(min=0.01, help="Minutes of measuring, after everything is prepared; what is open then fails."),
+        typer.Option(
+            min=0.01, help="Minutes of measuring, after everything is prepared; what is open then is inconclusive."
+        ),
     ] = 40.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the new side [default: the base's].")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the new side (default: the base's).")] = None,
     in_sequence: Annotated[
         bool, typer.Option("--in-sequence", help="One process at a time: for a device that only one can use.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The gate's folder [default: reports/gate-<machine>-<time>].")
+        Path | None, typer.Option(help="The gate's folder (default: reports/gate-<machine>-<time>).")
     ] = None,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     as_json: JsonFlag = False,
