@@ -12,14 +12,14 @@ from msgspec.structs import replace
 
 from bench.declare import catalogue
 from bench.declare.matrix import Matrix
-from bench.declare.nearest import nearest
-from bench.declare.target import Target
+from bench.declare.suggest import nearest
+from bench.declare.targets import Target
 from bench.errors import UsageError
+from bench.machine.fingerprint import fingerprint
 from bench.prepare import worker_code
-from bench.prepare.machine import fingerprint
-from bench.prepare.runtimes import Shelf
-from bench.prepare.targets import UNSURE, missing_device
-from bench.prepare.targets import examine as examine_target
+from bench.prepare.environments import Shelf
+from bench.prepare.probe import UNSURE, missing_device
+from bench.prepare.probe import examine as examine_target
 from bench.progress import Progress
 from bench.records import Machine, TargetFacts
 

@@ -22,8 +22,8 @@ from bench.records import SCHEMA, Cell, Effort, Machine, Observation, Outcome, R
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
-    from bench.prepare.kept import Kept
-    from bench.prepare.targets import Settled
+    from bench.prepare.probe import Settled
+    from bench.prepare.recorded_artifacts import Kept
 
 FORMATS = ("html", "csv", "markdown")
 
@@ -74,18 +74,18 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> Finish
     """Judge the observations of finished runs again, and render them into `out`."""
     from bench.judge.outcome import judge
     from bench.report import formats as renderers
-    from bench.report import grid
+    from bench.report import model
 
     runs = [store.read(folder) for folder in folders]
     judged = [(record, judge(record, observations)) for record, observations in runs]
-    files = renderers.write(grid.build(judged), formats, out)
+    files = renderers.write(model.build(judged), formats, out)
     outcomes = tuple(outcome for _, found in judged for outcome in found)
     return Finished(folders[0], judged[0][0], outcomes, tuple(files))
 
 
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
     """A new run's folder, or the one to go on with and what it has seen."""
-    from bench.prepare.machine import fingerprint
+    from bench.machine.fingerprint import fingerprint
 
     machine = fingerprint()
     if options.resume:
@@ -142,7 +142,7 @@ def probe(
     matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
 ) -> tuple[Settled, Run]:
     """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
-    from bench.prepare.targets import settle
+    from bench.prepare.probe import settle
 
     settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
     runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}

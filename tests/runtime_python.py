@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli_flags import cache_path
+from bench.cli.options import cache_path
 from bench.declare import catalogue
 from bench.declare.known_runtimes import known_runtimes
 from bench.declare.matrix import read
-from bench.prepare import runtimes
+from bench.prepare import environments
 from bench.progress import Lines
 
 if __name__ == "__main__":
@@ -22,5 +22,5 @@ if __name__ == "__main__":
     wanted = matrix.runtimes.get(name) or known_runtimes().get(name) or catalogue.runtime(name)
     named = os.environ.get("BENCH_CACHE_DIR")
     cache = cache_path(Path(named) if named else None)
-    ready = runtimes.ensure(wanted, cache, Lines(Console(stderr=True)))
+    ready = environments.ensure(wanted, cache, Lines(Console(stderr=True)))
     print(ready.executable)

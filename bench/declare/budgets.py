@@ -1,6 +1,6 @@
 """The budgets by name: how many rounds, how long a warm-up, how many bursts, how narrow an interval."""
 
-from bench.declare.nearest import nearest
+from bench.declare.suggest import nearest
 from bench.errors import UsageError
 from bench.records import Effort
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from bench.declare.target import Runtime, Target
-from bench.declare.words import INDEXED, NEED, PLATFORM, PYTHONS
+from bench.declare.patterns import INDEXED, NEED, PLATFORM, PYTHONS
+from bench.declare.targets import Runtime, Target
 from bench.records import CompileCache, DeviceChoice, DeviceType, Option, Provider
 
 FILE = Path(__file__).parent / "catalogue.toml"

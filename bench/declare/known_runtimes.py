@@ -6,7 +6,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from bench.declare.target import Runtime
+from bench.declare.targets import Runtime
 
 FILE = Path(__file__).with_name("runtimes.toml")
 

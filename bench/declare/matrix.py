@@ -10,14 +10,14 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from bench.declare import vocabulary
+from bench.declare import registry
 from bench.declare.budgets import BUDGETS
 from bench.declare.known_runtimes import known_runtimes
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.tables import Tables
-from bench.declare.target import Runtime, Target
 from bench.declare.target_tables import read_targets
+from bench.declare.targets import Runtime, Target
 from bench.errors import MatrixError
 
 __all__ = [
@@ -149,7 +149,7 @@ def _with_builders(
 
 def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[tuple[str, str]]:
     """Runtimes by name, and what each one makes."""
-    families, engines, formats = vocabulary.families(), vocabulary.engines(), vocabulary.formats()
+    families, engines, formats = registry.families(), registry.engines(), registry.formats()
     for model in models.values():
         yield families[model.family].build_runtime, f"builds models.{model.name}"
     used = {families[model.family].format for model in models.values()}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.declare import vocabulary
+from bench.declare import registry
 from bench.declare.tables import Tables
 
 MAX_SIZE = 2**31 - 1
@@ -44,7 +44,7 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
         tables.one_of(weights, WEIGHTS, f"unknown weights '{weights}' in {where}")
     rest = {key: value for key, value in data.items() if key != "workloads"}
     model = tables.struct(Model, rest, where, name=name, workloads=())
-    known = vocabulary.families()
+    known = registry.families()
     tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
     _check_sources(tables, model, where)
     if not 0 <= model.seed <= MAX_SIZE:
@@ -67,7 +67,7 @@ def _check_sources(tables: Tables, model: Model, where: str) -> None:
 
 
 def _workloads(
-    tables: Tables, where: str, family: vocabulary.Family, given: list[dict[str, Any]]
+    tables: Tables, where: str, family: registry.Family, given: list[dict[str, Any]]
 ) -> list[dict[str, int]]:
     if not given:
         raise tables.error(f"{where}.workloads is empty", "leave it out, or name at least one workload")

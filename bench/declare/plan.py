@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from bench.declare import vocabulary
+from bench.declare import registry
 from bench.declare.matrix import Matrix, Model, Precision, Target, matches
 from bench.declare.providers import DEFAULT_ENGINE
 from bench.errors import MatrixError, UsageError
@@ -59,7 +59,7 @@ def _cells(matrix: Matrix, only: Sequence[str]) -> Iterable[Cell]:
 
 
 def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
-    family = vocabulary.families()[model.family]
+    family = registry.families()[model.family]
     engine = engine_of(target, family)
     recipe = precision.recipe(engine, model.family)
     return Cell(
@@ -78,15 +78,15 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         device=str(target.provider.device) or None if target.provider else None,
         emulated=bool(target.provider and target.provider.emulated),
         control=target.control,
-        format=vocabulary.engines()[engine].format,
+        format=registry.engines()[engine].format,
     )
 
 
-def engine_of(target: Target, family: vocabulary.Family) -> str:
+def engine_of(target: Target, family: registry.Family) -> str:
     """The engine that runs a family on a target: the target's own, or for a provider the first that knows it."""
     if target.provider is None or target.engine != DEFAULT_ENGINE:
         return target.engine
-    known = vocabulary.engines()
+    known = registry.engines()
     ep = target.provider.ep
     return next((name for name in family.engines if known[name].drives(ep)), target.engine)
 
@@ -104,7 +104,7 @@ def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
 
 def _impossible(cell: Cell) -> str | None:
     """Why no matrix could make the cell run: its engine knows no such family, or its precision no recipe for it."""
-    engine, family = vocabulary.engines()[cell.engine], vocabulary.families()[cell.family]
+    engine, family = registry.engines()[cell.engine], registry.families()[cell.family]
     if not engine.runs(family):
         return f"engine '{engine.name}' does not run family '{cell.family}'"
     if cell.recipe is None:
@@ -114,7 +114,7 @@ def _impossible(cell: Cell) -> str | None:
     return None
 
 
-def label(family: vocabulary.Family, sizes: dict[str, int]) -> str:
+def label(family: registry.Family, sizes: dict[str, int]) -> str:
     """The short name of a workload, `b1-s128`; a dimension of an ONNX file may be called `past/length + 1`."""
     said = {name: size for name, size in sizes.items() if size or name not in family.optional}
     short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in said}

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bench.declare import vocabulary
+from bench.declare import registry
 from bench.declare.tables import Tables
 from bench.records import Recipe, Tolerance
 
@@ -26,7 +26,7 @@ class Precision(Struct, frozen=True):
 
     def recipe(self, engine: str, family: str) -> Recipe | None:
         """The recipe of this precision for a family on an engine; None where there is none."""
-        if vocabulary.engines()[engine].takes_family_recipes(vocabulary.families()[family]):
+        if registry.engines()[engine].takes_family_recipes(registry.families()[family]):
             return self.families.get(family)
         own = self.engines.get(engine, {})
         return own.get(family) or own.get("*")
@@ -39,14 +39,14 @@ def read_precisions(tables: Tables) -> dict[str, Precision]:
 
 def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
     where = f"precisions.{name}"
-    families, engines = vocabulary.families(), vocabulary.engines()
+    families, engines = registry.families(), registry.engines()
     made_by_families = {family.format for family in families.values()}
     own = {engine.name for engine in engines.values() if engine.format not in made_by_families}
     tables.only_known(data, [*families, *own, "tolerance"], where)
     if not data:
         raise tables.error(f"{where} is empty", 'give a family its recipe, e.g. text-encoder = "fp32"')
     by_family = {
-        name: _recipe(tables, data[name], f"{where}.{name}", vocabulary.recipes(family.format))
+        name: _recipe(tables, data[name], f"{where}.{name}", registry.recipes(family.format))
         for name, family in families.items()
         if name in data
     }
@@ -56,10 +56,10 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
 
 
 def _engine_recipes(tables: Tables, engine: str, said: object, where: str) -> dict[str, Recipe]:
-    known: Known = vocabulary.engines()[engine].own_recipes
+    known: Known = registry.engines()[engine].own_recipes
     if not isinstance(said, dict) or "recipe" in said:
         return {"*": _recipe(tables, said, f"{where}.{engine}", known)}
-    tables.only_known(said, vocabulary.families(), f"{where}.{engine}")
+    tables.only_known(said, registry.families(), f"{where}.{engine}")
     return {family: _recipe(tables, value, f"{where}.{engine}.{family}", known) for family, value in said.items()}
 
 

@@ -8,12 +8,12 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from bench.declare import catalogue, vocabulary
+from bench.declare import catalogue, registry
 from bench.declare.catalogue import Row
-from bench.declare.nearest import nearest
+from bench.declare.patterns import DEVICE_TYPES, MODULE, VARIABLE, device_choice
+from bench.declare.suggest import nearest
 from bench.declare.tables import Tables
-from bench.declare.target import Target
-from bench.declare.words import DEVICE_TYPES, MODULE, VARIABLE, device_choice
+from bench.declare.targets import Target
 from bench.records import DeviceChoice, Option, Provider
 from bench.records.plan import Optimization
 
@@ -71,9 +71,9 @@ def _engine(tables: Tables, table: _Table, ep: str, where: str) -> str:
     """The engine that the table asks for; without one, each family has its own."""
     if table.engine is None:
         return DEFAULT_ENGINE
-    known = {name for family in vocabulary.families().values() for name in family.engines}
+    known = {name for family in registry.families().values() for name in family.engines}
     tables.one_of(table.engine, sorted(known), f"unknown engine '{table.engine}' in {where}")
-    if not vocabulary.engines()[table.engine].drives(ep):
+    if not registry.engines()[table.engine].drives(ep):
         message = f"engine '{table.engine}' of {where} cannot drive {ep}"
         raise tables.error(message, "leave engine out: each family takes one that can")
     return table.engine

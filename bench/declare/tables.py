@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bench.declare.nearest import nearest
-from bench.declare.words import NAME
+from bench.declare.patterns import NAME
+from bench.declare.suggest import nearest
 from bench.errors import MatrixError
 
 T = TypeVar("T")

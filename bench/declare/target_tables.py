@@ -7,13 +7,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from bench.declare import catalogue, vocabulary
+from bench.declare import catalogue, registry
 from bench.declare.known_runtimes import known_runtimes
-from bench.declare.nearest import nearest
+from bench.declare.patterns import KEY_VARIABLE
 from bench.declare.providers import OWN_RUNTIME, read_provider
+from bench.declare.suggest import nearest
 from bench.declare.tables import Tables
-from bench.declare.target import Runtime, Target
-from bench.declare.words import KEY_VARIABLE
+from bench.declare.targets import Runtime, Target
 
 
 class _BaselineTable(Struct):
@@ -52,7 +52,7 @@ def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
 def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     where = f"baselines.{name}"
     table = tables.struct(_BaselineTable, data, where)
-    engines = vocabulary.engines()
+    engines = registry.engines()
     tables.one_of(table.engine, engines, f"unknown engine '{table.engine}' in {where}")
     modes = engines[table.engine].modes
     if modes and table.mode not in modes:
@@ -62,7 +62,7 @@ def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     return Target(name=name, **asdict(table))
 
 
-def _no_secrets(tables: Tables, engine: vocabulary.Engine, options: dict[str, Any], where: str) -> None:
+def _no_secrets(tables: Tables, engine: registry.Engine, options: dict[str, Any], where: str) -> None:
     """The matrix's text is kept in every run, so a key in it would be published with the numbers."""
     for option in engine.variables:
         if option in options and not KEY_VARIABLE.fullmatch(str(options[option])):

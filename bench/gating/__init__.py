@@ -15,19 +15,19 @@ from msgspec.structs import asdict, replace
 from bench import __version__, store
 from bench.declare import matrix as matrices
 from bench.errors import BaselineError, Interrupted, RunFolderError
+from bench.gating import report as reports
+from bench.gating.cells import answer
 from bench.gating.choice import choose
-from bench.gating.command import Options, typed
+from bench.gating.decision import Rules
 from bench.gating.measuring import Gate, Measured
+from bench.gating.options import Options, typed
 from bench.gating.sides import Place
 from bench.gating.verdicts import Half
 from bench.judge.differences import differences
-from bench.judge.gate import Rules
-from bench.judge.gate_cells import answer
 from bench.judge.outcome import judge
-from bench.prepare.machine import fingerprint
+from bench.machine.fingerprint import fingerprint
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Observation, Run
-from bench.report import gate as reports
 
 __all__ = ["Finished", "Options", "run"]
 

@@ -12,14 +12,14 @@ from bench.declare.matrix import Matrix
 from bench.files import append_synced
 from bench.gating import verdicts
 from bench.gating.choice import Both, Choice
-from bench.gating.command import Options, typed
+from bench.gating.decision import Rules, gate
+from bench.gating.options import Options, typed
+from bench.gating.pairs import Made, Pairer, median_call, quartile_call
+from bench.gating.remeasured_base import recreate
+from bench.gating.sampling import Processes, Sides, too_large_for_two
 from bench.gating.sides import Part, Place, base_part, new_part
+from bench.gating.stored_numbers import ROUNDS
 from bench.gating.verdicts import Half, Sighted
-from bench.judge.gate import Rules, gate
-from bench.judge.gate_stored import ROUNDS
-from bench.measure.pairs import Made, Pairer, median_call, quartile_call
-from bench.measure.sampling import Processes, Sides, too_large_for_two
-from bench.prepare.baseline import recreate
 from bench.progress import Progress
 from bench.records import GateCell, Machine, NullControl, Pair, Run
 

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from bench import pipeline, store
 from bench.declare.budgets import GATE
 from bench.declare.matrix import Matrix
+from bench.gating.remeasured_base import Baseline, strays
 from bench.gating.verdicts import Half
-from bench.measure.held import Side
-from bench.measure.sheet import now
+from bench.measure.observations import now
 from bench.measure.visits import Settings, Visitor
-from bench.prepare.baseline import Baseline, strays
+from bench.measure.warm_session import Side
 from bench.prepare.builds import Prepared
 from bench.progress import Progress
 from bench.records import Cell, Machine, Observation, Run

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from bench.gating.cells import paired, supported
 from bench.gating.choice import Both, Choice
-from bench.judge.gate import Decided, Rules
-from bench.judge.gate_cells import paired, supported
-from bench.judge.gate_stored import stored
-from bench.judge.gate_support import Support, support
+from bench.gating.decision import Decided, Rules
+from bench.gating.stored_numbers import stored
+from bench.gating.support import Support, support
 from bench.judge.outcome import judge
 from bench.judge.speed import round_medians
 from bench.records import Failure, GateCell, Observation, Outcome, Pair, Run

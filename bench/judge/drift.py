@@ -10,7 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from scipy import special
 
-from bench.judge import stats
+from bench.judge import statistics
 
 LEAST_CALLS = 12
 """Four calls a third: of fewer no scatter can be told."""
@@ -69,7 +69,7 @@ def _noise(logs: NDArray[np.float64], slope: float, third: int) -> float:
     """How far noise alone takes the medians of two thirds apart; anything, where too few calls are independent."""
     rest = logs - slope * np.arange(len(logs))
     scatter = GAUSSIAN_MAD * float(np.median(np.abs(rest - np.median(rest))))
-    independent = third * stats.effective_calls([rest.tolist()]) / len(logs)
+    independent = third * statistics.effective_calls([rest.tolist()]) / len(logs)
     if independent < LEAST_INDEPENDENT:
         return math.inf
     return STANDARD_ERRORS * MEDIAN_ERROR * scatter * math.sqrt(2 / independent)

@@ -8,7 +8,7 @@ from statistics import mean, median
 
 from msgspec import Struct
 
-from bench.judge import stats
+from bench.judge import statistics
 from bench.judge.speed import a_second
 from bench.records import Cell, Generation, GenerationSpeed, Interval, Observation
 
@@ -46,7 +46,7 @@ def speed(
     theirs = None if reference is None else parts(cell, reference)
     is_control = control == cell.id
     steps = [burst for one in seen if (burst := [time * NS for made in generations(one) for time in made.token_ns])]
-    tails = stats.percentiles(steps)
+    tails = statistics.percentiles(steps)
     return GenerationSpeed(
         first_token_ms=_required(own.first),
         prefill_tok_s=_rate(own.prefill),
@@ -109,12 +109,12 @@ def joules_a_token(cell: Cell, seen: Iterable[Observation]) -> Interval | None:
         emitted = batch * mean(made.tokens for made in generations(one)) if generations(one) else 0
         if one.energy and one.energy.calls > 0 and emitted > 0:
             known.append(one.energy.joules / (one.energy.calls * emitted))
-    return stats.typical(known)
+    return statistics.typical(known)
 
 
 def first_token_from_nothing_ms(seen: Iterable[Observation]) -> Interval | None:
     """Import, load and first token of a fresh process, over the rounds that know all three."""
-    return stats.typical(from_nothing_ms(one, one.timing.first_token_ns if one.timing else None) for one in seen)
+    return statistics.typical(from_nothing_ms(one, one.timing.first_token_ns if one.timing else None) for one in seen)
 
 
 def from_nothing_ms(one: Observation, first_ns: int | None) -> float | None:
@@ -128,11 +128,11 @@ def from_nothing_ms(one: Observation, first_ns: int | None) -> float | None:
 
 
 def _required(rounds: Rounds) -> Interval:
-    return stats.interval([math.log(value) for value in rounds.values()])
+    return statistics.interval([math.log(value) for value in rounds.values()])
 
 
 def _interval(rounds: Rounds) -> Interval | None:
-    return stats.typical(rounds.values())
+    return statistics.typical(rounds.values())
 
 
 def _rate(rounds: Rounds) -> Interval | None:
@@ -148,5 +148,5 @@ def _real_time(rounds: Rounds) -> Interval | None:
 def _ratio(ours: Rounds, theirs: Rounds | None, is_control: bool) -> Interval | None:
     if is_control:
         return Interval(1.0, 1.0, 1.0) if ours else None
-    paired = stats.paired_logs(ours, theirs) if theirs else []
-    return stats.interval(paired) if paired else None
+    paired = statistics.paired_logs(ours, theirs) if theirs else []
+    return statistics.interval(paired) if paired else None

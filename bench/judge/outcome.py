@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from bench.judge import drift, generation, placement, stats, sustained
-from bench.judge.answers import checked, faults, quality
+from bench.judge import drift, generation, placement, statistics, sustained
 from bench.judge.flags import Evidence, details, raised
 from bench.judge.number_formats import executed
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
+from bench.judge.tolerance import checked, faults, quality
 from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
 from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Start, Status, SustainedSpeed, Traits
@@ -130,7 +130,7 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
         threads=run.threads,
         seen=rounds,
         medians_ms=tuple(medians.values()),
-        half_width=stats.half_width(logs(medians)),
+        half_width=statistics.half_width(logs(medians)),
         facts=case.facts,
         burst_drift=drift.of_bursts([one.timing.samples_ns for one in rounds if one.timing]),
         sustained=sustained_speed,
@@ -139,13 +139,13 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
     """One time a round: what a start costs; `cold` and `cached` tell the two kinds of start apart."""
-    return stats.typical(None if time is None else time / 1e6 for time in times_ns)
+    return statistics.typical(None if time is None else time / 1e6 for time in times_ns)
 
 
 def _first_answer_ms(seen: Sequence[Observation]) -> Interval | None:
     """Added up in each round, since means of parts do not add up to the mean of the whole."""
     timed = [(one, one.timing.first_call_ns) for one in seen if one.timing]
-    return stats.typical(generation.from_nothing_ms(one, first_ns) for one, first_ns in timed)
+    return statistics.typical(generation.from_nothing_ms(one, first_ns) for one, first_ns in timed)
 
 
 def _device(case: Case) -> str | None:
@@ -169,7 +169,9 @@ def _above_baseline(one: Observation) -> int | None:
 
 
 def _joules_a_call(seen: Sequence[Observation]) -> Interval | None:
-    return stats.typical(one.energy.joules / one.energy.calls for one in seen if one.energy and one.energy.calls > 0)
+    return statistics.typical(
+        one.energy.joules / one.energy.calls for one in seen if one.energy and one.energy.calls > 0
+    )
 
 
 def _energy_source(seen: Sequence[Observation]) -> str | None:

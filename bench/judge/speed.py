@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.judge import stats
+from bench.judge import statistics
 from bench.judge.number_formats import number_format
 from bench.records import Cell, Interval, Observation, Speed
 
@@ -62,10 +62,10 @@ def speed(
     Of an emulated cell nothing is said that compares.
     """
     bursts = [_milliseconds(one.timing.samples_ns) for one in seen if one.timing and one.round in medians]
-    tails = stats.percentiles(bursts)
-    latency = stats.interval(logs(medians))
-    paired = [] if reference is None or control == cell.id else stats.paired_logs(medians, reference)
-    ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else stats.interval(paired) if paired else None
+    tails = statistics.percentiles(bursts)
+    latency = statistics.interval(logs(medians))
+    paired = [] if reference is None or control == cell.id else statistics.paired_logs(medians, reference)
+    ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else statistics.interval(paired) if paired else None
     return Speed(
         latency_ms=latency,
         p90_ms=tails[90],
@@ -82,8 +82,8 @@ def speed(
 def _resolvable(paired: Sequence[float], medians: Medians) -> float | None:
     """From the scatter of the ratios; without them, of a difference to another cell that scatters as much."""
     if len(paired) >= 2:
-        return stats.resolvable(paired)
-    return stats.resolvable([math.sqrt(2) * value for value in logs(medians)])
+        return statistics.resolvable(paired)
+    return statistics.resolvable([math.sqrt(2) * value for value in logs(medians)])
 
 
 def _milliseconds(times_ns: Sequence[int]) -> Sequence[float]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import special
 
-from bench.judge import flags, generation, stats, throttling
+from bench.judge import flags, generation, statistics, throttling
 from bench.judge.throttling import Look
 from bench.records import Cell, Interval, MachineState, Minute, Observation, SustainedMinute, SustainedSpeed
 
@@ -96,7 +96,7 @@ def _ratio(
     middle = float(logs.mean()) - math.log(own)
     if len(logs) < 2:
         return Interval(math.exp(middle), None, None)
-    reach = float(special.stdtrit(len(logs) - 1, (1 + stats.CONFIDENCE) / 2))
+    reach = float(special.stdtrit(len(logs) - 1, (1 + statistics.CONFIDENCE) / 2))
     margin = reach * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(logs))
     return Interval(math.exp(middle), math.exp(middle - margin), math.exp(middle + margin))
 

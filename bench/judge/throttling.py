@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from bench.judge.course import Course, between, course
+from bench.judge.trend import Course, between, course
 from bench.records import MachineState
 
 LATENCY_RISE = 0.02

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from bench.judge import placement
-from bench.judge.answers import checked, faults, quality
 from bench.judge.speed import Medians
+from bench.judge.tolerance import checked, faults, quality
 from bench.records import Cell, Device, Failure, Observation, Placement, Status, TargetFacts
 
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from bench.declare.matrix import Matrix
-from bench.measure.fits import shortfalls
-from bench.measure.history import History, right
-from bench.measure.left import Left
-from bench.measure.sheet import Record, now
-from bench.measure.sustain import sustain
+from bench.measure.cell_states import History, right
+from bench.measure.eta import Left
+from bench.measure.memory_check import shortfalls
+from bench.measure.observations import Record, now
+from bench.measure.sustained import sustain
 from bench.measure.visits import Settings, Visitor
 from bench.prepare.builds import Prepared
 from bench.progress import Progress

@@ -9,15 +9,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.declare.matrix import Matrix
-from bench.measure import starts
-from bench.measure.meters import Kit
-from bench.measure.scratch import Scratch
-from bench.measure.sheet import Record, Sheet
-from bench.measure.starts import Starts
+from bench.machine.energy import Kit
+from bench.measure import cold_start
+from bench.measure.cold_start import Starts
+from bench.measure.compile_cache import Scratch
+from bench.measure.observations import Record, Sheet
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
-from bench.processes import CLOSE_WATCH_S, WATCH_S, Worker
 from bench.records import Cell, Effort, Job, Observation, Provider, Run, Visit
+from bench.worker_process import CLOSE_WATCH_S, WATCH_S, Worker
 
 
 class Settings(Struct, frozen=True):
@@ -68,7 +68,7 @@ class Visitor:
         first = self.first(cells)
         folder = str(self.scratch.of(first.group))
         visit = self.order([first], 0, folder)
-        self.starts[first.id] = starts.begin(visit, lambda: self.worker(first, folder), self.settings.timeout_s)
+        self.starts[first.id] = cold_start.begin(visit, lambda: self.worker(first, folder), self.settings.timeout_s)
 
     def visit(self, cells: Sequence[Cell], number: int) -> list[Observation]:
         """Measure the cells of a group in one process; after a death the rest go on in a fresh one.

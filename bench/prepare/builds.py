@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.declare import vocabulary
+from bench.declare import registry
 from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
+from bench.prepare.artifact_builder import BuildError, Material, Workshop, runtimes_for
 from bench.prepare.artifacts import Artifact
-from bench.prepare.kept import Kept
-from bench.prepare.runtimes import Ready, Shelf
-from bench.prepare.targets import Settled
-from bench.prepare.workshop import BuildError, Material, Workshop, runtimes_for
-from bench.processes import Worker
+from bench.prepare.environments import Ready, Shelf
+from bench.prepare.probe import Settled
+from bench.prepare.recorded_artifacts import Kept
 from bench.progress import Progress
 from bench.records import Cell, Failure, Source
+from bench.worker_process import Worker
 
 OTHER_SOURCE = Failure(
     "unavailable",
@@ -144,7 +144,7 @@ class _Builder:
             sha256=model.sha256,
             say=self.progress.step,
         )
-        wanted = model.inputs or vocabulary.families()[model.family].inputs
+        wanted = model.inputs or registry.families()[model.family].inputs
         data = sources.resolve_data(wanted, cache=self.cache, root=root, say=self.progress.step) if wanted else None
         return Material(model, source, data)
 

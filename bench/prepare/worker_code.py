@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench.declare import vocabulary
+from bench.declare import registry
 from bench.files import writing
 
 PACKAGE = Path(__file__).parent.parent
@@ -111,7 +111,7 @@ def _worker_files() -> Iterable[tuple[str, Path]]:
         for path in sorted((PACKAGE / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path.relative_to(PACKAGE).as_posix(), path
-    for path in vocabulary.extra_engine_files():
+    for path in registry.extra_engine_files():
         yield f"worker/engines/{path.name}", path
 
 

@@ -9,10 +9,7 @@ Raw samples are kept for ever; what is derived from them is computed when it is 
 from __future__ import annotations
 
 from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
-from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
-from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
-from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
-from bench.records.operators import (
+from bench.records.conformance import (
     Case,
     CaseDone,
     CaseOutcome,
@@ -30,6 +27,10 @@ from bench.records.operators import (
     OperatorTarget,
     Verdict,
 )
+from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
+from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
+from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
+from bench.records.notes import Note, NoteValue, note
 from bench.records.orders import (
     Begin,
     Built,
@@ -124,6 +125,8 @@ __all__ = [
     "Margin",
     "Measured",
     "Minute",
+    "Note",
+    "NoteValue",
     "NullControl",
     "Observation",
     "Opened",
@@ -164,4 +167,5 @@ __all__ = [
     "Verdict",
     "Visit",
     "Weights",
+    "note",
 ]

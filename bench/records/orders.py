@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.records.base import Option, Record
+from bench.records.conformance import CaseDone, Collect, Conform
 from bench.records.machine import Device, TargetFacts
-from bench.records.operators import CaseDone, Collect, Conform
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
 from bench.records.seen import Effort, Generation, Parity, Placement, Start, Timing, Traits, Transcript

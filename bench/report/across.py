@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.records import Interval, Outcome, Run, Weights
-from bench.report import generation, words
+from bench.report import generation, text
 
 
 class Judged(Protocol):
@@ -54,7 +54,7 @@ def _row(cell: str, control: str, of: str, by_sheet: dict[int, Outcome], sheets:
         cell=cell,
         control=control,
         of=of,
-        weights=tuple(words.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
+        weights=tuple(text.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
         ratios=tuple(generation.compared(speed).get(of) if speed else None for speed in speeds),
         resolvable=tuple(speed.resolvable if speed and not of else None for speed in speeds),
     )

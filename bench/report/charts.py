@@ -13,8 +13,9 @@ import altair as alt
 import vl_convert
 
 from bench.records import Interval, Outcome
-from bench.report import generation, numbers, text, words
-from bench.report.models import ModelPart, WorkloadPart
+from bench.report import escaping, generation, numbers
+from bench.report import text as words
+from bench.report.model_tables import ModelPart, WorkloadPart
 
 PLOT_WIDTH = 215
 LABEL_WIDTH = 170
@@ -51,7 +52,7 @@ def of(part: ModelPart, prefix: str) -> list[Chart]:
         for kind, drawn in _of_workload(workload):
             if drawn is not None:
                 title, spec, points = drawn
-                described = text.line(f"{title}, {name}{weights}")
+                described = escaping.line(f"{title}, {name}{weights}")
                 found.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
     return found
 
@@ -111,7 +112,7 @@ def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]
     if not points:
         return None
     axis = alt.Axis(tickCount=4, format="~s")
-    along = {"scale": alt.Scale(zero=True), "title": f"{text.line(unit)} a second", "axis": axis}
+    along = {"scale": alt.Scale(zero=True), "title": f"{escaping.line(unit)} a second", "axis": axis}
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
     bars = base.mark_bar(height=14, opacity=0.55, cornerRadiusEnd=2).encode(x=alt.X("value:Q", **along), color=_tone())
     return title, alt.layer(bars, *_whiskers(base, along, alt.value("var(--ink)"))), points
@@ -129,7 +130,7 @@ def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
     partial = " (partial)" if outcome.status == "partial" else ""
     low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
     return {
-        "name": text.line(f"{cell.target} · {cell.precision}{partial}"),
+        "name": escaping.line(f"{cell.target} · {cell.precision}{partial}"),
         "value": interval.value,
         "low": low,
         "high": high,

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from bench.errors import UsageError
 from bench.files import write_atomically
-from bench.report.grid import Report
+from bench.report.model import Report
 
-ROOM = Path(__file__).parent
+ROOM = Path(__file__).parent / "renderers"
 
 
 class Format(Protocol):
@@ -36,7 +36,7 @@ def formats() -> dict[str, str]:
     """
     declared = re.compile(r'^NAME = "([a-z-]+)"$', re.MULTILINE)
     found = ((declared.search(path.read_text(encoding="utf-8")), path.stem) for path in sorted(ROOM.glob("*.py")))
-    return {match[1]: f"bench.report.{stem}" for match, stem in found if match}
+    return {match[1]: f"bench.report.renderers.{stem}" for match, stem in found if match}
 
 
 def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:

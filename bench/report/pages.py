@@ -7,7 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import __version__
-from bench.report import numbers, text, words
+from bench.report import escaping, numbers
+from bench.report import text as words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,4 +31,4 @@ def _finalize(value: object) -> object:
     """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
     if value is None:
         return numbers.DASH
-    return text.lines(value) if type(value) is str else value
+    return escaping.lines(value) if type(value) is str else value

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from bench.records import Interval, Outcome, SustainedMinute
-from bench.report import charts, generation, sustained, text
+from bench.report import charts, escaping, generation, sustained
 
 HEIGHT = 74
 MOST_TICKS = 6
@@ -23,7 +23,7 @@ def of(outcome: Outcome, name: str) -> str:
         return ""
     points = [_point(number, minute) for number, minute in enumerate(found.minutes, start=1)]
     burst, unit = generation.figure(outcome.speed)
-    title = text.line(f"Minute by minute, {outcome.cell.id}")
+    title = escaping.line(f"Minute by minute, {outcome.cell.id}")
     return charts.svg(_layers(points, burst, unit), title, points, name, HEIGHT)
 
 

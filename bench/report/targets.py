@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.judge.flags import SOFTWARE_ADAPTER
 from bench.records import Cell, Device, Executed, Outcome, Run, TargetFacts
-from bench.report import versions, words
+from bench.report import text, versions
 
 ABSENT = {"unavailable", "excluded"}
 PROBED = ("fp32", "fp16")
@@ -63,7 +63,7 @@ class TargetPart:
         if self.facts is None:
             return ()
         said = (*self.facts.notes, self.facts.message)
-        return tuple(note for note in said if note and note != words.EMULATED_DEVICE)
+        return tuple(note for note in said if note and note != text.EMULATED_DEVICE)
 
     @property
     def others(self) -> tuple[Device, ...]:

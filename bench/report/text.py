@@ -1,70 +1,227 @@
-"""Foreign text in (error messages, names, versions), text out that is safe to show in one place (pure)."""
+"""What the report calls things: statuses, flags, machines, recipes and weights in plain words (pure)."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_MISSING = {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "none", "null"}
-_VALUES = _MISSING | {"true", "false"}
-"""What pandas reads as missing or as a truth value, in lower case; numbers are found by `float`."""
-_FORMULA_STARTS = "=+\\-@\t\r＝＋－＠"
+from bench.judge.flags import GLOSSARY, SOFTWARE_ADAPTER
+from bench.judge.number_formats import COARSER, number_format
+from bench.records import Cell, Effort, Executed, Failure, Machine, Outcome, Run, Status, Weights
+from bench.report import numbers
 
 
-def lines(text: str) -> str:
-    """The text without what a terminal or a bidirectional override would do with it; line breaks stay."""
-    text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+class Meaning(NamedTuple):
+    """What a status says, and the tone that it is coloured in."""
+
+    tone: str
+    text: str
 
 
-def line(text: str) -> str:
-    """The same on one line."""
-    return " ".join(lines(text).split())
+STATUSES: dict[Status, Meaning] = {
+    "ok": Meaning(
+        "good", "ran with every node on the target (shape and constant bookkeeping excepted), output within tolerance"
+    ),
+    "partial": Meaning(
+        "warn", "ran, output within tolerance, but some nodes ran elsewhere, or it cannot be told where they ran"
+    ),
+    "inaccurate": Meaning("wrong", "ran, but its output is outside the tolerance of its precision; speed is withheld"),
+    "failed": Meaning("bad", "a stage ended with an error, or the run ended before its turn"),
+    "crashed": Meaning("bad", "the worker process died"),
+    "timeout": Meaning("bad", "it did not finish within its time limit"),
+    "out-of-memory": Meaning("bad", "it needed more memory than there is"),
+    "unsupported": Meaning("refused", "the exporter, the quantizer or the target refuses it"),
+    "unavailable": Meaning("absent", "the target is not on this machine"),
+    "excluded": Meaning("absent", "a rule of the matrix leaves it out"),
+}
+"""In the order in which they are counted and listed: what went wrong comes before what was never there."""
+
+UNKNOWN_FLAG = "This version of Touchstone does not know the flag; the run was made by another one."
+
+WEIGHTS: dict[Weights | None, str] = {
+    "pretrained": "pretrained",
+    "random": "random",
+    None: numbers.DASH,
+}
+RANDOM_WEIGHTS = (
+    "Weights are random (same architecture, seeded): speed does not depend on their values, accuracy does. "
+    "What is compared here is agreement with the reference on the same random weights; it says nothing about the "
+    "accuracy of a trained model."
+)
+PRETRAINED_WEIGHTS = (
+    "Weights are pretrained. What is compared here is each target's output with the FP32 reference on the same inputs."
+)
+NO_SCORE = "No task score was measured."
+RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
+"""The statuses of cells that gave an answer."""
+EMULATED_DEVICE = "emulated device"
+"""A note of the engine that says what every table says of an emulated target already."""
+EMULATED = "times of an emulator, not of a device"
+NO_FORMAT = {"elsewhere", "refused", "unknown"}
+"""What a probe says where it has no number format to tell."""
+START_NOTES = {"cold": "cold start: ", "cached": "cached start: "}
+"""How an engine's notes on a start that came to nothing begin."""
+HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
+NO_RESOLUTION = "Which differences are real cannot be told from this run."
 
 
-def csv_cell(text: str) -> str:
-    """One line that no spreadsheet takes for a formula, and no table reader for a number or for missing.
+def resolution(typical: float, worst: float) -> str:
+    """How small a relative difference the run could have seen in its typical cell, and in its noisiest."""
+    typically, at_worst = _difference(typical), _difference(worst)
+    noisiest = f" (under {at_worst} in the noisiest cell)" if at_worst != typically else ""
+    return f"Differences under {typically} cannot be told apart on this machine in this run{noisiest}."
 
-    An apostrophe in front is what spreadsheets themselves write for "this is text". Each part of a `;` list has its
-    own: where the list separator of the region is `;`, a spreadsheet opens the parts as cells.
+
+def flag(name: str) -> str:
+    """What a flag says."""
+    return GLOSSARY.get(name, UNKNOWN_FLAG)
+
+
+def computed_in(outcome: Outcome) -> str | None:
+    """The number format that the target computes in, where the cell ran and asks for another."""
+    found = outcome.executed if outcome.status in RAN else None
+    return None if found is None or found in NO_FORMAT or found == number_format(outcome.cell) else found
+
+
+def gap_tone(outcome: Outcome) -> str:
+    """`wrong` where fewer bits are computed than were asked for, else `warn`."""
+    return "wrong" if outcome.executed in COARSER.get(number_format(outcome.cell), ()) else "warn"
+
+
+def asked_and_computed(outcome: Outcome) -> str | None:
+    """`asked fp32, computes in bf16`; None where the two agree, or nothing is known."""
+    found = computed_in(outcome)
+    return f"asked {number_format(outcome.cell)}, computes in {found}" if found else None
+
+
+def executed(found: Executed | None) -> tuple[str, str]:
+    """What a probe found for one number format in words, and the tone of it: `bf16 (9.2 bits)` for FP32 is wrong."""
+    if found is None:
+        return numbers.DASH, ""
+    bits = f" ({numbers.significant(found.bits, 2)} bits)" if found.bits is not None else ""
+    if found.format in NO_FORMAT:
+        said = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[found.format]
+        return said + bits, "absent"
+    tone = "wrong" if found.format in COARSER.get(found.asked, ()) else "warn" if found.format != found.asked else ""
+    return found.format + bits, tone
+
+
+def notes(outcome: Outcome) -> tuple[str, ...]:
+    """What the engine has to say of itself, but for what a flag says as well, and for starts, which have a table."""
+    told = (SOFTWARE_ADAPTER, EMULATED_DEVICE, *START_NOTES.values())
+    return tuple(note for note in outcome.notes if not note.startswith(told))
+
+
+def start_note(outcome: Outcome, kind: str) -> str:
+    """Why there is no start of that kind; empty where the engine says nothing of it."""
+    beginning = START_NOTES[kind]
+    return next((note.removeprefix(beginning) for note in outcome.notes if note.startswith(beginning)), "")
+
+
+def energy_from(sources: Iterable[str]) -> str:
+    """What the energy of a call was read from, and what that takes in."""
+    return f"read from {' and '.join(sources)}, which counts all that the device did meanwhile, not this process alone."
+
+
+def weights_of(run: Run, outcome: Outcome) -> Weights | None:
+    """The weights behind a number: what the outcome says, else what the run found for the model."""
+    return outcome.weights or run.weights.get(outcome.cell.model)
+
+
+def weights_behind(run: Run, outcomes: Iterable[Outcome], model: str) -> Weights | None:
+    """Random if any of them is: a number must never look better founded than it is."""
+    every = {weights_of(run, outcome) for outcome in outcomes} or {run.weights.get(model)}
+    return "random" if "random" in every else next(iter(every - {None}), None)
+
+
+def control(cell: str) -> str:
+    """`fp32 on torch-eager`, of a control's cell id: the model and the workload are those of the cell beside it."""
+    parts = cell.split("/")
+    return f"{parts[1]} on {parts[2]}" if len(parts) == 4 else cell
+
+
+def ending(failure: Failure) -> str:
+    """How a failure ended: `RuntimeError, exit code 1`, or `SIGSEGV, exit code -11`.
+
+    A kind in lower case, such as `signal` or `not-measured`, is no exception's class: the status says the same.
     """
-    text = re.sub(rf"(^|;)(\s*)(?=[{_FORMULA_STARTS}])", r"\1\2'", line(text))
-    return f"'{text}" if _reads_as_a_value(text) else text
+    kind = "" if failure.kind.islower() else failure.kind
+    code = "" if failure.exit_code is None else f"exit code {failure.exit_code}"
+    return ", ".join(filter(None, (kind, failure.signal, code)))
 
 
-def markdown(text: str) -> str:
-    """One line of plain words in Markdown, in a table too: no markup, no HTML, no mention of people or issues."""
-    text = line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
-    text = re.sub(r"^([#+-])", r"\\\1", text)
-    text = re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
-    # A word joiner is invisible, and ends GitHub's reading of @name and #12 as a mention.
-    return re.sub(r"(@|#)(?=\w)", "\\1\u2060", text)
-
-
-def code(text: str) -> str:
-    """One line as a Markdown code span, in a table too."""
-    text = line(text).replace("|", "\\|")
-    if not text:
+def recipe(cell: Cell) -> str:
+    """`dynamic-int8 per_channel=true`: the recipe's name and its options; empty where the precision has none."""
+    if cell.recipe is None:
         return ""
-    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
-    pad = " " if "`" in text else ""
-    return f"{fence}{pad}{text}{pad}{fence}"
+    options = (f"{key}={_option(value)}" for key, value in cell.recipe.options.items())
+    return " ".join((cell.recipe.name, *options))
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of cells that are Markdown already."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def cores(machine: Machine) -> str:
+    """`2 of 4 cores`: what affinity and quota leave of the logical cores."""
+    usable, logical = machine.cpu.usable_cores, machine.cpu.logical_cores
+    if usable >= logical:
+        return f"{logical} logical core{_s(logical)}"
+    return f"{usable:g} of {logical} logical cores"
 
 
-def _reads_as_a_value(text: str) -> bool:
-    if text.lower() in _VALUES:
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def accelerators(machine: Machine) -> str:
+    """Every GPU and NPU by name, or that there is none."""
+    return ", ".join(a.name for a in machine.accelerators) or "no GPU or NPU"
+
+
+def machine_line(machine: Machine) -> str:
+    """The machine on one line, by what matters to speed."""
+    parts = [machine.cpu.brand, cores(machine), numbers.size(machine.memory_bytes), accelerators(machine)]
+    return " · ".join([*parts, f"{machine.os} {machine.os_version}".strip()])
+
+
+def moment(created: str) -> str:
+    """`2026-11-03T10:12:44+00:00` as `2026-11-03 10:12 UTC`; what does not look like that stays as it is."""
+    date, separator, time = created.partition("T")
+    utc = time.endswith(("Z", "+00:00"))
+    return f"{date} {time[:5]} UTC" if separator and utc else created
+
+
+def effort_lines(run: Run) -> tuple[str, str]:
+    """How a run was measured, in two sentences."""
+    effort = run.effort
+    aim = f", more while a latency is not known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
+    first = (
+        f"Budget {effort.name}: {_rounds(effort)}{aim}; a round visits every cell in random order (seed {run.seed}), "
+        f"each model x precision x target in a fresh process, on {run.threads} thread{_s(run.threads)}."
+    )
+    second = (
+        f"Each process warms up until steady (at least {effort.warmup_calls} calls and {effort.warmup_s:g} s, at most "
+        f"{effort.warmup_limit_s:g} s), then calls for about {_bursts(effort)}; intervals are 95 % confidence "
+        "intervals over rounds, and no speed is given for answers outside the tolerance."
+    )
+    return first, second
+
+
+def _bursts(effort: Effort) -> str:
+    return f"{effort.burst_s:g} s" if effort.bursts == 1 else f"{effort.bursts} times {effort.burst_s:g} s"
+
+
+def _rounds(effort: Effort) -> str:
+    if effort.max_rounds > effort.min_rounds:
+        return f"{effort.min_rounds} to {effort.max_rounds} rounds"
+    return f"{effort.min_rounds} round{_s(effort.min_rounds)}"
+
+
+def _difference(share: float) -> str:
+    if share < 1:
+        return numbers.percent(share)
+    hopeless = numbers.HOPELESS_RATIO
+    return (
+        f"a factor of {hopeless:,} and more" if share > hopeless else f"a factor of {numbers.significant(share + 1, 2)}"
+    )
+
+
+def _option(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"

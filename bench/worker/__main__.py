@@ -50,19 +50,19 @@ def obey(order: Order, channel: Channel) -> None:
 
             visit(order, channel)
         case Begin():
-            from bench.worker.start import start
+            from bench.worker.cold_start import start
 
             start(order, channel)
         case Hold():
-            from bench.worker.hold import hold
+            from bench.worker.warm_session import hold
 
             hold(order, channel)
         case Burst():
-            from bench.worker.hold import burst
+            from bench.worker.warm_session import burst
 
             channel.say(burst(order))
         case Sustain():
-            from bench.worker.sustain import sustain
+            from bench.worker.sustained import sustain
 
             sustain(order, channel)
         case Probe():
@@ -84,13 +84,13 @@ def obey(order: Order, channel: Channel) -> None:
             channel.say(build.obey(order))
         case Collect():
             channel.stage("import")
-            from bench.worker.operators_collect import collect
+            from bench.worker.conformance_collect import collect
 
             channel.stage("collect")
             channel.say(collect(order))
         case Conform():
             channel.stage("import", order.case.name)
-            from bench.worker.operators import conform
+            from bench.worker.conformance import conform
 
             channel.say(conform(order, channel))
 

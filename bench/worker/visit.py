@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bench.records import Job, Measured, Placement, Profiled, Visit
-from bench.worker import answering, engines, families, feeds, generation, timing
+from bench.worker import engines, families, feeds, generation, session_check, timing
 from bench.worker.channel import Channel
 from bench.worker.memory import peak_rss_bytes
 
@@ -24,7 +24,7 @@ def visit(order: Visit, channel: Channel) -> None:
 
 def _measure(order: Visit, channel: Channel) -> Placement | None:
     """All but the profile; the session ends with this, so that a second one finds its memory free."""
-    session = answering.open_session(order, channel)
+    session = session_check.open_session(order, channel)
     for job in order.jobs:
         channel.say(_workload(order, job, session, channel))
     return session.placement
@@ -35,28 +35,28 @@ def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel
     channel.stage("bind", job.workload)
     if families.generates(order.family):
         return _generation(order, job, session, channel)
-    batches, expected, by = answering.reference(Path(job.reference))
+    batches, expected, by = session_check.reference(Path(job.reference))
     call = session.bind(batches[0])
     channel.stage("time", job.workload)
     # The parent reads energy counters at these two marks, so nothing may come between them and the burst.
     measured = timing.measure(call, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
     channel.stage("parity", job.workload)
-    checked = answering.check(order, session, batches, expected, by)
+    checked = session_check.check(order, session, batches, expected, by)
     return Measured(job.workload, measured, checked, peak_rss_bytes())
 
 
 def _generation(order: Visit, job: Job, session: Any, channel: Channel) -> Measured:
     """One workload of a model that generates: the first prompt is timed, and all are held against the reference."""
     folder = Path(job.reference)
-    batches, told = feeds.load(folder / "inputs.npz"), answering.told_by(folder)
+    batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
     timed = generation.measure(run, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
     held = peak_rss_bytes()  # before the check, whose logits are the harness's own
     channel.stage("parity", job.workload)
-    checked = answering.check_generation(order, session, batches, run, folder)
+    checked = session_check.check_generation(order, session, batches, run, folder)
     traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
-    return Measured(job.workload, timed, checked, held, traits, answering.transcript(run, told))
+    return Measured(job.workload, timed, checked, held, traits, session_check.transcript(run, told))
 
 
 def _profile(order: Visit, placement: Placement, channel: Channel) -> None:

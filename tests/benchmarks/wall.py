@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import cli, store
-from bench.measure.sheet import Sheet
+from bench import store
+from bench.cli import app
+from bench.measure.observations import Sheet
 from bench.measure.visits import Visitor
 from bench.records import Measured, Stage
 
@@ -124,7 +125,7 @@ def main() -> None:
 def bench(*arguments: str) -> None:
     """The command in this process; what it cannot do ends this too."""
     try:
-        cli.main(list(arguments))
+        app.main(list(arguments))
     except SystemExit as ended:
         if ended.code:
             raise

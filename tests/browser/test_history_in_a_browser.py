@@ -10,10 +10,10 @@ from stored_runs import CELLS, INT8, a_stored_run, failing, generators, observed
 from test_report_in_a_browser import OUTSIDE, OVERFLOW, TEXT_COLOURS
 from webdriver import Browser
 
+from bench.comparison import history_html
+from bench.comparison.compare import judged
+from bench.comparison.history import history
 from bench.files import write_atomically
-from bench.judge.compare import judged
-from bench.judge.history import history
-from bench.report import history_html
 
 pytestmark = pytest.mark.browser
 

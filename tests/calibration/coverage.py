@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import store
 from bench.declare.budgets import effort_named
-from bench.judge import stats
+from bench.judge import statistics
 from bench.judge.flags import busy
 from bench.judge.speed import controls, round_medians
 from bench.records import Effort, Interval, Observation
@@ -98,12 +98,12 @@ def _covered(
 ) -> Covered:
     """Count over many runs; `theirs` is empty for the latency itself."""
     latency = np.log(list(mine.values()))
-    values = np.array(stats.paired_logs(mine, theirs)) if theirs else latency
+    values = np.array(statistics.paired_logs(mine, theirs)) if theirs else latency
     truth = math.exp(float(values.mean()))
     held = 0
     for _ in range(draws):
         drawn = rng.integers(0, len(values), size=effort.max_rounds)
-        found = stats.interval(values[drawn[: _rounds(latency[drawn], effort)]].tolist())
+        found = statistics.interval(values[drawn[: _rounds(latency[drawn], effort)]].tolist())
         held += _holds(found, truth)
     return Covered(cell, what, len(values), float(values.std(ddof=1)), held, draws)
 
@@ -116,7 +116,7 @@ def _rounds(latency: np.ndarray, effort: Effort) -> int:
 
 
 def _width(latency: np.ndarray) -> float:
-    width = stats.half_width(latency.tolist())
+    width = statistics.half_width(latency.tolist())
     assert width is not None
     return width
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from scipy import special
 
-from bench.judge.gate import RULES, Rules
+from bench.gating.decision import RULES, Rules
 from tests.calibration.gates import Counts, Scenario
 from tests.calibration.noise import BUSY, Kind
 

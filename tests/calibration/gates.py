@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.judge.gate import RULES, Decision, Rules, gate
+from bench.gating.decision import RULES, Decision, Rules, gate
 from bench.records import PairKind
 from tests.calibration.noise import Kind, Noise
 

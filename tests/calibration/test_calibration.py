@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from scipy import stats as reference
 
 from bench import store
-from bench.judge.gate import RULES
+from bench.gating.decision import RULES
 from tests.calibration import coverage, table
 from tests.calibration.figures import Figure, Row, figures
 from tests.calibration.gates import Counts, Machine, Scenario, counted

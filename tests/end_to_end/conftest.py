@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli_flags import cache_path
+from bench.cli.options import cache_path
 from bench.declare import matrix as matrices
-from bench.prepare import runtimes
+from bench.prepare import environments
 from bench.progress import Quiet
 
 REPO = Path(__file__).parent.parent.parent
@@ -68,7 +68,7 @@ def bench(tmp_path: Path, environment: dict[str, str]) -> Bench:
 def tiny_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small ONNX file: one product and a ReLU, with a batch of any size."""
     default = matrices.read(REPO / "matrix.toml")
-    ready = runtimes.ensure(default.runtimes["build"], cache, Quiet())
+    ready = environments.ensure(default.runtimes["build"], cache, Quiet())
     path = tmp_path_factory.mktemp("models") / "tiny.onnx"
     subprocess.run([str(ready.executable), "-c", MAKE_MODEL, str(path)], check=True, timeout=120)
     return path

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.declare import matrix as matrices
-from bench.prepare import runtimes
-from bench.prepare.machine import fingerprint
+from bench.machine.fingerprint import fingerprint
+from bench.prepare import environments
 from bench.progress import Quiet
 from tests.end_to_end.conftest import REPO, Bench
 
@@ -78,7 +78,7 @@ BERT = {
 def models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small models, each of which some provider stumbles over."""
     folder = tmp_path_factory.mktemp("models")
-    build = runtimes.ensure(matrices.read(REPO / "matrix.toml").runtimes["build"], cache, Quiet())
+    build = environments.ensure(matrices.read(REPO / "matrix.toml").runtimes["build"], cache, Quiet())
     subprocess.run([str(build.executable), "-c", MAKE_MODELS, str(folder)], check=True, timeout=120)
     (folder / "bert-of-four-layers.json").write_text(json.dumps(BERT), encoding="utf-8")
     return folder

@@ -11,7 +11,7 @@ from visits import CPU
 from bench.records import Placement, Probe, Provider
 from bench.worker import genai_config
 from bench.worker.engines import ort_generate
-from bench.worker.onnx_runtime import generating, placing
+from bench.worker.onnx_runtime import generating, placement_subprocess
 from bench.worker.refusal import Refusal
 
 FAMILIES = ("text-generator", "speech-recognizer")
@@ -112,20 +112,20 @@ def test_every_graph_is_in_the_placement(sessions, family):
 def test_a_placement_of_several_graphs_is_their_sum_and_none_where_one_is_unknown():
     one = Placement({CPU: {"MatMul": 2}}, "assignment-info", shape_nodes={CPU: {"Cast": 1}})
     two = Placement({CPU: {"MatMul": 1, "Add": 1}, "Straw": {"Add": 3}}, "assignment-info")
-    total = placing.together([one, two])
+    total = placement_subprocess.together([one, two])
     assert total.nodes == {CPU: {"Add": 1, "MatMul": 3}, "Straw": {"Add": 3}}
     assert total.shape_nodes == {CPU: {"Cast": 1}}
-    assert placing.together([one, None]) is None
+    assert placement_subprocess.together([one, None]) is None
 
 
 def test_another_process_finds_the_same_placement(made, sessions):
     export = genai_config.read(made["text-generator"][0])
-    assert placing.apart(Provider(CPU), export.graphs) == sessions["text-generator"].placement
+    assert placement_subprocess.apart(Provider(CPU), export.graphs) == sessions["text-generator"].placement
 
 
 def test_a_placement_that_another_process_cannot_find_is_unknown(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"straw")
-    assert placing.apart(Provider(CPU), [tmp_path / "model.onnx"]) is None
+    assert placement_subprocess.apart(Provider(CPU), [tmp_path / "model.onnx"]) is None
 
 
 # --- what it refuses --------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import pytest
 from visits import CPU, Recorder, a_whole_visit
 
 from bench.records import Begin, CompileCache, DeviceChoice, Opened, Probe, Provider
+from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.refusal import Refusal
-from bench.worker.start import start
 from bench.worker.visit import visit
 
 EP = "OpenVINOExecutionProvider"

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_visit, a_whole_visit
 
 from bench.records import Begin, CompileCache, Measured, Opened, Probe, Provider
+from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.refusal import Refusal
-from bench.worker.start import start
 from bench.worker.visit import visit
 
 EP = "QNNExecutionProvider"

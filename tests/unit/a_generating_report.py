@@ -8,8 +8,8 @@ from a_report import CONTROL, a_cell, a_parity, a_run, a_runtime, a_speed, an_in
 from msgspec.structs import replace
 
 from bench.records import Cell, GenerationSpeed, Interval, Outcome, Recipe, Run, Tolerance, Traits
-from bench.report import grid
-from bench.report.grid import Report
+from bench.report import model
+from bench.report.model import Report
 
 TEXT = {"batch": 1, "prompt": 128, "new": 64, "context": 0}
 DEEP = {"batch": 4, "prompt": 128, "new": 64, "context": 1024}
@@ -146,7 +146,7 @@ def a_generated(cell: Cell | None = None, made: GenerationSpeed | None = None, *
 
 def a_generating_report() -> Report:
     """One run of an encoder, a text generator and a speech recognizer, on an engine of each kind."""
-    return grid.build([a_generating_run()])
+    return model.build([a_generating_run()])
 
 
 def a_generating_run() -> tuple[Run, list[Outcome]]:
@@ -166,7 +166,7 @@ def a_generating_run() -> tuple[Run, list[Outcome]]:
 def two_generating_machines() -> Report:
     """The same run twice."""
     run, outcomes = a_generating_run()
-    return grid.build([(run, outcomes), (replace(run, name="again"), outcomes)])
+    return model.build([(run, outcomes), (replace(run, name="again"), outcomes)])
 
 
 def _cell(base: Cell, target: str, precision: str, sizes: dict[str, int]) -> Cell:

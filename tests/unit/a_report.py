@@ -29,8 +29,8 @@ from bench.records import (
     TargetFacts,
     Tolerance,
 )
-from bench.report import grid
-from bench.report.grid import Report
+from bench.report import model as grid
+from bench.report.model import Report
 
 CONTROL = "torch-eager"
 WORKLOADS = {

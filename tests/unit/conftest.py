@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bench.declare import vocabulary
+from bench.declare import registry
 
 settings.register_profile("bench", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("bench")
@@ -18,7 +18,7 @@ ENGINES = Path(__file__).parent.parent / "engines"
 @pytest.fixture
 def strange_engines(monkeypatch):
     """The matrix may name the engines of `tests/engines`, and a worker can load them."""
-    monkeypatch.setenv(vocabulary.EXTRA_ENGINES, str(ENGINES))
-    vocabulary.engines.cache_clear()
+    monkeypatch.setenv(registry.EXTRA_ENGINES, str(ENGINES))
+    registry.engines.cache_clear()
     yield
-    vocabulary.engines.cache_clear()
+    registry.engines.cache_clear()

@@ -18,7 +18,7 @@ from bench.measure.visits import Settings
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact
 from bench.prepare.builds import Prepared
-from bench.prepare.runtimes import Ready
+from bench.prepare.environments import Ready
 from bench.records import ArtifactRecord, Cell, Provider, Recipe, Run, RuntimeRecord, Source
 
 EP = "FakeExecutionProvider"

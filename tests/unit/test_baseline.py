@@ -11,10 +11,10 @@ from matrices import MATRIX, matrix_text
 from msgspec.structs import replace
 
 from bench.declare.matrix import parse
-from bench.prepare import runtimes, worker_code
+from bench.gating.remeasured_base import recreate, strays
+from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import Artifacts
-from bench.prepare.baseline import recreate, strays
-from bench.prepare.kept import Kept, kept_of
+from bench.prepare.recorded_artifacts import Kept, kept_of
 from bench.records import Recipe, RuntimeRecord, Source
 
 PACKAGES = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0+cpu"}
@@ -32,10 +32,10 @@ def a_base(**said):
 def made_on_disk(cache: Path, packages) -> None:
     """The runtime `ort` of the matrix as an earlier run would have left it in the cache."""
     runtime = parse(MATRIX).runtimes["ort"]
-    folder = cache / "runtimes" / runtimes.key(runtime)
+    folder = cache / "runtimes" / environments.key(runtime)
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").touch()
-    (folder / runtimes.RECORD).write_bytes(msgspec.json.encode(a_runtime(packages=packages)))
+    (folder / environments.RECORD).write_bytes(msgspec.json.encode(a_runtime(packages=packages)))
 
 
 def test_a_runtime_that_is_gone_is_made_of_every_version_that_was_recorded(tmp_path):

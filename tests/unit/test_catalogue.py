@@ -11,10 +11,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from bench.declare import catalogue, handbook, vocabulary
+from bench.declare import catalogue, handbook, registry
 from bench.declare.catalogue import Row, admits
-from bench.declare.target import Runtime
-from bench.declare.words import MODULE, VARIABLE
+from bench.declare.patterns import MODULE, VARIABLE
+from bench.declare.targets import Runtime
 from bench.errors import UsageError
 from bench.records import CompileCache, DeviceChoice
 
@@ -71,7 +71,7 @@ def test_the_options_that_a_row_uses_itself_are_known(row):
 
 
 def test_every_wheel_of_a_provider_that_genai_drives_brings_genai():
-    driven = [row for row in ROWS.values() if vocabulary.engines()["genai"].drives(row.ep)]
+    driven = [row for row in ROWS.values() if registry.engines()["genai"].drives(row.ep)]
     assert {row.name for row in driven} == {"cpu", "cuda", "webgpu", "webgpu-software"}
     for wheel in (wheel for row in driven for wheel in row.wheels):
         assert any(said.startswith("onnxruntime-genai") for said in wheel.requires), wheel.platforms

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("ruptures", reason="it has no release for Python 3.14 yet")
 
-from bench.judge.change_points import MIN_RUNS, steps
+from bench.comparison.change_points import MIN_RUNS, steps
 
 
 def a_series(runs: int = 20, noise: float = 0.02, seed: int = 0, **steps_at: float) -> list[float]:

@@ -7,7 +7,8 @@ import re
 from a_generating_report import a_generated, a_generating_report, a_generation, a_recognizer, heard
 from a_report import a_report, an_outcome
 
-from bench.report import charts, html
+from bench.report import charts
+from bench.report.renderers import html
 
 
 def charts_of(*outcomes: object) -> list[str]:

@@ -22,7 +22,7 @@ from stored_runs import (
     observed,
 )
 
-from bench.judge.compare import CellChange, Comparison, change, compare, judged
+from bench.comparison.compare import CellChange, Comparison, change, compare, judged
 from bench.records import Observation, Run
 
 ELSEWHERE = a_machine(key="feedfacef00d", memory_bytes=32_000_000_000)

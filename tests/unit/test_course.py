@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import theilslopes
 
 from bench.judge import throttling
-from bench.judge.course import between, course, slope
 from bench.judge.throttling import Look
+from bench.judge.trend import between, course, slope
 
 
 def test_a_course_is_the_slope_and_the_first_third_beside_the_last():

@@ -14,14 +14,14 @@ from matrices import of_matrix
 from rich.console import Console
 
 from bench import doctor
+from bench.cli.tables_doctor import doctor_tables
 from bench.declare import catalogue
 from bench.doctor import Finding, Findings, chosen, examine, standing
 from bench.errors import UsageError
-from bench.prepare import runtimes
-from bench.prepare.runtimes import Ready
+from bench.prepare import environments
+from bench.prepare.environments import Ready
 from bench.progress import Quiet
 from bench.records import Accelerator, Device, Executed, RuntimeRecord, TargetFacts
-from bench.tables_doctor import doctor_tables
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
 PLAIN = a_machine()
@@ -89,7 +89,7 @@ def doctored(tmp_path, strange_engines, monkeypatch):
 
     def run(mode: str) -> Finding:
         here = Ready(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))
-        monkeypatch.setattr(runtimes, "find", lambda *_: here)
+        monkeypatch.setattr(environments, "find", lambda *_: here)
         monkeypatch.setattr(doctor, "fingerprint", lambda: PLAIN)
         matrix = fake_matrix("obeys")
         target = msgspec.structs.replace(matrix.targets["fake"], mode=mode)
@@ -115,8 +115,8 @@ def test_a_crash_is_one_row(doctored):
 
 
 def test_without_install_nothing_is_made_and_every_known_provider_has_its_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtimes, "find", lambda *_: None)
-    monkeypatch.setattr(runtimes, "ensure", lambda *_: pytest.fail("nothing is to be made"))
+    monkeypatch.setattr(environments, "find", lambda *_: None)
+    monkeypatch.setattr(environments, "ensure", lambda *_: pytest.fail("nothing is to be made"))
     monkeypatch.setattr(doctor, "fingerprint", lambda: PLAIN)
     found = examine(of_matrix(), tmp_path, Quiet())
     assert {finding.target for finding in found.targets} == set(catalogue.rows())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from bench.cli import app
+from bench.cli.app import app
 from bench.report.formats import known
 
 CI = Path(__file__).parents[2] / "examples" / "ci"

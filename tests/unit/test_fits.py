@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import a_cell, a_control, a_failure, a_machine, a_run
 
-from bench.measure.fits import accelerator, shortfalls, size
+from bench.measure.memory_check import accelerator, shortfalls, size
 from bench.prepare.artifacts import Artifact
 from bench.prepare.builds import Prepared
 from bench.records import Accelerator, ArtifactRecord, Cell, Device, Source, TargetFacts

@@ -122,14 +122,14 @@ def test_preparing_does_not_know_of_judging_or_reporting():
 
 
 def test_nothing_imports_the_command_line_but_the_entry_point():
-    users = {name_of(path) for path in MODULES if any(within(name, "bench.cli") for name in imports_of(path))}
+    users = {name_of(path) for path in MODULES if any(within(name, "bench.cli.app") for name in imports_of(path))}
     assert users <= {"bench.__main__"}
 
 
 # --- exits ------------------------------------------------------------------------------------------------------------
 
 EXITS = {"sys.exit", "os._exit", "typer.Exit", "typer.Abort", "SystemExit", "exit", "quit", "raise_exit"}
-MAY_EXIT = {"bench.cli", "bench.__main__", "bench.worker.__main__", "bench.worker.channel"}
+MAY_EXIT = {"bench.cli.app", "bench.__main__", "bench.worker.__main__", "bench.worker.channel"}
 """The worker's channel ends an orphan, which no exception could."""
 
 
@@ -160,7 +160,7 @@ def test_an_exit_is_seen():
 
 def test_the_files_of_the_package_are_found():
     names = {name_of(path) for path in MODULES}
-    assert {"bench.cli", "bench.records", "bench.worker.__main__", "bench.declare.matrix"} <= names
+    assert {"bench.cli.app", "bench.records", "bench.worker.__main__", "bench.declare.matrix"} <= names
 
 
 # --- what is loaded when ----------------------------------------------------------------------------------------------
@@ -181,7 +181,8 @@ def test_the_whole_orchestrator_loads_no_heavy_library():
 def test_planning_loads_nothing_that_it_does_not_need():
     root = PACKAGE.parent
     script = (
-        f"import os; os.chdir({str(root)!r})\nfrom bench import cli\ntry: cli.main(['plan'])\nexcept SystemExit: pass"
+        f"import os; os.chdir({str(root)!r})\nfrom bench.cli.app import main\n"
+        "try: main(['plan'])\nexcept SystemExit: pass"
     )
     late = {"numpy", "scipy", "pandas", "jinja2", "altair", "psutil", "huggingface_hub", "filelock", "cpuinfo"}
     assert not loaded_by(script) & late

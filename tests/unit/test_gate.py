@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from bench.judge.gate import RULES, Replay, Seen, gate, step
-from bench.judge.gate_confirm import benjamini_hochberg
-from bench.judge.gate_rules import Rules
-from bench.judge.gate_scatter import detectable, own, pooled
+from bench.gating.confirm import benjamini_hochberg
+from bench.gating.decision import RULES, Replay, Seen, gate, step
+from bench.gating.rules import Rules
+from bench.gating.scatter import detectable, own, pooled
 from bench.records import Pair
 
 CALM = (0.002, -0.002, 0.001, -0.001)

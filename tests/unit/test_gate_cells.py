@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from builders import an_outcome
 
-from bench.judge.gate import Decided
-from bench.judge.gate_cells import answer, paired, supported
-from bench.judge.gate_support import Support
+from bench.gating.cells import answer, paired, supported
+from bench.gating.decision import Decided
+from bench.gating.support import Support
 from bench.records import GateCell, Interval, NullControl, Pair
 
 FINE = NullControl(6, Interval(0.001, -0.004, 0.006), True, "base against base shows no difference")

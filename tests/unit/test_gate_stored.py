@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.judge.gate_rules import Rules
-from bench.judge.gate_stored import stored
+from bench.gating.rules import Rules
+from bench.gating.stored_numbers import stored
 
 QUIET = {n: 10.0 * (1 + 0.002 * (n % 3 - 1)) for n in range(1, 7)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builders import CPU, WEBGPU, a_cell, a_placement, an_outcome
 
-from bench.judge.gate_support import support
+from bench.gating.support import support
 
 BASELINE_OF_TORCH = a_cell("minilm/fp32/torch/b1", engine="torch", provider=None)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from builders import CPU, a_cell, a_failed, a_failure, a_placement, a_run, an_observation, rounds_of
 
 from bench.gating.choice import Both, Choice
+from bench.gating.decision import Decided, Rules
 from bench.gating.verdicts import Half, Sighted, notes, rows, too_short
-from bench.judge.gate import Decided, Rules
 from bench.records import GateCell, Interval, Pair
 
 CELL = a_cell("minilm/fp32/cpu/b1", provider=CPU)

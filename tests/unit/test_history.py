@@ -23,10 +23,9 @@ from stored_runs import (
     observed,
 )
 
-from bench.judge import change_points
-from bench.judge.compare import Judged, judged
-from bench.judge.history import History, Series, history, moment
-from bench.report import history_charts, history_csv, history_html, history_rows
+from bench.comparison import change_points, history_charts, history_csv, history_html, history_rows
+from bench.comparison.compare import Judged, judged
+from bench.comparison.history import History, Series, history, moment
 
 ELSEWHERE = a_machine(key="feedfacef00d", cpu=replace(a_machine().cpu, brand="Intel Core Ultra 7"))
 HOSTILE = "</svg><script>alert(1)</script><img src=x onerror=alert(1)> \x1b[31m =1+1 '\" ${1} {{7*7}}"

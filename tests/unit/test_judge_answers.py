@@ -4,7 +4,7 @@ import pytest
 from builders import a_parity, a_parity_of_tokens
 from msgspec.structs import replace
 
-from bench.judge.answers import faults, quality
+from bench.judge.tolerance import faults, quality
 from bench.records import Tolerance
 
 LOGITS = Tolerance(max_kl=0.05, min_top1=0.8)

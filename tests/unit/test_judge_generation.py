@@ -5,7 +5,7 @@ import pytest
 from builders import a_generated, a_generation, a_generator, an_energy, generating
 from msgspec.structs import replace
 
-from bench.judge import generation, stats
+from bench.judge import generation, statistics
 from bench.records import Interval
 
 CELL = a_generator()
@@ -115,7 +115,7 @@ def test_one_generation_that_was_held_up_does_not_move_its_round():
 def test_a_rates_slow_end_is_the_slow_rounds_end_and_the_interval_is_that_of_the_logarithms():
     found = speed_of([a_generation(token_ms=9)], [a_generation(token_ms=10)], [a_generation(token_ms=11)])
     logs = [math.log(1000 / ms) for ms in (9, 10, 11)]
-    expected = stats.interval(logs)
+    expected = statistics.interval(logs)
     assert found.decode_tok_s.value == pytest.approx(expected.value)
     assert found.decode_tok_s.low == pytest.approx(expected.low)
     assert found.decode_tok_s.high == pytest.approx(expected.high)
@@ -218,7 +218,7 @@ def test_tokens_that_were_not_emitted_cost_nothing_and_the_rounds_give_the_inter
     made = [[a_generation(tokens=32)], [a_generation()], [a_generation()]]
     spent = (32, 128, 640)
     rounds = [replace(one, energy=an_energy(joules, 1)) for one, joules in zip(seen(*made), spent, strict=True)]
-    assert generation.joules_a_token(CELL, rounds) == stats.interval([math.log(cost) for cost in (1.0, 2.0, 10.0)])
+    assert generation.joules_a_token(CELL, rounds) == statistics.interval([math.log(cost) for cost in (1.0, 2.0, 10.0)])
 
 
 def test_without_a_meter_or_a_token_there_is_no_energy():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders import a_cell, a_control, a_timing, an_observation, rounds_of
 
-from bench.judge import stats
+from bench.judge import statistics
 from bench.judge.speed import controls, round_medians, speed
 from bench.records import Interval, Recipe
 
@@ -36,7 +36,7 @@ def test_a_percentile_is_of_each_round_and_its_interval_over_the_rounds():
     calls = np.random.default_rng(0).permutation(np.arange(1, 201)) * 10_000
     rounds = [an_observation(round=i, samples_ns=[int(k * call) for call in calls]) for i, k in enumerate((1, 2, 4))]
     found = speed_of(rounds)
-    expected = stats.interval([math.log(k * found.p90_ms.value / 2) for k in (1, 2, 4)])
+    expected = statistics.interval([math.log(k * found.p90_ms.value / 2) for k in (1, 2, 4)])
     assert (found.p90_ms.low, found.p90_ms.high) == pytest.approx((expected.low, expected.high))
     assert found.p90_ms.value == pytest.approx(3.6, rel=0.01)
 
@@ -116,13 +116,13 @@ def test_the_controls_own_ratio_is_one_by_definition():
 def test_what_can_be_resolved_comes_from_the_scatter_of_the_ratios():
     found = speed_of(rounds_of(CELL, [2.0, 20.0, 2.0]), "control", {0: 4.0, 1: 40.2, 2: 3.98})
     paired = [math.log(4.0 / 2.0), math.log(40.2 / 20.0), math.log(3.98 / 2.0)]
-    assert found.resolvable == pytest.approx(stats.resolvable(paired))
+    assert found.resolvable == pytest.approx(statistics.resolvable(paired))
 
 
 def test_without_a_control_a_difference_between_two_cells_scatters_by_both():
     medians = [2.0, 2.1, 1.9]
     found = speed_of(rounds_of(CELL, medians))
-    assert found.resolvable > stats.resolvable([math.log(value) for value in medians]) * 1.4
+    assert found.resolvable > statistics.resolvable([math.log(value) for value in medians]) * 1.4
 
 
 # --- which cell is the control ----------------------------------------------------------------------------------------

@@ -17,10 +17,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.prepare import machine, machine_accelerators, machine_cpu, machine_tools
-from bench.prepare.machine import fingerprint, linux_hypervisor, machine_key, windows_hypervisor
-from bench.prepare.machine_accelerators import linux_gpus, linux_npus, macos_accelerators, nvidia
-from bench.prepare.machine_cpu import isa, memory_limit, raw_facts, usable_cores
+from bench.machine import accelerators
+from bench.machine import cpu as machine_cpu
+from bench.machine import fingerprint as machine
+from bench.machine import tools as machine_tools
+from bench.machine.accelerators import linux_gpus, linux_npus, macos_accelerators, nvidia
+from bench.machine.cpu import isa, memory_limit, raw_facts, usable_cores
+from bench.machine.fingerprint import fingerprint, linux_hypervisor, machine_key, windows_hypervisor
 from bench.records import Accelerator, Cpu, Machine
 
 
@@ -55,7 +58,7 @@ def test_this_machine_is_known_again():
 
 
 def test_the_key_is_the_same_in_another_process():
-    code = "from bench.prepare.machine import fingerprint; print(fingerprint().key)"
+    code = "from bench.machine.fingerprint import fingerprint; print(fingerprint().key)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == fingerprint().key
 
@@ -171,7 +174,7 @@ def test_a_processor_that_py_cpuinfo_refuses_is_still_a_machine(monkeypatch):
 
 def test_py_cpuinfo_does_not_run_the_callers_script_again(tmp_path):
     """Where it starts child processes by spawning, a script without a main guard would print twice."""
-    script = "print('top')\nfrom pathlib import Path\nfrom bench.prepare.machine_cpu import raw_facts\n"
+    script = "print('top')\nfrom pathlib import Path\nfrom bench.machine.cpu import raw_facts\n"
     script += "import multiprocessing\nmultiprocessing.set_start_method('spawn')\nraw_facts(Path('/nowhere'))\n"
     write(tmp_path, {"script.py": script})
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True)
@@ -446,11 +449,11 @@ def test_an_npu_with_a_node_of_its_own_is_found(linux, node, vendor):
 def test_nvidias_own_answer_replaces_the_systems(linux, monkeypatch):
     a_device(linux, "drm/renderD128", "nvidia", {"vendor": "0x10de", "device": "0x27b8"})
     a_device(linux, "drm/renderD129", "i915", {"vendor": "0x8086", "device": "0x46a6"})
-    monkeypatch.setattr(machine_accelerators, "ROOT", linux)
-    monkeypatch.setattr(machine_accelerators.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(accelerators, "ROOT", linux)
+    monkeypatch.setattr(accelerators.platform, "system", lambda: "Linux")
     own = Accelerator("gpu", "NVIDIA L4", "NVIDIA", "570.86", "CUDA 12.8", 24 * 2**30)
-    assert [gpu.vendor for gpu in machine_accelerators.accelerators([own], {})] == ["NVIDIA", "Intel"]
-    assert [gpu.vendor for gpu in machine_accelerators.accelerators([], {})] == ["NVIDIA", "Intel"]
+    assert [gpu.vendor for gpu in accelerators.accelerators([own], {})] == ["NVIDIA", "Intel"]
+    assert [gpu.vendor for gpu in accelerators.accelerators([], {})] == ["NVIDIA", "Intel"]
 
 
 WINDOWS = {
@@ -477,9 +480,9 @@ WINDOWS = {
 
 
 def test_a_windows_laptop_has_its_gpu_and_npu_and_no_remote_display(monkeypatch):
-    monkeypatch.setattr(machine_accelerators.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(accelerators.platform, "system", lambda: "Windows")
     tools = machine_tools.parse_json("\ufeff" + json.dumps(WINDOWS))
-    assert machine_accelerators.accelerators([], tools) == [
+    assert accelerators.accelerators([], tools) == [
         Accelerator("gpu", "AMD Radeon 780M", "AMD", "32.0.1"),
         Accelerator("npu", "NPU Compute Accelerator Device", "AMD", None),
     ]
@@ -507,8 +510,8 @@ def test_a_mac_has_a_gpu_and_a_neural_engine():
 @pytest.mark.parametrize("answer", ["", "not json", "[]", '{"gpus": null, "npus": 3, "SPDisplaysDataType": [1]}'])
 def test_a_tool_that_answers_nonsense_leaves_a_machine_without_accelerators(answer):
     tools = machine_tools.parse_json(answer)
-    assert machine_accelerators.windows_gpus(tools) == []
-    assert machine_accelerators.windows_npus(tools) == []
+    assert accelerators.windows_gpus(tools) == []
+    assert accelerators.windows_npus(tools) == []
     assert macos_accelerators(tools, "x86_64") == []
 
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from builders import a_machine
 
-from bench.measure import nvml
-from bench.measure.meters import GpuMeter, Kit, Meter
-from bench.measure.nvml import Nvml
-from bench.measure.power import Battery, Rapl
+from bench.machine import nvml
+from bench.machine.energy import GpuMeter, Kit, Meter
+from bench.machine.nvml import Nvml
+from bench.machine.power import Battery, Rapl
 from bench.records import Accelerator, Device, Energy
 
 NVIDIA = Device("gpu", 0, "NVIDIA", "NVIDIA L4")

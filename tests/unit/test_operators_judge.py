@@ -7,7 +7,7 @@ from builders import WEBGPU
 from msgspec.structs import replace
 from operator_cases import a_case, a_deviation, a_failure, a_run, a_target, done, seen
 
-from bench.judge.operators import VERDICTS, judge, margins, verdict
+from bench.conformance.verdicts import VERDICTS, judge, margins, verdict
 from bench.records import CaseDone, CaseOutcome, CaseSeen
 
 

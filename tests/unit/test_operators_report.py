@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from operator_cases import a_case, a_deviation, a_failure, a_run, a_target, done, seen
 from test_report_html import HOSTILE, Page
 
-from bench.judge.operators import VERDICTS, judge
+from bench.conformance import report_csv, report_html, summary
+from bench.conformance.verdicts import VERDICTS, judge
 from bench.records import CaseSeen, OperatorRun, Provider, TargetFacts
-from bench.report import operators, operators_csv, operators_html
 
 CASES = (
     a_case("test_relu"),
@@ -47,12 +47,12 @@ def observed() -> list[CaseSeen]:
 
 
 def rows(run: OperatorRun, found: list[CaseSeen]) -> list[dict[str, str]]:
-    text = operators_csv.render(run, judge(run, found))
+    text = report_csv.render(run, judge(run, found))
     return list(csv.DictReader(io.StringIO(text)))
 
 
 def page(run: OperatorRun, found: list[CaseSeen]) -> Page:
-    return Page(operators_html.render(run, judge(run, found)))
+    return Page(report_html.render(run, judge(run, found)))
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_what_is_missing_is_an_empty_cell():
     assert (row["verdict"], row["nodes_on_target"], row["max_abs_error"], row["imitated"]) == ("newer", "", "", "")
 
 
-@pytest.mark.parametrize(("column", "meaning"), operators_csv.COLUMNS.items())
+@pytest.mark.parametrize(("column", "meaning"), report_csv.COLUMNS.items())
 def test_every_column_has_a_meaning(column, meaning):
     assert re.fullmatch(r"[a-z_]+", column)
     assert meaning.endswith(".")
@@ -113,14 +113,14 @@ def test_a_message_is_no_formula():
 
 
 def test_an_operator_counts_as_whole_only_where_every_case_that_says_something_is_right_and_on_it():
-    webgpu, cpu = operators.summaries(on_cpu(), judge(on_cpu(), observed()))
+    webgpu, cpu = summary.summaries(on_cpu(), judge(on_cpu(), observed()))
     assert (webgpu.operators, webgpu.whole, webgpu.some) == (3, 0, 1)
     assert webgpu.counts == {"full": 1, "partial": 1, "wrong": 1, "newer": 1}
     assert (cpu.whole, cpu.some, cpu.right) == (2, 0, 3)
 
 
 def test_operators_are_listed_by_domain_name_and_opset():
-    found = operators.groups(on_cpu(), judge(on_cpu(), observed()))
+    found = summary.groups(on_cpu(), judge(on_cpu(), observed()))
     assert [(group.domain, group.operator, group.opset) for group in found] == [
         ("ai.onnx", "Relu", 14),
         ("ai.onnx", "Relu", 18),
@@ -131,7 +131,7 @@ def test_operators_are_listed_by_domain_name_and_opset():
 
 
 def test_opsets_are_counted():
-    found = operators.opsets(on_cpu(), judge(on_cpu(), observed()))
+    found = summary.opsets(on_cpu(), judge(on_cpu(), observed()))
     assert [(line.domain, line.opset, line.cases) for line in found][:2] == [("ai.onnx", 13, 1), ("ai.onnx", 14, 1)]
     assert found[0].counts == {"webgpu": {"wrong": 1}, "cpu": {"full": 1}}
 
@@ -141,7 +141,7 @@ def test_the_version_of_onnxruntime_comes_from_the_packages_where_no_probe_told_
     target = a_target(facts=TargetFacts(True))
     assert target.runtime
     runtime = replace(target.runtime, packages=packages)
-    assert operators.onnxruntime_of(replace(target, runtime=runtime)) == "1.24.1"
+    assert summary.onnxruntime_of(replace(target, runtime=runtime)) == "1.24.1"
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -185,5 +185,5 @@ def test_what_a_provider_says_is_only_text():
 
 def test_the_documentation_has_every_column_and_every_verdict():
     told = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
-    assert not [name for name, meaning in operators_csv.COLUMNS.items() if f"| `{name}` | {meaning} |" not in told]
+    assert not [name for name, meaning in report_csv.COLUMNS.items() if f"| `{name}` | {meaning} |" not in told]
     assert not [verdict for verdict in VERDICTS if f"| `{verdict}` |" not in told]

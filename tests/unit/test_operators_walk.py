@@ -12,10 +12,10 @@ import pytest
 from builders import WEBGPU
 from operator_cases import a_case
 
-from bench.measure import operators
-from bench.processes import Worker
+from bench.conformance import execution
 from bench.progress import Quiet
 from bench.records import CaseSeen, Provider
+from bench.worker_process import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: a script as an interpreter")
 
@@ -54,7 +54,7 @@ def told(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, told: Path) -> operators.Bench:
+def bench(tmp_path: Path, told: Path) -> execution.Bench:
     """A target whose worker does what the names of its cases say."""
     script = tmp_path / "python"
     script.write_text(WORKER.format(python=sys.executable, told=str(told)), encoding="utf-8")
@@ -63,18 +63,18 @@ def bench(tmp_path: Path, told: Path) -> operators.Bench:
     def start() -> Worker:
         return Worker(script, tmp_path / "worker.log", dict(os.environ))
 
-    return operators.Bench("webgpu", Provider(WEBGPU), tmp_path / "payloads.bin", start, Quiet())
+    return execution.Bench("webgpu", Provider(WEBGPU), tmp_path / "payloads.bin", start, Quiet())
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs is given up after a second."""
-    monkeypatch.setattr(operators, "CASE_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(operators, "START_S", 1.0)
+    monkeypatch.setattr(execution, "CASE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(execution, "START_S", 1.0)
 
 
-def walk(bench: operators.Bench, *names: str) -> dict[str, CaseSeen]:
-    found = list(operators.run(bench, tuple(a_case(name) for name in names)))
+def walk(bench: execution.Bench, *names: str) -> dict[str, CaseSeen]:
+    found = list(execution.run(bench, tuple(a_case(name) for name in names)))
     assert len({one.case for one in found}) == len(found) == len(names)
     return {one.case: one for one in found}
 
@@ -125,9 +125,9 @@ def test_a_refusal_keeps_the_worker_and_loses_the_error_code(bench, told):
 
 def test_hundreds_of_crashes_end_and_every_case_has_its_line(bench, told):
     found = walk(bench, *(f"test_segfault_{number}" for number in range(200)))
-    assert len(asked(told)) <= 2 * operators.MAX_LOST_IN_A_ROW
+    assert len(asked(told)) <= 2 * execution.MAX_LOST_IN_A_ROW
     given_up = [one for one in found.values() if one.failure.kind == "not-run"]
-    assert len(given_up) == 200 - operators.MAX_LOST_IN_A_ROW
+    assert len(given_up) == 200 - execution.MAX_LOST_IN_A_ROW
     assert "25 cases in a row were lost" in given_up[0].failure.message
     assert "SIGSEGV" in given_up[0].failure.message
 
@@ -141,11 +141,11 @@ def test_crashes_among_good_cases_do_not_end_it(bench):
 
 def test_a_provider_that_is_not_there_after_all_is_given_up(bench, told):
     walk(bench, *(f"test_absent_{number}" for number in range(100)))
-    assert len(asked(told)) == operators.MAX_LOST_IN_A_ROW
+    assert len(asked(told)) == execution.MAX_LOST_IN_A_ROW
 
 
 def test_too_many_hangs_end_it(bench, told, monkeypatch):
-    monkeypatch.setattr(operators, "MAX_TIMEOUTS", 2)
+    monkeypatch.setattr(execution, "MAX_TIMEOUTS", 2)
     found = walk(bench, *(f"test_hang_{number}" for number in range(5)))
     assert len(asked(told)) == 2
     assert sum("did not end" in one.failure.message for one in found.values()) == 3
@@ -159,7 +159,7 @@ def test_an_interpreter_that_is_gone_ends_it(bench, tmp_path):
 
 def test_an_interruption_leaves_no_process(bench, told):
     cases = tuple(a_case(f"test_{number}") for number in range(5))
-    reading = operators.run(bench, cases)
+    reading = execution.run(bench, cases)
     next(reading)
     ((pid, _),) = asked(told)
     reading.close()

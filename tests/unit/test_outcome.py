@@ -30,7 +30,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bench.judge import stats
+from bench.judge import statistics
 from bench.judge.outcome import SEVERITY, faults, judge
 from bench.records import Generation, Interval, Placement, Recipe, Tolerance, Transcript
 
@@ -392,7 +392,7 @@ def test_loading_and_first_calls_are_means_over_rounds_with_intervals_and_memory
         )
     )
     assert outcome.import_ms.value == pytest.approx(math.sqrt(50 * 70))
-    assert outcome.load_ms == stats.interval([math.log(time) for time in (900, 100, 200)])
+    assert outcome.load_ms == statistics.interval([math.log(time) for time in (900, 100, 200)])
     assert outcome.first_call_ms.low < outcome.first_call_ms.value < outcome.first_call_ms.high
     assert outcome.first_answer_ms.value == pytest.approx(math.sqrt((50 + 900 + 9e-6) * (70 + 200 + 50)))
     assert outcome.peak_rss_bytes == 7
@@ -456,7 +456,7 @@ def test_memory_above_the_baseline_is_the_most_that_one_round_took():
 def test_the_energy_of_an_inference_is_the_mean_of_the_rounds_that_could_read_it():
     readings = [an_energy(1.0), an_energy(2.0), an_energy(4.0), an_energy(5.0, calls=0), an_energy(0.0)]
     outcome = judged(*rounds({}, *({"energy": energy} for energy in readings)))
-    assert outcome.energy_j == stats.interval([math.log(joules) for joules in (0.01, 0.02, 0.04)])
+    assert outcome.energy_j == statistics.interval([math.log(joules) for joules in (0.01, 0.02, 0.04)])
     assert outcome.energy_source == "RAPL package"
     unread = judged(an_observation())
     assert (unread.energy_j, unread.energy_source) == (None, None)

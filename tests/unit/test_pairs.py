@@ -10,9 +10,9 @@ import psutil
 import pytest
 from fake_runs import a_fake_run
 
-from bench.measure.held import Side
-from bench.measure.pairs import BURSTS, Pairer, median_call, quartile_call, value
+from bench.gating.pairs import BURSTS, Pairer, median_call, quartile_call, value
 from bench.measure.visits import Visitor
+from bench.measure.warm_session import Side
 
 PAIRER = Pairer(seed=0, burst_s=0.01)
 

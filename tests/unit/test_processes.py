@@ -13,8 +13,8 @@ import pytest
 from workers import a_visit, a_worker
 
 from bench.prepare import worker_code
-from bench.processes import CLOSE_WATCH_S, Worker, signal_name
 from bench.records import Failed, Failure, Measured, Opened, Probe, Probed, Provider, Recipe, Reply, Stage, Visit
+from bench.worker_process import CLOSE_WATCH_S, Worker, signal_name
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals and process groups")
 SOON_S = 60.0

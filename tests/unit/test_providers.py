@@ -8,7 +8,7 @@ from matrices import a_matrix, matrix_text
 from bench.declare import catalogue
 from bench.declare.matrix import parse
 from bench.declare.plan import plan
-from bench.declare.target import Runtime, Target
+from bench.declare.targets import Runtime, Target
 from bench.errors import MatrixError
 from bench.records import CompileCache, DeviceChoice, Provider
 

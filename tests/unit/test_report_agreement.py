@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from test_report_html import Page, page_of, section
 
 from bench.records import Tolerance
-from bench.report import agreement, html
+from bench.report import agreement
+from bench.report.renderers import html
 
 
 def test_logits_and_tokens_stand_beside_the_cosine() -> None:

@@ -13,8 +13,9 @@ from a_generating_report import a_generated, a_generating_run, a_generator, a_re
 from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_run, an_interval, an_outcome
 
 from bench.records import Interval, Placement
-from bench.report import csv, grid
-from bench.report.row import COLUMNS, Row
+from bench.report import model
+from bench.report.csv_schema import COLUMNS, Row
+from bench.report.renderers import csv
 
 README = Path(__file__).parents[2] / "reports" / "README.md"
 KINDS = {"str": "text", "int": "number", "float": "number", "bool": "text"}
@@ -28,7 +29,7 @@ TIMES = SPEEDS + r"|control|load_ms|cold|cached"
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     """A run with every status, and one of models that generate."""
-    return pd.read_csv(io.StringIO(csv.render(grid.build([a_whole_run(), a_generating_run()]))))
+    return pd.read_csv(io.StringIO(csv.render(model.build([a_whole_run(), a_generating_run()]))))
 
 
 def read(*outcomes: object, **run: object) -> pd.Series:

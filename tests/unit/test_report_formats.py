@@ -25,7 +25,7 @@ def test_every_format_is_found_by_its_file() -> None:
 def test_names_are_checked_without_importing_what_they_need() -> None:
     script = f"""
 import sys
-from bench.report import formats, grid, numbers
+from bench.report import formats, model, numbers
 assert formats.known("html, csv") == ("html", "csv")
 print([name for name in sys.modules if name in "{HEAVY}".split("|")])
 """

@@ -18,7 +18,9 @@ from a_generating_report import (
 from a_report import a_cell, a_report, a_run, a_speed, a_whole_report, an_interval, an_outcome
 from test_report_html import Page, page_of, section
 
-from bench.report import generation, grid, html, markdown
+from bench.report import generation
+from bench.report import model as grid
+from bench.report.renderers import html, markdown
 from bench.report.table import Column, filled
 
 SPEED, DIFFERS, FLAGS = "Latency is the time of one call", "What differs between the engines", "Time to answer"

@@ -6,8 +6,9 @@ from a_report import a_cell, a_report, a_run, a_speed, an_interval, an_outcome
 from msgspec.structs import replace
 
 from bench.records import Failure, Placement
-from bench.report import grid, html
-from bench.report.grid import summary
+from bench.report import model as grid
+from bench.report.model import summary
+from bench.report.renderers import html
 
 SECOND = {"workload": "b8-s128", "sizes": {"batch": 8, "sequence": 128}}
 

@@ -23,7 +23,8 @@ from a_report import (
 from msgspec.structs import replace
 
 from bench.records import Device, Executed, Failure, Interval, TargetFacts
-from bench.report import grid, html
+from bench.report import model
+from bench.report.renderers import html
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>\"'\u202e{{ 7 * 7 }}"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -125,7 +126,7 @@ def test_foreign_text_is_only_text() -> None:
     )
     said = {"command": HOSTILE, "matrix_text": HOSTILE, "name": HOSTILE, "targets": {HOSTILE: facts}}
     run = a_run((fine.cell, broken.cell), machine=machine, **said)
-    found = Page(html.render(grid.build([(run, [fine, broken])])))
+    found = Page(html.render(model.build([(run, [fine, broken])])))
     assert not {tag for tag, _ in found.tags} & {"script", "img"}
     assert "<img src=http://evil/x onerror=alert(1)>" in found.text
     assert "{{ 7 * 7 }}" in found.text
@@ -231,13 +232,13 @@ def test_an_error_that_the_reason_does_not_hold_is_shown() -> None:
 
 def test_cells_that_were_not_reached_are_not_passed_over() -> None:
     run = a_run((a_cell(), a_cell(target="webgpu")))
-    found = Page(html.render(grid.build([(run, [an_outcome()])])))
+    found = Page(html.render(model.build([(run, [an_outcome()])])))
     assert "1 of 2 cells ok , 1 not reached." in found.text
     assert f"bench run --resume {run.name}" in found.text
 
 
 def test_a_run_without_a_single_outcome_is_still_a_page() -> None:
-    found = Page(html.render(grid.build([(a_run((a_cell(),)), [])])))
+    found = Page(html.render(model.build([(a_run((a_cell(),)), [])])))
     assert "0 of 1 cells ok" in found.text
 
 

@@ -6,12 +6,13 @@ import msgspec
 from a_report import a_whole_run, two_machines
 
 from bench.records import SCHEMA
-from bench.report import grid, json
+from bench.report import model
+from bench.report.renderers import json
 
 
 def test_the_file_reads_back_strictly_as_what_went_in() -> None:
     run, outcomes = a_whole_run()
-    read = msgspec.json.decode(json.render(grid.build([(run, outcomes)])), type=json.Results)
+    read = msgspec.json.decode(json.render(model.build([(run, outcomes)])), type=json.Results)
     assert read.schema == SCHEMA
     assert read.runs[0].run == run
     real = [outcome for outcome in outcomes if not outcome.cell.emulated]
@@ -20,7 +21,7 @@ def test_the_file_reads_back_strictly_as_what_went_in() -> None:
 
 def test_times_of_emulators_are_beside_the_outcomes_and_not_in_them() -> None:
     run, outcomes = a_whole_run()
-    read = msgspec.json.decode(json.render(grid.build([(run, outcomes)])), type=json.Results).runs[0]
+    read = msgspec.json.decode(json.render(model.build([(run, outcomes)])), type=json.Results).runs[0]
     emulated = {outcome.cell.id: outcome for outcome in outcomes if outcome.cell.emulated and outcome.speed}
     assert len(emulated) == 2
     assert {cell: times.speed for cell, times in read.emulator_times.items()} == {

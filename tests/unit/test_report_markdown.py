@@ -7,7 +7,8 @@ import re
 from a_report import a_cell, a_report, a_run, a_speed, a_whole_report, an_interval, an_outcome, two_machines
 
 from bench.records import Failure
-from bench.report import grid, markdown
+from bench.report import model
+from bench.report.renderers import markdown
 
 
 def test_every_table_has_as_many_cells_in_each_row_as_in_its_header() -> None:
@@ -84,13 +85,13 @@ def test_foreign_text_is_only_text() -> None:
 
 
 def test_cells_that_were_not_reached_are_counted() -> None:
-    summary = markdown.render(grid.build([(a_run((a_cell(), a_cell(target="webgpu"))), [an_outcome()])]))
+    summary = markdown.render(model.build([(a_run((a_cell(), a_cell(target="webgpu"))), [an_outcome()])]))
     assert "1 of 2 cells ok**, 1 not reached" in summary
     assert "| not reached |" in summary
 
 
 def test_a_run_without_a_single_outcome_still_has_a_summary() -> None:
-    assert "0 of 1 cells ok" in markdown.render(grid.build([(a_run((a_cell(),)), [])]))
+    assert "0 of 1 cells ok" in markdown.render(model.build([(a_run((a_cell(),)), [])]))
 
 
 def test_two_machines_stand_side_by_side_by_their_ratios() -> None:

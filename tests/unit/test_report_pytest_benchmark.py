@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from pytest_benchmark.stats import Stats
 
 from bench.records import Outcome
-from bench.report import formats, grid, pytest_benchmark
+from bench.report import formats, model
+from bench.report.renderers import pytest_benchmark
 
 CELL = "minilm/int8/cpu/b1-s128"
 OTHER = "minilm/int8/webgpu/b1-s128"
@@ -29,7 +30,7 @@ def seen(*outcomes: Outcome, **run: Any) -> dict[str, Any]:
     return read(a_report(*outcomes, **run))
 
 
-def read(report: grid.Report) -> dict[str, Any]:
+def read(report: model.Report) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(pytest_benchmark.render(report))
     return found
 
@@ -208,7 +209,7 @@ def test_runs_of_several_machines_keep_their_keys() -> None:
 def test_names_of_a_foreign_run_do_nothing_to_a_terminal() -> None:
     hostile = a_cell(model="\x1b[31mminilm")
     run = replace(a_run((hostile,)), name="run\x1b]0;x\x07")
-    text = pytest_benchmark.render(grid.build([(run, [an_outcome(hostile)])]))
+    text = pytest_benchmark.render(model.build([(run, [an_outcome(hostile)])]))
     assert "\\u001b" not in text
     assert json.loads(text)["benchmarks"][0]["name"] == CELL
 

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from sustained_runs import CLOCK, a_crashed, a_sustained, a_sustained_minute
 
 from bench.records import Interval, MachineState
-from bench.report import csv, html, json, markdown, sustained, sustained_charts
-from bench.report.row import COLUMNS
+from bench.report import sustained, sustained_charts
+from bench.report.csv_schema import COLUMNS
+from bench.report.renderers import csv, html, json, markdown
 
 
 def read(*outcomes):

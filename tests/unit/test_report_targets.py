@@ -7,8 +7,8 @@ from typing import Any
 from a_report import a_cell, a_report, an_outcome, some_facts
 
 from bench.records import Cell, Device, Executed
-from bench.report import words
-from bench.report.grid import Sheet
+from bench.report import text
+from bench.report.model import Sheet
 
 
 def a_sheet(*cells: Cell, **run: Any) -> Sheet:
@@ -80,9 +80,9 @@ def test_the_providers_other_devices_are_those_that_the_cells_do_not_run_on() ->
 
 
 def test_what_a_probe_found_is_said_with_its_bits_and_in_a_tone() -> None:
-    assert words.executed(Executed("fp32", "fp32", 22.9)) == ("fp32 (23 bits)", "")
-    assert words.executed(Executed("fp32", "bf16", 9.2)) == ("bf16 (9.2 bits)", "wrong")
-    assert words.executed(Executed("fp16", "fp32 between casts")) == ("fp32 between casts", "warn")
-    assert words.executed(Executed("fp16", "refused", message="no kernel")) == ("refused", "absent")
-    assert words.executed(Executed("fp16", "elsewhere")) == ("ran elsewhere", "absent")
-    assert words.executed(None) == ("–", "")
+    assert text.executed(Executed("fp32", "fp32", 22.9)) == ("fp32 (23 bits)", "")
+    assert text.executed(Executed("fp32", "bf16", 9.2)) == ("bf16 (9.2 bits)", "wrong")
+    assert text.executed(Executed("fp16", "fp32 between casts")) == ("fp32 between casts", "warn")
+    assert text.executed(Executed("fp16", "refused", message="no kernel")) == ("refused", "absent")
+    assert text.executed(Executed("fp16", "elsewhere")) == ("ran elsewhere", "absent")
+    assert text.executed(None) == ("–", "")

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from bench.report import text
+from bench.report import escaping
 
 
 def test_terminal_colours_and_direction_overrides_are_taken_out() -> None:
-    assert text.lines("\x1b[0;93mwarn\x1b[m\x1b]0;title\x07 a\u202eb\r\nnext\x00") == "warn ab\nnext"
+    assert escaping.lines("\x1b[0;93mwarn\x1b[m\x1b]0;title\x07 a\u202eb\r\nnext\x00") == "warn ab\nnext"
 
 
 def test_one_line_has_no_line_breaks() -> None:
-    assert text.line(" a\n\tb\r\n c ") == "a b c"
+    assert escaping.line(" a\n\tb\r\n c ") == "a b c"
 
 
 @pytest.mark.parametrize("start", ["=1+1", "+1", "-1 is out of range", "@SUM(A1)", "\t=1", "＝1", " =1"])
 def test_no_cell_opens_as_a_formula(start: str) -> None:
-    assert text.csv_cell(start).startswith("'")
+    assert escaping.csv_cell(start).startswith("'")
 
 
 def test_no_part_of_a_list_opens_as_a_formula_where_the_separator_is_a_semicolon() -> None:
-    assert text.csv_cell("Gather x3;=cmd|' /C calc'!A0; -1") == "Gather x3;'=cmd|' /C calc'!A0; '-1"
+    assert escaping.csv_cell("Gather x3;=cmd|' /C calc'!A0; -1") == "Gather x3;'=cmd|' /C calc'!A0; '-1"
 
 
 @pytest.mark.parametrize("value", ["123456789012", "12e5", "null", "NA", "nan", "inf", "True", "None"])
 def test_no_text_reads_as_a_number_or_as_missing(value: str) -> None:
-    assert text.csv_cell(value) == f"'{value}"
+    assert escaping.csv_cell(value) == f"'{value}"
 
 
 @pytest.mark.parametrize("value", ["minilm", "3f2a61c09be4", "1.31.1", "2.13.0+cpu", "hub:a/b", ""])
 def test_plain_text_stays_as_it_is(value: str) -> None:
-    assert text.csv_cell(value) == value
+    assert escaping.csv_cell(value) == value
 
 
 def test_markdown_shows_markup_as_the_characters_that_were_written() -> None:
-    shown = text.markdown("a|b <img src=x> *bold* `code` [link](u) __init__ & 1\n2")
+    shown = escaping.markdown("a|b <img src=x> *bold* `code` [link](u) __init__ & 1\n2")
     assert shown == "a\\|b &lt;img src=x&gt; \\*bold\\* \\`code\\` \\[link\\](u) \\_\\_init\\_\\_ &amp; 1 2"
 
 
@@ -43,14 +43,14 @@ def test_markdown_shows_markup_as_the_characters_that_were_written() -> None:
     ("written", "shown"), [("- a", "\\- a"), ("# a", "\\# a"), ("1. a", "1\\. a"), ("+ a", "\\+ a")]
 )
 def test_markdown_does_not_start_a_list_or_a_heading(written: str, shown: str) -> None:
-    assert text.markdown(written) == shown
+    assert escaping.markdown(written) == shown
 
 
 def test_markdown_mentions_nobody_and_no_issue() -> None:
-    assert "@someone" not in text.markdown("ask @someone about #12")
-    assert "#12" not in text.markdown("ask @someone about #12")
+    assert "@someone" not in escaping.markdown("ask @someone about #12")
+    assert "#12" not in escaping.markdown("ask @someone about #12")
 
 
 def test_a_code_span_survives_back_quotes_and_pipes() -> None:
-    assert text.code("a`b|c") == "`` a`b\\|c ``"
-    assert text.code("plain") == "`plain`"
+    assert escaping.code("a`b|c") == "`` a`b\\|c ``"
+    assert escaping.code("plain") == "`plain`"

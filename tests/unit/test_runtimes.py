@@ -12,8 +12,8 @@ import pytest
 
 from bench.declare.matrix import Runtime
 from bench.errors import DiskError, RuntimeSetupError
-from bench.prepare import runtimes
-from bench.prepare.runtimes import ensure, find, key
+from bench.prepare import environments
+from bench.prepare.environments import ensure, find, key
 from bench.progress import Quiet
 
 ORT = Runtime("ort", ("onnxruntime==1.31.1", "numpy==2.4.6"))
@@ -35,18 +35,18 @@ class Spoken(Quiet):
 def installs(tmp_path, monkeypatch) -> list[list[str]]:
     """The installer's commands; the environments are real, but pip puts nothing into them."""
     ran: list[list[str]] = []
-    real = runtimes._command
+    real = environments._command
 
     def command(words: list[str], *rest: object) -> None:
         ran.append(words)
         if "venv" in words:
             real(words, *rest)
         else:
-            site = next(runtimes._folder(ORT, tmp_path).rglob("site-packages"))
+            site = next(environments._folder(ORT, tmp_path).rglob("site-packages"))
             (site / "straw-1.5.dist-info").mkdir()
             (site / "straw-1.5.dist-info" / "METADATA").write_text("Name: straw\nVersion: 1.5\n", encoding="utf-8")
 
-    monkeypatch.setattr(runtimes, "_command", command)
+    monkeypatch.setattr(environments, "_command", command)
     return ran
 
 
@@ -71,7 +71,7 @@ def test_another_version_is_another_runtime():
 
 def test_another_python_is_another_runtime(monkeypatch):
     before = key(ORT)
-    monkeypatch.setattr(runtimes.platform, "python_version", lambda: "3.99.0")
+    monkeypatch.setattr(environments.platform, "python_version", lambda: "3.99.0")
     assert key(ORT) != before
 
 
@@ -81,7 +81,7 @@ def test_another_python_is_another_runtime(monkeypatch):
 def test_a_runtime_is_made_once_with_what_the_worker_needs(tmp_path, installs):
     assert find(ORT, tmp_path) is None
     ready = ensure(ORT, tmp_path, Quiet())
-    assert {*ORT.requires, *runtimes.WORKER_NEEDS} <= set(installs[-1])
+    assert {*ORT.requires, *environments.WORKER_NEEDS} <= set(installs[-1])
     count = len(installs)
     assert ensure(ORT, tmp_path, Quiet()) == ready == find(ORT, tmp_path)
     assert len(installs) == count
@@ -108,7 +108,7 @@ def test_two_names_for_the_same_requirements_share_one_environment(tmp_path, ins
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"name": "\xff"}'])
 def test_an_environment_that_a_stopped_run_left_half_made_is_made_again(tmp_path, installs, content):
     folder = ensure(ORT, tmp_path, Quiet()).executable.parents[1]
-    record = folder / runtimes.RECORD
+    record = folder / environments.RECORD
     record.unlink() if content is None else record.write_bytes(content)
     (folder / "left over").write_bytes(b"")
     assert find(ORT, tmp_path) is None
@@ -134,10 +134,10 @@ RACE = """
 import sys, time
 from pathlib import Path
 from bench.declare.matrix import Runtime
-from bench.prepare import runtimes
+from bench.prepare import environments
 from bench.progress import Quiet
 
-real = runtimes._command
+real = environments._command
 
 def command(words, *rest):
     if "venv" in words:
@@ -146,8 +146,8 @@ def command(words, *rest):
         time.sleep(0.3)
         real(words, *rest)
 
-runtimes._command = command
-assert runtimes.ensure(Runtime("ort", ("onnxruntime",)), Path(sys.argv[1]), Quiet()).executable.exists()
+environments._command = command
+assert environments.ensure(Runtime("ort", ("onnxruntime",)), Path(sys.argv[1]), Quiet()).executable.exists()
 """
 
 
@@ -165,7 +165,7 @@ def refused(lines: list[str]) -> str:
     """What is said when the installer prints these lines and fails."""
     script = f"import sys; print({chr(10).join(lines)!r}); sys.exit(1)"
     with pytest.raises((RuntimeSetupError, DiskError)) as caught:
-        runtimes._command([sys.executable, "-c", script], ORT, Quiet())
+        environments._command([sys.executable, "-c", script], ORT, Quiet())
     return str(caught.value)
 
 
@@ -215,7 +215,7 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path):
 
 
 def test_an_interpreter_that_lacks_what_the_worker_needs_is_told_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtimes, "WORKER_NEEDS", ("numpy>=1", "a-package-of-straw>=2"))
+    monkeypatch.setattr(environments, "WORKER_NEEDS", ("numpy>=1", "a-package-of-straw>=2"))
     with pytest.raises(
         RuntimeSetupError, match=r"lacks a-package-of-straw, .*; run: .* -m pip install a-package-of-straw"
     ):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from builders import a_cell, a_state, an_observation
 
-from bench.measure.held import Side
-from bench.measure.pairs import Made
-from bench.measure.sampling import PATIENCE, Processes, Sides, too_large_for_two
+from bench.gating.pairs import Made
+from bench.gating.sampling import PATIENCE, Processes, Sides, too_large_for_two
+from bench.measure.warm_session import Side
 from bench.progress import Quiet
 from bench.records import Pair
 

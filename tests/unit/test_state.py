@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from bench.prepare import state
-from bench.prepare.state import Snapshot
+from bench.machine import state
+from bench.machine.state import Snapshot
 
 
 def write(root: Path, files: dict[str, str]) -> Path:

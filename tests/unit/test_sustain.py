@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from bench import pipeline
 from bench.judge.sustained import attempts, is_over
-from bench.measure import sustain
-from bench.measure.history import History
-from bench.measure.left import Left
+from bench.measure import sustained
+from bench.measure.cell_states import History
+from bench.measure.eta import Left
 from bench.measure.rounds import measure
-from bench.measure.sustain import due, ends_s
+from bench.measure.sustained import due, ends_s
 from bench.pipeline import Options
 from bench.progress import Quiet
 from bench.records import Minute, Observation, Sustained
@@ -43,7 +43,7 @@ class Spoken(Quiet):
 @pytest.fixture
 def ran(tmp_path, strange_engines, monkeypatch):
     """Rounds of the fake engine in a mode, then so many minutes on end; what was recorded, and what was said."""
-    monkeypatch.setattr(sustain, "MINUTE_S", MINUTE_S)
+    monkeypatch.setattr(sustained, "MINUTE_S", MINUTE_S)
 
     def run(mode, minutes, *, batches=(1,), seen=(), record=None, **said):
         fake = a_fake_run(tmp_path, mode, batches, **said)
@@ -118,8 +118,8 @@ def test_a_hang_amid_the_minutes_ends_long_before_the_last_of_them(ran):
 
 def test_ctrl_c_amid_the_minutes_keeps_those_that_were_seen_and_ends_the_worker(ran, monkeypatch):
     recorded, workers = [], []
-    enter = sustain.Worker.__enter__
-    monkeypatch.setattr(sustain.Worker, "__enter__", lambda worker: workers.append(worker) or enter(worker))
+    enter = sustained.Worker.__enter__
+    monkeypatch.setattr(sustained.Worker, "__enter__", lambda worker: workers.append(worker) or enter(worker))
 
     def record(observation):
         recorded.append(observation)
@@ -191,7 +191,7 @@ def test_an_interrupted_run_on_end_is_not_read_as_what_failed_before_it_was_meas
     kept = [an_observation(CELL, 1), a_minute(1), a_failed(CELL, 0)]
     monkeypatch.setattr(pipeline.store, "read", lambda _: (run, tuple(kept)))
     monkeypatch.setattr(pipeline.store, "heal", lambda _: None)
-    monkeypatch.setattr("bench.prepare.machine.fingerprint", lambda: run.machine)
+    monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     monkeypatch.setattr(pipeline.matrices, "parse", lambda *_: None)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path)
     _, _, record, seen = pipeline._begin(options, Quiet())

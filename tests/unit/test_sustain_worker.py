@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.records import Minute
-from bench.worker import sustain, timing
+from bench.worker import sustained, timing
 from bench.worker.generation import Recorder
-from bench.worker.sustain import Kept, generated_minutes, minutes
+from bench.worker.sustained import Kept, generated_minutes, minutes
 
 MS = 1_000_000
 
@@ -110,14 +110,14 @@ def test_the_median_of_a_million_calls_is_that_of_all_of_them():
     assert minute.calls == 1_000_000
     assert minute.median_ns == pytest.approx(np.median(every), rel=0.002)
     assert (minute.p10_ns, minute.p90_ns) == pytest.approx(tuple(np.percentile(every, [10, 90])), rel=0.002)
-    assert len(minute.samples_ns) == sustain.SAMPLE
+    assert len(minute.samples_ns) == sustained.SAMPLE
 
 
 def test_the_record_keeps_a_sample_from_the_whole_minute():
     kept = Kept()
     kept.add(list(range(1000)))
     sample = kept.minute(60.0).samples_ns
-    assert (sample[0], sample[-1], len(sample)) == (0, 999, sustain.SAMPLE)
+    assert (sample[0], sample[-1], len(sample)) == (0, 999, sustained.SAMPLE)
     assert list(sample) == sorted(sample)
 
 

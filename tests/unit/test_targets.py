@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from bench.declare import catalogue
 from bench.declare.matrix import Matrix
-from bench.declare.target import Runtime
+from bench.declare.targets import Runtime
 from bench.errors import RuntimeSetupError
-from bench.prepare import runtimes, targets
-from bench.prepare.runtimes import Ready, Shelf
-from bench.prepare.targets import condemns, examine, missing_device, settle
+from bench.prepare import environments
+from bench.prepare import probe as targets
+from bench.prepare.environments import Ready, Shelf
+from bench.prepare.probe import condemns, examine, missing_device, settle
 from bench.progress import Quiet
 from bench.records import Accelerator, Cell, Machine, Provider, RuntimeRecord, TargetFacts
 
@@ -52,8 +53,8 @@ def installer(monkeypatch):
 
     def stand_in(*there: str, broken: bool = False) -> Installer:
         made = Installer(*there, broken=broken)
-        monkeypatch.setattr(runtimes, "find", made.find)
-        monkeypatch.setattr(runtimes, "ensure", made.ensure)
+        monkeypatch.setattr(environments, "find", made.find)
+        monkeypatch.setattr(environments, "ensure", made.ensure)
         return made
 
     return stand_in

@@ -11,8 +11,8 @@ from fake_runs import EP, FakeRun, a_fake_run
 
 from bench.measure import visits
 from bench.measure.visits import Visitor
-from bench.processes import Worker
 from bench.records import Begin, CompileCache, Observation, Order, Provider, Visit
+from bench.worker_process import Worker
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
 OPTION, CONTEXT = CompileCache("option", "cache_dir"), CompileCache("context")

@@ -11,11 +11,11 @@ from builders import a_cell
 
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
-from bench.prepare.runtimes import Ready
-from bench.prepare.workshop import BuildError, Material, Workshop, runtimes_for
-from bench.processes import Worker
+from bench.prepare.artifact_builder import BuildError, Material, Workshop, runtimes_for
+from bench.prepare.environments import Ready
 from bench.progress import Quiet
 from bench.records import Recipe, RuntimeRecord, Source
+from bench.worker_process import Worker
 
 BUILD_WORKER = """
 import json, pathlib, sys

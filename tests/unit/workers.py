@@ -11,9 +11,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench.prepare import worker_code
-from bench.processes import Worker
 from bench.records import Effort, Job, Recipe, Source, Tolerance, Visit
 from bench.worker import feeds
+from bench.worker_process import Worker
 
 HASTE = Effort(
     name="haste",

@@ -22,7 +22,7 @@ from bench.records import (
     Margin,
     Provider,
 )
-from bench.worker import element_types, operators, operators_collect
+from bench.worker import conformance, conformance_collect, element_types
 
 CPU = Provider("CPUExecutionProvider")
 MARGIN = Margin(1e-3, 1e-7)
@@ -39,9 +39,9 @@ class Deaf:
 def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[CaseSuite, str]:
     """All of ONNX's operator tests, and the file of their payloads."""
     folder = tmp_path_factory.mktemp("cases")
-    operators_collect.collect(Collect(str(folder)))
-    suite = msgspec.json.decode((folder / operators_collect.SUITE).read_bytes(), type=CaseSuite)
-    return suite, str(folder / operators_collect.PAYLOADS)
+    conformance_collect.collect(Collect(str(folder)))
+    suite = msgspec.json.decode((folder / conformance_collect.SUITE).read_bytes(), type=CaseSuite)
+    return suite, str(folder / conformance_collect.PAYLOADS)
 
 
 def the_case(collected: tuple[CaseSuite, str], name: str) -> Case:
@@ -51,7 +51,7 @@ def the_case(collected: tuple[CaseSuite, str], name: str) -> Case:
 def conformed(case: Case, payloads: str, provider: Provider = CPU) -> CaseDone:
     margins = {"float32": MARGIN, "bfloat16": Margin(2**-6, 2**-7), "float16": Margin(2**-8, 2**-10)}
     order = Conform(provider, payloads, case, margins, Margin(2**-8, 2**-10))
-    return operators.conform(order, Deaf())  # type: ignore[arg-type]
+    return conformance.conform(order, Deaf())  # type: ignore[arg-type]
 
 
 def is_right(done: CaseDone) -> bool:

@@ -7,7 +7,7 @@ from visits import Recorder, a_whole_visit
 
 from bench.records import Lasted, Provider, Sustain
 from bench.worker.refusal import Refusal
-from bench.worker.sustain import sustain
+from bench.worker.sustained import sustain
 
 
 def test_a_real_model_is_run_on_end_and_told_of_minute_by_minute(tmp_path):

@@ -14,10 +14,10 @@ from visits import CPU, HASTE, Recorder, a_job, a_whole_visit
 
 from bench.records import Begin, CompileCache, Measured, Opened, Placement, Profiled, Provider, Started
 from bench.worker import placement
+from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import profiles
 from bench.worker.refusal import Refusal
-from bench.worker.start import start
 from bench.worker.visit import visit
 
 
@@ -114,7 +114,7 @@ IN_PART = Placement({"E": {"MatMul": 1}, CPU: {"Relu": 1}}, "assignment-info")
 def in_part(monkeypatch):
     """As if the nodes were on two providers."""
     monkeypatch.setattr(ort.Session, "placement", IN_PART)
-    monkeypatch.setattr("bench.worker.answering.refuse_elsewhere", lambda *_: None)
+    monkeypatch.setattr("bench.worker.session_check.refuse_elsewhere", lambda *_: None)
 
 
 def test_a_profile_comes_last_and_only_where_nodes_are_on_two_providers(tmp_path, in_part):

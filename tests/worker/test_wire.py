@@ -10,13 +10,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from visits import a_model
 
-from bench.worker.onnx_runtime import wire
+from bench.worker.onnx_runtime import onnx_protobuf
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_a_written_model_is_a_valid_one_and_says_what_was_meant(dtype):
     weights = [np.arange(200 * 3).reshape(200, 3).astype(dtype), np.ones((3, 300), dtype)]
-    model = onnx.load(io.BytesIO(wire.matrix_products(weights, ("n", 200))))
+    model = onnx.load(io.BytesIO(onnx_protobuf.matrix_products(weights, ("n", 200))))
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["MatMul", "MatMul"]
     for tensor, weight in zip(model.graph.initializer, weights, strict=True):
@@ -41,24 +41,27 @@ def model(tmp_path):
 
 
 def test_the_dimensions_of_inputs_are_read_by_name_or_number(model):
-    assert wire.input_dimensions(model) == {"ids": ["batch_size", "sequence_length"], "image": ["batch_size", 3, ""]}
+    assert onnx_protobuf.input_dimensions(model) == {
+        "ids": ["batch_size", "sequence_length"],
+        "image": ["batch_size", 3, ""],
+    }
 
 
 def test_every_symbolic_dimension_gets_the_size_that_the_feed_has(model):
     feed = {"ids": np.zeros((2, 128), np.int64), "image": np.zeros((2, 3, 9), np.float32)}
-    assert wire.fixed_sizes(model, feed) == {"batch_size": 2, "sequence_length": 128}
+    assert onnx_protobuf.fixed_sizes(model, feed) == {"batch_size": 2, "sequence_length": 128}
 
 
 def test_an_input_that_no_feed_has_fixes_nothing(model):
-    assert wire.fixed_sizes(model, {}) == {}
+    assert onnx_protobuf.fixed_sizes(model, {}) == {}
 
 
 def test_operators_are_counted(model):
-    assert wire.operators(model) == {"Cast": 1, "Relu": 1}
+    assert onnx_protobuf.operators(model) == {"Cast": 1, "Relu": 1}
 
 
 def test_a_file_cut_short_is_told(tmp_path):
     path = a_model(tmp_path) / "model.onnx"
     path.write_bytes(path.read_bytes()[:2] + b"\xff")
     with pytest.raises(ValueError, match="ends amid a field"):
-        wire.input_dimensions(path)
+        onnx_protobuf.input_dimensions(path)

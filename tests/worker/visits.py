@@ -10,7 +10,7 @@ import numpy as np
 from bench.declare.budgets import BUDGETS
 from bench.records import Effort, Job, Provider, Recipe, Reply, Source, Stage, Tolerance, Visit
 from bench.worker import feeds
-from bench.worker.onnx_runtime import wire
+from bench.worker.onnx_runtime import onnx_protobuf
 
 CPU = "CPUExecutionProvider"
 HASTE = Effort("haste", 2, 2, None, 2, 0.0, 0.02, 0.005, 60.0)
@@ -40,7 +40,7 @@ class Recorder:
 def a_model(folder: Path, batch: int | str = "batch") -> Path:
     """A folder with y = x @ w, of any batch or of a fixed one."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(wire.matrix_products([WEIGHT], (batch, 8)))
+    (folder / "model.onnx").write_bytes(onnx_protobuf.matrix_products([WEIGHT], (batch, 8)))
     return folder
 
 
@@ -49,21 +49,29 @@ def a_model_with_shape_arithmetic(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     nodes = [("MatMul", "x w", "h"), ("Shape", "h", "s"), ("Gather", "s first", "d")]
     nodes += [("Concat", "d rest", "t"), ("Reshape", "h t", "y")]
-    graph = b"".join(wire._bytes(1, _node(*node)) for node in nodes) + wire._text(2, "g")
-    graph += wire._bytes(5, wire._tensor("w", WEIGHT, 1))
+    graph = b"".join(onnx_protobuf._bytes(1, _node(*node)) for node in nodes) + onnx_protobuf._text(2, "g")
+    graph += onnx_protobuf._bytes(5, onnx_protobuf._tensor("w", WEIGHT, 1))
     for name, value in (("first", 0), ("rest", -1)):
-        graph += wire._bytes(5, wire._tensor(name, np.array([value], np.int64), 7))  # type: ignore[arg-type]
-    graph += wire._bytes(11, wire._value("x", 1, ("batch", 8))) + wire._bytes(12, wire._value("y", 1, ("batch", 4)))
-    model = wire._number(1, 9) + wire._bytes(7, graph) + wire._bytes(8, wire._text(1, "") + wire._number(2, 17))
+        graph += onnx_protobuf._bytes(5, onnx_protobuf._tensor(name, np.array([value], np.int64), 7))  # type: ignore[arg-type]
+    graph += onnx_protobuf._bytes(11, onnx_protobuf._value("x", 1, ("batch", 8))) + onnx_protobuf._bytes(
+        12, onnx_protobuf._value("y", 1, ("batch", 4))
+    )
+    model = (
+        onnx_protobuf._number(1, 9)
+        + onnx_protobuf._bytes(7, graph)
+        + onnx_protobuf._bytes(8, onnx_protobuf._text(1, "") + onnx_protobuf._number(2, 17))
+    )
     (folder / "model.onnx").write_bytes(model)
     return folder
 
 
 def _node(op: str, inputs: str, output: str) -> bytes:
-    node = b"".join(wire._text(1, name) for name in inputs.split())
-    node += wire._text(2, output) + wire._text(3, output) + wire._text(4, op)
+    node = b"".join(onnx_protobuf._text(1, name) for name in inputs.split())
+    node += onnx_protobuf._text(2, output) + onnx_protobuf._text(3, output) + onnx_protobuf._text(4, op)
     if op == "Concat":
-        node += wire._bytes(5, wire._text(1, "axis") + wire._number(3, 0) + wire._number(20, 2))
+        node += onnx_protobuf._bytes(
+            5, onnx_protobuf._text(1, "axis") + onnx_protobuf._number(3, 0) + onnx_protobuf._number(20, 2)
+        )
     return node
 
 

@@ -22,7 +22,7 @@ from bench.worker.onnx_runtime import (
     graphs,
     native_log,
     options,
-    placing,
+    placement_subprocess,
     probing,
     sessions,
 )
@@ -88,8 +88,10 @@ class Session:
         """The nodes by provider and op type: genai cannot tell, so on the CPU they are counted, else placed again."""
         paths = self.export.graphs
         if self.provider.ep == CPU:
-            return placing.together(Placement({CPU: dict(graphs.read(path).operators)}, "graph") for path in paths)
-        return placing.apart(self.provider, paths)
+            return placement_subprocess.together(
+                Placement({CPU: dict(graphs.read(path).operators)}, "graph") for path in paths
+            )
+        return placement_subprocess.apart(self.provider, paths)
 
     @property
     def complaint(self) -> str:

@@ -11,7 +11,16 @@ import onnxruntime as ort
 from bench.records import Device, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker import feeds
 from bench.worker.feeds import Feed
-from bench.worker.onnx_runtime import assignment, binding, contexts, native_log, options, probing, profiles, wire
+from bench.worker.onnx_runtime import (
+    assignment,
+    binding,
+    ep_context,
+    native_log,
+    onnx_protobuf,
+    options,
+    probing,
+    profiles,
+)
 from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.onnx_runtime.sessions import Request, open_session
 from bench.worker.refusal import Refusal
@@ -88,12 +97,12 @@ def request_of(visit: Visit) -> Request:
     model = Path(visit.artifact or "") / "model.onnx"
     sizes = None
     if visit.provider and visit.provider.static_shapes and visit.jobs:
-        sizes = wire.fixed_sizes(model, feeds.load(Path(visit.jobs[0].reference) / "inputs.npz")[0])
+        sizes = onnx_protobuf.fixed_sizes(model, feeds.load(Path(visit.jobs[0].reference) / "inputs.npz")[0])
     return Request(model, visit.threads, visit.scratch, sizes)
 
 
 def _compiled(request: Request) -> Request:
-    return Request(contexts.path(request), request.threads, request.scratch, request.sizes)
+    return Request(ep_context.path(request), request.threads, request.scratch, request.sizes)
 
 
 def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
@@ -105,7 +114,7 @@ def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
 
 def compile_context(visit: Visit) -> None:
     """Write what the provider compiles of the model into the visit's scratch folder."""
-    contexts.write(provider_of(visit), request_of(visit))
+    ep_context.write(provider_of(visit), request_of(visit))
 
 
 def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:

@@ -12,7 +12,15 @@ import numpy as np
 from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.feeds import Array, Feed
-from bench.worker.onnx_runtime import assignment, genai_traits, generating, native_log, options, placing, probing
+from bench.worker.onnx_runtime import (
+    assignment,
+    genai_traits,
+    generating,
+    native_log,
+    options,
+    placement_subprocess,
+    probing,
+)
 from bench.worker.onnx_runtime.sessions import Opened, Request, open_session
 from bench.worker.refusal import Refusal
 
@@ -54,7 +62,9 @@ class Session:
     @cached_property
     def placement(self) -> Placement | None:
         """The nodes of all graphs by provider and op type; asked for after the load was timed."""
-        return placing.together(assignment.placement(one.session, path) for path, one in self.opened.items())
+        return placement_subprocess.together(
+            assignment.placement(one.session, path) for path, one in self.opened.items()
+        )
 
     @property
     def complaint(self) -> str:

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from bench.worker import genai_config
 from bench.worker.failures import reason_of
-from bench.worker.onnx_runtime import generating, graphs, sessions, wire
+from bench.worker.onnx_runtime import generating, graphs, onnx_protobuf, sessions
 from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.refusal import Refusal
 
@@ -70,7 +70,7 @@ def _run(export: genai_config.Export) -> Any:
     if export.encoder:
         encoder = generating.Encoder(opened[export.encoder], export, generating.Memory())
         binding, crossed = encoder.prepare(1)
-        sizes = wire.input_dimensions(export.encoder)[encoder.features][1:]
+        sizes = onnx_protobuf.input_dimensions(export.encoder)[encoder.features][1:]
         encoder.run(binding, np.zeros((1, *map(int, sizes)), np.float32))
         state.give(crossed)
     state.run(np.array([[1, 2]]))

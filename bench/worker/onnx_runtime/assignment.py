@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime as ort
 
 from bench.records import Placement
-from bench.worker.onnx_runtime import wire
+from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.onnx_runtime.shapes import shape_nodes
 
 RECORD = "session.record_ep_graph_assignment_info"
@@ -35,7 +35,7 @@ def unassigned(model: Path) -> Placement:
 
     Where the model has none either, the placement is empty, and true.
     """
-    ops = wire.operators(model)
+    ops = onnx_protobuf.operators(model)
     return Placement(nodes={"no provider": dict(sorted(ops.items()))} if ops else {}, source="assignment-info")
 
 

@@ -6,7 +6,7 @@ from math import prod
 
 from bench.records import Traits
 from bench.worker.genai_config import Export
-from bench.worker.onnx_runtime import graphs, wire
+from bench.worker.onnx_runtime import graphs, onnx_protobuf
 
 
 def traits(export: Export, batch: int, length: int) -> Traits:
@@ -30,7 +30,7 @@ def _cross(export: Export) -> int:
     name = export.names.get("cross_past_key_names")
     if name is None:
         return 0
-    return prod(int(size) for size in wire.input_dimensions(export.decoder)[name % 0][1:])
+    return prod(int(size) for size in onnx_protobuf.input_dimensions(export.decoder)[name % 0][1:])
 
 
 def last_only(export: Export) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.worker import element_types
-from bench.worker.onnx_runtime import wire
+from bench.worker.onnx_runtime import onnx_protobuf
 
 BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "uint8": 8}
 SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "uint8"}
@@ -47,44 +47,44 @@ class Graph:
 def read(path: Path) -> Graph:
     """The graph of a model's file; its weights are passed over."""
     with path.open("rb") as file:
-        parts = wire.inside(file, (0, path.stat().st_size), 7)
-        nodes = tuple(_node(file, span) for part in parts for span in wire.inside(file, part, 1))
-        held = dict(_tensor(file, span) for part in parts for span in wire.inside(file, part, 5))
-        spans = [span for part in parts for number in (11, 12) for span in wire.inside(file, part, number)]
+        parts = onnx_protobuf.inside(file, (0, path.stat().st_size), 7)
+        nodes = tuple(_node(file, span) for part in parts for span in onnx_protobuf.inside(file, part, 1))
+        held = dict(_tensor(file, span) for part in parts for span in onnx_protobuf.inside(file, part, 5))
+        spans = [span for part in parts for number in (11, 12) for span in onnx_protobuf.inside(file, part, number)]
         values = [_value(file, span) for span in spans]
         types, shapes = {name: kind for name, kind, _ in values}, {name: dims for name, _, dims in values}
         return Graph(nodes, held, types, shapes)
 
 
-def _node(file: BinaryIO, span: wire.Span) -> Node:
+def _node(file: BinaryIO, span: onnx_protobuf.Span) -> Node:
     def texts(number: int) -> list[str]:
-        return [wire.read(file, one).decode() for one in wire.inside(file, span, number)]
+        return [onnx_protobuf.read(file, one).decode() for one in onnx_protobuf.inside(file, span, number)]
 
     domain = "".join(texts(7))
     op = texts(4)[0]
-    attributes = dict(_integers(file, wire.inside(file, span, 5)))
+    attributes = dict(_integers(file, onnx_protobuf.inside(file, span, 5)))
     return Node(op if domain in ("", "ai.onnx") else f"{domain}.{op}", tuple(texts(1)), attributes)
 
 
-def _integers(file: BinaryIO, spans: Iterable[wire.Span]) -> Iterator[tuple[str, int]]:
+def _integers(file: BinaryIO, spans: Iterable[onnx_protobuf.Span]) -> Iterator[tuple[str, int]]:
     for span in spans:
-        value = wire.inside(file, span, 3)
+        value = onnx_protobuf.inside(file, span, 3)
         if value:
-            yield wire.read(file, wire.inside(file, span, 1)[0]).decode(), value[0][0]
+            yield onnx_protobuf.read(file, onnx_protobuf.inside(file, span, 1)[0]).decode(), value[0][0]
 
 
-def _tensor(file: BinaryIO, span: wire.Span) -> tuple[str, str]:
-    kind, name = wire.inside(file, span, 2)[0][0], wire.inside(file, span, 8)[0]
-    return wire.read(file, name).decode(), element_types.NAMES.get(kind, str(kind))
+def _tensor(file: BinaryIO, span: onnx_protobuf.Span) -> tuple[str, str]:
+    kind, name = onnx_protobuf.inside(file, span, 2)[0][0], onnx_protobuf.inside(file, span, 8)[0]
+    return onnx_protobuf.read(file, name).decode(), element_types.NAMES.get(kind, str(kind))
 
 
-def _value(file: BinaryIO, span: wire.Span) -> tuple[str, str, tuple[str | int, ...]]:
+def _value(file: BinaryIO, span: onnx_protobuf.Span) -> tuple[str, str, tuple[str | int, ...]]:
     """The name, the element type and the dimensions of an input or output that is a tensor."""
-    name = wire.read(file, wire.inside(file, span, 1)[0]).decode()
-    tensors = [tensor for kind in wire.inside(file, span, 2) for tensor in wire.inside(file, kind, 1)]
-    kinds = [number[0] for tensor in tensors for number in wire.inside(file, tensor, 1)]
-    shapes = [shape for tensor in tensors for shape in wire.inside(file, tensor, 2)]
-    dims = [wire.dimension(file, one) for shape in shapes for one in wire.inside(file, shape, 1)]
+    name = onnx_protobuf.read(file, onnx_protobuf.inside(file, span, 1)[0]).decode()
+    tensors = [tensor for kind in onnx_protobuf.inside(file, span, 2) for tensor in onnx_protobuf.inside(file, kind, 1)]
+    kinds = [number[0] for tensor in tensors for number in onnx_protobuf.inside(file, tensor, 1)]
+    shapes = [shape for tensor in tensors for shape in onnx_protobuf.inside(file, tensor, 2)]
+    dims = [onnx_protobuf.dimension(file, one) for shape in shapes for one in onnx_protobuf.inside(file, shape, 1)]
     return name, element_types.NAMES.get(kinds[0], str(kinds[0])) if kinds else "", tuple(dims)
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bench.records import Executed, Provider, TargetFacts
 from bench.worker import precision
 from bench.worker.failures import failure_of, reason_of
-from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins, sessions, wire
+from bench.worker.onnx_runtime import assignment, devices, native_log, onnx_protobuf, options, plugins, sessions
 from bench.worker.onnx_runtime.devices import CPU
 
 NO_SUCH_OPTION = "touchstone_no_such_option"
@@ -102,7 +102,7 @@ def checks_options(provider: Provider) -> bool | None:
 
 def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:
     """A session of one product for each weight; profiles and caches of the user's sessions are left alone."""
-    model = wire.matrix_products(weights, (precision.SIZE, precision.SIZE))
+    model = onnx_protobuf.matrix_products(weights, (precision.SIZE, precision.SIZE))
     return sessions.open_session(provider, sessions.Request(model)).session
 
 

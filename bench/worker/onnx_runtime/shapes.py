@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from bench.worker.onnx_runtime.wire import Span, inside, read
+from bench.worker.onnx_runtime.onnx_protobuf import Span, inside, read
 
 GRAPH, NODE, INITIALIZER = 7, 1, 5
 INPUT, OUTPUT, NAME, OP_TYPE, ATTRIBUTE, DOMAIN = 1, 2, 3, 4, 5, 7

@@ -1,0 +1,1 @@
+"""The command line: verbs, options, terminal tables and exit codes."""

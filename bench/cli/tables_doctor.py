@@ -1,0 +1,122 @@
+"""What `bench doctor` found in; the machine, what can be used on it, and what would enable the rest, printed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.cli.tables import console, machine_facts, plain_table
+from bench.doctor import Finding, Findings, Standing
+from bench.records import TargetFacts
+
+NOT_MADE = "is not made yet"
+
+
+def doctor_tables(found: Findings, out: Console | None = None) -> None:
+    """The machine, then the targets by whether they can be used."""
+    out = out or console()
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in machine_facts(found.machine):
+        facts.add_row(f"[bold]{name}[/]", escape(value))
+    out.print(facts)
+    _usable(_of(found, "usable"), out)
+    _enabling(_of(found, "could-be-enabled"), out)
+    _foreign(_of(found, "not-for-this-machine"), out)
+
+
+def _of(found: Findings, standing: Standing) -> list[Finding]:
+    return [finding for finding in found.targets if finding.standing == standing]
+
+
+def _usable(findings: Sequence[Finding], out: Console) -> None:
+    if not findings:
+        return
+    table = plain_table("target", "in the matrix", "device", "FP32 is computed in", "FP16 in", "versions")
+    for finding in findings:
+        table.add_row(*(escape(word) for word in _row(finding)))
+    _heading("usable here", out)
+    out.print(table)
+    if not all(finding.in_matrix for finding in findings):
+        out.print(f"[dim]to measure one that is not in the matrix, add {escape('[providers.NAME]')} to it[/]")
+    for finding in findings:
+        for note in _notes(finding):
+            out.print(f"[dim]{escape(finding.target)}: {escape(note)}[/]")
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    facts = finding.facts
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    formats = {one.asked: one for one in facts.executes}
+    computed = []
+    for asked in ("fp32", "fp16"):
+        one = formats.get(asked)
+        bits = f", {one.bits:.1f} bits" if one and one.bits is not None else ""
+        computed.append(f"{one.format}{bits}" if one else "–")
+    return finding.target, "yes" if finding.in_matrix else "–", _device(facts), *computed, versions or "–"
+
+
+def _device(facts: TargetFacts) -> str:
+    """The device that was chosen, then the labels of the others that were offered."""
+    if facts.device is None:
+        return "–"
+    device = facts.device
+    others = [one.label for one in facts.devices if one.label != device.label]
+    said = f"{device.label} {device.name or device.vendor}".strip()
+    return f"{said} (also offers {', '.join(others)})" if others else said
+
+
+def _notes(finding: Finding) -> Iterable[str]:
+    """What a reader must know before they believe a row."""
+    yield from (note for note in finding.facts.notes if note != "emulated device")
+    if finding.emulated:
+        yield "emulated device: its answers count, its times mean nothing"
+    if finding.facts.checks_options is False:
+        yield "it takes options that do not exist without a word: a misspelt one has no effect"
+    if finding.tested is False:
+        yield "this project wrote it from documentation and never ran it"
+
+
+def _enabling(findings: Sequence[Finding], out: Console) -> None:
+    """What is one command away in one line; each of the others with its remedy."""
+    if not findings:
+        return
+    _heading("could be enabled", out)
+    missing = [finding for finding in findings if _is_not_made(finding)]
+    if missing:
+        names = ", ".join(finding.target for finding in missing)
+        out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
+    for finding in findings:
+        if finding not in missing:
+            out.print(f"[bold]{escape(finding.target)}[/]: {escape(_way(finding.facts))}")
+
+
+def _way(facts: TargetFacts) -> str:
+    """What is wrong and what helps; where there is no wheel, what helps says both."""
+    if facts.kind == "no-wheel" and facts.remedy:
+        return facts.remedy
+    return "; ".join(filter(None, (facts.message, facts.remedy)))
+
+
+def _foreign(findings: Sequence[Finding], out: Console) -> None:
+    """One line for each reason, as many rows share theirs."""
+    if not findings:
+        return
+    _heading("not for this machine", out)
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for finding in findings:
+        reasons[finding.facts.message.removeprefix("not tried: ")].append(finding.target)
+    for reason, names in reasons.items():
+        out.print(f"[bold]{escape(', '.join(names))}[/]: {escape(reason)}")
+
+
+def _is_not_made(finding: Finding) -> bool:
+    return finding.facts.kind == "no-runtime" and finding.facts.message.endswith(NOT_MADE)
+
+
+def _heading(text: str, out: Console) -> None:
+    out.print()
+    out.print(f"[bold underline]{text}[/]")

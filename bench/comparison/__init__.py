@@ -1,0 +1,1 @@
+"""Stored runs beside each other, and over time."""

@@ -1,0 +1,161 @@
+"""A comparison of two runs in, its table as plain text out: a row for each figure of each cell that says something."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from bench.comparison.compare import CellChange, Comparison, FigureChange, Nodes, Verdict
+from bench.records import Interval, Run
+from bench.report import numbers, text
+
+HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "so")
+LEGEND = (
+    "Times are geometric means over rounds, with 95 % intervals; + in the time is slower, + in the ratio to the "
+    "control is faster."
+)
+ARROW = "->"
+
+
+NAMED = {"lost": "lost support", "gained": "gained support", "gone": "only in the base", "added": "only in the new run"}
+NAMED_ACROSS = NAMED | {
+    "lost": "right on the base's machine alone",
+    "gained": "right on the other machine alone",
+    "slower": "slower against the control",
+    "faster": "faster against the control",
+}
+
+
+class Row(Struct, frozen=True):
+    """One line of the table; nothing in it is escaped."""
+
+    cell: str
+    verdict: str
+    numbers: tuple[str, str, str, str]
+    """Time, its change, ratio to the control, its change."""
+    brief: str
+    """What may be concluded, in a word or three."""
+    says: str
+    tone: str
+    """`bad`, `good`, `warn` or nothing: how the line is coloured."""
+
+
+def rows(comparison: Comparison) -> list[Row]:
+    """Every cell with a figure, or whose verdict changed; those that are as they were and have none are `quiet`."""
+    same = comparison.same_machine
+    return [row for cell in comparison.cells if not _is_quiet(cell) for row in _rows(cell, same)]
+
+
+def quiet(comparison: Comparison) -> str:
+    """`12 cells without a speed have the verdict they had: 12 unavailable`; empty where there is none."""
+    counts = Counter(cell.new_status for cell in comparison.cells if _is_quiet(cell))
+    told = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+    plural = "s" if counts.total() > 1 else ""
+    return f"{counts.total()} cell{plural} without a speed kept the verdict: {told}" if counts else ""
+
+
+def tally(comparison: Comparison) -> str:
+    """`14 cells in both runs: 1 lost support, 2 slower, 3 unclear, 8 no difference shown`."""
+    named = NAMED if comparison.same_machine else NAMED_ACROSS
+    support = Counter(cell.support for cell in comparison.cells if cell.support not in {"same", "changed"})
+    speed = Counter(one.verdict for cell in comparison.cells for one in cell.figures)
+    said = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
+    kinds: tuple[Verdict, ...] = ("slower", "faster", "unclear", "no difference shown")
+    said += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
+    plural = "" if comparison.common == 1 else "s"
+    return f"{comparison.common} cell{plural} in both runs: {', '.join(said) or 'nothing changed'}"
+
+
+def machines(comparison: Comparison) -> str:
+    """Whether one machine or two."""
+    key = comparison.base.machine.key
+    return f"one machine, key {key}" if comparison.same_machine else "two machines"
+
+
+def side(run: Run) -> str:
+    """A run on one line."""
+    made = f"touchstone-bench {run.bench_version}, budget {run.effort.name}, {run.threads} threads"
+    return (
+        f"{run.name} · {text.moment(run.created)} · {text.machine_line(run.machine)} · key {run.machine.key} · {made}"
+    )
+
+
+def _is_quiet(cell: CellChange) -> bool:
+    return not cell.figures and cell.support == "same" and not cell.emulated
+
+
+def _rows(cell: CellChange, same: bool) -> Iterable[Row]:
+    verdict, tone = _verdict(cell), _tone(cell)
+    notes = [*(one for one in cell.changed if one.startswith("another ")), *cell.flags]
+    if not cell.figures:
+        dash = numbers.DASH
+        yield Row(
+            cell.cell, verdict, (dash, dash, dash, dash), _brief(cell, same), _joined(cell.conclusion, *notes), tone
+        )
+    for number, figure in enumerate(cell.figures):
+        own = "" if cell.support in {"lost", "gained"} else figure.conclusion
+        if number == 0:
+            brief = _brief(cell, same, figure)
+            yield Row(cell.cell, verdict, _numbers(figure), brief, _joined(cell.conclusion, own, *notes), tone)
+        else:
+            yield Row("", "", _numbers(figure), _speed(figure, same), own, tone)
+
+
+def _brief(cell: CellChange, same: bool, figure: FigureChange | None = None) -> str:
+    """The verdict's change where there is one, else what the time says."""
+    if cell.support in {"lost", "gained"}:
+        return f"{cell.support} support" if same else "right on one machine"
+    told = "" if cell.support == "same" else cell.support
+    return _joined(told, "times not compared" if cell.emulated else _speed(figure, same) if figure else "")
+
+
+def _speed(figure: FigureChange, same: bool) -> str:
+    against = not same and figure.verdict in {"slower", "faster"}
+    return f"{figure.verdict} against control" if against else figure.verdict
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _numbers(figure: FigureChange) -> tuple[str, str, str, str]:
+    name = "" if figure.name == "call" else f"{figure.name}: "
+    return (
+        name + _both(_time(figure.base_ms), _time(figure.new_ms)),
+        numbers.change(figure.change),
+        _both(numbers.times(figure.base_ratio), numbers.times(figure.new_ratio)),
+        numbers.change(figure.ratio_change),
+    )
+
+
+def _both(old: str, new: str) -> str:
+    return numbers.DASH if old == new == numbers.DASH else f"{old} {ARROW} {new}"
+
+
+def _time(interval: Interval | None) -> str:
+    return numbers.DASH if interval is None else numbers.plus_minus(interval)
+
+
+def _verdict(cell: CellChange) -> str:
+    old, now = (status or numbers.DASH for status in (cell.base_status, cell.new_status))
+    said = now if old == now else f"{old} {ARROW} {now}"
+    if cell.base_nodes is None or cell.new_nodes is None or cell.base_nodes == cell.new_nodes:
+        return said
+    return f"{said}, {_nodes(cell.base_nodes, cell.new_nodes)}"
+
+
+def _nodes(old: Nodes, new: Nodes) -> str:
+    said = f"nodes on it {old.on_target} {ARROW} {new.on_target}"
+    moved = f", fallen back {old.fell_back} {ARROW} {new.fell_back}" if old.fell_back != new.fell_back else ""
+    return said + moved
+
+
+def _tone(cell: CellChange) -> str:
+    verdicts = {one.verdict for one in cell.figures}
+    if cell.support in {"lost", "lost nodes"} or "slower" in verdicts:
+        return "bad"
+    if cell.support in {"gained", "gained nodes"} or "faster" in verdicts:
+        return "good"
+    return "warn" if "unclear" in verdicts else ""

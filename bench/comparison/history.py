@@ -1,0 +1,220 @@
+"""Judged runs in; each cell's figures over time, with what changed between the runs and advisory steps, out (pure)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from bench.comparison import change_points
+from bench.comparison.compare import FigureChange, Judged, figure_change
+from bench.comparison.figures import Figure
+from bench.judge.differences import differences
+from bench.records import Interval, Status
+
+NO_LIBRARY = (
+    "Change points were not looked for: the library ruptures is not installed, as it has no release for this Python."
+)
+CELLS_ONLY = " only in the "
+"""In sentences about plans and matrices that differ; what was asked for is no change of what was measured."""
+
+
+class RunEntry(Struct, frozen=True):
+    """One run, in the order of time."""
+
+    name: str
+    created: str
+    """UTC, ISO 8601."""
+    machine: str
+    """The machine's key."""
+    processor: str
+    bench_version: str
+    other_machine: bool
+    """Whether the run before was of another machine."""
+    changes: tuple[str, ...]
+    """What differs from the run before of the same machine, in words."""
+
+
+class Point(Struct, frozen=True):
+    """What one run says of one figure of a cell."""
+
+    run: int
+    """Place among the runs."""
+    status: Status
+    ms: Interval | None
+    ratio: Interval | None
+    """Times the control's speed."""
+    control: str | None
+    rounds: int
+    flags: tuple[str, ...]
+
+
+class ChangePoint(Struct, frozen=True):
+    """A step to another level: advisory, within one machine."""
+
+    run: int
+    """Place among the runs of the first one after it."""
+    machine: str
+    of: Literal["ratio", "time"]
+    """What stepped: the ratio to the control where enough runs have one, else the time."""
+    change: float
+    """Relative: 0.05 is 5 % more, which is faster for a ratio and slower for a time."""
+    before: int
+    after: int
+    """Runs at the level before, and at the one after."""
+
+
+class Series(Struct, frozen=True):
+    """One figure of one cell over all runs that have the cell."""
+
+    cell: str
+    figure: str
+    """`call`, `first token`, `decode`; empty where no run has a speed of it."""
+    emulated: bool
+    points: tuple[Point, ...]
+    last_change: FigureChange | None
+    """The last run against the one before on the same machine; None where there is none."""
+    change_points: tuple[ChangePoint, ...]
+    judged_by: Literal["ratio", "time", ""]
+    """What change points were looked for in; empty where no machine has enough runs."""
+
+
+class History(Struct, frozen=True):
+    """Runs over time."""
+
+    runs: tuple[RunEntry, ...]
+    series: tuple[Series, ...]
+    left_out: tuple[str, ...] = ()
+    """Folders that could not be read, each with its reason."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how it was made."""
+
+
+def moment(created: str) -> dt.datetime | None:
+    """When a run was made; None where the record does not hold a date."""
+    try:
+        found = dt.datetime.fromisoformat(created)
+        # A date at either end of the calendar has no UTC.
+        return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out: Sequence[str] = ()) -> History:
+    """Put runs in the order of time, which each must tell, and follow every cell that one of them was to measure.
+
+    `only` holds the ids of the cells to follow; None follows all.
+    """
+    ordered = sorted(runs, key=lambda one: moment(one.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
+    planned = [cell for one in reversed(ordered) for cell, found in one.outcomes.items() if found.status != "excluded"]
+    cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
+    series = tuple(each for cell in cells for each in _series(cell, ordered))
+    notes = () if change_points.is_available() else (NO_LIBRARY,)
+    return History(tuple(_entries(ordered)), series, tuple(left_out), notes)
+
+
+def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
+    latest: dict[str, Judged] = {}
+    for number, one in enumerate(ordered):
+        run, key = one.run, one.run.machine.key
+        before = latest.get(key)
+        found = differences(before.run, run) if before else ()
+        yield RunEntry(
+            name=run.name,
+            created=run.created,
+            machine=key,
+            processor=run.machine.cpu.brand,
+            bench_version=run.bench_version,
+            other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
+            changes=tuple(said for said in found if CELLS_ONLY not in said),
+        )
+        latest[key] = one
+
+
+def _series(cell: str, ordered: Sequence[Judged]) -> Iterable[Series]:
+    """A series for each figure that some run has; one without a figure where none has."""
+    names = dict.fromkeys(figure.name for one in ordered for figure in one.figures.get(cell, ()))
+    for name in names or ("",):
+        figures = [_named(one, cell, name) for one in ordered]
+        points = tuple(
+            _point(number, one, cell, figure)
+            for number, (one, figure) in enumerate(zip(ordered, figures, strict=True))
+            if cell in one.outcomes and one.outcomes[cell].status != "excluded"
+        )
+        steps, judged_by = _steps(cell, ordered, figures)
+        last = ordered[points[-1].run].outcomes[cell]
+        yield Series(
+            cell=cell,
+            figure=name,
+            emulated=last.cell.emulated,
+            points=points,
+            last_change=_last_change(cell, name, ordered, figures, points),
+            change_points=tuple(sorted(steps, key=lambda step: step.run)),
+            judged_by=judged_by,
+        )
+
+
+def _named(one: Judged, cell: str, name: str) -> Figure | None:
+    return next((figure for figure in one.figures.get(cell, ()) if figure.name == name), None)
+
+
+def _point(number: int, one: Judged, cell: str, figure: Figure | None) -> Point:
+    outcome = one.outcomes[cell]
+    return Point(
+        run=number,
+        status=outcome.status,
+        ms=figure.latency if figure else None,
+        ratio=figure.ratio if figure else None,
+        control=figure.control if figure else None,
+        rounds=outcome.rounds,
+        flags=outcome.flags,
+    )
+
+
+def _last_change(
+    cell: str, name: str, ordered: Sequence[Judged], figures: Sequence[Figure | None], points: Sequence[Point]
+) -> FigureChange | None:
+    """Against the last run before it of the same machine that has the cell."""
+    if not name:
+        return None
+    last = points[-1].run
+    earlier = [
+        point.run for point in points[:-1] if ordered[point.run].run.machine.key == ordered[last].run.machine.key
+    ]
+    return figure_change(cell, name, figures[earlier[-1]], figures[last], same=True) if earlier else None
+
+
+def _steps(
+    cell: str, ordered: Sequence[Judged], figures: Sequence[Figure | None]
+) -> tuple[list[ChangePoint], Literal["ratio", "time", ""]]:
+    """The steps within each machine, and what the last machine that has enough runs was judged by."""
+    found: list[ChangePoint] = []
+    judged_by: Literal["ratio", "time", ""] = ""
+    for machine in dict.fromkeys(one.run.machine.key for one in ordered):
+        own = [n for n, one in enumerate(ordered) if one.run.machine.key == machine and figures[n] is not None]
+        of, places, values = _signal(cell, own, figures)
+        if len(values) >= change_points.MIN_RUNS and change_points.is_available():
+            judged_by = of
+        for step in change_points.steps(values):
+            found.append(ChangePoint(places[step.at], machine, of, step.change, step.before, step.after))
+    return found, judged_by
+
+
+def _signal(
+    cell: str, own: Sequence[int], figures: Sequence[Figure | None]
+) -> tuple[Literal["ratio", "time"], list[int], list[float]]:
+    """The ratio to the control that most runs have, as it does not drift with the machine; with too few, the time."""
+    known = [(n, figure) for n in own if (figure := figures[n]) is not None]
+    controls = Counter(figure.control for _, figure in known if figure.ratios and figure.control != cell)
+    control = controls.most_common(1)[0][0] if controls else None
+    compared = [(n, figure) for n, figure in known if figure.ratios and figure.control == control]
+    if len(compared) >= change_points.MIN_RUNS:
+        return "ratio", [n for n, _ in compared], [_mean(figure.ratios) for _, figure in compared]
+    return "time", [n for n, _ in known], [_mean(figure.logs) for _, figure in known]
+
+
+def _mean(logs: Sequence[float]) -> float:
+    return sum(logs) / len(logs)

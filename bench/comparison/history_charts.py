@@ -1,0 +1,171 @@
+"""One series over time in, its charts out as inline SVG: the time and the ratio to the control, run by run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+from msgspec import Struct
+
+from bench.comparison import history_rows
+from bench.comparison.history import History, Point, Series
+from bench.records import Interval
+from bench.report import charts, escaping, numbers
+
+WIDTH, HEIGHT = 330, 120
+MACHINES = ("var(--chart)", "var(--chart-partial)", "var(--brass)", "var(--wrong)", "var(--refused)")
+"""The colours of the machines in the order of their first run; further ones begin again."""
+MOST_SAID = 20
+"""Runs that the description of a chart reads out, the last ones; history.csv has all."""
+LABELS = 4
+ROOM = 1.06
+"""Of a log scale, above and below what is drawn."""
+Data = list[dict[str, Any]]
+
+
+class Drawn(Struct, frozen=True):
+    """An SVG and what it shows."""
+
+    title: str
+    svg: str
+
+
+def of(history: History, series: Series, name: str) -> list[Drawn]:
+    """The chart of the times, and that of the ratios where there is a control; ids begin with `name`."""
+    unit = "ms a token" if series.figure == "decode" else "ms"
+    label = f"{series.cell} {series.figure}".removesuffix(" call")
+    kinds = [
+        (f"Time, {unit}", [(point, point.ms) for point in series.points]),
+        ("Times the control's speed", [(point, point.ratio) for point in series.points]),
+    ]
+    found = []
+    for number, (title, values) in enumerate(kinds):
+        points = [_point(history, point, value) for point, value in values if value and _can_be_drawn(value)]
+        if points:
+            chart = _chart(history, series, points, is_ratio=number == 1)
+            said = escaping.line(f"{title} of {label} over {len(points)} runs")
+            drawn = charts.svg(chart, said, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
+            found.append(Drawn(f"{title} (log scale)", drawn))
+    return found
+
+
+def tone(history: History, machine: str) -> str:
+    """The colour of a machine, the same in every chart of the page."""
+    keys = [key for key, _ in history_rows.machines(history)]
+    return MACHINES[keys.index(machine) % len(MACHINES)]
+
+
+def marks(history: History) -> dict[int, int]:
+    """The number of every run that differs from the one before on its machine, by the run's place."""
+    changed = [place for place, run in enumerate(history.runs) if run.changes]
+    return {place: number for number, place in enumerate(changed, start=1)}
+
+
+def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> alt.LayerChart:
+    low = min([point["low"] for point in points] + [1.0] * is_ratio) / ROOM
+    high = max([point["high"] for point in points] + [1.0] * is_ratio) * ROOM
+    # The uppermost tenth is for the marks, the lowest for runs without a right answer.
+    span = (high / low) ** 0.1
+    low, high = low / span, high * span
+    x = alt.X("run:Q", scale=alt.Scale(domain=[-0.7, len(history.runs) - 0.3], nice=False), axis=_dates(history))
+    axis = alt.Axis(values=ticks(low, high), format="~g", title=None, minExtent=34)
+    y = {"scale": alt.Scale(type="log", domain=[low, high], nice=False), "axis": axis}
+    base = alt.Chart(alt.InlineData(points)).encode(x=x, color=_colours(history, points))
+    size = max(10, min(45, 2400 / len(history.runs)))
+    layers: list[Any] = [
+        *_rules(history, series, x, y, high),
+        base.mark_line(strokeWidth=1, opacity=0.5).encode(y=alt.Y("value:Q", **y), detail="machine:N"),
+        base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
+        base.mark_circle(size=size, opacity=1).encode(y=alt.Y("value:Q", **y)),
+        *_failures(series, x, y, low),
+    ]
+    if is_ratio:
+        one = alt.Chart(alt.InlineData([{"one": 1}]))
+        layers.insert(0, one.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(y=alt.Y("one:Q", **y)))
+    return alt.layer(*layers)
+
+
+def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: float) -> list[Any]:
+    """Vertical lines: another machine (dashed), something that changed (numbered), a change point (a triangle)."""
+    found: list[Any] = []
+    switched: Data = [{"run": place - 0.5} for place, run in enumerate(history.runs) if run.other_machine]
+    if switched:
+        rules = alt.Chart(alt.InlineData(switched))
+        found.append(rules.mark_rule(stroke="var(--ink-soft)", strokeDash=[3, 3], strokeWidth=1).encode(x=x))
+    changed: Data = [{"run": place, "top": high, "number": str(number)} for place, number in marks(history).items()]
+    if changed:
+        base = alt.Chart(alt.InlineData(changed)).encode(x=x)
+        found.append(base.mark_rule(stroke="var(--brass)", strokeWidth=0.8, opacity=0.6).encode())
+        numbered = base.mark_text(baseline="bottom", dy=-2, fontSize=10, color="var(--brass)")
+        found.append(numbered.encode(y=alt.Y("top:Q", **y), text="number:N"))
+    steps: Data = [{"run": step.run - 0.5, "top": high} for step in series.change_points]
+    if steps:
+        base = alt.Chart(alt.InlineData(steps)).encode(x=x)
+        found.append(base.mark_rule(stroke="var(--wrong)", strokeWidth=1.5))
+        triangle = base.mark_point(
+            shape="triangle-down", size=55, filled=True, opacity=1, color="var(--wrong)", yOffset=5
+        )
+        found.append(triangle.encode(y=alt.Y("top:Q", **y)))
+    return found
+
+
+def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[Any]:
+    """A cross at the foot for each run in which the cell gave no right answer."""
+    failed: Data = [{"run": point.run, "foot": low} for point in series.points if point.status not in {"ok", "partial"}]
+    if not failed:
+        return []
+    crosses = alt.Chart(alt.InlineData(failed)).mark_text(text="×", fontSize=15, color="var(--bad)", dy=-5)
+    return [crosses.encode(x=x, y=alt.Y("foot:Q", **y))]
+
+
+def _dates(history: History) -> alt.Axis:
+    """The days of a few runs; every run has one step of the axis, as several may be of one day."""
+    last = len(history.runs) - 1
+    places = sorted({round(last * part / (LABELS - 1)) for part in range(LABELS)}) if last else [0]
+    said = "".join(f"datum.value == {place} ? '{_month_day(history, place)}' : " for place in places) + "''"
+    return alt.Axis(values=places, labelExpr=said, title=None, grid=False)
+
+
+def _month_day(history: History, place: int) -> str:
+    """`11-05`: digits and dashes only, since the words of a file would be part of an expression here."""
+    return "".join(c for c in history_rows.day(history.runs[place]) if c.isdigit() or c == "-")[-5:]
+
+
+def _colours(history: History, points: Data) -> alt.Color:
+    machines = list(dict.fromkeys(point["machine"] for point in points))
+    scale = alt.Scale(domain=machines, range=[tone(history, machine) for machine in machines])
+    return alt.Color("machine:N", legend=None, scale=scale)
+
+
+def _point(history: History, point: Point, value: Interval) -> dict[str, Any]:
+    run = history.runs[point.run]
+    low, high = (value.value if end is None else end for end in (value.low, value.high))
+    return {
+        "run": point.run,
+        "machine": run.machine,
+        "value": value.value,
+        "low": low,
+        "high": high,
+        "name": escaping.line(f"{history_rows.day(run)} {run.name}"),
+        "says": numbers.plus_minus(value),
+    }
+
+
+def _can_be_drawn(interval: Interval) -> bool:
+    ends = (interval.value, interval.low, interval.high)
+    return numbers.is_usable(interval) and all(end is None or (math.isfinite(end) and end > 0) for end in ends)
+
+
+def ticks(low: float, high: float) -> Sequence[float]:
+    """Three to six round numbers between the ends of a log scale."""
+    coarse = [tick for tick in charts.COARSE_TICKS if low <= tick <= high]
+    if len(coarse) > 6:
+        return [tick for tick in charts.DECADES if low <= tick <= high]
+    if len(coarse) >= 3:
+        return coarse
+    rough = (high - low) / 4
+    decade = 10 ** math.floor(math.log10(rough))
+    step = next(size * decade for size in (1, 2, 2.5, 5, 10) if size * decade >= rough)
+    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

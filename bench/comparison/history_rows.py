@@ -1,0 +1,161 @@
+"""A history in, the words that page, terminal and table say of it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bench.comparison.change_points import MIN_RUNS
+from bench.comparison.history import ChangePoint, History, RunEntry, Series
+from bench.records import Status
+from bench.report import numbers, text
+
+ADVISORY = (
+    "Change points are advisory: from there on the runs differ from those before by more than either scatter among "
+    "themselves. They do not say what changed, they are no test with a known rate of errors on a machine that drifts, "
+    "and they fail nothing: `bench gate` is what decides."
+)
+HOW = (
+    f"They are looked for within one machine, where it has {MIN_RUNS} runs of a cell or more, in the logarithm of the "
+    "ratio to the control where there is one, else of the time (PELT)."
+)
+CHANGE = (
+    "The change is against the run before on the same machine, with a 95 % interval from the rounds of both; drift "
+    "between the two runs is not in it."
+)
+
+
+class Row(Struct, frozen=True):
+    """One figure of one cell as it stands now; nothing in it is escaped."""
+
+    cell: str
+    figure: str
+    verdict: str
+    last: str
+    ratio: str
+    change: str
+    brief: str
+    """What the change says, in a word or three."""
+    says: str
+    steps: tuple[str, ...]
+    tone: str
+    """`bad`, `good`, `warn` or nothing."""
+
+
+def rows(history: History) -> list[Row]:
+    """A row for each series, but for cells that never had a speed and kept one verdict."""
+    return [_row(history, one) for one in history.series if not is_quiet(one)]
+
+
+def is_quiet(series: Series) -> bool:
+    """Whether there is nothing to follow: no speed in any run, and one verdict in all."""
+    return not series.figure and len({point.status for point in series.points}) == 1
+
+
+def quiet(history: History) -> str:
+    """How many such cells there are; empty for none."""
+    found = sum(map(is_quiet, history.series))
+    return f"{found} cell{_s(found)} never had a speed and kept one verdict" if found else ""
+
+
+def tally(history: History) -> str:
+    """`24 runs of 2 machines, 2026-10-01 to 2026-11-05: 8 cells`."""
+    counts = {
+        "run": len(history.runs),
+        "machine": len({run.machine for run in history.runs}),
+        "cell": len({series.cell for series in history.series}),
+    }
+    runs, machines, cells = (f"{count} {what}{_s(count)}" for what, count in counts.items())
+    days = " to ".join(dict.fromkeys((day(history.runs[0]), day(history.runs[-1]))))
+    return f"{runs} of {machines}, {days}: {cells}"
+
+
+def day(run: RunEntry) -> str:
+    """`2026-11-05`."""
+    return run.created[:10]
+
+
+def step(history: History, found: ChangePoint) -> str:
+    """`2026-11-05 (vm-012): 8 % slower against the control, 12 runs before and 6 after`."""
+    name = history.runs[found.run].name
+    return (
+        f"{day(history.runs[found.run])} ({name}): {level(found)}, {found.before} runs before and {found.after} after"
+    )
+
+
+def level(found: ChangePoint) -> str:
+    """`8 % slower against the control`."""
+    share = abs(found.change)
+    faster = (found.change > 0) == (found.of == "ratio")
+    size = numbers.percent(share) if share < 10 else f"{numbers.significant(share + 1, 2)} times"
+    return f"{size} {'faster' if faster else 'slower'}{' against the control' if found.of == 'ratio' else ''}"
+
+
+def looked_for(history: History, series: Series) -> str:
+    """Why a series shows no change point; empty where it does."""
+    if history.notes:
+        return "not looked for"
+    if not series.judged_by:
+        return f"under {MIN_RUNS} runs on one machine"
+    return "none" if not series.change_points else ""
+
+
+def verdicts(series: Series) -> str:
+    """`ok`, or `ok -> failed` where the last run's verdict is not that of the one before."""
+    statuses: list[Status] = [point.status for point in series.points]
+    now = statuses[-1]
+    before = statuses[-2] if len(statuses) > 1 else now
+    return now if now == before else f"{before} -> {now}"
+
+
+def stale(history: History, series: Series) -> str:
+    """`(last seen 2026-11-02)` where later runs do not have the cell; else empty."""
+    last = series.points[-1].run
+    return "" if last == len(history.runs) - 1 else f"(last seen {day(history.runs[last])})"
+
+
+def _row(history: History, series: Series) -> Row:
+    last, change = series.points[-1], series.last_change
+    says = change.conclusion.removeprefix(f"{series.figure}: ") if change else _first(series)
+    return Row(
+        cell=series.cell,
+        figure=series.figure if series.figure != "call" else "",
+        verdict=" ".join(filter(None, (verdicts(series), stale(history, series)))),
+        last=numbers.plus_minus(last.ms) if last.ms else numbers.DASH,
+        ratio=_ratio(series),
+        change=numbers.change(change.change) if change else numbers.DASH,
+        brief=(change.verdict if change else says) if series.figure else "",
+        says=says if series.figure else "",
+        steps=tuple(step(history, found) for found in series.change_points),
+        tone=_tone(series),
+    )
+
+
+def _first(series: Series) -> str:
+    return "first run of this machine" if len(series.points) > 1 else "first run"
+
+
+def _ratio(series: Series) -> str:
+    last = series.points[-1]
+    if last.control == series.cell:
+        return "control"
+    return numbers.times(last.ratio)
+
+
+def _tone(series: Series) -> str:
+    """A verdict that got worse comes before a time that did."""
+    tones = [text.STATUSES[point.status].tone for point in series.points[-2:]]
+    if tones[-1] != tones[0]:
+        return "good" if tones[-1] == "good" else "bad"
+    verdict = series.last_change.verdict if series.last_change else ""
+    return {"slower": "bad", "faster": "good", "unclear": "warn"}.get(verdict, "")
+
+
+def machines(history: History) -> Sequence[tuple[str, str]]:
+    """Every machine by its key, with its processor."""
+    return list({run.machine: run.processor for run in history.runs}.items())
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"

@@ -1,0 +1,123 @@
+"""Folders of finished runs in; two of them side by side, or many over time, out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import store
+from bench.errors import NothingToJudgeError, RunFolderError, UsageError
+from bench.files import write_atomically
+
+if TYPE_CHECKING:
+    from bench.comparison.compare import Comparison, Judged
+    from bench.comparison.history import History
+    from bench.progress import Progress
+
+SUFFIXES = (".md", ".json")
+"""What a comparison is written as, by the end of the file's name."""
+
+
+def compare(base: Path, new: Path, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Comparison:
+    """Hold one run against another, cell by cell.
+
+    `RunFolderError` for a folder without a run, `UsageError` for a glob that matches nothing, `NothingToJudgeError`
+    where no cell was to be measured in both.
+    """
+    from bench.comparison.compare import compare as side_by_side
+    from bench.comparison.compare import judged
+    from bench.declare.plan import select
+
+    # One after the other: the raw samples of the first are gone before the second's are read.
+    old, now = (judged(*store.read(folder)) for folder in (base, new))
+    cells = {cell.id: cell for run in (now.run, old.run) for cell in run.cells}
+    wanted = select(tuple(cells.values()), only, skip)
+    found = side_by_side(old, now, [cell.id for cell in wanted])
+    if not found.common:
+        hint = "name two runs of one matrix" if not only and not skip else "loosen --only and --skip"
+        raise NothingToJudgeError(f"{base} and {new} have no cell in common that both were to measure", hint)
+    return found
+
+
+def known_output(path: Path | None) -> None:
+    """`UsageError` for a file whose name does not say what to write; checked before anything is read."""
+    if path is not None and path.suffix not in SUFFIXES:
+        raise UsageError(f"--out {path} is neither Markdown nor JSON", f"end it with {' or '.join(SUFFIXES)}")
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write it as what the file's name ends with."""
+    from bench.comparison import compare_json, compare_markdown
+
+    module = compare_json if path.suffix == ".json" else compare_markdown
+    write_atomically(path, module.render(comparison).encode("utf-8", errors="replace"))
+
+
+def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Sequence[str] = ()) -> History:
+    """Follow every cell over the runs that a folder holds; what cannot be read is left out, with its reason.
+
+    `RunFolderError` where there is no such folder, `UsageError` for a glob that matches nothing, `NothingToJudgeError`
+    where it holds no run that can be read.
+    """
+    from bench.comparison.history import history as over_time
+    from bench.declare.plan import select
+
+    found, left_out = _readable(_run_folders(folder), progress)
+    if not found:
+        why = f"; {left_out[0]}" if left_out else ""
+        raise NothingToJudgeError(f"{folder} holds no run that can be read{why}", "name the folder that holds runs")
+    cells = {cell.id: cell for one in found for cell in one.run.cells}
+    wanted = [cell.id for cell in select(tuple(cells.values()), only, skip)]
+    return over_time(found, wanted, left_out)
+
+
+def write_history(history: History, folder: Path, progress: Progress) -> tuple[Path, ...]:
+    """Write history.html and history.csv into a folder; their paths."""
+    from bench.comparison import history_csv, history_html
+
+    paths = []
+    for module in (history_html, history_csv):
+        progress.step(f"writing {folder / module.FILE}")
+        write_atomically(folder / module.FILE, module.render(history).encode("utf-8", errors="replace"))
+        paths.append(folder / module.FILE)
+    return tuple(paths)
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """The folders in it that hold a run, by name."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be read: {error.strerror}", "name a folder of runs, as reports/"
+        ) from None
+    if (folder / store.RUN).exists():
+        raise UsageError(
+            f"{folder} is one run, and a history takes several", f"name the folder that holds it: {folder.parent}"
+        )
+    return [path for path in inside if (path / store.RUN).exists()]
+
+
+def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged], list[str]]:
+    """Every run judged, one in memory at a time; and a sentence for each that cannot be read."""
+    from bench.comparison.compare import judged
+    from bench.comparison.history import moment
+
+    found: list[Judged] = []
+    left_out: list[str] = []
+    progress.step(f"reading {len(folders)} run{'' if len(folders) == 1 else 's'}")
+    for number, path in enumerate(folders, start=1):
+        progress.detail(f"run {number} of {len(folders)}: {path.name}")
+        try:
+            one = judged(*store.read(path))
+        except RunFolderError as error:
+            # A page that is published must not say where on this machine its runs lie.
+            left_out.append(str(error).replace(f"{path.parent}{os.sep}", ""))
+            continue
+        if moment(one.run.created) is None:
+            left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
+        else:
+            found.append(one)
+    return found, left_out

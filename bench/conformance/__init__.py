@@ -1,0 +1,276 @@
+"""ONNX's operator tests on every provider: make the cases, try the targets, run, judge, report."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from bench import __version__, store
+from bench.conformance import cases as operator_cases
+from bench.conformance import execution as walk
+from bench.conformance.cases import Cases
+from bench.conformance.verdicts import judge
+from bench.declare import catalogue
+from bench.declare import matrix as matrices
+from bench.declare.matrix import Matrix, Runtime, Target
+from bench.declare.suggest import nearest
+from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
+from bench.files import write_atomically, writing
+from bench.machine.fingerprint import fingerprint
+from bench.prepare import probe, worker_code
+from bench.prepare.environments import Shelf
+from bench.progress import Progress, duration
+from bench.records import SCHEMA, CaseOutcome, CaseSeen, CaseSuite, Machine, OperatorRun, OperatorTarget
+from bench.worker_process import Worker
+
+RUN, LINES = "operators.json", "operators.jsonl"
+SYNC_EVERY_S = 1.0
+"""A case takes milliseconds and a sync as long again: a power cut costs the cases of one second."""
+
+
+class Options(Struct, frozen=True):
+    """What the command line asks for."""
+
+    matrix: Path
+    cache: Path
+    reports: Path
+    providers: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    out: Path | None = None
+    install: bool = False
+
+
+class Finished(Struct, frozen=True):
+    """A conformance run that is over: its verdicts, and the files that it left."""
+
+    folder: Path
+    run: OperatorRun
+    outcomes: tuple[CaseOutcome, ...]
+    files: tuple[Path, ...]
+
+
+def run(options: Options, progress: Progress) -> Finished:
+    """Run the cases on every target that is here; an interruption keeps what was seen, and reports it."""
+    matrix = matrices.read(options.matrix)
+    wanted, further = chosen(matrix, options.providers)
+    machine = fingerprint()
+    now = dt.datetime.now(dt.UTC)
+    folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
+    logs = _create(folder)
+    cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
+    cases = msgspec.structs.replace(cases, suite=_only(cases.suite, options.only))
+    ready = _Ready({**matrix.runtimes, **further}, options.cache, machine, logs, progress)
+    found = tuple(ready.target(one, install=options.install or one.runtime in matrix.runtimes) for one in wanted)
+    record = _record(options, folder, machine, now, cases.suite, found)
+    write_atomically(folder / RUN, msgspec.json.encode(record))
+    _something_to_do(found)
+    seen: list[CaseSeen] = []
+    try:
+        with _lines(folder / LINES) as lines:
+            for target in found:
+                if target.tried:
+                    _one_target(ready, target, cases, seen, lines)
+    except KeyboardInterrupt:
+        progress.step("interrupted: what was seen is kept; writing its report")
+        finished = _report(folder, record, seen)
+        raise Interrupted(f"interrupted; the report of what was seen is {finished.files[0]}") from None
+    return _report(folder, record, seen)
+
+
+def chosen(matrix: Matrix, names: tuple[str, ...]) -> tuple[tuple[Target, ...], dict[str, Runtime]]:
+    """The targets that were named, of the matrix or of the catalogue, or every provider of the matrix.
+
+    With them the runtimes that only the catalogue knows.
+    """
+    providers = {name: target for name, target in matrix.targets.items() if target.provider}
+    further: dict[str, Runtime] = {}
+    for name in names:
+        if name not in providers:
+            target = _of_catalogue(name, providers)
+            providers[name] = target
+            if target.runtime not in matrix.runtimes:
+                further[target.runtime] = catalogue.runtime(target.runtime)
+    if not providers:
+        raise UsageError("the matrix has no provider", "name one of the catalogue with --provider")
+    return tuple(providers[name] for name in dict.fromkeys(names or providers)), further
+
+
+def _of_catalogue(name: str, providers: dict[str, Target]) -> Target:
+    try:
+        return catalogue.target(name)
+    except KeyError:
+        raise UsageError(f"unknown provider '{name}'", nearest(name, [*providers, *catalogue.rows()])) from None
+
+
+class _Ready:
+    """The runtimes and the workers of the targets."""
+
+    def __init__(
+        self, known: Mapping[str, Runtime], cache: Path, machine: Machine, logs: Path, progress: Progress
+    ) -> None:
+        self.machine, self.logs, self.progress = machine, logs, progress
+        self.shelf = Shelf(known, cache, progress)
+        self.code = worker_code.stage(cache)
+
+    def target(self, target: Target, *, install: bool) -> OperatorTarget:
+        """A target as a probe found it; a runtime that is not there is made where it may be."""
+        assert target.provider is not None
+        log = self.logs / f"probe-{target.name}.log"
+        facts = probe.examine(target, self.shelf, self.machine, self.code, log, self.progress, install=install)
+        tried = not probe.condemns(facts)
+        if not tried:
+            self.progress.step(f"{target.name} is unavailable: {facts.message}")
+        runtime = self.shelf.ensure(target.runtime).record if tried else None
+        return OperatorTarget(target.name, target.runtime, runtime, target.provider, facts, tried)
+
+    def worker(self, target: OperatorTarget) -> Worker:
+        """A fresh worker for a target's cases."""
+        environment = worker_code.child_environment(self.code, target.provider.environment)
+        executable = self.shelf.ensure(target.runtime_name).executable
+        limit = self.machine.memory_bytes * 9 // 10
+        return Worker(executable, self.logs / f"{target.name}.log", environment, limit)
+
+
+def _one_target(ready: _Ready, target: OperatorTarget, cases: Cases, seen: list[CaseSeen], lines: _Lines) -> None:
+    """Every case on one target; each line is written as its case ends."""
+    begun = time.monotonic()
+    what = walk.Bench(
+        target=target.name,
+        provider=target.provider,
+        payloads=cases.payloads,
+        start=lambda: ready.worker(target),
+        progress=ready.progress,
+    )
+    ready.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
+    with closing(walk.run(what, cases.suite.cases)) as found:  # an interruption here ends its worker too
+        for one in found:
+            lines.add(one)
+            seen.append(one)
+    ready.progress.step(f"{target.name}: done in {duration(time.monotonic() - begun)}")
+
+
+def _create(folder: Path) -> Path:
+    """A new folder for the run; the folder of its logs."""
+    with writing(folder):
+        try:
+            (folder / store.LOGS).mkdir(parents=True)
+        except FileExistsError:
+            raise RunFolderError(f"there is a run in {folder} already", "name another --out") from None
+    return folder / store.LOGS
+
+
+def _only(suite: CaseSuite, globs: tuple[str, ...]) -> CaseSuite:
+    """The cases whose names fit one of the globs; all where there is none."""
+    kept = tuple(one for one in suite.cases if not globs or any(fnmatch.fnmatchcase(one.name, g) for g in globs))
+    if not kept:
+        raise UsageError(f"no case is named like {' or '.join(globs)}", "the names begin with test_, e.g. 'test_conv*'")
+    return msgspec.structs.replace(suite, cases=kept)
+
+
+def _record(
+    options: Options,
+    folder: Path,
+    machine: Machine,
+    now: dt.datetime,
+    suite: CaseSuite,
+    found: tuple[OperatorTarget, ...],
+) -> OperatorRun:
+    words = ["bench", "ops"]
+    for flag, values in (("--provider", options.providers), ("--only", options.only)):
+        for value in values:
+            words += [flag, value]
+    return OperatorRun(
+        schema=SCHEMA,
+        bench_version=__version__,
+        created=now.isoformat(timespec="seconds"),
+        name=folder.name,
+        command=shlex.join(words),
+        machine=machine,
+        suite=suite,
+        targets=found,
+    )
+
+
+def _something_to_do(found: tuple[OperatorTarget, ...]) -> None:
+    if not any(target.tried for target in found):
+        why = "; ".join(f"{one.name}: {one.facts.message}" for one in found)
+        hints = [one.facts.remedy for one in found if one.facts.remedy]
+        raise NothingMeasuredError(f"no provider could be run: {why}", hints[0] if hints else "see `bench doctor`")
+
+
+class _Lines:
+    """Adds one line for each case, and has the disk keep them once a second."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.synced = file, time.monotonic()
+
+    def add(self, seen: CaseSeen) -> None:
+        """Write the line; a crash of this process loses nothing of it."""
+        self.file.write(msgspec.json.encode(seen) + b"\n")
+        self.file.flush()
+        if time.monotonic() - self.synced > SYNC_EVERY_S:
+            self.sync()
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        os.fsync(self.file.fileno())
+        self.synced = time.monotonic()
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[_Lines]:
+    with writing(path), path.open("ab") as file:
+        lines = _Lines(file)
+        try:
+            yield lines
+        finally:
+            lines.sync()
+
+
+def _report(folder: Path, record: OperatorRun, seen: list[CaseSeen]) -> Finished:
+    """Judge what was seen, and write the page and the table."""
+    from bench.conformance import report_csv, report_html
+
+    outcomes = judge(record, seen)
+    files = []
+    for renderer in (report_html, report_csv):
+        path = folder / renderer.FILE
+        write_atomically(path, renderer.render(record, outcomes).encode("utf-8", errors="replace"))
+        files.append(path)
+    return Finished(folder, record, outcomes, tuple(files))
+
+
+def as_json(finished: Finished) -> dict[str, object]:
+    """What `--json` prints: the counts of every target, every verdict, and where the files are."""
+    from bench.conformance import summary
+
+    return {
+        "run": finished.run.name,
+        "onnx": finished.run.suite.onnx,
+        "targets": [
+            {
+                "target": one.target.name,
+                "execution_provider": one.target.provider.ep,
+                "onnxruntime": one.onnxruntime,
+                "emulated": one.target.provider.emulated,
+                "software": summary.is_software(one.target),
+                "counts": one.counts,
+                "operators": one.operators,
+                "operators_wholly_on_it": one.whole,
+            }
+            for one in summary.summaries(finished.run, finished.outcomes)
+        ],
+        "unavailable": {one.name: one.facts for one in finished.run.targets if not one.tried},
+        "outcomes": finished.outcomes,
+        "files": [str(path) for path in finished.files],
+    }

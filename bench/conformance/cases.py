@@ -1,0 +1,55 @@
+"""ONNX's operator tests, made once by a worker that has `onnx`, in; the suite and the file of its payloads out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bench.declare.matrix import Runtime
+from bench.errors import RuntimeSetupError
+from bench.prepare import environments, worker_code
+from bench.prepare.artifacts import Artifacts
+from bench.progress import Progress
+from bench.records import CaseSuite, Collect, Failed
+from bench.worker_process import Worker
+
+ONNX = "1.23.2"
+RUNTIME = Runtime(name="onnx", requires=(f"onnx=={ONNX}",))
+"""A runtime of its own: the tests are the same whatever is tested, and few runtimes of providers hold `onnx`."""
+SUITE, PAYLOADS = "cases.json", "payloads.bin"
+COLLECT_TIMEOUT_S = 600.0
+CODE = ("worker/operators_collect.py", "worker/element_types.py", "records/operators.py")
+
+
+class Cases(Struct, frozen=True):
+    """The suite, and where the content of its cases is."""
+
+    suite: CaseSuite
+    payloads: Path
+
+
+def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
+    """The cases, made now where the cache has none for this version of onnx and of the code that makes them."""
+    code = worker_code.digest(worker_code.PACKAGE / name for name in CODE)[:16]
+    parts = {"what": "operator cases", "model": "onnx-node-tests", "workload": f"onnx-{ONNX}", "code": code}
+
+    def build(folder: Path) -> tuple[str, ...]:
+        progress.step(f"making the operator tests of onnx {ONNX}")
+        _collect(cache, log, folder, progress)
+        return ()
+
+    folder = Artifacts(cache / "artifacts").ensure("reference", parts, build).folder
+    suite = msgspec.json.decode((folder / SUITE).read_bytes(), type=CaseSuite)
+    return Cases(suite, folder / PAYLOADS)
+
+
+def _collect(cache: Path, log: Path, folder: Path, progress: Progress) -> None:
+    ready = environments.ensure(RUNTIME, cache, progress)
+    environment = worker_code.child_environment(worker_code.stage(cache))
+    with Worker(ready.executable, log, environment) as worker:
+        for reply in worker.ask(Collect(str(folder)), COLLECT_TIMEOUT_S):
+            if isinstance(reply, Failed):
+                message = f"the operator tests could not be made: {reply.failure.message}"
+                raise RuntimeSetupError(message, f"see {log}")

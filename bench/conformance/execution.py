@@ -1,0 +1,148 @@
+"""Operator cases and a provider in; what was seen of each case out, whatever a worker dies of on the way."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import native_errors
+from bench.conformance.verdicts import coarse, margins
+from bench.progress import Progress, duration
+from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Provider
+from bench.worker_process import Worker
+
+CASE_TIMEOUT_S = 30.0
+START_S = 60.0
+"""What the first case of a process has besides: imports, the plugin, the driver."""
+MAX_LOST_IN_A_ROW = 25
+"""So many cases in a row that end the process, or say that the provider is not there: it is given up."""
+MAX_TIMEOUTS = 20
+"""So many cases in all that do not end: it is given up, as each of them costs half a minute."""
+FIRST_WORD_S, WORD_EVERY_S = 3.0, 15.0
+PLACE = re.compile(
+    r"(?<=: )\S+\.(?:cc|cpp|h):\d+ (?:[\w:<>~&*]+ )*[\w:<>~]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?: const)?"
+    r"(?:::<lambda\(\)>)?(?: \[with [^\]]*\])? (?:[^.]{1,60} was false\. )?"
+)
+"""Where in its source onnxruntime was: `gru.h:56 onnxruntime::Gru::Gru(const Info&) layout == 0 was false. `, say."""
+KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
+
+
+class Bench(Struct, frozen=True):
+    """What one target's cases are run with."""
+
+    target: str
+    provider: Provider
+    payloads: Path
+    start: Callable[[], Worker]
+    """A fresh worker in the target's runtime."""
+    progress: Progress
+
+
+def run(bench: Bench, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
+    """What was seen of every case, as they end; one worker serves them until one kills it.
+
+    The order is shuffled, always in the same way: the long cases are alike and stand together, and an estimate
+    from the first hundred would be wrong.
+    """
+    shuffled = list(cases)
+    random.Random(0).shuffle(shuffled)
+    walk = _Walk(bench, len(cases))
+    try:
+        for case in shuffled:
+            yield walk.one(case)
+    except BaseException:  # interrupted, or the reader has left: the worker may be amid a case
+        walk.end(Worker.kill)
+        raise
+    walk.end(Worker.close)
+
+
+class _Walk:
+    """Keeps a worker alive, counts what it cost, and tells how long it will take."""
+
+    def __init__(self, bench: Bench, total: int) -> None:
+        self.bench, self.total = bench, total
+        self.worker: Worker | None = None
+        self.served = 0
+        """How many cases the present worker has finished."""
+        self.done = self.lost_in_a_row = self.timeouts = 0
+        self.given_up = ""
+        self.began = self.told = time.monotonic()
+
+    def end(self, way: Callable[[Worker], None]) -> None:
+        """Let go of the worker."""
+        if self.worker:
+            way(self.worker)
+        self.worker, self.served = None, 0
+
+    def one(self, case: Case) -> CaseSeen:
+        """Run one case, a second time where a process died that others had used before it."""
+        if self.given_up:
+            failure = Failure("failed", "start", "not-run", f"not tried: {self.given_up}")
+            return CaseSeen(self.bench.target, case.name, failure=failure)
+        served = self.served
+        seen = self.ask(case)
+        if seen.failure and seen.failure.status == "crashed" and served:
+            again = self.ask(case)
+            end = f"{seen.failure.signal or seen.failure.message}, at stage '{seen.failure.stage}'"
+            note = f"the first try died ({end}), in a process that had run {served} other cases"
+            seen = again if again.failure and again.failure.status == "crashed" else replace(again, note=note)
+        self.count(seen)
+        return seen
+
+    def ask(self, case: Case) -> CaseSeen:
+        """Run one case in the present worker, or in a fresh one."""
+        if self.worker is None:
+            self.worker = self.bench.start()
+        allowed = CASE_TIMEOUT_S + (0 if self.served else START_S)
+        order = Conform(self.bench.provider, str(self.bench.payloads), case, margins(case), coarse())
+        seen = CaseSeen(self.bench.target, case.name)
+        for reply in self.worker.ask(order, allowed):
+            if isinstance(reply, CaseDone):
+                seen = replace(seen, done=reply)
+            elif isinstance(reply, Failed):
+                seen = replace(seen, done=None, failure=_plain(reply.failure))
+        self.served += 1
+        if not self.worker.alive:
+            self.end(Worker.close)
+        return seen
+
+    def count(self, seen: CaseSeen) -> None:
+        """Keep the accounts, and give the provider up where nothing comes of it."""
+        self.done += 1
+        status = seen.failure.status if seen.failure else "ok"
+        self.timeouts += status == "timeout"
+        lost = status in ("crashed", "timeout", "unavailable", "out-of-memory")
+        self.lost_in_a_row = self.lost_in_a_row + 1 if lost else 0
+        if self.lost_in_a_row >= MAX_LOST_IN_A_ROW:
+            self.given_up = f"{self.lost_in_a_row} cases in a row were lost before it, the last {_end(seen)}"
+        elif self.timeouts >= MAX_TIMEOUTS:
+            self.given_up = f"{self.timeouts} cases before it did not end"
+        self.tell(seen.case)
+
+    def tell(self, case: str) -> None:
+        """How far it is, and how long the rest takes at the pace so far."""
+        now = time.monotonic()
+        spent = now - self.began
+        left = duration(spent / self.done * (self.total - self.done)) if spent > FIRST_WORD_S else "a while"
+        said = f"{self.bench.target}: {self.done} of {self.total} cases, about {left} to go"
+        self.bench.progress.detail(f"{said}; {case}")
+        if now - self.told > WORD_EVERY_S and self.done < self.total:
+            self.told = now
+            self.bench.progress.step(said)
+
+
+def _end(seen: CaseSeen) -> str:
+    assert seen.failure
+    return f"with '{seen.failure.message}'"
+
+
+def _plain(failure: Failure) -> Failure:
+    """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
+    tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
+    return replace(failure, message=native_errors.plain(PLACE.sub("", failure.message)), stderr_tail=tail)

@@ -1,0 +1,61 @@
+"""A gate in, GitHub's workflow commands out: what its runner turns into annotations of a job.
+
+Source: GitHub's "Workflow commands for GitHub Actions", and the escaping of `@actions/core`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.gating import report_text
+from bench.records import GateCell, GateRun
+from bench.report.escaping import line
+
+MOST = 10
+"""Annotations of one kind that GitHub shows for a step; the rest is dropped without a word."""
+
+
+def workflow_commands(run: GateRun) -> str:
+    """Errors, warnings and one notice, a command a line; the tenth of a kind says how many more there are."""
+    cells = report_text.ordered(run.cells)
+    errors = [_annotation("error", *_said(cell)) for cell in cells if cell.verdict in report_text.RED]
+    warnings = [_annotation("warning", *_said(cell)) for cell in cells if cell.verdict in report_text.UNSURE]
+    if not run.null.fine:
+        warnings.insert(0, _annotation("warning", "Null control", report_text.null_control(run)))
+    notice = f"{line(run.verdict)} ({report_text.counted(run.cells)}; {report_text.about(run)})"
+    commands = [*_at_most(errors, "error"), *_at_most(warnings, "warning"), _annotation("notice", "bench gate", notice)]
+    return "\n".join(commands) + "\n"
+
+
+def ended(message: str) -> str:
+    """The annotation of a gate that ended before it could judge, with its line feed."""
+    return _annotation("error", "bench gate", message) + "\n"
+
+
+def _said(cell: GateCell) -> tuple[str, str]:
+    """Title and message of one cell's annotation."""
+    verdict = report_text.named(cell.verdict)
+    figures = ", ".join(f"{name} {value}" for name, value in report_text.facts(cell)[1:])
+    return f"{verdict.capitalize()}: {cell.cell}", f"{report_text.told(cell)} ({figures})"
+
+
+def _at_most(commands: Sequence[str], kind: str) -> Iterator[str]:
+    if len(commands) <= MOST:
+        yield from commands
+        return
+    yield from commands[: MOST - 1]
+    more = len(commands) - MOST + 1
+    said = f"{more} more {kind}s stand in gate.md and gate.xml, as GitHub shows {MOST}"
+    yield _annotation(kind, f"{more} more", said)
+
+
+def _annotation(kind: str, title: str, message: str) -> str:
+    return f"::{kind} title={_property(report_text.cut(line(title)))}::{_data(line(message))}"
+
+
+def _data(said: str) -> str:
+    return said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(said: str) -> str:
+    return _data(said).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,116 @@
+"""A gate in, `gate.xml` out: JUnit XML, a test case for each cell and one for the null control.
+
+Written for the readers of the field (Jenkins, GitLab, Azure, test reporters on GitHub): the elements and attributes of
+Jenkins' `junit-10.xsd`, children in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree import ElementTree as ET
+
+from bench.gating import report_text
+from bench.records import GateCell, GateRun, GateVerdict
+from bench.report import escaping
+
+FILE = "gate.xml"
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+NO_XML = dict.fromkeys((0xFFFE, 0xFFFF))
+"""What XML 1.0 cannot hold, even escaped, of the characters that `text` leaves."""
+ELEMENTS: dict[GateVerdict, str] = {
+    "regression": "failure",
+    "lost-support": "failure",
+    "inconclusive": "error",
+    "warning": "skipped",
+    "not-judged": "skipped",
+    "gone": "skipped",
+    "added": "skipped",
+}
+"""What is no pass must never be counted as one: only `pass` has no element."""
+
+
+def render(run: GateRun) -> str:
+    """One test suite in a `testsuites`, with an XML declaration and a final line feed; times are seconds."""
+    cases = [_null_case(run), *(_case(cell) for cell in report_text.ordered(run.cells))]
+    suite = ET.Element("testsuite", {"name": _attribute(f"bench gate: {run.name}"), **_totals(run, cases)})
+    suite.set("timestamp", _attribute(run.created)[:19])
+    # No record holds a hostname; the machine's key tells readers which one it was.
+    suite.set("hostname", _attribute(run.machine.key))
+    _properties(suite, run)
+    suite.extend(cases)
+    ET.SubElement(suite, "system-out").text = _body([run.verdict, *run.notes])
+    suites = ET.Element("testsuites", {"name": "touchstone", **_totals(run, cases)})
+    suites.attrib.pop("skipped")  # the schema knows it on a suite only
+    suites.append(suite)
+    ET.indent(suites)
+    return f"{DECLARATION}\n{ET.tostring(suites, encoding='unicode')}\n"
+
+
+def _totals(run: GateRun, cases: list[ET.Element]) -> dict[str, str]:
+    ended = {name: sum(case.find(name) is not None for case in cases) for name in ("failure", "error", "skipped")}
+    return {
+        "tests": str(len(cases)),
+        "failures": str(ended["failure"]),
+        "errors": str(ended["error"]),
+        "skipped": str(ended["skipped"]),
+        "time": f"{60 * run.minutes:.3f}",
+    }
+
+
+def _properties(suite: ET.Element, run: GateRun) -> None:
+    """What the gate compared, under which rules; each difference is a property of its own."""
+    said = [
+        ("base", run.base),
+        ("base_created", run.base_created),
+        ("created", run.created),
+        ("machine_key", run.machine.key),
+        ("bench_version", run.bench_version),
+        ("command", run.command),
+        ("exit_code", str(run.exit_code)),
+        ("verdict", run.verdict),
+        *(("difference", difference) for difference in run.differences),
+        *((f"rule.{name}", f"{value:g}") for name, value in run.effects.items()),
+    ]
+    properties = ET.SubElement(suite, "properties")
+    for name, value in said:
+        ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
+
+
+def _null_case(run: GateRun) -> ET.Element:
+    case = ET.Element("testcase", {"classname": "gate", "name": "null control", "time": "0.000"})
+    said = report_text.null_control(run)
+    if not run.null.fine:
+        ET.SubElement(case, "error", {"type": "null-control", "message": _attribute(said)}).text = _body([said])
+    ET.SubElement(case, "system-out").text = _body([f"null control {said}"])
+    return case
+
+
+def _case(cell: GateCell) -> ET.Element:
+    case = ET.Element("testcase", {"classname": _class(cell.cell), "name": _attribute(cell.cell)})
+    case.set("time", f"{cell.seconds:.3f}")
+    told = [cell.reason, *([f"Remedy: {cell.remedy}"] if cell.remedy else [])]
+    told += [f"{name}: {value}" for name, value in report_text.facts(cell)]
+    if element := ELEMENTS.get(cell.verdict):
+        place = ET.SubElement(case, element, {"type": cell.verdict, "message": _attribute(_message(cell))})
+    else:
+        place = ET.SubElement(case, "system-out")
+    place.text = _body([*told, *cell.notes])
+    return case
+
+
+def _message(cell: GateCell) -> str:
+    """The reason, with the verdict in front where the element does not say it."""
+    return cell.reason if cell.verdict in report_text.RED else f"{report_text.named(cell.verdict)}: {cell.reason}"
+
+
+def _class(cell: str) -> str:
+    """`gate.minilm`: readers group by it, and take a dot for the end of a package's name."""
+    return f"gate.{_attribute(cell.partition('/')[0]).replace('.', '_')}"
+
+
+def _attribute(said: str) -> str:
+    return escaping.line(said).translate(NO_XML)
+
+
+def _body(lines: Iterable[str]) -> str:
+    return "\n".join(escaping.lines(one) for one in lines).translate(NO_XML)

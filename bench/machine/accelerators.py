@@ -1,0 +1,197 @@
+"""Drivers, /sys and the tools' answers come in; the GPUs and NPUs of this machine go out."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.machine.tools import rows_of
+from bench.records import Accelerator
+
+ROOT = Path("/")
+VENDORS = {
+    "1002": "AMD",
+    "1022": "AMD",
+    "10de": "NVIDIA",
+    "106b": "Apple",
+    "1414": "Microsoft",
+    "14e4": "Broadcom",
+    "15ad": "VMware",
+    "17cb": "Qualcomm",
+    "1af4": "Red Hat",
+    "1d0f": "Amazon",
+    "1da3": "Habana",
+    "8086": "Intel",
+}
+NPU_NODES = (
+    ("dev/fastrpc-cdsp", "Hexagon", "Qualcomm"),
+    ("dev/davinci0", "Ascend", "Huawei"),
+)
+"""Drivers that are not of the kernel's class of accelerators: what a program opens, and what it then talks to."""
+PCI_LISTS = ("usr/share/hwdata/pci.ids", "usr/share/misc/pci.ids")
+
+
+def accelerators(nvidia_gpus: list[Accelerator], tools: dict[str, Any]) -> list[Accelerator]:
+    """Everything that computes; NVIDIA's own library knows its devices better than the system, so it goes first."""
+    system = platform.system()
+    if system == "Windows":
+        others = [*windows_gpus(tools), *windows_npus(tools)]
+    elif system == "Darwin":
+        others = macos_accelerators(tools, platform.machine())
+    else:
+        others = [*linux_gpus(ROOT), *linux_npus(ROOT)]
+    return [*nvidia_gpus, *(o for o in others if not (nvidia_gpus and o.vendor == "NVIDIA"))]
+
+
+# --- NVIDIA -----------------------------------------------------------------------------------------------------------
+
+
+def nvidia() -> list[Accelerator]:
+    """What the driver says; nothing where there is no driver or it answers with an error."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        driver, api = _word(pynvml.nvmlSystemGetDriverVersion()), _cuda(pynvml)
+        return [gpu for i in range(pynvml.nvmlDeviceGetCount()) for gpu in _nvidia_gpu(pynvml, i, driver, api)]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _cuda(nvml: Any) -> str | None:
+    """The newest CUDA that the driver can run, `CUDA 13.0`; NVML says 13000."""
+    with contextlib.suppress(nvml.NVMLError, TypeError):
+        version = int(nvml.nvmlSystemGetCudaDriverVersion())
+        return f"CUDA {version // 1000}.{version % 1000 // 10}"
+    return None
+
+
+def _nvidia_gpu(nvml: Any, index: int, driver: str, api: str | None) -> Iterator[Accelerator]:
+    """One device; a device that fell off the bus is left out, and one with shared memory has none of its own."""
+    memory: int | None = None
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        name = _word(nvml.nvmlDeviceGetName(handle))
+    except nvml.NVMLError:
+        return
+    with contextlib.suppress(nvml.NVMLError):
+        memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    yield Accelerator(kind="gpu", name=name, vendor="NVIDIA", driver=driver, api=api, memory_bytes=memory)
+
+
+def _word(text: str | bytes) -> str:
+    """Older bindings return bytes."""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+
+
+# --- Linux ------------------------------------------------------------------------------------------------------------
+
+
+def linux_gpus(root: Path) -> list[Accelerator]:
+    """Devices with a render node: those without, such as a server's display controller, compute nothing."""
+    return [_linux_device("gpu", node / "device", root) for node in _nodes(root / "sys/class/drm", "renderD")]
+
+
+def linux_npus(root: Path) -> list[Accelerator]:
+    """The kernel's compute accelerators: intel_vpu, amdxdna, habanalabs, qaic …; and those with a node of their own."""
+    found = [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
+    own = [Accelerator("npu", name, vendor) for node, name, vendor in NPU_NODES if (root / node).exists()]
+    return [*found, *own]
+
+
+def _nodes(folder: Path, prefix: str) -> list[Path]:
+    found = {
+        p: int(p.name.removeprefix(prefix)) for p in folder.glob(f"{prefix}*") if p.name.removeprefix(prefix).isdigit()
+    }
+    return sorted(found, key=lambda path: found[path])
+
+
+def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Accelerator:
+    """A PCI device by its ids; on ARM boards there are none, and the device tree has the name."""
+    vendor, number = (_read(device / name).removeprefix("0x").lower() for name in ("vendor", "device"))
+    module = (device / "driver").resolve().name if (device / "driver").exists() else ""
+    version = _read(root / "sys/module" / module / "version") if module else ""
+    memory = _read(device / "mem_info_vram_total")
+    if vendor and number:
+        name = f"{_pci_name(root, vendor, number) or kind.upper()} ({vendor}:{number})"
+    else:
+        tree = re.search(r"^OF_COMPATIBLE_0=(.+)$", _read(device / "uevent"), re.M)
+        name = tree[1] if tree else module or "unknown"
+    maker = VENDORS.get(vendor) or (vendor or name.partition(",")[0] or "unknown")
+    driver = f"{module} {version}".strip() or None
+    memory_bytes = int(memory) if memory.isdigit() and kind == "gpu" else None
+    return Accelerator(kind, name, maker, driver, memory_bytes=memory_bytes)
+
+
+def _pci_name(root: Path, vendor: str, number: str) -> str:
+    """A name for people, where the list of PCI ids is installed."""
+    text = next((text for name in PCI_LISTS if (text := _read(root / name))), "")
+    section = re.search(rf"^{vendor}  .*\n((?:[\t#].*\n)*)", text, re.M)
+    found = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
+    return found[1].strip() if found else ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+# --- Windows and macOS ------------------------------------------------------------------------------------------------
+
+
+def windows_gpus(tools: dict[str, Any]) -> list[Accelerator]:
+    """Real adapters: those of a remote desktop or a screen-sharing tool come and go with the session."""
+    rows = [
+        row
+        for row in rows_of(tools, "gpus")
+        if str(row.get("PNPDeviceID") or "").upper().startswith(("PCI\\", "ACPI\\"))
+    ]
+    return [_told("gpu", row.get("Name"), row.get("AdapterCompatibility"), row.get("DriverVersion")) for row in rows]
+
+
+def windows_npus(tools: dict[str, Any]) -> list[Accelerator]:
+    """Windows 11's class of compute accelerators."""
+    rows = rows_of(tools, "npus")
+    return [_told("npu", row.get("FriendlyName"), row.get("Manufacturer"), row.get("DriverVersion")) for row in rows]
+
+
+def macos_accelerators(tools: dict[str, Any], architecture: str) -> list[Accelerator]:
+    """The displays' adapters; the system does not list the Neural Engine, but every Apple chip has one.
+
+    Virtual Macs do not pass it through. Drivers are part of macOS.
+    """
+    rows = rows_of(tools, "SPDisplaysDataType")
+    found = [
+        _told("gpu", row.get("sppci_model") or row.get("_name"), row.get("spdisplays_vendor"), None) for row in rows
+    ]
+    if architecture == "arm64" and tools.get("kern.hv_vmm_present") != "1":
+        found.append(Accelerator(kind="npu", name="Apple Neural Engine", vendor="Apple"))
+    return found
+
+
+def _told(kind: Literal["gpu", "npu"], name: Any, vendor: Any, driver: Any) -> Accelerator:
+    """A row of a tool's answer; `Advanced Micro Devices, Inc.` and `sppci_vendor_amd` are one vendor."""
+    words = str(vendor or "").removeprefix("sppci_vendor_")
+    aliases = {
+        "advanced micro devices": "AMD",
+        "amd": "AMD",
+        "nvidia": "NVIDIA",
+        "intel": "Intel",
+        "qualcomm": "Qualcomm",
+    }
+    known = next((short for word, short in aliases.items() if word in words.lower()), words or "unknown")
+    return Accelerator(
+        kind=kind, name=str(name or "unknown").strip(), vendor=known, driver=str(driver) if driver else None
+    )

@@ -1,0 +1,60 @@
+"""Observations in, as they are made; what is known of each cell so far out: ended, uncertain, seen or sustained."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from statistics import median
+
+from bench.judge import statistics
+from bench.judge.sustained import attempts, is_over
+from bench.judge.tolerance import faults
+from bench.records import Effort, Observation, Timing
+
+
+class History:
+    """What is known of each cell so far; of two observations for one cell and round the last counts."""
+
+    def __init__(self, seen: Iterable[Observation]) -> None:
+        self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
+        self.minutes: list[Observation] = []
+        for observation in seen:
+            self.add(observation)
+
+    def add(self, observation: Observation) -> None:
+        """One more observation; a minute of a sustained run is no round."""
+        if observation.sustained is not None:
+            self.minutes.append(observation)
+        else:
+            self.rounds[observation.cell][observation.round] = observation
+
+    def has(self, cell: str, number: int) -> bool:
+        """Whether a round has visited a cell."""
+        return number in self.rounds[cell]
+
+    def ended(self, cell: str) -> bool:
+        """Whether another visit could change nothing: it failed, or its answer was wrong."""
+        return any(o.failure or not right(o) for o in self.rounds[cell].values())
+
+    def uncertain(self, cell: str, effort: Effort) -> bool:
+        """Whether a cell's interval is still too wide, and its time not used up."""
+        if effort.half_width is None:
+            return False
+        timings = self.timings(cell)
+        spent = sum(o.visit_s or 0 for o in self.rounds[cell].values())
+        width = statistics.half_width([math.log(median(t.samples_ns)) for t in timings])
+        return spent < effort.cell_limit_s and (width is None or width > effort.half_width)
+
+    def timings(self, cell: str) -> list[Timing]:
+        """Of the rounds that have one."""
+        return [o.timing for o in self.rounds[cell].values() if o.timing]
+
+    def sustained(self, cell: str) -> bool:
+        """Whether a sustained run of the cell has come to its end."""
+        return is_over(attempts(self.minutes).get(cell, ()))
+
+
+def right(observation: Observation) -> bool:
+    """Whether an answer is within its tolerance; the verdict itself is `judge`'s."""
+    return observation.parity is None or not faults(observation.parity)

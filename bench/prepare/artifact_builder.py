@@ -1,0 +1,206 @@
+"""A model's material in; its references and artifacts out: from the cache, or ordered from a build worker once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench.declare import registry
+from bench.declare.matrix import Model
+from bench.prepare import worker_code
+from bench.prepare.artifacts import Artifact, Artifacts, Kind
+from bench.prepare.environments import Ready
+from bench.progress import Progress, duration
+from bench.records import Built, Cell, Convert, Export, Failed, Failure, Make, Order, Recipe, Refer, Source
+from bench.worker_process import Worker
+
+EXPORTED = Recipe(name="fp32")
+BUILD_TIMEOUT_S = 1800.0
+
+
+class BuildError(Exception):
+    """An artifact could not be made; holds the failure that its cells end with."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Material(Struct, frozen=True):
+    """What a model's artifacts are made from."""
+
+    model: Model
+    source: Source
+    data: tuple[str, str] | None
+    """The folder of its input data, with their digest."""
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of its input data."""
+        return self.data[0] if self.data else None
+
+    @property
+    def build_runtime(self) -> str:
+        """The runtime that the family is exported and referred to in."""
+        return registry.families()[self.model.family].build_runtime
+
+
+class Workshop:
+    """Keeps one worker alive for each build runtime, and starts another when it dies."""
+
+    def __init__(self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Ready], code: Path) -> None:
+        self.artifacts = Artifacts(cache / "artifacts")
+        self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
+        self.workers: dict[str, Worker] = {}
+
+    def end(self, way: Callable[[Worker], None]) -> None:
+        """Close the workers when all is built; kill them when it will not be."""
+        for worker in self.workers.values():
+            way(worker)
+
+    def reference(self, material: Material, cell: Cell) -> Artifact:
+        """The inputs of a workload and what PyTorch in FP32 makes of them."""
+        model = material.model
+        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        parts = self._parts(material, data=True) | {"what": "reference", "workload": cell.workload, "sizes": sizes}
+
+        def order(out: Path) -> Order:
+            return Refer(model.family, material.source, cell.sizes, material.folder, str(out))
+
+        what = f"reference of {model.name} {cell.workload}"
+        return self._ensure("reference", what, parts, order, material.build_runtime)
+
+    def artifact(self, material: Material, cell: Cell) -> Artifact:
+        """The cell's precision in the format that its engine runs."""
+        if cell.format != "onnx":
+            return self._of_a_format(material, cell)
+        exported = self._export(material)
+        return exported if cell.recipe == EXPORTED else self._convert(material, cell, exported)
+
+    def _export(self, material: Material) -> Artifact:
+        model = material.model
+        opset = model.opset or registry.families()[model.family].opset
+        parts = self._parts(material) | {"what": "export", "opset": str(opset), "recipe": "fp32"}
+
+        def order(out: Path) -> Order:
+            return Export(model.family, material.source, opset, str(out))
+
+        return self._ensure("model", f"export of {model.name}", parts, order, material.build_runtime)
+
+    def _convert(self, material: Material, cell: Cell, exported: Artifact) -> Artifact:
+        """What a recipe makes of the export."""
+        model, recipe = material.model, cell.recipe
+        assert recipe is not None
+        parts = self._parts(material, data=True) | {"what": "convert"} | _made_by(recipe, exported)
+
+        def order(out: Path) -> Order:
+            return Convert(model.family, material.source, recipe, str(exported.folder), material.folder, str(out))
+
+        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, material.build_runtime)
+
+    def _of_a_format(self, material: Material, cell: Cell) -> Artifact:
+        """From the source, or from the artifact of the format's base recipe."""
+        assert cell.recipe is not None
+        form = registry.formats()[cell.format or ""]
+        if form.base in (None, cell.recipe.name):
+            return self._make(material, form.name, cell.recipe, form.build_runtime)
+        base = self._make(material, form.name, Recipe(form.base or ""), form.build_runtime)
+        return self._make(material, form.name, cell.recipe, form.convert_runtime, base)
+
+    def _make(
+        self, material: Material, form: str, recipe: Recipe, runtime: str, parent: Artifact | None = None
+    ) -> Artifact:
+        family, source = material.model.family, material.source
+        parts = self._parts(material, runtime, form) | {"what": f"make {form}"} | _made_by(recipe, parent)
+
+        def order(out: Path) -> Order:
+            return Make(form, family, source, recipe, str(out), str(parent.folder) if parent else None)
+
+        return self._ensure("model", f"{recipe.name} of {material.model.name}", parts, order, runtime)
+
+    def _parts(
+        self, material: Material, runtime: str | None = None, form: str | None = None, *, data: bool = False
+    ) -> dict[str, str]:
+        """What every artifact of a model is made of; never the provider it will run on."""
+        source = material.source
+        return {
+            "model": material.model.name,
+            "family": material.model.family,
+            "source": source.digest,
+            "weights": source.weights,
+            "seed": str(source.seed),
+            "inputs": material.data[1] if data and material.data else "",
+            "tools": _tools(self.runtimes[runtime or material.build_runtime]),
+            "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
+        }
+
+    def _ensure(
+        self, kind: Kind, what: str, parts: dict[str, str], order: Callable[[Path], Order], runtime: str
+    ) -> Artifact:
+        """The artifact from the cache, or built by a worker with what it prints in a log of its own."""
+        built = False
+
+        def build(aside: Path) -> tuple[str, ...]:
+            nonlocal built
+            built = True
+            self.progress.detail(f"building: {what}")
+            return self._ask(runtime, order(aside))
+
+        artifact = self.artifacts.ensure(kind, parts, build)
+        if built:
+            size = artifact.record.size_bytes / 2**20
+            self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
+        return artifact
+
+    def _ask(self, runtime: str, order: Order) -> tuple[str, ...]:
+        built: Built | None = None
+        failed: Failed | None = None
+        # To the end, whatever comes: what is left unread would be taken for the answer to the next order.
+        for reply in self._worker(runtime).ask(order, BUILD_TIMEOUT_S):
+            if isinstance(reply, Failed):
+                self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
+                failed = failed or reply
+            if isinstance(reply, Built):
+                built = reply
+        if failed:
+            raise BuildError(failed.failure)
+        assert built is not None
+        return built.notes
+
+    def _worker(self, runtime: str) -> Worker:
+        held = self.workers.get(runtime)
+        if held is None or not held.alive:
+            log = self.logs / f"build-{runtime}.log"
+            environment = worker_code.child_environment(self.code)
+            self.workers[runtime] = Worker(self.runtimes[runtime].executable, log, environment)
+        return self.workers[runtime]
+
+
+def runtimes_for(cell: Cell) -> tuple[str, ...]:
+    """The runtimes that what a cell needs is made in: its reference, and its artifact."""
+    family = registry.families()[cell.family]
+    form = registry.formats().get(cell.format or "")
+    if form is None or cell.recipe is None:
+        return (family.build_runtime,)
+    converted = (form.convert_runtime,) if form.base not in (None, cell.recipe.name) else ()
+    return (family.build_runtime, form.build_runtime, *converted)
+
+
+def _made_by(recipe: Recipe, parent: Artifact | None) -> dict[str, str]:
+    options = ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items()))
+    return {"recipe": recipe.name, "options": options, "parent": parent.record.key if parent else ""}
+
+
+def _tools(ready: Ready) -> str:
+    """The versions of what the build runtime lists: the tools that an artifact's bytes depend on."""
+    held = {name.lower().replace("_", "-"): version for name, version in ready.record.packages.items()}
+    asked = (requirement.replace("_", "-").lower() for requirement in ready.record.requires)
+    names = sorted({_distribution(requirement) for requirement in asked} | {"numpy"})
+    return " ".join(f"{name} {held.get(name, '?')}" for name in names)
+
+
+def _distribution(requirement: str) -> str:
+    stops = [requirement.find(mark) for mark in "=<>!~[; @" if mark in requirement]
+    return requirement[: min(stops)] if stops else requirement

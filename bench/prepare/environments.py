@@ -1,0 +1,209 @@
+"""A runtime of the matrix in, an interpreter that holds its packages out: made once, and found again by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+from msgspec import Struct
+
+from bench.declare.targets import Runtime
+from bench.errors import DiskError, RuntimeSetupError
+from bench.files import write_atomically, writing
+from bench.progress import Progress, duration
+from bench.records import RuntimeRecord
+
+WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
+"""What the worker itself imports, beside what the runtime lists."""
+OLDEST_PYTHON = (3, 11)
+RECORD = "runtime.json"
+INSPECT = """
+import importlib.metadata as m, json, platform
+names = {d.metadata["Name"]: d.version for d in m.distributions() if d.metadata["Name"]}
+packages = dict(sorted(names.items(), key=lambda item: item[0].lower()))
+print(json.dumps({"python": platform.python_version(), "packages": packages}))
+"""
+
+
+class Ready(Struct, frozen=True):
+    """A runtime that can be used: its record, and the interpreter to start."""
+
+    record: RuntimeRecord
+    executable: Path
+
+
+class Shelf:
+    """The runtimes of a matrix by name, each made or refused once, however many targets need it."""
+
+    def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
+        self.known, self.cache, self.progress = known, cache, progress
+        self.made: dict[str, Ready] = {}
+        self.refused: dict[str, RuntimeSetupError] = {}
+
+    def find(self, name: str) -> Ready | None:
+        """The runtime where it is there; None where it would have to be made. Raises `RuntimeSetupError`."""
+        return self._once(name, lambda: find(self.known[name], self.cache))
+
+    def ensure(self, name: str) -> Ready:
+        """The runtime, made now if it is not there. Raises `RuntimeSetupError`, and that again at each call."""
+        ready = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
+        assert ready is not None
+        return ready
+
+    def _once(self, name: str, look: Callable[[], Ready | None]) -> Ready | None:
+        if name in self.refused:
+            raise self.refused[name]
+        if name not in self.made:
+            try:
+                found = look()
+            except RuntimeSetupError as error:
+                self.refused[name] = error
+                raise
+            if found is None:
+                return None
+            self.made[name] = found
+        return self.made[name]
+
+
+def find(runtime: Runtime, cache: Path) -> Ready | None:
+    """The runtime where it is already made (or is an interpreter of the user's); None where it is not."""
+    if runtime.python:
+        return _existing(runtime)
+    folder = _folder(runtime, cache)
+    try:
+        record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
+    except (FileNotFoundError, NotADirectoryError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    executable = _interpreter(folder)
+    return Ready(msgspec.structs.replace(record, name=runtime.name), executable) if executable.exists() else None
+
+
+def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Ready:
+    """The runtime, made now if it is not there; two runs at once make it once.
+
+    Raises `RuntimeSetupError` when a requirement cannot be installed, and `DiskError` when the disk is full.
+    """
+    if ready := find(runtime, cache):
+        return ready
+    folder = _folder(runtime, cache)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if ready := find(runtime, cache):
+                return ready
+            return _make(runtime, folder, progress)
+
+
+def key(runtime: Runtime) -> str:
+    """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter under it."""
+    interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
+    asked = [*sorted(runtime.requires), runtime.python or "", *WORKER_NEEDS, *interpreter]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def _folder(runtime: Runtime, cache: Path) -> Path:
+    return cache / "runtimes" / key(runtime)
+
+
+def _interpreter(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def _make(runtime: Runtime, folder: Path, progress: Progress) -> Ready:
+    start = time.monotonic()
+    progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
+    shutil.rmtree(folder, ignore_errors=True)  # left half made by a run that was stopped
+    _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
+    executable = _interpreter(folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
+    _command([*pip, "--disable-pip-version-check", *runtime.requires, *WORKER_NEEDS], runtime, progress)
+    record = _inspect(runtime, executable)
+    write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
+    took = duration(time.monotonic() - start)
+    progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
+    return Ready(record, executable)
+
+
+def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
+    """Run an installer; its lines are progress, and its last error becomes the message."""
+    tail: deque[str] = deque(maxlen=60)
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            tail.append(line.rstrip())
+            progress.detail(f"runtime {runtime.name}: {line.strip()}")
+    if process.returncode:
+        raise _refused(runtime, list(tail))
+
+
+def _refused(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    errors = errors or [line for line in lines if line]
+    said = errors[-1] if errors else "the installer said nothing"
+    if any("No space left" in line for line in lines):
+        hint = "free some space, or name another --cache-dir"
+        return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
+    hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
+    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {said}", hint)
+
+
+def _existing(runtime: Runtime) -> Ready:
+    """An interpreter of the user's, used as it is and checked for what a worker must hold."""
+    assert runtime.python is not None
+    found = shutil.which(Path(runtime.python).expanduser())
+    if found is None:
+        hint = f"check [runtimes.{runtime.name}] python"
+        raise RuntimeSetupError(f"runtime '{runtime.name}': there is no interpreter {runtime.python}", hint)
+    record = _inspect(runtime, Path(found))
+    if tuple(map(int, record.python.split(".")[:2])) < OLDEST_PYTHON:
+        message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
+        raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
+    held = {name.lower() for name in record.packages}
+    missing = [need.partition(">")[0] for need in WORKER_NEEDS if need.partition(">")[0] not in held]
+    if missing:
+        message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
+        raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {' '.join(missing)}")
+    return Ready(record, Path(found))
+
+
+def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
+    """Every package of an interpreter, as its own metadata says."""
+    asked = [str(executable), "-I", "-c", INSPECT]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True)
+        said = json.loads(done.stdout)
+        python, packages = said["python"], said["packages"]
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
+        raise _mute(runtime, executable, words[0]) from None
+    except subprocess.TimeoutExpired:
+        raise _mute(runtime, executable, "no answer in two minutes") from None
+    except OSError as error:
+        raise _mute(runtime, executable, error.strerror or str(error)) from None
+    except (ValueError, TypeError, KeyError):
+        raise _mute(runtime, executable, "what it printed came from no Python") from None
+    return RuntimeRecord(
+        name=runtime.name,
+        requires=runtime.requires,
+        python=python,
+        packages=packages,
+        key=key(runtime),
+        existing=runtime.python is not None,
+    )
+
+
+def _mute(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
+    message = f"runtime '{runtime.name}': {executable.name} does not answer as a Python interpreter: {why}"
+    return RuntimeSetupError(message, f"check [runtimes.{runtime.name}]")

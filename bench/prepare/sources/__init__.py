@@ -1,0 +1,233 @@
+"""A matrix's source string comes in; where that lies on this disk, what weights it has, and its digest go out."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import DiskError, SourceError
+from bench.files import FULL
+from bench.prepare.sources.digest import digest_files, sha256_of
+from bench.prepare.sources.folder import ModelFolder, read_config, read_folder
+from bench.prepare.sources.hub import hub_folder
+from bench.prepare.sources.onnx_file import onnx_files
+from bench.prepare.sources.wheel import wheel_path
+from bench.records import Source
+
+CONFIGS = Path(__file__).parents[2] / "worker" / "configs"
+IMAGES = {".png", ".jpg", ".jpeg"}
+
+WeightsAsked = Literal["auto", "pretrained", "random"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What `resolve` was asked, with the spec cut in two."""
+
+    rest: str
+    weights: WeightsAsked
+    seed: int
+    cache: Path
+    root: Path
+    sha256: str | None
+    offline: bool
+    say: Say
+
+    @property
+    def memory(self) -> Path:
+        """Where the digests of big files are remembered."""
+        return self.cache / "digests.json"
+
+
+def resolve(
+    spec: str,
+    *,
+    weights: WeightsAsked,
+    seed: int,
+    cache: Path,
+    root: Path,
+    sha256: str | None = None,
+    offline: bool = False,
+    say: Say | None = None,
+) -> Source:
+    """Find a model on this disk, fetching it first where it comes from elsewhere.
+
+    `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, `config:NAME`, `config:FILE.json` or
+    `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is that of the wheel, or of the ONNX file
+    without its external data.
+    Several runs can share `cache`. `say` gets a line of progress now and then.
+    Raises SourceError, which names the spec, the place and the remedy; DiskError where the disk is full.
+    """
+    kind, rest = _split(spec, KINDS)
+    ask = Ask(rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent)
+    with _spoken(spec):
+        if sha256 is not None and kind not in PINNED_BY_HASH:
+            remedy = "pin it as hub:ID@COMMIT" if kind == "hub" else "leave it out"
+            raise SourceError(f"sha256 has no meaning for a {kind}: source", remedy)
+        return KINDS[kind](ask)
+
+
+def resolve_data(
+    spec: str,
+    *,
+    cache: Path,
+    root: Path,
+    sha256: str | None = None,
+    offline: bool = False,
+    say: Say | None = None,
+) -> tuple[str, str]:
+    """Find input data on this disk: the path of the folder or file, and the digest of its content.
+
+    `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers its pictures
+    and their names only: a wheel's other files differ between platforms, and inputs must not.
+    """
+    kind, rest = _split(spec, DATA_KINDS)
+    ask = Ask(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
+    with _spoken(spec):
+        path = DATA_KINDS[kind](ask)
+        if kind == "path" and path.exists():
+            _compare_hash(path, sha256)
+        files = {path.name: path} if path.is_file() else _pictures(path)
+        if not files:
+            what = "has no pictures" if path.is_dir() else "does not exist"
+            raise SourceError(f"{path} {what}", f"name a file, or a folder with {', '.join(sorted(IMAGES))} in it")
+        return str(path), digest_files(files, ask.memory)
+
+
+# --- one function a kind ----------------------------------------------------------------------------------------------
+
+
+def _from_path(ask: Ask) -> Source:
+    return _folder_source(_located(ask), ask)
+
+
+def _from_hub(ask: Ask) -> Source:
+    cache = ask.cache / "hub"
+    folder = hub_folder(ask.rest, weights=ask.weights, cache=cache, offline=ask.offline, say=ask.say)
+    return _folder_source(folder, ask)
+
+
+def _from_wheel(ask: Ask) -> Source:
+    return _folder_source(_unpacked(ask), ask)
+
+
+def _from_config(ask: Ask) -> Source:
+    if ask.weights == "pretrained":
+        raise SourceError("a bare config has no weights to load", 'ask for weights = "random", or name a hub: or path:')
+    path = _located(ask) if ask.rest.endswith(".json") else _built_in(ask.rest)
+    read_config(path)
+    # The name is left out: the same config under another name is the same model.
+    digest = digest_files({"config.json": path}, ask.memory, _seeded(ask))
+    return Source(kind="config", path=str(path), weights="random", digest=digest, seed=ask.seed)
+
+
+def _from_onnx(ask: Ask) -> Source:
+    if ask.weights == "random":
+        raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
+    path = _located(ask)
+    files = onnx_files(path)
+    _compare_hash(path, ask.sha256)
+    return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, ask.memory))
+
+
+def _folder_source(folder: Path, ask: Ask) -> Source:
+    """The weights rule: what was asked for, else random ones where `auto` leaves the choice."""
+    model = read_folder(folder, want_weights=ask.weights != "random")
+    if ask.weights == "pretrained" and not model.weights:
+        raise SourceError(f"no weights (*.safetensors) in {folder}", 'fetch them, or ask for weights = "auto"')
+    if model.weights:
+        digest = digest_files(model.plain | model.weights, ask.memory)
+        return Source(kind="folder", path=str(folder), weights="pretrained", digest=digest)
+    if ask.weights == "auto":
+        ask.say(f"no weights in {folder}: random ones of seed {ask.seed} stand in")
+    return _random_source(model, ask)
+
+
+def _random_source(model: ModelFolder, ask: Ask) -> Source:
+    digest = digest_files(model.plain, ask.memory, _seeded(ask))
+    return Source(kind="folder", path=str(model.folder), weights="random", digest=digest, seed=ask.seed)
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _located(ask: Ask) -> Path:
+    """A path of the matrix's, absolute. Links stay as they are: what lies beside one belongs to the model."""
+    return (ask.root / Path(ask.rest).expanduser()).absolute()
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in found}
+
+
+def _unpacked(ask: Ask) -> Path:
+    return wheel_path(ask.rest, cache=ask.cache / "wheels", sha256=ask.sha256, offline=ask.offline, say=ask.say)
+
+
+def _compare_hash(path: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    if path.is_dir():
+        raise SourceError("sha256 has no meaning for a folder", "leave it out, or name one file")
+    found = sha256_of(path)
+    if found != sha256.lower():
+        raise SourceError(f"{path} has SHA-256 {found}, not {sha256}", "find out which of the two is right")
+
+
+def _built_in(name: str) -> Path:
+    known = {path.stem: path for path in CONFIGS.glob("*.json")}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}; or config:FILE.json"
+    raise SourceError(f"unknown config {name!r}", hint)
+
+
+def _seeded(ask: Ask) -> tuple[str, str]:
+    return "weights=random", f"seed={ask.seed}"
+
+
+def _split(spec: str, kinds: dict[str, Callable[[Ask], Source]] | dict[str, Callable[[Ask], Path]]) -> tuple[str, str]:
+    kind, colon, rest = spec.partition(":")
+    if colon and rest.strip() and kind in kinds:
+        return kind, rest.strip()
+    near = difflib.get_close_matches(kind, kinds, n=1)
+    hint = f"did you mean '{near[0]}:'?" if near and rest else f"write {', '.join(f'{k}:…' for k in kinds)}"
+    raise SourceError(f"source {spec!r} says no kind and place that can be used", hint)
+
+
+def _silent(_line: str) -> None:
+    """Nobody listens."""
+
+
+@contextlib.contextmanager
+def _spoken(spec: str) -> Iterator[None]:
+    """Every error names the source; what the disk has to say becomes a sentence too."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(f"source {spec!r}: {error.message}", error.hint) from error
+    except OSError as error:
+        where = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+        if error.errno in FULL:
+            raise DiskError(
+                f"source {spec!r} cannot be kept ({where})", "free some space, or use --cache-dir"
+            ) from error
+        raise SourceError(f"source {spec!r} cannot be read ({where})", "check that it may be read") from error
+
+
+KINDS: dict[str, Callable[[Ask], Source]] = {
+    "hub": _from_hub,
+    "path": _from_path,
+    "wheel": _from_wheel,
+    "config": _from_config,
+    "onnx": _from_onnx,
+}
+DATA_KINDS: dict[str, Callable[[Ask], Path]] = {"path": _located, "wheel": _unpacked}
+PINNED_BY_HASH = {"wheel", "onnx"}

@@ -1,0 +1,168 @@
+"""A model's name on the hub comes in; a folder in our cache with its safe files at one commit goes out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.errors import SourceError
+from bench.prepare.sources.folder import CONVERT
+
+PLAIN = [
+    "*.json",
+    "*.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab",
+    "merges",
+    "*.vocab",
+    "*.merges",
+]
+"""Config and tokenizer. Never code, and never a pickle: loading one can run any code."""
+WEIGHTS = ["*.safetensors"]
+UNWANTED = ["original/*", "consolidated*", "*.fp16.*", "onnx/*", "openvino/*"]
+"""Second copies of the same weights, in other layouts."""
+PICKLED = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt)")
+OFFLINE_WORDS = {"1", "ON", "YES", "TRUE"}
+
+FETCH_OR_COPY = "connect once to fetch it, or copy the model here and write path:DIR"
+
+
+class _Unreachable(Exception):  # noqa: N818 - it is told apart here and never leaves this file as an error
+    """The hub gave no answer, and the cache does not hold all that was asked for."""
+
+
+def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Callable[[str], None]) -> Path:
+    """Download `ID[@revision]` into `cache`, or find it there, and return the folder of the commit.
+
+    `weights` is `pretrained`, `random` (config and tokenizer only) or `auto` (what can be had).
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. Raises SourceError where there is no such model, it is gated,
+    or neither the hub nor the cache answers.
+    """
+    repo, _, revision = name.partition("@")
+    offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_WORDS
+    patterns = PLAIN if weights == "random" else PLAIN + WEIGHTS
+    say(f"looking for {name} {'in the cache' if offline else 'on the hub'}")
+    try:
+        folder = _snapshot(repo, revision, patterns, cache, offline=offline)
+    except _Unreachable as error:
+        if weights != "auto":
+            raise _no_answer(name, str(error), offline=offline) from error
+        folder = _cached_config(name, cache, error, offline=offline)
+    if weights != "random" and not offline and not any(folder.glob("*.safetensors")):
+        _refuse_pickles(repo, folder.name)
+    say(f"{repo} at commit {folder.name[:12]}")
+    return folder
+
+
+def _cached_config(name: str, cache: Path, reason: Exception, *, offline: bool) -> Path:
+    """What `auto` falls back to: the same architecture, if its config was fetched before."""
+    repo, _, revision = name.partition("@")
+    try:
+        folder = _snapshot(repo, revision, PLAIN, cache, offline=True)
+    except _Unreachable:
+        folder = None
+    if folder is None or not (folder / "config.json").is_file():
+        raise _no_answer(name, str(reason), offline=offline)
+    return folder
+
+
+def _snapshot(repo: str, revision: str, patterns: list[str], cache: Path, *, offline: bool) -> Path:
+    """One call of the hub's own client; what it raises becomes one sentence each, or `_Unreachable`."""
+    # Imported here: it takes longer than all of `bench plan` may.
+    from huggingface_hub import errors, snapshot_download
+
+    # The client's own HTTP library changed twice (requests, httpx, httpx2); its errors all have this base.
+    http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
+    try:
+        with _quiet():
+            folder = snapshot_download(
+                repo,
+                revision=revision or None,
+                cache_dir=cache,
+                allow_patterns=patterns,
+                ignore_patterns=UNWANTED,
+                local_files_only=offline,
+                endpoint=_endpoint(),
+            )
+        return Path(folder)
+    except errors.GatedRepoError as error:
+        raise SourceError(
+            f"{repo} is gated on the hub, and this machine has no access",
+            "accept its terms on its page and set HF_TOKEN, or write path:DIR",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise SourceError(
+            f"the hub has no model {repo!r} that this machine may see",
+            "check the spelling, OWNER/NAME; a private one needs HF_TOKEN",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SourceError(f"{repo} has no revision {revision!r}", "name a branch, a tag or a commit hash") from error
+    except errors.HFValidationError as error:
+        raise SourceError(f"{repo!r} is no name of a model on the hub", "write hub:OWNER/NAME[@revision]") from error
+    except (OSError, http_error) as error:
+        if _is_of_the_disk(error):
+            raise
+        raise _Unreachable(_reason(error)) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """The client's own errors carry no number, and those of a socket are connection errors or timeouts."""
+    numbered = isinstance(error, OSError) and error.errno is not None
+    return numbered and not isinstance(error, ConnectionError | TimeoutError)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the deepest cause: the client wraps `connection refused` in two of its own errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _no_answer(name: str, reason: str, *, offline: bool) -> SourceError:
+    if offline:
+        return SourceError(f"{name} is not complete in the cache, and this run is offline", FETCH_OR_COPY)
+    return SourceError(f"the hub did not answer for {name} ({reason}), and the cache does not hold it", FETCH_OR_COPY)
+
+
+def _refuse_pickles(repo: str, commit: str) -> None:
+    """Weights that are there but pickled are refused aloud: falling back to random ones would hide it."""
+    from huggingface_hub import HfApi, errors
+
+    http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
+    with contextlib.suppress(OSError, http_error), _quiet():
+        # Not list_repo_files, which tries for 23 s where the hub does not answer.
+        files = HfApi(endpoint=_endpoint()).model_info(repo, revision=commit, timeout=10).siblings or []
+        pickles = sorted(file.rfilename for file in files if PICKLED.fullmatch(file.rfilename))
+        if pickles:
+            raise SourceError(
+                f"{repo} has its weights in {pickles[0]} only, and loading a pickle can run any code", CONVERT
+            )
+
+
+def _endpoint() -> str | None:
+    """Read at each call: the client reads it once, when it is imported."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no advice of the client's on the terminal that our own progress is drawn on."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("huggingface_hub")
+    level, were_disabled = logger.level, are_progress_bars_disabled()
+    logger.setLevel(logging.ERROR)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if not were_disabled:
+            enable_progress_bars()

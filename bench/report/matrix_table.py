@@ -1,0 +1,102 @@
+"""A run's outcomes in, the boxes of the compatibility matrix out: one for each model, precision and target (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records import Cell, Outcome, Run, Status, Weights
+from bench.report import text
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where a row of the matrix meets a column: one outcome for each workload, and the cells that were not reached."""
+
+    target: str
+    outcomes: tuple[Outcome, ...]
+    unreached: tuple[Cell, ...]
+
+    @property
+    def planned(self) -> bool:
+        """False where the matrix of the run has no such combination."""
+        return bool(self.outcomes or self.unreached)
+
+    @property
+    def size(self) -> int:
+        """How many workloads were planned here."""
+        return len(self.outcomes) + len(self.unreached)
+
+    @property
+    def tally(self) -> tuple[tuple[Status, int], ...]:
+        """Each status of the box with its count, in the order of `STATUSES`."""
+        return tally(self.outcomes)
+
+    @property
+    def headline(self) -> Outcome | None:
+        """The outcome whose speed stands for the box: the first workload's, where the workloads agree on the status."""
+        if self.unreached or len(self.tally) != 1 or self.outcomes[0].speed is None:
+            return None
+        return self.outcomes[0]
+
+    @property
+    def computed_in(self) -> str | None:
+        """The number format that the target computes this precision in, where that is not the one asked for."""
+        return next((found for outcome in self.outcomes if (found := text.computed_in(outcome))), None)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """One model in one precision, across the columns."""
+
+    model: str
+    precision: str
+    recipe: str
+    weights: Weights | None
+    boxes: tuple[Box, ...]
+
+    @property
+    def left_out(self) -> bool:
+        """Whether rules keep all of it out, so that it has nothing to show."""
+        seen = [outcome.status for box in self.boxes for outcome in box.outcomes]
+        return bool(seen) and set(seen) == {"excluded"} and not any(box.unreached for box in self.boxes)
+
+
+def rows(
+    run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome], unreached: Sequence[Cell], columns: Sequence[str]
+) -> tuple[MatrixRow, ...]:
+    """A row for each model and precision of the cells, with a box for each target among the columns."""
+    found: dict[tuple[str, str, str], list[Outcome]] = {}
+    missed: dict[tuple[str, str, str], list[Cell]] = {}
+    for outcome in outcomes:
+        found.setdefault(place(outcome.cell), []).append(outcome)
+    for cell in unreached:
+        missed.setdefault(place(cell), []).append(cell)
+    made = []
+    for model, precision in sorted_pairs(cells):
+        places = [(model, precision, target) for target in columns]
+        boxes = tuple(Box(p[2], tuple(found.get(p, ())), tuple(missed.get(p, ()))) for p in places)
+        alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
+        recipes = dict.fromkeys(text.recipe(cell) for cell in alike if cell.excluded is None)
+        behind = text.weights_behind(run, [outcome for box in boxes for outcome in box.outcomes], model)
+        made.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, boxes))
+    return tuple(made)
+
+
+def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """Every model and precision in the plan's order, the precisions of one model together."""
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    pairs = dict.fromkeys((cell.model, cell.precision) for cell in cells)
+    return sorted(pairs, key=lambda pair: models.index(pair[0]))
+
+
+def place(cell: Cell) -> tuple[str, str, str]:
+    """The box that a cell is in."""
+    return cell.model, cell.precision, cell.target
+
+
+def tally(outcomes: Sequence[Outcome]) -> tuple[tuple[Status, int], ...]:
+    """Each status with its count, in the order of `STATUSES`."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    return tuple((status, counts[status]) for status in text.STATUSES if counts[status])

@@ -1,0 +1,220 @@
+"""Runs and their outcomes in, the tables that every format prints out (pure)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bench.records import Cell, Outcome, Run, Status
+from bench.report import (
+    across,
+    emulation,
+    matrix_table,
+    model_tables,
+    problem_groups,
+    targets,
+    text,
+    version_comparison,
+)
+from bench.report.across import AcrossRow
+from bench.report.emulation import EmulatorTimes
+from bench.report.matrix_table import MatrixRow
+from bench.report.model_tables import ModelPart
+from bench.report.problem_groups import Trouble
+from bench.report.targets import TargetPart
+from bench.report.version_comparison import Twins
+
+
+@dataclass(frozen=True, slots=True)
+class Resolvable:
+    """The smallest relative differences that a run could have told from noise: a typical cell's, and the noisiest's."""
+
+    typical: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One run: its tables."""
+
+    run: Run
+    outcomes: tuple[Outcome, ...]
+    """In the order of the plan; those of emulated cells without a time."""
+    emulator_times: dict[str, EmulatorTimes]
+    """By emulated cell: what it took in its emulator."""
+    unreached: tuple[Cell, ...]
+    """Planned cells without an outcome: the run was interrupted."""
+    targets: tuple[TargetPart, ...]
+    twins: tuple[Twins, ...]
+    every_row: tuple[MatrixRow, ...]
+    models: tuple[ModelPart, ...]
+    troubles: tuple[Trouble, ...]
+    resolvable: Resolvable | None
+
+    @property
+    def columns(self) -> tuple[TargetPart, ...]:
+        """The targets that the matrix has a column for: those that could run, or all where none could."""
+        return _columns(self.targets)
+
+    @property
+    def rows(self) -> tuple[MatrixRow, ...]:
+        """The rows that the matrix shows: those with something in them, or all where none has."""
+        return tuple(row for row in self.every_row if not row.left_out) or self.every_row
+
+    @property
+    def rows_left_out(self) -> tuple[str, ...]:
+        """The models, and single rows of others, that rules keep out altogether: `qwen`, `minilm int4`."""
+        models, shown = {row.model for row in self.rows}, {(row.model, row.precision) for row in self.rows}
+        hidden = [row for row in self.every_row if (row.model, row.precision) not in shown]
+        return tuple(dict.fromkeys(f"{r.model} {r.precision}" if r.model in models else r.model for r in hidden))
+
+    @property
+    def absent(self) -> tuple[TargetPart, ...]:
+        """The targets that are not on this machine."""
+        return tuple(target for target in self.targets if target.absent)
+
+    @property
+    def left_out(self) -> tuple[TargetPart, ...]:
+        """The targets that rules of the matrix keep out altogether."""
+        return tuple(target for target in self.targets if target.left_out)
+
+    @property
+    def tally(self) -> tuple[tuple[Status, int], ...]:
+        """Each status of the run with its count."""
+        return matrix_table.tally(self.outcomes)
+
+    @property
+    def total(self) -> int:
+        """How many cells were planned."""
+        return len(self.outcomes) + len(self.unreached)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every flag that some cell has, in its rounds or run on end."""
+        both = ((*one.flags, *(one.sustained.flags if one.sustained else ())) for one in self.outcomes)
+        return tuple(dict.fromkeys(flag for flags in both for flag in flags))
+
+    @property
+    def placed(self) -> tuple[Outcome, ...]:
+        """One outcome for each placement that is known: the workloads of one session share it, fixed shapes differ.
+
+        Profiled ones differ by what the fallen nodes cost; one that was not profiled adds nothing to one that was.
+        """
+        known = [outcome for outcome in self.outcomes if outcome.nodes_on_target is not None]
+        profiled = {_nodes(outcome) for outcome in known if _cost(outcome)}
+        found: dict[tuple[object, ...], Outcome] = {}
+        for outcome in known:
+            if _cost(outcome) or _nodes(outcome) not in profiled:
+                found.setdefault((*_nodes(outcome), _cost(outcome)), outcome)
+        return tuple(found.values())
+
+
+def _nodes(outcome: Outcome) -> tuple[object, ...]:
+    return (*matrix_table.place(outcome.cell), str(outcome.placement and outcome.placement.nodes))
+
+
+def _cost(outcome: Outcome) -> tuple[int | None, float | None] | None:
+    placed = outcome.placement
+    if placed is None or (placed.copies is None and placed.time_elsewhere is None):
+        return None
+    return placed.copies, placed.time_elsewhere
+
+
+class Summary(NamedTuple):
+    """A run in words: how much is ok, what the rest is, and how small a difference could have been seen."""
+
+    ok: str
+    others: str
+    resolution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One sheet a run, and what can be said across them."""
+
+    sheets: tuple[Sheet, ...]
+    across: tuple[AcrossRow, ...]
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """Every status that some cell has, in the order of `STATUSES`."""
+        return tuple(
+            status for status, _ in matrix_table.tally([outcome for sheet in self.sheets for outcome in sheet.outcomes])
+        )
+
+    @property
+    def generates(self) -> bool:
+        """Whether some model of it generates."""
+        return any(model.generates for sheet in self.sheets for model in sheet.models)
+
+    @property
+    def sustained(self) -> bool:
+        """Whether some cell of it was run on end."""
+        return any(outcome.sustained for sheet in self.sheets for outcome in sheet.outcomes)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every flag that some cell has."""
+        return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
+
+
+def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
+    """The tables of one or more runs; an outcome for every planned cell is not needed, an interrupted run has fewer."""
+    sheets = tuple(_sheet(run, outcomes) for run, outcomes in runs_and_outcomes)
+    return Report(sheets, across.rows(sheets) if len(sheets) > 1 else ())
+
+
+def summary(sheet: Sheet) -> Summary:
+    """What a run found in a sentence or two."""
+    counts = dict(sheet.tally)
+    excluded = counts.pop("excluded", 0)
+    others = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
+    if sheet.unreached:
+        others.append(f"{len(sheet.unreached)} not reached")
+    if excluded:
+        others.append(f"and {excluded} more that rules leave out")
+    found = sheet.resolvable
+    return Summary(
+        ok=f"{counts.get('ok', 0)} of {sheet.total - excluded} cells ok",
+        others=", ".join(others),
+        resolution=text.resolution(found.typical, found.worst) if found else text.NO_RESOLUTION,
+    )
+
+
+def _sheet(run: Run, outcomes: Sequence[Outcome]) -> Sheet:
+    order = {cell.id: place for place, cell in enumerate(run.cells)}
+    ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
+    shown = tuple(map(emulation.without_times, ordered))
+    reached = {outcome.cell.id for outcome in ordered}
+    unreached = tuple(cell for cell in run.cells if cell.id not in reached)
+    cells = _cells(run, ordered)
+    found = targets.parts(run, cells, shown)
+    columns = [target.name for target in _columns(found)]
+    return Sheet(
+        run=run,
+        outcomes=shown,
+        emulator_times=emulation.times(ordered),
+        unreached=unreached,
+        targets=found,
+        twins=version_comparison.groups(found, shown),
+        every_row=matrix_table.rows(run, cells, shown, unreached, columns),
+        models=model_tables.parts(run, shown, unreached),
+        troubles=problem_groups.told(shown),
+        resolvable=_resolvable(shown),
+    )
+
+
+def _columns(found: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
+    return tuple(target for target in found if not (target.absent or target.left_out)) or found
+
+
+def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:
+    """Planned cells first; an outcome that the plan does not know still counts."""
+    return tuple({cell.id: cell for cell in (*run.cells, *(outcome.cell for outcome in outcomes))}.values())
+
+
+def _resolvable(outcomes: Sequence[Outcome]) -> Resolvable | None:
+    found = [o.speed.resolvable for o in outcomes if o.speed is not None and o.speed.resolvable is not None]
+    return Resolvable(statistics.median(found), max(found)) if found else None

@@ -1,0 +1,89 @@
+"""A run's outcomes in, what the tables of each model show out (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records import Cell, Outcome, Run, Weights
+from bench.report import generation, text
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPart:
+    """The outcomes of one model and workload that gave an answer: the ones whose speeds can be compared."""
+
+    name: str
+    sizes: dict[str, int]
+    rates: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPart:
+    """What one model's tables show."""
+
+    name: str
+    family: str
+    source: str
+    weights: Weights | None
+    workloads: tuple[WorkloadPart, ...]
+    emulated: tuple[Outcome, ...]
+    """What emulators answered: judged like the others, and in no table of speeds."""
+    ran: tuple[Outcome, ...]
+    """Every outcome with an answer, in the order of the plan."""
+    silent: int
+    """Cells of the model without an answer, hence without a row in these tables."""
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """Every unit of throughput of the model, in order."""
+        return tuple(dict.fromkeys(rate for part in self.workloads for rate in part.rates))
+
+    @property
+    def generates(self) -> bool:
+        """Whether its speeds are those of prefill and decoding."""
+        return any(generation.generates(outcome) for outcome in self.ran)
+
+    @property
+    def scored(self) -> bool:
+        """Whether a task's own score was measured, beside the agreement with the reference."""
+        return any(outcome.word_error_rate is not None for outcome in self.ran)
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Every outcome of the model's tables of speeds."""
+        return tuple(outcome for part in self.workloads for outcome in part.outcomes)
+
+    @property
+    def checked(self) -> tuple[Outcome, ...]:
+        """The outcomes whose answers were compared with the reference."""
+        return tuple(outcome for outcome in self.ran if outcome.parity is not None)
+
+
+def parts(run: Run, outcomes: Sequence[Outcome], unreached: Sequence[Cell]) -> tuple[ModelPart, ...]:
+    """A part for each model of which anything was seen."""
+    models = dict.fromkeys(outcome.cell.model for outcome in outcomes)
+    return tuple(_part(run, [o for o in outcomes if o.cell.model == model], unreached) for model in models)
+
+
+def _part(run: Run, own: Sequence[Outcome], unreached: Sequence[Cell]) -> ModelPart:
+    cell = own[0].cell
+    ran = tuple(outcome for outcome in own if outcome.status in text.RAN)
+    real = [outcome for outcome in ran if not outcome.cell.emulated]
+    return ModelPart(
+        name=cell.model,
+        family=cell.family,
+        source=cell.source,
+        weights=text.weights_behind(run, own, cell.model),
+        workloads=tuple(_workload(name, real) for name in dict.fromkeys(one.cell.workload for one in real)),
+        emulated=tuple(outcome for outcome in ran if outcome.cell.emulated),
+        ran=ran,
+        silent=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),
+    )
+
+
+def _workload(name: str, ran: Sequence[Outcome]) -> WorkloadPart:
+    own = tuple(outcome for outcome in ran if outcome.cell.workload == name)
+    rates = dict.fromkeys(rate for outcome in own for rate in outcome.cell.rates)
+    return WorkloadPart(name, own[0].cell.sizes, tuple(rates), own)

@@ -1,0 +1,63 @@
+"""Outcomes in, the stories of what is not ok out, each told once (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records import Outcome, Status
+from bench.report import escaping
+from bench.report import text as words
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Cells that share one story of why they have no speed, or not the one that was asked for."""
+
+    status: Status
+    outcomes: tuple[Outcome, ...]
+    target: str | None
+    """The target that is not on this machine, where the story is about every cell of it."""
+
+    @property
+    def first(self) -> Outcome:
+        """The outcome that tells the story."""
+        return self.outcomes[0]
+
+    @property
+    def reason(self) -> str:
+        """What the cells' reasons share: what fallen nodes cost differs from workload to workload."""
+        alike = len({outcome.reason for outcome in self.outcomes}) == 1
+        return self.first.reason if alike else _head(self.first)
+
+
+def told(outcomes: Sequence[Outcome]) -> tuple[Trouble, ...]:
+    """Outcomes that tell the same story stand together: a target that is missing is missing for every model."""
+    stories: dict[tuple[object, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.status != "ok":
+            stories.setdefault(_story(outcome), []).append(outcome)
+    order = list(words.STATUSES)
+    groups = sorted(stories.values(), key=lambda group: order.index(group[0].status))
+    return tuple(Trouble(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in groups)
+
+
+def _story(outcome: Outcome) -> tuple[object, ...]:
+    failure = outcome.failure
+    shared = (outcome.status, escaping.line(_head(outcome)), escaping.line(outcome.remedy))
+    if failure is None:
+        return shared
+    target = outcome.cell.target if failure.stage == "target" else None
+    return (*shared, target, failure.stage, failure.kind, failure.message, failure.exit_code, failure.signal)
+
+
+def _head(outcome: Outcome) -> str:
+    """The reason; of nodes that fell back only which, not what it cost."""
+    return outcome.reason.partition("; ")[0] if outcome.status == "partial" else outcome.reason
+
+
+def _missing_target(group: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str | None:
+    target = group[0].cell.target
+    own = sum(outcome.cell.target == target and outcome.status != "excluded" for outcome in outcomes)
+    alone = all(outcome.cell.target == target for outcome in group)
+    return target if group[0].status == "unavailable" and alone and own == len(group) else None

@@ -1,0 +1,47 @@
+"""A sheet in, the Markdown tables of what its models generate a second out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from bench.records import Outcome, Run
+from bench.report import generation, text
+from bench.report.escaping import code, table
+from bench.report.escaping import markdown as plain
+from bench.report.model import Sheet
+from bench.report.model_tables import ModelPart
+from bench.report.table import Column
+
+
+def tables(sheet: Sheet) -> Iterator[str]:
+    """A heading, and a table for each model that generates: they do not all have the same columns."""
+    models = [model for model in sheet.models if model.generates and model.outcomes]
+    if models:
+        yield "### Speed of generation"
+    for model in models:
+        yield _model(sheet.run, model)
+
+
+def _model(run: Run, model: ModelPart) -> str:
+    columns = tuple(column for column in generation.speeds(model.outcomes) if column.brief)
+    header = ["cell", "weights", *(column.name.lower() for column in columns), "flags"]
+    return table(header, (_row(run, columns, outcome) for outcome in model.outcomes))
+
+
+def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
+    said = [column.said(outcome) for column in columns]
+    if outcome.status == "inaccurate":
+        said[0] = "withheld: inaccurate"
+    weights = text.WEIGHTS[text.weights_of(run, outcome)]
+    return [cell(outcome), weights, *said, flags(outcome.flags, outcome.flag_details)]
+
+
+def flags(names: Iterable[str], details: Mapping[str, str]) -> str:
+    """Each with what raised it in figures, where that is known."""
+    return ", ".join(plain(f"{name} ({details[name]})" if name in details else name) for name in names)
+
+
+def cell(outcome: Outcome) -> str:
+    """The cell's id, and loudly what it computes in where that is not what it asks for."""
+    gap = text.asked_and_computed(outcome)
+    return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")

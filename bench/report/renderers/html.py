@@ -1,0 +1,106 @@
+"""A report in, report.html out: one self-contained page that asks the network for nothing and runs no script."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from bench.records import Interval, Outcome
+from bench.report import (
+    agreement,
+    charts,
+    cold_start,
+    generation,
+    model,
+    numbers,
+    pages,
+    sustained,
+    sustained_charts,
+    text,
+)
+from bench.report.model import Report
+from bench.report.model_tables import ModelPart, WorkloadPart
+
+NAME = "html"
+FILE = "report.html"
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    return _environment().get_template("report.html").render(report=report, several=len(report.sheets) > 1)
+
+
+def _environment() -> Environment:
+    environment = pages.environment()
+    environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS, ONE_START=cold_start.ONE_START)
+    environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
+    """Vega escapes what it draws, and `charts` what it adds."""
+    return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in charts.of(part, prefix)]  # noqa: S704
+
+
+def _sustained_chart(outcome: Outcome, name: str) -> Markup:
+    return Markup(sustained_charts.of(outcome, name))  # noqa: S704
+
+
+def _top(workload: WorkloadPart) -> float:
+    """The right end of the latency bars of one workload: its slowest cell, interval included."""
+    found = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
+    ends = [(one.high if numbers.is_usable(one) else None) or one.value for one in found]
+    return max(filter(math.isfinite, ends), default=1.0) or 1.0
+
+
+def _bar(interval: Interval, top: float) -> str:
+    """The custom properties of a bar: value, low and high as shares of `top`."""
+    ends = {"v": interval.value, "lo": interval.low, "hi": interval.high}
+    shares = {name: interval.value if end is None else end for name, end in ends.items()}
+    return ";".join(f"--{name}:{min(max(share / top, 0), 1):.2%}" for name, share in shares.items())
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+FILTERS = {
+    "agreement": agreement.columns,
+    "asked_and_computed": text.asked_and_computed,
+    "bar": _bar,
+    "charts": _charts,
+    "compared": generation.compared,
+    "control": text.control,
+    "count": numbers.count,
+    "differences": generation.differences,
+    "duration": numbers.duration,
+    "effort": text.effort_lines,
+    "ending": text.ending,
+    "executed": text.executed,
+    "figure": generation.figure,
+    "flag": text.flag,
+    "in_energy": numbers.in_energy,
+    "in_time": numbers.in_time,
+    "moment": text.moment,
+    "notes": text.notes,
+    "percent": numbers.percent,
+    "recipe": text.recipe,
+    "shown": numbers.shown,
+    "size": numbers.size,
+    "slug": _slug,
+    "speeds": generation.speeds,
+    "start": cold_start.times,
+    "start_note": text.start_note,
+    "summary": model.summary,
+    "sustained": sustained.of,
+    "sustained_chart": _sustained_chart,
+    "sustained_table": sustained.table,
+    "sustained_told": sustained.told,
+    "time": numbers.time,
+    "top": _top,
+}

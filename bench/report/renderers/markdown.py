@@ -1,0 +1,257 @@
+"""A report in, summary.md out: what one pastes into a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.records import Outcome
+from bench.report import cold_start, generation, numbers, sustained, text
+from bench.report.across import AcrossRow
+from bench.report.escaping import code, table
+from bench.report.escaping import markdown as plain
+from bench.report.matrix_table import Box, MatrixRow
+from bench.report.model import Report, Sheet, summary
+from bench.report.problem_groups import Trouble
+from bench.report.renderers import generation_markdown
+from bench.report.renderers.generation_markdown import cell, flags
+from bench.report.targets import PROBED, TargetPart
+from bench.report.version_comparison import Twins
+
+NAME = "markdown"
+FILE = "summary.md"
+NAMED_CELLS = 3
+
+
+def render(report: Report) -> str:
+    """The summary of every run, and the comparison across runs where there are several."""
+    parts = [part for sheet in report.sheets for part in _sheet(sheet)]
+    if report.across:
+        parts += ["## Side by side", _across(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sheet(sheet: Sheet) -> Iterator[str]:
+    machine = sheet.run.machine
+    yield f"## Touchstone · {plain(machine.cpu.brand)} · {plain(text.moment(sheet.run.created))}"
+    yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
+    found = summary(sheet)
+    yield f"**{found.ok}**{', ' if found.others else ''}{found.others}. {found.resolution}"
+    if sheet.rows:
+        yield _matrix(sheet)
+    yield from _absent(sheet)
+    yield "### Targets"
+    yield _targets(sheet)
+    yield from _speed(sheet)
+    if sheet.twins:
+        yield "### Versions side by side"
+        yield from map(_twins, sheet.twins)
+    yield from _starts(sheet)
+    yield from _sustained(sheet)
+    yield from _placement(sheet)
+    if sheet.troubles:
+        yield "### Not ok, and what to do"
+        yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
+    yield "### How it was measured"
+    yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
+
+
+def _matrix(sheet: Sheet) -> str:
+    rows = ([_model(row), plain(row.precision), *map(_box, row.boxes)] for row in sheet.rows)
+    return table(["model", "precision", *map(_heading, sheet.columns)], rows)
+
+
+def _heading(target: TargetPart) -> str:
+    marks = [word for word, true in (("control", target.control), ("emulated", target.emulated)) if true]
+    if target.software:
+        marks.append("software adapter")
+    said = [*([plain(target.apart)] if target.apart else []), *marks]
+    return plain(target.name) + (f" ({', '.join(said)})" if said else "")
+
+
+def _absent(sheet: Sheet) -> Iterator[str]:
+    """Targets without a column and models without a row; what would enable them stands among what is not ok."""
+    absent = [part.name for part in sheet.absent if part not in sheet.columns]
+    left_out = [part.name for part in sheet.left_out if part not in sheet.columns]
+    for said, names in (
+        ("Not on this machine", absent),
+        ("Left out by rules of the matrix", [*left_out, *sheet.rows_left_out]),
+    ):
+        if names:
+            yield f"{said}: {', '.join(map(plain, names))}."
+
+
+def _targets(sheet: Sheet) -> str:
+    header = ["target", "runs on", "versions", "fp32 computes in", "fp16 computes in", "options", "notes"]
+    return table(header, (_target(target) for target in sheet.columns))
+
+
+def _target(target: TargetPart) -> list[str]:
+    checks = target.facts.checks_options if target.facts else None
+    options = {True: "checked", False: "**not checked**", None: numbers.DASH}[checks]
+    versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in target.versions.items())
+    formats = [_format(target, asked) for asked in PROBED]
+    on = plain(f"{target.library}, {target.device}" if target.device else target.library)
+    return [_heading(target), on, versions or numbers.DASH, *formats, options, "; ".join(map(plain, target.notes))]
+
+
+def _format(target: TargetPart, asked: str) -> str:
+    said, tone = text.executed(target.executed(asked))
+    return f"**{plain(said)}**" if tone in {"wrong", "warn"} else plain(said)
+
+
+def _model(row: MatrixRow) -> str:
+    return plain(row.model) + (" (random weights)" if row.weights == "random" else "")
+
+
+def _box(box: Box) -> str:
+    if not box.planned:
+        return numbers.DASH
+    agreed = len(box.tally) == 1 and not box.unreached
+    words_of_it = [f"**{status}**" if agreed else f"**{status}** {number}" for status, number in box.tally]
+    if box.unreached:
+        words_of_it.append(f"not reached {len(box.unreached)}" if box.outcomes else "not reached")
+    if box.headline and box.headline.speed:
+        words_of_it.append(generation.headline(box.headline.speed))
+    if box.computed_in:
+        words_of_it.append(f"**in {plain(box.computed_in)}**")
+    return " · ".join(words_of_it)
+
+
+def _speed(sheet: Sheet) -> Iterator[str]:
+    ran = _ranked(sheet)
+    whole = [outcome for outcome in ran if not generation.generates(outcome)]
+    if whole:
+        yield "### Speed"
+        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "flags"]
+        yield table(header, ([cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
+    yield from generation_markdown.tables(sheet)
+    controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
+    if controls:
+        named = ", ".join(dict.fromkeys(code(text.control(control)) for control in controls))
+        yield f"Control: {named}, same model and workload. {text.HOW_TO_READ}"
+    yield from _emulated(sheet)
+    yield from _glossary(sheet)
+
+
+def _ranked(sheet: Sheet) -> list[Outcome]:
+    return [outcome for model in sheet.models for outcome in model.outcomes]
+
+
+def _emulated(sheet: Sheet) -> Iterator[str]:
+    emulated = [outcome for model in sheet.models for outcome in model.emulated]
+    if emulated:
+        yield f"Emulated ({text.EMULATED}; in no ranking):"
+        yield "\n".join(f"- {cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
+
+
+def _emulator_time(sheet: Sheet, outcome: Outcome) -> str:
+    found = sheet.emulator_times.get(outcome.cell.id)
+    return f"{numbers.time(found.speed.latency_ms)} a call in the emulator" if found else "no time"
+
+
+def _twins(twins: Twins) -> str:
+    """One provider under several versions, cell beside cell."""
+    header = [plain(twins.library), *map(_heading, twins.targets)]
+    return table(header, ([code(row.name), *map(_twin, row.outcomes)] for row in twins.rows))
+
+
+def _twin(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return numbers.DASH
+    if outcome.speed is None:
+        return f"**{outcome.status}**"
+    interval, unit = generation.figure(outcome.speed)
+    return numbers.plus_minus(interval, f" {unit}")
+
+
+def _starts(sheet: Sheet) -> Iterator[str]:
+    timed = [outcome for outcome in _ranked(sheet) if outcome.speed]
+    if timed:
+        yield "### Time to answer, memory and energy"
+        header = ["cell", "load", "first call", "first answer", "cold (1 start)", "cached (1 start)"]
+        yield table([*header, "peak model memory", "peak device memory", "energy a call"], map(_start, timed))
+    sources = dict.fromkeys(outcome.energy_source for outcome in timed if outcome.energy_source)
+    if sources:
+        yield f"Energy: {plain(text.energy_from(sources))}"
+
+
+def _start(outcome: Outcome) -> list[str]:
+    times = [outcome.load_ms, outcome.first_call_ms, outcome.first_answer_ms]
+    single = [cold_start.times(one).answer_ms for one in (outcome.cold, outcome.cached)]
+    sizes = [outcome.model_rss_bytes, outcome.device_memory_bytes]
+    said = [*map(numbers.time, times), *map(numbers.duration, single), *map(numbers.size, sizes)]
+    return [code(outcome.cell.id), *said, numbers.joules(outcome.energy_j)]
+
+
+def _sustained(sheet: Sheet) -> Iterator[str]:
+    lasted = sustained.of(_ranked(sheet))
+    if lasted:
+        yield "### Sustained"
+        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "flags"]
+        yield table(header, map(_lasted, lasted))
+        yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
+
+
+def _lasted(outcome: Outcome) -> list[str]:
+    told, found = sustained.told(outcome), outcome.sustained
+    burst = numbers.plus_minus(told.burst.interval, f" {told.burst.unit}") if told.burst else numbers.DASH
+    said = flags(found.flags, found.flag_details) if found else ""
+    lasted = plain(f"{told.reached}: {told.ended}" if told.ended else told.reached)
+    return [code(outcome.cell.id), burst, told.first, told.last, told.against_burst, lasted, said]
+
+
+def _placement(sheet: Sheet) -> Iterator[str]:
+    fallen = [outcome for outcome in sheet.placed if outcome.fallback_ops]
+    if fallen:
+        yield "### Nodes that ran elsewhere"
+        header = ["cell", "on target", "elsewhere", "copies a call", "share of time (1 profile)", "fell back"]
+        yield table(header, map(_fallen, fallen))
+
+
+def _fallen(outcome: Outcome) -> list[str]:
+    placed = outcome.placement
+    counts = [outcome.nodes_on_target, outcome.nodes_elsewhere, placed.copies if placed else None]
+    share = numbers.percent(placed.time_elsewhere if placed else None)
+    return [code(outcome.cell.id), *map(numbers.count, counts), share, plain(", ".join(outcome.fallback_ops))]
+
+
+def _numbers(outcome: Outcome) -> list[str]:
+    said = flags(outcome.flags, outcome.flag_details)
+    speed = outcome.speed
+    if speed is None:
+        withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
+        return [withheld, numbers.DASH, numbers.DASH, said]
+    rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
+    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, said]
+
+
+def _glossary(sheet: Sheet) -> Iterator[str]:
+    if sheet.flags:
+        yield "\n".join(f"- {plain(flag)}: {plain(text.flag(flag))}" for flag in sheet.flags)
+
+
+def _trouble(trouble: Trouble) -> str:
+    first = trouble.first
+    cells = [code(outcome.cell.id) for outcome in trouble.outcomes[:NAMED_CELLS]]
+    more = len(trouble.outcomes) - len(cells)
+    named = ", ".join(cells) + (f" and {more} more" if more else "")
+    if trouble.target:
+        named = f"{plain(trouble.target)} (every cell)"
+    reason = f": {plain(trouble.reason)}" if trouble.reason else ""
+    ended = text.ending(first.failure) if first.failure else ""
+    ending = f" ({plain(ended)})" if ended else ""
+    remedy = f"<br>Remedy: {plain(first.remedy)}" if first.remedy else ""
+    return f"- **{trouble.status}** {named}{reason}{ending}{remedy}"
+
+
+def _across(report: Report) -> str:
+    header = ["cell", "against", *(plain(sheet.run.name) for sheet in report.sheets)]
+    return table(
+        header, ([f"{code(row.cell)} {row.of}".strip(), code(row.control), *_ratios(row)] for row in report.across)
+    )
+
+
+def _ratios(row: AcrossRow) -> Iterator[str]:
+    for ratio, resolvable, weights in zip(row.ratios, row.resolvable, row.weights, strict=True):
+        yield numbers.ratio(ratio, resolvable) + (" (random weights)" if weights == "random" else "")

@@ -1,0 +1,162 @@
+"""A report in, a file that `pytest-benchmark compare` and the readers of its format take, out.
+
+Every cell with a valid speed is one benchmark, of which the samples are the rounds: the median call of each process, as
+the replicate is the process and never the call. Cells are grouped by their id, so that comparing two files, or one of
+several runs, puts a cell beside itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean, median, stdev
+from typing import Any
+
+import msgspec
+
+from bench import __version__
+from bench.records import Interval, Machine, Outcome, Run, Speed
+from bench.report import text
+from bench.report.escaping import line
+from bench.report.model import Report
+
+NAME = "pytest-benchmark"
+FILE = "pytest-benchmark.json"
+FORMAT_VERSION = "5.1.0"
+"""The version of pytest-benchmark whose format this is."""
+SAMPLES = (
+    "Each of the data is the median call of one round, a fresh process. Calls of one process are no replicates, so a "
+    "comparison by iterations would promise too much; `bench gate` decides what got slower."
+)
+UNVERSIONED = {"id": "unversioned", "time": None, "author_time": None, "dirty": False, "branch": "(unknown)"}
+"""What pytest-benchmark itself writes outside a repository: a run knows its packages and not the caller's commit."""
+
+
+def render(report: Report) -> str:
+    """Indented JSON; of several runs, each benchmark's name ends with its run in brackets.
+
+    The machine is the first run's, by its key: never a host's or a user's name. Times are seconds.
+    """
+    first = report.sheets[0].run
+    several = len(report.sheets) > 1
+    made = [
+        _benchmark(sheet.run, outcome, outcome.speed, several)
+        for sheet in report.sheets
+        for outcome in sheet.outcomes
+        if outcome.speed
+    ]
+    document = {
+        "machine_info": _machine(first.machine),
+        "commit_info": {**UNVERSIONED, "project": "touchstone-bench"},
+        "benchmarks": made,
+        "datetime": line(first.created),
+        "version": FORMAT_VERSION,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def _benchmark(run: Run, outcome: Outcome, speed: Speed, several: bool) -> dict[str, Any]:
+    """Named by the cell alone in a file of one run, so that readers who keep a history find it again."""
+    cell = outcome.cell
+    name = f"{line(cell.id)}[{line(run.name)}]" if several else line(cell.id)
+    axes = {"model": cell.model, "precision": cell.precision, "target": cell.target, "workload": cell.workload}
+    return {
+        "group": line(cell.id),
+        "name": name,
+        "fullname": name,
+        "params": {axis: line(value) for axis, value in axes.items()},
+        "param": line(cell.id),
+        "extra_info": _extra(run, outcome, speed),
+        "options": {
+            "disable_gc": False,
+            "timer": "perf_counter",
+            "min_rounds": run.effort.min_rounds,
+            "max_time": run.effort.cell_limit_s,
+            "min_time": run.effort.burst_s,
+            "warmup": True,
+        },
+        "stats": stats([time / 1000 for time in speed.rounds_ms]),
+    }
+
+
+def _extra(run: Run, outcome: Outcome, speed: Speed) -> dict[str, Any]:
+    """What this suite knows of the cell, and that format has no place for; intervals are 95 % confidence intervals."""
+    return {
+        "samples": SAMPLES,
+        "cell": line(outcome.cell.id),
+        "run": line(run.name),
+        "created": line(run.created),
+        "machine": line(run.machine.key),
+        "status": outcome.status,
+        "flags": [line(flag) for flag in outcome.flags],
+        "weights": text.weights_of(run, outcome),
+        "calls": outcome.calls,
+        "latency_ms": _interval(speed.latency_ms),
+        "ratio_to_control": _interval(speed.ratio_to_control),
+        "control": None if speed.control is None else line(speed.control),
+        "resolvable": speed.resolvable,
+        "versions": {line(name): line(version) for name, version in outcome.versions.items()},
+        "bench_version": __version__,
+    }
+
+
+def _interval(interval: Interval | None) -> dict[str, float | None] | None:
+    return None if interval is None else {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def _machine(machine: Machine) -> dict[str, Any]:
+    """The fields that pytest-benchmark has of a machine; its `node` is the key, which reboots keep."""
+    cpu = {"brand_raw": line(machine.cpu.brand), "arch": line(machine.cpu.architecture)}
+    return {
+        "node": line(machine.key),
+        "processor": line(machine.cpu.brand),
+        "machine": line(machine.cpu.architecture),
+        "python_version": line(machine.python),
+        "release": line(machine.kernel),
+        "system": line(machine.os),
+        "cpu": {**cpu, "count": machine.cpu.logical_cores, "flags": [line(flag) for flag in machine.cpu.isa]},
+    }
+
+
+def stats(times_s: Sequence[float]) -> dict[str, Any]:
+    """The statistics of some samples as pytest-benchmark defines them, and the samples; `ValueError` without any."""
+    if not times_s:
+        raise ValueError("statistics need at least one sample")
+    data = sorted(times_s)
+    middle, spread = mean(data), stdev(data) if len(data) > 1 else 0
+    q1, q3 = _quartiles(data)
+    fence = 1.5 * (q3 - q1)
+    inside = [time for time in data if q1 - fence <= time <= q3 + fence]
+    beyond, outside = sum(abs(time - middle) > spread for time in data), len(data) - len(inside)
+    return {
+        "min": data[0],
+        "max": data[-1],
+        "mean": middle,
+        "stddev": spread,
+        "rounds": len(data),
+        "median": median(data),
+        "iqr": q3 - q1,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": outside,
+        "stddev_outliers": beyond,
+        "outliers": f"{beyond};{outside}",
+        "ld15iqr": inside[0],
+        "hd15iqr": inside[-1],
+        "ops": len(data) / sum(data),
+        "total": sum(data),
+        "data": list(times_s),
+        "iterations": 1,
+    }
+
+
+def _quartiles(data: Sequence[float]) -> tuple[float, float]:
+    """The medians of both halves; of an odd number, between them and where the middle one counts for both."""
+    half, rest = divmod(len(data), 2)
+    if not rest:
+        return median(data[:half]), median(data[half:])
+    if half == 0:
+        return data[0], data[0]
+    n, is_three = divmod(len(data), 4)
+    if is_three == 1:
+        return 0.25 * data[n - 1] + 0.75 * data[n], 0.75 * data[3 * n] + 0.25 * data[3 * n + 1]
+    return 0.75 * data[n] + 0.25 * data[n + 1], 0.25 * data[3 * n + 1] + 0.75 * data[3 * n + 2]
