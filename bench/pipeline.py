@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import __version__, store
+from bench.commands import Value, command_line, shown_path
 from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
 from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
+from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Observation, Outcome, Run
 
@@ -44,7 +45,7 @@ class Options(Struct, frozen=True):
     sustained_minutes: float | None = None
 
 
-class Finished(Struct, frozen=True):
+class RunResult(Struct, frozen=True):
     """A run that is over: its folder, its verdicts and the files of its report."""
 
     folder: Path
@@ -53,7 +54,8 @@ class Finished(Struct, frozen=True):
     files: tuple[Path, ...]
 
 
-def run(options: Options, progress: Progress) -> Finished:
+@uses_cache
+def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and report; an interruption keeps what was measured, and reports it."""
     matrix, folder, record, seen = _begin(options, progress)
     try:
@@ -70,7 +72,7 @@ def run(options: Options, progress: Progress) -> Finished:
     return finished
 
 
-def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> Finished:
+def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunResult:
     """Judge the observations of finished runs again, and render them into `out`."""
     from bench.judge.outcome import judge
     from bench.report import formats as renderers
@@ -80,7 +82,7 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> Finish
     judged = [(record, judge(record, observations)) for record, observations in runs]
     files = renderers.write(model.build(judged), formats, out)
     outcomes = tuple(outcome for _, found in judged for outcome in found)
-    return Finished(folders[0], judged[0][0], outcomes, tuple(files))
+    return RunResult(folders[0], judged[0][0], outcomes, tuple(files))
 
 
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
@@ -212,7 +214,7 @@ def memory_limit(matrix: Matrix, machine: Machine) -> int:
     return limit * 2**20 if limit else machine.memory_bytes * 9 // 10
 
 
-def _something_measured(finished: Finished) -> None:
+def _something_measured(finished: RunResult) -> None:
     """A run whose every cell ended before its turn is not fine, though each has its row."""
     if any(outcome.rounds for outcome in finished.outcomes):
         return
@@ -223,21 +225,12 @@ def _something_measured(finished: Finished) -> None:
 
 def command(options: Options, budget: str) -> str:
     """How to make this run again, as one would type it."""
-    words = ["bench", "run", "--matrix", shown_path(options.matrix), "--budget", budget]
-    for flag, globs in (("--only", options.only), ("--skip", options.skip)):
-        for glob in globs:
-            words += [flag, glob]
-    if options.threads:
-        words += ["--threads", str(options.threads)]
-    if options.sustained_minutes:
-        words += ["--sustained", f"{options.sustained_minutes:g}"]
-    return shlex.join(words)
-
-
-def shown_path(path: Path) -> str:
-    """A path as it may be published: relative where it can be, without the user's home."""
-    absolute = path.expanduser().resolve()
-    for root, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if absolute.is_relative_to(root):
-            return prefix + absolute.relative_to(root).as_posix()
-    return absolute.as_posix()
+    flags: dict[str, Value] = {
+        "--matrix": options.matrix,
+        "--budget": budget,
+        "--only": options.only,
+        "--skip": options.skip,
+        "--threads": options.threads,
+        "--sustained": options.sustained_minutes,
+    }
+    return command_line("run", flags)

@@ -1,16 +1,35 @@
-"""The flags that several verbs take, and what they mean: paths found, long work done with its progress shown."""
+"""The options that several verbs share, and how a verb shows its progress and prints JSON."""
 
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from bench.default_paths import CACHE_VARIABLE, cache_path, matrix_path
+
 if TYPE_CHECKING:
     from bench.progress import Progress
+
+__all__ = [
+    "CacheFlag",
+    "FormatFlag",
+    "JsonFlag",
+    "MatrixFlag",
+    "OnlyFlag",
+    "QuietFlag",
+    "SkipFlag",
+    "cache_path",
+    "known_formats",
+    "matrix_path",
+    "print_json",
+    "stop_on_sigterm",
+    "with_progress",
+]
 
 T = TypeVar("T")
 
@@ -22,29 +41,14 @@ OnlyFlag = Annotated[
 ]
 SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="No cell whose id matches this glob.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress; errors and the result remain.")]
 CacheFlag = Annotated[
-    Path | None, typer.Option("--cache-dir", envvar="BENCH_CACHE_DIR", help="Where artifacts and runtimes are kept.")
+    Path | None,
+    typer.Option("--cache-dir", envvar=CACHE_VARIABLE, help="Where artifacts and runtimes are kept."),
 ]
 FormatFlag = Annotated[
     str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; several with commas.")
 ]
-
-
-def matrix_path(named: Path | None) -> Path:
-    """The matrix file that was named, the one in this folder, or the one that came with the package."""
-    if named or Path("matrix.toml").exists():
-        return named or Path("matrix.toml")
-    built_in = Path(__file__).parents[1] / "declare" / "default_matrix.toml"
-    return built_in if built_in.exists() else Path("matrix.toml")
-
-
-def cache_path(named: Path | None) -> Path:
-    """The cache folder that was named, or the platform's."""
-    if named:
-        return named.expanduser().absolute()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("touchstone-bench", appauthor=False)
 
 
 def known_formats(text: str) -> tuple[str, ...]:
@@ -54,11 +58,18 @@ def known_formats(text: str) -> tuple[str, ...]:
     return known(text)
 
 
-def with_progress(work: Callable[[Progress], T]) -> T:
-    """Do long work with its progress on stderr: a spinner on a terminal, plain lines elsewhere."""
-    from rich.console import Console
+def stop_on_sigterm() -> None:
+    """Treat SIGTERM as Ctrl-C: a CI job that is cancelled receives it, and must keep what was measured."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    from bench.progress import Lines, Live
+
+def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
+    """Do long work with its progress on stderr: a spinner on a terminal, plain lines elsewhere, nothing if `quiet`."""
+    from bench.progress import Lines, Live, Quiet
+
+    if quiet:
+        return work(Quiet())
+    from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:

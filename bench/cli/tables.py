@@ -1,10 +1,9 @@
-"""Plans, findings and verdicts in, tables on the terminal out; the only place that prints them."""
+"""What the terminal tables of several verbs share: the console, plain tables, foreign text made safe, a run's table."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,14 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bench.pipeline import Finished
-    from bench.prepare.artifacts import Entry
-    from bench.records import Accelerator, Cell, Machine, Outcome, Speed
+    from bench.pipeline import RunResult
+    from bench.records import Cell, Outcome, Speed
 
 PIPE_WIDTH = 160
-MANY = 8
-"""Rows of one model that are named one by one."""
 COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
+TONES = {"bad": "red", "good": "green", "warn": "yellow"}
+"""Colours of what a comparison or a history says of a cell."""
 
 
 class _Console(Console):
@@ -36,91 +34,22 @@ def console() -> Console:
     return out if out.is_terminal else _Console(width=PIPE_WIDTH)
 
 
-def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
-    """The cells of a plan, and why some will not run; `missing` says why a runtime cannot be had on this platform."""
-    out = console()
-    table = plain_table("cell", "recipe", "runtime", "will it run")
-    runs = [cell for cell in cells if cell.excluded is None]
-    for cell in runs:
-        recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]unavailable: {escape(missing[cell.runtime])}[/]" if cell.runtime in missing else "yes"
-        table.add_row(cell.id, recipe, cell.runtime, will)
-    if runs:
-        out.print(table)
-    if len(runs) < len(cells):
-        out.print(*([""] if runs else []), _excluded_table(cells), "", sep="\n")
-    out.print(f"{len(cells)} cells: {len(runs)} will run, {len(cells) - len(runs)} are excluded")
-
-
-def _excluded_table(cells: Sequence[Cell]) -> Table:
-    """Cells that are left out for one reason stand in one row."""
-    reasons: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if cell.excluded is not None:
-            reasons.setdefault(cell.excluded, []).append(cell)
-    table = plain_table("excluded", "cells", "why")
-    for reason, left_out in reasons.items():
-        table.add_row(_together(left_out, cells), str(len(left_out)), escape(reason))
+def plain_table(*columns: str) -> Table:
+    """A table without lines, whose long words are folded."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     return table
 
 
-def _together(left_out: Sequence[Cell], cells: Sequence[Cell]) -> str:
-    """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
-    groups = tuple(dict.fromkeys(cell.group for cell in left_out))
-    targets = {cell.target for cell in left_out}
-    if len(groups) > 1 and len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells):
-        return f"*/{targets.pop()}/*"
-    models = dict.fromkeys(cell.model for cell in left_out)
-    return ", ".join(part for model in models for part in _of_model(model, left_out, cells))
+def safe(text: str) -> str:
+    """Foreign text, without what would steer the terminal or rich."""
+    from bench.report import escaping
+
+    return escape(escaping.line(text))
 
 
-def _of_model(model: str, left_out: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:
-    """The groups of one model: `qwen/*` for all of them, `qwen/… (24 rows)` for many; `--json` names each."""
-    own = [cell for cell in left_out if cell.model == model]
-    groups = tuple(dict.fromkeys(cell.group for cell in own))
-    if len(groups) > 1 and len(own) == sum(cell.model == model for cell in cells):
-        return (f"{model}/*",)
-    return (f"{model}/… ({len(groups)} rows)",) if len(groups) > MANY else groups
-
-
-def machine_facts(machine: Machine) -> list[tuple[str, str]]:
-    """The fingerprint as names and values."""
-    cpu = machine.cpu
-    cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
-    gpus = "; ".join(map(_accelerator, machine.accelerators)) or "none seen"
-    return [
-        ("CPU", f"{cpu.brand} ({cpu.architecture}), {cores}"),
-        ("Instruction sets", " ".join(cpu.isa)),
-        ("Memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
-        ("Accelerators", gpus),
-        ("System", f"{machine.os} {machine.os_version}, kernel {machine.kernel}"),
-        ("Virtual", ", ".join(filter(None, (machine.hypervisor, machine.container))) or "no"),
-        ("Python", machine.python),
-        ("Machine key", machine.key),
-    ]
-
-
-def _accelerator(device: Accelerator) -> str:
-    """`NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
-    memory = f"{device.memory_bytes / 2**30:.1f} GiB" if device.memory_bytes else None
-    facts = ", ".join(filter(None, (memory, device.driver and f"driver {device.driver}", device.api)))
-    return f"{device.name} ({facts})" if facts else device.name
-
-
-def cache_table(entries: Sequence[Entry], root: Path) -> None:
-    """The artifacts of a cache and what they weigh."""
-    table = plain_table("key", "what", "kind", "MiB", "made", "used, days ago")
-    for entry in entries:
-        size = f"{entry.size_bytes / 2**20:.1f}"
-        table.add_row(entry.key, entry.what, entry.kind, size, entry.created[:10], f"{entry.used_days_ago:.1f}")
-    out = console()
-    if entries:
-        out.print(table)
-    total = sum(entry.size_bytes for entry in entries)
-    out.print(f"{len(entries)} artifacts, {total / 2**20:.1f} MiB, in {root}", soft_wrap=True)
-
-
-def finished_table(finished: Finished) -> None:
+def run_table(finished: RunResult) -> None:
     """Every verdict of a run, then where its files are."""
     table = plain_table("cell", "status", "latency, ms", "throughput", "against control", "what to know")
     absent: dict[str, list[Outcome]] = {}
@@ -176,11 +105,3 @@ def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:
         unit, rate, ratio = "tok", generated.decode_tok_s or rate, generated.decode_ratio
     compared = "control" if cell.id == speed.control else numbers.ratio(ratio, speed.resolvable)
     return latency, numbers.plus_minus(rate, f" {unit}/s"), compared
-
-
-def plain_table(*columns: str) -> Table:
-    """A table without lines, whose long words are folded."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

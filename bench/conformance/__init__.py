@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import os
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import __version__, store
+from bench.commands import Value, command_line
 from bench.conformance import cases as operator_cases
 from bench.conformance import execution as walk
 from bench.conformance.cases import Cases
@@ -28,6 +28,7 @@ from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, Usag
 from bench.files import write_atomically, writing
 from bench.machine.fingerprint import fingerprint
 from bench.prepare import probe, worker_code
+from bench.prepare.cache_use import uses_cache
 from bench.prepare.environments import Shelf
 from bench.progress import Progress, duration
 from bench.records import SCHEMA, CaseOutcome, CaseSeen, CaseSuite, Machine, OperatorRun, OperatorTarget
@@ -59,6 +60,7 @@ class Finished(Struct, frozen=True):
     files: tuple[Path, ...]
 
 
+@uses_cache
 def run(options: Options, progress: Progress) -> Finished:
     """Run the cases on every target that is here; an interruption keeps what was seen, and reports it."""
     matrix = matrices.read(options.matrix)
@@ -185,16 +187,18 @@ def _record(
     suite: CaseSuite,
     found: tuple[OperatorTarget, ...],
 ) -> OperatorRun:
-    words = ["bench", "ops"]
-    for flag, values in (("--provider", options.providers), ("--only", options.only)):
-        for value in values:
-            words += [flag, value]
+    flags: dict[str, Value] = {
+        "--matrix": options.matrix,
+        "--provider": options.providers,
+        "--only": options.only,
+        "--install": options.install,
+    }
     return OperatorRun(
         schema=SCHEMA,
         bench_version=__version__,
         created=now.isoformat(timespec="seconds"),
         name=folder.name,
-        command=shlex.join(words),
+        command=command_line("ops", flags),
         machine=machine,
         suite=suite,
         targets=found,

@@ -26,6 +26,7 @@ from bench.gating.verdicts import Half
 from bench.judge.differences import differences
 from bench.judge.outcome import judge
 from bench.machine.fingerprint import fingerprint
+from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Observation, Run
 
@@ -40,6 +41,7 @@ class Finished(Struct, frozen=True):
     files: tuple[Path, ...]
 
 
+@uses_cache
 def run(options: Options, progress: Progress) -> Finished:
     """Judge the new side against the base; an interruption keeps what was measured, and reports it."""
     base, seen = baseline(options.baseline)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from msgspec import Struct
 
-from bench.pipeline import shown_path
+from bench.commands import Value, command_line
 
 BUDGET_MINUTES = 40.0
 """What MEASUREMENT allows for a hundred cells of small models."""
@@ -30,12 +29,13 @@ class Options(Struct, frozen=True):
 
 def typed(options: Options) -> str:
     """How to run this gate again, as one would type it."""
-    words = ["bench", "gate", "--baseline", shown_path(options.baseline), "--matrix", shown_path(options.matrix)]
-    for flag, globs in (("--only", options.only), ("--skip", options.skip)):
-        for glob in globs:
-            words += [flag, glob]
-    if options.threads:
-        words += ["--threads", str(options.threads)]
-    if options.budget_minutes != BUDGET_MINUTES:
-        words += ["--budget-minutes", f"{options.budget_minutes:g}"]
-    return shlex.join([*words, *(["--in-sequence"] if options.in_sequence else [])])
+    flags: dict[str, Value] = {
+        "--baseline": options.baseline,
+        "--matrix": options.matrix,
+        "--only": options.only,
+        "--skip": options.skip,
+        "--threads": options.threads,
+        "--budget-minutes": options.budget_minutes if options.budget_minutes != BUDGET_MINUTES else None,
+        "--in-sequence": options.in_sequence,
+    }
+    return command_line("gate", flags)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from msgspec import Struct
 
 from bench.files import write_atomically, writing
+from bench.prepare.cache_use import USED, touch
 from bench.records import ArtifactRecord
 
 MANIFEST = "artifact.json"
-USED = "last-used"
 MAKING = "making-"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 Kind = Literal["model", "reference"]
@@ -34,17 +32,6 @@ class Artifact(Struct, frozen=True):
 
     record: ArtifactRecord
     folder: Path
-
-
-class Entry(Struct, frozen=True):
-    """A line of `bench cache list`."""
-
-    key: str
-    kind: str
-    size_bytes: int
-    created: str
-    used_days_ago: float
-    what: str
 
 
 class Artifacts:
@@ -61,7 +48,7 @@ class Artifacts:
         """The artifact of a key that was recorded, if it is there; that counts as a use."""
         found = self._read(self.root / key)
         if found:
-            _touch(found.folder)
+            touch(found.folder)
         return found
 
     def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
@@ -76,7 +63,7 @@ class Artifacts:
             with FileLock(f"{folder}.lock"):
                 found = self._read(folder)
                 artifact = found or self._build(kind, parts, folder, build)
-                _touch(artifact.folder)
+                touch(artifact.folder)
                 return artifact
 
     def _build(self, kind: Kind, parts: dict[str, str], folder: Path, build: Build) -> Artifact:
@@ -113,50 +100,6 @@ class Artifacts:
         # A power cut may leave files short that were not on the disk yet.
         return Artifact(record, folder) if held == record.size_bytes else None
 
-    def all(self) -> Iterator[Artifact]:
-        """Every artifact that can be read, the last used first."""
-        folders = [folder for folder in self.root.glob("*") if (folder / MANIFEST).exists()]
-        for folder in sorted(folders, key=_last_used, reverse=True):
-            if artifact := self._read(folder):
-                yield artifact
-
-    def entries(self) -> list[Entry]:
-        """What `bench cache list` shows."""
-        return [_entry(artifact) for artifact in self.all()]
-
-    def verify(self) -> dict[str, list[str]]:
-        """The files of each damaged artifact: missing, or with other content than when they were made."""
-        damaged: dict[str, list[str]] = {}
-        for folder in sorted(path for path in self.root.glob("*") if path.is_dir() and not _is_aside(path)):
-            wrong = _damage(folder)
-            if wrong:
-                damaged[folder.name] = wrong
-        return damaged
-
-    def remove(self, key: str) -> int:
-        """Delete one artifact; the bytes that this frees, 0 where another run was first."""
-        folder = self.root / key
-        lock = Path(f"{folder}.lock")
-        with writing(folder), FileLock(lock):
-            freed = _delete(folder)
-            with contextlib.suppress(OSError):  # Windows deletes no open file
-                lock.unlink()
-        return freed
-
-    def prune(self, unused_days: float) -> dict[str, int]:
-        """Delete what was not used for so many days, and what a stopped run left half made; freed bytes by key."""
-        old = [a.record.key for a in self.all() if _age_days(_last_used(a.folder)) >= unused_days]
-        return {key: self.remove(key) for key in old} | self._sweep()
-
-    def _sweep(self) -> dict[str, int]:
-        """Delete what killed runs left half made: nobody holds its lock."""
-        freed: dict[str, int] = {}
-        for path in self.root.glob(f"{MAKING}*"):
-            key = path.name.removeprefix(MAKING)
-            with contextlib.suppress(Timeout), writing(path), FileLock(f"{self.root / key}.lock", timeout=0):
-                freed[path.name] = _delete(path)
-        return freed
-
 
 def key_of(parts: dict[str, str]) -> str:
     """The key of an artifact made of these parts, 24 hex digits; the order of the parts does not matter."""
@@ -173,7 +116,8 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def _damage(folder: Path) -> list[str]:
+def damage(folder: Path) -> list[str]:
+    """The files of an artifact that are missing, or hold something else than when it was made."""
     try:
         record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
     except (OSError, *UNREADABLE):
@@ -181,38 +125,3 @@ def _damage(folder: Path) -> list[str]:
     have = hashes(folder)
     missing = [f"{name} is missing" for name in record.files if name not in have]
     return missing + [f"{name} has changed" for name, sha in record.files.items() if have.get(name, sha) != sha]
-
-
-def _entry(artifact: Artifact) -> Entry:
-    record = artifact.record
-    what = " ".join(record.parts[name] for name in ("model", "recipe", "workload") if name in record.parts)
-    used = round(_age_days(_last_used(artifact.folder)), 2)
-    return Entry(record.key, record.kind, record.size_bytes, record.created, used, what)
-
-
-def _delete(folder: Path) -> int:
-    """The bytes of what was there."""
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    return size
-
-
-def _is_aside(path: Path) -> bool:
-    return path.name.startswith(MAKING)
-
-
-def _touch(folder: Path) -> None:
-    (folder / USED).touch()
-    os.utime(folder / USED)
-
-
-def _last_used(folder: Path) -> float:
-    for name in (USED, MANIFEST):
-        if (folder / name).exists():
-            return (folder / name).stat().st_mtime
-    return 0.0
-
-
-def _age_days(moment: float) -> float:
-    return max(0.0, time.time() - moment) / 86400

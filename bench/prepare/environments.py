@@ -20,6 +20,7 @@ from msgspec import Struct
 from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
+from bench.prepare.cache_use import touch
 from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 
@@ -27,6 +28,7 @@ WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
 """What the worker itself imports, beside what the runtime lists."""
 OLDEST_PYTHON = (3, 11)
 RECORD = "runtime.json"
+UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 INSPECT = """
 import importlib.metadata as m, json, platform
 names = {d.metadata["Name"]: d.version for d in m.distributions() if d.metadata["Name"]}
@@ -82,10 +84,13 @@ def find(runtime: Runtime, cache: Path) -> Ready | None:
     folder = _folder(runtime, cache)
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
-    except (FileNotFoundError, NotADirectoryError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
         return None
     executable = _interpreter(folder)
-    return Ready(msgspec.structs.replace(record, name=runtime.name), executable) if executable.exists() else None
+    if not executable.exists():
+        return None
+    touch(folder)
+    return Ready(msgspec.structs.replace(record, name=runtime.name), executable)
 
 
 def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Ready:
@@ -202,6 +207,21 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
         key=key(runtime),
         existing=runtime.python is not None,
     )
+
+
+def damage(folder: Path) -> list[str]:
+    """What is wrong with a made runtime: no record, an interpreter that does not start, or other packages than then."""
+    try:
+        record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
+    except (OSError, *UNREADABLE):
+        return [f"{RECORD} cannot be read"]
+    try:
+        now = _inspect(Runtime(record.name, record.requires), _interpreter(folder)).packages
+    except RuntimeSetupError as error:
+        return [error.message]
+    names = sorted({*record.packages, *now})
+    changed = [(name, record.packages.get(name), now.get(name)) for name in names]
+    return [f"{name} was {old or 'absent'} and is {new or 'absent'}" for name, old, new in changed if old != new]
 
 
 def _mute(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:

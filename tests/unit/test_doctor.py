@@ -14,7 +14,7 @@ from matrices import of_matrix
 from rich.console import Console
 
 from bench import doctor
-from bench.cli.tables_doctor import doctor_tables
+from bench.cli.doctor import doctor_tables
 from bench.declare import catalogue
 from bench.doctor import Finding, Findings, chosen, examine, standing
 from bench.errors import UsageError

@@ -11,7 +11,7 @@ from a_gate import a_gate_cell, a_gate_run, a_long_gate, a_lost_cell, a_slower_c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.tables_gate import gate_table
+from bench.cli.gate import gate_table
 from bench.errors import DiskError, RunFolderError
 from bench.gating import report, report_github, report_json, report_junit, report_markdown, report_text
 from bench.records import GateRun, Interval, NullControl

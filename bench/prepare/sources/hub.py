@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.errors import SourceError
+from bench.prepare.cache_use import touch
 from bench.prepare.sources.folder import CONVERT
 
 PLAIN = [
@@ -56,6 +58,7 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
         folder = _cached_config(name, cache, error, offline=offline)
     if weights != "random" and not offline and not any(folder.glob("*.safetensors")):
         _refuse_pickles(repo, folder.name)
+    touch(folder.parents[1])
     say(f"{repo} at commit {folder.name[:12]}")
     return folder
 
@@ -144,6 +147,28 @@ def _refuse_pickles(repo: str, commit: str) -> None:
             raise SourceError(
                 f"{repo} has its weights in {pickles[0]} only, and loading a pickle can run any code", CONVERT
             )
+
+
+def damage(repo: Path) -> list[str]:
+    """What is wrong with a fetched model: a file whose content is not what its name promises, or that is missing.
+
+    The hub's client names each file by its hash: SHA-256 for large files, Git's own for the others.
+    """
+    wrong = [f"{path.name} has changed" for path in sorted(repo.glob("blobs/*")) if not _is_sound(path)]
+    links = (path for path in sorted(repo.glob("snapshots/*/**/*")) if not path.is_dir())
+    return wrong + [f"{path.name} is missing" for path in links if not path.exists()]
+
+
+def _is_sound(blob: Path) -> bool:
+    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+        return True  # half fetched, and never linked to
+    digest = hashlib.sha256() if len(blob.name) == 64 else hashlib.sha1(usedforsecurity=False)
+    if len(blob.name) == 40:
+        digest.update(f"blob {blob.stat().st_size}\0".encode())
+    with blob.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest() == blob.name
 
 
 def _endpoint() -> str | None:

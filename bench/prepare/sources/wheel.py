@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
+from bench.prepare.cache_use import touch
 from bench.prepare.sources.digest import sha256_of
 
 Say = Callable[[str], None]
@@ -62,6 +63,7 @@ def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home, say):
         _sweep(home)
+        touch(home)
         wheel = _recall(home, version, sha256)
         if wheel is None or not (_place(home, wheel, inner).is_dir() or _is_sound(home, wheel)):
             wheel = _download(home, name, version, sha256, offline=offline, say=say)
@@ -201,6 +203,21 @@ def _why(requirement: str, lines: list[str]) -> SourceError | DiskError:
     if versions and versions[1] != "none":
         return SourceError(f"no wheel {requirement} for this Python (pip: {last})", f"there are: {versions[1]}")
     return SourceError(f"no wheel {requirement} can be had (pip: {last})", "check the name, and pip's index settings")
+
+
+def damage(home: Path) -> list[str]:
+    """What is wrong with a fetched wheel: missing or changed since it was fetched, or unpacked files that changed."""
+    wrong: list[str] = []
+    for wheel in _known(home).values():
+        if not _is_sound(home, wheel):
+            wrong.append(f"{wheel.file} is missing or has changed")
+            continue
+        with zipfile.ZipFile(home / wheel.file) as archive:
+            expected = _record(archive)
+        for place in home.glob(f"{wheel.sha256[:12]}-*"):
+            files = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
+            wrong += [f"{name} has changed" for name, path in files.items() if sha256_of(path) != expected.get(name)]
+    return wrong
 
 
 # --- unpacking --------------------------------------------------------------------------------------------------------

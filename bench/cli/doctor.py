@@ -1,19 +1,63 @@
-"""What `bench doctor` found in; the machine, what can be used on it, and what would enable the rest, printed."""
+"""`bench doctor`: the machine, what can be used on it, and what would enable the rest."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.cli.tables import console, machine_facts, plain_table
-from bench.doctor import Finding, Findings, Standing
-from bench.records import TargetFacts
+from bench.cli.options import (
+    CacheFlag,
+    JsonFlag,
+    MatrixFlag,
+    QuietFlag,
+    cache_path,
+    matrix_path,
+    print_json,
+    with_progress,
+)
+from bench.cli.tables import console, plain_table
 
+if TYPE_CHECKING:
+    from bench.doctor import Finding, Findings, Standing
+    from bench.records import Accelerator, Machine, TargetFacts
+
+ORDER = 40
 NOT_MADE = "is not made yet"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(doctor)
+
+
+def doctor(
+    matrix: MatrixFlag = None,
+    provider: Annotated[
+        list[str] | None, typer.Option("--provider", help="Only this target or known provider; may be given again.")
+    ] = None,
+    install: Annotated[bool, typer.Option("--install", help="Make the runtimes that are missing first.")] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """The machine's fingerprint, and every target of the matrix and every other known provider tried in a worker."""
+    from bench.declare.matrix import read
+    from bench.doctor import examine
+
+    checked, cache, only = read(matrix_path(matrix)), cache_path(cache_dir), provider or ()
+    findings = with_progress(
+        lambda progress: examine(checked, cache, progress, install=install, only=only), quiet=quiet
+    )
+    if as_json:
+        print_json(findings)
+    else:
+        doctor_tables(findings)
 
 
 def doctor_tables(found: Findings, out: Console | None = None) -> None:
@@ -23,12 +67,12 @@ def doctor_tables(found: Findings, out: Console | None = None) -> None:
     for name, value in machine_facts(found.machine):
         facts.add_row(f"[bold]{name}[/]", escape(value))
     out.print(facts)
-    _usable(_of(found, "usable"), out)
-    _enabling(_of(found, "could-be-enabled"), out)
-    _foreign(_of(found, "not-for-this-machine"), out)
+    _usable(_by_standing(found, "usable"), out)
+    _enabling(_by_standing(found, "could-be-enabled"), out)
+    _foreign(_by_standing(found, "not-for-this-machine"), out)
 
 
-def _of(found: Findings, standing: Standing) -> list[Finding]:
+def _by_standing(found: Findings, standing: Standing) -> list[Finding]:
     return [finding for finding in found.targets if finding.standing == standing]
 
 
@@ -120,3 +164,27 @@ def _is_not_made(finding: Finding) -> bool:
 def _heading(text: str, out: Console) -> None:
     out.print()
     out.print(f"[bold underline]{text}[/]")
+
+
+def machine_facts(machine: Machine) -> list[tuple[str, str]]:
+    """The fingerprint as names and values."""
+    cpu = machine.cpu
+    cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
+    gpus = "; ".join(map(_accelerator, machine.accelerators)) or "none seen"
+    return [
+        ("CPU", f"{cpu.brand} ({cpu.architecture}), {cores}"),
+        ("Instruction sets", " ".join(cpu.isa)),
+        ("Memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
+        ("Accelerators", gpus),
+        ("System", f"{machine.os} {machine.os_version}, kernel {machine.kernel}"),
+        ("Virtual", ", ".join(filter(None, (machine.hypervisor, machine.container))) or "no"),
+        ("Python", machine.python),
+        ("Machine key", machine.key),
+    ]
+
+
+def _accelerator(device: Accelerator) -> str:
+    """`NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
+    memory = f"{device.memory_bytes / 2**30:.1f} GiB" if device.memory_bytes else None
+    facts = ", ".join(filter(None, (memory, device.driver and f"driver {device.driver}", device.api)))
+    return f"{device.name} ({facts})" if facts else device.name

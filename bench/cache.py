@@ -1,0 +1,268 @@
+"""The whole cache: what it holds, whether that is whole, and how unused parts are removed beside running runs."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import datetime as dt
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from filelock import FileLock, Timeout
+from msgspec import Struct
+
+from bench.declare.suggest import nearest
+from bench.errors import UsageError
+from bench.files import writing
+from bench.prepare import artifacts, environments
+from bench.prepare.cache_use import last_used, removing
+from bench.prepare.sources import hub, wheel
+from bench.records import ArtifactRecord, RuntimeRecord
+
+REMOVED = "removed"
+"""What is being removed is moved here first, so that nobody sees half of it."""
+DAY_S = 86400.0
+R = TypeVar("R", bound=Struct)
+
+
+class Entry(Struct, frozen=True):
+    """One thing that the cache holds: a line of `bench cache list`."""
+
+    kind: str
+    key: str
+    what: str
+    size_bytes: int
+    created: str
+    """The day, as ISO 8601."""
+    used_days_ago: float
+    unfinished: bool
+    """Whether a running process makes it, or a stopped one left it: no other process can use it."""
+
+
+class Damage(Struct, frozen=True):
+    """One thing that is not as it was made, and what is wrong with it."""
+
+    kind: str
+    key: str
+    problems: tuple[str, ...]
+
+
+class Pruned(Struct, frozen=True):
+    """What was removed, and what was left because a process uses it."""
+
+    removed: tuple[Entry, ...]
+    spared: tuple[Entry, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """The disk space of what was removed."""
+        return sum(entry.size_bytes for entry in self.removed)
+
+
+class Kind(Struct, frozen=True):
+    """How one kind of thing is kept: where, how it is described and checked, and what makes it unfinished."""
+
+    place: str
+    pattern: str
+    describe: Callable[[Path], str]
+    damage: Callable[[Path], list[str]]
+    lock: bool = False
+    """Whether it is made under a lock of its own, `<folder>.lock`."""
+    unfinished: Callable[[Path], bool] = lambda _: False
+
+
+def entries(cache: Path, kinds: Sequence[str] = ()) -> list[Entry]:
+    """All that the cache holds, by kind, the last used first. Raises `UsageError` for an unknown kind."""
+    listed = [_entry(name, folder) for name, folder in _folders(cache, kinds)]
+    order = list(KINDS)
+    return sorted(listed, key=lambda entry: (order.index(entry.kind), entry.used_days_ago, entry.key))
+
+
+def verify(cache: Path, kinds: Sequence[str] = ()) -> list[Damage]:
+    """What is not as it was made: files are hashed again, interpreters are started. Takes as long as reading all of it.
+
+    Raises `UsageError` for an unknown kind.
+    """
+    checked = ((name, folder, KINDS[name]) for name, folder in _folders(cache, kinds))
+    found = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
+    return [damage for damage in found if damage.problems]
+
+
+def prune(cache: Path, unused_days: float, kinds: Sequence[str] = ()) -> Pruned:
+    """Remove what was not used for so many days, and what a process that was stopped left unfinished.
+
+    What a running process made or used since it began is spared. Raises `UsageError` for an unknown kind.
+    """
+    return _remove(cache, kinds, lambda entry: entry.unfinished or entry.used_days_ago >= unused_days)
+
+
+def prune_damaged(cache: Path, kinds: Sequence[str] = ()) -> Pruned:
+    """Remove what `verify` finds damaged; what a running process uses is spared."""
+    damaged = {(damage.kind, damage.key) for damage in verify(cache, kinds)}
+    return _remove(cache, kinds, lambda entry: (entry.kind, entry.key) in damaged)
+
+
+def _remove(cache: Path, kinds: Sequence[str], wanted: Callable[[Entry], bool]) -> Pruned:
+    removed: list[Entry] = []
+    spared: list[Entry] = []
+    chosen = [(name, folder) for name, folder in _folders(cache, kinds)]
+    with removing(cache) as oldest_run:
+        shutil.rmtree(cache / REMOVED, ignore_errors=True)  # of a process that was stopped
+        for name, folder in chosen:
+            entry = _entry(name, folder)
+            if wanted(entry):
+                gone = _take_away(cache, folder, oldest_run, lock=KINDS[name].lock)
+                (removed if gone else spared).append(entry)
+        shutil.rmtree(cache / REMOVED, ignore_errors=True)
+    return Pruned(tuple(removed), tuple(spared))
+
+
+def _take_away(cache: Path, folder: Path, oldest_run: float, *, lock: bool) -> bool:
+    """Move a folder out of the way, unless a running process made or used it."""
+    aside = cache / REMOVED / f"{folder.name}-{uuid.uuid4().hex[:8]}"
+    guard = _lock_of(folder) if lock else None
+    with writing(folder), contextlib.suppress(Timeout), guard.acquire(timeout=0) if guard else contextlib.nullcontext():
+        if last_used(folder) >= oldest_run:
+            return False
+        aside.parent.mkdir(exist_ok=True)
+        folder.rename(aside)
+        if last_used(aside) >= oldest_run:  # used at this very moment
+            aside.rename(folder)
+            return False
+        if guard:
+            with contextlib.suppress(OSError):  # Windows deletes no open file
+                Path(guard.lock_file).unlink()
+        return True
+    return False
+
+
+def _lock_of(folder: Path) -> FileLock:
+    name = folder.name.removeprefix(artifacts.MAKING)
+    return FileLock(folder.with_name(f"{name}.lock"))
+
+
+def _folders(cache: Path, kinds: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    for name in kinds:
+        if name not in KINDS:
+            raise UsageError(f"the cache has no kind '{name}'", nearest(name, KINDS))
+    for name, kind in KINDS.items():
+        if not kinds or name in kinds:
+            folders = (path for path in sorted((cache / kind.place).glob(kind.pattern)) if path.is_dir())
+            yield from ((name, folder) for folder in folders)
+
+
+def _entry(name: str, folder: Path) -> Entry:
+    kind, used = KINDS[name], last_used(folder)
+    with contextlib.suppress(OSError):
+        return Entry(
+            kind=name,
+            key=folder.name,
+            what=kind.describe(folder),
+            size_bytes=size_of(folder),
+            created=dt.datetime.fromtimestamp(_created(folder), dt.UTC).date().isoformat(),
+            used_days_ago=round(max(0.0, time.time() - used) / DAY_S, 2),
+            unfinished=kind.unfinished(folder),
+        )
+    return Entry(name, folder.name, "", 0, "", 0.0, unfinished=True)  # removed a moment ago
+
+
+def _created(folder: Path) -> float:
+    """The oldest time in a folder's first level: nothing that is whole is changed later."""
+    return min((path.lstat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files in a folder; a link counts as nothing, as the hub's cache is full of them."""
+    total = 0
+    waiting = [str(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as listed:
+            for item in listed:
+                if item.is_dir(follow_symlinks=False):
+                    waiting.append(item.path)
+                elif not item.is_symlink():
+                    total += item.stat(follow_symlinks=False).st_size
+    return total
+
+
+# --- one description and one check a kind -----------------------------------------------------------------------------
+
+
+def _artifact(folder: Path) -> str:
+    record = _read(folder / artifacts.MANIFEST, ArtifactRecord)
+    parts = (record.parts.get(name) for name in ("model", "recipe", "workload")) if record else ()
+    return " ".join([record.kind, *filter(None, parts)]) if record else "unreadable"
+
+
+def _runtime(folder: Path) -> str:
+    record = _read(folder / environments.RECORD, RuntimeRecord)
+    return f"{record.name}: {', '.join(record.requires)}" if record else "unreadable"
+
+
+def _wheel(folder: Path) -> str:
+    return ", ".join(path.name for path in sorted(folder.glob("*.whl")))
+
+
+def _hub_model(folder: Path) -> str:
+    return folder.name.removeprefix("models--").replace("--", "/")
+
+
+def _worker_code(folder: Path) -> str:
+    return f"{sum(1 for _ in folder.rglob('*.py'))} files that workers import"
+
+
+def _compiled(folder: Path) -> str:
+    return ", ".join(sorted(path.name.replace("--", "/") for path in folder.iterdir()))
+
+
+def _code_damage(folder: Path) -> list[str]:
+    """Files of the worker that are no Python."""
+    wrong = []
+    for path in sorted(folder.rglob("*.py")):
+        try:
+            ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            wrong.append(f"{path.relative_to(folder).as_posix()} is no Python")
+    return wrong
+
+
+def _nothing(_folder: Path) -> list[str]:
+    """A compile cache has no record to hold it against."""
+    return []
+
+
+def _read(path: Path, record: type[R]) -> R | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=record)
+    except (OSError, *artifacts.UNREADABLE):
+        return None
+
+
+def _is_making(folder: Path) -> bool:
+    return folder.name.startswith(artifacts.MAKING)
+
+
+def _has_no_record(folder: Path) -> bool:
+    return not (folder / environments.RECORD).exists()
+
+
+def _always(_folder: Path) -> bool:
+    """A run removes its compile cache when it ends, so what is left belongs to a running run or to a killed one."""
+    return True
+
+
+KINDS: dict[str, Kind] = {
+    "artifact": Kind("artifacts", "*", _artifact, artifacts.damage, lock=True, unfinished=_is_making),
+    "runtime": Kind("runtimes", "*", _runtime, environments.damage, lock=True, unfinished=_has_no_record),
+    "wheel": Kind("sources/wheels", "*", _wheel, wheel.damage),
+    "hub-model": Kind("sources/hub", "models--*", _hub_model, hub.damage),
+    "worker-code": Kind("worker", "*", _worker_code, _code_damage, unfinished=_is_making),
+    "compiled": Kind("compiled", "run-*", _compiled, _nothing, unfinished=_always),
+}
+"""Every kind of thing in the cache, in the order of a list."""

@@ -1,0 +1,122 @@
+"""`bench cache`: what the cache holds, whether it is whole, and how what is not used is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from bench.cli.options import CacheFlag, JsonFlag, cache_path, print_json
+from bench.cli.tables import console, plain_table
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.cache import Entry, Pruned
+
+ORDER = 90
+KindFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        help="Only artifact, runtime, wheel, hub-model, worker-code or compiled; may be given again.",
+        metavar="KIND",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    verbs = typer.Typer(
+        no_args_is_help=True,
+        help="What the cache holds: artifacts, runtimes, fetched wheels and models, worker code, compiled models.",
+    )
+    verbs.command("list")(list_)
+    verbs.command()(verify)
+    verbs.command()(prune)
+    app.add_typer(verbs, name="cache")
+
+
+def list_(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
+    """All that the cache holds, by kind, the last used first."""
+    from bench import cache
+
+    root = cache_path(cache_dir)
+    entries = cache.entries(root, kind or ())
+    if as_json:
+        print_json(entries)
+    else:
+        cache_table(entries, root)
+
+
+def verify(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
+    """Hash all files again and start each runtime's interpreter; what is damaged is named, and the exit code is 2."""
+    from bench import cache
+
+    damaged = cache.verify(cache_path(cache_dir), kind or ())
+    if as_json:
+        print_json(damaged)
+    elif not damaged:
+        print("everything is as it was made")  # noqa: T201
+    if damaged:
+        names = "; ".join(f"{entry.kind} {entry.key}: {', '.join(entry.problems)}" for entry in damaged)
+        raise BenchError(f"damaged: {names}", "remove it with: bench cache prune --damaged")
+
+
+def prune(
+    unused_days: Annotated[float, typer.Option(min=0, help="Remove what was not used for so many days.")] = 30.0,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Remove what is damaged instead.")] = False,
+    kind: KindFlag = None,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+) -> None:
+    """Remove what was not used lately, and what stopped runs left. It is made or fetched again when it is needed.
+
+    It is safe beside a running `bench`: what that uses stays.
+    """
+    from bench import cache
+
+    root = cache_path(cache_dir)
+    pruned = cache.prune_damaged(root, kind or ()) if damaged else cache.prune(root, unused_days, kind or ())
+    if as_json:
+        print_json(pruned)
+    else:
+        pruned_table(pruned)
+
+
+def cache_table(entries: Sequence[Entry], root: Path) -> None:
+    """What a cache holds, and the size of each kind."""
+    table = plain_table("kind", "key", "what", "MiB", "made", "used, days ago")
+    for entry in entries:
+        what = f"{entry.what} (being made, or left by a stopped run)" if entry.unfinished else entry.what
+        days = f"{entry.used_days_ago:.1f}"
+        table.add_row(entry.kind, escape(entry.key), escape(what), _mib(entry.size_bytes), entry.created, days)
+    out = console()
+    if entries:
+        out.print(table, "", _totals(entries), "", sep="\n")
+    total = sum(entry.size_bytes for entry in entries)
+    out.print(f"{_mib(total)} MiB in {escape(str(root))}", soft_wrap=True, highlight=False)
+
+
+def pruned_table(pruned: Pruned) -> None:
+    """How much of each kind was removed, and what a running process kept."""
+    out = console()
+    if pruned.removed:
+        out.print(_totals(pruned.removed), "", sep="\n")
+    out.print(f"removed {_mib(pruned.freed_bytes)} MiB", highlight=False)
+    if pruned.spared:
+        out.print(f"{len(pruned.spared)} more are in use by a running process, and stay", highlight=False)
+
+
+def _totals(entries: Sequence[Entry]) -> object:
+    table = plain_table("kind", "number", "MiB")
+    for kind in dict.fromkeys(entry.kind for entry in entries):
+        sizes = [entry.size_bytes for entry in entries if entry.kind == kind]
+        table.add_row(kind, str(len(sizes)), _mib(sum(sizes)))
+    return table
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.1f}"

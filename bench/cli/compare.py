@@ -1,0 +1,102 @@
+"""`bench compare`: two recorded runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.cli.options import JsonFlag, OnlyFlag, SkipFlag, print_json
+from bench.cli.tables import TONES, console, plain_table, safe
+
+if TYPE_CHECKING:
+    from bench.comparison.compare import Comparison
+    from bench.comparison.compare_rows import Row
+
+ORDER = 60
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(compare)
+
+
+def compare(
+    base: Annotated[Path, typer.Argument(help="The folder of the run to compare with.", metavar="BASE")],
+    new: Annotated[Path, typer.Argument(help="The folder of the other run.", metavar="NEW")],
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    out: Annotated[Path | None, typer.Option(help="Write it too: FILE.md or FILE.json.", metavar="FILE")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Two stored runs side by side: verdicts, speeds, and what may be concluded; `gate` is the one that decides."""
+    from bench.comparison import stored
+
+    stored.known_output(out)
+    comparison = stored.compare(base, new, only or (), skip or ())
+    if out is not None:
+        stored.write_comparison(comparison, out)
+    if as_json:
+        from bench.comparison.compare_json import document
+
+        print_json(document(comparison))
+    else:
+        comparison_table(comparison)
+
+
+def comparison_table(comparison: Comparison) -> None:
+    """Both runs, the cells, what differs, and last what may be concluded, where the eye ends."""
+    from bench.comparison import compare_rows
+
+    out = console()
+    for name, run in (("base", comparison.base), ("new ", comparison.new)):
+        _line(out, f"[bold]{name}[/]  {safe(compare_rows.side(run))}")
+    out.print()
+    rows = compare_rows.rows(comparison)
+    if rows:
+        out.print(_table(rows), "", safe(compare_rows.LEGEND), sep="\n", highlight=False)
+    if said := compare_rows.quiet(comparison):
+        _line(out, safe(said))
+    if any(row.tone for row in rows):
+        out.print("", "[bold]Cells to look at[/]", sep="\n")
+        _noteworthy(out, rows)
+    for title, lines in (
+        ("What differs between the runs", comparison.differences),
+        ("What may be concluded", comparison.conclusions),
+    ):
+        if lines:
+            out.print("", f"[bold]{title}[/]", sep="\n")
+            for line in lines:
+                _line(out, f"  {safe(line)}")
+    out.print()
+    _line(out, f"[bold]{safe(compare_rows.tally(comparison))}[/] ({safe(compare_rows.machines(comparison))})")
+
+
+def _table(rows: list[Row]) -> Table:
+    from bench.comparison import compare_rows
+
+    table = plain_table(*compare_rows.HEADINGS)
+    for row in rows:
+        colour = TONES.get(row.tone)
+        verdict, brief = (f"[{colour}]{part}[/]" if colour else part for part in map(safe, (row.verdict, row.brief)))
+        table.add_row(safe(row.cell), verdict, *map(safe, row.numbers), brief)
+    return table
+
+
+def _noteworthy(out: Console, rows: list[Row]) -> None:
+    """In full words what is more than `no difference shown`, cell by cell."""
+    told: dict[str, list[Row]] = {}
+    for row in rows:
+        cell = row.cell or next(reversed(told))
+        told.setdefault(cell, []).append(row)
+    for cell, own in told.items():
+        says = [row.says for row in own if row.says]
+        if own[0].tone and says:
+            _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(says))}")
+
+
+def _line(out: Console, text: str) -> None:
+    out.print(text, highlight=False, soft_wrap=not out.is_terminal)

@@ -1,0 +1,182 @@
+"""`bench gate`: whether anything got slower or lost support against a recorded run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from bench.cli.options import (
+    CacheFlag,
+    JsonFlag,
+    MatrixFlag,
+    OnlyFlag,
+    QuietFlag,
+    SkipFlag,
+    cache_path,
+    matrix_path,
+    print_json,
+    stop_on_sigterm,
+    with_progress,
+)
+from bench.cli.tables import console, plain_table
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.gating import Finished
+    from bench.records import GateCell, GateRun
+
+ORDER = 80
+COLOURS = {"regression": "red", "lost-support": "red", "inconclusive": "yellow", "warning": "yellow", "pass": "green"}
+MOST = 40
+"""Rows before some are only counted."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(gate)
+
+
+def gate(
+    baseline: Annotated[Path, typer.Option(help="The folder of the run to judge against.", metavar="RUN")],
+    matrix: MatrixFlag = None,
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    budget_minutes: Annotated[
+        float,
+        typer.Option(
+            min=0.01, help="Minutes of measuring, after everything is prepared; what is open then is inconclusive."
+        ),
+    ] = 40.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the new side (default: the base's).")] = None,
+    in_sequence: Annotated[
+        bool, typer.Option("--in-sequence", help="One process at a time: for a device that only one can use.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The gate's folder (default: reports/gate-<machine>-<time>).")
+    ] = None,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+    quiet: QuietFlag = False,
+) -> int:
+    """Whether anything got slower or lost support against a recorded run; the exit code is the answer."""
+    from bench import gating
+    from bench.gating.report_github import ended
+
+    stop_on_sigterm()
+    options = gating.Options(
+        baseline=baseline,
+        matrix=matrix_path(matrix),
+        cache=cache_path(cache_dir),
+        reports=Path("reports"),
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
+        threads=threads,
+        budget_minutes=budget_minutes,
+        in_sequence=in_sequence,
+        out=out,
+    )
+    try:
+        finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet)
+    except BenchError as error:
+        if github:
+            _annotate(ended(str(error)))
+        raise
+    _show(finished, github=github, as_json=as_json)
+    return finished.run.exit_code
+
+
+def _show(finished: Finished, *, github: bool, as_json: bool) -> None:
+    """The table or the record on stdout, and what GitHub shows of a job."""
+    from bench.gating import report as reports
+    from bench.gating.report_github import workflow_commands
+
+    if as_json:
+        print_json(finished.run)
+    else:
+        gate_table(finished.run, finished.files)
+    if github:
+        _annotate(workflow_commands(finished.run))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        reports.append_summary(finished.run, Path(summary))
+
+
+def _annotate(commands: str) -> None:
+    """On stderr, where GitHub reads them as well: stdout may be JSON."""
+    print(commands, end="", file=sys.stderr)  # noqa: T201
+
+
+def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
+    """Every cell with its change, the null control, what differs, the answer, then where the files are."""
+    from bench.gating import report_text
+
+    cells = report_text.ordered(run.cells)
+    shown = _shown(cells)
+    table = plain_table("cell", "verdict", "change", "pairs", "detectable", "base → new", "what to know")
+    for cell in shown:
+        table.add_row(*_row(cell))
+    out = console()
+    if shown:
+        out.print(table)
+    names = {cell.cell for cell in shown}
+    hidden = [cell for cell in cells if cell.cell not in names]
+    if hidden:
+        out.print(f"not shown here, but in the files: {report_text.counted(hidden)}")
+    if shown:
+        out.print("")
+    for name, said in _lines(run):
+        out.print(f"{name}: {_safe_in_ci(said)}", highlight=False)
+    out.print(f"[bold]{_safe_in_ci(run.verdict)}[/] ({report_text.counted(run.cells)})", highlight=False)
+    for path in files:
+        out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
+
+
+def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
+    """All of few; of many without those that were not compared, and of very many without those that pass either."""
+    from bench.gating import report_text
+
+    if len(cells) <= MOST:
+        return list(cells)
+    compared = [cell for cell in cells if cell.verdict not in report_text.NOT_COMPARED]
+    return compared if len(compared) <= MOST else [cell for cell in compared if cell.verdict != "pass"][:MOST]
+
+
+def _row(cell: GateCell) -> tuple[str, ...]:
+    from bench.gating import report_text
+    from bench.report import numbers
+
+    verdict = report_text.named(cell.verdict)
+    return (
+        _safe_in_ci(cell.cell),
+        f"[{COLOURS.get(cell.verdict, 'dim')}]{verdict}[/]",
+        numbers.change(cell.change),
+        numbers.count(cell.pairs),
+        report_text.detectable(cell),
+        report_text.sides(cell),
+        _safe_in_ci(report_text.told(cell)),
+    )
+
+
+def _lines(run: GateRun) -> Iterable[tuple[str, str]]:
+    from bench.gating import report_text
+
+    yield from (("differs", difference) for difference in run.differences)
+    yield "null control", report_text.null_control(run)
+    yield from (("note", note) for note in run.notes)
+    yield "gate", report_text.about(run)
+
+
+def _safe_in_ci(text: str) -> str:
+    """Foreign text that neither rich nor the runner of a CI takes for a command.
+
+    GitHub's runner obeys `::name::` at the start of a line, where a folded column may begin, and `##[name]` anywhere.
+    """
+    from bench.report import escaping
+
+    return escape(escaping.line(text).replace("::", ":\u2060:").replace("##[", "##\u2060["))

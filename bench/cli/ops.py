@@ -1,0 +1,104 @@
+"""`bench ops`: ONNX's operator tests on every provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bench.cli.options import (
+    CacheFlag,
+    JsonFlag,
+    MatrixFlag,
+    QuietFlag,
+    cache_path,
+    matrix_path,
+    print_json,
+    stop_on_sigterm,
+    with_progress,
+)
+from bench.cli.tables import console
+
+if TYPE_CHECKING:
+    from bench.conformance import Finished
+
+ORDER = 50
+COLOURS = {
+    "full": "green",
+    "partial": "yellow",
+    "coarse": "yellow",
+    "wrong": "magenta",
+    "crashed": "red",
+    "timeout": "red",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(ops)
+
+
+def ops(
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", help="Only this provider; may be given again (default: the matrix's)."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only cases named like this, 'test_conv*'.")] = None,
+    matrix: MatrixFlag = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/ops-<machine>-<time>).")] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Make the runtimes of named providers that the matrix does not hold.")
+    ] = False,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """ONNX's own operator tests on every provider: right or wrong, and where they really ran."""
+    from bench import conformance
+
+    stop_on_sigterm()
+    options = conformance.Options(
+        matrix=matrix_path(matrix),
+        cache=cache_path(cache_dir),
+        reports=Path("reports"),
+        providers=tuple(provider or ()),
+        only=tuple(only or ()),
+        out=out,
+        install=install,
+    )
+    finished = with_progress(lambda progress: conformance.run(options, progress), quiet=quiet)
+    if as_json:
+        print_json(conformance.as_json(finished))
+    else:
+        operators_table(finished)
+
+
+def operators_table(finished: Finished) -> None:
+    """How every provider's cases ended, then where the files are."""
+    from bench.conformance import report_csv, summary
+    from bench.conformance.verdicts import VERDICTS
+
+    found = summary.summaries(finished.run, finished.outcomes)
+    verdicts = [verdict for verdict in VERDICTS if any(verdict in one.counts for one in found)]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("provider", "onnxruntime", "cases"):
+        table.add_column(name, overflow="fold")
+    for verdict in verdicts:
+        table.add_column(f"[{COLOURS.get(verdict, 'default')}]{verdict}[/]", justify="right")
+    table.add_column("operators wholly on it", justify="right")
+    for one in found:
+        kind = report_csv.imitated(one.target)
+        name = f"{one.target.name} ({kind})" if kind else one.target.name
+        counts = [str(one.counts.get(verdict, "–")) for verdict in verdicts]
+        table.add_row(escape(name), one.onnxruntime or "–", str(one.cases), *counts, f"{one.whole} of {one.operators}")
+    out = console()
+    out.print(table)
+    for target in finished.run.targets:
+        if not target.tried:
+            said = "; ".join(filter(None, (target.facts.message, target.facts.remedy)))
+            out.print(f"{target.name} is unavailable: {said}", markup=False, highlight=False)
+    for path in finished.files:
+        out.print(f"  {path}", soft_wrap=True, highlight=False)

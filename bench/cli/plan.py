@@ -1,0 +1,86 @@
+"""`bench plan`: the cells of a matrix, and why some will not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bench.cli.options import JsonFlag, MatrixFlag, OnlyFlag, SkipFlag, matrix_path, print_json
+from bench.cli.tables import console, plain_table
+
+if TYPE_CHECKING:
+    from bench.records import Cell
+
+ORDER = 10
+MANY = 8
+"""Rows of one model that are named one by one."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(plan)
+
+
+def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None, as_json: JsonFlag = False) -> None:
+    """Print the cells, and why some will not run; runs nothing."""
+    from bench.declare.matrix import read
+    from bench.declare.plan import plan as make
+
+    declared = read(matrix_path(matrix))
+    cells = make(declared, only or (), skip or ())
+    if as_json:
+        print_json(cells)
+    else:
+        missing = {name: runtime.unavailable for name, runtime in declared.runtimes.items() if runtime.unavailable}
+        plan_table(cells, missing)
+
+
+def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
+    """The cells of a plan, and why some will not run; `missing` says why a runtime cannot be had on this platform."""
+    out = console()
+    table = plain_table("cell", "recipe", "runtime", "will it run")
+    runs = [cell for cell in cells if cell.excluded is None]
+    for cell in runs:
+        recipe = cell.recipe.name if cell.recipe else "–"
+        will = f"[dim]unavailable: {escape(missing[cell.runtime])}[/]" if cell.runtime in missing else "yes"
+        table.add_row(cell.id, recipe, cell.runtime, will)
+    if runs:
+        out.print(table)
+    if len(runs) < len(cells):
+        out.print(*([""] if runs else []), _excluded_table(cells), "", sep="\n")
+    out.print(f"{len(cells)} cells: {len(runs)} will run, {len(cells) - len(runs)} are excluded")
+
+
+def _excluded_table(cells: Sequence[Cell]) -> Table:
+    """Cells that are left out for one reason stand in one row."""
+    reasons: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.excluded is not None:
+            reasons.setdefault(cell.excluded, []).append(cell)
+    table = plain_table("excluded", "cells", "why")
+    for reason, left_out in reasons.items():
+        table.add_row(_together(left_out, cells), str(len(left_out)), escape(reason))
+    return table
+
+
+def _together(left_out: Sequence[Cell], cells: Sequence[Cell]) -> str:
+    """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
+    groups = tuple(dict.fromkeys(cell.group for cell in left_out))
+    targets = {cell.target for cell in left_out}
+    if len(groups) > 1 and len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells):
+        return f"*/{targets.pop()}/*"
+    models = dict.fromkeys(cell.model for cell in left_out)
+    return ", ".join(part for model in models for part in _of_model(model, left_out, cells))
+
+
+def _of_model(model: str, left_out: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:
+    """The groups of one model: `qwen/*` for all of them, `qwen/… (24 rows)` for many; `--json` names each."""
+    own = [cell for cell in left_out if cell.model == model]
+    groups = tuple(dict.fromkeys(cell.group for cell in own))
+    if len(groups) > 1 and len(own) == sum(cell.model == model for cell in cells):
+        return (f"{model}/*",)
+    return (f"{model}/… ({len(groups)} rows)",) if len(groups) > MANY else groups

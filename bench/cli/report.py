@@ -1,0 +1,31 @@
+"""`bench report`: render recorded runs again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import FormatFlag, known_formats
+from bench.cli.tables import run_table
+
+ORDER = 30
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(report)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    formats: FormatFlag = "html,csv,markdown",
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: the run, or here for several).")] = None,
+) -> None:
+    """Render one or more runs again from what they observed."""
+    from bench import pipeline
+
+    if out is None:
+        out = runs[0] if len(runs) == 1 else Path()
+    run_table(pipeline.report(runs, known_formats(formats), out))

@@ -1,0 +1,74 @@
+"""`bench run`: measure a matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import (
+    CacheFlag,
+    FormatFlag,
+    MatrixFlag,
+    OnlyFlag,
+    QuietFlag,
+    SkipFlag,
+    cache_path,
+    known_formats,
+    matrix_path,
+    stop_on_sigterm,
+    with_progress,
+)
+from bench.cli.tables import run_table
+from bench.errors import UsageError
+
+ORDER = 20
+MOST_MINUTES = 1440
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make this verb one of the command line's."""
+    app.command()(run)
+
+
+def run(
+    matrix: MatrixFlag = None,
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="A run to go on with: only what is missing is measured.")] = None,
+    sustained: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Then run each measured cell continuously for so long."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
+    formats: FormatFlag = "html,csv,markdown",
+    cache_dir: CacheFlag = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """Prepare, measure, judge and report every cell of the matrix."""
+    from bench import pipeline
+
+    if resume and (only or skip or budget or threads or out or sustained is not None):
+        hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
+        raise UsageError("--resume goes on with a run as it was begun", hint)
+    if sustained is not None and not 0 < sustained <= MOST_MINUTES:
+        hint = f"give more than 0 and at most {MOST_MINUTES}, a day: --sustained 10"
+        raise UsageError(f"--sustained {sustained:g} is no number of minutes", hint)
+    stop_on_sigterm()
+    options = pipeline.Options(
+        matrix=matrix_path(matrix),
+        cache=cache_path(cache_dir),
+        reports=Path("reports"),
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
+        budget=budget,
+        threads=threads,
+        out=out,
+        resume=resume,
+        formats=known_formats(formats),
+        sustained_minutes=sustained,
+    )
+    run_table(with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet))

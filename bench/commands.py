@@ -1,0 +1,38 @@
+"""A command line of `bench` as a person types it: what a run, a gate and a run of operator tests record."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+Value = str | int | float | Path | Sequence[str] | None
+"""What a flag takes. True is a flag without a value; None, False and an empty list leave the flag out."""
+
+
+def command_line(verb: str, flags: Mapping[str, Value]) -> str:
+    """`bench VERB --flag value …`, quoted for a shell; a list repeats its flag."""
+    words = ["bench", verb]
+    for flag, value in flags.items():
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            words += [word for item in value for word in (flag, item)]
+        elif value is not None and value is not False:
+            words += [flag, _text(value)]
+    return shlex.join(words)
+
+
+def _text(value: str | float | Path) -> str:
+    if isinstance(value, Path):
+        return shown_path(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def shown_path(path: Path) -> str:
+    """A path as it may be published: relative where it can be, without the user's home."""
+    absolute = path.expanduser().resolve()
+    for root, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if absolute.is_relative_to(root):
+            return prefix + absolute.relative_to(root).as_posix()
+    return absolute.as_posix()

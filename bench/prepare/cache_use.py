@@ -1,0 +1,90 @@
+"""Who uses a cache now, and when each of its folders was used last: what `bench cache prune` must know to be safe.
+
+A process that measures holds a locked file in `in-use/` for as long as it runs. The operating system releases the lock
+when the process ends in any way, so that a killed run keeps nothing in use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from filelock import FileLock, Timeout
+
+from bench.files import writing
+
+USED = "last-used"
+IN_USE, GATE = "in-use", "in-use.lock"
+Work = TypeVar("Work", bound=Callable[..., Any])
+
+
+@contextlib.contextmanager
+def in_use(cache: Path) -> Iterator[None]:
+    """Mark a cache as used by this process until the block ends; waits while something is removed from it."""
+    folder = cache / IN_USE
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / GATE):
+            # The name holds the start: filelock changes the time of a file when it looks at it.
+            path = folder / f"{time.time_ns()}-{os.getpid()}.lock"
+            lock = FileLock(path)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+        with contextlib.suppress(OSError):  # Windows deletes no file that another process looks at
+            path.unlink(missing_ok=True)
+
+
+def uses_cache(work: Work) -> Work:
+    """Hold the cache that the first argument names, as `options.cache`, in use while the function runs."""
+
+    @functools.wraps(work)
+    def holding(options: Any, *args: Any, **kwargs: Any) -> Any:
+        with in_use(options.cache):
+            return work(options, *args, **kwargs)
+
+    return cast(Work, holding)
+
+
+@contextlib.contextmanager
+def removing(cache: Path) -> Iterator[float]:
+    """Keep processes from beginning to use a cache while something is removed from it.
+
+    Yields the time, in seconds since the epoch, at which the oldest running process began; infinity where none runs.
+    """
+    with writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / GATE):
+            yield min(_running(cache), default=float("inf"))
+
+
+def _running(cache: Path) -> Iterator[float]:
+    for path in (cache / IN_USE).glob("*.lock"):
+        try:
+            with FileLock(path, timeout=0):
+                path.unlink(missing_ok=True)  # of a process that was killed
+        except Timeout:
+            yield int(path.name.partition("-")[0]) / 1e9
+
+
+def touch(folder: Path) -> None:
+    """Note that a folder of the cache is used now; a cache that cannot be written stays as it is."""
+    with contextlib.suppress(OSError):
+        (folder / USED).touch()
+        os.utime(folder / USED)
+
+
+def last_used(folder: Path) -> float:
+    """When a folder was used last, in seconds since the epoch; without a note of it, when something in it changed."""
+    with contextlib.suppress(OSError):
+        return (folder / USED).stat().st_mtime
+    with contextlib.suppress(OSError):
+        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()) if path.exists())
+    return 0.0
