@@ -187,22 +187,27 @@ def _record(
     suite: CaseSuite,
     found: tuple[OperatorTarget, ...],
 ) -> OperatorRun:
+    return OperatorRun(
+        schema=SCHEMA,
+        bench_version=__version__,
+        created=now.isoformat(timespec="seconds"),
+        name=folder.name,
+        command=command(options),
+        machine=machine,
+        suite=suite,
+        targets=found,
+    )
+
+
+def command(options: Options) -> str:
+    """How to make this run again, as one would type it."""
     flags: dict[str, Value] = {
         "--matrix": options.matrix,
         "--provider": options.providers,
         "--only": options.only,
         "--install": options.install,
     }
-    return OperatorRun(
-        schema=SCHEMA,
-        bench_version=__version__,
-        created=now.isoformat(timespec="seconds"),
-        name=folder.name,
-        command=command_line("ops", flags),
-        machine=machine,
-        suite=suite,
-        targets=found,
-    )
+    return command_line("ops", flags)
 
 
 def _something_to_do(found: tuple[OperatorTarget, ...]) -> None:

@@ -20,6 +20,8 @@ from bench.files import writing
 
 USED = "last-used"
 IN_USE, GATE = "in-use", "in-use.lock"
+COARSE_S = 2.0
+"""How far the time of a file may lie behind the clock: the coarsest file system counts in steps of two seconds."""
 Work = TypeVar("Work", bound=Callable[..., Any])
 
 
@@ -71,7 +73,7 @@ def _running(cache: Path) -> Iterator[float]:
             with FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)  # of a process that was killed
         except Timeout:
-            yield int(path.name.partition("-")[0]) / 1e9
+            yield int(path.name.partition("-")[0]) / 1e9 - COARSE_S
 
 
 def touch(folder: Path) -> None:

@@ -1,0 +1,52 @@
+"""A recorded command line starts the same work again when it is pasted into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bench import conformance, pipeline
+from bench.commands import command_line, shown_path
+from bench.gating.options import Options as GateOptions
+from bench.gating.options import typed
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("a b", ["--flag", "a b"]),
+        (4, ["--flag", "4"]),
+        (7.5, ["--flag", "7.5"]),
+        (10.0, ["--flag", "10"]),
+        (True, ["--flag"]),
+        (False, []),
+        (None, []),
+        ((), []),
+        (("x*", "y"), ["--flag", "x*", "--flag", "y"]),
+        (0, ["--flag", "0"]),
+    ],
+)
+def test_a_flag_is_written_as_its_value_needs(value, words):
+    assert shlex.split(command_line("run", {"--flag": value})) == ["bench", "run", *words]
+
+
+def test_a_path_is_shown_without_the_home_and_relative_where_it_can_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path.parent))
+    assert shown_path(Path("matrix.toml")) == "matrix.toml"
+    assert shown_path(tmp_path.parent / "other" / "matrix.toml") == "~/other/matrix.toml"
+    assert command_line("gate", {"--baseline": tmp_path / "a run"}) == "bench gate --baseline 'a run'"
+
+
+def test_each_verb_records_all_that_changes_its_result(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    common = {"matrix": Path("m.toml"), "cache": tmp_path, "reports": tmp_path, "only": ("x*",)}
+    run = pipeline.Options(**common, threads=2)
+    assert pipeline.command(run, "quick") == "bench run --matrix m.toml --budget quick --only 'x*' --threads 2"
+    gate = GateOptions(baseline=Path("base"), **common, in_sequence=True)
+    assert typed(gate) == "bench gate --baseline base --matrix m.toml --only 'x*' --in-sequence"
+    operators = conformance.Options(**common, providers=("cpu",), install=True)
+    assert conformance.command(operators) == "bench ops --matrix m.toml --provider cpu --only 'x*' --install"
