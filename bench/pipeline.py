@@ -46,12 +46,16 @@ class Options(Struct, frozen=True):
 
 
 class RunResult(Struct, frozen=True):
-    """A run that is over: its folder, its verdicts and the files of its report."""
+    """A recorded run: its folder, its record, the verdict on each cell, and the files of its report."""
 
     folder: Path
     run: Run
     outcomes: tuple[Outcome, ...]
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+
+    def observations(self) -> tuple[Observation, ...]:
+        """Read all that was observed, with each timed call in nanoseconds; it may take much memory."""
+        return store.read(self.folder)[1]
 
 
 @uses_cache
@@ -65,24 +69,30 @@ def run(options: Options, progress: Progress) -> RunResult:
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
         finished = report([folder], options.formats, folder)
-        message = f"interrupted; the report of what was measured is {finished.files[0]}"
+        message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
         raise Interrupted(message, f"go on with: bench run --resume {folder}") from None
     finished = report([folder], options.formats, folder)
     _something_measured(finished)
     return finished
 
 
-def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunResult:
-    """Judge the observations of finished runs again, and render them into `out`."""
+def read(folder: Path) -> RunResult:
+    """A recorded run with its verdicts, which are computed from its observations now. Raises `RunFolderError`."""
     from bench.judge.outcome import judge
+
+    record, observations = store.read(folder)
+    return RunResult(folder, record, tuple(judge(record, observations)))
+
+
+def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunResult:
+    """Judge the observations of recorded runs again, and render them into `out`; the result is that of the first."""
     from bench.report import formats as renderers
     from bench.report import model
 
-    runs = [store.read(folder) for folder in folders]
-    judged = [(record, judge(record, observations)) for record, observations in runs]
-    files = renderers.write(model.build(judged), formats, out)
-    outcomes = tuple(outcome for _, found in judged for outcome in found)
-    return RunResult(folders[0], judged[0][0], outcomes, tuple(files))
+    results = [read(folder) for folder in folders]
+    files = renderers.write(model.build([(result.run, result.outcomes) for result in results]), formats, out)
+    outcomes = tuple(outcome for result in results for outcome in result.outcomes)
+    return replace(results[0], outcomes=outcomes, files=tuple(files))
 
 
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
