@@ -46,6 +46,8 @@ def _series(name: str, kind: str, values: Sequence[Any]) -> pd.Series:
 # --- all that knows how the columns are declared ----------------------------------------------------------------------
 
 PLAIN = {float: "number", int: "integer", bool: "boolean", str: "text"}
+RENAMED = {"flags": "warnings"}
+"""A table of pandas has an attribute `flags` of its own, which would hide the column."""
 
 
 def column_types() -> dict[str, str]:
@@ -53,7 +55,7 @@ def column_types() -> dict[str, str]:
     from bench.report.csv_schema import Row
 
     hints = {"cell": str, **get_type_hints(Row)}
-    return {name: PLAIN[_without_none(hint)] for name, hint in hints.items()}
+    return {RENAMED.get(name, name): PLAIN[_without_none(hint)] for name, hint in hints.items()}
 
 
 def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]]:
@@ -63,8 +65,12 @@ def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]
     for sheet in model.build([(run, outcomes)]).sheets:
         for outcome in sheet.outcomes:
             row = asdict(csv_row.of(sheet.run, outcome, sheet.emulator_times.get(outcome.cell.id)))
-            finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
-            yield {"cell": outcome.cell.id, **finite}
+            row = {RENAMED.get(name, name): value for name, value in row.items()}
+            yield {"cell": outcome.cell.id} | {name: _finite(value) for name, value in row.items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _without_none(hint: Any) -> Any:

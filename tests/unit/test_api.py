@@ -16,8 +16,10 @@ from matrices import MATRIX
 from stored_runs import FP32, a_stored_run, observed, write
 
 import bench
+from bench import gating, pipeline
 from bench.declare.matrix import parse
 from bench.errors import BaselineError, BenchError, MatrixError, RunFolderError, UsageError
+from bench.progress import Quiet
 from bench.report import model
 from bench.report.frame import CATEGORIES, column_types, frame_of
 from bench.report.renderers import csv
@@ -156,6 +158,7 @@ def test_a_table_has_one_row_a_cell_and_the_columns_of_the_csv(frame):
 
 def test_the_values_are_those_of_the_csv(frame):
     read = pd.read_csv(io.StringIO(csv.render(model.build([a_whole_run(), a_generating_run()]))))
+    read = read.rename(columns={"flags": "warnings"})
     for name in read.columns:
         ours, theirs = frame[name], read[name]
         assert (ours.isna() == theirs.isna()).all(), name
@@ -200,3 +203,66 @@ def test_several_runs_are_one_table(folder):
     assert both.run.tolist() == ["vm-000"] * 4 + ["vm-001"] * 4
     assert both.run.cat.categories.tolist() == ["vm-000", "vm-001"]
     assert len(bench.to_frame([])) == 0
+
+
+# --- what is handed on ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_asked_for_with_every_option(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pipeline, "run", lambda options, progress: asked.append((options, progress)))
+    progress = Quiet()
+    bench.run(
+        "matrix.toml",
+        only="vit/*",
+        skip=["*/int8/*"],
+        budget="standard",
+        threads=3,
+        sustained_minutes=2.5,
+        out="mine",
+        formats=["csv"],
+        cache=folder / "cache",
+        progress=progress,
+    )
+    expected = pipeline.Options(
+        matrix=Path("matrix.toml"),
+        cache=folder / "cache",
+        reports=Path("reports"),
+        only=("vit/*",),
+        skip=("*/int8/*",),
+        budget="standard",
+        threads=3,
+        out=Path("mine"),
+        formats=("csv",),
+        sustained_minutes=2.5,
+    )
+    assert asked == [(expected, progress)]
+
+
+def test_a_gate_is_asked_for_with_every_option(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gating, "run", lambda options, progress: asked.append(options))
+    bench.gate(
+        bench.read_run("base"),
+        bench.load_matrix(),
+        only=("vit/*",),
+        skip="*/int8/*",
+        threads=3,
+        budget_minutes=5,
+        in_sequence=True,
+        out="mine",
+        cache=folder / "cache",
+    )
+    expected = gating.Options(
+        baseline=Path("base"),
+        matrix=Path("matrix.toml"),
+        cache=folder / "cache",
+        reports=Path("reports"),
+        only=("vit/*",),
+        skip=("*/int8/*",),
+        threads=3,
+        budget_minutes=5,
+        in_sequence=True,
+        out=Path("mine"),
+    )
+    assert asked == [expected]
