@@ -101,7 +101,7 @@ def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
     found = data.get("schema")
     if found is True or found != SCHEMA:
         said = "missing" if found is None else repr(found)
-        raise tables.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, in the first line")
+        raise tables.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, above the first table")
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
     runtimes = _with_builders(tables, models, targets, runtimes)

@@ -19,7 +19,7 @@ from msgspec import Struct
 from bench.judge.flags import busy
 from bench.machine import state
 from bench.measure.observations import now
-from bench.measure.warm_session import HeldCall, Side
+from bench.measure.warm_session import Side, WarmSession
 from bench.records import MachineState, Observation, Pair, PairKind
 
 BURSTS = 6
@@ -27,7 +27,7 @@ BURSTS = 6
 BURST_S = 0.15
 QUARTILE = 25.0
 
-Processes = tuple[list[HeldCall], list[str]]
+Processes = tuple[list[WarmSession], list[str]]
 """The processes of a pair, and which side each of their bursts was of."""
 Typical = Callable[[Sequence[int]], float]
 """A burst's calls in nanoseconds in; the call that stands for them, in milliseconds, out."""
@@ -90,7 +90,7 @@ class Pairer:
         )
         return Made(pair, *(tuple(call.observation() for call in side) for side in (mine, theirs)))
 
-    def _typical(self, calls: Sequence[HeldCall]) -> list[list[float]]:
+    def _typical(self, calls: Sequence[WarmSession]) -> list[list[float]]:
         """The typical call of each burst, by process."""
         return [[self.typical(burst) for burst in call.bursts] for call in calls]
 
@@ -98,7 +98,7 @@ class Pairer:
         """Both processes at once: while one bursts the other sleeps. Who comes first is drawn anew each time."""
         order: list[str] = []
         with ExitStack() as stack:
-            calls = [stack.enter_context(HeldCall(side, number)) for side in chance.sample([base, new], 2)]
+            calls = [stack.enter_context(WarmSession(side, number)) for side in chance.sample([base, new], 2)]
             warm = [call.warm() for call in calls]  # both, so that both failures are seen
             with _Watch(calls):
                 for _ in range(BURSTS if all(warm) else 0):
@@ -109,10 +109,10 @@ class Pairer:
     def _in_sequence(self, base: Side, new: Side, number: int, chance: random.Random) -> Processes:
         """Four processes, one after another: base, new, new, base, or the other way round."""
         first, second = chance.sample([base, new], 2)
-        calls: list[HeldCall] = []
+        calls: list[WarmSession] = []
         order: list[str] = []
         for side in (first, second, second, first):
-            with HeldCall(side, number) as call:
+            with WarmSession(side, number) as call:
                 calls.append(call)
                 if not call.warm():
                     break
@@ -131,7 +131,7 @@ def _value(base: list[list[float]], new: list[list[float]], in_sequence: bool) -
 class _Watch:
     """What the machine does beside some workers, written into each of their calls when they have burst."""
 
-    def __init__(self, calls: Sequence[HeldCall]) -> None:
+    def __init__(self, calls: Sequence[WarmSession]) -> None:
         self.calls = calls
 
     def __enter__(self) -> None:

@@ -25,6 +25,14 @@ def round_medians(seen: Sequence[Observation]) -> dict[int, float]:
     return {number: value for number, value in medians.items() if value > 0}
 
 
+def latency(medians: Medians) -> Interval | None:
+    """The estimate of a cell's latency in milliseconds, from its rounds' medians; None without a round.
+
+    It is the geometric mean of one median from each round. Progress lines and reports show the same estimate.
+    """
+    return statistics.interval(logs(medians)) if medians else None
+
+
 def logs(medians: Medians) -> list[float]:
     """The natural logarithms of the rounds' medians, which `stats` takes."""
     return [math.log(value) for value in medians.values()]
@@ -63,15 +71,15 @@ def speed(
     """
     bursts = [_milliseconds(one.timing.samples_ns) for one in seen if one.timing and one.round in medians]
     tails = statistics.percentiles(bursts)
-    latency = statistics.interval(logs(medians))
+    whole = statistics.interval(logs(medians))
     paired = [] if reference is None or control == cell.id else statistics.paired_logs(medians, reference)
     ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else statistics.interval(paired) if paired else None
     return Speed(
-        latency_ms=latency,
+        latency_ms=whole,
         p90_ms=tails[90],
         p95_ms=tails[95],
         p99_ms=tails[99],
-        throughput={name: a_second(items, latency) for name, items in cell.rates.items()},
+        throughput={name: a_second(items, whole) for name, items in cell.rates.items()},
         ratio_to_control=ratio,
         control=control if ratio else None,
         resolvable=None if cell.emulated else _resolvable(paired, medians),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from bench.judge import statistics
+from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
 from bench.judge.tolerance import faults
 from bench.records import Effort, Observation, Timing
@@ -49,6 +50,11 @@ class History:
     def timings(self, cell: str) -> list[Timing]:
         """Of the rounds that have one."""
         return [o.timing for o in self.rounds[cell].values() if o.timing]
+
+    def latency_ms(self, cell: str) -> float | None:
+        """The estimate of a cell's latency so far, the same that its report will show; None without a timed round."""
+        estimate = latency(round_medians(list(self.rounds[cell].values())))
+        return estimate.value if estimate else None
 
     def sustained(self, cell: str) -> bool:
         """Whether a sustained run of the cell has come to its end."""

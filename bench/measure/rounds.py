@@ -6,7 +6,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import median
 
 from bench.declare.matrix import Matrix
 from bench.measure.cell_states import History, right
@@ -120,5 +119,5 @@ def _cell_line(cell: Cell, history: History) -> str | None:
         return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
     if cell.emulated:
         return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"
-    medians = [median(o.timing.samples_ns) / 1e6 for o in seen if o.timing]
-    return f"{cell.id}: {median(medians):.3g} ms in {len(medians)} rounds"
+    latency_ms = history.latency_ms(cell.id)
+    return None if latency_ms is None else f"{cell.id}: {latency_ms:.3g} ms in {len(seen)} rounds"

@@ -9,11 +9,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.declare.matrix import Matrix
-from bench.machine.energy import Kit
+from bench.machine.energy import Kit, Meter
 from bench.measure import cold_start
 from bench.measure.cold_start import Starts
 from bench.measure.compile_cache import Scratch
-from bench.measure.observations import Record, Sheet
+from bench.measure.observations import ObservationRecorder, Record
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
 from bench.records import Cell, Effort, Job, Observation, Provider, Run, Visit
@@ -91,16 +91,20 @@ class Visitor:
         """One process for these cells."""
         first = cells[0]
         folder = self.folder(first)
-        facts = self.run.targets.get(first.target)
-        meter = self.kit.meter(facts.device if facts else None, first.provider, emulated=first.emulated)
-        sheet = Sheet(cells, number, self.record, meter, self.starts, self.shortfalls.get(first.group))
+        meter, shortfall = self.meter(first), self.shortfalls.get(first.group)
+        recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall)
         with self.worker(first, folder) as worker:
             meter.watch(worker.pid)
-            sheet.watch(worker)
+            recorder.watch(worker)
             for reply in worker.ask(self.order(cells, number, folder), self.settings.timeout_s):
-                sheet.take(reply)
-        sheet.unanswered()
-        return sheet.made
+                recorder.take(reply)
+        recorder.unanswered()
+        return recorder.observations
+
+    def meter(self, cell: Cell) -> Meter:
+        """The meter of energy and device memory for a cell's target."""
+        facts = self.run.targets.get(cell.target)
+        return self.kit.meter(facts.device if facts else None, cell.provider, emulated=cell.emulated)
 
     def worker(self, cell: Cell, folder: str) -> Worker:
         """A process in the cell's runtime, with the variables that its provider asks for."""

@@ -1,6 +1,7 @@
-"""Outcomes in; the same without the times of emulators, and those times apart, out (pure).
+"""Separates the times of emulators from the outcomes of their cells.
 
-Every table, chart and file is made of the former, so that no ranking can hold a time that says nothing of a device.
+Every table, chart and file shows the outcomes without these times, so that no ranking holds a time that says nothing
+about a device. The rows of `metrics` decide which fields are times.
 """
 
 from __future__ import annotations
@@ -10,12 +11,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from bench.records import Interval, Outcome, Record, Speed, Start
-
-TIMES = (
-    *("speed", "cold", "cached", "load_ms", "first_call_ms", "first_answer_ms", "first_token_from_nothing_ms"),
-    *("energy_j", "energy_source", "energy_per_token_j", "sustained"),
-)
-"""What an emulated outcome does without."""
+from bench.report import metrics
 
 
 class EmulatorTimes(Record, frozen=True):
@@ -32,7 +28,7 @@ def without_times(outcome: Outcome) -> Outcome:
     """The verdict and the answers of an emulated cell; another outcome as it is."""
     if not outcome.cell.emulated:
         return outcome
-    return replace(outcome, **dict.fromkeys(TIMES))
+    return replace(outcome, **dict.fromkeys(metrics.time_fields()))
 
 
 def times(outcomes: Sequence[Outcome]) -> dict[str, EmulatorTimes]:

@@ -21,6 +21,7 @@ from bench.report import (
 from bench.report.across import AcrossRow
 from bench.report.emulation import EmulatorTimes
 from bench.report.matrix_table import MatrixRow
+from bench.report.metric import CellResult
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import Trouble
 from bench.report.targets import TargetPart
@@ -52,6 +53,11 @@ class Sheet:
     models: tuple[ModelPart, ...]
     troubles: tuple[Trouble, ...]
     resolvable: Resolvable | None
+
+    def result(self, outcome: Outcome) -> CellResult:
+        """One of its outcomes, as the rows of `metrics` read it."""
+        times = self.emulator_times.get(outcome.cell.id)
+        return CellResult(self.run, outcome, times.speed if times else None)
 
     @property
     def columns(self) -> tuple[TargetPart, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.records import Outcome, SustainedMinute, SustainedSpeed
 from bench.report import generation, numbers
@@ -93,24 +93,3 @@ def _row(number: int, minute: SustainedMinute) -> list[str]:
 
 def _share(percent: float | None) -> str | None:
     return None if percent is None else f"{percent:.0f} %"
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-def columns(found: SustainedSpeed | None) -> dict[str, Any]:
-    """The columns of results.csv."""
-    if found is None:
-        return {}
-    last = found.minutes[-1] if found.minutes else None
-    return {
-        "sustained_minutes": sum(minute.seconds for minute in found.minutes) / 60,
-        "sustained_ms": last.latency_ms if last else None,
-        "sustained_decode_tok_s": last.decode_tok_s if last else None,
-        "sustained_ratio": found.ratio.value if found.ratio else None,
-        "sustained_ratio_low": found.ratio.low if found.ratio else None,
-        "sustained_ratio_high": found.ratio.high if found.ratio else None,
-        "sustained_ratio_to_first": found.ratio_to_first,
-        "sustained_flags": ";".join(found.flags) or None,
-        "sustained_ended": found.ended or None,
-    }

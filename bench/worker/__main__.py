@@ -60,7 +60,7 @@ def obey(order: Order, channel: Channel) -> None:
         case Burst():
             from bench.worker.warm_session import burst
 
-            channel.say(burst(order))
+            channel.say(burst(order, channel))
         case Sustain():
             from bench.worker.sustained import sustain
 

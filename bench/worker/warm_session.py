@@ -34,8 +34,8 @@ _held: list[Work] = []
 class Work(Protocol):
     """A call that is kept warm."""
 
-    def burst(self, length_ns: int) -> tuple[list[int], tuple[Generation, ...]]:
-        """Nanoseconds of each call, and for models that generate the parts of each."""
+    def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
+        """Nanoseconds of each call, and for models that generate the parts of each; `mark` is called as it begins."""
         ...
 
 
@@ -52,13 +52,14 @@ def hold(order: Hold, channel: Channel) -> None:
     channel.say(held)
 
 
-def burst(order: Burst) -> Bursted:
+def burst(order: Burst, channel: Channel) -> Bursted:
     """One burst with the collector off; what the burst itself does not need is done before it."""
     work = _held[0]
     gc.collect()
     gc.disable()
     try:
-        samples, made = work.burst(int(order.length_s * 1e9))
+        # The parent reads energy counters at this mark and at the answer, so nothing else may come between them.
+        samples, made = work.burst(int(order.length_s * 1e9), partial(channel.stage, "burst"))
     finally:
         gc.enable()
     return Bursted(tuple(samples), peak_rss_bytes(), made)
@@ -70,10 +71,11 @@ class _Calls:
     def __init__(self, call: Callable[[], object], typical_ns: int) -> None:
         self.call, self.typical_ns = call, typical_ns
 
-    def burst(self, length_ns: int) -> tuple[list[int], tuple[Generation, ...]]:
+    def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
         """Some calls that are not timed, then the burst."""
         if self.typical_ns < SLOW_NS:
             lead_in(self.call)
+        mark()
         return timing.burst(self.call, length_ns, most=MAX_CALLS), ()
 
 
@@ -83,9 +85,10 @@ class _Generations:
     def __init__(self, run: generation.Recorder) -> None:
         self.run = run
 
-    def burst(self, length_ns: int) -> tuple[list[int], tuple[Generation, ...]]:
+    def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
         """Whole generations; their prompt is their lead-in."""
         self.run.made.clear()
+        mark()
         return generation.burst(self.run, length_ns), tuple(self.run.made)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import store
 from bench.cli import app
-from bench.measure.observations import Sheet
+from bench.measure.observations import ObservationRecorder
 from bench.measure.visits import Visitor
 from bench.records import Measured, Stage
 
@@ -78,7 +78,7 @@ class Watch:
 
     def install(self) -> None:
         """Put the watch around the two methods that see every visit and every reply."""
-        once, take = Visitor.once, Sheet.take
+        once, take = Visitor.once, ObservationRecorder.take
 
         def watched_once(visitor, cells, number):
             self.model, self.part = cells[0].model, "start"
@@ -101,7 +101,7 @@ class Watch:
             if isinstance(reply, Measured):
                 self.enter("end")
 
-        Visitor.once, Sheet.take = watched_once, watched_take
+        Visitor.once, ObservationRecorder.take = watched_once, watched_take
 
 
 def main() -> None:

@@ -11,8 +11,10 @@ import pytest
 from fake_runs import a_fake_run
 
 from bench.gating.pairs import BURSTS, Pairer, median_call, quartile_call, value
+from bench.machine.energy import Meter
 from bench.measure.visits import Visitor
 from bench.measure.warm_session import Side
+from bench.records import Energy
 
 PAIRER = Pairer(seed=0, burst_s=0.01)
 
@@ -71,6 +73,28 @@ def test_each_process_leaves_an_observation_with_its_checked_answers_and_every_c
 def test_wrong_answers_are_seen_in_a_pair_too(side):
     made = PAIRER.pair(side("base", "obeys"), side("new", "lies"), "screen", 1)
     assert made.new[0].parity.cosine < 0
+
+
+class Joules(Meter):
+    """A meter that reads one joule a burst, from its beginning to its end."""
+
+    def begin(self) -> None:
+        self.spent = None
+        self.before = ()
+
+    def end(self) -> None:
+        self.spent, self.before = (None if self.before is None else 1.0), None
+
+    def energy(self, calls: int) -> Energy | None:
+        return Energy(self.spent, calls, "a test") if self.spent else None
+
+
+def test_the_energy_of_every_burst_is_in_the_observation_of_its_process(side):
+    base, new = side("base", "obeys"), side("new", "obeys")
+    base.visitor.meter = new.visitor.meter = lambda _: Joules()
+    made = PAIRER.pair(base, new, "screen", 1)
+    for (seen,) in (made.base, made.new):
+        assert seen.energy == Energy(BURSTS, len(seen.timing.samples_ns), "a test")
 
 
 @pytest.mark.parametrize(

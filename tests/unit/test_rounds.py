@@ -12,6 +12,7 @@ from builders import a_cell, a_control, a_failed, a_failure, a_parity, a_run, an
 from fake_runs import a_fake_run
 from matrices import a_matrix
 
+from bench.judge.outcome import judge
 from bench.measure import rounds
 from bench.measure.rounds import measure
 from bench.measure.visits import Settings
@@ -343,6 +344,15 @@ def test_a_failed_cell_is_not_counted_as_work_to_do(run_rounds):
 
 def test_a_finished_cell_is_told_with_its_latency(run_rounds):
     assert f"{CPU}: 2 ms in 3 rounds" in run_rounds().progress.steps
+
+
+def test_the_latency_of_a_finished_cell_is_the_one_that_the_report_will_show(run_rounds):
+    diary = run_rounds(cpu=restlessly)
+    (judged,) = [outcome for outcome in judge(a_run(*CELLS), diary.recorded) if outcome.cell.id == CPU]
+    assert judged.speed is not None
+    estimate_ms = judged.speed.latency_ms.value
+    assert estimate_ms == pytest.approx((1 * 2 * 3) ** (1 / 3)), "and not the 2 ms of the round in the middle"
+    assert f"{CPU}: {estimate_ms:.3g} ms in 3 rounds" in diary.progress.steps
 
 
 def test_a_wrong_answer_is_told_without_a_speed(run_rounds):

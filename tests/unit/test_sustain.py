@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bench import pipeline
 from bench.judge.sustained import attempts, is_over
-from bench.measure import sustained
+from bench.measure import sustained, visits
 from bench.measure.cell_states import History
 from bench.measure.eta import Left
 from bench.measure.rounds import measure
@@ -106,7 +106,7 @@ def test_a_crash_amid_the_minutes_keeps_those_before_it_and_the_rounds(ran):
     assert last.failure.signal == "SIGSEGV"
     assert last.failure.stage == "sustain"
     assert last.sustained.minute is None
-    assert any("its run on end stopped: crashed" in step for step in progress.steps)
+    assert any("its sustained run stopped: crashed" in step for step in progress.steps)
 
 
 def test_a_hang_amid_the_minutes_ends_long_before_the_last_of_them(ran):
@@ -118,8 +118,8 @@ def test_a_hang_amid_the_minutes_ends_long_before_the_last_of_them(ran):
 
 def test_ctrl_c_amid_the_minutes_keeps_those_that_were_seen_and_ends_the_worker(ran, monkeypatch):
     recorded, workers = [], []
-    enter = sustained.Worker.__enter__
-    monkeypatch.setattr(sustained.Worker, "__enter__", lambda worker: workers.append(worker) or enter(worker))
+    enter = visits.Worker.__enter__
+    monkeypatch.setattr(visits.Worker, "__enter__", lambda worker: workers.append(worker) or enter(worker))
 
     def record(observation):
         recorded.append(observation)

@@ -1,12 +1,13 @@
-"""A report in, results.csv out: one flat row a cell, read back by any table reader without fix-ups."""
+"""The format `csv`: results.csv, one flat row for each cell, which any reader of tables takes as it is."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator
 
-from bench.report import csv_row
-from bench.report.csv_schema import COLUMNS
+from bench.report import escaping, metrics
+from bench.report.metric import Scalar
 from bench.report.model import Report
 
 NAME = "csv"
@@ -17,8 +18,19 @@ def render(report: Report) -> str:
     """The header and a row for every outcome of every run, with line feeds."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(column.name for column in metrics.columns())
     for sheet in report.sheets:
-        rows = (csv_row.of(sheet.run, one, sheet.emulator_times.get(one.cell.id)) for one in sheet.outcomes)
-        writer.writerows(map(csv_row.values, rows))
+        rows = (metrics.row(sheet.result(outcome)) for outcome in sheet.outcomes)
+        writer.writerows(_texts(row.values()) for row in rows)
     return text.getvalue()
+
+
+def _texts(values: Iterable[Scalar | None]) -> Iterator[str]:
+    """Missing is empty, and no text reads as a formula or as a number."""
+    for value in values:
+        if isinstance(value, str):
+            yield escaping.csv_cell(value)
+        elif isinstance(value, bool):
+            yield str(value).lower()
+        else:
+            yield "" if value is None else str(value)

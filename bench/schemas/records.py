@@ -1,0 +1,80 @@
+"""The schemas of records: run.json, an observation, and the report as JSON."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from typing import Any
+
+import msgspec
+
+from bench import records
+from bench.records import Observation, Record, Run
+from bench.report import emulation, metrics
+from bench.report.renderers import json as report
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+METRICS = "Metrics"
+
+
+def run() -> dict[str, Any]:
+    """Of run.json."""
+    return _document(Run, "run.json: all that is needed to read a run's observations, and to run it again")
+
+
+def observation() -> dict[str, Any]:
+    """Of a line of results.jsonl."""
+    return _document(Observation, "A line of results.jsonl: what one round, or one minute, saw of one cell")
+
+
+def results() -> dict[str, Any]:
+    """Of results.json; the metrics of a cell are those of the rows."""
+    schema = _document(report.Results, "results.json: the whole outcomes and their metrics, beside their runs")
+    definitions = schema["$defs"]
+    definitions[METRICS] = _metrics()
+    definitions["Sheet"]["properties"]["metrics"]["additionalProperties"] = {"$ref": f"#/$defs/{METRICS}"}
+    return schema
+
+
+def _document(kind: type[Record], title: str) -> dict[str, Any]:
+    (root,), definitions = msgspec.json.schema_components([kind])
+    for name, definition in definitions.items():
+        _describe(_record(name), definition)
+    return {"$schema": DRAFT, "title": title, **root, "$defs": definitions}
+
+
+def _record(name: str) -> type[Record]:
+    """The record of that name, wherever it is declared."""
+    found: type[Record] = next(getattr(room, name) for room in (report, records, emulation) if hasattr(room, name))
+    return found
+
+
+def _describe(record: type[Record], definition: dict[str, Any]) -> None:
+    """Each field with the text below it in the source, where it has one."""
+    for field, meaning in field_meanings(record).items():
+        own = definition["properties"][field]
+        definition["properties"][field] = {"description": meaning, **own}
+
+
+def field_meanings(record: type[Any]) -> dict[str, str]:
+    """By field: the string that stands below it in the class, on one line."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(record))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return found
+
+
+def _metrics() -> dict[str, Any]:
+    columns = metrics.measured_columns()
+    return {
+        "title": METRICS,
+        "description": "The metrics of one cell; null where a metric is missing.",
+        "type": "object",
+        "properties": {c.name: {"description": c.meaning, "type": [c.type, "null"]} for c in columns},
+        "required": [column.name for column in columns],
+        "additionalProperties": False,
+    }
