@@ -92,7 +92,7 @@ class Visitor:
         first = cells[0]
         folder = self.folder(first)
         facts = self.run.targets.get(first.target)
-        meter = self.kit.meter(facts.device if facts else None, first.provider, emulated=first.emulated)
+        meter = self.kit.meter(facts.device if facts else None, self.provider(first))
         sheet = Sheet(cells, number, self.record, meter, self.starts, self.shortfalls.get(first.group))
         with self.worker(first, folder) as worker:
             meter.watch(worker.pid)

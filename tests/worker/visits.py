@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.declare import catalogue
 from bench.declare.budgets import BUDGETS
 from bench.records import Effort, Job, Provider, Recipe, Reply, Source, Stage, Tolerance, Visit
 from bench.worker import feeds
@@ -15,6 +16,11 @@ from bench.worker.onnx_runtime import onnx_protobuf
 CPU = "CPUExecutionProvider"
 HASTE = Effort("haste", 2, 2, None, 2, 0.0, 0.02, 0.005, 60.0)
 WEIGHT = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+
+
+def a_provider(ep: str, **said: object) -> Provider:
+    """A provider that behaves as the catalogue says of its `ep`, as one that a matrix names does."""
+    return Provider(ep, **(catalogue.behavior(ep, said.get("plugin")) | said))
 
 
 class Recorder:
@@ -97,7 +103,7 @@ def a_visit(artifact: Path | None = None, **changes: object) -> Visit:
         "threads": 1,
         "effort": BUDGETS["quick"],
         "artifact": str(artifact) if artifact else None,
-        "provider": Provider(CPU),
+        "provider": a_provider(CPU),
     }
     return Visit(**(said | changes))
 
