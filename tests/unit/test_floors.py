@@ -185,4 +185,5 @@ def test_planning_loads_nothing_that_it_does_not_need():
         "try: main(['plan'])\nexcept SystemExit: pass"
     )
     late = {"numpy", "scipy", "pandas", "jinja2", "altair", "psutil", "huggingface_hub", "filelock", "cpuinfo"}
+    late |= {"packaging", "installer"}
     assert not loaded_by(script) & late
