@@ -19,7 +19,6 @@ from bench.worker.onnx_runtime import (
     devices,
     genai_traits,
     generating,
-    graphs,
     native_log,
     options,
     placement_subprocess,
@@ -27,6 +26,7 @@ from bench.worker.onnx_runtime import (
     sessions,
 )
 from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.onnx_runtime.onnx_protobuf import read_graph
 from bench.worker.refusal import Refusal
 
 FORMAT = "genai"
@@ -84,7 +84,7 @@ class Session:
         paths = self.export.graphs
         if self.provider.ep == CPU:
             return placement_subprocess.together(
-                Placement({CPU: dict(graphs.read(path).operators)}, "graph") for path in paths
+                Placement({CPU: dict(read_graph(path).operators)}, "graph") for path in paths
             )
         return placement_subprocess.apart(self.provider, paths)
 
@@ -125,7 +125,7 @@ class Session:
     def feature_type(self) -> str:
         """What the encoder takes features as; nothing where there is no encoder."""
         return (
-            graphs.read(self.export.graphs[0]).types[self.export.encoded["audio_features"]]
+            read_graph(self.export.graphs[0]).values[self.export.encoded["audio_features"]].element
             if self.export.encoder
             else ""
         )
