@@ -17,8 +17,8 @@ from typing import IO
 import msgspec
 import psutil
 
-from bench import native_errors
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
+from bench.shared import native_errors
 
 WATCH_S = 0.25
 """How often the parent wakes to look at the worker's memory: 0.02 % of a core."""
@@ -149,7 +149,7 @@ class Worker:
 
     def native_words(self) -> str:
         """The first error that a library printed so far; nothing where none did."""
-        return native_errors.said(self._tail())
+        return native_errors.first_error(self._tail())
 
     def cpu_s(self) -> float:
         """CPU seconds that the process and its children have used so far; 0 once it is gone."""
@@ -266,7 +266,7 @@ class Worker:
 
 def _with_native_words(failure: Failure) -> Failure:
     """A failure that does not know its own cause, with what the library said of it on stderr."""
-    words = native_errors.said(failure.stderr_tail)
+    words = native_errors.first_error(failure.stderr_tail)
     told = words[-OVERLAP:] in failure.message  # by the worker, which cannot read its log on every system
     if told or (failure.message and failure.kind not in WITHOUT_WORDS):
         return failure

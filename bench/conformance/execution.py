@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import native_errors
 from bench.conformance.verdicts import coarse, margins
 from bench.progress import Progress, duration
 from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Provider
+from bench.shared import native_errors
 from bench.worker_process import Worker
 
 CASE_TIMEOUT_S = 30.0
@@ -25,11 +24,6 @@ MAX_LOST_IN_A_ROW = 25
 MAX_TIMEOUTS = 20
 """So many cases in all that do not end: it is given up, as each of them costs half a minute."""
 FIRST_WORD_S, WORD_EVERY_S = 3.0, 15.0
-PLACE = re.compile(
-    r"(?<=: )\S+\.(?:cc|cpp|h):\d+ (?:[\w:<>~&*]+ )*[\w:<>~]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?: const)?"
-    r"(?:::<lambda\(\)>)?(?: \[with [^\]]*\])? (?:[^.]{1,60} was false\. )?"
-)
-"""Where in its source onnxruntime was: `gru.h:56 onnxruntime::Gru::Gru(const Info&) layout == 0 was false. `, say."""
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
@@ -145,4 +139,4 @@ def _end(seen: CaseSeen) -> str:
 def _plain(failure: Failure) -> Failure:
     """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
     tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
-    return replace(failure, message=native_errors.plain(PLACE.sub("", failure.message)), stderr_tail=tail)
+    return replace(failure, message=native_errors.brief(failure.message), stderr_tail=tail)

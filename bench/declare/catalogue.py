@@ -14,10 +14,12 @@ from msgspec import Meta, Struct
 
 from bench.declare.patterns import INDEXED, NEED, PLATFORM, PYTHONS
 from bench.declare.targets import Runtime, Target
-from bench.records import CompileCache, DeviceChoice, DeviceType, Option, Provider
+from bench.records import CompileCache, DeviceChoice, DeviceOption, DeviceType, Option, Provider, ProviderBehavior
 
 FILE = Path(__file__).parent / "catalogue.toml"
 SYSTEMS = {"linux": "linux", "win32": "windows", "darwin": "macos"}
+BEHAVIOR = ProviderBehavior.__struct_fields__
+"""The keys that a row and a table of a matrix share."""
 PROCESSORS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 
@@ -31,15 +33,7 @@ class Wheel(Struct, frozen=True, forbid_unknown_fields=True):
     """The Pythons that it is published for, `>=3.11,<3.15`."""
 
 
-class IndexOption(Struct, frozen=True, forbid_unknown_fields=True):
-    """The option by which a provider inside a wheel is told which device to take; plugins are handed the device."""
-
-    option: str
-    value: str
-    """With `{index}` for the device's index."""
-
-
-class Row(Struct, frozen=True, forbid_unknown_fields=True):
+class Row(ProviderBehavior, frozen=True):
     """A known provider, as `catalogue.toml` writes it."""
 
     name: str
@@ -57,7 +51,6 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
     wheels: tuple[Wheel, ...] = ()
     options: dict[str, Option] = {}
     """What the provider is given unless a matrix says otherwise."""
-    index: IndexOption | None = None
     known: dict[str, str] | None = None
     """Its options with their meaning; None where no list of them is to be had."""
     computes: str = ""
@@ -114,7 +107,28 @@ def provider(row: Row, index: int | None = None) -> Provider:
         cache=row.cache,
         hint=row.install,
         known_options=row.known_options,
+        **behavior_of(row),
     )
+
+
+def behavior_of(row: ProviderBehavior) -> dict[str, Any]:
+    """What a row says of its provider's behavior, by key."""
+    return {key: getattr(row, key) for key in BEHAVIOR}
+
+
+def behavior(ep: str, plugin: str | None = None) -> dict[str, Any]:
+    """The behavior of an execution provider that is not named as a row: that of its first row, by key.
+
+    A plugin may behave differently from the same provider in a wheel, so a row of the same sort goes first.
+    """
+    known = [row for row in rows().values() if row.ep == ep]
+    same = [row for row in known if bool(row.plugin) == bool(plugin)]
+    return behavior_of((same or known)[0]) if known else {}
+
+
+def index_value(option: DeviceOption, kind: DeviceType | None, index: int | str) -> str:
+    """The value of the option that chooses a device of this type and index: `1`, or `GPU.1`."""
+    return f"{str(kind).upper()}.{index}" if option.names_type else str(index)
 
 
 def runtime(name: str) -> Runtime:

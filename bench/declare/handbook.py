@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_type_hints
+
+import msgspec
+from msgspec import Struct
 
 from bench.declare import catalogue
 from bench.declare.catalogue import Row
 from bench.errors import UsageError
+from bench.records import ProviderBehavior
 
 BEGIN = (
     "<!-- from here on made from bench/declare/catalogue.toml: python -m bench.declare.handbook docs/providers.md -->"
@@ -29,9 +35,27 @@ def handbook() -> str:
     """The overview of all rows, then a section for each."""
     rows = catalogue.rows().values()
     lines = [*_table(("name", "runs on", "needs", "wheels for", "run by us"), map(_overview, rows))]
+    lines += ["", *_keys()]
     for row in rows:
         lines += ["", *_section(row)]
     return "\n".join(lines) + "\n"
+
+
+def _keys() -> Iterator[str]:
+    """The keys of a provider's behavior, with their meaning."""
+    yield "### Keys of behavior"
+    yield ""
+    yield "A row says with these keys what its provider does differently. A table `[providers.NAME]` can set them too,"
+    yield "for a provider that is not listed here or to correct one that is."
+    yield ""
+    meanings = get_type_hints(ProviderBehavior, include_extras=True)
+    plain = msgspec.structs.asdict(ProviderBehavior())
+    rows = ((f"`{key}`", _default(plain[key]), meanings[key].__metadata__[0].description) for key in catalogue.BEHAVIOR)
+    yield from _table(("key", "if left out", "meaning"), rows)
+
+
+def _default(value: object) -> str:
+    return f"`{_text(value)}`" if value not in (None, "", {}, ()) else "nothing"
 
 
 def _overview(row: Row) -> tuple[str, ...]:
@@ -60,8 +84,9 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
     yield "device", f"`{row.device}`" if row.device else "the provider chooses"
     if row.options:
         yield "given options", ", ".join(f"`{name} = {value}`" for name, value in row.options.items())
-    if row.index:
-        yield "the device's index", f"`{row.index.option} = {row.index.value}`"
+    option = row.device_option
+    if option and row.device in option.indexed:
+        yield "the device's index", f"`{option.name} = {catalogue.index_value(option, row.device, '{index}')}`"
     if row.environment:
         yield "environment", ", ".join(f"`{name}={value}`" for name, value in row.environment.items())
     yield "computes", row.computes or "not known"
@@ -71,8 +96,31 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
         yield "emulated", "yes: its times mean nothing, and it is in no ranking"
     if row.cache:
         yield "keeps what it compiled", _cache(row.cache.kind, row.cache.name)
+    if said := ", ".join(f"`{key} = {_text(value)}`" for key, value in _behavior(row)):
+        yield "behavior", said
     yield "options", _options(row)
     yield "run by us", row.tested if isinstance(row.tested, str) else "no: written from documentation"
+
+
+def _behavior(row: Row) -> Iterator[tuple[str, object]]:
+    """The keys of its behavior that a row sets, but for the option of its device, which is a line of its own."""
+    plain = msgspec.structs.asdict(ProviderBehavior())
+    for key, value in catalogue.behavior_of(row).items():
+        if value != plain[key]:
+            yield key, value
+
+
+def _text(value: object) -> str:
+    """A value as a matrix writes it, without what is as if it were left out."""
+    if isinstance(value, Struct):
+        given = {field.name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
+        plain = {field.name: field.default for field in msgspec.structs.fields(value)}
+        return _text({key: one for key, one in given.items() if one not in (plain[key], {}, ())})
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_text(one)}' for key, one in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _cache(kind: str, name: str) -> str:

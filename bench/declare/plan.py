@@ -87,8 +87,8 @@ def engine_of(target: Target, family: registry.Family) -> str:
     if target.provider is None or target.engine != DEFAULT_ENGINE:
         return target.engine
     known = registry.engines()
-    ep = target.provider.ep
-    return next((name for name in family.engines if known[name].drives(ep)), target.engine)
+    provider = target.provider
+    return next((name for name in family.engines if known[name].drives(provider)), target.engine)
 
 
 def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:

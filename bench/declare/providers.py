@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from bench.declare import catalogue, registry
 from bench.declare.catalogue import Row
@@ -14,19 +13,19 @@ from bench.declare.patterns import DEVICE_TYPES, MODULE, VARIABLE, device_choice
 from bench.declare.suggest import nearest
 from bench.declare.tables import Tables
 from bench.declare.targets import Target
-from bench.records import DeviceChoice, Option, Provider
+from bench.records import CompileCache, DeviceChoice, Option, Provider, ProviderBehavior
 from bench.records.plan import Optimization
 
 OWN_RUNTIME = "ort"
 """The runtime of a provider that the catalogue does not know, where its table names none."""
 DEFAULT_ENGINE = "ort"
 """Of a provider whose table names none: then each family has its own."""
-OVERRIDES = ("plugin", "optimization", "static_shapes", "emulated", "hint")
+OVERRIDES = ("plugin", "optimization", "static_shapes", "emulated", "cache", "hint")
 OPTIMIZATIONS = get_args(Optimization)
 
 
-class _Table(Struct):
-    """What a provider's table may say; None and empty tables leave the row as it is."""
+class _Table(ProviderBehavior, frozen=True):
+    """What a provider's table may say; what it leaves out is as the row has it."""
 
     like: str | None = None
     engine: str | None = None
@@ -40,6 +39,7 @@ class _Table(Struct):
     environment: dict[str, Any] = {}
     static_shapes: bool | None = None
     emulated: bool | None = None
+    cache: CompileCache | None = None
     hint: str | None = None
 
 
@@ -49,13 +49,13 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     table = tables.struct(_Table, data, where)
     _check(tables, table, where)
     found = _row(tables, name, table, where)
-    base = catalogue.provider(*found) if found else Provider(ep=_ep(tables, name, table, where))
+    base = catalogue.provider(*found) if found else _unnamed(_ep(tables, name, table, where), table.plugin)
     provider = replace(
         base,
         options=_merged(base.options, table.options),
         session={**base.session, **table.session},
         environment={**base.environment, **table.environment},
-        **{key: value for key, value in asdict(table).items() if key in OVERRIDES and value is not None},
+        **{key: getattr(table, key) for key in (*OVERRIDES, *catalogue.BEHAVIOR) if key in data},
     )
     if found:
         provider = _on_device(tables, provider, found[0], table, where)
@@ -63,18 +63,23 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
         provider = replace(provider, device=_device(tables, table, where))
     row = found[0] if found else None
     needs, row_name = (row.needs, row.name) if row else ("", None)
-    engine = _engine(tables, table, provider.ep, where)
+    engine = _engine(tables, table, provider, where)
     return Target(name, engine, table.runtime or "", provider=provider, needs=needs, row=row_name)
 
 
-def _engine(tables: Tables, table: _Table, ep: str, where: str) -> str:
+def _unnamed(ep: str, plugin: str | None) -> Provider:
+    """A provider that is no row of the catalogue; where its `ep` is a known one's, it behaves as that does."""
+    return Provider(ep, **catalogue.behavior(ep, plugin))
+
+
+def _engine(tables: Tables, table: _Table, provider: Provider, where: str) -> str:
     """The engine that the table asks for; without one, each family has its own."""
     if table.engine is None:
         return DEFAULT_ENGINE
     known = {name for family in registry.families().values() for name in family.engines}
     tables.one_of(table.engine, sorted(known), f"unknown engine '{table.engine}' in {where}")
-    if not registry.engines()[table.engine].drives(ep):
-        message = f"engine '{table.engine}' of {where} cannot drive {ep}"
+    if not registry.engines()[table.engine].drives(provider):
+        message = f"engine '{table.engine}' of {where} cannot drive {provider.ep}"
         raise tables.error(message, "leave engine out: each family takes one that can")
     return table.engine
 
@@ -146,15 +151,16 @@ def _on_device(tables: Tables, provider: Provider, row: Row, table: _Table, wher
 
 def _told(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
     """A provider inside a wheel learns the device's index by an option."""
-    if row.index is None:
+    option = provider.device_option
+    if option is None or row.device not in option.indexed:
         message = f"{where} asks for a device by its index, and '{row.name}' has no option that says which"
         raise tables.error(message, f"leave the index out: {row.name} takes its only device")
-    value = row.index.value.format(index=provider.device.index)
-    given = table.options.get(row.index.option, value)
+    value = catalogue.index_value(option, row.device, str(provider.device.index))
+    given = table.options.get(option.name, value)
     if str(given) != value:
-        message = f"{where}.options.{row.index.option} is {given!r}, and its device is '{provider.device}'"
+        message = f"{where}.options.{option.name} is {given!r}, and its device is '{provider.device}'"
         raise tables.error(message, "say the device once")
-    return replace(provider, options={**provider.options, row.index.option: value})
+    return replace(provider, options={**provider.options, option.name: value})
 
 
 def _device(tables: Tables, table: _Table, where: str) -> DeviceChoice:

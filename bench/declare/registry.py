@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct, convert
 
+from bench.records import ProviderBehavior
+
 WORKER = Path(__file__).parent.parent / "worker"
 EXTRA_ENGINES = "BENCH_ENGINES"
 
@@ -62,8 +64,8 @@ class Engine(Struct, frozen=True):
     """The recipes by which the engine makes a precision itself."""
     families: tuple[str, ...] = ()
     """The families that the engine can run; empty means every one, or for an engine with a format all of that."""
-    providers: dict[str, str] = {}
-    """The execution providers that the engine can drive, each with its own name for it; empty means every one."""
+    names_providers: bool = False
+    """True where it has names of its own for providers, and drives those alone whose `engine_names` hold one."""
 
     variables: tuple[str, ...] = ()
     """Options that name an environment variable, so that what it holds is in no file."""
@@ -76,9 +78,9 @@ class Engine(Struct, frozen=True):
             return family.name in self.families
         return self.format in (None, family.format)
 
-    def drives(self, ep: str) -> bool:
+    def drives(self, provider: ProviderBehavior) -> bool:
         """Whether the engine can drive an execution provider."""
-        return not self.providers or ep in self.providers
+        return not self.names_providers or self.name in provider.engine_names
 
     def takes_family_recipes(self, family: Family) -> bool:
         """Whether the artifacts that the family's recipes make are the engine's."""

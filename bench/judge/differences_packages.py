@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Iterable
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from bench.judge.changes import listed, quoted
 from bench.records import Run, RuntimeRecord
 
 WEIGHTY = ("onnxruntime", "onnx", "torch", "openvino", "optimum", "transformers", "llama", "numpy")
 """How packages begin that get a sentence each though another one brought them."""
-REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def packages(base: Run, new: Run) -> Iterable[str]:
@@ -53,7 +55,9 @@ def _changes(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[tuple[str, str]
 
 def _weighty(old: RuntimeRecord, new: RuntimeRecord) -> list[str]:
     asked = _asked(old) | _asked(new)
-    return [change for name, change in _changes(old, new) if _canonical(name) in asked or name.startswith(WEIGHTY)]
+    return [
+        change for name, change in _changes(old, new) if canonicalize_name(name) in asked or name.startswith(WEIGHTY)
+    ]
 
 
 def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[str]:
@@ -71,10 +75,9 @@ def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[str]:
 
 
 def _asked(runtime: RuntimeRecord) -> set[str]:
-    """The names of the requirements."""
-    found = (REQUIREMENT.match(requirement) for requirement in runtime.requires)
-    return {_canonical(match[1]) for match in found if match}
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    """The names of the requirements; those that are paths have none."""
+    names = set()
+    for requirement in runtime.requires:
+        with contextlib.suppress(InvalidRequirement):
+            names.add(str(canonicalize_name(Requirement(requirement).name)))
+    return names

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from bench.judge import statistics
+from bench.shared.slopes import median_slope
 
 LEAST_CALLS = 12
 """Four calls a third: of fewer no scatter can be told."""
@@ -59,7 +60,7 @@ def _shift(samples_ns: Sequence[int]) -> _Shift | None:
     logs = np.log(np.maximum(_blocks(samples_ns), 1.0))
     third = len(logs) // 3
     shift = float(np.median(logs[-third:]) - np.median(logs[:third]))
-    slope = _slope(logs)
+    slope = median_slope(logs.tolist())
     change = slope * (len(logs) - 1)
     far = min(shift, change) > SHIFT or max(shift, change) < -SHIFT
     return _Shift(shift, far and abs(shift) > _noise(logs, slope, third))
@@ -91,8 +92,3 @@ def _blocks(samples_ns: Sequence[int]) -> NDArray[np.float64]:
     count = len(calls) // length
     blocks: NDArray[np.float64] = np.median(calls[len(calls) - count * length :].reshape(count, length), axis=1)
     return blocks
-
-
-def _slope(values: NDArray[np.float64]) -> float:
-    first, second = np.triu_indices(len(values), k=1)
-    return float(np.median((values[second] - values[first]) / (second - first)))

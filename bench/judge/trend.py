@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from statistics import median
 
 from msgspec import Struct
+
+from bench.shared.slopes import median_slope
 
 LEAST = 3
 
@@ -53,6 +54,4 @@ def between(first: Sequence[float], last: Sequence[float]) -> Course | None:
 
 def slope(values: Sequence[float]) -> float:
     """The median slope over all pairs times the length, over the median value: no single one can make or hide it."""
-    pairs = combinations(enumerate(values), 2)
-    steps = [(later - earlier) / (j - i) for (i, earlier), (j, later) in pairs]
-    return median(steps) * (len(values) - 1) / median(values)
+    return median_slope(values) * (len(values) - 1) / median(values)

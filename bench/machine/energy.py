@@ -13,9 +13,7 @@ from pathlib import Path
 from bench.machine import nvml
 from bench.machine.nvml import Nvml
 from bench.machine.power import ROOT, Battery, Rapl, Reading, Source
-from bench.records import Device, Energy, Machine
-
-NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+from bench.records import Device, Energy, Machine, Provider
 
 
 class Meter:
@@ -106,13 +104,13 @@ class Kit:
         self.machine, self.root = machine, root
         self.nvml = nvml.opened() if any(a.vendor == "NVIDIA" for a in machine.accelerators) else None
 
-    def meter(self, device: Device | None, ep: str | None, *, emulated: bool = False) -> Meter:
+    def meter(self, device: Device | None, provider: Provider | None) -> Meter:
         """The meter for a target. A GPU of its own is not in the processor's counters, so no GPU is metered by them."""
-        if emulated:
+        if provider and provider.emulated:
             return Meter()
-        if on_nvidia(device, ep) and self.nvml:
+        if on_nvidia(device, provider) and self.nvml:
             return GpuMeter(self.nvml, self.machine.container is not None)
-        on_gpu = on_nvidia(device, ep) or (device is not None and device.type == "gpu")
+        on_gpu = on_nvidia(device, provider) or (device is not None and device.type == "gpu")
         return Meter((Battery(self.root),) if on_gpu else (Rapl(self.root), Battery(self.root)))
 
     def close(self) -> None:
@@ -121,6 +119,8 @@ class Kit:
             self.nvml.close()
 
 
-def on_nvidia(device: Device | None, ep: str | None) -> bool:
+def on_nvidia(device: Device | None, provider: Provider | None) -> bool:
     """Whether a target computes on an NVIDIA GPU."""
-    return ep in NVIDIA or (device is not None and device.type == "gpu" and "nvidia" in device.vendor.lower())
+    if provider and provider.uses_cuda:
+        return True
+    return device is not None and device.type == "gpu" and "nvidia" in device.vendor.lower()

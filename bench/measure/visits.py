@@ -104,7 +104,7 @@ class Visitor:
     def meter(self, cell: Cell) -> Meter:
         """The meter of energy and device memory for a cell's target."""
         facts = self.run.targets.get(cell.target)
-        return self.kit.meter(facts.device if facts else None, cell.provider, emulated=cell.emulated)
+        return self.kit.meter(facts.device if facts else None, self.provider(cell))
 
     def worker(self, cell: Cell, folder: str) -> Worker:
         """A process in the cell's runtime, with the variables that its provider asks for."""

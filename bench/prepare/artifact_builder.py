@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from bench.declare import registry
 from bench.declare.matrix import Model
@@ -195,12 +197,14 @@ def _made_by(recipe: Recipe, parent: Artifact | None) -> dict[str, str]:
 
 def _tools(ready: Ready) -> str:
     """The versions of what the build runtime lists: the tools that an artifact's bytes depend on."""
-    held = {name.lower().replace("_", "-"): version for name, version in ready.record.packages.items()}
-    asked = (requirement.replace("_", "-").lower() for requirement in ready.record.requires)
-    names = sorted({_distribution(requirement) for requirement in asked} | {"numpy"})
+    held = {str(canonicalize_name(name)): version for name, version in ready.record.packages.items()}
+    names = sorted({_distribution(requirement) for requirement in ready.record.requires} | {"numpy"})
     return " ".join(f"{name} {held.get(name, '?')}" for name in names)
 
 
 def _distribution(requirement: str) -> str:
-    stops = [requirement.find(mark) for mark in "=<>!~[; @" if mark in requirement]
-    return requirement[: min(stops)] if stops else requirement
+    """The name of what a requirement installs; the requirement itself where it is a path, which only pip can read."""
+    try:
+        return canonicalize_name(Requirement(requirement).name)
+    except InvalidRequirement:
+        return requirement

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock
 from msgspec import Struct
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
@@ -25,8 +29,11 @@ from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 
 WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
-"""What the worker itself imports, beside what the runtime lists."""
-OLDEST_PYTHON = (3, 11)
+"""What every worker imports, beside what the runtime lists."""
+OPERATOR_NEEDS = ("ml_dtypes>=0.5.1",)
+"""What the operator tests import as well; an interpreter of the user's may lack it, and then runs none of them."""
+INSTALLED = (*WORKER_NEEDS, *OPERATOR_NEEDS)
+OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 INSPECT = """
@@ -112,7 +119,7 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Ready:
 def key(runtime: Runtime) -> str:
     """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter under it."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
-    asked = [*sorted(runtime.requires), runtime.python or "", *WORKER_NEEDS, *interpreter]
+    asked = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -131,7 +138,7 @@ def _make(runtime: Runtime, folder: Path, progress: Progress) -> Ready:
     _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
     executable = _interpreter(folder)
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
-    _command([*pip, "--disable-pip-version-check", *runtime.requires, *WORKER_NEEDS], runtime, progress)
+    _command([*pip, "--disable-pip-version-check", *runtime.requires, *INSTALLED], runtime, progress)
     record = _inspect(runtime, executable)
     write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
     took = duration(time.monotonic() - start)
@@ -172,15 +179,20 @@ def _existing(runtime: Runtime) -> Ready:
         hint = f"check [runtimes.{runtime.name}] python"
         raise RuntimeSetupError(f"runtime '{runtime.name}': there is no interpreter {runtime.python}", hint)
     record = _inspect(runtime, Path(found))
-    if tuple(map(int, record.python.split(".")[:2])) < OLDEST_PYTHON:
+    if Version(record.python) < OLDEST_PYTHON:
         message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
         raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
-    held = {name.lower() for name in record.packages}
-    missing = [need.partition(">")[0] for need in WORKER_NEEDS if need.partition(">")[0] not in held]
-    if missing:
+    if missing := _missing(record.packages):
         message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
-        raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {' '.join(missing)}")
+        raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
     return Ready(record, Path(found))
+
+
+def _missing(packages: Mapping[str, str]) -> list[str]:
+    """What the worker needs and an interpreter lacks, or has in a version that is too old."""
+    held = {canonicalize_name(name): version for name, version in packages.items()}
+    needs = map(Requirement, WORKER_NEEDS)
+    return [str(need) for need in needs if not need.specifier.contains(held.get(canonicalize_name(need.name), "0"))]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:

@@ -20,7 +20,7 @@ from bench.files import writing
 from bench.prepare.cache_use import touch
 
 PACKAGE = Path(__file__).parent.parent
-GROUND = ("records", "worker")
+GROUND = ("records", "shared", "worker")
 DIGEST = re.compile(r"[0-9a-f]{16}")
 """A run's file may come from anywhere, and what it says becomes the name of a folder."""
 
@@ -89,7 +89,7 @@ def code_behind(paths: Iterable[Path], package: Path | None = None) -> list[Path
 def _imported(path: Path, package: Path) -> Iterable[Path]:
     """The worker's files that a file imports, in its functions too: heavy libraries are imported late."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench.worker"):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("bench.shared", "bench.worker")):
             module = str(node.module)
             for name in (module, *(f"{module}.{alias.name}" for alias in node.names)):
                 place = package.joinpath(*name.split(".")[1:])

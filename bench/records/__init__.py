@@ -58,7 +58,18 @@ from bench.records.orders import (
     Sustain,
     Visit,
 )
-from bench.records.plan import Cell, CompileCache, DeviceChoice, Provider, Recipe, Tolerance
+from bench.records.plan import (
+    CPU_PROVIDER,
+    Cell,
+    CompileCache,
+    DeviceChoice,
+    DeviceOption,
+    Provider,
+    ProviderBehavior,
+    Recipe,
+    ThreadsOption,
+    Tolerance,
+)
 from bench.records.prepared import ArtifactRecord, Failure, RuntimeRecord, Source
 from bench.records.seen import (
     Effort,
@@ -76,6 +87,7 @@ from bench.records.seen import (
 from bench.records.sustained import Minute, Sustained
 
 __all__ = [
+    "CPU_PROVIDER",
     "SCHEMA",
     "Accelerator",
     "ArtifactRecord",
@@ -101,6 +113,7 @@ __all__ = [
     "Deviation",
     "Device",
     "DeviceChoice",
+    "DeviceOption",
     "DeviceType",
     "Done",
     "Effort",
@@ -143,6 +156,7 @@ __all__ = [
     "Probed",
     "Profiled",
     "Provider",
+    "ProviderBehavior",
     "Recipe",
     "Record",
     "Refer",
@@ -160,6 +174,7 @@ __all__ = [
     "SustainedMinute",
     "SustainedSpeed",
     "TargetFacts",
+    "ThreadsOption",
     "Timing",
     "Tolerance",
     "Traits",

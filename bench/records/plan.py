@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from bench.records.base import DeviceType, Option, Record
 
@@ -72,7 +74,93 @@ Optimization = Literal["none", "basic", "extended", "all"]
 """ONNX Runtime's levels of graph optimization."""
 
 
-class Provider(Record, frozen=True):
+CPU_PROVIDER = "CPUExecutionProvider"
+"""ONNX Runtime's own kernels: every session has them, and nodes that no other provider takes are computed there.
+
+It is the one provider that code may name. What any other does differently is a key of its row in the catalogue.
+"""
+
+
+class DeviceOption(Record, frozen=True):
+    """The option by which a provider inside a wheel is told which device to take; plugins are handed the device."""
+
+    name: str
+    indexed: tuple[DeviceType, ...] = ()
+    """The types of device that it can choose among by index."""
+    names_type: bool = False
+    """True where its value names the type, `GPU.1` or `CPU`; False where it is the index alone."""
+
+
+class ThreadsOption(Record, frozen=True):
+    """The option by which a provider that computes on the CPU is told its number of threads."""
+
+    name: str
+    unless: dict[str, str] = {}
+    """Other options that can hold the number, each with the word that shows that it does."""
+
+
+class KnownRefusal(Record, frozen=True):
+    """What an engine must not be asked to run on a provider, because the process would die."""
+
+    engine: str
+    part: Literal["encoder"]
+    """The part of a model that it is not run with."""
+    message: str
+    remedy: str
+
+
+def _key(meaning: str) -> Meta:
+    """The meaning of a key, which `docs/providers.md` and the JSON Schema of the matrix quote."""
+    return Meta(description=meaning)
+
+
+class ProviderBehavior(Record, frozen=True, kw_only=True):
+    """What a provider does differently from others. Each field is a key of its catalogue row or of a matrix's table."""
+
+    device_option: Annotated[
+        DeviceOption | None,
+        _key(
+            "the option that chooses the device, for a provider inside a wheel: its `name`, the types of device that "
+            "it takes an index of (`indexed`), and whether its value names the type (`names_type`)"
+        ),
+    ] = None
+    only_device: Annotated[
+        DeviceType | None, _key("the only type of device that it computes on, where no option chooses one")
+    ] = None
+    uses_cuda: Annotated[
+        bool, _key("it computes with CUDA, whose libraries are loaded from their wheels before the first session")
+    ] = False
+    device_memory: Annotated[
+        str, _key("ONNX Runtime's name for the memory that it computes in; `cpu` is the host's")
+    ] = "cpu"
+    graph_option: Annotated[str, _key("the option that makes it record a CUDA graph and replay it")] = ""
+    takes_options: Annotated[bool, _key("false where it has no options, so that none can be checked")] = True
+    boolean_words: Annotated[
+        bool, _key("true where its options read `True` and `False`; the others read `1` and `0`")
+    ] = False
+    threads_option: Annotated[
+        ThreadsOption | None,
+        _key(
+            "the option that takes the number of threads on the CPU: its `name`, and other options that can hold the "
+            "number, each with the word that shows that it does (`unless`)"
+        ),
+    ] = None
+    session_threads: Annotated[bool, _key("true where it computes with the threads of the session")] = False
+    imitates_gpu: Annotated[bool, _key("on a device of type `cpu` it runs a GPU's driver in software")] = False
+    engine_names: Annotated[
+        dict[str, str],
+        _key("its name in engines that have names of their own; an empty name where it is the engine's default"),
+    ] = {}
+    refusals: Annotated[
+        tuple[KnownRefusal, ...],
+        _key(
+            "what is not run on it because the process would die: `engine`, `part` of the model (`encoder`), `message` "
+            "and `remedy`"
+        ),
+    ] = ()
+
+
+class Provider(ProviderBehavior, frozen=True):
     """All that a worker needs to open a session on one execution provider and one of its devices."""
 
     ep: str

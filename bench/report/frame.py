@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,34 +43,22 @@ def _series(name: str, kind: str, values: Sequence[Any]) -> pd.Series:
 
 # --- all that knows how the columns are declared ----------------------------------------------------------------------
 
-PLAIN = {float: "number", int: "integer", bool: "boolean", str: "text"}
 RENAMED = {"flags": "warnings"}
 """A table of pandas has an attribute `flags` of its own, which would hide the column."""
 
 
 def column_types() -> dict[str, str]:
     """The type of every column, by name, in order."""
-    from bench.report.csv_schema import Row
+    from bench.report import metrics
 
-    hints = {"cell": str, **get_type_hints(Row)}
-    return {RENAMED.get(name, name): PLAIN[_without_none(hint)] for name, hint in hints.items()}
+    return {RENAMED.get(column.name, column.name): column.type for column in metrics.columns()}
 
 
 def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]]:
     """The values of every column, by name, of each outcome; missing, and not finite, is None."""
-    from bench.report import csv_row, model
+    from bench.report import metrics, model
 
     for sheet in model.build([(run, outcomes)]).sheets:
         for outcome in sheet.outcomes:
-            row = asdict(csv_row.of(sheet.run, outcome, sheet.emulator_times.get(outcome.cell.id)))
-            row = {RENAMED.get(name, name): value for name, value in row.items()}
-            yield {"cell": outcome.cell.id} | {name: _finite(value) for name, value in row.items()}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _without_none(hint: Any) -> Any:
-    """`float` of `float | None`."""
-    return next((kind for kind in getattr(hint, "__args__", ()) if kind is not type(None)), hint)
+            row = metrics.row(sheet.result(outcome))
+            yield {RENAMED.get(name, name): value for name, value in row.items()}

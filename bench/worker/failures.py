@@ -7,6 +7,7 @@ import re
 from msgspec.structs import replace
 
 from bench.records import Failure, Status
+from bench.shared.native_errors import plain
 from bench.worker.refusal import Refusal
 
 REFUSING_STAGES: dict[str, Status] = {
@@ -24,13 +25,6 @@ MEMORY_WORDS = re.compile(
 )
 """How onnxruntime, CUDA, cuDNN, Vulkan, Direct3D and PyTorch say that memory ran out; none has a class for it."""
 MISSED_BYTES = re.compile(r"(?:buffer of size|requested bytes of|tried to allocate) (\d+)(?![\d.]*\s*[KMGT]i?B)")
-NOISE = re.compile(
-    r"^/\S+\.(?:cc|cpp|h|hpp):\d+ "  # a place, and the function there, as GCC writes it out
-    r"(?:[^()]*::[\w{}~]+(?:\((?:[^()]|\([^()]*\))*\)){1,2}(?: const)?(?:::<lambda\([^()]*\)>)?(?: \[with [^\]]*\])? )?"
-    r"|^[\w.:=!<>&|()\"'\[\], +*/%-]+ was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : "
-    r"|^Error creating execution provider: |^Exception during initialization: "
-)
-"""Where in onnxruntime's own source an error was made: no help to a reader, and longer than the error."""
 CALLS_ON_THE_WAY = re.compile(r"Exception from \S+\.(?:cpp|hpp|h):\d+:")
 """How OpenVINO begins a line for every call that an error went through; the error itself is in the last line."""
 
@@ -64,13 +58,6 @@ def reason_of(error: BaseException) -> str:
     if not lines or isinstance(error, LookupError | AssertionError):
         lines = [": ".join([type(error).__name__, *lines[:1]])]
     return plain(lines[-1 if CALLS_ON_THE_WAY.search(text) else 0])[:500]
-
-
-def plain(words: str) -> str:
-    """Words of onnxruntime without the places and functions of its source that they begin with."""
-    while (shorter := NOISE.sub("", words, count=1)) != words and shorter:
-        words = shorter
-    return words
 
 
 def _with_size(message: str, text: str) -> str:

@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from msgspec.structs import replace
 
 from bench.records import Effort, Timing
+from bench.shared.slopes import median_slope
 
 Clock = Callable[[], int]
 Call = Callable[[], object]
@@ -139,10 +140,4 @@ def is_steady(samples: Sequence[int]) -> bool:
     before, after = median(last[:size]), median(last[size:])
     if abs(after / before - 1) > MEDIAN_SHIFT:
         return False
-    return abs(theil_sen(last) * len(last) / median(last)) < DRIFT
-
-
-def theil_sen(values: Sequence[int]) -> float:
-    """The median slope over all pairs, in units a call; few outliers cannot move it."""
-    pairs = ((i, j) for i in range(len(values)) for j in range(i + 1, len(values)))
-    return float(median((values[j] - values[i]) / (j - i) for i, j in pairs))
+    return abs(median_slope(last) * len(last) / median(last)) < DRIFT

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from visits import CPU, HASTE, a_visit
+from visits import CPU, HASTE, a_provider, a_visit
 
-from bench.records import Job, Make, Provider, Recipe, Source, Visit
+from bench.records import Job, Make, Recipe, Source, Visit
 from bench.worker import families, feeds, genai_config, parity_tokens
 from bench.worker.feeds import Feed
 from bench.worker.make import make
@@ -51,7 +51,7 @@ def a_reference(out: Path, family: str, **sizes: int) -> tuple[Job, list[Feed], 
 def a_generation(artifact: Path, family: str, engine: str = "genai", **changes) -> Visit:
     """A visit of an export on the CPU."""
     said = {"engine": engine, "family": family, "recipe": Recipe("genai-fp32"), "effort": HASTE}
-    return a_visit(artifact, **(said | {"provider": Provider(CPU)} | changes))
+    return a_visit(artifact, **(said | {"provider": a_provider(CPU)} | changes))
 
 
 def generated(session, feed: Feed, new: int) -> np.ndarray:

@@ -7,9 +7,9 @@ import onnxruntime_genai
 import pytest
 from genai_visits import SIZES, a_copy, a_generation, a_reference, an_export, distance, generated, several
 from msgspec.structs import replace
-from visits import CPU, Recorder
+from visits import CPU, Recorder, a_provider
 
-from bench.records import Measured, Opened, Probe, Provider
+from bench.records import Measured, Opened, Probe
 from bench.worker import genai_config
 from bench.worker.engines import _genai_model, genai, ort_generate
 from bench.worker.refusal import Refusal
@@ -125,8 +125,8 @@ def test_threads_and_session_entries_reach_every_graph(made, family):
     """onnxruntime refuses this entry where the provider is the CPU, so a model that opens never heard of it."""
     entry = {"session.disable_cpu_ep_fallback": "1"}
     with pytest.raises(Exception, match="disabled by the user"):
-        genai.Session(a_generation(made[family][0], family, provider=Provider(CPU, session=entry)))
-    said = _genai_model.overlay(Provider(CPU), genai_config.read(made[family][0]), 3)["model"]
+        genai.Session(a_generation(made[family][0], family, provider=a_provider(CPU, session=entry)))
+    said = _genai_model.overlay(a_provider(CPU), genai_config.read(made[family][0]), 3)["model"]
     assert {part["session_options"]["intra_op_num_threads"] for part in said.values()} == {3}
     assert set(said) == ({"encoder", "decoder"} if family == "speech-recognizer" else {"decoder"})
 
@@ -158,13 +158,13 @@ def test_a_whole_visit_is_measured_and_right(made, family):
 
 def test_a_provider_that_genai_has_no_name_for_is_left_to_plain_onnxruntime(made):
     with pytest.raises(Refusal, match="no name for XnnpackExecutionProvider") as refused:
-        genai.Session(a_generation(made[FAMILIES[0]][0], FAMILIES[0], provider=Provider("XnnpackExecutionProvider")))
+        genai.Session(a_generation(made[FAMILIES[0]][0], FAMILIES[0], provider=a_provider("XnnpackExecutionProvider")))
     assert "ort-generate" in refused.value.remedy
 
 
 def test_a_provider_that_is_not_there_is_unavailable_and_not_the_cpu(made):
     with pytest.raises(Refusal) as refused:
-        genai.Session(a_generation(made[FAMILIES[0]][0], FAMILIES[0], provider=Provider("CUDAExecutionProvider")))
+        genai.Session(a_generation(made[FAMILIES[0]][0], FAMILIES[0], provider=a_provider("CUDAExecutionProvider")))
     assert refused.value.status == "unavailable"
 
 
@@ -175,14 +175,14 @@ def test_a_model_that_genai_put_on_another_device_is_refused(sessions):
 
 
 def test_speech_on_webgpu_is_refused_since_genai_would_crash(made):
-    webgpu = Provider("WebGpuExecutionProvider", plugin="onnxruntime_ep_webgpu")
+    webgpu = a_provider("WebGpuExecutionProvider", plugin="onnxruntime_ep_webgpu")
     with pytest.raises(Refusal, match="crashes") as refused:
         genai.Session(a_generation(made["speech-recognizer"][0], "speech-recognizer", provider=webgpu))
     assert "ort-generate" in refused.value.remedy
 
 
 def test_a_provider_of_fixed_shapes_is_refused(made):
-    fixed = Provider(CPU, static_shapes=True)
+    fixed = a_provider(CPU, static_shapes=True)
     with pytest.raises(Refusal, match="fixed shapes only"):
         genai.Session(a_generation(made[FAMILIES[0]][0], FAMILIES[0], provider=fixed))
 
@@ -203,4 +203,4 @@ def test_a_cache_that_memory_does_not_hold_is_out_of_memory(tmp_path, made):
 
 
 def test_it_is_probed_as_onnxruntime_is():
-    assert genai.probe(Probe("genai", Provider(CPU))).available
+    assert genai.probe(Probe("genai", a_provider(CPU))).available

@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 from genai_visits import SIZES, a_copy, a_generation, a_reference, an_export, distance, generated, several
-from visits import CPU
+from visits import CPU, a_provider
 
-from bench.records import Placement, Probe, Provider
+from bench.records import Placement, Probe
 from bench.worker import genai_config
 from bench.worker.engines import ort_generate
 from bench.worker.onnx_runtime import generating, placement_subprocess
@@ -120,12 +120,12 @@ def test_a_placement_of_several_graphs_is_their_sum_and_none_where_one_is_unknow
 
 def test_another_process_finds_the_same_placement(made, sessions):
     export = genai_config.read(made["text-generator"][0])
-    assert placement_subprocess.apart(Provider(CPU), export.graphs) == sessions["text-generator"].placement
+    assert placement_subprocess.apart(a_provider(CPU), export.graphs) == sessions["text-generator"].placement
 
 
 def test_a_placement_that_another_process_cannot_find_is_unknown(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"straw")
-    assert placement_subprocess.apart(Provider(CPU), [tmp_path / "model.onnx"]) is None
+    assert placement_subprocess.apart(a_provider(CPU), [tmp_path / "model.onnx"]) is None
 
 
 # --- what it refuses --------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_a_placement_that_another_process_cannot_find_is_unknown(tmp_path):
 def test_a_provider_of_fixed_shapes_is_refused_since_the_mask_grows(made):
     with pytest.raises(Refusal, match="fixed shapes only") as refused:
         ort_generate.Session(
-            a_generation(made["text-generator"][0], FAMILIES[0], provider=Provider(CPU, static_shapes=True))
+            a_generation(made["text-generator"][0], FAMILIES[0], provider=a_provider(CPU, static_shapes=True))
         )
     assert refused.value.status == "unsupported"
 
@@ -154,7 +154,7 @@ def test_an_input_that_nobody_gives_is_refused_by_its_name(made, sessions, monke
 def test_a_provider_that_is_not_there_is_unavailable_and_not_the_cpu(made):
     with pytest.raises(Refusal) as refused:
         ort_generate.Session(
-            a_generation(made["text-generator"][0], FAMILIES[0], provider=Provider("CUDAExecutionProvider"))
+            a_generation(made["text-generator"][0], FAMILIES[0], provider=a_provider("CUDAExecutionProvider"))
         )
     assert refused.value.status == "unavailable"
 
@@ -175,6 +175,6 @@ def test_a_cache_that_memory_does_not_hold_is_out_of_memory(tmp_path, made):
 
 
 def test_it_is_probed_as_onnxruntime_is():
-    facts = ort_generate.probe(Probe("ort-generate", Provider(CPU)))
+    facts = ort_generate.probe(Probe("ort-generate", a_provider(CPU)))
     assert facts.available
-    assert ort_generate.versions(Provider(CPU)) == {"onnxruntime": onnxruntime.__version__}
+    assert ort_generate.versions(a_provider(CPU)) == {"onnxruntime": onnxruntime.__version__}

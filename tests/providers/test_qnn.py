@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_visit, a_whole_visit
+from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit
 
-from bench.records import Begin, CompileCache, Measured, Opened, Probe, Provider
+from bench.records import Begin, CompileCache, Measured, Opened, Probe
 from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.refusal import Refusal
@@ -14,7 +14,7 @@ from bench.worker.visit import visit
 
 EP = "QNNExecutionProvider"
 OPTIONS = {"backend_type": "htp", "soc_model": 60, "htp_arch": 73}
-QNN = Provider(EP, plugin="onnxruntime_qnn", options=OPTIONS, static_shapes=True, emulated=True)
+QNN = a_provider(EP, plugin="onnxruntime_qnn", options=OPTIONS, static_shapes=True, emulated=True)
 
 
 def refusal_of(order) -> tuple[Refusal, Recorder]:

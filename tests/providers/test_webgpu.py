@@ -6,16 +6,16 @@ import numpy as np
 import onnxruntime
 import pytest
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_visit, a_whole_visit
+from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit
 
-from bench.records import DeviceChoice, Measured, Opened, Probe, Provider
+from bench.records import DeviceChoice, Measured, Opened, Probe
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import plugins
 from bench.worker.refusal import Refusal
 from bench.worker.visit import visit
 
 EP = "WebGpuExecutionProvider"
-WEBGPU = Provider(EP, plugin="onnxruntime_ep_webgpu", hint="pip install onnxruntime-ep-webgpu")
+WEBGPU = a_provider(EP, plugin="onnxruntime_ep_webgpu", hint="pip install onnxruntime-ep-webgpu")
 
 
 def test_its_nodes_are_on_it_its_answers_are_right_and_its_adapter_is_told(tmp_path):
@@ -43,7 +43,7 @@ def test_two_sessions_register_the_plugin_once(tmp_path, monkeypatch):
 def test_another_plugin_in_the_same_process_is_not_even_loaded(tmp_path):
     ort.Session(a_whole_visit(tmp_path, provider=WEBGPU))
     with pytest.raises(RuntimeError, match="another process"):
-        plugins.register(Provider("QNNExecutionProvider", plugin="onnxruntime_qnn"))
+        plugins.register(a_provider("QNNExecutionProvider", plugin="onnxruntime_qnn"))
 
 
 def test_the_plugin_by_name_alone_would_be_a_silent_cpu_session_and_so_is_given_by_device(tmp_path):

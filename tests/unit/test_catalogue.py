@@ -65,13 +65,14 @@ def test_every_requirement_is_pinned_to_one_version(row):
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 def test_the_options_that_a_row_uses_itself_are_known(row):
-    used = {row.index.option} if row.index else set()
+    used = {option.name for option in (row.device_option, row.threads_option) if option}
+    used |= {row.graph_option} if row.graph_option else set()
     used |= {row.cache.name} if row.cache and row.cache.kind == "option" else set()
     assert row.known is None or used | set(row.options) <= set(row.known)
 
 
 def test_every_wheel_of_a_provider_that_genai_drives_brings_genai():
-    driven = [row for row in ROWS.values() if registry.engines()["genai"].drives(row.ep)]
+    driven = [row for row in ROWS.values() if registry.engines()["genai"].drives(row)]
     assert {row.name for row in driven} == {"cpu", "cuda", "webgpu", "webgpu-software"}
     for wheel in (wheel for row in driven for wheel in row.wheels):
         assert any(said.startswith("onnxruntime-genai") for said in wheel.requires), wheel.platforms
@@ -110,6 +111,38 @@ def test_a_row_that_is_like_another_takes_what_it_does_not_say():
     assert (emulator.ep, emulator.plugin, emulator.known) == (plain.ep, plain.plugin, plain.known)
     assert (plain.needs, emulator.needs, plain.emulated, emulator.emulated) == ("npu:qualcomm", "", False, True)
     assert emulator.options == {"backend_type": "htp", "soc_model": 60, "htp_arch": 73}
+
+
+# --- behavior ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_provider_that_is_no_row_behaves_as_the_first_row_of_its_ep_and_sort():
+    assert catalogue.behavior("CUDAExecutionProvider")["graph_option"] == "enable_cuda_graph"
+    wheel, plugin = (catalogue.behavior("OpenVINOExecutionProvider", name) for name in (None, "their_openvino"))
+    assert wheel == catalogue.behavior_of(ROWS["openvino-cpu"])
+    assert plugin == catalogue.behavior_of(ROWS["openvino-plugin-cpu"]) != wheel
+    assert catalogue.behavior("WebGpuExecutionProvider") == catalogue.behavior_of(ROWS["webgpu"])
+    assert catalogue.behavior("MyExecutionProvider") == {}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
+def test_the_behavior_of_a_row_reaches_the_worker(row):
+    provider = catalogue.target(row.name).provider
+    assert catalogue.behavior_of(provider) == catalogue.behavior_of(row)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
+def test_a_row_names_engines_that_there_are(row):
+    named = {*row.engine_names, *(refusal.engine for refusal in row.refusals)}
+    assert named <= set(registry.engines())
+    assert all(registry.engines()[name].names_providers for name in row.engine_names)
+
+
+def test_a_key_of_behavior_that_is_misspelt_is_refused():
+    assert a_row(device_option={"name": "x", "indexed": ["gpu"]}).device_option.indexed == ("gpu",)
+    for said in ({"device_option": {"nmae": "x"}}, {"only_device": "tpu"}, {"uses_cudaa": True}):
+        with pytest.raises(msgspec.ValidationError):
+            a_row(**said)
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
@@ -206,9 +239,16 @@ def test_the_page_of_providers_says_what_the_catalogue_says():
 
 def test_the_page_names_every_option_of_every_provider():
     sections = handbook.handbook().split("\n### ")
-    for row, section in zip(ROWS.values(), sections[1:], strict=True):
+    for row, section in zip(ROWS.values(), sections[2:], strict=True):
         assert section.startswith(row.name)
         assert all(f"`{name}`" in section for name in row.known or ())
+
+
+def test_the_page_says_what_every_key_of_behavior_means():
+    section = handbook.handbook().partition("### Keys of behavior")[2].partition("\n### ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == list(catalogue.BEHAVIOR)
+    assert all(len(row.split(" | ")[2]) > 20 for row in rows)
 
 
 def test_a_page_without_its_marks_is_told():

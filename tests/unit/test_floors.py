@@ -33,7 +33,8 @@ ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "declare": {"records", "errors"},
-    "judge": {"records"},
+    "shared": set(),
+    "judge": {"records", "shared"},
     "store": {"records", "errors", "files"},
     "report": {"records", "errors", "files", "judge", "store", "declare"},
     "progress": set(),
@@ -88,7 +89,8 @@ def test_nothing_above_the_worker_imports_it_or_a_heavy_library(path):
 @pytest.mark.parametrize("path", on_floor("worker"), ids=name_of)
 def test_the_worker_imports_of_the_package_only_the_records_and_itself(path):
     ours = {name for name in imports_of(path) if within(name, "bench")}
-    assert not {name for name in ours if not any(within(name, floor) for floor in ("bench.records", "bench.worker"))}
+    staged = ("bench.records", "bench.shared", "bench.worker")
+    assert not {name for name in ours if name != "bench" and not any(within(name, floor) for floor in staged)}
 
 
 @pytest.mark.parametrize("floor", ALLOWED)
@@ -107,6 +109,11 @@ def test_a_floor_imports_of_the_package_only_the_floors_below_it(floor):
 def test_the_records_need_nothing_but_msgspec():
     found = {name.split(".")[0] for path in on_floor("records") for name in imports_of(path)}
     assert found - set(sys.stdlib_module_names) == {"bench", "msgspec"}
+
+
+def test_what_the_worker_shares_needs_the_standard_library_alone():
+    found = {name.split(".")[0] for path in on_floor("shared") for name in imports_of(path)}
+    assert found - set(sys.stdlib_module_names) <= {"bench"}
 
 
 def test_the_report_is_made_without_measuring_or_preparing():
@@ -185,4 +192,5 @@ def test_planning_loads_nothing_that_it_does_not_need():
         "try: main(['plan'])\nexcept SystemExit: pass"
     )
     late = {"numpy", "scipy", "pandas", "jinja2", "altair", "psutil", "huggingface_hub", "filelock", "cpuinfo"}
+    late |= {"packaging", "installer"}
     assert not loaded_by(script) & late

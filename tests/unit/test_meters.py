@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 from builders import a_machine
 
+from bench.declare import catalogue
 from bench.machine import nvml
 from bench.machine.energy import GpuMeter, Kit, Meter
 from bench.machine.nvml import Nvml
 from bench.machine.power import Battery, Rapl
-from bench.records import Accelerator, Device, Energy
+from bench.records import Accelerator, Device, Energy, Provider
 
 NVIDIA = Device("gpu", 0, "NVIDIA", "NVIDIA L4")
 
@@ -222,24 +223,24 @@ def source(meter: Meter) -> str | None:
 
 
 def test_each_target_is_metered_where_it_computes(kit):
-    assert isinstance(kit.meter(NVIDIA, "WebGpuExecutionProvider"), GpuMeter)
-    assert isinstance(kit.meter(None, "CUDAExecutionProvider"), GpuMeter)
-    assert source(kit.meter(Device("cpu", 0), "CPUExecutionProvider")) == "RAPL package"
+    assert isinstance(kit.meter(NVIDIA, Provider("WebGpuExecutionProvider")), GpuMeter)
+    assert isinstance(kit.meter(None, catalogue.target("cuda").provider), GpuMeter)
+    assert source(kit.meter(Device("cpu", 0), Provider("CPUExecutionProvider"))) == "RAPL package"
     assert source(kit.meter(None, None)) == "RAPL package"
 
 
 def test_the_processors_counters_do_not_stand_for_a_gpu_that_is_not_in_them(kit):
-    assert source(kit.meter(Device("gpu", 0, "AMD"), "MIGraphXExecutionProvider")) is None
+    assert source(kit.meter(Device("gpu", 0, "AMD"), Provider("MIGraphXExecutionProvider"))) is None
 
 
 def test_what_a_device_takes_that_is_imitated_says_nothing(kit):
-    assert source(kit.meter(Device("cpu", 0), "QNNExecutionProvider", emulated=True)) is None
+    assert source(kit.meter(Device("cpu", 0), Provider("QNNExecutionProvider", emulated=True))) is None
 
 
 def test_a_machine_without_a_driver_has_meters_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(nvml, "opened", lambda: None)
     kit = Kit(a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),)), tmp_path)
-    meter = kit.meter(NVIDIA, "CUDAExecutionProvider")
+    meter = kit.meter(NVIDIA, catalogue.target("cuda").provider)
     meter.watch(7)
     meter.begin()
     meter.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.native_errors import said
+from bench.shared.native_errors import brief, first_error, plain
 
 QNN = (
     "\x1b[0;93m2026-11-22 18:24:24.743134742 [W:onnxruntime:, qnn_execution_provider.cc:933 QnnEp] File mapped weights"
@@ -46,23 +46,36 @@ RETRIED = (
     ],
 )
 def test_an_error_is_told_without_times_colours_places_and_folders(log, words):
-    assert said(log) == words
+    assert first_error(log) == words
 
 
 def test_the_first_error_counts_and_a_warning_is_none():
-    told = said(QNN)
+    told = first_error(QNN)
     assert told.startswith("QNN SetupBackend failed Unable to load backend, error: ")
     assert told.endswith("libQnnHtp.so: cannot open shared object file: No such file or directory")
 
 
 def test_a_folder_of_windows_is_left_out_and_an_address_is_not():
     line = r"x [E:onnxruntime:, a.cc:1 F] C:\Users\me\lib\x.dll is missing, see https://onnxruntime.ai/docs/ep"
-    assert said(line) == "x.dll is missing, see https://onnxruntime.ai/docs/ep"
+    assert first_error(line) == "x.dll is missing, see https://onnxruntime.ai/docs/ep"
 
 
 def test_endless_words_are_cut():
-    assert len(said("x [E:onnxruntime:, a.cc:1 F] " + "word " * 500)) < 310
+    assert len(first_error("x [E:onnxruntime:, a.cc:1 F] " + "word " * 500)) < 310
 
 
 def test_what_holds_no_error_says_nothing():
-    assert said("Warning: maxDynamicUniformBuffersPerPipelineLayout artificially reduced\nno [E: here") == ""
+    assert first_error("Warning: maxDynamicUniformBuffersPerPipelineLayout artificially reduced\nno [E: here") == ""
+
+
+NODE = (
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running GRU. Name:'/a/b/gru' "
+    "Status Message: /src/onnxruntime/core/providers/cpu/rnn/gru.h:56 onnxruntime::Gru::Gru(const OpKernelInfo&) "
+    "Batchwise operations are not supported"
+)
+
+
+def test_a_place_inside_an_error_is_left_out_and_the_name_of_a_node_is_not():
+    words = "Non-zero status code returned while running GRU. Name:'{}' Status Message: Batchwise operations"
+    assert plain(NODE) == f"{words.format('/a/b/gru')} are not supported"
+    assert brief(NODE) == f"{words.format('gru')} are not supported"

@@ -10,7 +10,8 @@ from bench.declare.matrix import parse
 from bench.declare.plan import plan
 from bench.declare.targets import Runtime, Target
 from bench.errors import MatrixError
-from bench.records import CompileCache, DeviceChoice, Provider
+from bench.records import CompileCache, DeviceChoice, DeviceOption, Provider, ThreadsOption
+from bench.records.plan import KnownRefusal
 
 
 def a_target(table: str) -> Target:
@@ -68,6 +69,37 @@ hint = "plug it in"
     assert a_target(table) == Target("mine", "ort", "ort", provider=provider)
 
 
+def test_a_provider_of_the_users_own_says_how_it_behaves():
+    table = """[providers.mine]
+ep = "MyExecutionProvider"
+device_option = { name = "card", indexed = ["npu"] }
+threads_option = { name = "workers", unless = { config = "threads" } }
+engine_names = { genai = "mine" }
+engine = "genai"
+device_memory = "mine"
+boolean_words = true
+cache = { kind = "option", name = "folder" }
+refusals = [{ engine = "genai", part = "encoder", message = "it dies", remedy = "do not" }]
+"""
+    provider = Provider(
+        ep="MyExecutionProvider",
+        device_option=DeviceOption("card", ("npu",)),
+        threads_option=ThreadsOption("workers", {"config": "threads"}),
+        engine_names={"genai": "mine"},
+        device_memory="mine",
+        boolean_words=True,
+        cache=CompileCache("option", "folder"),
+        refusals=(KnownRefusal("genai", "encoder", "it dies", "do not"),),
+    )
+    assert a_target(table).provider == provider
+
+
+def test_a_table_with_the_ep_of_a_known_provider_behaves_as_that_does_and_has_nothing_else_of_it():
+    provider = a_target('[providers.mine]\nep = "TensorrtExecutionProvider"\ngraph_option = "other"').provider
+    assert (provider.uses_cuda, provider.device_option.name) == (True, "device_id")
+    assert (provider.graph_option, provider.cache, provider.options) == ("other", None, {})
+
+
 def test_what_a_table_says_is_laid_over_what_the_known_provider_says():
     table = """[providers.qnn-emulator]
 options = { soc_model = 88, vtcm_mb = 8 }
@@ -114,6 +146,13 @@ def test_an_option_that_the_catalogue_does_not_know_is_no_mistake_yet():
         ('[providers.x]\nlike = "webgpuu"', "unknown provider 'webgpuu' in providers.x.like", "'webgpu'"),
         ('[providers.cuda]\nlike = "webgpu"', "providers.cuda is called like one known provider", "another name"),
         ('[providers.cuda]\nep = "CPUExecutionProvider"', "ep 'CPUExecutionProvider' of providers.cuda", "ep out"),
+        ("[providers.cuda]\nuse_cuda = true", "unknown key 'use_cuda' in providers.cuda", "'uses_cuda'"),
+        ('[providers.cuda]\nonly_device = "tpu"', "providers.cuda.only_device: invalid enum value 'tpu'", ""),
+        (
+            '[providers.cuda]\ndevice_option = { name = "x", indxed = [] }',
+            "providers.cuda.device_option: object contains unknown field indxed",
+            "",
+        ),
         ('[providers.cuda]\nepp = "x"', "unknown key 'epp' in providers.cuda", "'ep'"),
         (
             '[providers.cuda]\nplugin = "lib/my.so"',

@@ -217,8 +217,16 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path):
 def test_an_interpreter_that_lacks_what_the_worker_needs_is_told_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(environments, "WORKER_NEEDS", ("numpy>=1", "a-package-of-straw>=2"))
     with pytest.raises(
-        RuntimeSetupError, match=r"lacks a-package-of-straw, .*; run: .* -m pip install a-package-of-straw"
+        RuntimeSetupError, match=r"lacks a-package-of-straw>=2, .*; run: .* -m pip install 'a-package-of-straw>=2'"
     ):
+        find(MINE, tmp_path)
+
+
+def test_a_version_that_is_too_old_is_lacking_and_what_the_operator_tests_need_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "OPERATOR_NEEDS", ("a-package-of-straw>=2",))
+    assert find(MINE, tmp_path)
+    monkeypatch.setattr(environments, "WORKER_NEEDS", ("numpy>=1", "MsgSpec>=999"))
+    with pytest.raises(RuntimeSetupError, match=r"lacks MsgSpec>=999, which the worker needs"):
         find(MINE, tmp_path)
 
 

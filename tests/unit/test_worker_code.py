@@ -42,7 +42,7 @@ def test_an_edit_is_staged_beside_the_old_code_which_stays_as_it_was(tmp_path, o
 
 def test_what_is_staged_is_the_ground_floor_and_the_worker_and_nothing_else(tmp_path):
     code = stage(tmp_path) / "bench"
-    assert {path.name for path in code.iterdir()} == {"__init__.py", "records", "worker"}
+    assert {path.name for path in code.iterdir()} == {"__init__.py", "records", "shared", "worker"}
     assert not list(code.rglob("__pycache__"))
     assert (code / "worker" / "configs").is_dir(), "data files go along"
 

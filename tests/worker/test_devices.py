@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
+from visits import a_provider
 
 from bench.records import DeviceChoice, Provider
 from bench.worker.onnx_runtime import devices, options
@@ -30,7 +32,7 @@ def here(monkeypatch):
 
 
 def straw(kind: str | None = None, index: int | None = None) -> Provider:
-    return Provider("StrawExecutionProvider", device=DeviceChoice(kind, index))
+    return a_provider("StrawExecutionProvider", device=DeviceChoice(kind, index))
 
 
 def refusal_of(provider: Provider) -> Refusal:
@@ -80,7 +82,7 @@ def test_what_a_device_says_of_itself_is_kept_but_for_paths(here):
 def test_an_emulated_device_is_found_where_it_is_emulated(here):
     here(a_handle("CPU"))
     assert refusal_of(straw("npu")).kind == "no-device"
-    emulated = Provider("StrawExecutionProvider", device=DeviceChoice("npu"), emulated=True)
+    emulated = a_provider("StrawExecutionProvider", device=DeviceChoice("npu"), emulated=True)
     assert devices.find(emulated).device.label == "cpu.0"
 
 
@@ -93,15 +95,26 @@ def texts(provider: Provider, threads: int = 3, scratch: str = "") -> dict[str, 
 
 def test_an_index_becomes_the_option_of_providers_that_take_one(here):
     here(wheel=(CUDA, CPU))
-    provider = Provider(CUDA, device=DeviceChoice("gpu", 1), options={"enable_cuda_graph": True})
+    provider = a_provider(CUDA, device=DeviceChoice("gpu", 1), options={"enable_cuda_graph": True})
     assert texts(provider) == {"enable_cuda_graph": "1", "device_id": "1"}
     assert devices.find(provider).device.label == "gpu.1"
 
 
+def test_an_index_of_another_type_is_an_option_too(here):
+    here(wheel=("CANNExecutionProvider", CPU))
+    provider = a_provider("CANNExecutionProvider", device=DeviceChoice("npu", 1))
+    assert texts(provider) == {"device_id": "1"}
+    assert devices.find(provider).device.label == "npu.1"
+
+
+def test_the_cpu_of_sessions_that_no_target_asks_for_behaves_as_the_catalogue_says():
+    assert devices.ON_CPU == replace(a_provider(CPU), engine_names={}) != Provider(CPU)
+
+
 def test_a_type_that_a_provider_never_has_is_refused(here):
     here(wheel=(CUDA, CPU))
-    assert refusal_of(Provider(CUDA, device=DeviceChoice("npu"))).kind == "no-device"
-    assert refusal_of(Provider(CPU, device=DeviceChoice("gpu"))).kind == "no-device"
+    assert refusal_of(a_provider(CUDA, device=DeviceChoice("npu"))).kind == "no-device"
+    assert refusal_of(a_provider(CPU, device=DeviceChoice("gpu"))).kind == "no-device"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_a_type_that_a_provider_never_has_is_refused(here):
 )
 def test_openvino_is_told_its_device_by_its_own_option(here, choice, said, device_type, label):
     here(wheel=(OPENVINO, CPU))
-    provider = Provider(OPENVINO, device=choice, options=said)
+    provider = a_provider(OPENVINO, device=choice, options=said)
     assert texts(provider)["device_type"] == device_type
     device = devices.find(provider).device
     assert (device and device.label) == label
@@ -124,17 +137,17 @@ def test_openvino_is_told_its_device_by_its_own_option(here, choice, said, devic
 
 def test_a_row_that_asks_for_a_gpu_and_an_option_that_says_cpu_contradict_each_other(here):
     here(wheel=(OPENVINO, CPU))
-    provider = Provider(OPENVINO, device=DeviceChoice("gpu"), options={"device_type": "CPU"})
+    provider = a_provider(OPENVINO, device=DeviceChoice("gpu"), options={"device_type": "CPU"})
     assert refusal_of(provider).kind == "option"
 
 
 def test_openvino_on_the_cpu_is_told_the_threads_unless_the_matrix_did(here):
     here(wheel=(OPENVINO, CPU))
-    assert texts(Provider(OPENVINO))["num_of_threads"] == "3"
-    assert texts(Provider(OPENVINO, options={"num_of_threads": 1}))["num_of_threads"] == "1"
+    assert texts(a_provider(OPENVINO))["num_of_threads"] == "3"
+    assert texts(a_provider(OPENVINO, options={"num_of_threads": 1}))["num_of_threads"] == "1"
     config = '{"CPU": {"INFERENCE_NUM_THREADS": "1"}}'
-    assert "num_of_threads" not in texts(Provider(OPENVINO, options={"load_config": config}))
-    assert "num_of_threads" not in texts(Provider(OPENVINO, device=DeviceChoice("gpu")))
+    assert "num_of_threads" not in texts(a_provider(OPENVINO, options={"load_config": config}))
+    assert "num_of_threads" not in texts(a_provider(OPENVINO, device=DeviceChoice("gpu")))
 
 
 def test_what_cannot_be_told_or_set_is_noted(here):
@@ -142,12 +155,12 @@ def test_what_cannot_be_told_or_set_is_noted(here):
         return options.notes(provider, devices.find(provider))
 
     here(wheel=(OPENVINO, "DnnlExecutionProvider", "CoreMLExecutionProvider", CPU))
-    assert notes(Provider(CPU)) == notes(Provider(OPENVINO)) == ()
-    assert "threads of its own" in notes(Provider("DnnlExecutionProvider"))[0]
-    assert "cannot be told" in notes(Provider("CoreMLExecutionProvider"))[0]
+    assert notes(a_provider(CPU)) == notes(a_provider(OPENVINO)) == ()
+    assert "threads of its own" in notes(a_provider("DnnlExecutionProvider"))[0]
+    assert "cannot be told" in notes(a_provider("CoreMLExecutionProvider"))[0]
 
 
 def test_truth_is_written_as_each_provider_reads_it(here):
     here(wheel=(OPENVINO, CUDA, CPU))
-    assert texts(Provider(OPENVINO, options={"disable_dynamic_shapes": True}))["disable_dynamic_shapes"] == "True"
-    assert texts(Provider(CUDA, options={"do_copy_in_default_stream": False}))["do_copy_in_default_stream"] == "0"
+    assert texts(a_provider(OPENVINO, options={"disable_dynamic_shapes": True}))["disable_dynamic_shapes"] == "True"
+    assert texts(a_provider(CUDA, options={"do_copy_in_default_stream": False}))["do_copy_in_default_stream"] == "0"

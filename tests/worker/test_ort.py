@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
-from visits import CPU, a_job, a_model, a_visit
+from visits import CPU, a_job, a_model, a_provider, a_visit
 
-from bench.records import Probe, Provider
+from bench.records import Probe
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import binding
 from bench.worker.refusal import Refusal
@@ -56,7 +56,7 @@ def test_an_input_that_the_model_does_not_take_is_left_out(artifact):
 
 def test_a_provider_that_the_wheel_lacks_is_refused_and_not_replaced_by_the_cpu(artifact):
     with pytest.raises(Refusal) as refused:
-        ort.Session(a_visit(artifact, provider=Provider("CUDAExecutionProvider", hint="install onnxruntime-gpu")))
+        ort.Session(a_visit(artifact, provider=a_provider("CUDAExecutionProvider", hint="install onnxruntime-gpu")))
     assert (refused.value.status, refused.value.kind) == ("unavailable", "not-installed")
     assert CPU in refused.value.message
     assert "onnxruntime-gpu" in refused.value.remedy
@@ -64,24 +64,24 @@ def test_a_provider_that_the_wheel_lacks_is_refused_and_not_replaced_by_the_cpu(
 
 def test_a_plugin_named_without_its_module_is_refused_and_not_a_silent_cpu_session(artifact):
     with pytest.raises(Refusal, match="WebGpuExecutionProvider is not in this onnxruntime"):
-        ort.Session(a_visit(artifact, provider=Provider("WebGpuExecutionProvider")))
+        ort.Session(a_visit(artifact, provider=a_provider("WebGpuExecutionProvider")))
 
 
 def test_a_session_entry_reaches_onnxruntime(artifact):
     entry = {"session.disable_cpu_ep_fallback": "1"}
     with pytest.raises(Exception, match="disabled fallback to the CPU"):
-        ort.Session(a_visit(artifact, provider=Provider(CPU, session=entry)))
+        ort.Session(a_visit(artifact, provider=a_provider(CPU, session=entry)))
 
 
 def test_the_level_of_graph_optimization_reaches_onnxruntime(artifact):
     levels = onnxruntime.GraphOptimizationLevel
     for said, level in (("none", levels.ORT_DISABLE_ALL), ("basic", levels.ORT_ENABLE_BASIC)):
-        session = ort.Session(a_visit(artifact, provider=Provider(ep=CPU, optimization=said)))
+        session = ort.Session(a_visit(artifact, provider=a_provider(CPU, optimization=said)))
         assert session.session.get_session_options().graph_optimization_level == level
 
 
 def test_fixed_shapes_are_those_of_the_visits_workload(tmp_path):
-    visit = a_visit(a_model(tmp_path), provider=Provider(CPU, static_shapes=True), jobs=(a_job(tmp_path, 5),))
+    visit = a_visit(a_model(tmp_path), provider=a_provider(CPU, static_shapes=True), jobs=(a_job(tmp_path, 5),))
     session = ort.Session(visit)
     assert session.session.get_inputs()[0].shape == [5, 8]
     assert session.notes == ("static shapes: batch=5",)
@@ -90,7 +90,7 @@ def test_fixed_shapes_are_those_of_the_visits_workload(tmp_path):
 def test_what_the_session_ran_on_is_told(artifact):
     session = ort.Session(a_visit(artifact))
     assert session.device.label == "cpu.0"
-    assert ort.versions(Provider(CPU)) == {"onnxruntime": onnxruntime.__version__}
+    assert ort.versions(a_provider(CPU)) == {"onnxruntime": onnxruntime.__version__}
     assert session.notes == ()
 
 
@@ -98,7 +98,7 @@ def test_what_the_session_ran_on_is_told(artifact):
 
 
 def test_a_probe_of_the_cpu_finds_fp32_and_fp16_that_is_casts_around_fp32():
-    facts = ort.probe(Probe(engine="ort", provider=Provider(CPU)))
+    facts = ort.probe(Probe(engine="ort", provider=a_provider(CPU)))
     assert (facts.available, facts.device.label) == (True, "cpu.0")
     assert [each.format for each in facts.executes] == ["fp32", "fp32 between casts"]
     assert facts.executes[0].bits > 20
@@ -106,14 +106,14 @@ def test_a_probe_of_the_cpu_finds_fp32_and_fp16_that_is_casts_around_fp32():
 
 
 def test_a_probe_of_what_is_not_there_says_why_and_what_to_do():
-    facts = ort.probe(Probe(engine="ort", provider=Provider("NoSuchExecutionProvider")))
+    facts = ort.probe(Probe(engine="ort", provider=a_provider("NoSuchExecutionProvider")))
     assert not facts.available
     assert facts.kind == "not-installed"
     assert facts.remedy
 
 
 def test_a_provider_that_takes_no_node_is_found_elsewhere_and_its_fp16_too():
-    facts = ort.probe(Probe(engine="ort", provider=Provider("AzureExecutionProvider")))
+    facts = ort.probe(Probe(engine="ort", provider=a_provider("AzureExecutionProvider")))
     if not facts.available:
         pytest.skip("a wheel with the Azure provider is not on this system")
     assert [each.format for each in facts.executes] == ["elsewhere", "elsewhere"]
@@ -149,7 +149,7 @@ def test_each_shape_has_a_graph_of_its_own(graphs):
     ("options", "wanted"), [({}, False), ({"enable_cuda_graph": "0"}, False), ({"enable_cuda_graph": "1"}, True)]
 )
 def test_a_graph_is_recorded_where_the_options_ask_for_it(options, wanted):
-    assert binding.wants_graph(options) is wanted
+    assert binding.wants_graph(a_provider("CUDAExecutionProvider"), options) is wanted
 
 
 def test_a_model_without_listed_nodes_is_on_no_provider(tmp_path, monkeypatch):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from visits import Recorder, a_whole_visit
+from visits import Recorder, a_provider, a_whole_visit
 
-from bench.records import Lasted, Provider, Sustain
+from bench.records import Lasted, Sustain
 from bench.worker.refusal import Refusal
 from bench.worker.sustained import sustain
 
@@ -33,7 +33,7 @@ def test_a_real_model_is_run_on_end_and_told_of_minute_by_minute(tmp_path):
 
 def test_a_model_whose_nodes_are_all_elsewhere_is_not_run_on_end(tmp_path):
     channel = Recorder()
-    visit = a_whole_visit(tmp_path, provider=Provider("AzureExecutionProvider"))
+    visit = a_whole_visit(tmp_path, provider=a_provider("AzureExecutionProvider"))
     with pytest.raises(Refusal, match="no node is on"):
         sustain(Sustain(visit, (0.1,)), channel)
     assert not channel.of(Lasted)

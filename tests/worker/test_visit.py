@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
-from visits import CPU, HASTE, Recorder, a_job, a_whole_visit
+from visits import CPU, HASTE, Recorder, a_job, a_provider, a_whole_visit
 
 from bench.records import Begin, CompileCache, Measured, Opened, Placement, Profiled, Provider, Started
 from bench.worker import placement
@@ -57,7 +57,7 @@ def test_every_workload_has_its_own_marks(tmp_path):
 
 def test_a_session_whose_nodes_are_all_elsewhere_is_told_of_and_never_timed(tmp_path):
     channel = Recorder()
-    order = a_whole_visit(tmp_path, provider=Provider("AzureExecutionProvider"))
+    order = a_whole_visit(tmp_path, provider=a_provider("AzureExecutionProvider"))
     with pytest.raises(Refusal) as refused:
         visit(order, channel)
     assert (refused.value.status, refused.value.kind) == ("unsupported", "fallback")
@@ -70,7 +70,7 @@ def test_a_session_whose_nodes_are_all_elsewhere_is_told_of_and_never_timed(tmp_
 def test_a_start_that_would_be_on_another_device_is_not_timed_either(tmp_path):
     channel = Recorder()
     with pytest.raises(Refusal, match="no node is on"):
-        start(Begin(a_whole_visit(tmp_path, provider=Provider("AzureExecutionProvider")), "cold"), channel)
+        start(Begin(a_whole_visit(tmp_path, provider=a_provider("AzureExecutionProvider")), "cold"), channel)
     assert not channel.of(Started)
 
 
@@ -238,14 +238,14 @@ def test_a_start_is_import_load_and_one_first_call(tmp_path):
 
 
 def test_a_cached_start_without_anything_cached_is_refused(tmp_path):
-    cache = Provider(CPU, cache=CompileCache("option", "cache_dir"))
+    cache = a_provider(CPU, cache=CompileCache("option", "cache_dir"))
     order = a_whole_visit(tmp_path, provider=cache, scratch=str(tmp_path / "empty"))
     with pytest.raises(Refusal, match="kept nothing"):
         start(Begin(order, "cached"), Recorder())
 
 
 def test_a_cache_named_by_the_environment_is_looked_for_there(tmp_path, monkeypatch):
-    order = a_whole_visit(tmp_path, provider=Provider(CPU, cache=CompileCache("environment", "STRAW_CACHE")))
+    order = a_whole_visit(tmp_path, provider=a_provider(CPU, cache=CompileCache("environment", "STRAW_CACHE")))
     monkeypatch.setenv("STRAW_CACHE", str(tmp_path / "cache"))
     with pytest.raises(Refusal, match="kept nothing"):
         start(Begin(order, "cached"), Recorder())
@@ -255,20 +255,20 @@ def test_a_cache_named_by_the_environment_is_looked_for_there(tmp_path, monkeypa
 
 
 def test_a_context_that_was_never_compiled_is_refused(tmp_path):
-    order = a_whole_visit(tmp_path, provider=Provider(CPU, cache=CompileCache("context")))
+    order = a_whole_visit(tmp_path, provider=a_provider(CPU, cache=CompileCache("context")))
     with pytest.raises(Refusal, match="no compiled model"):
         start(Begin(order, "cached"), Recorder())
 
 
 def test_a_compiled_model_that_is_none_says_so_and_ends_nothing(tmp_path):
-    order = a_whole_visit(tmp_path, provider=Provider(CPU, cache=CompileCache("context")))
+    order = a_whole_visit(tmp_path, provider=a_provider(CPU, cache=CompileCache("context")))
     (tmp_path / "compiled_ctx.onnx").write_bytes(b"straw")
     with pytest.raises(Refusal, match="compiled model does not open"):
         start(Begin(order, "cached"), Recorder())
 
 
 def test_a_cold_start_that_cannot_keep_what_it_compiled_says_why_and_counts(tmp_path, monkeypatch):
-    order = a_whole_visit(tmp_path, provider=Provider(CPU, cache=CompileCache("context")))
+    order = a_whole_visit(tmp_path, provider=a_provider(CPU, cache=CompileCache("context")))
 
     def refuse(_visit) -> None:
         raise RuntimeError("no contexts here")
@@ -280,7 +280,7 @@ def test_a_cold_start_that_cannot_keep_what_it_compiled_says_why_and_counts(tmp_
 
 
 def test_a_compiled_model_is_opened_in_the_models_place(tmp_path):
-    order = a_whole_visit(tmp_path, provider=Provider(CPU, cache=CompileCache("context")))
+    order = a_whole_visit(tmp_path, provider=a_provider(CPU, cache=CompileCache("context")))
     model = (tmp_path / "model" / "model.onnx").rename(tmp_path / "compiled_ctx.onnx")
     assert model.exists()
     assert started(replace(order, artifact=str(tmp_path / "gone")), "cached").kind == "cached"

@@ -7,14 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.declare import catalogue
 from bench.declare.budgets import BUDGETS
 from bench.records import Effort, Job, Provider, Recipe, Reply, Source, Stage, Tolerance, Visit
+from bench.shared import protobuf
 from bench.worker import feeds
 from bench.worker.onnx_runtime import onnx_protobuf
 
 CPU = "CPUExecutionProvider"
 HASTE = Effort("haste", 2, 2, None, 2, 0.0, 0.02, 0.005, 60.0)
 WEIGHT = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+
+
+def a_provider(ep: str, **said: object) -> Provider:
+    """A provider that behaves as the catalogue says of its `ep`, as one that a matrix names does."""
+    return Provider(ep, **(catalogue.behavior(ep, said.get("plugin")) | said))
 
 
 class Recorder:
@@ -49,29 +56,27 @@ def a_model_with_shape_arithmetic(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     nodes = [("MatMul", "x w", "h"), ("Shape", "h", "s"), ("Gather", "s first", "d")]
     nodes += [("Concat", "d rest", "t"), ("Reshape", "h t", "y")]
-    graph = b"".join(onnx_protobuf._bytes(1, _node(*node)) for node in nodes) + onnx_protobuf._text(2, "g")
-    graph += onnx_protobuf._bytes(5, onnx_protobuf._tensor("w", WEIGHT, 1))
+    graph = b"".join(protobuf.content(1, _node(*node)) for node in nodes) + protobuf.text(2, "g")
+    graph += protobuf.content(5, onnx_protobuf._tensor_of("w", WEIGHT, 1))
     for name, value in (("first", 0), ("rest", -1)):
-        graph += onnx_protobuf._bytes(5, onnx_protobuf._tensor(name, np.array([value], np.int64), 7))  # type: ignore[arg-type]
-    graph += onnx_protobuf._bytes(11, onnx_protobuf._value("x", 1, ("batch", 8))) + onnx_protobuf._bytes(
-        12, onnx_protobuf._value("y", 1, ("batch", 4))
+        graph += protobuf.content(5, onnx_protobuf._tensor_of(name, np.array([value], np.int64), 7))  # type: ignore[arg-type]
+    graph += protobuf.content(11, onnx_protobuf._value_of("x", 1, ("batch", 8))) + protobuf.content(
+        12, onnx_protobuf._value_of("y", 1, ("batch", 4))
     )
     model = (
-        onnx_protobuf._number(1, 9)
-        + onnx_protobuf._bytes(7, graph)
-        + onnx_protobuf._bytes(8, onnx_protobuf._text(1, "") + onnx_protobuf._number(2, 17))
+        protobuf.number(1, 9)
+        + protobuf.content(7, graph)
+        + protobuf.content(8, protobuf.text(1, "") + protobuf.number(2, 17))
     )
     (folder / "model.onnx").write_bytes(model)
     return folder
 
 
 def _node(op: str, inputs: str, output: str) -> bytes:
-    node = b"".join(onnx_protobuf._text(1, name) for name in inputs.split())
-    node += onnx_protobuf._text(2, output) + onnx_protobuf._text(3, output) + onnx_protobuf._text(4, op)
+    node = b"".join(protobuf.text(1, name) for name in inputs.split())
+    node += protobuf.text(2, output) + protobuf.text(3, output) + protobuf.text(4, op)
     if op == "Concat":
-        node += onnx_protobuf._bytes(
-            5, onnx_protobuf._text(1, "axis") + onnx_protobuf._number(3, 0) + onnx_protobuf._number(20, 2)
-        )
+        node += protobuf.content(5, protobuf.text(1, "axis") + protobuf.number(3, 0) + protobuf.number(20, 2))
     return node
 
 
@@ -97,7 +102,7 @@ def a_visit(artifact: Path | None = None, **changes: object) -> Visit:
         "threads": 1,
         "effort": BUDGETS["quick"],
         "artifact": str(artifact) if artifact else None,
-        "provider": Provider(CPU),
+        "provider": a_provider(CPU),
     }
     return Visit(**(said | changes))
 

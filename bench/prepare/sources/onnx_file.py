@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.errors import SourceError
+from bench.shared import protobuf
 
 GRAPH_FIELD = 7
 """`ModelProto.graph`; onnx.proto numbers the fields of a model 1 to 25."""
@@ -34,37 +35,21 @@ def onnx_files(path: Path) -> dict[str, Path]:
 
 def _check_outline(path: Path, file: BinaryIO) -> None:
     """Walk the top level of the protobuf, skipping the contents: enough to tell a model from anything else."""
-    size, fields = path.stat().st_size, set[int]()
+    size, found = path.stat().st_size, set[int]()
     if size == 0:
         raise SourceError(f"{path} is empty", "export or download it again")
-    while file.tell() < size:
-        tag = _varint(file)
-        wire = tag & 7
-        if wire not in {0, 2} or not 1 <= tag >> 3 <= 25:
-            raise SourceError(f"{path} is no ONNX model", _pointer_hint(path))
-        fields.add(tag >> 3)
-        length = _varint(file)
-        if wire == 2:
-            file.seek(length, 1)
-        if file.tell() > size:
-            raise SourceError(f"{path} is truncated: {size} of at least {file.tell()} bytes", "download it again")
-    if GRAPH_FIELD not in fields:
+    try:
+        for field, wire, (_, end) in protobuf.fields(file, (0, size)):
+            if wire not in {protobuf.VARINT, protobuf.LENGTH} or not 1 <= field <= 25:
+                raise SourceError(f"{path} is no ONNX model", _pointer_hint(path))
+            if wire == protobuf.LENGTH and end > size:
+                raise SourceError(f"{path} is truncated: {size} of at least {end} bytes", "download it again")
+            found.add(field)
+    except ValueError as error:
+        raise SourceError(f"{path} is truncated: {error}", "download it again") from None
+    if GRAPH_FIELD not in found:
         raise SourceError(f"{path} holds no graph", "export or download it again")
     file.seek(0)
-
-
-def _varint(file: BinaryIO) -> int:
-    """A protobuf integer: seven bits a byte, lowest first; a cut one reads as what was there."""
-    value, shift = 0, 0
-    while shift < 64:
-        byte = file.read(1)
-        if not byte:
-            break
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            break
-        shift += 7
-    return value
 
 
 def _location(content: mmap.mmap, match: re.Match[bytes]) -> str | None:

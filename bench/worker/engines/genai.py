@@ -19,7 +19,6 @@ from bench.worker.onnx_runtime import (
     devices,
     genai_traits,
     generating,
-    graphs,
     native_log,
     options,
     placement_subprocess,
@@ -27,16 +26,13 @@ from bench.worker.onnx_runtime import (
     sessions,
 )
 from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.onnx_runtime.onnx_protobuf import read_graph
 from bench.worker.refusal import Refusal
 
 FORMAT = "genai"
 FAMILIES = ("text-generator", "speech-recognizer")
-PROVIDERS = {
-    "CPUExecutionProvider": "",
-    "CUDAExecutionProvider": "cuda",
-    "WebGpuExecutionProvider": "WebGPU",
-}
-"""The others that genai knows are left to ort-generate.
+NAMES_PROVIDERS = True
+"""It drives the providers whose catalogue row has its name for them; ort-generate runs the others that it knows.
 
 DirectML's wheel and OpenVINO's own are too old for genai 0.18; QNN and Vitis AI need exports of fixed shapes; the half
 of genai that TensorRT-RTX needs is in its wheel for CUDA alone.
@@ -63,13 +59,12 @@ class Session:
         _genai_model.refuse(provider, self.export)
         self._log_mark = native_log.mark()
         ort.set_default_logger_severity(sessions.ERRORS_ONLY)
-        if provider.ep in sessions.NEEDS_CUDA and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
+        sessions.load_libraries(provider)
         self.found = devices.find(provider)
         _genai_model.register(provider)
         text = options.texts(provider, self.found, visit.threads, visit.scratch)
         self.threads = options.threads(provider, text, visit.threads)
-        name = PROVIDERS[provider.ep]
+        name = provider.engine_names[_genai_model.ENGINE]
         self.model = _genai_model.opened(provider, self.export, name, self.found, text, visit.threads)
         self.prompt = 0
 
@@ -89,7 +84,7 @@ class Session:
         paths = self.export.graphs
         if self.provider.ep == CPU:
             return placement_subprocess.together(
-                Placement({CPU: dict(graphs.read(path).operators)}, "graph") for path in paths
+                Placement({CPU: dict(read_graph(path).operators)}, "graph") for path in paths
             )
         return placement_subprocess.apart(self.provider, paths)
 
@@ -130,7 +125,7 @@ class Session:
     def feature_type(self) -> str:
         """What the encoder takes features as; nothing where there is no encoder."""
         return (
-            graphs.read(self.export.graphs[0]).types[self.export.encoded["audio_features"]]
+            read_graph(self.export.graphs[0]).values[self.export.encoded["audio_features"]].element
             if self.export.encoder
             else ""
         )
@@ -165,7 +160,7 @@ class Stream:
 
 
 def _provider_of(visit: Visit) -> Provider:
-    if visit.provider is None or visit.provider.ep not in PROVIDERS:
+    if visit.provider is None or _genai_model.ENGINE not in visit.provider.engine_names:
         asked = visit.provider.ep if visit.provider else "no execution provider"
         message = f"onnxruntime-genai has no name for {asked}"
         raise Refusal("unsupported", message, "ort-generate runs the same model on it")

@@ -24,7 +24,7 @@ from bench.records import Device, Placement, Probe, Provider, TargetFacts, Trait
 from bench.worker import feeds
 from bench.worker.feeds import Array, Feed
 from bench.worker.onnx_runtime import assignment, devices, native_log, probing
-from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.onnx_runtime.devices import CPU, ON_CPU
 from bench.worker.onnx_runtime.sessions import ERRORS_ONLY
 from bench.worker.refusal import Refusal
 
@@ -59,7 +59,7 @@ class Session:
     @property
     def device(self) -> Device | None:
         """The CPU as onnxruntime lists it."""
-        return devices.find(Provider(CPU)).device
+        return devices.find(ON_CPU).device
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -241,10 +241,10 @@ def step(model: Any, ids: torch.Tensor, past: Any = None, heard: Any = None) -> 
 
 def probe(order: Probe) -> TargetFacts:
     """What ONNX Runtime's CPU provider, on which this engine runs, is on this machine."""
-    return replace(probing.probe(Provider(CPU)), versions=versions(order.provider))
+    return replace(probing.probe(ON_CPU), versions=versions(order.provider))
 
 
 def versions(provider: Provider | None) -> dict[str, str]:
     """The versions of onnxruntime and of the packages between it and the user."""
     packages = ("optimum", "optimum-onnx", "transformers", "torch")
-    return probing.versions(Provider(CPU)) | {name: metadata.version(name).partition("+")[0] for name in packages}
+    return probing.versions(ON_CPU) | {name: metadata.version(name).partition("+")[0] for name in packages}

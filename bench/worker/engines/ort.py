@@ -106,10 +106,10 @@ def _compiled(request: Request) -> Request:
 
 
 def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
-    if not binding.wants_graph(text):
+    if not binding.wants_graph(session.provider, text):
         return None
     index = session.found.device.index if session.found.device else 0
-    return binding.Graphs(session.session, session.names, "cuda", index)
+    return binding.Graphs(session.session, session.names, session.provider.device_memory, index)
 
 
 def compile_context(visit: Visit) -> None:

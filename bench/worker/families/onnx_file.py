@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from bench.records import Source
+from bench.records import CPU_PROVIDER, Source
 from bench.worker.feeds import Array, Feed
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(source.path, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(source.path, options, providers=[CPU_PROVIDER])
     names = [output.name for output in session.get_outputs()]
     outputs = [dict(zip(names, session.run(names, feed), strict=True)) for feed in feeds]
     return outputs, f"onnxruntime {ort.__version__}, CPU, no graph optimizations"

@@ -14,14 +14,12 @@ import onnxruntime as ort
 
 from bench.worker import genai_config
 from bench.worker.failures import reason_of
-from bench.worker.onnx_runtime import generating, graphs, onnx_protobuf, sessions
+from bench.worker.onnx_runtime import generating, onnx_protobuf, sessions
 from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.refusal import Refusal
 
 NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
 """How onnxruntime says that the CPU lacks an operator, and not that the graph is wrong."""
-PREAMBLE = re.compile(r"^.*(?:Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : |\.cc:\d+ [^)]*\) )")
-"""Where in onnxruntime's source an error was found, before what it is."""
 OTHER_EP = {
     ("genai-fp16", "cpu"): 'ep = "cuda" makes one that runs on the CPU as well',
     ("genai-fp32", "cuda"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
@@ -39,7 +37,7 @@ def tried(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
     except Refusal:
         raise
     except Exception as error:
-        words = PREAMBLE.sub("", reason_of(error))
+        words = reason_of(error)
         if ep != "cpu" and NO_KERNEL.search(str(error)):
             return (f"exported for {ep}, and not tried: on the CPU it does not run ({words})",)
         message = f"the export was written and does not run: {words}"
@@ -56,7 +54,7 @@ def _refuse_without_bias(export: genai_config.Export) -> None:
 
     Seen with onnxruntime 1.31.1; microsoft/onnxruntime#25005.
     """
-    nodes = graphs.read(export.encoder).nodes if export.encoder else ()
+    nodes = onnx_protobuf.read_graph(export.encoder).nodes if export.encoder else ()
     if any(node.op == "com.microsoft.Attention" and not "".join(node.inputs[2:3]) for node in nodes):
         message = "attention has no bias in the export, since the model's are all zero: onnxruntime would crash"
         raise Refusal("unsupported", message, "use trained weights, or random ones that are not zero", "export")

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from bench.records import Provider
 from bench.worker.feeds import Feed
 
-GRAPH_OPTIONS = ("enable_cuda_graph", "trt_cuda_graph_enable")
 GRAPH = "gpu_graph_id"
 NO_GRAPH = "-1"
 
 
-def wants_graph(options: dict[str, str]) -> bool:
+def wants_graph(provider: Provider, options: dict[str, str]) -> bool:
     """Whether the provider's options ask for a CUDA graph."""
-    return any(options.get(name, "0").lower() in ("1", "true") for name in GRAPH_OPTIONS)
+    return options.get(provider.graph_option, "0").lower() in ("1", "true")
 
 
 class Graphs:

@@ -8,21 +8,13 @@ from typing import Any
 
 import onnxruntime as ort
 
-from bench.records import Device, DeviceChoice, DeviceType, Provider
+from bench.records import CPU_PROVIDER, Device, DeviceChoice, DeviceOption, DeviceType, Provider
 from bench.worker.onnx_runtime import plugins
 from bench.worker.refusal import Refusal
 
-CPU = "CPUExecutionProvider"
-OPENVINO = "OpenVINOExecutionProvider"
-TAKES_DEVICE_ID = (
-    "CUDAExecutionProvider",
-    "DmlExecutionProvider",
-    "MIGraphXExecutionProvider",
-    "ROCMExecutionProvider",
-    "TensorrtExecutionProvider",
-)
-"""GPU providers inside a wheel that choose their device by the option `device_id`."""
-ON_THE_CPU = (CPU, "ACLExecutionProvider", "DnnlExecutionProvider", "XnnpackExecutionProvider")
+CPU = CPU_PROVIDER
+ON_CPU = Provider(CPU, only_device="cpu", takes_options=False, session_threads=True)
+"""The CPU provider for sessions that no target asks for; it behaves as its catalogue row says."""
 TYPES: tuple[DeviceType, ...] = ("cpu", "gpu", "npu")
 
 
@@ -124,18 +116,11 @@ def _by_name(provider: Provider) -> Found:
     choice = provider.device
     here = offered(provider.ep)
     everyone = tuple(each for each, _ in here)
-    if provider.ep == OPENVINO:
-        return _openvino(provider)
-    if provider.ep in TAKES_DEVICE_ID:
-        _refuse_type(provider, "gpu")
-        if here and choice != DeviceChoice():
-            _one(provider, here)
-        index = choice.index if choice.index is not None else int(provider.options.get("device_id", 0))
-        listed = [each for each in everyone if each.label == f"gpu.{index}"]
-        return Found(everyone, listed[0] if listed else Device("gpu", index), options={"device_id": str(index)})
-    if provider.ep in ON_THE_CPU:
-        _refuse_type(provider, "cpu")
-        return Found(everyone or (Device("cpu", 0),), everyone[0] if everyone else Device("cpu", 0))
+    if option := provider.device_option:
+        return _by_type(provider, option) if option.names_type else _by_index(provider, option, here)
+    if kind := provider.only_device:
+        _refuse_type(provider, (kind,))
+        return Found(everyone or (Device(kind, 0),), everyone[0] if everyone else Device(kind, 0))
     if here and choice != DeviceChoice():
         device, handle = _one(provider, here)
         return Found(everyone, device, handle)
@@ -145,22 +130,34 @@ def _by_name(provider: Provider) -> Found:
     return Found(everyone, everyone[0] if len(everyone) == 1 else None)
 
 
-def _refuse_type(provider: Provider, kind: DeviceType) -> None:
-    if provider.device.type not in (None, kind):
-        message = f"{provider.ep} runs on a {kind}, and the row asks for {provider.device}"
-        raise Refusal("unavailable", message, f"write device = {kind!r}, or leave it out", "no-device")
+def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
+    if provider.device.type not in (None, *kinds):
+        message = f"{provider.ep} runs on a {' or '.join(kinds)}, and the row asks for {provider.device}"
+        raise Refusal("unavailable", message, f"write device = {kinds[0]!r}, or leave it out", "no-device")
 
 
-def _openvino(provider: Provider) -> Found:
-    """The OpenVINO wheel names its device by the option `device_type`: `CPU`, `GPU.1`, `AUTO:GPU,NPU`."""
-    choice, said = provider.device, str(provider.options.get("device_type", ""))
+def _by_index(provider: Provider, option: DeviceOption, here: list[tuple[Device, Any]]) -> Found:
+    """A provider that takes the index of its device as an option."""
+    choice, everyone = provider.device, tuple(each for each, _ in here)
+    _refuse_type(provider, option.indexed)
+    if here and choice != DeviceChoice():
+        _one(provider, here)
+    index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
+    kind = choice.type or option.indexed[0]
+    listed = [each for each in everyone if each.label == f"{kind}.{index}"]
+    return Found(everyone, listed[0] if listed else Device(kind, index), options={option.name: str(index)})
+
+
+def _by_type(provider: Provider, option: DeviceOption) -> Found:
+    """A provider that takes the name of its device as an option: `CPU`, `GPU.1`, or several, `AUTO:GPU,NPU`."""
+    choice, said = provider.device, str(provider.options.get(option.name, ""))
     base = said.partition(".")[0].lower()
     if choice.type and base in TYPES and base != choice.type:
-        message = f"the row asks for {choice}, and its option device_type for {said}"
+        message = f"the row asks for {choice}, and its option {option.name} for {said}"
         raise Refusal("unsupported", message, "leave one of the two out", "option")
     name = said or (choice.type or "cpu").upper()
-    if choice.index is not None and name.lower() in ("gpu", "npu"):
+    if choice.index is not None and name.lower() in option.indexed:
         name = f"{name}.{choice.index}"
     kind, _, index = name.lower().partition(".")
     device = Device(kind, int(index or 0)) if kind in TYPES and (index or "0").isdecimal() else None
-    return Found((device,) if device else (), device, options={"device_type": name})
+    return Found((device,) if device else (), device, options={option.name: name})

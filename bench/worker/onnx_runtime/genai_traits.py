@@ -11,8 +11,8 @@ from bench.worker.onnx_runtime import graphs, onnx_protobuf
 
 def traits(export: Export, batch: int, length: int) -> Traits:
     """Of a generation of `length` tokens in all, prompt and context included, for each of `batch` sequences."""
-    graph = graphs.read(export.decoder)
-    element = graph.types[export.names["past_key_names"] % 0]
+    graph = onnx_protobuf.read_graph(export.decoder)
+    element = graph.values[export.names["past_key_names"] % 0].element
     said, bits = graphs.weights(graph)
     item = graphs.BITS.get(element, 8) // 8
     return Traits(
@@ -35,4 +35,4 @@ def _cross(export: Export) -> int:
 
 def last_only(export: Export) -> bool:
     """Whether prefill computes logits for the last token alone."""
-    return graphs.read(export.decoder).shapes[export.names["logits"]][1] == 1
+    return onnx_protobuf.read_graph(export.decoder).values[export.names["logits"]].dims[1] == 1

@@ -15,14 +15,6 @@ from bench.worker.genai_config import Export
 from bench.worker.onnx_runtime.devices import Found
 from bench.worker.refusal import Refusal
 
-MEMORY_OF = {
-    "CUDAExecutionProvider": "cuda",
-    "TensorrtExecutionProvider": "cuda",
-    "NvTensorRTRTXExecutionProvider": "cuda",
-    "DmlExecutionProvider": "dml",
-    "CANNExecutionProvider": "cann",
-}
-"""Providers inside a wheel that compute in a memory of their own, by onnxruntime's word for it."""
 ARITHMETIC = {"float32": np.float32, "float16": np.float16}
 """The types of logits that NumPy has."""
 
@@ -49,7 +41,7 @@ def memory_of(provider: Provider, found: Found) -> Memory:
     if found.handle is not None:
         return Memory(info=found.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
     index = found.device.index if found.device else 0
-    kind = MEMORY_OF.get(provider.ep, "cpu")
+    kind = provider.device_memory
     return Memory(kind, index if kind != "cpu" else 0)
 
 

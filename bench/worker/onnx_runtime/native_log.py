@@ -7,14 +7,8 @@ parent opened; Linux lets it be read through the descriptor. Elsewhere nothing i
 from __future__ import annotations
 
 import os
-import re
 
-from bench.worker.failures import plain
-
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-ERROR = re.compile(r"\[[EF]:onnxruntime:[^\]]*\] ?(.*)")
-BANNER = re.compile(r"^\[ERROR\] ")
-FOLDER = re.compile(r"(?<![\w:/.])(?:/[^\s/:'\"]+)+/(?=[^\s/])")
+from bench.shared import native_errors
 
 
 def mark() -> int:
@@ -30,5 +24,4 @@ def first_error(since: int) -> str:
             text = log.read(64 * 1024).decode("utf-8", "replace")
     except OSError:
         return ""
-    found = ERROR.search(COLOUR.sub("", text))
-    return FOLDER.sub("", BANNER.sub("", plain(found[1].strip())))[:300] if found else ""
+    return native_errors.first_error(text)

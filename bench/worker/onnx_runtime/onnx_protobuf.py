@@ -1,9 +1,13 @@
-"""The few fields of ONNX's protobuf that runtimes without the `onnx` package need: small models, and input shapes."""
+"""The few messages of ONNX that runtimes without the `onnx` package need: small models written, graphs read.
+
+Weights are passed over: only what describes them is read.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -11,13 +15,21 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from bench.shared.protobuf import Span, content, inside, message, number, read, text
+from bench.worker import element_types
+
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float16]
-Span = tuple[int, int]
-"""Where the bytes of a field begin and end."""
 IR_VERSION, OPSET = 9, 17
 ELEMENT = {"float32": 1, "float16": 10}
-VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
-"""Protobuf's wire types."""
+MODEL_IR, MODEL_GRAPH, MODEL_OPSET = 1, 7, 8
+GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 1, 2, 5, 11, 12
+NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_OP_TYPE, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 3, 4, 5, 7
+ATTRIBUTE_NAME, ATTRIBUTE_INT, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS = 1, 3, 5, 6, 11
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
+VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM = 1, 2, 1, 1, 2, 1
+DIM_VALUE, DIM_NAME = 1, 2
+"""Numbers of fields, by message."""
+OWN_DOMAINS = ("", "ai.onnx")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -29,123 +41,124 @@ def matrix_products(weights: Sequence[Array], inputs: tuple[int | str, int]) -> 
     names = ["x", *(f"h{index}" for index in range(1, len(weights))), "y"]
     graph = b""
     for index, (before, after) in enumerate(pairwise(names)):
-        node = _text(1, before) + _text(1, f"w{index}") + _text(2, after) + _text(3, f"n{index}") + _text(4, "MatMul")
-        graph += _bytes(1, node)
-    graph += _text(2, "probe")
+        ends = text(NODE_INPUT, before) + text(NODE_INPUT, f"w{index}") + text(NODE_OUTPUT, after)
+        graph += content(GRAPH_NODE, ends + text(NODE_NAME, f"n{index}") + text(NODE_OP_TYPE, "MatMul"))
+    graph += text(GRAPH_NAME, "probe")
     for index, weight in enumerate(weights):
-        graph += _bytes(5, _tensor(f"w{index}", weight, kind))
-    graph += _bytes(11, _value("x", kind, inputs))
-    graph += _bytes(12, _value("y", kind, (inputs[0], weights[-1].shape[1])))
-    operators = _text(1, "") + _number(2, OPSET)
-    return _number(1, IR_VERSION) + _bytes(7, graph) + _bytes(8, operators)
+        graph += content(GRAPH_INITIALIZER, _tensor_of(f"w{index}", weight, kind))
+    graph += content(GRAPH_INPUT, _value_of("x", kind, inputs))
+    graph += content(GRAPH_OUTPUT, _value_of("y", kind, (inputs[0], weights[-1].shape[1])))
+    operators = text(1, "") + number(2, OPSET)
+    return number(MODEL_IR, IR_VERSION) + content(MODEL_GRAPH, graph) + content(MODEL_OPSET, operators)
 
 
-def _tensor(name: str, array: Array, kind: int) -> bytes:
-    dims = b"".join(_number(1, size) for size in array.shape)
+def _tensor_of(name: str, array: Array, kind: int) -> bytes:
+    dims = b"".join(number(TENSOR_DIMS, size) for size in array.shape)
     little_endian = array.astype(array.dtype.newbyteorder("<")).tobytes()
-    return dims + _number(2, kind) + _text(8, name) + _bytes(9, little_endian)
+    return dims + number(TENSOR_TYPE, kind) + text(TENSOR_NAME, name) + content(TENSOR_RAW, little_endian)
 
 
-def _value(name: str, kind: int, shape: tuple[int | str, ...]) -> bytes:
-    dims = b"".join(_bytes(1, _text(2, size) if isinstance(size, str) else _number(1, size)) for size in shape)
-    return _text(1, name) + _bytes(2, _bytes(1, _number(1, kind) + _bytes(2, dims)))
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3 | VARINT) + _varint(value)
-
-
-def _bytes(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | LENGTH) + _varint(len(value)) + value
-
-
-def _text(field: int, value: str) -> bytes:
-    return _bytes(field, value.encode())
+def _value_of(name: str, kind: int, shape: tuple[int | str, ...]) -> bytes:
+    sizes = (text(DIM_NAME, size) if isinstance(size, str) else number(DIM_VALUE, size) for size in shape)
+    dims = b"".join(content(SHAPE_DIM, size) for size in sizes)
+    tensor = number(TENSOR_ELEMENT, kind) + content(TENSOR_SHAPE, dims)
+    return text(VALUE_NAME, name) + content(VALUE_TYPE, content(TYPE_TENSOR, tensor))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Tensor:
+    """What describes a tensor of the file."""
+
+    name: str
+    element: str
+    """Its element type, `float16`."""
+    rank: int
+    """Its number of dimensions; a packed list of them, which exporters do not write, counts as one more."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or output of the graph that is a tensor."""
+
+    name: str
+    element: str
+    """Its element type; empty where the file does not say."""
+    dims: tuple[str | int, ...]
+    """A number, or the name of a symbolic dimension."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node."""
+
+    name: str
+    op_type: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, int] = field(default_factory=dict)
+    """Those that are integers."""
+    tensors: tuple[Tensor, ...] = ()
+    """Those that are tensors."""
+    has_subgraph: bool = False
+
+    @property
+    def op(self) -> str:
+        """The operator, with its domain where it is none of ONNX's own."""
+        return self.op_type if self.domain in OWN_DOMAINS else f"{self.domain}.{self.op_type}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What can be told of a model without running it."""
+
+    nodes: tuple[Node, ...]
+    initializers: tuple[Tensor, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def operators(self) -> Counter[str]:
+        """How many nodes there are of each operator."""
+        return Counter(node.op for node in self.nodes)
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Its inputs and outputs by name."""
+        return {value.name: value for value in (*self.inputs, *self.outputs)}
+
+
+def read_graph(path: Path) -> Graph:
+    """The graph of a model's file, without the inside of its subgraphs."""
+    with path.open("rb") as file:
+        parts = [message(file, span) for span in _graphs(file, path)]
+
+        def spans(wanted: int) -> Iterator[Span]:
+            return (span for part in parts for span in part.get(wanted, ()))
+
+        return Graph(
+            nodes=tuple(_node(file, span) for span in spans(GRAPH_NODE)),
+            initializers=tuple(_tensor(file, span) for span in spans(GRAPH_INITIALIZER)),
+            inputs=tuple(_value(file, span) for span in spans(GRAPH_INPUT)),
+            outputs=tuple(_value(file, span) for span in spans(GRAPH_OUTPUT)),
+        )
+
+
 def input_dimensions(path: Path) -> dict[str, list[str | int]]:
     """Each input's dimensions: a number, or the name of a symbolic one; nothing else of the file is read."""
     with path.open("rb") as file:
-        graph = inside(file, (0, path.stat().st_size), 7)
-        return dict(_input(file, span) for part in graph for span in inside(file, part, 11))
+        spans = [span for graph in _graphs(file, path) for span in inside(file, graph, GRAPH_INPUT)]
+        return {value.name: list(value.dims) for value in (_value(file, span) for span in spans)}
 
 
 def operators(path: Path) -> Counter[str]:
     """How many nodes of each op type the model's graph has."""
     with path.open("rb") as file:
-        graph = inside(file, (0, path.stat().st_size), 7)
-        nodes = [node for part in graph for node in inside(file, part, 1)]
-        return Counter(read(file, name).decode() for node in nodes for name in inside(file, node, 4))
-
-
-def _input(file: BinaryIO, span: Span) -> tuple[str, list[str | int]]:
-    name = inside(file, span, 1)[0]
-    dims: list[str | int] = []
-    for kind in inside(file, span, 2):
-        for tensor in inside(file, kind, 1):
-            for shape in inside(file, tensor, 2):
-                dims += [dimension(file, one) for one in inside(file, shape, 1)]
-    return read(file, name).decode(), dims
-
-
-def dimension(file: BinaryIO, span: Span) -> str | int:
-    """A dimension of a shape: its size, or the name of a symbolic one."""
-    file.seek(span[0])
-    for field, (start, end) in list(fields(file, span[1])):
-        if field == 1:
-            return start
-        if field == 2:
-            return read(file, (start, end)).decode()
-    return ""
-
-
-def inside(file: BinaryIO, span: Span, wanted: int) -> list[Span]:
-    """Where each of a message's fields of that number stands."""
-    file.seek(span[0])
-    return [inner for field, inner in fields(file, span[1]) if field == wanted]
-
-
-def read(file: BinaryIO, span: Span) -> bytes:
-    """The bytes of one field."""
-    file.seek(span[0])
-    return file.read(span[1] - span[0])
-
-
-def fields(file: BinaryIO, end: int) -> Iterator[tuple[int, Span]]:
-    """Each field's number, and where its bytes begin and end; a plain number is given as itself, twice."""
-    while file.tell() < end:
-        field, kind = divmod(_number_at(file), 8)
-        if kind == VARINT:
-            value = _number_at(file)
-            yield field, (value, value)
-            continue
-        size = {EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind) or _number_at(file)
-        start = file.tell()
-        yield field, (start, start + size)
-        file.seek(start + size)
-
-
-def _number_at(file: BinaryIO) -> int:
-    value = shift = 0
-    while True:
-        byte = file.read(1)
-        if not byte:
-            raise ValueError("the model file ends amid a field")
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-        shift += 7
+        nodes = [node for graph in _graphs(file, path) for node in inside(file, graph, GRAPH_NODE)]
+        return Counter(read(file, name).decode() for node in nodes for name in inside(file, node, NODE_OP_TYPE))
 
 
 def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, int]:
@@ -156,3 +169,63 @@ def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict
             if isinstance(dim, str) and dim:
                 sizes.setdefault(dim, size)
     return sizes
+
+
+def _graphs(file: BinaryIO, path: Path) -> list[Span]:
+    return inside(file, (0, path.stat().st_size), MODEL_GRAPH)
+
+
+def _node(file: BinaryIO, span: Span) -> Node:
+    found = message(file, span)
+    attributes = [message(file, one) for one in found.get(NODE_ATTRIBUTE, ())]
+    return Node(
+        name=_last(file, found, NODE_NAME),
+        op_type=_last(file, found, NODE_OP_TYPE),
+        domain=_last(file, found, NODE_DOMAIN),
+        inputs=_texts(file, found, NODE_INPUT),
+        outputs=_texts(file, found, NODE_OUTPUT),
+        attributes={
+            _last(file, one, ATTRIBUTE_NAME): one[ATTRIBUTE_INT][0][0] for one in attributes if ATTRIBUTE_INT in one
+        },
+        tensors=tuple(_tensor(file, tensor) for one in attributes for tensor in one.get(ATTRIBUTE_TENSOR, ())),
+        has_subgraph=any(ATTRIBUTE_GRAPH in one or ATTRIBUTE_GRAPHS in one for one in attributes),
+    )
+
+
+def _tensor(file: BinaryIO, span: Span) -> Tensor:
+    found = message(file, span)
+    dims = found.get(TENSOR_DIMS, [])
+    packed = any(start != end for start, end in dims)
+    kind = found.get(TENSOR_TYPE, [(0, 0)])[0][0]
+    return Tensor(_last(file, found, TENSOR_NAME), _element(kind), len(dims) + packed)
+
+
+def _value(file: BinaryIO, span: Span) -> Value:
+    found = message(file, span)
+    types = [message(file, one) for one in found.get(VALUE_TYPE, ())]
+    tensors = [message(file, one) for kind in types for one in kind.get(TYPE_TENSOR, ())]
+    kinds = [kind for tensor in tensors for kind, _ in tensor.get(TENSOR_ELEMENT, ())]
+    shapes = [shape for tensor in tensors for shape in tensor.get(TENSOR_SHAPE, ())]
+    dims = tuple(_dimension(file, one) for shape in shapes for one in inside(file, shape, SHAPE_DIM))
+    return Value(_last(file, found, VALUE_NAME), _element(kinds[0]) if kinds else "", dims)
+
+
+def _element(kind: int) -> str:
+    return element_types.NAMES.get(kind, str(kind))
+
+
+def _dimension(file: BinaryIO, span: Span) -> str | int:
+    """A dimension of a shape: its size, or the name of a symbolic one; an empty name where the file says nothing."""
+    found = message(file, span)
+    if DIM_VALUE in found:
+        return found[DIM_VALUE][0][0]
+    return _last(file, found, DIM_NAME)
+
+
+def _last(file: BinaryIO, found: dict[int, list[Span]], wanted: int) -> str:
+    """A string that may be given once; the last counts, as protobuf has it."""
+    return "".join(_texts(file, found, wanted)[-1:])
+
+
+def _texts(file: BinaryIO, found: dict[int, list[Span]], wanted: int) -> tuple[str, ...]:
+    return tuple(read(file, one).decode() for one in found.get(wanted, ()))

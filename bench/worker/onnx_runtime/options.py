@@ -2,60 +2,54 @@
 
 from __future__ import annotations
 
-from bench.records import Option, Provider
-from bench.worker.onnx_runtime.devices import CPU, OPENVINO, Found
+from bench.records import Option, Provider, ThreadsOption
+from bench.worker.onnx_runtime.devices import Found
 
-WORDS_FOR_TRUTH = (OPENVINO, "DmlExecutionProvider")
-"""Providers that read `True` and `False`; the others read `1` and `0`."""
-THREADS = {OPENVINO: "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
-"""The option by which a provider of the wheel takes a number of threads.
-
-Seen with onnxruntime-openvino 1.24.1: without it all cores were busy, whatever the session's own number was.
-"""
 OWN_THREADS = "it computes on the CPU with threads of its own, whose number cannot be set here"
 
 
 def texts(provider: Provider, found: Found, threads: int, scratch: str) -> dict[str, str]:
     """Every option as text: the matrix's own, those that choose the device, the threads and the folder of a cache."""
-    text = {name: _text(provider.ep, value) for name, value in provider.options.items()}
+    text = {name: _text(provider, value) for name, value in provider.options.items()}
     text |= found.options or {}
-    if (name := THREADS.get(provider.ep)) and not _threads_said(text) and _takes_threads(provider, found):
-        text[name] = str(threads)
+    option = provider.threads_option
+    if option and _is_on_cpu(found) and not _holds_threads(text, option):
+        text[option.name] = str(threads)
     cache = provider.cache
     if cache and cache.kind == "option" and scratch:
         text.setdefault(cache.name, scratch)
     return text
 
 
-def _text(ep: str, value: Option) -> str:
+def _text(provider: Provider, value: Option) -> str:
     if isinstance(value, bool):
-        return str(value) if ep in WORDS_FOR_TRUTH else str(int(value))
+        return str(value) if provider.boolean_words else str(int(value))
     return str(value)
 
 
-def _takes_threads(provider: Provider, found: Found) -> bool:
-    on_cpu = found.device is not None and found.device.type == "cpu"
-    return provider.plugin is None and on_cpu
+def _is_on_cpu(found: Found) -> bool:
+    return found.device is not None and found.device.type == "cpu"
 
 
-def _threads_said(text: dict[str, str]) -> bool:
-    return any(name in text for name in THREADS.values()) or "INFERENCE_NUM_THREADS" in text.get("load_config", "")
+def _holds_threads(text: dict[str, str], option: ThreadsOption) -> bool:
+    """Whether the matrix gives the number of threads itself, in this option or in one that can hold it too."""
+    return option.name in text or any(word in text.get(name, "") for name, word in option.unless.items())
 
 
 def threads(provider: Provider, text: dict[str, str], otherwise: int) -> int:
     """The number of threads that the provider was told, or that of the session."""
-    said = text.get(THREADS.get(provider.ep, ""), "")
-    return int(said) if said.isdecimal() else otherwise
+    given = text.get(provider.threads_option.name, "") if provider.threads_option else ""
+    return int(given) if given.isdecimal() else otherwise
 
 
 def notes(provider: Provider, found: Found) -> tuple[str, ...]:
     """What a reader must know about where and how the provider computes."""
-    on_cpu = found.device is not None and found.device.type == "cpu"
-    if provider.ep == "WebGpuExecutionProvider" and on_cpu:
+    on_cpu = _is_on_cpu(found)
+    if provider.imitates_gpu and on_cpu:
         return ("software adapter: the CPU imitates a GPU, with threads of its own",)
     if provider.emulated:
         return ("emulated device",)
     if found.device is None:
         return ("which device it computes on cannot be told",)
-    told = provider.ep == CPU or (provider.ep in THREADS and provider.plugin is None)
-    return (OWN_THREADS,) if on_cpu and not told else ()
+    is_set = provider.session_threads or provider.threads_option is not None
+    return (OWN_THREADS,) if on_cpu and not is_set else ()

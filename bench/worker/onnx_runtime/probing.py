@@ -25,7 +25,7 @@ def versions(provider: Provider | None) -> dict[str, str]:
     found = {"onnxruntime": str(ort.__version__)}
     if provider is None:
         return found
-    if provider.ep in sessions.NEEDS_CUDA and getattr(ort, "cuda_version", None):
+    if provider.uses_cuda and getattr(ort, "cuda_version", None):
         found["cuda"] = str(ort.cuda_version)
     return found | plugins.version(provider)
 
@@ -89,8 +89,8 @@ def executed_fp16(provider: Provider) -> Executed:
 
 
 def checks_options(provider: Provider) -> bool | None:
-    """Whether an option that does not exist is refused; None for the CPU provider, which has no options to check."""
-    if provider.ep == CPU:
+    """Whether an option that does not exist is refused; None for a provider that takes none."""
+    if not provider.takes_options:
         return None
     odd = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
     try:

@@ -14,7 +14,6 @@ from bench.worker.onnx_runtime import assignment, devices, native_log, options, 
 from bench.worker.refusal import Refusal
 
 ERRORS_ONLY = 3
-NEEDS_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -53,8 +52,7 @@ def open_session(provider: Provider, request: Request) -> Opened:
     ort.set_default_logger_severity(ERRORS_ONLY)
     mark = native_log.mark()
     found = devices.find(provider)
-    if provider.ep in NEEDS_CUDA and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
+    load_libraries(provider)
     text = options.texts(provider, found, request.threads, request.scratch)
     settings, arguments = settings_for(provider, request, found, text)
     model = request.model if isinstance(request.model, bytes) else str(request.model)
@@ -66,6 +64,12 @@ def open_session(provider: Provider, request: Request) -> Opened:
     if provider.ep not in session.get_providers():
         raise _not_created(provider, native_log.first_error(mark))
     return Opened(session, found, text, mark)
+
+
+def load_libraries(provider: Provider) -> None:
+    """Load CUDA's and cuDNN's libraries from their wheels, where the provider computes with them."""
+    if provider.uses_cuda and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
 
 
 def settings_for(
