@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from bench.declare import registry
 from bench.declare.matrix import Matrix, Model, Precision, Target, matches
 from bench.declare.providers import DEFAULT_ENGINE
+from bench.declare.suggest import similar
 from bench.errors import MatrixError, UsageError
 from bench.records import Cell
 
@@ -131,5 +131,5 @@ def _told_apart(matrix: Matrix, cells: Sequence[Cell]) -> None:
 
 
 def _near(glob: str, cells: Sequence[Cell]) -> str:
-    close = difflib.get_close_matches(glob, [cell.id for cell in cells], n=1, cutoff=0.0)
+    close = similar(glob, [cell.id for cell in cells], least=0.0)
     return f"a cell is named like '{close[0]}'" if close else "the matrix has no cells"

@@ -1,4 +1,4 @@
-"""A word that is not known in, the remedy that names the nearest right one out."""
+"""Remedies for a word that is not known: the nearest right ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Iterable
 def nearest(word: str, known: Iterable[str]) -> str:
     """A remedy: the nearest known word, or all of them."""
     words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    if close:
+    if close := similar(word, words):
         return f"did you mean '{close[0]}'?"
     return f"known are {', '.join(words)}" if words else "none is known"
+
+
+def similar(word: str, known: Iterable[str], *, most: int = 1, least: float = 0.5) -> list[str]:
+    """The known words that are most like this one, the nearest first; `least` is how alike they must be, 0 to 1."""
+    return difflib.get_close_matches(word, list(known), n=most, cutoff=least)

@@ -45,7 +45,7 @@ def split(placement: Placement, provider: str) -> Split:
         bookkeeping_ops=_listed(counts - fallback),
         fallback_nodes=fallback.total(),
         others=tuple(name for name, _ in _ranked({name: sum(ops.values()) for name, ops in away.items()})),
-        absent=on_target == 0 or (not placement.working(provider) and fallback.total() > 0),
+        absent=placement.has_nothing_on(provider),
     )
 
 

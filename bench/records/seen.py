@@ -53,6 +53,15 @@ class Placement(Record, frozen=True):
         left = {op: count - shapes.get(op, 0) for op, count in ops if op not in BOOKKEEPING}
         return {op: count for op, count in left.items() if count > 0}
 
+    def has_nothing_on(self, provider: str) -> bool:
+        """Whether nothing that computes is on the provider, though the model has nodes."""
+        others = [name for name, ops in self.nodes.items() if name != provider and any(ops.values())]
+        if not others:
+            return False
+        if not any(self.nodes.get(provider, {}).values()):
+            return True
+        return not self.working(provider) and any(self.working(name) for name in others)
+
 
 class Start(Record, frozen=True):
     """Time to answer in a fresh process: with the provider's compile cache empty, or as an earlier start filled it."""

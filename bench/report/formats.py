@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from bench.declare.suggest import similar
 from bench.errors import UsageError
 from bench.files import write_atomically
 from bench.report.model import Report
@@ -75,5 +75,5 @@ def _module(name: str) -> str:
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = similar(name, known)
     return f"did you mean {close[0]!r}?" if close else f"the formats are {', '.join(known)}"

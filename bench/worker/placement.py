@@ -14,23 +14,13 @@ def refuse_elsewhere(placement: Placement | None, provider: Provider | None, sai
     """
     if provider is None or placement is None:
         return
-    if not absent(placement, provider.ep):
+    if not placement.has_nothing_on(provider.ep):
         return
     message = _message(placement, provider.ep)
     remedy = "its log says which operators or options it did not take"
     if not provider.static_shapes:
         remedy += "; where it takes fixed shapes only, static_shapes = true gives them"
     raise Refusal("unsupported", f"{message}; it said: {said}" if said else message, remedy, "fallback")
-
-
-def absent(placement: Placement, ep: str) -> bool:
-    """Whether nothing that computes is on the provider, though the model has nodes."""
-    others = [name for name in placement.nodes if name != ep]
-    if not any(_count(placement, name) for name in others):
-        return False
-    if not _count(placement, ep):
-        return True
-    return not placement.working(ep) and any(placement.working(name) for name in others)
 
 
 def _message(placement: Placement, ep: str) -> str:

@@ -88,7 +88,7 @@ def test_a_start_that_would_be_on_another_device_is_not_timed_either(tmp_path):
     ],
 )
 def test_a_provider_is_absent_where_nothing_that_computes_is_on_it(nodes, absent):
-    assert placement.absent(Placement(nodes, ""), "E") is absent
+    assert Placement(nodes, "").has_nothing_on("E") is absent
 
 
 def test_a_provider_that_got_nothing_but_shape_arithmetic_is_refused_and_the_rest_counted():

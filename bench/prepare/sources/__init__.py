@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import FULL
 from bench.prepare.sources.digest import digest_files, sha256_of
@@ -184,7 +184,7 @@ def _built_in(name: str) -> Path:
     known = {path.stem: path for path in CONFIGS.glob("*.json")}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
+    near = similar(name, known)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}; or config:FILE.json"
     raise SourceError(f"unknown config {name!r}", hint)
 
@@ -197,7 +197,7 @@ def _split(spec: str, kinds: dict[str, Callable[[Ask], Source]] | dict[str, Call
     kind, colon, rest = spec.partition(":")
     if colon and rest.strip() and kind in kinds:
         return kind, rest.strip()
-    near = difflib.get_close_matches(kind, kinds, n=1)
+    near = similar(kind, kinds)
     hint = f"did you mean '{near[0]}:'?" if near and rest else f"write {', '.join(f'{k}:…' for k in kinds)}"
     raise SourceError(f"source {spec!r} says no kind and place that can be used", hint)
 

