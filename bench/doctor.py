@@ -1,4 +1,4 @@
-"""A matrix in; the machine, and what each known target is on it as tried in a worker, out."""
+"""The machine, and what each known target is on it, as tried in a worker."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bench.declare.targets import Target
 from bench.errors import UsageError
 from bench.machine.fingerprint import fingerprint
 from bench.prepare import worker_code
+from bench.prepare.cache_use import in_use
 from bench.prepare.environments import Shelf
 from bench.prepare.probe import UNSURE, missing_device
 from bench.prepare.probe import examine as examine_target
@@ -63,14 +64,14 @@ def examine(
     machine = fingerprint()
     known = {target.runtime: catalogue.runtime(target.runtime) for target in targets if _of_catalogue(target, matrix)}
     shelf = Shelf(known | matrix.runtimes, cache, progress)
-    code = worker_code.stage(cache)
-    found: list[Finding] = []
-    with tempfile.TemporaryDirectory() as folder:
+    findings: list[Finding] = []
+    with in_use(cache), tempfile.TemporaryDirectory() as folder:
+        code = worker_code.stage(cache)
         for target in targets:
             log = Path(folder) / f"{target.name}.log"
             facts = examine_target(target, shelf, machine, code, log, progress, install=install)
-            found.append(_finding(target, matrix, machine, facts))
-    return Findings(machine, tuple(found))
+            findings.append(_finding(target, matrix, machine, facts))
+    return Findings(machine, tuple(findings))
 
 
 def chosen(matrix: Matrix, only: Sequence[str] = ()) -> list[Target]:

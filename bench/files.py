@@ -1,4 +1,4 @@
-"""Bytes in, a file that is whole or not there out; and what a full disk means to the user."""
+"""Files that are written whole or not at all, and the error of a disk that is full or cannot be written."""
 
 from __future__ import annotations
 

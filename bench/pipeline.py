@@ -1,4 +1,4 @@
-"""The whole story in one screen: declare, prepare, measure, judge, report."""
+"""The main story: declare, prepare, measure, judge, report."""
 
 from __future__ import annotations
 

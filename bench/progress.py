@@ -17,7 +17,7 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Says nothing: for tests and `--quiet`."""
+    """Prints nothing: for `--quiet`, and for programs that give no progress."""
 
     def step(self, text: str) -> None:
         """Drop it."""

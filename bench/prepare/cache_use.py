@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from bench.files import writing
 
 USED = "last-used"
-IN_USE, GATE = "in-use", "in-use.lock"
+IN_USE, DOOR = "in-use", "in-use.lock"
 COARSE_S = 2.0
 """How far the time of a file may lie behind the clock: the coarsest file system counts in steps of two seconds."""
 Work = TypeVar("Work", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ def in_use(cache: Path) -> Iterator[None]:
     folder = cache / IN_USE
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / GATE):
+        with FileLock(cache / DOOR):
             # The name holds the start: filelock changes the time of a file when it looks at it.
             path = folder / f"{time.time_ns()}-{os.getpid()}.lock"
             lock = FileLock(path)
@@ -63,7 +63,7 @@ def removing(cache: Path) -> Iterator[float]:
     """
     with writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / GATE):
+        with FileLock(cache / DOOR):
             yield min(_running(cache), default=float("inf"))
 
 
