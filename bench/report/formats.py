@@ -99,11 +99,9 @@ def _load(name: str) -> _Loaded:
     try:
         loaded = point.load()
     except Exception as error:
-        raise UsageError(
-            f"{origin} cannot be loaded: {_line(error)}", f"repair or uninstall {_package(point)}"
-        ) from error
+        raise UsageError(f"{origin} cannot be loaded: {_line(error)}", remedy) from error
     if fault := _fault(loaded, name):
-        raise UsageError(f"{origin} is no report format: {fault}", f"repair or uninstall {_package(point)}")
+        raise UsageError(f"{origin} is no report format: {fault}", remedy)
     return _Loaded(loaded, origin)
 
 
