@@ -1,4 +1,4 @@
-"""A group of cells and a round in; the visits of that round, each a fresh process, made; their observations out."""
+"""Visits: fresh worker processes, each of which measures a group of cells in one round."""
 
 from __future__ import annotations
 

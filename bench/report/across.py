@@ -1,4 +1,4 @@
-"""The sheets of several runs in, their ratios to one control beside each other out (pure)."""
+"""Compares several runs: the ratio of each cell to one control, run beside run."""
 
 from __future__ import annotations
 

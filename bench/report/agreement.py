@@ -1,4 +1,4 @@
-"""A model's outcomes in, the columns of its table of agreement with the reference out (pure)."""
+"""The table of a model's accuracy against its FP32 reference: the columns that have something to show."""
 
 from __future__ import annotations
 

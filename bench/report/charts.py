@@ -1,4 +1,4 @@
-"""One model's tables in, its charts out as inline SVG that follows the page's light or dark colours."""
+"""The charts of one model, as inline SVG that follows the light or dark colours of the page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Chart:
     svg: str
 
 
-def of(part: ModelPart, prefix: str) -> list[Chart]:
+def model_charts(part: ModelPart, prefix: str) -> list[Chart]:
     """The charts of a model, two or three a workload where it has a control; `prefix` keeps the ids of a page apart."""
     found = []
     for number, workload in enumerate(part.workloads):

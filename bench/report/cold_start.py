@@ -1,4 +1,4 @@
-"""How a target started in; what each part of its first answer took, in milliseconds, out (pure)."""
+"""The parts of one start of a target in milliseconds: load, first call, and the time to the first answer."""
 
 from __future__ import annotations
 

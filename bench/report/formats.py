@@ -1,79 +1,147 @@
-"""A report and the names of formats in, one whole file a format out."""
+"""The formats of a report: this package's own, and those that other packages add by an entry point."""
 
 from __future__ import annotations
 
 import importlib
-import re
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-from bench.declare.suggest import similar
+from bench import store
+from bench.declare.suggest import nearest
 from bench.errors import UsageError
 from bench.files import write_atomically
 from bench.report.model import Report
 
-ROOM = Path(__file__).parent / "renderers"
+GROUP = "touchstone.reports"
+"""The entry points of other packages: `NAME = "package.module"`, or `"package.module:object"`."""
+BUILT_IN = {
+    "csv": "bench.report.renderers.csv",
+    "html": "bench.report.renderers.html",
+    "json": "bench.report.renderers.json",
+    "markdown": "bench.report.renderers.markdown",
+    "pytest-benchmark": "bench.report.renderers.pytest_benchmark",
+}
+"""The module of each format of this package, imported when the format is asked for: html needs heavy libraries."""
+RESERVED = {store.RUN, store.RESULTS, store.LOGS}
+"""What a run's folder holds already."""
 
 
-class Format(Protocol):
-    """What a format's file holds."""
+class ReportFormat(Protocol):
+    """What a format is: a module, or an object, with these three names."""
 
     NAME: str
+    """What `--format` calls it; the entry point has the same name."""
     FILE: str
+    """The name of its file in the run's folder."""
 
-    def render(self, report: Report) -> str:
-        """Give the whole text of the file."""
+    def render(self, report: Report) -> str | bytes:
+        """Give the whole content of the file; text is written in UTF-8."""
+        ...
 
 
-@cache
-def formats() -> dict[str, str]:
-    """The module of every format by its name.
+class _Loaded(NamedTuple):
+    """A format that was asked for, and where it comes from if it is another package's."""
 
-    A format is a file of this folder that says `NAME = "…"`. It is read, not imported: html needs altair and
-    its engine, and a command that only lists the names must not wait for them.
-    """
-    declared = re.compile(r'^NAME = "([a-z-]+)"$', re.MULTILINE)
-    found = ((declared.search(path.read_text(encoding="utf-8")), path.stem) for path in sorted(ROOM.glob("*.py")))
-    return {match[1]: f"bench.report.renderers.{stem}" for match, stem in found if match}
+    format: ReportFormat
+    origin: str = ""
+
+
+def names() -> tuple[str, ...]:
+    """Every format that can be asked for; no format is imported for it."""
+    return tuple(dict.fromkeys((*BUILT_IN, *sorted(point.name for point in entry_points(group=GROUP)))))
+
+
+def known(text: str) -> tuple[str, ...]:
+    """The names in `html,csv`, each once; `UsageError` for one that no format has. No format is imported for it."""
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in found:
+        if name not in BUILT_IN:
+            _entry_point(name)
+    return found
+
+
+def load(name: str) -> ReportFormat:
+    """The format of that name; `UsageError` where there is none, or where another package's cannot be used."""
+    return _load(name).format
 
 
 def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
     """Render every named format into `folder`, each file replaced in one step; the paths written, in that order.
 
-    Raises `UsageError` for a name that no format has, before anything is rendered; `DiskError` where a file cannot be
-    written.
+    Raises `UsageError` for a name that no format has, before anything is rendered, and for a format of another package
+    that fails, after the other formats are written; `DiskError` where a file cannot be written.
     """
-    modules = [load(name) for name in dict.fromkeys(names)]
-    paths = []
-    for module in modules:
-        path = folder / module.FILE
-        write_atomically(path, module.render(report).encode("utf-8", errors="replace"))
-        paths.append(path)
+    loaded = [_load(name) for name in dict.fromkeys(names)]
+    paths: list[Path] = []
+    failures: list[UsageError] = []
+    for one in loaded:
+        try:
+            content = _render(one, report)
+        except UsageError as error:
+            failures.append(error)
+            continue
+        paths.append(folder / one.format.FILE)
+        write_atomically(paths[-1], content)
+    if failures:
+        raise failures[0]
     return paths
 
 
-def known(text: str) -> tuple[str, ...]:
-    """The names in `html,csv`, each once; `UsageError` for one that no format has. No format is imported for it."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in names:
-        _module(name)
-    return names
+def _load(name: str) -> _Loaded:
+    if name in BUILT_IN:
+        module: Any = importlib.import_module(BUILT_IN[name])
+        return _Loaded(module)
+    point = _entry_point(name)
+    origin = f"the entry point '{point.name} = {point.value}' of the package {_package(point)}"
+    remedy = f"repair or uninstall {_package(point)}"
+    try:
+        loaded = point.load()
+    except Exception as error:
+        raise UsageError(f"{origin} cannot be loaded: {_line(error)}", remedy) from error
+    if fault := _fault(loaded, name):
+        raise UsageError(f"{origin} is no report format: {fault}", remedy)
+    return _Loaded(loaded, origin)
 
 
-def load(name: str) -> Format:
-    """The format of that name."""
-    loaded: Format = importlib.import_module(_module(name))
-    return loaded
+def _entry_point(name: str) -> EntryPoint:
+    points = list(entry_points(group=GROUP, name=name))
+    if not points:
+        raise UsageError(f"unknown report format '{name}'", nearest(name, names()))
+    if len(points) > 1:
+        packages = " and ".join(map(_package, points))
+        raise UsageError(f"the packages {packages} both have a report format '{name}'", "uninstall one of them")
+    return points[0]
 
 
-def _module(name: str) -> str:
-    if name not in formats():
-        raise UsageError(f"unknown report format {name!r}", _hint(name, list(formats())))
-    return formats()[name]
+def _fault(loaded: Any, name: str) -> str:
+    """What keeps an object from being the format of that name; empty where nothing does."""
+    for attribute in ("NAME", "FILE", "render"):
+        if not hasattr(loaded, attribute):
+            return f"it has no {attribute}"
+    if name != loaded.NAME:
+        return f"its NAME is {loaded.NAME!r}"
+    file = loaded.FILE
+    if not isinstance(file, str) or Path(file).name != file or "\\" in file or file in {"", ".", "..", *RESERVED}:
+        return f"its FILE is {file!r}, which is no name for a file of a report"
+    return "" if callable(loaded.render) else "its render cannot be called"
 
 
-def _hint(name: str, known: Sequence[str]) -> str:
-    close = similar(name, known)
-    return f"did you mean {close[0]!r}?" if close else f"the formats are {', '.join(known)}"
+def _render(loaded: _Loaded, report: Report) -> bytes:
+    """The content of a file; whatever goes wrong in another package is that package's error."""
+    try:
+        content = loaded.format.render(report)
+        return content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
+    except Exception as error:
+        if not loaded.origin:
+            raise
+        raise UsageError(f"{loaded.origin} failed: {_line(error)}", "the other formats are written") from error
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "?"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

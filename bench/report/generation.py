@@ -1,4 +1,4 @@
-"""Outcomes of models that generate in; what tables, boxes and charts show of them out (pure)."""
+"""What tables, boxes and charts show of models that generate."""
 
 from __future__ import annotations
 

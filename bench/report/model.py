@@ -1,4 +1,4 @@
-"""Runs and their outcomes in, the tables that every format prints out (pure)."""
+"""The model of a report: the tables that every format prints, made of runs and their outcomes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.report.metric import CellResult
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import Trouble
 from bench.report.targets import TargetPart
-from bench.report.version_comparison import Twins
+from bench.report.version_comparison import VersionGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Resolvable:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class RunReport:
     """One run: its tables."""
 
     run: Run
@@ -48,7 +48,7 @@ class Sheet:
     unreached: tuple[Cell, ...]
     """Planned cells without an outcome: the run was interrupted."""
     targets: tuple[TargetPart, ...]
-    twins: tuple[Twins, ...]
+    version_groups: tuple[VersionGroup, ...]
     every_row: tuple[MatrixRow, ...]
     models: tuple[ModelPart, ...]
     troubles: tuple[Trouble, ...]
@@ -140,7 +140,7 @@ class Summary(NamedTuple):
 class Report:
     """One sheet a run, and what can be said across them."""
 
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[RunReport, ...]
     across: tuple[AcrossRow, ...]
 
     @property
@@ -172,7 +172,7 @@ def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
     return Report(sheets, across.rows(sheets) if len(sheets) > 1 else ())
 
 
-def summary(sheet: Sheet) -> Summary:
+def summary(sheet: RunReport) -> Summary:
     """What a run found in a sentence or two."""
     counts = dict(sheet.tally)
     excluded = counts.pop("excluded", 0)
@@ -189,7 +189,7 @@ def summary(sheet: Sheet) -> Summary:
     )
 
 
-def _sheet(run: Run, outcomes: Sequence[Outcome]) -> Sheet:
+def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
     shown = tuple(map(emulation.without_times, ordered))
@@ -198,13 +198,13 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> Sheet:
     cells = _cells(run, ordered)
     found = targets.parts(run, cells, shown)
     columns = [target.name for target in _columns(found)]
-    return Sheet(
+    return RunReport(
         run=run,
         outcomes=shown,
         emulator_times=emulation.times(ordered),
         unreached=unreached,
         targets=found,
-        twins=version_comparison.groups(found, shown),
+        version_groups=version_comparison.groups(found, shown),
         every_row=matrix_table.rows(run, cells, shown, unreached, columns),
         models=model_tables.parts(run, shown, unreached),
         troubles=problem_groups.told(shown),

@@ -1,4 +1,4 @@
-"""A run's outcomes in, what the tables of each model show out (pure)."""
+"""What the tables of each model show, by workload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every page of HTML is made with: our templates, strict about names, with foreign text escaped."""
+"""The environment of all HTML pages: our templates, strict about names, with foreign text escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes of cells that were run on end in; what tables and files show of their minutes out (pure)."""
+"""What tables show of sustained runs: each cell beside its rounds, and minute by minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOW_TO_READ = (
 )
 
 
-class Told(NamedTuple):
+class SustainedRow(NamedTuple):
     """The minutes of one cell in words."""
 
     burst: Figure | None
@@ -32,18 +32,18 @@ class Told(NamedTuple):
     """Why before its time; empty where it was not."""
 
 
-def of(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    """Those that were run on end."""
+def outcomes_of(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """Those with a sustained run."""
     return tuple(outcome for outcome in outcomes if outcome.sustained is not None)
 
 
-def told(outcome: Outcome) -> Told:
+def row(outcome: Outcome) -> SustainedRow:
     """What the table says of one cell."""
     found = outcome.sustained
     assert found is not None
     ends = [figure(minute) for minute in (*found.minutes[:1], *found.minutes[-1:])] or [numbers.DASH] * 2
     burst = generation.figure(outcome.speed) if outcome.speed else None
-    return Told(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), found.ended)
+    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), found.ended)
 
 
 def figure(minute: SustainedMinute) -> str:
@@ -66,12 +66,12 @@ HEADINGS = ("minute", "calls", "median call", "p90", "decode", "clock", "heat", 
 
 def table(minutes: Sequence[SustainedMinute]) -> tuple[list[str], list[list[str]]]:
     """The headings, and a row for each minute."""
-    rows = [_row(number, minute) for number, minute in enumerate(minutes, start=1)]
+    rows = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
     kept = [place for place in range(len(HEADINGS)) if any(row[place] != numbers.DASH for row in rows)]
     return [HEADINGS[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
-def _row(number: int, minute: SustainedMinute) -> list[str]:
+def _minute(number: int, minute: SustainedMinute) -> list[str]:
     state = minute.state
     clock = None if state.frequency_mhz is None else f"{state.frequency_mhz / 1000:.2f} GHz"
     heat = None if state.temperature_c is None else f"{state.temperature_c:.0f} °C"

@@ -1,4 +1,4 @@
-"""A cell that was run on end in, a small chart of its minutes beside its rounds out, as inline SVG."""
+"""A small chart of a cell's sustained run, minute by minute beside its rounds, as inline SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST_MINUTES = 2
 """One point is no course."""
 
 
-def of(outcome: Outcome, name: str) -> str:
+def chart(outcome: Outcome, name: str) -> str:
     """The SVG; empty where there are too few minutes. `name` keeps its ids apart from those of the page's others."""
     found = outcome.sustained
     if found is None or len(found.minutes) < LEAST_MINUTES or outcome.speed is None:

@@ -1,4 +1,4 @@
-"""Outcomes in; the columns of a table that some of them have something to say in, out (pure)."""
+"""Columns of tables, each with how it reads an outcome; a table leaves out those without a value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Column(NamedTuple):
     """The second, smaller line of the heading; may be empty."""
     kind: Literal["interval", "ratio", "text", "words"]
     """`words` may be broken into lines and stand to the left; all else is a number."""
-    of: Callable[[Outcome], Any]
+    read: Callable[[Outcome], Any]
     brief: bool = True
     """False for what a summary does without."""
 
@@ -26,9 +26,9 @@ class Column(NamedTuple):
         """The heading on one line: `Decode, tok/s`."""
         return ", ".join(filter(None, (self.heading, self.unit)))
 
-    def said(self, outcome: Outcome) -> str:
+    def text(self, outcome: Outcome) -> str:
         """The figure as text."""
-        value = self.of(outcome)
+        value = self.read(outcome)
         if value is None:
             return numbers.DASH
         if self.kind == "interval":
@@ -42,4 +42,4 @@ class Column(NamedTuple):
 def filled(columns: Sequence[Column], outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
     """Without those that no outcome has anything for."""
     every = tuple(outcomes)
-    return tuple(column for column in columns if any(column.of(outcome) is not None for outcome in every))
+    return tuple(column for column in columns if any(column.read(outcome) is not None for outcome in every))

@@ -1,4 +1,4 @@
-"""Targets in; those of one provider that differ by their versions, cell beside cell, out (pure)."""
+"""Targets of one provider under different versions, compared cell by cell."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from bench.report.targets import TargetPart
 
 
 @dataclass(frozen=True, slots=True)
-class TwinRow:
-    """One model, precision and workload on each of the twins; None where a twin has no such cell."""
+class VersionRow:
+    """One model, precision and workload under each version; None where a target has no such cell."""
 
     model: str
     precision: str
@@ -25,27 +25,27 @@ class TwinRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class VersionGroup:
     """The targets of one provider, or of one baseline's engine, under different versions."""
 
     library: str
     targets: tuple[TargetPart, ...]
-    rows: tuple[TwinRow, ...]
+    rows: tuple[VersionRow, ...]
 
 
-def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[Twins, ...]:
+def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[VersionGroup, ...]:
     """A group for each provider that runs here in more than one runtime, with different versions."""
     found = []
     present = [target for target in targets if not target.absent]
     for library in dict.fromkeys(target.library for target in present):
         alike = tuple(target for target in present if target.library == library)
         if len({target.cell.runtime for target in alike}) > 1 and len({str(target.versions) for target in alike}) > 1:
-            found.append(Twins(library, alike, _rows([target.name for target in alike], outcomes)))
+            found.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
     return tuple(found)
 
 
-def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[TwinRow, ...]:
+def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[VersionRow, ...]:
     own = {(o.cell.model, o.cell.precision, o.cell.workload, o.cell.target): o for o in outcomes}
     places = dict.fromkeys(place[:3] for place in own if place[3] in names)
-    rows = (TwinRow(*place, tuple(own.get((*place, name)) for name in names)) for place in places)
+    rows = (VersionRow(*place, tuple(own.get((*place, name)) for name in names)) for place in places)
     return tuple(row for row in rows if any(outcome and outcome.status != "excluded" for outcome in row.outcomes))

@@ -1,4 +1,4 @@
-"""A run and a cell in, the versions of the libraries behind it out (pure)."""
+"""The versions of the libraries behind a cell."""
 
 from __future__ import annotations
 

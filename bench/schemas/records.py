@@ -33,7 +33,7 @@ def results() -> dict[str, Any]:
     schema = _document(report.Results, "results.json: the whole outcomes and their metrics, beside their runs")
     definitions = schema["$defs"]
     definitions[METRICS] = _metrics()
-    definitions["Sheet"]["properties"]["metrics"]["additionalProperties"] = {"$ref": f"#/$defs/{METRICS}"}
+    definitions["RunResults"]["properties"]["metrics"]["additionalProperties"] = {"$ref": f"#/$defs/{METRICS}"}
     return schema
 
 

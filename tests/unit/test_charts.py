@@ -12,7 +12,7 @@ from bench.report.renderers import html
 
 
 def charts_of(*outcomes: object) -> list[str]:
-    return [chart.title for chart in charts.of(a_report(*outcomes).sheets[0].models[0], "x")]
+    return [chart.title for chart in charts.model_charts(a_report(*outcomes).sheets[0].models[0], "x")]
 
 
 def test_charts_are_of_prefill_and_decoding() -> None:

@@ -168,6 +168,16 @@ def test_the_details_of_a_cell_without_calls_have_no_figures() -> None:
     assert details_of(html.render(a_report(an_outcome(status="unsupported", reason="no")))) == {}
 
 
+def test_a_summary_that_a_comment_could_not_hold_leaves_the_figures_to_the_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = a_report(an_outcome())
+    whole = markdown.render(report)
+    monkeypatch.setattr(markdown, "MOST_CHARACTERS", len(whole) - 1)
+    short = markdown.render(report)
+    assert "| `latency_ms` |" in whole
+    assert "| `latency_ms` |" not in short
+    assert "All figures of every cell are in results.csv." in short
+
+
 def test_metrics_in_json_are_numbers_by_the_names_of_the_columns() -> None:
     (sheet,) = msgspec.json.decode(json.render(a_report(an_outcome())), type=json.Results).runs
     ((cell, values),) = sheet.metrics.items()

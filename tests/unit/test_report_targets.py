@@ -8,10 +8,10 @@ from a_report import a_cell, a_report, an_outcome, some_facts
 
 from bench.records import Cell, Device, Executed
 from bench.report import text
-from bench.report.model import Sheet
+from bench.report.model import RunReport
 
 
-def a_sheet(*cells: Cell, **run: Any) -> Sheet:
+def a_sheet(*cells: Cell, **run: Any) -> RunReport:
     return a_report(*(an_outcome(cell, versions={}) for cell in cells), **run).sheets[0]
 
 
@@ -45,7 +45,7 @@ def test_a_provider_with_one_target_needs_no_telling_apart() -> None:
     other = a_cell(target="webgpu", provider="WebGpuExecutionProvider", runtime="ort-1-30")
     sheet = a_sheet(a_cell(), other, targets={"cpu": on("1.31.1"), "webgpu": on("1.30.0")})
     assert [target.apart for target in sheet.targets] == ["", ""]
-    assert sheet.twins == ()
+    assert sheet.version_groups == ()
 
 
 def test_versions_come_from_the_runtimes_packages_where_nothing_was_probed() -> None:
@@ -56,14 +56,14 @@ def test_versions_come_from_the_runtimes_packages_where_nothing_was_probed() -> 
 def test_twins_put_the_same_cells_side_by_side_and_a_missing_one_is_none() -> None:
     alone = a_cell(precision="fp16")
     sheet = a_sheet(a_cell(), OLD, alone, targets={"cpu": on("1.31.1"), "cpu-old": on("1.30.0")})
-    (twins,) = sheet.twins
+    (twins,) = sheet.version_groups
     assert (twins.library, [target.name for target in twins.targets]) == ("CPUExecutionProvider", ["cpu", "cpu-old"])
     assert [row.name for row in twins.rows] == ["minilm/int8/b1-s128", "minilm/fp16/b1-s128"]
     assert [outcome and outcome.cell.target for outcome in twins.rows[1].outcomes] == ["cpu", None]
 
 
 def test_two_targets_with_equal_versions_are_no_twins() -> None:
-    assert a_sheet(a_cell(), OLD, targets={"cpu": on("1.31.1"), "cpu-old": on("1.31.1")}).twins == ()
+    assert a_sheet(a_cell(), OLD, targets={"cpu": on("1.31.1"), "cpu-old": on("1.31.1")}).version_groups == ()
 
 
 def test_a_target_is_made_of_software_where_a_round_or_a_probe_says_so() -> None:

@@ -8,10 +8,10 @@ from bench.report import metrics, numbers
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 from bench.report.metric import CellResult
-from bench.report.model import Sheet
+from bench.report.model import RunReport
 
 
-def tables(sheet: Sheet) -> Iterator[str]:
+def tables(sheet: RunReport) -> Iterator[str]:
     """A folded section: for each model a row for each metric and a column for each cell that gave an answer."""
     models = [model for model in sheet.models if model.ran]
     if not models:

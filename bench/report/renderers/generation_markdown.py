@@ -1,4 +1,4 @@
-"""A sheet in, the Markdown tables of what its models generate a second out."""
+"""The Markdown tables of the speed of generation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from bench.records import Outcome, Run
 from bench.report import generation, text
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
-from bench.report.model import Sheet
+from bench.report.model import RunReport
 from bench.report.model_tables import ModelPart
 from bench.report.table import Column
 
 
-def tables(sheet: Sheet) -> Iterator[str]:
+def tables(sheet: RunReport) -> Iterator[str]:
     """A heading, and a table for each model that generates: they do not all have the same columns."""
     models = [model for model in sheet.models if model.generates and model.outcomes]
     if models:
@@ -29,11 +29,11 @@ def _model(run: Run, model: ModelPart) -> str:
 
 
 def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
-    said = [column.said(outcome) for column in columns]
+    values = [column.text(outcome) for column in columns]
     if outcome.status == "inaccurate":
-        said[0] = "withheld: inaccurate"
+        values[0] = "withheld: inaccurate"
     weights = text.WEIGHTS[text.weights_of(run, outcome)]
-    return [cell(outcome), weights, *said, flags(outcome.flags, outcome.flag_details)]
+    return [cell(outcome), weights, *values, flags(outcome.flags, outcome.flag_details)]
 
 
 def flags(names: Iterable[str], details: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""A report in, report.html out: one self-contained page that asks the network for nothing and runs no script."""
+"""The format `html`: report.html, one self-contained page that loads nothing and runs no script."""
 
 from __future__ import annotations
 
@@ -53,11 +53,12 @@ def _environment() -> Environment:
 
 def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
     """Vega escapes what it draws, and `charts` what it adds."""
-    return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in charts.of(part, prefix)]  # noqa: S704
+    drawn = charts.model_charts(part, prefix)
+    return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in drawn]  # noqa: S704
 
 
 def _sustained_chart(outcome: Outcome, name: str) -> Markup:
-    return Markup(sustained_charts.of(outcome, name))  # noqa: S704
+    return Markup(sustained_charts.chart(outcome, name))  # noqa: S704
 
 
 def _top(workload: WorkloadPart) -> float:
@@ -107,10 +108,10 @@ FILTERS = {
     "start": cold_start.times,
     "start_note": text.start_note,
     "summary": model.summary,
-    "sustained": sustained.of,
+    "sustained": sustained.outcomes_of,
     "sustained_chart": _sustained_chart,
     "sustained_table": sustained.table,
-    "sustained_told": sustained.told,
+    "sustained_row": sustained.row,
     "time": numbers.time,
     "top": _top,
 }

@@ -8,14 +8,13 @@ from bench.records import SCHEMA, Outcome, Record, Run
 from bench.report import metrics
 from bench.report.emulation import EmulatorTimes
 from bench.report.metric import Scalar
-from bench.report.model import Report
-from bench.report.model import Sheet as SheetModel
+from bench.report.model import Report, RunReport
 
 NAME = "json"
 FILE = "results.json"
 
 
-class Sheet(Record, frozen=True):
+class RunResults(Record, frozen=True):
     """One run with its outcomes; those of emulated cells have no time, so that no program can rank it."""
 
     run: Run
@@ -30,7 +29,7 @@ class Results(Record, frozen=True):
     """The whole file; `msgspec.json.decode(data, type=Results)` reads it back strictly."""
 
     schema: int
-    runs: tuple[Sheet, ...]
+    runs: tuple[RunResults, ...]
 
 
 def render(report: Report) -> str:
@@ -39,6 +38,6 @@ def render(report: Report) -> str:
     return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
 
 
-def _sheet(sheet: SheetModel) -> Sheet:
+def _sheet(sheet: RunReport) -> RunResults:
     measured = {outcome.cell.id: metrics.measured(sheet.result(outcome)) for outcome in sheet.outcomes}
-    return Sheet(sheet.run, sheet.outcomes, measured, sheet.emulator_times)
+    return RunResults(sheet.run, sheet.outcomes, measured, sheet.emulator_times)

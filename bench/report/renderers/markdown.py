@@ -1,4 +1,4 @@
-"""A report in, summary.md out: what one pastes into a pull request."""
+"""The format `markdown`: summary.md, for pasting into a pull request."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ from bench.report.across import AcrossRow
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 from bench.report.matrix_table import Box, MatrixRow
-from bench.report.model import Report, Sheet, summary
+from bench.report.model import Report, RunReport, summary
 from bench.report.problem_groups import Trouble
 from bench.report.renderers import figures_markdown, generation_markdown
 from bench.report.renderers.generation_markdown import cell, flags
 from bench.report.targets import PROBED, TargetPart
-from bench.report.version_comparison import Twins
+from bench.report.version_comparison import VersionGroup
 
 NAME = "markdown"
 FILE = "summary.md"
 NAMED_CELLS = 3
+MOST_CHARACTERS = 65_536
+"""What GitHub takes in a comment on a pull request."""
 
 
 def render(report: Report) -> str:
-    """The summary of every run, and the comparison across runs where there are several."""
-    parts = [part for sheet in report.sheets for part in _sheet(sheet)]
+    """The summary of every run, and the comparison across runs where there are several.
+
+    The folded tables of all figures are left out where a comment on GitHub could not hold them.
+    """
+    whole = _text(report, figures=True)
+    return whole if len(whole) <= MOST_CHARACTERS else _text(report, figures=False)
+
+
+def _text(report: Report, *, figures: bool) -> str:
+    parts = [part for sheet in report.sheets for part in _sheet(sheet, figures=figures)]
     if report.across:
         parts += ["## Side by side", _across(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _sheet(sheet: Sheet) -> Iterator[str]:
+def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     machine = sheet.run.machine
     yield f"## Touchstone · {plain(machine.cpu.brand)} · {plain(text.moment(sheet.run.created))}"
     yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
@@ -42,21 +52,24 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
     yield "### Targets"
     yield _targets(sheet)
     yield from _speed(sheet)
-    if sheet.twins:
+    if sheet.version_groups:
         yield "### Versions side by side"
-        yield from map(_twins, sheet.twins)
+        yield from map(_version_group, sheet.version_groups)
     yield from _starts(sheet)
     yield from _sustained(sheet)
     yield from _placement(sheet)
     if sheet.troubles:
         yield "### Not ok, and what to do"
         yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
-    yield from figures_markdown.tables(sheet)
+    if figures:
+        yield from figures_markdown.tables(sheet)
+    else:
+        yield "All figures of every cell are in results.csv."
     yield "### How it was measured"
     yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
 
 
-def _matrix(sheet: Sheet) -> str:
+def _matrix(sheet: RunReport) -> str:
     rows = ([_model(row), plain(row.precision), *map(_box, row.boxes)] for row in sheet.rows)
     return table(["model", "precision", *map(_heading, sheet.columns)], rows)
 
@@ -69,7 +82,7 @@ def _heading(target: TargetPart) -> str:
     return plain(target.name) + (f" ({', '.join(said)})" if said else "")
 
 
-def _absent(sheet: Sheet) -> Iterator[str]:
+def _absent(sheet: RunReport) -> Iterator[str]:
     """Targets without a column and models without a row; what would enable them stands among what is not ok."""
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
     left_out = [part.name for part in sheet.left_out if part not in sheet.columns]
@@ -81,7 +94,7 @@ def _absent(sheet: Sheet) -> Iterator[str]:
             yield f"{said}: {', '.join(map(plain, names))}."
 
 
-def _targets(sheet: Sheet) -> str:
+def _targets(sheet: RunReport) -> str:
     header = ["target", "runs on", "versions", "fp32 computes in", "fp16 computes in", "options", "notes"]
     return table(header, (_target(target) for target in sheet.columns))
 
@@ -118,7 +131,7 @@ def _box(box: Box) -> str:
     return " · ".join(words_of_it)
 
 
-def _speed(sheet: Sheet) -> Iterator[str]:
+def _speed(sheet: RunReport) -> Iterator[str]:
     ran = _ranked(sheet)
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
@@ -134,29 +147,29 @@ def _speed(sheet: Sheet) -> Iterator[str]:
     yield from _glossary(sheet)
 
 
-def _ranked(sheet: Sheet) -> list[Outcome]:
+def _ranked(sheet: RunReport) -> list[Outcome]:
     return [outcome for model in sheet.models for outcome in model.outcomes]
 
 
-def _emulated(sheet: Sheet) -> Iterator[str]:
+def _emulated(sheet: RunReport) -> Iterator[str]:
     emulated = [outcome for model in sheet.models for outcome in model.emulated]
     if emulated:
         yield f"Emulated ({text.EMULATED}; in no ranking):"
         yield "\n".join(f"- {cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
 
 
-def _emulator_time(sheet: Sheet, outcome: Outcome) -> str:
+def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
     found = sheet.emulator_times.get(outcome.cell.id)
     return f"{numbers.time(found.speed.latency_ms)} a call in the emulator" if found else "no time"
 
 
-def _twins(twins: Twins) -> str:
+def _version_group(group: VersionGroup) -> str:
     """One provider under several versions, cell beside cell."""
-    header = [plain(twins.library), *map(_heading, twins.targets)]
-    return table(header, ([code(row.name), *map(_twin, row.outcomes)] for row in twins.rows))
+    header = [plain(group.library), *map(_heading, group.targets)]
+    return table(header, ([code(row.name), *map(_version, row.outcomes)] for row in group.rows))
 
 
-def _twin(outcome: Outcome | None) -> str:
+def _version(outcome: Outcome | None) -> str:
     if outcome is None:
         return numbers.DASH
     if outcome.speed is None:
@@ -165,7 +178,7 @@ def _twin(outcome: Outcome | None) -> str:
     return numbers.plus_minus(interval, f" {unit}")
 
 
-def _starts(sheet: Sheet) -> Iterator[str]:
+def _starts(sheet: RunReport) -> Iterator[str]:
     timed = [outcome for outcome in _ranked(sheet) if outcome.speed]
     if timed:
         yield "### Time to answer, memory and energy"
@@ -184,8 +197,8 @@ def _start(outcome: Outcome) -> list[str]:
     return [code(outcome.cell.id), *said, numbers.joules(outcome.energy_j)]
 
 
-def _sustained(sheet: Sheet) -> Iterator[str]:
-    lasted = sustained.of(_ranked(sheet))
+def _sustained(sheet: RunReport) -> Iterator[str]:
+    lasted = sustained.outcomes_of(_ranked(sheet))
     if lasted:
         yield "### Sustained"
         header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "flags"]
@@ -194,14 +207,14 @@ def _sustained(sheet: Sheet) -> Iterator[str]:
 
 
 def _lasted(outcome: Outcome) -> list[str]:
-    told, found = sustained.told(outcome), outcome.sustained
-    burst = numbers.plus_minus(told.burst.interval, f" {told.burst.unit}") if told.burst else numbers.DASH
+    row, found = sustained.row(outcome), outcome.sustained
+    burst = numbers.plus_minus(row.burst.interval, f" {row.burst.unit}") if row.burst else numbers.DASH
     said = flags(found.flags, found.flag_details) if found else ""
-    lasted = plain(f"{told.reached}: {told.ended}" if told.ended else told.reached)
-    return [code(outcome.cell.id), burst, told.first, told.last, told.against_burst, lasted, said]
+    lasted = plain(f"{row.reached}: {row.ended}" if row.ended else row.reached)
+    return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, said]
 
 
-def _placement(sheet: Sheet) -> Iterator[str]:
+def _placement(sheet: RunReport) -> Iterator[str]:
     fallen = [outcome for outcome in sheet.placed if outcome.fallback_ops]
     if fallen:
         yield "### Nodes that ran elsewhere"
@@ -227,7 +240,7 @@ def _numbers(outcome: Outcome) -> list[str]:
     return [numbers.plus_minus(speed.latency_ms), rates, ratio, said]
 
 
-def _glossary(sheet: Sheet) -> Iterator[str]:
+def _glossary(sheet: RunReport) -> Iterator[str]:
     if sheet.flags:
         yield "\n".join(f"- {plain(flag)}: {plain(text.flag(flag))}" for flag in sheet.flags)
 

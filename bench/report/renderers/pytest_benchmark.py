@@ -1,4 +1,4 @@
-"""A report in, a file that `pytest-benchmark compare` and the readers of its format take, out.
+"""The format `pytest-benchmark`: a file for `pytest-benchmark compare` and the readers of its format.
 
 Every cell with a valid speed is one benchmark, of which the samples are the rounds: the median call of each process, as
 the replicate is the process and never the call. Cells are grouped by their id, so that comparing two files, or one of
