@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.pipeline import shown_path
+from bench.run_steps import shown_path
 
 BUDGET_MINUTES = 40.0
 """What MEASUREMENT allows for a hundred cells of small models."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import pipeline, store
+from bench import run_steps, store
 from bench.declare.budgets import GATE
 from bench.declare.matrix import Matrix
 from bench.gating.remeasured_base import Baseline, strays
@@ -40,7 +40,7 @@ class Part:
             effort=GATE,
             threads=run.threads,
             timeout_s=matrix.measure.timeout_s,
-            memory_limit_bytes=pipeline.memory_limit(matrix, place.machine),
+            memory_limit_bytes=run_steps.memory_limit(matrix, place.machine),
             logs=self.folder / store.LOGS,
             scratch=place.cache / "compiled",
         )
@@ -77,7 +77,7 @@ def new_part(
     matrix: Matrix, cells: tuple[Cell, ...], threads: int, typed: str, place: Place, progress: Progress
 ) -> Part:
     """The side that is judged."""
-    record = pipeline.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", typed)
+    record = run_steps.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", typed)
     return _part("new", matrix, record, place, progress)
 
 
@@ -86,7 +86,7 @@ def base_part(
 ) -> tuple[Part, tuple[str, ...]]:
     """The side that it is judged against, made again from its record; and what is not as it was."""
     name = f"{place.folder.name}-base"
-    record = pipeline.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, typed)
+    record = run_steps.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, typed)
     part = _part("base", matrix, record, place, progress, base)
     return part, strays(base.run, part.run)
 
@@ -98,6 +98,6 @@ def _part(
     store.create(folder, record)
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
     code, kept = (base.code, base.kept) if base else (None, None)
-    settled, record = pipeline.probe(matrix, record, place.cache, folder, progress, code)
-    prepared, record = pipeline.prepare(matrix, record, settled, place.cache, folder, progress, kept)
+    settled, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
+    prepared, record = run_steps.prepare(matrix, record, settled, place.cache, folder, progress, kept)
     return Part(name, matrix, record, prepared, place)
