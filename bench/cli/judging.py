@@ -52,7 +52,7 @@ def compare(
     if out is not None:
         stored.write_comparison(found, out)
     if as_json:
-        from bench.comparison.compare_json import document
+        from bench.comparison.compare_files import document
 
         print_json(document(found))
     else:
@@ -77,7 +77,9 @@ def history(
 
     found, files = with_progress(work)
     if as_json:
-        print_json(found)
+        from bench.comparison.compare_files import history_document
+
+        print_json(history_document(found))
     else:
         from bench.cli.tables_history import history_table
 

@@ -13,7 +13,7 @@ from bench.comparison import compare_rows
 from bench.report import escaping
 
 if TYPE_CHECKING:
-    from bench.comparison.compare import Comparison
+    from bench.comparison.model import Comparison
 
 COLOURS = {"bad": "red", "good": "green", "warn": "yellow"}
 
@@ -33,8 +33,8 @@ def comparison_table(comparison: Comparison) -> None:
         out.print("", "[bold]Cells to look at[/]", sep="\n")
         _noteworthy(out, rows)
     for title, lines in (
-        ("What differs between the runs", comparison.differences),
-        ("What may be concluded", comparison.conclusions),
+        ("What differs between the runs", compare_rows.differences(comparison)),
+        ("What may be concluded", compare_rows.conclusions(comparison)),
     ):
         if lines:
             out.print("", f"[bold]{title}[/]", sep="\n")
@@ -44,7 +44,7 @@ def comparison_table(comparison: Comparison) -> None:
     _line(out, f"[bold]{_safe(compare_rows.tally(comparison))}[/] ({_safe(compare_rows.machines(comparison))})")
 
 
-def _table(rows: list[compare_rows.Row]) -> Table:
+def _table(rows: list[compare_rows.ComparisonRow]) -> Table:
     table = plain_table(*compare_rows.HEADINGS)
     for row in rows:
         colour = COLOURS.get(row.tone)
@@ -53,9 +53,9 @@ def _table(rows: list[compare_rows.Row]) -> Table:
     return table
 
 
-def _noteworthy(out: Console, rows: list[compare_rows.Row]) -> None:
+def _noteworthy(out: Console, rows: list[compare_rows.ComparisonRow]) -> None:
     """In full words what is more than `no difference shown`, cell by cell."""
-    told: dict[str, list[compare_rows.Row]] = {}
+    told: dict[str, list[compare_rows.ComparisonRow]] = {}
     for row in rows:
         cell = row.cell or next(reversed(told))
         told.setdefault(cell, []).append(row)

@@ -35,7 +35,8 @@ def history_table(history: History, files: Sequence[Path]) -> None:
             out.print(f"  {_safe(f'{row.cell} {row.figure}'.strip())}: {_safe(step)}", highlight=False, soft_wrap=True)
         out.print("", _safe(history_rows.ADVISORY), "", sep="\n", highlight=False, soft_wrap=True)
     for said in filter(
-        None, (*history.notes, history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out))
+        None,
+        (*history_rows.notes(history), history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out)),
     ):
         out.print(_safe(said), highlight=False, soft_wrap=True)
     out.print(f"[bold]{_safe(history_rows.tally(history))}[/]", highlight=False)

@@ -1,4 +1,4 @@
-"""Judged runs in; each cell's figures over time, with what changed between the runs and advisory steps, out (pure)."""
+"""Each cell's figures over several runs, with what changed between the runs and advisory change points (pure)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ from typing import Literal
 from msgspec import Struct
 
 from bench.comparison import change_points
-from bench.comparison.compare import FigureChange, Judged, figure_change
+from bench.comparison.compare import figure_change
 from bench.comparison.figures import Figure
-from bench.judge.differences import differences
-from bench.records import Interval, Status
-
-NO_LIBRARY = (
-    "Change points were not looked for: the library ruptures is not installed, as it has no release for this Python."
-)
-CELLS_ONLY = " only in the "
-"""In sentences about plans and matrices that differ; what was asked for is no change of what was measured."""
+from bench.comparison.model import FigureChange, Judged
+from bench.judge.differences import ASKED_FOR, differences
+from bench.records import Interval, Note, Status, note
 
 
 class RunEntry(Struct, frozen=True):
@@ -34,8 +29,8 @@ class RunEntry(Struct, frozen=True):
     bench_version: str
     other_machine: bool
     """Whether the run before was of another machine."""
-    changes: tuple[str, ...]
-    """What differs from the run before of the same machine, in words."""
+    changes: tuple[Note, ...]
+    """What differs from the run before of the same machine, but for what the run was asked to measure."""
 
 
 class Point(Struct, frozen=True):
@@ -89,7 +84,7 @@ class History(Struct, frozen=True):
     series: tuple[Series, ...]
     left_out: tuple[str, ...] = ()
     """Folders that could not be read, each with its reason."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     """What a reader must know of how it was made."""
 
 
@@ -112,7 +107,7 @@ def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out:
     planned = [cell for one in reversed(ordered) for cell, found in one.outcomes.items() if found.status != "excluded"]
     cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
     series = tuple(each for cell in cells for each in _series(cell, ordered))
-    notes = () if change_points.is_available() else (NO_LIBRARY,)
+    notes = () if change_points.is_available() else (note("no-change-point-library"),)
     return History(tuple(_entries(ordered)), series, tuple(left_out), notes)
 
 
@@ -129,7 +124,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
             processor=run.machine.cpu.brand,
             bench_version=run.bench_version,
             other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
-            changes=tuple(said for said in found if CELLS_ONLY not in said),
+            changes=tuple(fact for fact in found if fact.kind not in ASKED_FOR),
         )
         latest[key] = one
 

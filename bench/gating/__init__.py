@@ -28,6 +28,7 @@ from bench.judge.outcome import judge
 from bench.machine.fingerprint import fingerprint
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Observation, Run
+from bench.report import text_differences
 
 __all__ = ["Finished", "Options", "run"]
 
@@ -120,7 +121,9 @@ def _differences(base: Run, new: Run) -> tuple[str, ...]:
     cells = {cell.id: cell for cell in base.cells}
     chosen = tuple(cells[cell.id] for cell in new.cells)
     artifacts = {name: key for name, key in base.artifacts.items() if name in new.artifacts}
-    return differences(replace(base, cells=chosen, artifacts=artifacts, effort=new.effort), new)
+    return text_differences.sentences(
+        differences(replace(base, cells=chosen, artifacts=artifacts, effort=new.effort), new)
+    )
 
 
 def _figures(rules: Rules) -> dict[str, float]:

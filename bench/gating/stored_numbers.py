@@ -6,10 +6,10 @@ they fail a cell only where the whole interval lies above what a machine drifts 
 
 from __future__ import annotations
 
-from bench.comparison.compare import DRIFT, change
 from bench.gating.decision import Rules
 from bench.judge import statistics
 from bench.judge.speed import Medians, logs
+from bench.judge.stored_change import DRIFT, change
 from bench.records import GateCell, GateVerdict, Interval
 
 ROUNDS = 6
