@@ -110,7 +110,7 @@ def gate(
 ) -> int:
     """Whether anything got slower or lost support against a recorded run; the exit code is the answer."""
     from bench import gating
-    from bench.gating.report_github import ended
+    from bench.gating.reports.github import ended
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = gating.Options(
@@ -138,8 +138,8 @@ def gate(
 def _tell(finished: Finished, *, github: bool, as_json: bool) -> None:
     """The table or the record on stdout, and what GitHub shows of a job."""
     from bench.cli.tables_gate import gate_table
-    from bench.gating import report as reports
-    from bench.gating.report_github import workflow_commands
+    from bench.gating import reports
+    from bench.gating.reports.github import workflow_commands
 
     if as_json:
         print_json(finished.run)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from bench.cli.tables import console, plain_table
-from bench.gating import report_text
+from bench.gating import text
 from bench.records import GateCell, GateRun
 from bench.report import escaping, numbers
 
@@ -19,7 +19,7 @@ MOST = 40
 
 def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
     """Every cell with its change, the null control, what differs, the answer, then where the files are."""
-    cells = report_text.ordered(run.cells)
+    cells = text.ordered(run.cells)
     shown = _shown(cells)
     table = plain_table("cell", "verdict", "change", "pairs", "detectable", "base → new", "what to know")
     for cell in shown:
@@ -30,12 +30,12 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
     names = {cell.cell for cell in shown}
     hidden = [cell for cell in cells if cell.cell not in names]
     if hidden:
-        out.print(f"not shown here, but in the files: {report_text.counted(hidden)}")
+        out.print(f"not shown here, but in the files: {text.counted(hidden)}")
     if shown:
         out.print("")
     for name, said in _lines(run):
         out.print(f"{name}: {_safe(said)}", highlight=False)
-    out.print(f"[bold]{_safe(run.verdict)}[/] ({report_text.counted(run.cells)})", highlight=False)
+    out.print(f"[bold]{_safe(run.verdict)}[/] ({text.counted(run.cells)})", highlight=False)
     for path in files:
         out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
 
@@ -44,28 +44,28 @@ def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
     """All of few; of many without those that were not compared, and of very many without those that pass either."""
     if len(cells) <= MOST:
         return list(cells)
-    compared = [cell for cell in cells if cell.verdict not in report_text.NOT_COMPARED]
+    compared = [cell for cell in cells if cell.verdict not in text.NOT_COMPARED]
     return compared if len(compared) <= MOST else [cell for cell in compared if cell.verdict != "pass"][:MOST]
 
 
 def _row(cell: GateCell) -> tuple[str, ...]:
-    verdict = report_text.named(cell.verdict)
+    verdict = text.named(cell.verdict)
     return (
         _safe(cell.cell),
         f"[{COLOURS.get(cell.verdict, 'dim')}]{verdict}[/]",
         numbers.change(cell.change),
         numbers.count(cell.pairs),
-        report_text.detectable(cell),
-        report_text.sides(cell),
-        _safe(report_text.told(cell)),
+        text.detectable(cell),
+        text.sides(cell),
+        _safe(text.told(cell)),
     )
 
 
 def _lines(run: GateRun) -> Iterable[tuple[str, str]]:
     yield from (("differs", difference) for difference in run.differences)
-    yield "null control", report_text.null_control(run)
+    yield "null control", text.null_control(run)
     yield from (("note", note) for note in run.notes)
-    yield "gate", report_text.about(run)
+    yield "gate", text.about(run)
 
 
 def _safe(said: str) -> str:

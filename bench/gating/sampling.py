@@ -1,4 +1,4 @@
-"""Two sides of each cell in; pairs of processes, made when a gate's decisions ask for them, out."""
+"""The pairs of processes that a gate's decisions ask for, within its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of many cells in; how far one pair lies from another, intervals, and what such pairs can show, out (pure).
+"""How far the pairs of a gate scatter, intervals, and what slowdown such pairs can show (pure).
 
 Two pairs of one cell say next to nothing of their scatter, so a screen borrows from the other cells: the variance of a
 cell is the pooled one and its own, weighed by degrees of freedom (Smyth 2004, the moderated t-test of gene arrays).
