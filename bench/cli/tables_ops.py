@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.tables import console
-from bench.conformance import report_csv, summary
+from bench.conformance import summary
 from bench.conformance.verdicts import VERDICTS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def operators_table(finished: Finished) -> None:
         table.add_column(f"[{COLOURS.get(verdict, 'default')}]{verdict}[/]", justify="right")
     table.add_column("operators wholly on it", justify="right")
     for one in found:
-        kind = report_csv.imitated(one.target)
+        kind = summary.imitated(one.target)
         name = f"{one.target.name} ({kind})" if kind else one.target.name
         counts = [str(one.counts.get(verdict, "–")) for verdict in verdicts]
         table.add_row(escape(name), one.onnxruntime or "–", str(one.cases), *counts, f"{one.whole} of {one.operators}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import fnmatch
 import os
 import shlex
 import time
@@ -68,7 +67,7 @@ def run(options: Options, progress: Progress) -> Finished:
     folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
     logs = _create(folder)
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
-    cases = msgspec.structs.replace(cases, suite=_only(cases.suite, options.only))
+    cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
     ready = _Ready({**matrix.runtimes, **further}, options.cache, machine, logs, progress)
     found = tuple(ready.target(one, install=options.install or one.runtime in matrix.runtimes) for one in wanted)
     record = _record(options, folder, machine, now, cases.suite, found)
@@ -169,14 +168,6 @@ def _create(folder: Path) -> Path:
     return folder / store.LOGS
 
 
-def _only(suite: CaseSuite, globs: tuple[str, ...]) -> CaseSuite:
-    """The cases whose names fit one of the globs; all where there is none."""
-    kept = tuple(one for one in suite.cases if not globs or any(fnmatch.fnmatchcase(one.name, g) for g in globs))
-    if not kept:
-        raise UsageError(f"no case is named like {' or '.join(globs)}", "the names begin with test_, e.g. 'test_conv*'")
-    return msgspec.structs.replace(suite, cases=kept)
-
-
 def _record(
     options: Options,
     folder: Path,
@@ -239,13 +230,13 @@ def _lines(path: Path) -> Iterator[_Lines]:
 
 def _report(folder: Path, record: OperatorRun, seen: list[CaseSeen]) -> Finished:
     """Judge what was seen, and write the page and the table."""
-    from bench.conformance import report_csv, report_html
+    from bench.conformance import reports
 
     outcomes = judge(record, seen)
     files = []
-    for renderer in (report_html, report_csv):
-        path = folder / renderer.FILE
-        write_atomically(path, renderer.render(record, outcomes).encode("utf-8", errors="replace"))
+    for name, render in reports.FORMATS.items():
+        path = folder / name
+        write_atomically(path, render(record, outcomes).encode("utf-8", errors="replace"))
         files.append(path)
     return Finished(folder, record, outcomes, tuple(files))
 

@@ -1,4 +1,4 @@
-"""Operator cases and a provider in; what was seen of each case out, whatever a worker dies of on the way."""
+"""Running operator cases on a provider: every case has a result, whatever a worker dies of on the way."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import native_errors
+from bench.conformance import text
 from bench.conformance.verdicts import coarse, margins
 from bench.progress import Progress, duration
-from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Provider
+from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Note, Provider, note
 from bench.worker_process import Worker
 
 CASE_TIMEOUT_S = 30.0
@@ -71,7 +72,7 @@ class _Walk:
         self.served = 0
         """How many cases the present worker has finished."""
         self.done = self.lost_in_a_row = self.timeouts = 0
-        self.given_up = ""
+        self.given_up: Note | None = None
         self.began = self.told = time.monotonic()
 
     def end(self, way: Callable[[Worker], None]) -> None:
@@ -83,15 +84,16 @@ class _Walk:
     def one(self, case: Case) -> CaseSeen:
         """Run one case, a second time where a process died that others had used before it."""
         if self.given_up:
-            failure = Failure("failed", "start", "not-run", f"not tried: {self.given_up}")
+            failure = Failure("failed", "start", "not-run", text.say(self.given_up))
             return CaseSeen(self.bench.target, case.name, failure=failure)
         served = self.served
         seen = self.ask(case)
         if seen.failure and seen.failure.status == "crashed" and served:
-            again = self.ask(case)
-            end = f"{seen.failure.signal or seen.failure.message}, at stage '{seen.failure.stage}'"
-            note = f"the first try died ({end}), in a process that had run {served} other cases"
-            seen = again if again.failure and again.failure.status == "crashed" else replace(again, note=note)
+            second = self.ask(case)
+            how = seen.failure.signal or seen.failure.message
+            died = note("first-try-died", how=how, stage=seen.failure.stage, cases=served)
+            crashed_again = second.failure is not None and second.failure.status == "crashed"
+            seen = second if crashed_again else replace(second, first_death=died)
         self.count(seen)
         return seen
 
@@ -120,9 +122,10 @@ class _Walk:
         lost = status in ("crashed", "timeout", "unavailable", "out-of-memory")
         self.lost_in_a_row = self.lost_in_a_row + 1 if lost else 0
         if self.lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            self.given_up = f"{self.lost_in_a_row} cases in a row were lost before it, the last {_end(seen)}"
+            last = seen.failure.message if seen.failure else ""
+            self.given_up = note("cases-lost", count=self.lost_in_a_row, last=last)
         elif self.timeouts >= MAX_TIMEOUTS:
-            self.given_up = f"{self.timeouts} cases before it did not end"
+            self.given_up = note("cases-timed-out", count=self.timeouts)
         self.tell(seen.case)
 
     def tell(self, case: str) -> None:
@@ -135,11 +138,6 @@ class _Walk:
         if now - self.told > WORD_EVERY_S and self.done < self.total:
             self.told = now
             self.bench.progress.step(said)
-
-
-def _end(seen: CaseSeen) -> str:
-    assert seen.failure
-    return f"with '{seen.failure.message}'"
 
 
 def _plain(failure: Failure) -> Failure:

@@ -1,4 +1,4 @@
-"""The verdicts of operator cases in; what the page and the table show of them, counted, out (pure)."""
+"""The verdicts of operator cases, counted by target, operator and opset, as the page and the table show them (pure)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from bench.conformance.verdicts import RIGHT, VERDICTS
-from bench.records import Case, CaseOutcome, OperatorRun, OperatorTarget, Verdict
+from bench.records import Case, CaseOutcome, OperatorRun, OperatorTarget, OperatorVerdict
 
 ONNX_DOMAIN = "ai.onnx"
-SAYS_NOTHING: tuple[Verdict, ...] = ("newer", "folded", "not-run")
+SAYS_NOTHING: tuple[OperatorVerdict, ...] = ("newer", "folded", "not-run")
 """Verdicts that say nothing of whether a provider has an operator."""
 SOFTWARE = "software adapter"
-TONES: dict[Verdict, str] = {
+TONES: dict[OperatorVerdict, str] = {
     "full": "good",
     "partial": "warn",
     "elsewhere": "away",
@@ -35,7 +35,7 @@ class Summary(Struct, frozen=True):
 
     target: OperatorTarget
     onnxruntime: str | None
-    counts: dict[Verdict, int]
+    counts: dict[OperatorVerdict, int]
     """In the order of `VERDICTS`; without those that no case has."""
     operators: int
     whole: int
@@ -64,7 +64,7 @@ class Group(Struct, frozen=True):
     outcomes: dict[str, dict[str, CaseOutcome]]
     """By target, then by case."""
 
-    def counts(self, target: str) -> dict[Verdict, int]:
+    def counts(self, target: str) -> dict[OperatorVerdict, int]:
         """How the group's cases ended on a target."""
         return counted(self.outcomes[target].values())
 
@@ -75,7 +75,7 @@ class OpsetLine(Struct, frozen=True):
     domain: str
     opset: int
     cases: int
-    counts: dict[str, dict[Verdict, int]]
+    counts: dict[str, dict[OperatorVerdict, int]]
 
 
 def tried(run: OperatorRun) -> tuple[OperatorTarget, ...]:
@@ -83,7 +83,7 @@ def tried(run: OperatorRun) -> tuple[OperatorTarget, ...]:
     return tuple(target for target in run.targets if target.tried)
 
 
-def counted(outcomes: Iterable[CaseOutcome]) -> dict[Verdict, int]:
+def counted(outcomes: Iterable[CaseOutcome]) -> dict[OperatorVerdict, int]:
     """Verdicts by number, in the order of `VERDICTS`."""
     counts = Counter(one.verdict for one in outcomes)
     return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
@@ -126,6 +126,19 @@ def onnxruntime_of(target: OperatorTarget) -> str | None:
 def is_software(target: OperatorTarget) -> bool:
     """Whether the CPU imitates the target's device."""
     return any(note.startswith(SOFTWARE) for note in target.facts.notes)
+
+
+def device(target: OperatorTarget) -> str | None:
+    """`gpu.0 NVIDIA H100`; None where it is not known."""
+    found = target.facts.device
+    return f"{found.label} {found.name or found.vendor}".strip() if found else None
+
+
+def imitated(target: OperatorTarget) -> str | None:
+    """What the CPU imitates the device by, in one word; None for a real device."""
+    if target.provider.emulated:
+        return "emulated"
+    return "software" if is_software(target) else None
 
 
 def groups(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Group, ...]:

@@ -12,7 +12,7 @@ import pytest
 from builders import WEBGPU
 from operator_cases import a_case
 
-from bench.conformance import execution
+from bench.conformance import execution, text
 from bench.progress import Quiet
 from bench.records import CaseSeen, Provider
 from bench.worker_process import Worker
@@ -107,7 +107,7 @@ def test_a_case_that_only_kills_a_used_process_is_tried_in_a_fresh_one(bench, to
     tries = [pid for pid, name in asked(told) if name == "test_used"]
     assert len(tries) == len(set(tries))
     if len(tries) == 2:
-        assert "the first try died" in found["test_used"].note
+        assert "the first try died" in text.say(found["test_used"].first_death)
 
 
 def test_a_hang_is_ended_and_costs_its_case(bench):
