@@ -13,17 +13,17 @@ from bench.judge.changes import FEW, cut
 from bench.judge.stored_change import DRIFT, Direction
 from bench.records import Note, Outcome, Run, note
 
-SUPPORT: dict[Support, str] = {
-    "lost": "lost-support",
-    "gained": "gained-support",
-    "lost nodes": "lost-nodes",
-    "gained nodes": "gained-nodes",
-    "changed": "another-status",
-    "gone": "only-in-base",
-    "added": "only-in-new",
-    "not measured": "not-measured",
+SUPPORT: dict[Support, Note] = {
+    "lost": note("lost-support"),
+    "gained": note("gained-support"),
+    "lost nodes": note("nodes-lost"),
+    "gained nodes": note("nodes-gained"),
+    "changed": note("another-status"),
+    "gone": note("only-in-base"),
+    "added": note("only-in-new"),
+    "not measured": note("not-measured-in-one-run"),
 }
-"""The kind of note for what became of a cell's status; there is none where it is the same."""
+"""What became of a cell's status; there is no note where it is the same."""
 LONGEST_REASON = 200
 FIGURES_FOR_CHANCE = 10
 """From so many figures on, one of them is likely to show a difference by chance."""
@@ -87,7 +87,7 @@ def of_cell(
     support: Support, old: Outcome | None, now: Outcome | None, emulated: bool, same: bool, timed: bool
 ) -> tuple[Note, ...]:
     """What may be concluded of one cell's status; empty where it is as it was and there is a speed to compare."""
-    notes = [note(SUPPORT[support])] if support in SUPPORT else []
+    notes = [SUPPORT[support]] if support in SUPPORT else []
     if support == "lost" and not same:
         notes = [note("lost-on-other-machine")]
     if support in {"lost", "changed"} and now is not None:
@@ -95,7 +95,7 @@ def of_cell(
     if support == "gained" and old is not None:
         notes.append(note("before", status=old.status, reason=text.reason(old)[:LONGEST_REASON]))
     if emulated and support not in {"gone", "added"}:
-        notes.append(note("emulated"))
+        notes.append(note("times-not-compared"))
     return tuple(notes) if notes or timed else (note("no-speed"),)
 
 

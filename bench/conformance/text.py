@@ -27,7 +27,7 @@ MEANINGS: dict[OperatorVerdict, str] = {
 
 def say(note: Note) -> str:
     """The words of a fact of a case."""
-    return text_differences.say(note, WORDS)
+    return text_differences.say(note, WORDS if note.kind in WORDS else text_differences.WORDS)
 
 
 def joined(facts: Sequence[Note]) -> str:
@@ -75,7 +75,6 @@ def _listed(providers: Iterable[str]) -> str:
 
 
 WORDS: dict[str, Words] = {
-    "text": lambda text: text,
     # An answer.
     "random-values": lambda: "its values are random: only type and shape were compared",
     "wrong-output": lambda output: f"output {output}",

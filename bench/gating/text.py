@@ -246,7 +246,6 @@ def _other_worker_code(code: str) -> str:
 
 
 WORDS: dict[str, Words] = {
-    "text": lambda text: text,
     # The speed of one cell, from pairs.
     "not-slower": _not_slower,
     "slower": lambda value, low, high, slower, pairs: (
@@ -289,7 +288,7 @@ WORDS: dict[str, Words] = {
         f"{after} nodes fell back from {provider}, and {before} did before: {', '.join(operators)}"
     ),
     "base-lost-too": lambda: "but the base comes to the same today, so this change is not why",
-    "emulated": lambda: "emulated: its answers are judged, and its times mean nothing",
+    "emulated-times": lambda: "emulated: its answers are judged, and its times mean nothing",
     "new-side-unprepared": lambda: "the new side could not be prepared",
     "new-cell": lambda: "the base has no such cell",
     "no-valid-speed": lambda status, reason: f"the base has no valid speed: {status}: {reason}",

@@ -84,7 +84,7 @@ def _remeasured(side: SideResult | None) -> dict[str, Outcome]:
 
 def _without_pairs(observed: GateObservations, both: Both, rules: Rules) -> GateCell:
     if both.new.emulated:
-        return cell_row(both.id, "pass", note("emulated"), stage="support")
+        return cell_row(both.id, "pass", note("emulated-times"), stage="support")
     if both.id in observed.new.failures:
         return cell_row(both.id, "inconclusive", note("new-side-unprepared"))
     base, new = _medians(observed.base.seen, both.id), _medians(observed.new.seen, both.id)

@@ -144,6 +144,7 @@ def _target_formats(target: str, names: Sequence[str], before: Sequence[str], af
 
 
 WORDS: dict[str, Words] = {
+    "text": lambda text: text,  # the words of somebody else
     "another-machine": _another_machine,
     "machine-facts": lambda names, before, after, more: f"the same machine, but {_changes(names, before, after, more)}",
     "package": _package,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from builders import a_cell, a_failed, a_machine, a_placement, an_observation, rounds_of
 from msgspec.structs import replace
+from note_kinds import assert_words_fit
 from stored_runs import (
     CELLS,
     CONTROL,
@@ -327,6 +328,10 @@ def test_every_kind_has_words_of_its_own_and_an_unknown_one_is_shown():
     assert not shared
     assert text.say(Note("moon-phase", {"full": True})) == "moon-phase: full=True"
     assert text.say(note("bench-version", before="1", after="2")) == "touchstone-bench 1 -> 2"
+
+
+def test_every_conclusion_has_words_with_its_parameters_and_no_words_are_left_over():
+    assert_words_fit(text.WORDS, "comparison/*.py")
 
 
 def test_json_has_the_words_beside_kind_and_values():

@@ -8,6 +8,7 @@ import pytest
 from builders import a_cell, a_device, a_machine, a_run, an_effort, some_facts
 from matrices import MATRIX, matrix_text
 from msgspec.structs import replace
+from note_kinds import assert_words_fit
 
 from bench.judge.changes import MOST
 from bench.judge.differences import ASKED_FOR
@@ -255,3 +256,7 @@ def test_a_recipe_that_differs_for_one_engine_alone_names_the_engine():
 def test_a_kind_that_this_version_does_not_know_shows_its_parameters():
     assert text.say(Note("fan-speed", {"rpm": 1200})) == "fan-speed: rpm=1200"
     assert text.say(Note("model-digest", {"rpm": 1200})) == "model-digest: rpm=1200"
+
+
+def test_every_difference_has_words_with_its_parameters_and_no_words_are_left_over():
+    assert_words_fit(text.WORDS, "judge/differences*.py", "judge/changes.py")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import junitparser
@@ -13,6 +10,7 @@ import pytest
 from a_gate import a_gate_cell, a_gate_run, a_long_gate, a_lost_cell, a_slower_cell, a_whole_gate, an_unsure_cell
 from hypothesis import given
 from hypothesis import strategies as st
+from note_kinds import assert_words_fit
 
 from bench.cli.tables_gate import gate_table
 from bench.errors import DiskError, RunFolderError
@@ -413,19 +411,5 @@ def test_json_holds_the_facts_of_a_gate_beside_its_words(tmp_path: Path) -> None
     assert read.cells[0].reason_facts == (note("excluded-now", rule="it burns"),)
 
 
-def made_kinds() -> Iterator[tuple[str, set[str] | None]]:
-    """Every `note("kind", …)` of the gate's code with its parameters, None where some are passed with `**`."""
-    for path in Path(words.__file__).parent.glob("**/*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "note":
-                (kind,) = node.args
-                assert isinstance(kind, ast.Constant), f"{path.name}: a kind is written where it is made"
-                names = {keyword.arg for keyword in node.keywords}
-                yield kind.value, None if None in names else {name for name in names if name}
-
-
 def test_every_fact_of_a_gate_has_words_with_its_parameters_and_no_words_are_left_over() -> None:
-    made = dict(made_kinds())
-    assert set(made) == set(words.WORDS)
-    taken = {kind: set(inspect.signature(words.WORDS[kind]).parameters) for kind in made}
-    assert {kind: names for kind, names in made.items() if names is not None and names != taken[kind]} == {}
+    assert_words_fit(words.WORDS, "gating/**/*.py")

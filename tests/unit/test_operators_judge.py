@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-from pathlib import Path
 from typing import get_args
 
 import pytest
 from builders import WEBGPU
 from msgspec.structs import replace
+from note_kinds import assert_words_fit
 from operator_cases import a_case, a_deviation, a_failure, a_run, a_target, done, seen
 
 from bench.conformance import text
@@ -46,14 +44,7 @@ def test_every_verdict_has_a_meaning_and_its_place():
 
 
 def test_every_fact_of_a_case_has_words_with_its_parameters_and_no_words_are_left_over():
-    sources = [*Path(text.__file__).parent.glob("*.py"), Path(text.__file__).parents[1] / "worker" / "conformance.py"]
-    made = {}
-    for node in (node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "note":
-            made[node.args[0].value] = {keyword.arg for keyword in node.keywords}
-    assert set(made) == set(text.WORDS)
-    taken = {kind: set(inspect.signature(words).parameters) for kind, words in text.WORDS.items()}
-    assert {kind: names for kind, names in made.items() if None not in names and names != taken[kind]} == {}
+    assert_words_fit(text.WORDS, "conformance/*.py", "worker/conformance.py")
 
 
 def test_an_onnxruntime_that_cannot_tell_placement_claims_none():
