@@ -22,7 +22,7 @@ from bench.records import Interval, Note, Observation, Outcome, Run, note
 def judged(run: Run, observations: Sequence[Observation]) -> Judged:
     """Judge a run's observations, and keep what a comparison needs of them."""
     outcomes = judge(run, observations)
-    return Judged(run, {one.cell.id: one for one in outcomes}, figures(run, outcomes, observations))
+    return Judged(run, {outcome.cell.id: outcome for outcome in outcomes}, figures(run, outcomes, observations))
 
 
 def compare(base: Judged, new: Judged, only: Sequence[str] | None = None) -> Comparison:
@@ -53,10 +53,10 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     old, now = (side.outcomes.get(cell) for side in (base, new))
     known = now or old
     assert known is not None
-    before, after = (None if one is None else _nodes(one) for one in (old, now))
+    before, after = (None if outcome is None else _nodes(outcome) for outcome in (old, now))
     support = _support(old, now, before, after)
     both = _planned(cell, base) and _planned(cell, new)
-    emulated = any(one.cell.emulated for one in (old, now) if one)
+    emulated = any(outcome.cell.emulated for outcome in (old, now) if outcome)
     found = _figures(cell, base, new, same) if both and not emulated else ()
     return CellChange(
         cell=cell,
@@ -87,7 +87,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
         return "added"
     if now is None or now.status == "excluded":
         return "gone"
-    if any(one.failure is not None and one.failure.kind == "not-measured" for one in (old, now)):
+    if any(outcome.failure is not None and outcome.failure.kind == "not-measured" for outcome in (old, now)):
         return "not measured"
     was, works = old.status in ANSWERED, now.status in ANSWERED
     if was != works:
@@ -99,7 +99,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
 
 def _figures(cell: str, base: Judged, new: Judged, same: bool) -> tuple[FigureChange, ...]:
     """Every figure that either run has of the cell."""
-    old, now = ({one.name: one for one in side.figures.get(cell, ())} for side in (base, new))
+    old, now = ({figure.name: figure for figure in side.figures.get(cell, ())} for side in (base, new))
     return tuple(figure_change(cell, name, old.get(name), now.get(name), same) for name in dict.fromkeys((*old, *now)))
 
 

@@ -62,7 +62,7 @@ def tally(comparison: Comparison) -> str:
     """`14 cells in both runs: 1 lost support, 2 slower, 3 unclear, 8 no difference shown`."""
     named = NAMED if comparison.same_machine else NAMED_ACROSS
     support = Counter(cell.support for cell in comparison.cells if cell.support not in {"same", "changed"})
-    speed = Counter(one.verdict for cell in comparison.cells for one in cell.figures)
+    speed = Counter(figure.verdict for cell in comparison.cells for figure in cell.figures)
     said = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
     kinds: tuple[SpeedVerdict, ...] = ("slower", "faster", "unclear", "no difference shown")
     said += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
@@ -166,7 +166,7 @@ def _nodes(old: Nodes, new: Nodes) -> str:
 
 
 def _tone(cell: CellChange) -> str:
-    verdicts = {one.verdict for one in cell.figures}
+    verdicts = {figure.verdict for figure in cell.figures}
     if cell.support in {"lost", "lost nodes"} or "slower" in verdicts:
         return "bad"
     if cell.support in {"gained", "gained nodes"} or "faster" in verdicts:

@@ -61,7 +61,7 @@ def figures(
 def _times(cell: Cell, seen: Sequence[Observation]) -> dict[str, Rounds]:
     """The rounds of each figure that the cell has."""
     medians = round_medians(seen)
-    parts = generation.parts(cell, [one for one in seen if one.round in medians])
+    parts = generation.parts(cell, [observation for observation in seen if observation.round in medians])
     found = {FIRST: parts.first, DECODE: parts.decode}
     return {name: rounds for name, rounds in found.items() if rounds} or ({CALL: medians} if medians else {})
 

@@ -46,7 +46,7 @@ class HistoryRow(Struct, frozen=True):
 
 def rows(history: History) -> list[HistoryRow]:
     """A row for each series, but for cells that never had a speed and kept one verdict."""
-    return [_row(history, one) for one in history.series if not is_quiet(one)]
+    return [_row(history, series) for series in history.series if not is_quiet(series)]
 
 
 def is_quiet(series: Series) -> bool:

@@ -67,7 +67,7 @@ def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Se
     if not found:
         why = f"; {left_out[0]}" if left_out else ""
         raise NothingToJudgeError(f"{folder} holds no run that can be read{why}", "name the folder that holds runs")
-    cells = {cell.id: cell for one in found for cell in one.run.cells}
+    cells = {cell.id: cell for judged_run in found for cell in judged_run.run.cells}
     wanted = [cell.id for cell in select(tuple(cells.values()), only, skip)]
     return over_time(found, wanted, left_out)
 
@@ -110,13 +110,13 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
     for number, path in enumerate(folders, start=1):
         progress.detail(f"run {number} of {len(folders)}: {path.name}")
         try:
-            one = judged(*store.read(path))
+            judged_run = judged(*store.read(path))
         except RunFolderError as error:
             # A page that is published must not say where on this machine its runs lie.
             left_out.append(str(error).replace(f"{path.parent}{os.sep}", ""))
             continue
-        if moment(one.run.created) is None:
+        if moment(judged_run.run.created) is None:
             left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
         else:
-            found.append(one)
+            found.append(judged_run)
     return found, left_out

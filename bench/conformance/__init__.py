@@ -69,7 +69,9 @@ def run(options: Options, progress: Progress) -> Finished:
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
     cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
     ready = _Ready({**matrix.runtimes, **further}, options.cache, machine, logs, progress)
-    found = tuple(ready.target(one, install=options.install or one.runtime in matrix.runtimes) for one in wanted)
+    found = tuple(
+        ready.target(target, install=options.install or target.runtime in matrix.runtimes) for target in wanted
+    )
     record = _record(options, folder, machine, now, cases.suite, found)
     write_atomically(folder / RUN, msgspec.json.encode(record))
     _something_to_do(found)
@@ -152,9 +154,9 @@ def _one_target(ready: _Ready, target: OperatorTarget, cases: Cases, seen: list[
     )
     ready.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
     with closing(walk.run(what, cases.suite.cases)) as found:  # an interruption here ends its worker too
-        for one in found:
-            lines.add(one)
-            seen.append(one)
+        for case_seen in found:
+            lines.add(case_seen)
+            seen.append(case_seen)
     ready.progress.step(f"{target.name}: done in {duration(time.monotonic() - begun)}")
 
 
@@ -194,8 +196,8 @@ def _record(
 
 def _something_to_do(found: tuple[OperatorTarget, ...]) -> None:
     if not any(target.tried for target in found):
-        why = "; ".join(f"{one.name}: {one.facts.message}" for one in found)
-        hints = [one.facts.remedy for one in found if one.facts.remedy]
+        why = "; ".join(f"{target.name}: {target.facts.message}" for target in found)
+        hints = [target.facts.remedy for target in found if target.facts.remedy]
         raise NothingMeasuredError(f"no provider could be run: {why}", hints[0] if hints else "see `bench doctor`")
 
 
@@ -250,18 +252,18 @@ def as_json(finished: Finished) -> dict[str, object]:
         "onnx": finished.run.suite.onnx,
         "targets": [
             {
-                "target": one.target.name,
-                "execution_provider": one.target.provider.ep,
-                "onnxruntime": one.onnxruntime,
-                "emulated": one.target.provider.emulated,
-                "software": summary.is_software(one.target),
-                "counts": one.counts,
-                "operators": one.operators,
-                "operators_wholly_on_it": one.whole,
+                "target": summary_row.target.name,
+                "execution_provider": summary_row.target.provider.ep,
+                "onnxruntime": summary_row.onnxruntime,
+                "emulated": summary_row.target.provider.emulated,
+                "software": summary.is_software(summary_row.target),
+                "counts": summary_row.counts,
+                "operators": summary_row.operators,
+                "operators_wholly_on_it": summary_row.whole,
             }
-            for one in summary.summaries(finished.run, finished.outcomes)
+            for summary_row in summary.summaries(finished.run, finished.outcomes)
         ],
-        "unavailable": {one.name: one.facts for one in finished.run.targets if not one.tried},
+        "unavailable": {target.name: target.facts for target in finished.run.targets if not target.tried},
         "outcomes": finished.outcomes,
         "files": [str(path) for path in finished.files],
     }

@@ -56,7 +56,7 @@ def run(bench: Bench, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
     walk = _Walk(bench, len(cases))
     try:
         for case in shuffled:
-            yield walk.one(case)
+            yield walk.run_case(case)
     except BaseException:  # interrupted, or the reader has left: the worker may be amid a case
         walk.end(Worker.kill)
         raise
@@ -81,7 +81,7 @@ class _Walk:
             way(self.worker)
         self.worker, self.served = None, 0
 
-    def one(self, case: Case) -> CaseSeen:
+    def run_case(self, case: Case) -> CaseSeen:
         """Run one case, a second time where a process died that others had used before it."""
         if self.given_up:
             failure = Failure("failed", "start", "not-run", text.say(self.given_up))

@@ -51,7 +51,7 @@ class Summary(Struct, frozen=True):
     @property
     def right(self) -> int:
         """How many cases came out right, wherever they were computed."""
-        return sum(self.counts.get(one, 0) for one in RIGHT)
+        return sum(self.counts.get(verdict, 0) for verdict in RIGHT)
 
 
 class Group(Struct, frozen=True):
@@ -85,7 +85,7 @@ def tried(run: OperatorRun) -> tuple[OperatorTarget, ...]:
 
 def counted(outcomes: Iterable[CaseOutcome]) -> dict[OperatorVerdict, int]:
     """Verdicts by number, in the order of `VERDICTS`."""
-    counts = Counter(one.verdict for one in outcomes)
+    counts = Counter(outcome.verdict for outcome in outcomes)
     return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
 
 
@@ -96,19 +96,21 @@ def domain(case: Case) -> str:
 
 def summaries(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Summary, ...]:
     """One for every target that was tried."""
-    return tuple(_summary(target, [one for one in outcomes if one.target == target.name]) for target in tried(run))
+    return tuple(
+        _summary(target, [outcome for outcome in outcomes if outcome.target == target.name]) for target in tried(run)
+    )
 
 
 def _summary(target: OperatorTarget, outcomes: Sequence[CaseOutcome]) -> Summary:
     telling: dict[tuple[str, str], list[bool]] = {}
-    for one in outcomes:
-        if one.verdict not in SAYS_NOTHING:
-            telling.setdefault((one.case.domain, one.case.operator), []).append(one.verdict == "full")
+    for outcome in outcomes:
+        if outcome.verdict not in SAYS_NOTHING:
+            telling.setdefault((outcome.case.domain, outcome.case.operator), []).append(outcome.verdict == "full")
     return Summary(
         target=target,
         onnxruntime=onnxruntime_of(target),
         counts=counted(outcomes),
-        operators=len({(one.case.domain, one.case.operator) for one in outcomes}),
+        operators=len({(outcome.case.domain, outcome.case.operator) for outcome in outcomes}),
         whole=sum(all(found) for found in telling.values()),
         some=sum(any(found) and not all(found) for found in telling.values()),
     )
@@ -146,7 +148,7 @@ def groups(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Group, ..
     cases: dict[tuple[str, str, int], list[Case]] = {}
     for case in run.suite.cases:
         cases.setdefault((case.domain, case.operator, case.opset), []).append(case)
-    found = {(one.target, one.case.name): one for one in outcomes}
+    found = {(outcome.target, outcome.case.name): outcome for outcome in outcomes}
     targets = [target.name for target in tried(run)]
     made = []
     for (_, operator, opset), mine in sorted(
@@ -162,8 +164,8 @@ def opsets(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[OpsetLine
     keys = sorted({(case.domain, case.opset) for case in run.suite.cases})
     lines = []
     for key in keys:
-        mine = [one for one in outcomes if (one.case.domain, one.case.opset) == key]
-        counts = {t.name: counted([one for one in mine if one.target == t.name]) for t in tried(run)}
+        mine = [outcome for outcome in outcomes if (outcome.case.domain, outcome.case.opset) == key]
+        counts = {t.name: counted([outcome for outcome in mine if outcome.target == t.name]) for t in tried(run)}
         cases = sum((case.domain, case.opset) == key for case in run.suite.cases)
         lines.append(OpsetLine(key[0] or ONNX_DOMAIN, key[1], cases, counts))
     return tuple(lines)

@@ -76,13 +76,13 @@ def coarse() -> Margin:
     return FLOAT16_MARGIN
 
 
-def _wider(one: Margin, other: Margin) -> Margin:
-    return Margin(max(one.rtol, other.rtol), max(one.atol, other.atol))
+def _wider(own: Margin, other: Margin) -> Margin:
+    return Margin(max(own.rtol, other.rtol), max(own.atol, other.atol))
 
 
 def judge(run: OperatorRun, seen: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]:
     """One verdict for every case on every target that was tried, in the order of targets, then of the suite."""
-    found: Mapping[tuple[str, str], CaseSeen] = {(one.target, one.case): one for one in seen}
+    found: Mapping[tuple[str, str], CaseSeen] = {(case_seen.target, case_seen.case): case_seen for case_seen in seen}
     return tuple(
         verdict(target.name, target.provider.ep, case, found.get((target.name, case.name)))
         for target in run.targets
@@ -150,8 +150,8 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note
 
 def _wrongness(deviations: tuple[Deviation, ...]) -> OperatorVerdict:
     """Whether what is off is no more than fewer bits explain."""
-    off = [one for one in deviations if one.problem or one.outside]
-    return "coarse" if all(one.outside_coarse == 0 and not one.problem for one in off) else "wrong"
+    off = [deviation for deviation in deviations if deviation.problem or deviation.outside]
+    return "coarse" if all(deviation.outside_coarse == 0 and not deviation.problem for deviation in off) else "wrong"
 
 
 def _placed(on_target: int, elsewhere: int) -> OperatorVerdict:

@@ -89,7 +89,9 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
         mean, unbiased = fmean(values), math.sqrt(len(values) / (len(values) - 1))
         deviations += [abs(value - mean) * unbiased for value in values]
     limit = OUTLIER * median(deviations) / NORMAL_MEDIAN
-    return math.sqrt(fmean([min(one, limit) ** 2 if limit else one**2 for one in deviations])), freedom
+    return math.sqrt(
+        fmean([min(deviation, limit) ** 2 if limit else deviation**2 for deviation in deviations])
+    ), freedom
 
 
 def screen_shows(estimate: Estimate, rules: Rules) -> bool:

@@ -28,8 +28,8 @@ EXIT_CODES = {
 class VerdictWords(NamedTuple):
     """What a verdict is called on one cell and on several, and what it says."""
 
-    one: str
-    many: str
+    singular: str
+    plural: str
     says: str
 
 
@@ -71,7 +71,7 @@ def counted(cells: Iterable[GateCell]) -> str:
 
 def named(verdict: GateVerdict, number: int = 1) -> str:
     """`regression` or `regressions`."""
-    return VERDICTS[verdict].one if number == 1 else VERDICTS[verdict].many
+    return VERDICTS[verdict].singular if number == 1 else VERDICTS[verdict].plural
 
 
 def detectable(cell: GateCell) -> str:

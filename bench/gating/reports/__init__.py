@@ -54,5 +54,5 @@ def shortened(content: str, room: int) -> bytes:
     kept = encoded[: encoded.rfind(b"\n", 0, room) + 1]
     # A fold that stays open would swallow what the next step writes.
     lines = kept.splitlines()
-    opened = sum(one.startswith(b"<details>") for one in lines) > lines.count(b"</details>")
+    opened = sum(line.startswith(b"<details>") for line in lines) > lines.count(b"</details>")
     return kept + (_CLOSE if opened else "").encode() + CUT.encode()

@@ -113,4 +113,4 @@ def _attribute(said: str) -> str:
 
 
 def _body(lines: Iterable[str]) -> str:
-    return "\n".join(escaping.lines(one) for one in lines).translate(NO_XML)
+    return "\n".join(escaping.lines(line) for line in lines).translate(NO_XML)
