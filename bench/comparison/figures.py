@@ -1,4 +1,4 @@
-"""A run's outcomes and observations in; the times of each cell, one value a round, as other runs are held against, out.
+"""The times of each cell of a run, one value a round, which other runs are compared with.
 
 A model that generates has a time for each part of the work, since prefill and decoding are different work. An emulated
 cell has none: its times mean nothing.
