@@ -24,7 +24,7 @@ from bench.records import Cell
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.comparison.compare import Comparison
+    from bench.comparison.model import Comparison
     from bench.gating import Finished as GateResult
 
 __all__ = ["BenchError", "RunResult", "compare", "gate", "load_matrix", "plan", "read_run", "run", "to_frame"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import __version__, store
-from bench.commands import Value, command_line, shown_path
+from bench import store
+from bench.commands import Value, command_line
 from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
@@ -19,12 +19,11 @@ from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import SCHEMA, Cell, Effort, Machine, Observation, Outcome, Run
+from bench.records import Machine, Observation, Outcome, Run
+from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
-    from bench.prepare.probe import Settled
-    from bench.prepare.recorded_artifacts import Kept
 
 FORMATS = ("html", "csv", "markdown")
 
@@ -121,72 +120,10 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     return matrix, folder, record, ()
 
 
-def new_run(
-    matrix: Matrix, cells: tuple[Cell, ...], effort: Effort, threads: int, machine: Machine, name: str, typed: str
-) -> Run:
-    """The record of a run that is about to begin; what preparing finds out is filled in later."""
-    return Run(
-        schema=SCHEMA,
-        bench_version=__version__,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        name=name,
-        seed=matrix.measure.seed,
-        effort=effort,
-        threads=threads,
-        command=typed,
-        matrix_path=shown_path(Path(matrix.place)),
-        matrix_text=matrix.text,
-        cells=cells,
-        machine=machine,
-        runtimes={},
-        artifacts={},
-        weights={},
-    )
-
-
 def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
     if record.machine.key != machine.key:
         message = f"{folder} was measured on another machine ({record.machine.key}, this one is {machine.key})"
         raise RunFolderError(message, "start a run of its own here; `bench report` shows both side by side")
-
-
-def probe(
-    matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
-) -> tuple[Settled, Run]:
-    """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
-    from bench.prepare.probe import settle
-
-    settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
-    runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}
-    record = replace(record, targets=settled.facts, runtimes=runtimes)
-    store.save(folder, record)
-    return settled, record
-
-
-def prepare(
-    matrix: Matrix,
-    record: Run,
-    settled: Settled,
-    cache: Path,
-    folder: Path,
-    progress: Progress,
-    kept: Kept | None = None,
-) -> tuple[Prepared, Run]:
-    """Make what the cells need, and write into `run.json` what that turned out to be."""
-    from bench.prepare import builds
-
-    prepared = builds.prepare(matrix, record.cells, settled, cache, folder / store.LOGS, progress, kept)
-    record = replace(
-        record,
-        runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
-        artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
-        weights={name: source.weights for name, source in prepared.sources.items()},
-        source_digests={name: source.digest for name, source in prepared.sources.items()},
-        references={f"{m}/{workload}": made.record.key for (m, workload), made in prepared.references.items()},
-        code=prepared.code.name,
-    )
-    store.save(folder, record)
-    return prepared, record
 
 
 def _measure(
@@ -199,6 +136,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """The rounds; each observation is on the disk before the next visit begins."""
+    from bench.judge.cell_states import CellHistory
     from bench.measure.rounds import measure
     from bench.measure.visits import Settings
 
@@ -210,18 +148,8 @@ def _measure(
         logs=folder / store.LOGS,
         scratch=options.cache / "compiled",
     )
-    measure(matrix, record, prepared, settings, seen, lambda observation: store.append(folder, observation), progress)
-
-
-def all_cores(machine: Machine) -> int:
-    """The physical cores that may be used: a second thread on a core slows matrix products down more than it helps."""
-    return max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
-
-
-def memory_limit(matrix: Matrix, machine: Machine) -> int:
-    """The matrix's limit, else nine tenths of the machine: a worker must not take the machine down with it."""
-    limit = matrix.measure.memory_limit_mb
-    return limit * 2**20 if limit else machine.memory_bytes * 9 // 10
+    states = CellHistory(seen)
+    measure(matrix, record, prepared, settings, states, lambda observation: store.append(folder, observation), progress)
 
 
 def _something_measured(finished: RunResult) -> None:

@@ -13,8 +13,8 @@ from bench.cli.options import JsonFlag, OnlyFlag, SkipFlag, print_json
 from bench.cli.tables import TONES, console, plain_table, safe
 
 if TYPE_CHECKING:
-    from bench.comparison.compare import Comparison
-    from bench.comparison.compare_rows import Row
+    from bench.comparison.compare_rows import ComparisonRow
+    from bench.comparison.model import Comparison
 
 ORDER = 60
 
@@ -40,7 +40,7 @@ def compare(
     if out is not None:
         stored.write_comparison(comparison, out)
     if as_json:
-        from bench.comparison.compare_json import document
+        from bench.comparison.compare_files import document
 
         print_json(document(comparison))
     else:
@@ -64,8 +64,8 @@ def comparison_table(comparison: Comparison) -> None:
         out.print("", "[bold]Cells to look at[/]", sep="\n")
         _noteworthy(out, rows)
     for title, lines in (
-        ("What differs between the runs", comparison.differences),
-        ("What may be concluded", comparison.conclusions),
+        ("What differs between the runs", compare_rows.differences(comparison)),
+        ("What may be concluded", compare_rows.conclusions(comparison)),
     ):
         if lines:
             out.print("", f"[bold]{title}[/]", sep="\n")
@@ -75,7 +75,7 @@ def comparison_table(comparison: Comparison) -> None:
     _line(out, f"[bold]{safe(compare_rows.tally(comparison))}[/] ({safe(compare_rows.machines(comparison))})")
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[ComparisonRow]) -> Table:
     from bench.comparison import compare_rows
 
     table = plain_table(*compare_rows.HEADINGS)
@@ -86,9 +86,9 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
-def _noteworthy(out: Console, rows: list[Row]) -> None:
+def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
     """In full words what is more than `no difference shown`, cell by cell."""
-    told: dict[str, list[Row]] = {}
+    told: dict[str, list[ComparisonRow]] = {}
     for row in rows:
         cell = row.cell or next(reversed(told))
         told.setdefault(cell, []).append(row)

@@ -67,7 +67,7 @@ def gate(
 ) -> int:
     """Whether anything got slower or lost support against a recorded run; the exit code is the answer."""
     from bench import gating
-    from bench.gating.report_github import ended
+    from bench.gating.reports.github import ended
 
     stop_on_sigterm()
     options = gating.Options(
@@ -94,8 +94,8 @@ def gate(
 
 def _show(finished: Finished, *, github: bool, as_json: bool) -> None:
     """The table or the record on stdout, and what GitHub shows of a job."""
-    from bench.gating import report as reports
-    from bench.gating.report_github import workflow_commands
+    from bench.gating import reports
+    from bench.gating.reports.github import workflow_commands
 
     if as_json:
         print_json(finished.run)
@@ -114,9 +114,9 @@ def _annotate(commands: str) -> None:
 
 def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
     """Every cell with its change, the null control, what differs, the answer, then where the files are."""
-    from bench.gating import report_text
+    from bench.gating import text
 
-    cells = report_text.ordered(run.cells)
+    cells = text.ordered(run.cells)
     shown = _shown(cells)
     table = plain_table("cell", "verdict", "change", "pairs", "detectable", "base → new", "what to know")
     for cell in shown:
@@ -127,49 +127,49 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
     names = {cell.cell for cell in shown}
     hidden = [cell for cell in cells if cell.cell not in names]
     if hidden:
-        out.print(f"not shown here, but in the files: {report_text.counted(hidden)}")
+        out.print(f"not shown here, but in the files: {text.counted(hidden)}")
     if shown:
         out.print("")
     for name, said in _lines(run):
         out.print(f"{name}: {_safe_in_ci(said)}", highlight=False)
-    out.print(f"[bold]{_safe_in_ci(run.verdict)}[/] ({report_text.counted(run.cells)})", highlight=False)
+    out.print(f"[bold]{_safe_in_ci(run.verdict)}[/] ({text.counted(run.cells)})", highlight=False)
     for path in files:
         out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
 
 
 def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
     """All of few; of many without those that were not compared, and of very many without those that pass either."""
-    from bench.gating import report_text
+    from bench.gating import text
 
     if len(cells) <= MOST:
         return list(cells)
-    compared = [cell for cell in cells if cell.verdict not in report_text.NOT_COMPARED]
+    compared = [cell for cell in cells if cell.verdict not in text.NOT_COMPARED]
     return compared if len(compared) <= MOST else [cell for cell in compared if cell.verdict != "pass"][:MOST]
 
 
 def _row(cell: GateCell) -> tuple[str, ...]:
-    from bench.gating import report_text
+    from bench.gating import text
     from bench.report import numbers
 
-    verdict = report_text.named(cell.verdict)
+    verdict = text.named(cell.verdict)
     return (
         _safe_in_ci(cell.cell),
         f"[{COLOURS.get(cell.verdict, 'dim')}]{verdict}[/]",
         numbers.change(cell.change),
         numbers.count(cell.pairs),
-        report_text.detectable(cell),
-        report_text.sides(cell),
-        _safe_in_ci(report_text.told(cell)),
+        text.detectable(cell),
+        text.sides(cell),
+        _safe_in_ci(text.told(cell)),
     )
 
 
 def _lines(run: GateRun) -> Iterable[tuple[str, str]]:
-    from bench.gating import report_text
+    from bench.gating import text
 
     yield from (("differs", difference) for difference in run.differences)
-    yield "null control", report_text.null_control(run)
+    yield "null control", text.null_control(run)
     yield from (("note", note) for note in run.notes)
-    yield "gate", report_text.about(run)
+    yield "gate", text.about(run)
 
 
 def _safe_in_ci(text: str) -> str:

@@ -41,7 +41,9 @@ def history(
 
     followed, files = with_progress(work, quiet=quiet)
     if as_json:
-        print_json(followed)
+        from bench.comparison.compare_files import history_document
+
+        print_json(history_document(followed))
     else:
         history_table(followed, files)
 
@@ -66,7 +68,8 @@ def history_table(history: History, files: Sequence[Path]) -> None:
             out.print(f"  {safe(f'{row.cell} {row.figure}'.strip())}: {safe(step)}", highlight=False, soft_wrap=True)
         out.print("", safe(history_rows.ADVISORY), "", sep="\n", highlight=False, soft_wrap=True)
     for said in filter(
-        None, (*history.notes, history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out))
+        None,
+        (*history_rows.notes(history), history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out)),
     ):
         out.print(safe(said), highlight=False, soft_wrap=True)
     out.print(f"[bold]{safe(history_rows.tally(history))}[/]", highlight=False)

@@ -78,7 +78,7 @@ def ops(
 
 def operators_table(finished: Finished) -> None:
     """How every provider's cases ended, then where the files are."""
-    from bench.conformance import report_csv, summary
+    from bench.conformance import summary
     from bench.conformance.verdicts import VERDICTS
 
     found = summary.summaries(finished.run, finished.outcomes)
@@ -90,7 +90,7 @@ def operators_table(finished: Finished) -> None:
         table.add_column(f"[{COLOURS.get(verdict, 'default')}]{verdict}[/]", justify="right")
     table.add_column("operators wholly on it", justify="right")
     for one in found:
-        kind = report_csv.imitated(one.target)
+        kind = summary.imitated(one.target)
         name = f"{one.target.name} ({kind})" if kind else one.target.name
         counts = [str(one.counts.get(verdict, "–")) for verdict in verdicts]
         table.add_row(escape(name), one.onnxruntime or "–", str(one.cases), *counts, f"{one.whole} of {one.operators}")

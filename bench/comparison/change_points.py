@@ -1,4 +1,4 @@
-"""A series of values, one a run of one machine, in; where it steps to another level, out: advisory, and no verdict.
+"""Where a series of values, one a run of one machine, steps to another level: advisory, and no verdict.
 
 PELT (Killick, Fearnhead and Eckley, 2012; the library ruptures) finds the segments whose squared distances from their
 own means, and a penalty for each segment, add up to the least. The penalty is `PENALTY` x variance x ln(runs), with the

@@ -1,111 +1,28 @@
-"""Two stored runs in; cell beside cell, what changed and what may be concluded of it, out (pure).
+"""Two stored runs side by side: cell by cell what changed, and what may be concluded from it (pure).
 
-Stored runs are not paired: each change has an interval from the rounds of both as two independent samples (Welch), and
-how far the machine drifted between the runs is in none of them. So a time that changed by less than `DRIFT` is called
-unclear, and across machines times are not compared at all: only ratios to one control, taken in the same rounds, are.
+A time that changed by less than a machine drifts is called unclear. Across machines times are not compared at all: only
+ratios to one control, taken in the same rounds, are. See `bench.judge.stored_change` for the intervals.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
-import numpy as np
-from msgspec import Struct
-from scipy import special
-
-from bench.comparison import conclusions as compare_words
+from bench.comparison import conclusions
 from bench.comparison.figures import Figure, figures
+from bench.comparison.model import CellChange, Comparison, FigureChange, Judged, Nodes, SpeedVerdict, Support
 from bench.judge import placement
-from bench.judge.changes import changed, differ
+from bench.judge.changes import Change, both_differ, cut, differs, values
 from bench.judge.differences import differences
 from bench.judge.outcome import ANSWERED, judge
-from bench.judge.statistics import CONFIDENCE
-from bench.records import Interval, Observation, Outcome, Run, Status
-
-DRIFT = 0.10
-"""How far a machine's times drift from one run to a later one: stored numbers prove nothing under it (MEASUREMENT)."""
-Verdict = Literal["slower", "faster", "unclear", "no difference shown", "not compared"]
-Support = Literal["same", "changed", "lost", "gained", "lost nodes", "gained nodes", "gone", "added", "not measured"]
-
-
-class Judged(Struct, frozen=True):
-    """A run with its outcomes and figures, without its raw samples."""
-
-    run: Run
-    outcomes: dict[str, Outcome]
-    figures: dict[str, tuple[Figure, ...]]
-
-
-class Nodes(Struct, frozen=True):
-    """Where the nodes of a cell ran."""
-
-    on_target: int
-    fell_back: int
-    """Those elsewhere that compute; shape and constant bookkeeping is not among them."""
-
-
-class FigureChange(Struct, frozen=True):
-    """One kind of time of one cell in both runs."""
-
-    name: str
-    base_ms: Interval | None
-    new_ms: Interval | None
-    change: Interval | None
-    """Relative change of the time with its 95 % interval, 0.05 for 5 % slower; None across machines."""
-    base_ratio: Interval | None
-    new_ratio: Interval | None
-    """Times the control's speed, in the rounds of each run."""
-    ratio_change: Interval | None
-    """Relative change of that ratio, 0.05 for 5 % faster against the control; None without one control in both."""
-    verdict: Verdict
-    conclusion: str
-
-
-class CellChange(Struct, frozen=True):
-    """One cell in both runs."""
-
-    cell: str
-    base_status: Status | None
-    new_status: Status | None
-    """None where the run's plan does not have the cell."""
-    support: Support
-    base_nodes: Nodes | None
-    new_nodes: Nodes | None
-    emulated: bool
-    is_control: bool
-    """Whether ratios are against this cell."""
-    figures: tuple[FigureChange, ...]
-    conclusion: str
-    """Of the verdict; each figure has a conclusion of its own."""
-    changed: tuple[str, ...]
-    """What of the cell itself differs, beside its speed: versions, recipe, threads, weights."""
-    flags: tuple[str, ...]
-    """What warns of the numbers: `both: noisy`, `new: busy machine`."""
-
-
-class Comparison(Struct, frozen=True):
-    """Two runs side by side."""
-
-    base: Run
-    new: Run
-    same_machine: bool
-    differences: tuple[str, ...]
-    conclusions: tuple[str, ...]
-    """What may and what may not be concluded from the whole."""
-    cells: tuple[CellChange, ...]
-
-    @property
-    def common(self) -> int:
-        """How many cells both runs planned to measure."""
-        return sum(one.support not in {"gone", "added"} for one in self.cells)
+from bench.judge.stored_change import change, direction, is_beyond_drift
+from bench.records import Interval, Note, Observation, Outcome, Run, note
 
 
 def judged(run: Run, observations: Sequence[Observation]) -> Judged:
     """Judge a run's observations, and keep what a comparison needs of them."""
     outcomes = judge(run, observations)
-    return Judged(run, {one.cell.id: one for one in outcomes}, figures(run, outcomes, observations))
+    return Judged(run, {outcome.cell.id: outcome for outcome in outcomes}, figures(run, outcomes, observations))
 
 
 def compare(base: Judged, new: Judged, only: Sequence[str] | None = None) -> Comparison:
@@ -123,35 +40,9 @@ def compare(base: Judged, new: Judged, only: Sequence[str] | None = None) -> Com
         new=new.run,
         same_machine=same,
         differences=found,
-        conclusions=compare_words.whole(base.run, new.run, cells, found, DRIFT),
+        conclusions=conclusions.of_runs(base.run, new.run, cells, found),
         cells=tuple(cells),
     )
-
-
-def change(base: Sequence[float], new: Sequence[float]) -> Interval | None:
-    """The relative change of the geometric mean from one sample of logs to another, with Welch's 95 % t-interval.
-
-    None without a value on either side; without ends where a side has but one, as that tells nothing of its scatter.
-    """
-    if not base or not new:
-        return None
-    shift = float(np.mean(new) - np.mean(base))
-    margin = _welch_margin(base, new)
-    if margin is None:
-        return Interval(math.expm1(shift), None, None)
-    return Interval(*(math.expm1(min(end, 700.0)) for end in (shift, shift - margin, shift + margin)))
-
-
-def _welch_margin(base: Sequence[float], new: Sequence[float]) -> float | None:
-    """Half the length of the interval in log units, with Welch's and Satterthwaite's degrees of freedom."""
-    if len(base) < 2 or len(new) < 2:
-        return None
-    parts = [(float(np.var(side, ddof=1)) / len(side), len(side) - 1) for side in (base, new)]
-    variance = sum(part for part, _ in parts)
-    if variance == 0:
-        return 0.0
-    freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
-    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
 
 
 def _planned(cell: str, side: Judged) -> bool:
@@ -162,10 +53,10 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     old, now = (side.outcomes.get(cell) for side in (base, new))
     known = now or old
     assert known is not None
-    before, after = (None if one is None else _nodes(one) for one in (old, now))
+    before, after = (None if outcome is None else _nodes(outcome) for outcome in (old, now))
     support = _support(old, now, before, after)
     both = _planned(cell, base) and _planned(cell, new)
-    emulated = any(one.cell.emulated for one in (old, now) if one)
+    emulated = any(outcome.cell.emulated for outcome in (old, now) if outcome)
     found = _figures(cell, base, new, same) if both and not emulated else ()
     return CellChange(
         cell=cell,
@@ -177,7 +68,7 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
         emulated=emulated,
         is_control=known.cell.control,
         figures=found,
-        conclusion=compare_words.cell(support, old, now, emulated, same) or ("" if found else compare_words.NO_SPEED),
+        conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(found)),
         changed=_changed(base, new, old, now) if both and old and now else (),
         flags=_flags(old, now),
     )
@@ -196,7 +87,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
         return "added"
     if now is None or now.status == "excluded":
         return "gone"
-    if any(one.failure is not None and one.failure.kind == "not-measured" for one in (old, now)):
+    if any(outcome.failure is not None and outcome.failure.kind == "not-measured" for outcome in (old, now)):
         return "not measured"
     was, works = old.status in ANSWERED, now.status in ANSWERED
     if was != works:
@@ -208,7 +99,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
 
 def _figures(cell: str, base: Judged, new: Judged, same: bool) -> tuple[FigureChange, ...]:
     """Every figure that either run has of the cell."""
-    old, now = ({one.name: one for one in side.figures.get(cell, ())} for side in (base, new))
+    old, now = ({figure.name: figure for figure in side.figures.get(cell, ())} for side in (base, new))
     return tuple(figure_change(cell, name, old.get(name), now.get(name), same) for name in dict.fromkeys((*old, *now)))
 
 
@@ -229,19 +120,18 @@ def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, 
         new_ratio=now.ratio if now else None,
         ratio_change=ratio,
         verdict=verdict,
-        conclusion=compare_words.figure(
-            name=name,
+        conclusion=conclusions.of_figure(
             verdict=verdict,
             time=direction(time),
             ratio=direction(ratio, faster_is_more=True),
             both=both,
             same=same,
-            compared=compare_words.Compared(is_control, alike, ratio is not None),
+            compared=conclusions.Compared(is_control, alike, ratio is not None),
         ),
     )
 
 
-def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> Verdict:
+def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> SpeedVerdict:
     """Across machines by the ratio alone; on one machine by a time beyond drift that the ratio does not contradict."""
     against = direction(ratio, faster_is_more=True)
     if not same:
@@ -251,42 +141,30 @@ def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> Verdi
     found = direction(time)
     if found is None and against is None:
         return "no difference shown"
-    if found is None or not _beyond(time) or (ratio is not None and ratio.low is not None and against != found):
+    if found is None or not is_beyond_drift(time) or (ratio is not None and ratio.low is not None and against != found):
         return "unclear"
     return found
 
 
-def direction(change: Interval | None, faster_is_more: bool = False) -> Literal["slower", "faster"] | None:
-    """What an interval that leaves out 0 says; None for one that does not, or has no ends."""
-    if change is None or change.low is None or change.high is None or change.low <= 0 <= change.high:
-        return None
-    return "faster" if (change.low > 0) == faster_is_more else "slower"
-
-
-def _beyond(change: Interval) -> bool:
-    """Whether the whole interval is farther from no change than drift goes."""
-    assert change.low is not None
-    assert change.high is not None
-    return change.low > DRIFT or change.high < 1 / (1 + DRIFT) - 1
-
-
-def _flags(old: Outcome | None, now: Outcome | None) -> tuple[str, ...]:
-    """Those of both, then those of one side; that a cell is emulated is said in other words."""
-    sides = [set(one.flags) - {"emulated"} if one else set() for one in (old, now)]
+def _flags(old: Outcome | None, now: Outcome | None) -> tuple[Note, ...]:
+    """Those of both, then those of one side; that a cell is emulated is said elsewhere."""
+    sides = [set(outcome.flags) - {"emulated"} if outcome else set() for outcome in (old, now)]
     parts = (("both", sides[0] & sides[1]), ("base", sides[0] - sides[1]), ("new", sides[1] - sides[0]))
-    return tuple(f"{name}: {', '.join(sorted(flags))}" for name, flags in parts if flags)
+    return tuple(note("flags", side=side, flags=tuple(sorted(flags))) for side, flags in parts if flags)
 
 
-def _changed(base: Judged, new: Judged, old: Outcome, now: Outcome) -> tuple[str, ...]:
+def _changed(base: Judged, new: Judged, old: Outcome, now: Outcome) -> tuple[Note, ...]:
     """What differs between the two cells beside their speed."""
-    model = now.cell.model
-    said = [changed(name, old.versions[name], now.versions[name]) for name in old.versions if name in now.versions]
-    said += [changed("provider", old.cell.provider, now.cell.provider), changed("device", old.device, now.device)]
-    if old.cell.recipe != now.cell.recipe:
-        said.append("another recipe")
-    if differ(base.run.source_digests, new.run.source_digests, model):
-        said.append("another source of the model")
-    said += [changed("weights", old.weights, now.weights)]
+    facts: list[Change] = [
+        (cut(name), version, now.versions[name]) for name, version in old.versions.items() if name in now.versions
+    ]
+    facts += [("provider", old.cell.provider, now.cell.provider), ("device", old.device, now.device)]
+    facts += [("weights", old.weights, now.weights)]
     if None not in {old.threads, now.threads}:
-        said.append(changed("threads", old.threads, now.threads))
-    return tuple(filter(None, said))
+        facts.append(("threads", old.threads, now.threads))
+    notes = [note("changed", name=name, **values(was, is_now)) for name, was, is_now in facts if differs(was, is_now)]
+    if old.cell.recipe != now.cell.recipe:
+        notes.append(note("another-recipe"))
+    if both_differ(base.run.source_digests, new.run.source_digests, now.cell.model):
+        notes.append(note("another-source"))
+    return tuple(notes)

@@ -1,4 +1,4 @@
-"""A comparison of two runs in, its table as plain text out: a row for each figure of each cell that says something."""
+"""The table of a comparison as plain text, and the lines around it: a row for each figure of each cell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from bench.comparison.compare import CellChange, Comparison, FigureChange, Nodes, Verdict
+from bench.comparison import text as words
+from bench.comparison.model import CellChange, Comparison, FigureChange, Nodes, SpeedVerdict
 from bench.records import Interval, Run
 from bench.report import numbers, text
 
@@ -17,7 +18,8 @@ LEGEND = (
     "control is faster."
 )
 ARROW = "->"
-
+SHOWN_CHANGES = {"another-recipe", "another-source"}
+"""Changes of a cell that stand beside its figures; the others stand among the differences of the runs."""
 
 NAMED = {"lost": "lost support", "gained": "gained support", "gone": "only in the base", "added": "only in the new run"}
 NAMED_ACROSS = NAMED | {
@@ -28,7 +30,7 @@ NAMED_ACROSS = NAMED | {
 }
 
 
-class Row(Struct, frozen=True):
+class ComparisonRow(Struct, frozen=True):
     """One line of the table; nothing in it is escaped."""
 
     cell: str
@@ -42,7 +44,7 @@ class Row(Struct, frozen=True):
     """`bad`, `good`, `warn` or nothing: how the line is coloured."""
 
 
-def rows(comparison: Comparison) -> list[Row]:
+def rows(comparison: Comparison) -> list[ComparisonRow]:
     """Every cell with a figure, or whose verdict changed; those that are as they were and have none are `quiet`."""
     same = comparison.same_machine
     return [row for cell in comparison.cells if not _is_quiet(cell) for row in _rows(cell, same)]
@@ -60,12 +62,22 @@ def tally(comparison: Comparison) -> str:
     """`14 cells in both runs: 1 lost support, 2 slower, 3 unclear, 8 no difference shown`."""
     named = NAMED if comparison.same_machine else NAMED_ACROSS
     support = Counter(cell.support for cell in comparison.cells if cell.support not in {"same", "changed"})
-    speed = Counter(one.verdict for cell in comparison.cells for one in cell.figures)
+    speed = Counter(figure.verdict for cell in comparison.cells for figure in cell.figures)
     said = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
-    kinds: tuple[Verdict, ...] = ("slower", "faster", "unclear", "no difference shown")
+    kinds: tuple[SpeedVerdict, ...] = ("slower", "faster", "unclear", "no difference shown")
     said += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
     plural = "" if comparison.common == 1 else "s"
     return f"{comparison.common} cell{plural} in both runs: {', '.join(said) or 'nothing changed'}"
+
+
+def differences(comparison: Comparison) -> tuple[str, ...]:
+    """What differs between the runs, a sentence each."""
+    return words.sentences(comparison.differences)
+
+
+def conclusions(comparison: Comparison) -> tuple[str, ...]:
+    """What may be concluded from the whole, a sentence each."""
+    return words.sentences(comparison.conclusions)
 
 
 def machines(comparison: Comparison) -> str:
@@ -86,21 +98,22 @@ def _is_quiet(cell: CellChange) -> bool:
     return not cell.figures and cell.support == "same" and not cell.emulated
 
 
-def _rows(cell: CellChange, same: bool) -> Iterable[Row]:
+def _rows(cell: CellChange, same: bool) -> Iterable[ComparisonRow]:
     verdict, tone = _verdict(cell), _tone(cell)
-    notes = [*(one for one in cell.changed if one.startswith("another ")), *cell.flags]
+    notes = words.joined([*(fact for fact in cell.changed if fact.kind in SHOWN_CHANGES), *cell.flags])
+    conclusion = words.joined(cell.conclusions)
     if not cell.figures:
         dash = numbers.DASH
-        yield Row(
-            cell.cell, verdict, (dash, dash, dash, dash), _brief(cell, same), _joined(cell.conclusion, *notes), tone
+        yield ComparisonRow(
+            cell.cell, verdict, (dash, dash, dash, dash), _brief(cell, same), _joined(conclusion, notes), tone
         )
     for number, figure in enumerate(cell.figures):
-        own = "" if cell.support in {"lost", "gained"} else figure.conclusion
+        own = "" if cell.support in {"lost", "gained"} else words.figure(figure.name, figure.conclusion)
         if number == 0:
             brief = _brief(cell, same, figure)
-            yield Row(cell.cell, verdict, _numbers(figure), brief, _joined(cell.conclusion, own, *notes), tone)
+            yield ComparisonRow(cell.cell, verdict, _numbers(figure), brief, _joined(conclusion, own, notes), tone)
         else:
-            yield Row("", "", _numbers(figure), _speed(figure, same), own, tone)
+            yield ComparisonRow("", "", _numbers(figure), _speed(figure, same), own, tone)
 
 
 def _brief(cell: CellChange, same: bool, figure: FigureChange | None = None) -> str:
@@ -117,7 +130,7 @@ def _speed(figure: FigureChange, same: bool) -> str:
 
 
 def _joined(*parts: str) -> str:
-    return "; ".join(filter(None, parts))
+    return words.SEVERAL.join(filter(None, parts))
 
 
 def _numbers(figure: FigureChange) -> tuple[str, str, str, str]:
@@ -153,7 +166,7 @@ def _nodes(old: Nodes, new: Nodes) -> str:
 
 
 def _tone(cell: CellChange) -> str:
-    verdicts = {one.verdict for one in cell.figures}
+    verdicts = {figure.verdict for figure in cell.figures}
     if cell.support in {"lost", "lost nodes"} or "slower" in verdicts:
         return "bad"
     if cell.support in {"gained", "gained nodes"} or "faster" in verdicts:

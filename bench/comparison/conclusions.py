@@ -1,37 +1,36 @@
-"""What a comparison of two stored runs found in; what may and may not be concluded from it, in words, out (pure)."""
+"""What may be concluded from two stored runs side by side, and what may not, as notes (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from bench.judge.changes import cut
-from bench.records import Outcome, Run
+from bench.comparison import text
+from bench.comparison.model import CellChange, SpeedVerdict, Support
+from bench.judge.changes import FEW, cut
+from bench.judge.stored_change import DRIFT, Direction
+from bench.records import Note, Outcome, Run, note
 
-if TYPE_CHECKING:
-    from bench.comparison.compare import CellChange
-
-GATE = "`bench gate --baseline BASE` measures both side by side and tells them apart"
-SUPPORT = {
-    "lost": "lost support: it gave right answers, and does not now",
-    "gained": "gained support",
-    "lost nodes": "lost nodes: more of them fell back from the provider",
-    "gained nodes": "gained nodes: fewer of them fell back from the provider",
-    "changed": "another verdict",
-    "gone": "only the base has it",
-    "added": "only the new run has it",
-    "not measured": "not measured in one of the runs: it ended before its turn",
+SUPPORT: dict[Support, Note] = {
+    "lost": note("lost-support"),
+    "gained": note("gained-support"),
+    "lost nodes": note("nodes-lost"),
+    "gained nodes": note("nodes-gained"),
+    "changed": note("another-status"),
+    "gone": note("only-in-base"),
+    "added": note("only-in-new"),
+    "not measured": note("not-measured-in-one-run"),
 }
-"""What became of a cell's verdict; nothing is said where it is the same."""
-NO_SPEED = "the same verdict, and no speed to compare"
+"""What became of a cell's status; there is no note where it is the same."""
 LONGEST_REASON = 200
+FIGURES_FOR_CHANCE = 10
+"""From so many figures on, one of them is likely to show a difference by chance."""
 
 
 class Compared(Struct, frozen=True):
-    """What can be said of a figure against the control."""
+    """What is known of a figure against the control."""
 
     is_control: bool
     alike: bool
@@ -40,135 +39,117 @@ class Compared(Struct, frozen=True):
     """Both runs have a ratio to it."""
 
 
-def figure(
-    name: str, verdict: str, time: str | None, ratio: str | None, both: bool, same: bool, compared: Compared
-) -> str:
-    """What the rounds of two runs say of one kind of time, in some words."""
-    part = "" if name == "call" else f"{name}: "
+def of_figure(
+    verdict: SpeedVerdict,
+    time: Direction | None,
+    ratio: Direction | None,
+    both: bool,
+    same: bool,
+    compared: Compared,
+) -> Note:
+    """What the rounds of two runs show of one kind of time; `same` is whether the runs are of one machine."""
     if not both:
-        return f"{part}only one run has a valid speed of it"
+        return note("one-valid-speed")
     if not same:
-        return part + _across(verdict, compared)
-    return part + _here(verdict, time, ratio, compared)
+        return _across(verdict, compared)
+    return _here(verdict, time, ratio, compared)
 
 
-def _across(verdict: str, compared: Compared) -> str:
-    """On two machines the ratio is all that there is."""
+def _across(verdict: SpeedVerdict, compared: Compared) -> Note:
+    """On two machines only the ratio is compared."""
     if compared.is_control:
-        return "the control itself: its times are of two machines, and not compared"
+        return note("control-on-two-machines")
     if not compared.alike:
-        return "not compared: the runs have different controls"
+        return note("different-controls")
     if not compared.known:
-        return "not compared: no ratio to the control in both runs"
+        return note("no-ratio-in-both")
     if verdict == "not compared":
-        return "not compared: one round tells nothing of its scatter"
-    return verdict if verdict == "no difference shown" else f"{verdict} against the control on that machine"
+        return note("one-round")
+    return note("no-difference") if verdict == "no difference shown" else note("against-control", direction=verdict)
 
 
-def _here(verdict: str, time: str | None, ratio: str | None, compared: Compared) -> str:
-    """On one machine the time, with the control of the same rounds for a witness."""
+def _here(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None, compared: Compared) -> Note:
+    """On one machine the time is compared, with the control of the same rounds as evidence."""
     if verdict == "not compared":
-        return "not compared: one round tells nothing of its scatter"
-    if verdict == "unclear":
-        return f"unclear: {_unclear(time, ratio, compared)}"
+        return note("one-round")
     if verdict == "no difference shown":
-        return verdict
-    itself = "; it is the control, so the machine itself may be" if compared.is_control else ""
-    return f"{verdict}, beyond drift{itself}" + (f", and {ratio} against the control too" if ratio else "")
-
-
-def _unclear(time: str | None, ratio: str | None, compared: Compared) -> str:
+        return note("no-difference")
+    if verdict != "unclear":
+        return note("beyond-drift", direction=verdict, is_control=compared.is_control, against_control=ratio)
     if time is None:
-        return f"no difference shown in time, {ratio} against the control"
+        return note("only-against-control", direction=ratio)
     if compared.is_control:
-        return f"{time}, which may be drift; it is the control"
-    if ratio is not None:
-        return f"{time}, which may be drift, {ratio} against the control{' too' if ratio == time else ''}"
-    told = "and against the control no difference is shown" if compared.known else "and no control tells"
-    return f"{time}, which may be drift, {told}"
+        return note("control-may-drift", direction=time)
+    return note("may-be-drift", direction=time, against_control=ratio, has_ratio=compared.known)
 
 
-def cell(support: str, old: Outcome | None, now: Outcome | None, emulated: bool, same: bool) -> str:
-    """What may be concluded of one cell's verdict, in one line; empty where it is as it was."""
-    parts = [SUPPORT[support]] if support in SUPPORT else []
+def of_cell(
+    support: Support, old: Outcome | None, now: Outcome | None, emulated: bool, same: bool, timed: bool
+) -> tuple[Note, ...]:
+    """What may be concluded of one cell's status; empty where it is as it was and there is a speed to compare."""
+    notes = [SUPPORT[support]] if support in SUPPORT else []
     if support == "lost" and not same:
-        parts = ["gave right answers on the base's machine, and does not on the other"]
+        notes = [note("lost-on-other-machine")]
     if support in {"lost", "changed"} and now is not None:
-        parts.append(f"now {now.status}: {now.reason[:LONGEST_REASON]}")
+        notes.append(note("now", status=now.status, reason=text.reason(now)[:LONGEST_REASON]))
     if support == "gained" and old is not None:
-        parts.append(f"it was {old.status}: {old.reason[:LONGEST_REASON]}")
+        notes.append(note("before", status=old.status, reason=text.reason(old)[:LONGEST_REASON]))
     if emulated and support not in {"gone", "added"}:
-        parts.append("emulated: verdicts are compared, times are not")
-    return "; ".join(parts)
+        notes.append(note("times-not-compared"))
+    return tuple(notes) if notes or timed else (note("no-speed"),)
 
 
-def whole(
-    base: Run, new: Run, cells: Sequence[CellChange], differences: Sequence[str], drift: float
-) -> tuple[str, ...]:
+def of_runs(base: Run, new: Run, cells: Sequence[CellChange], differences: Sequence[Note]) -> tuple[Note, ...]:
     """What holds for every cell."""
     same = base.machine.key == new.machine.key
-    said = [*(_one_machine(drift) if same else _two_machines(base, new)), *_open(cells)]
+    notes = [*(_one_machine() if same else _two_machines(base, new)), *_width(cells)]
     if (base.name, base.created) == (new.name, new.created):
-        said.insert(0, "Base and new are the same run.")
+        notes.insert(0, note("same-run"))
     if base.created > new.created:
-        said.append(
-            "The base is the later of the two runs: what reads as a change from base to new happened before it."
-        )
+        notes.append(note("base-is-later"))
     if differences:
-        said.append(
-            "What else differs between the runs is listed; stored numbers do not say which of it changed a figure."
-        )
-    said += _controls(cells)
-    compared = sum(one.verdict != "not compared" for cell in cells for one in cell.figures)
-    if compared >= 10:
-        chance = round(compared / 20) or 1
-        said.append(
-            f"{compared} figures are compared at 95 % confidence each: with nothing changed at all, about {chance} of "
-            "them would show a difference by chance."
-        )
-    return tuple(said)
+        notes.append(note("no-cause"))
+    notes += _controls(cells)
+    compared = sum(figure.verdict != "not compared" for cell in cells for figure in cell.figures)
+    if compared >= FIGURES_FOR_CHANCE:
+        notes.append(note("by-chance", figures=compared, expected=round(compared / 20) or 1))
+    return tuple(notes)
 
 
-def _one_machine(drift: float) -> tuple[str, ...]:
-    return (
-        "Both runs are of one machine, made at different times: each change has an interval from the rounds of both, "
-        "and how far the machine drifted in between is in none of them.",
-        f"Differences under {_percent(drift)} cannot be told from drift; {GATE}.",
-    )
+def _one_machine() -> tuple[Note, ...]:
+    return (note("one-machine"), note("drift", limit=DRIFT))
 
 
-def _two_machines(base: Run, new: Run) -> tuple[str, ...]:
-    return (
-        f"The runs are of two machines (keys {cut(base.machine.key)} and {cut(new.machine.key)}): times stand side by "
-        "side, and their change is no regression and no progress of any version.",
-        "Only ratios to the same control, taken in the same rounds, are compared; how they changed tells of the "
-        "machines as much as of what ran on them.",
-    )
+def _two_machines(base: Run, new: Run) -> tuple[Note, ...]:
+    keys = {"base_key": cut(base.machine.key), "new_key": cut(new.machine.key)}
+    return (note("two-machines", **keys), note("ratios-alone"))
 
 
-def _open(cells: Sequence[CellChange]) -> list[str]:
+def _width(cells: Sequence[CellChange]) -> list[Note]:
     """How wide the intervals are: what the rounds alone could not have shown."""
-    changes = [one.change or one.ratio_change for cell in cells for one in cell.figures]
-    halves = [(one.high - one.low) / 2 for one in changes if one and one.low is not None and one.high is not None]
-    if not halves:
-        return []
-    typical, worst = median(halves), max(halves)
-    noisiest = f", and {_percent(worst)} in the noisiest cell" if _percent(worst) != _percent(typical) else ""
-    return [f"The rounds alone leave the typical change open by {_percent(typical)} either way{noisiest}."]
+    changed = [figure.change or figure.ratio_change for cell in cells for figure in cell.figures]
+    halves = [
+        (interval.high - interval.low) / 2
+        for interval in changed
+        if interval and interval.low is not None and interval.high is not None
+    ]
+    return [note("interval-width", typical=median(halves), worst=max(halves))] if halves else []
 
 
-def _percent(share: float) -> str:
-    """`3 %`, `0.4 %`."""
-    return f"{100 * share:.2g} %" if share < 0.095 else f"{100 * share:.0f} %"
-
-
-def _controls(cells: Sequence[CellChange]) -> list[str]:
+def _controls(cells: Sequence[CellChange]) -> list[Note]:
     """Whether the measure itself is the same in both runs."""
-    ratios = any(one.ratio_change is not None for cell in cells for one in cell.figures)
+    ratios = any(figure.ratio_change is not None for cell in cells for figure in cell.figures)
     timed = any(cell.figures for cell in cells)
     if timed and not ratios:
-        return ["No cell has a ratio to the same control in both runs."]
-    changed = dict.fromkeys(said for cell in cells if cell.is_control for said in cell.changed)
-    if ratios and changed:
-        return [f"The control itself changed ({', '.join(changed)}): a ratio may have moved by that alone."]
-    return []
+        return [note("no-common-control")]
+    facts = dict.fromkeys(_triple(fact) for cell in cells if cell.is_control for fact in cell.changed)
+    if not ratios or not facts:
+        return []
+    names, before, after = zip(*list(facts)[:FEW], strict=True)
+    return [note("control-changed", names=names, before=before, after=after, more=max(0, len(facts) - FEW))]
+
+
+def _triple(fact: Note) -> tuple[str, str, str]:
+    """Name, value before and value after of a change; both values are empty where only the fact of it is known."""
+    values = fact.values
+    return str(values.get("name", fact.kind)), str(values.get("before") or ""), str(values.get("after") or "")

@@ -1,4 +1,4 @@
-"""A run's outcomes and observations in; the times of each cell, one value a round, as other runs are held against, out.
+"""The times of each cell of a run, one value a round, which other runs are compared with.
 
 A model that generates has a time for each part of the work, since prefill and decoding are different work. An emulated
 cell has none: its times mean nothing.
@@ -61,7 +61,7 @@ def figures(
 def _times(cell: Cell, seen: Sequence[Observation]) -> dict[str, Rounds]:
     """The rounds of each figure that the cell has."""
     medians = round_medians(seen)
-    parts = generation.parts(cell, [one for one in seen if one.round in medians])
+    parts = generation.parts(cell, [observation for observation in seen if observation.round in medians])
     found = {FIRST: parts.first, DECODE: parts.decode}
     return {name: rounds for name, rounds in found.items() if rounds} or ({CALL: medians} if medians else {})
 

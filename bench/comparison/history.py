@@ -1,4 +1,4 @@
-"""Judged runs in; each cell's figures over time, with what changed between the runs and advisory steps, out (pure)."""
+"""Each cell's figures over several runs, with what changed between the runs and advisory change points (pure)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ from typing import Literal
 from msgspec import Struct
 
 from bench.comparison import change_points
-from bench.comparison.compare import FigureChange, Judged, figure_change
+from bench.comparison.compare import figure_change
 from bench.comparison.figures import Figure
-from bench.judge.differences import differences
-from bench.records import Interval, Status
-
-NO_LIBRARY = (
-    "Change points were not looked for: the library ruptures is not installed, as it has no release for this Python."
-)
-CELLS_ONLY = " only in the "
-"""In sentences about plans and matrices that differ; what was asked for is no change of what was measured."""
+from bench.comparison.model import FigureChange, Judged
+from bench.judge.differences import ASKED_FOR, differences
+from bench.records import Interval, Note, Status, note
 
 
 class RunEntry(Struct, frozen=True):
@@ -34,8 +29,8 @@ class RunEntry(Struct, frozen=True):
     bench_version: str
     other_machine: bool
     """Whether the run before was of another machine."""
-    changes: tuple[str, ...]
-    """What differs from the run before of the same machine, in words."""
+    changes: tuple[Note, ...]
+    """What differs from the run before of the same machine, but for what the run was asked to measure."""
 
 
 class Point(Struct, frozen=True):
@@ -89,7 +84,7 @@ class History(Struct, frozen=True):
     series: tuple[Series, ...]
     left_out: tuple[str, ...] = ()
     """Folders that could not be read, each with its reason."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     """What a reader must know of how it was made."""
 
 
@@ -108,18 +103,20 @@ def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out:
 
     `only` holds the ids of the cells to follow; None follows all.
     """
-    ordered = sorted(runs, key=lambda one: moment(one.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
-    planned = [cell for one in reversed(ordered) for cell, found in one.outcomes.items() if found.status != "excluded"]
+    ordered = sorted(runs, key=lambda judged: moment(judged.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
+    planned = [
+        cell for judged in reversed(ordered) for cell, found in judged.outcomes.items() if found.status != "excluded"
+    ]
     cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
     series = tuple(each for cell in cells for each in _series(cell, ordered))
-    notes = () if change_points.is_available() else (NO_LIBRARY,)
+    notes = () if change_points.is_available() else (note("no-change-point-library"),)
     return History(tuple(_entries(ordered)), series, tuple(left_out), notes)
 
 
 def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
     latest: dict[str, Judged] = {}
-    for number, one in enumerate(ordered):
-        run, key = one.run, one.run.machine.key
+    for number, judged in enumerate(ordered):
+        run, key = judged.run, judged.run.machine.key
         before = latest.get(key)
         found = differences(before.run, run) if before else ()
         yield RunEntry(
@@ -129,20 +126,20 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
             processor=run.machine.cpu.brand,
             bench_version=run.bench_version,
             other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
-            changes=tuple(said for said in found if CELLS_ONLY not in said),
+            changes=tuple(fact for fact in found if fact.kind not in ASKED_FOR),
         )
-        latest[key] = one
+        latest[key] = judged
 
 
 def _series(cell: str, ordered: Sequence[Judged]) -> Iterable[Series]:
     """A series for each figure that some run has; one without a figure where none has."""
-    names = dict.fromkeys(figure.name for one in ordered for figure in one.figures.get(cell, ()))
+    names = dict.fromkeys(figure.name for judged in ordered for figure in judged.figures.get(cell, ()))
     for name in names or ("",):
-        figures = [_named(one, cell, name) for one in ordered]
+        figures = [_named(judged, cell, name) for judged in ordered]
         points = tuple(
-            _point(number, one, cell, figure)
-            for number, (one, figure) in enumerate(zip(ordered, figures, strict=True))
-            if cell in one.outcomes and one.outcomes[cell].status != "excluded"
+            _point(number, judged, cell, figure)
+            for number, (judged, figure) in enumerate(zip(ordered, figures, strict=True))
+            if cell in judged.outcomes and judged.outcomes[cell].status != "excluded"
         )
         steps, judged_by = _steps(cell, ordered, figures)
         last = ordered[points[-1].run].outcomes[cell]
@@ -157,12 +154,12 @@ def _series(cell: str, ordered: Sequence[Judged]) -> Iterable[Series]:
         )
 
 
-def _named(one: Judged, cell: str, name: str) -> Figure | None:
-    return next((figure for figure in one.figures.get(cell, ()) if figure.name == name), None)
+def _named(judged: Judged, cell: str, name: str) -> Figure | None:
+    return next((figure for figure in judged.figures.get(cell, ()) if figure.name == name), None)
 
 
-def _point(number: int, one: Judged, cell: str, figure: Figure | None) -> Point:
-    outcome = one.outcomes[cell]
+def _point(number: int, judged: Judged, cell: str, figure: Figure | None) -> Point:
+    outcome = judged.outcomes[cell]
     return Point(
         run=number,
         status=outcome.status,
@@ -193,8 +190,8 @@ def _steps(
     """The steps within each machine, and what the last machine that has enough runs was judged by."""
     found: list[ChangePoint] = []
     judged_by: Literal["ratio", "time", ""] = ""
-    for machine in dict.fromkeys(one.run.machine.key for one in ordered):
-        own = [n for n, one in enumerate(ordered) if one.run.machine.key == machine and figures[n] is not None]
+    for machine in dict.fromkeys(judged.run.machine.key for judged in ordered):
+        own = [n for n, judged in enumerate(ordered) if judged.run.machine.key == machine and figures[n] is not None]
         of, places, values = _signal(cell, own, figures)
         if len(values) >= change_points.MIN_RUNS and change_points.is_available():
             judged_by = of

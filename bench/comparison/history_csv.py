@@ -1,4 +1,4 @@
-"""A history in, history.csv out: one flat row for each run of each figure of each cell."""
+"""history.csv: one flat row for each run of each figure of each cell."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 from typing import Any
 
+from bench.comparison import history_rows
 from bench.comparison.history import History, Point, Series
 from bench.records import Interval
 from bench.report import escaping
@@ -64,7 +65,7 @@ def _row(history: History, series: Series, point: Point) -> dict[str, Any]:
         "rounds": point.rounds,
         "flags": "; ".join(point.flags),
         "emulated": series.emulated,
-        "changes": "; ".join(run.changes),
+        "changes": "; ".join(history_rows.changes(run)),
         "change_point": step.change if step else None,
         "change_point_of": step.of if step else None,
     }

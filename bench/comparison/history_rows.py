@@ -1,4 +1,4 @@
-"""A history in, the words that page, terminal and table say of it out."""
+"""The lines that page, terminal and table show of a history."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from bench.comparison import text as words
 from bench.comparison.change_points import MIN_RUNS
 from bench.comparison.history import ChangePoint, History, RunEntry, Series
 from bench.records import Status
@@ -26,7 +27,7 @@ CHANGE = (
 )
 
 
-class Row(Struct, frozen=True):
+class HistoryRow(Struct, frozen=True):
     """One figure of one cell as it stands now; nothing in it is escaped."""
 
     cell: str
@@ -43,9 +44,9 @@ class Row(Struct, frozen=True):
     """`bad`, `good`, `warn` or nothing."""
 
 
-def rows(history: History) -> list[Row]:
+def rows(history: History) -> list[HistoryRow]:
     """A row for each series, but for cells that never had a speed and kept one verdict."""
-    return [_row(history, one) for one in history.series if not is_quiet(one)]
+    return [_row(history, series) for series in history.series if not is_quiet(series)]
 
 
 def is_quiet(series: Series) -> bool:
@@ -57,6 +58,16 @@ def quiet(history: History) -> str:
     """How many such cells there are; empty for none."""
     found = sum(map(is_quiet, history.series))
     return f"{found} cell{_s(found)} never had a speed and kept one verdict" if found else ""
+
+
+def notes(history: History) -> tuple[str, ...]:
+    """What a reader must know of how the history was made, a sentence each."""
+    return words.sentences(history.notes)
+
+
+def changes(run: RunEntry) -> tuple[str, ...]:
+    """What differs from the run before of the same machine, a sentence each."""
+    return words.sentences(run.changes)
 
 
 def tally(history: History) -> str:
@@ -94,7 +105,7 @@ def level(found: ChangePoint) -> str:
 
 def looked_for(history: History, series: Series) -> str:
     """Why a series shows no change point; empty where it does."""
-    if history.notes:
+    if any(fact.kind == "no-change-point-library" for fact in history.notes):
         return "not looked for"
     if not series.judged_by:
         return f"under {MIN_RUNS} runs on one machine"
@@ -115,10 +126,10 @@ def stale(history: History, series: Series) -> str:
     return "" if last == len(history.runs) - 1 else f"(last seen {day(history.runs[last])})"
 
 
-def _row(history: History, series: Series) -> Row:
+def _row(history: History, series: Series) -> HistoryRow:
     last, change = series.points[-1], series.last_change
-    says = change.conclusion.removeprefix(f"{series.figure}: ") if change else _first(series)
-    return Row(
+    says = words.say(change.conclusion) if change else _first(series)
+    return HistoryRow(
         cell=series.cell,
         figure=series.figure if series.figure != "call" else "",
         verdict=" ".join(filter(None, (verdicts(series), stale(history, series)))),

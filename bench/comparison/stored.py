@@ -1,4 +1,4 @@
-"""Folders of finished runs in; two of them side by side, or many over time, out."""
+"""Folders of finished runs side by side, or over time: what `bench compare` and `bench history` do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bench.errors import NothingToJudgeError, RunFolderError, UsageError
 from bench.files import write_atomically
 
 if TYPE_CHECKING:
-    from bench.comparison.compare import Comparison, Judged
     from bench.comparison.history import History
+    from bench.comparison.model import Comparison, Judged
     from bench.progress import Progress
 
 SUFFIXES = (".md", ".json")
@@ -49,10 +49,9 @@ def known_output(path: Path | None) -> None:
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
     """Write it as what the file's name ends with."""
-    from bench.comparison import compare_json, compare_markdown
+    from bench.comparison.compare_files import RENDERERS
 
-    module = compare_json if path.suffix == ".json" else compare_markdown
-    write_atomically(path, module.render(comparison).encode("utf-8", errors="replace"))
+    write_atomically(path, RENDERERS[path.suffix](comparison).encode("utf-8", errors="replace"))
 
 
 def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Sequence[str] = ()) -> History:
@@ -68,17 +67,17 @@ def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Se
     if not found:
         why = f"; {left_out[0]}" if left_out else ""
         raise NothingToJudgeError(f"{folder} holds no run that can be read{why}", "name the folder that holds runs")
-    cells = {cell.id: cell for one in found for cell in one.run.cells}
+    cells = {cell.id: cell for judged_run in found for cell in judged_run.run.cells}
     wanted = [cell.id for cell in select(tuple(cells.values()), only, skip)]
     return over_time(found, wanted, left_out)
 
 
 def write_history(history: History, folder: Path, progress: Progress) -> tuple[Path, ...]:
     """Write history.html and history.csv into a folder; their paths."""
-    from bench.comparison import history_csv, history_html
+    from bench.comparison import history_csv, history_page
 
     paths = []
-    for module in (history_html, history_csv):
+    for module in (history_page, history_csv):
         progress.step(f"writing {folder / module.FILE}")
         write_atomically(folder / module.FILE, module.render(history).encode("utf-8", errors="replace"))
         paths.append(folder / module.FILE)
@@ -111,13 +110,13 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
     for number, path in enumerate(folders, start=1):
         progress.detail(f"run {number} of {len(folders)}: {path.name}")
         try:
-            one = judged(*store.read(path))
+            judged_run = judged(*store.read(path))
         except RunFolderError as error:
             # A page that is published must not say where on this machine its runs lie.
             left_out.append(str(error).replace(f"{path.parent}{os.sep}", ""))
             continue
-        if moment(one.run.created) is None:
+        if moment(judged_run.run.created) is None:
             left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
         else:
-            found.append(one)
+            found.append(judged_run)
     return found, left_out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import fnmatch
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -70,9 +69,11 @@ def run(options: Options, progress: Progress) -> Finished:
     folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
     logs = _create(folder)
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
-    cases = msgspec.structs.replace(cases, suite=_only(cases.suite, options.only))
+    cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
     ready = _Ready({**matrix.runtimes, **further}, options.cache, machine, logs, progress)
-    found = tuple(ready.target(one, install=options.install or one.runtime in matrix.runtimes) for one in wanted)
+    found = tuple(
+        ready.target(target, install=options.install or target.runtime in matrix.runtimes) for target in wanted
+    )
     record = _record(options, folder, machine, now, cases.suite, found)
     write_atomically(folder / RUN, msgspec.json.encode(record))
     _something_to_do(found)
@@ -155,9 +156,9 @@ def _one_target(ready: _Ready, target: OperatorTarget, cases: Cases, seen: list[
     )
     ready.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
     with closing(walk.run(what, cases.suite.cases)) as found:  # an interruption here ends its worker too
-        for one in found:
-            lines.add(one)
-            seen.append(one)
+        for case_seen in found:
+            lines.add(case_seen)
+            seen.append(case_seen)
     ready.progress.step(f"{target.name}: done in {duration(time.monotonic() - begun)}")
 
 
@@ -169,14 +170,6 @@ def _create(folder: Path) -> Path:
         except FileExistsError:
             raise RunFolderError(f"there is a run in {folder} already", "name another --out") from None
     return folder / store.LOGS
-
-
-def _only(suite: CaseSuite, globs: tuple[str, ...]) -> CaseSuite:
-    """The cases whose names fit one of the globs; all where there is none."""
-    kept = tuple(one for one in suite.cases if not globs or any(fnmatch.fnmatchcase(one.name, g) for g in globs))
-    if not kept:
-        raise UsageError(f"no case is named like {' or '.join(globs)}", "the names begin with test_, e.g. 'test_conv*'")
-    return msgspec.structs.replace(suite, cases=kept)
 
 
 def _record(
@@ -212,8 +205,8 @@ def command(options: Options) -> str:
 
 def _something_to_do(found: tuple[OperatorTarget, ...]) -> None:
     if not any(target.tried for target in found):
-        why = "; ".join(f"{one.name}: {one.facts.message}" for one in found)
-        hints = [one.facts.remedy for one in found if one.facts.remedy]
+        why = "; ".join(f"{target.name}: {target.facts.message}" for target in found)
+        hints = [target.facts.remedy for target in found if target.facts.remedy]
         raise NothingMeasuredError(f"no provider could be run: {why}", hints[0] if hints else "see `bench doctor`")
 
 
@@ -248,13 +241,13 @@ def _lines(path: Path) -> Iterator[_Lines]:
 
 def _report(folder: Path, record: OperatorRun, seen: list[CaseSeen]) -> Finished:
     """Judge what was seen, and write the page and the table."""
-    from bench.conformance import report_csv, report_html
+    from bench.conformance import reports
 
     outcomes = judge(record, seen)
     files = []
-    for renderer in (report_html, report_csv):
-        path = folder / renderer.FILE
-        write_atomically(path, renderer.render(record, outcomes).encode("utf-8", errors="replace"))
+    for name, render in reports.FORMATS.items():
+        path = folder / name
+        write_atomically(path, render(record, outcomes).encode("utf-8", errors="replace"))
         files.append(path)
     return Finished(folder, record, outcomes, tuple(files))
 
@@ -268,18 +261,18 @@ def as_json(finished: Finished) -> dict[str, object]:
         "onnx": finished.run.suite.onnx,
         "targets": [
             {
-                "target": one.target.name,
-                "execution_provider": one.target.provider.ep,
-                "onnxruntime": one.onnxruntime,
-                "emulated": one.target.provider.emulated,
-                "software": summary.is_software(one.target),
-                "counts": one.counts,
-                "operators": one.operators,
-                "operators_wholly_on_it": one.whole,
+                "target": summary_row.target.name,
+                "execution_provider": summary_row.target.provider.ep,
+                "onnxruntime": summary_row.onnxruntime,
+                "emulated": summary_row.target.provider.emulated,
+                "software": summary.is_software(summary_row.target),
+                "counts": summary_row.counts,
+                "operators": summary_row.operators,
+                "operators_wholly_on_it": summary_row.whole,
             }
-            for one in summary.summaries(finished.run, finished.outcomes)
+            for summary_row in summary.summaries(finished.run, finished.outcomes)
         ],
-        "unavailable": {one.name: one.facts for one in finished.run.targets if not one.tried},
+        "unavailable": {target.name: target.facts for target in finished.run.targets if not target.tried},
         "outcomes": finished.outcomes,
         "files": [str(path) for path in finished.files],
     }

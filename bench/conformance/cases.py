@@ -1,14 +1,17 @@
-"""ONNX's operator tests, made once by a worker that has `onnx`, in; the suite and the file of its payloads out."""
+"""ONNX's operator tests: made once by a worker that has `onnx`, kept in the cache, and chosen by name."""
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.declare.matrix import Runtime
-from bench.errors import RuntimeSetupError
+from bench.errors import RuntimeSetupError, UsageError
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import Artifacts
 from bench.progress import Progress
@@ -20,7 +23,7 @@ RUNTIME = Runtime(name="onnx", requires=(f"onnx=={ONNX}",))
 """A runtime of its own: the tests are the same whatever is tested, and few runtimes of providers hold `onnx`."""
 SUITE, PAYLOADS = "cases.json", "payloads.bin"
 COLLECT_TIMEOUT_S = 600.0
-CODE = ("worker/operators_collect.py", "worker/element_types.py", "records/operators.py")
+CODE = ("worker/conformance_collect.py", "worker/element_types.py", "records/conformance.py")
 
 
 class Cases(Struct, frozen=True):
@@ -53,3 +56,11 @@ def _collect(cache: Path, log: Path, folder: Path, progress: Progress) -> None:
             if isinstance(reply, Failed):
                 message = f"the operator tests could not be made: {reply.failure.message}"
                 raise RuntimeSetupError(message, f"see {log}")
+
+
+def only(suite: CaseSuite, globs: Sequence[str]) -> CaseSuite:
+    """The cases whose names fit one of the globs; all where there is none."""
+    kept = tuple(case for case in suite.cases if not globs or any(fnmatch.fnmatchcase(case.name, g) for g in globs))
+    if not kept:
+        raise UsageError(f"no case is named like {' or '.join(globs)}", "the names begin with test_, e.g. 'test_conv*'")
+    return replace(suite, cases=kept)

@@ -1,8 +1,9 @@
-"""Operator cases and a provider in; what was seen of each case out, whatever a worker dies of on the way."""
+"""Running operator cases on a provider: every case has a result, whatever a worker dies of on the way."""
 
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.conformance.verdicts import coarse, margins
+from bench.conformance import text
+from bench.conformance.verdicts import NEWER_MODEL, coarse, margins
 from bench.progress import Progress, duration
-from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Provider
+from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Note, Provider, note
 from bench.shared import native_errors
 from bench.worker_process import Worker
 
@@ -24,6 +26,11 @@ MAX_LOST_IN_A_ROW = 25
 MAX_TIMEOUTS = 20
 """So many cases in all that do not end: it is given up, as each of them costs half a minute."""
 FIRST_WORD_S, WORD_EVERY_S = 3.0, 15.0
+NEWER = re.compile(
+    r"Unsupported model IR version|only \*guarantees\* support for models stamped with official released onnx opset"
+    r"|Opset \d+ (?:of domain \S+ )?is under development"
+)
+"""How onnxruntime refuses a model that is newer than itself: it has no error code of its own for that."""
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
@@ -49,7 +56,7 @@ def run(bench: Bench, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
     walk = _Walk(bench, len(cases))
     try:
         for case in shuffled:
-            yield walk.one(case)
+            yield walk.run_case(case)
     except BaseException:  # interrupted, or the reader has left: the worker may be amid a case
         walk.end(Worker.kill)
         raise
@@ -65,7 +72,7 @@ class _Walk:
         self.served = 0
         """How many cases the present worker has finished."""
         self.done = self.lost_in_a_row = self.timeouts = 0
-        self.given_up = ""
+        self.given_up: Note | None = None
         self.began = self.told = time.monotonic()
 
     def end(self, way: Callable[[Worker], None]) -> None:
@@ -74,18 +81,19 @@ class _Walk:
             way(self.worker)
         self.worker, self.served = None, 0
 
-    def one(self, case: Case) -> CaseSeen:
+    def run_case(self, case: Case) -> CaseSeen:
         """Run one case, a second time where a process died that others had used before it."""
         if self.given_up:
-            failure = Failure("failed", "start", "not-run", f"not tried: {self.given_up}")
+            failure = Failure("failed", "start", "not-run", text.say(self.given_up))
             return CaseSeen(self.bench.target, case.name, failure=failure)
         served = self.served
         seen = self.ask(case)
         if seen.failure and seen.failure.status == "crashed" and served:
-            again = self.ask(case)
-            end = f"{seen.failure.signal or seen.failure.message}, at stage '{seen.failure.stage}'"
-            note = f"the first try died ({end}), in a process that had run {served} other cases"
-            seen = again if again.failure and again.failure.status == "crashed" else replace(again, note=note)
+            second = self.ask(case)
+            how = seen.failure.signal or seen.failure.message
+            died = note("first-try-died", how=how, stage=seen.failure.stage, cases=served)
+            crashed_again = second.failure is not None and second.failure.status == "crashed"
+            seen = second if crashed_again else replace(second, first_death=died)
         self.count(seen)
         return seen
 
@@ -114,9 +122,10 @@ class _Walk:
         lost = status in ("crashed", "timeout", "unavailable", "out-of-memory")
         self.lost_in_a_row = self.lost_in_a_row + 1 if lost else 0
         if self.lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            self.given_up = f"{self.lost_in_a_row} cases in a row were lost before it, the last {_end(seen)}"
+            last = seen.failure.message if seen.failure else ""
+            self.given_up = note("cases-lost", count=self.lost_in_a_row, last=last)
         elif self.timeouts >= MAX_TIMEOUTS:
-            self.given_up = f"{self.timeouts} cases before it did not end"
+            self.given_up = note("cases-timed-out", count=self.timeouts)
         self.tell(seen.case)
 
     def tell(self, case: str) -> None:
@@ -131,12 +140,9 @@ class _Walk:
             self.bench.progress.step(said)
 
 
-def _end(seen: CaseSeen) -> str:
-    assert seen.failure
-    return f"with '{seen.failure.message}'"
-
-
 def _plain(failure: Failure) -> Failure:
-    """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
+    """A failure in plain words and with its kind; hundreds are refused, and what stderr held then is in the log."""
     tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
-    return replace(failure, message=native_errors.brief(failure.message), stderr_tail=tail)
+    message = native_errors.brief(failure.message)
+    kind = NEWER_MODEL if NEWER.search(message) else failure.kind
+    return replace(failure, kind=kind, message=message, stderr_tail=tail)

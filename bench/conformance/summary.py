@@ -1,4 +1,4 @@
-"""The verdicts of operator cases in; what the page and the table show of them, counted, out (pure)."""
+"""The verdicts of operator cases, counted by target, operator and opset, as the page and the table show them (pure)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from bench.conformance.verdicts import RIGHT, VERDICTS
-from bench.records import Case, CaseOutcome, OperatorRun, OperatorTarget, Verdict
+from bench.records import Case, CaseOutcome, OperatorRun, OperatorTarget, OperatorVerdict
 
 ONNX_DOMAIN = "ai.onnx"
-SAYS_NOTHING: tuple[Verdict, ...] = ("newer", "folded", "not-run")
+SAYS_NOTHING: tuple[OperatorVerdict, ...] = ("newer", "folded", "not-run")
 """Verdicts that say nothing of whether a provider has an operator."""
 SOFTWARE = "software adapter"
-TONES: dict[Verdict, str] = {
+TONES: dict[OperatorVerdict, str] = {
     "full": "good",
     "partial": "warn",
     "elsewhere": "away",
@@ -35,7 +35,7 @@ class Summary(Struct, frozen=True):
 
     target: OperatorTarget
     onnxruntime: str | None
-    counts: dict[Verdict, int]
+    counts: dict[OperatorVerdict, int]
     """In the order of `VERDICTS`; without those that no case has."""
     operators: int
     whole: int
@@ -51,7 +51,7 @@ class Summary(Struct, frozen=True):
     @property
     def right(self) -> int:
         """How many cases came out right, wherever they were computed."""
-        return sum(self.counts.get(one, 0) for one in RIGHT)
+        return sum(self.counts.get(verdict, 0) for verdict in RIGHT)
 
 
 class Group(Struct, frozen=True):
@@ -64,7 +64,7 @@ class Group(Struct, frozen=True):
     outcomes: dict[str, dict[str, CaseOutcome]]
     """By target, then by case."""
 
-    def counts(self, target: str) -> dict[Verdict, int]:
+    def counts(self, target: str) -> dict[OperatorVerdict, int]:
         """How the group's cases ended on a target."""
         return counted(self.outcomes[target].values())
 
@@ -75,7 +75,7 @@ class OpsetLine(Struct, frozen=True):
     domain: str
     opset: int
     cases: int
-    counts: dict[str, dict[Verdict, int]]
+    counts: dict[str, dict[OperatorVerdict, int]]
 
 
 def tried(run: OperatorRun) -> tuple[OperatorTarget, ...]:
@@ -83,9 +83,9 @@ def tried(run: OperatorRun) -> tuple[OperatorTarget, ...]:
     return tuple(target for target in run.targets if target.tried)
 
 
-def counted(outcomes: Iterable[CaseOutcome]) -> dict[Verdict, int]:
+def counted(outcomes: Iterable[CaseOutcome]) -> dict[OperatorVerdict, int]:
     """Verdicts by number, in the order of `VERDICTS`."""
-    counts = Counter(one.verdict for one in outcomes)
+    counts = Counter(outcome.verdict for outcome in outcomes)
     return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
 
 
@@ -96,19 +96,21 @@ def domain(case: Case) -> str:
 
 def summaries(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Summary, ...]:
     """One for every target that was tried."""
-    return tuple(_summary(target, [one for one in outcomes if one.target == target.name]) for target in tried(run))
+    return tuple(
+        _summary(target, [outcome for outcome in outcomes if outcome.target == target.name]) for target in tried(run)
+    )
 
 
 def _summary(target: OperatorTarget, outcomes: Sequence[CaseOutcome]) -> Summary:
     telling: dict[tuple[str, str], list[bool]] = {}
-    for one in outcomes:
-        if one.verdict not in SAYS_NOTHING:
-            telling.setdefault((one.case.domain, one.case.operator), []).append(one.verdict == "full")
+    for outcome in outcomes:
+        if outcome.verdict not in SAYS_NOTHING:
+            telling.setdefault((outcome.case.domain, outcome.case.operator), []).append(outcome.verdict == "full")
     return Summary(
         target=target,
         onnxruntime=onnxruntime_of(target),
         counts=counted(outcomes),
-        operators=len({(one.case.domain, one.case.operator) for one in outcomes}),
+        operators=len({(outcome.case.domain, outcome.case.operator) for outcome in outcomes}),
         whole=sum(all(found) for found in telling.values()),
         some=sum(any(found) and not all(found) for found in telling.values()),
     )
@@ -128,12 +130,25 @@ def is_software(target: OperatorTarget) -> bool:
     return any(note.startswith(SOFTWARE) for note in target.facts.notes)
 
 
+def device(target: OperatorTarget) -> str | None:
+    """`gpu.0 NVIDIA H100`; None where it is not known."""
+    found = target.facts.device
+    return f"{found.label} {found.name or found.vendor}".strip() if found else None
+
+
+def imitated(target: OperatorTarget) -> str | None:
+    """What the CPU imitates the device by, in one word; None for a real device."""
+    if target.provider.emulated:
+        return "emulated"
+    return "software" if is_software(target) else None
+
+
 def groups(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Group, ...]:
     """Every operator and opset, by domain and name; ONNX's own domain first."""
     cases: dict[tuple[str, str, int], list[Case]] = {}
     for case in run.suite.cases:
         cases.setdefault((case.domain, case.operator, case.opset), []).append(case)
-    found = {(one.target, one.case.name): one for one in outcomes}
+    found = {(outcome.target, outcome.case.name): outcome for outcome in outcomes}
     targets = [target.name for target in tried(run)]
     made = []
     for (_, operator, opset), mine in sorted(
@@ -149,8 +164,8 @@ def opsets(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[OpsetLine
     keys = sorted({(case.domain, case.opset) for case in run.suite.cases})
     lines = []
     for key in keys:
-        mine = [one for one in outcomes if (one.case.domain, one.case.opset) == key]
-        counts = {t.name: counted([one for one in mine if one.target == t.name]) for t in tried(run)}
+        mine = [outcome for outcome in outcomes if (outcome.case.domain, outcome.case.opset) == key]
+        counts = {t.name: counted([outcome for outcome in mine if outcome.target == t.name]) for t in tried(run)}
         cases = sum((case.domain, case.opset) == key for case in run.suite.cases)
         lines.append(OpsetLine(key[0] or ONNX_DOMAIN, key[1], cases, counts))
     return tuple(lines)

@@ -1,40 +1,43 @@
-"""What was seen of operator cases in, a verdict for each case on each target out (pure)."""
+"""The verdict on each operator case on each target, from what was seen of it (pure)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
+from bench.conformance import text
 from bench.judge.placement import split
-from bench.records import Case, CaseDone, CaseOutcome, CaseSeen, Deviation, Failure, Margin, OperatorRun, Verdict
+from bench.records import (
+    Case,
+    CaseDone,
+    CaseOutcome,
+    CaseSeen,
+    Deviation,
+    Failure,
+    Margin,
+    Note,
+    OperatorRun,
+    OperatorVerdict,
+    note,
+)
 
-
-class Meaning(NamedTuple):
-    """What a verdict says, and whether it counts as support of the operator by the provider."""
-
-    text: str
-    supported: bool = False
-
-
-VERDICTS: dict[Verdict, Meaning] = {
-    "full": Meaning("right, with every node on the provider", supported=True),
-    "partial": Meaning("right, with some nodes on the provider and some elsewhere"),
-    "elsewhere": Meaning("right, but no node of it was on the provider: another one computed it"),
-    "folded": Meaning("right, but ONNX Runtime had optimized every node away before any provider was asked"),
-    "unplaced": Meaning("right, but this onnxruntime cannot say where it was computed"),
-    "coarse": Meaning(
-        "it ran, and its FP32 answer is within the tolerance of FP16 only: rounded, or computed in fewer bits"
-    ),
-    "wrong": Meaning("it ran, and its answer is outside the tolerance of its type"),
-    "refused": Meaning("it could not be loaded or run: the first line of the error says why"),
-    "newer": Meaning("this onnxruntime does not know the opset or the IR version of the case yet"),
-    "crashed": Meaning("the process died"),
-    "timeout": Meaning("no answer in the time that a case has"),
-    "not-run": Meaning("it was not tried, or cannot be"),
-}
-"""In the order in which they are counted."""
-RIGHT: tuple[Verdict, ...] = ("full", "partial", "elsewhere", "folded", "unplaced")
+VERDICTS: tuple[OperatorVerdict, ...] = (
+    "full",
+    "partial",
+    "elsewhere",
+    "folded",
+    "unplaced",
+    "coarse",
+    "wrong",
+    "refused",
+    "newer",
+    "crashed",
+    "timeout",
+    "not-run",
+)
+"""In the order in which they are counted; `text.MEANINGS` says what each means."""
+SUPPORTED: OperatorVerdict = "full"
+"""The only verdict that counts as support of the operator by the provider."""
+RIGHT: tuple[OperatorVerdict, ...] = ("full", "partial", "elsewhere", "folded", "unplaced")
 
 TWO_BFLOAT16_STEPS = 2.0**-6
 FLOAT16_MARGIN = Margin(rtol=2.0**-8, atol=2.0**-10)
@@ -45,14 +48,11 @@ FP16 has 11 significant bits: neighbours are 2^-10 apart, relatively. Four such 
 may be off; the absolute part is one step at 1.0, for what cancels to nearly nothing. BF16 has 8 bits, neighbours are
 2^-7 apart; two steps are what ONNX's own runner allows it.
 """
-NEWER = re.compile(
-    r"Unsupported model IR version|only \*guarantees\* support for models stamped with official released onnx opset"
-    r"|Opset \d+ (?:of domain \S+ )?is under development"
-)
+NEWER_MODEL = "newer-model"
+"""The kind of a failure where this onnxruntime does not know the opset or the IR version of the case yet."""
 FP32_STEP = 2.0**-23
 ROUNDING_STEPS = 8
 """An error below so many FP32 steps of an output's largest value is what another order of additions makes."""
-NOT_REACHED = "the run ended before its turn"
 
 
 def margins(case: Case) -> dict[str, Margin]:
@@ -73,13 +73,13 @@ def coarse() -> Margin:
     return FLOAT16_MARGIN
 
 
-def _wider(one: Margin, other: Margin) -> Margin:
-    return Margin(max(one.rtol, other.rtol), max(one.atol, other.atol))
+def _wider(own: Margin, other: Margin) -> Margin:
+    return Margin(max(own.rtol, other.rtol), max(own.atol, other.atol))
 
 
 def judge(run: OperatorRun, seen: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]:
     """One verdict for every case on every target that was tried, in the order of targets, then of the suite."""
-    found: Mapping[tuple[str, str], CaseSeen] = {(one.target, one.case): one for one in seen}
+    found: Mapping[tuple[str, str], CaseSeen] = {(case_seen.target, case_seen.case): case_seen for case_seen in seen}
     return tuple(
         verdict(target.name, target.provider.ep, case, found.get((target.name, case.name)))
         for target in run.targets
@@ -91,14 +91,20 @@ def judge(run: OperatorRun, seen: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]
 def verdict(target: str, ep: str, case: Case, seen: CaseSeen | None) -> CaseOutcome:
     """What was seen of one case, judged; a case that was not seen was not reached."""
     if seen is None:
-        return CaseOutcome(target, case, "not-run", NOT_REACHED)
+        return _outcome(target, case, "not-run", note("not-reached"))
+    died = (seen.first_death,) if seen.first_death else ()
     if seen.done is None:
-        failure = seen.failure or Failure("failed", "start", "unknown", "nothing was said of it")
-        return CaseOutcome(target, case, _failed(failure), _joined(_told(failure), seen.note))
-    return _answered(target, ep, case, seen.done, seen.note)
+        if seen.failure is None:
+            return _outcome(target, case, "refused", note("no-answer"), *died)
+        return _outcome(target, case, _failed(seen.failure), _failure(seen.failure), *died)
+    return _answered(target, ep, case, seen.done, died)
 
 
-def _failed(failure: Failure) -> Verdict:
+def _outcome(target: str, case: Case, verdict: OperatorVerdict, *facts: Note) -> CaseOutcome:
+    return CaseOutcome(target, case, verdict, text.joined(facts), facts=facts)
+
+
+def _failed(failure: Failure) -> OperatorVerdict:
     """What a failure says of a case."""
     if failure.kind == "not-run":
         return "not-run"
@@ -106,27 +112,29 @@ def _failed(failure: Failure) -> Verdict:
         return "crashed" if failure.status == "crashed" else "timeout"
     if failure.kind == "TypeError" and failure.stage == "run":
         return "not-run"  # Python's API does not take the data: nothing is said of the provider
-    return "newer" if NEWER.search(failure.message) else "refused"
+    return "newer" if failure.kind == NEWER_MODEL else "refused"
 
 
-def _told(failure: Failure) -> str:
+def _failure(failure: Failure) -> Note:
     if failure.status in ("crashed", "timeout"):
-        return f"{failure.message}, at stage '{failure.stage}'"
-    return failure.message
+        return note("ended-at-stage", text=failure.message, stage=failure.stage)
+    return note("text", text=failure.message)
 
 
-def _answered(target: str, ep: str, case: Case, done: CaseDone, note: str) -> CaseOutcome:
+def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note, ...]) -> CaseOutcome:
     parts = split(done.placement, ep) if done.placement else None
     worst = max(done.deviations, key=_badness, default=None)
     is_wrong = worst is not None and bool(worst.problem or worst.outside)
     away = parts.fallback_ops + parts.bookkeeping_ops if parts else ()
     placed = _placed(parts.on_target, parts.elsewhere) if parts else "unplaced"
-    told = _wrong(worst, placed, parts.others if parts else ()) if worst and is_wrong else _right(case)
+    facts = _wrong(worst, placed, parts.others if parts else ()) if worst and is_wrong else _right(case)
+    facts += died
     return CaseOutcome(
         target=target,
         case=case,
         verdict=_wrongness(done.deviations) if is_wrong else placed,
-        message=_joined(told, note),
+        message=text.joined(facts),
+        facts=facts,
         nodes_on_target=parts.on_target if parts else None,
         nodes_elsewhere=parts.elsewhere if parts else None,
         elsewhere_ops=away,
@@ -137,54 +145,48 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, note: str) -> Ca
     )
 
 
-def _wrongness(deviations: tuple[Deviation, ...]) -> Verdict:
+def _wrongness(deviations: tuple[Deviation, ...]) -> OperatorVerdict:
     """Whether what is off is no more than fewer bits explain."""
-    off = [one for one in deviations if one.problem or one.outside]
-    return "coarse" if all(one.outside_coarse == 0 and not one.problem for one in off) else "wrong"
+    off = [deviation for deviation in deviations if deviation.problem or deviation.outside]
+    return "coarse" if all(deviation.outside_coarse == 0 and not deviation.problem for deviation in off) else "wrong"
 
 
-def _placed(on_target: int, elsewhere: int) -> Verdict:
+def _placed(on_target: int, elsewhere: int) -> OperatorVerdict:
     if on_target:
         return "partial" if elsewhere else "full"
     return "elsewhere" if elsewhere else "folded"
 
 
-def _badness(one: Deviation) -> tuple[bool, bool, int, float]:
+def _badness(deviation: Deviation) -> tuple[bool, bool, int, float]:
     """What orders deviations, the worst last: what is more than coarse comes before what has more values off."""
-    is_wrong = bool(one.outside if one.outside_coarse is None else one.outside_coarse)
-    return bool(one.problem), is_wrong, one.outside, one.max_abs_error or 0.0
+    outside = deviation.outside if deviation.outside_coarse is None else deviation.outside_coarse
+    return deviation.problem is not None, bool(outside), deviation.outside, deviation.max_abs_error or 0.0
 
 
-def _right(case: Case) -> str:
-    return "its values are random: only type and shape were compared" if case.random else ""
+def _right(case: Case) -> tuple[Note, ...]:
+    return (note("random-values"),) if case.random else ()
 
 
-def _wrong(worst: Deviation, placed: Verdict, others: tuple[str, ...]) -> str:
-    """What is wrong with an answer, in words."""
-    said = f"output {worst.output}: {_difference(worst)}"
-    where = f"computed by {', '.join(others)}" if placed == "elsewhere" else ""
-    return _joined(said, where)
-
-
-def _difference(worst: Deviation) -> str:
+def _wrong(worst: Deviation, placed: OperatorVerdict, others: tuple[str, ...]) -> tuple[Note, ...]:
+    """What is wrong with an answer, and which providers computed it where the target did not."""
+    where = (note("computed-by", providers=others),) if placed == "elsewhere" else ()
     if worst.problem:
-        return worst.problem
-    counted = f"{worst.outside} of {worst.values} values are off"
-    if worst.type == "string":
-        return counted
-    if worst.max_abs_error is None:
-        return f"{counted}, where one of the two is not finite"
-    size = f", of values up to {worst.largest:.3g}" if worst.largest else ""
-    return f"{counted}, by {worst.max_abs_error:.3g} at most{size}{_rounding(worst)}"
+        return (note("wrong-output", output=worst.output), worst.problem, *where)
+    values = note(
+        "values-off",
+        output=worst.output,
+        outside=worst.outside,
+        values=worst.values,
+        is_text=worst.type == "string",
+        error=worst.max_abs_error,
+        largest=worst.largest,
+        is_rounding=_is_rounding(worst),
+    )
+    return (values, *where)
 
 
-def _rounding(worst: Deviation) -> str:
+def _is_rounding(worst: Deviation) -> bool:
     """Whether an error is of the size that FP32 rounding alone explains, which the case's margin does not allow for."""
     if worst.type != "float32" or worst.max_abs_error is None or not worst.largest:
-        return ""
-    is_rounding = worst.max_abs_error <= ROUNDING_STEPS * FP32_STEP * worst.largest
-    return " (no more than FP32 rounding of the largest)" if is_rounding else ""
-
-
-def _joined(*said: str) -> str:
-    return "; ".join(filter(None, said))
+        return False
+    return worst.max_abs_error <= ROUNDING_STEPS * FP32_STEP * worst.largest

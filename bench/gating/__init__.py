@@ -1,7 +1,7 @@
-"""A recorded run and a matrix in; whether anything got slower or lost support out: the story of `bench gate`.
+"""Whether anything got slower or lost support against a recorded run: the story of `bench gate`.
 
 The base is made again from what its run recorded, and measured beside the new side in pairs of fresh processes. What
-cannot be made again is held against its stored numbers, and the gate says so.
+cannot be made again is compared with its stored numbers, and the gate says so.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from msgspec.structs import asdict, replace
 from bench import __version__, store
 from bench.declare import matrix as matrices
 from bench.errors import BaselineError, Interrupted, RunFolderError
-from bench.gating import report as reports
+from bench.gating import reports, text
 from bench.gating.cells import answer
 from bench.gating.choice import choose
 from bench.gating.decision import Rules
 from bench.gating.measuring import Gate, Measured
 from bench.gating.options import Options, typed
 from bench.gating.sides import Place
-from bench.gating.verdicts import Half
+from bench.gating.verdicts import SideResult
 from bench.judge.differences import differences
 from bench.judge.outcome import judge
 from bench.machine.fingerprint import fingerprint
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import SCHEMA, GateRun, Machine, Observation, Run
+from bench.records import SCHEMA, GateRun, Machine, Note, Observation, Run
 
 __all__ = ["Finished", "Options", "run"]
 
@@ -52,7 +52,7 @@ def run(options: Options, progress: Progress) -> Finished:
     choice = choose(base, recorded, matrix, options.only, options.skip)
     place = _place(options, machine)
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
-    gate = Gate(options, Half(base, seen), matrix, choice, place, progress)
+    gate = Gate(options, SideResult(base, seen), matrix, choice, place, progress)
     try:
         measured = gate.measure()
     finally:
@@ -95,7 +95,8 @@ def _place(options: Options, machine: Machine) -> Place:
 
 
 def _record(options: Options, base: Run, measured: Measured, place: Place) -> GateRun:
-    said = answer(measured.cells, measured.null, measured.too_short)
+    found = answer(measured.cells, measured.null, measured.too_short)
+    differs = _differences(base, measured.new_run)
     return GateRun(
         schema=SCHEMA,
         bench_version=__version__,
@@ -105,19 +106,22 @@ def _record(options: Options, base: Run, measured: Measured, place: Place) -> Ga
         machine=place.machine,
         base=base.name,
         base_created=base.created,
-        differences=_differences(base, measured.new_run),
+        differences=text.sentences(differs),
         null=measured.null,
         cells=measured.cells,
-        exit_code=said.exit_code,
-        verdict=said.sentence,
-        notes=measured.notes,
+        exit_code=found.exit_code,
+        verdict=found.sentence,
+        notes=text.sentences(measured.notes),
         minutes=round(measured.minutes, 2),
         budget_minutes=options.budget_minutes,
         effects=_figures(Rules()),
+        difference_facts=differs,
+        verdict_facts=found.facts,
+        note_facts=measured.notes,
     )
 
 
-def _differences(base: Run, new: Run) -> tuple[str, ...]:
+def _differences(base: Run, new: Run) -> tuple[Note, ...]:
     """What differs, but for what this gate itself chose: its cells, and how long it measures them."""
     cells = {cell.id: cell for cell in base.cells}
     chosen = tuple(cells[cell.id] for cell in new.cells)

@@ -1,39 +1,107 @@
-"""What was decided of speeds and what became of support in; each cell's verdict, and the gate's answer, out (pure)."""
+"""Each cell's verdict from its speed and its support, and the gate's answer from all cells (pure)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from statistics import median
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench.gating import text
 from bench.gating.decision import Decided
-from bench.gating.support import Support
-from bench.judge import statistics
-from bench.records import GateCell, GateVerdict, NullControl, Outcome, Pair
+from bench.judge import placement, statistics
+from bench.judge.outcome import ANSWERED
+from bench.records import GateCell, GateVerdict, Note, NullControl, Outcome, Pair, Status, note
 
 Tally = Counter[GateVerdict]
 FINE, REGRESSION, INCONCLUSIVE, NOTHING = 0, 1, 3, 4
 """Exit codes of a gate (DESIGN)."""
+RANK: dict[Status, int] = {"ok": 2, "partial": 1}
+"""Every other status is no answer at all."""
 
 
 class Answer(Struct, frozen=True):
-    """What a gate says: its exit code, and why in one sentence."""
+    """What a gate says: its exit code, and why."""
 
     exit_code: int
-    sentence: str
+    facts: tuple[Note, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Why, in one sentence."""
+        return text.answer(self.facts)
+
+
+class Support(Struct, frozen=True):
+    """What is lost, None for nothing; `blamed` is False where the base has lost it too: the change is not why."""
+
+    lost: Note | None = None
+    blamed: bool = True
+
+
+def support(recorded: Outcome, remeasured: Outcome | None, new: Outcome) -> Support:
+    """Compare what was recorded of the base, what the base comes to today (None where it was not run), and the new.
+
+    Lost is a status of a lower rank (ok, partial, no answer), or more nodes than before on other providers than the
+    target: however fast, it is a regression.
+    """
+    lost = _lost(recorded, new)
+    if lost is None:
+        return Support()
+    blamed = remeasured is None or bool(_lost(remeasured, new)) or not _lost(recorded, remeasured)
+    return Support(lost, blamed)
+
+
+def _lost(before: Outcome, after: Outcome) -> Note | None:
+    if RANK.get(after.status, 0) < RANK.get(before.status, 0):
+        return note("lost-status", before=before.status, after=after.status, reason=text.outcome_reason(after))
+    if before.status not in ANSWERED:
+        return None
+    was, now = _fallen(before), _fallen(after)
+    if was is None or now is None or now <= was:
+        return None
+    ops = tuple(after.fallback_ops)
+    return note("lost-nodes", provider=after.cell.provider, before=was, after=now, operators=ops)
+
+
+def _fallen(outcome: Outcome) -> int | None:
+    """Working nodes that are not on the provider; None for an engine that is none, or where it is not known."""
+    provider, placed = outcome.cell.provider, outcome.placement
+    return placement.split(placed, provider).fallback_nodes if provider and placed else None
+
+
+def cell_row(
+    cell: str,
+    verdict: GateVerdict,
+    *facts: Note,
+    remedy: Note | None = None,
+    stage: Literal["support", ""] = "",
+    base_status: Status | None = None,
+) -> GateCell:
+    """The row of a cell that was not measured in pairs, with its reasons in words too."""
+    return GateCell(
+        cell=cell,
+        verdict=verdict,
+        reason=text.joined(facts),
+        remedy=text.say(remedy) if remedy else "",
+        stage=stage,
+        base_status=base_status,
+        reason_facts=facts,
+    )
 
 
 def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
     """The verdict on a cell's speed, from its pairs; null pairs are the base's alone."""
-    own = [one for one in pairs if one.cell == decided.cell and one.kind != "null" and not one.set_aside]
+    own = [pair for pair in pairs if pair.cell == decided.cell and pair.kind != "null" and not pair.set_aside]
     failed = next((pair.failure for pair in own if pair.failure), "")
+    facts = (*decided.reasons, note("text", text=failed)) if failed else decided.reasons
     return GateCell(
         cell=decided.cell,
         verdict=decided.verdict,
-        reason=f"{decided.reason}; {failed}" if failed else decided.reason,
+        reason=text.joined(facts),
         stage=decided.stage,
         change=decided.change,
         pairs=decided.pairs,
@@ -41,68 +109,65 @@ def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
         base_ms=statistics.typical(median(pair.base_ms) for pair in own if pair.base_ms),
         new_ms=statistics.typical(median(pair.new_ms) for pair in own if pair.new_ms),
         seconds=sum(pair.seconds for pair in own),
+        reason_facts=facts,
     )
 
 
 def supported(cell: GateCell, found: Support, recorded: Outcome, new: Outcome | None) -> GateCell:
     """The verdict with its support: what is lost outranks every speed; `new` is None where nothing was seen of it."""
     cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None)
-    if not found.lost or new is None:
+    if found.lost is None or new is None:
         return cell
-    if not found.blamed:
-        reason = f"{found.lost}; but the base comes to the same today, so this change is not why"
-        return replace(cell, verdict="inconclusive", reason=reason, stage="support", remedy="record a new baseline")
-    return replace(cell, verdict="lost-support", reason=found.lost, stage="support", remedy=new.remedy)
+    if found.blamed:
+        facts: tuple[Note, ...] = (found.lost,)
+        verdict: GateVerdict = "lost-support"
+        remedy = text.outcome_remedy(new)
+    else:
+        facts, verdict, remedy = (found.lost, note("base-lost-too")), "inconclusive", text.say(note("new-baseline"))
+    reason = text.joined(facts)
+    return replace(cell, verdict=verdict, reason=reason, stage="support", remedy=remedy, reason_facts=facts)
 
 
-def answer(cells: Sequence[GateCell], null: NullControl, too_short: str = "") -> Answer:
+def answer(cells: Sequence[GateCell], null: NullControl, too_short: Note | None = None) -> Answer:
     """The exit code: 1 for what is confirmed, 3 for what cannot be told, 4 for what should have been judged.
 
     `too_short` says why the time was too short to decide anything.
     """
     counts: Tally = Counter(cell.verdict for cell in cells)
     if counts["regression"] or counts["lost-support"]:
-        return Answer(REGRESSION, _red(cells, counts))
-    if why := too_short or _untold(counts, null):
-        return Answer(INCONCLUSIVE, f"inconclusive: {why}")
-    if why := _unjudged(counts):
-        return Answer(NOTHING, why)
-    return Answer(FINE, f"no regression: {_rest(counts)}")
-
-
-def _untold(counts: Tally, null: NullControl) -> str:
-    if not null.fine:
-        return null.reason
-    return f"{_cells(counts['inconclusive'])} cannot be told; {_rest(counts)}" if counts["inconclusive"] else ""
-
-
-def _unjudged(counts: Tally) -> str:
+        return Answer(REGRESSION, (_red(cells, counts),))
+    if why := _unsure(counts, null, too_short):
+        return Answer(INCONCLUSIVE, (note("inconclusive"), *why))
     if counts["gone"]:
-        return f"not judged: the base measured {_cells(counts['gone'])} that the new matrix has not"
+        return Answer(NOTHING, (note("cells-gone", count=counts["gone"]),))
     if not counts["pass"] and not counts["warning"]:
-        return "nothing to judge: no cell of the base has a valid speed"
-    return ""
+        return Answer(NOTHING, (note("nothing-to-judge"),))
+    return Answer(FINE, (note("no-regression", passed=counts["pass"], warned=counts["warning"]),))
 
 
-def _red(cells: Sequence[GateCell], counts: Tally) -> str:
+def _unsure(counts: Tally, null: NullControl, too_short: Note | None) -> tuple[Note, ...]:
+    """Why the answer cannot be told; empty where it can."""
+    if too_short:
+        return (too_short,)
+    if not null.fine:
+        return null.reason_facts
+    unsure = counts["inconclusive"]
+    if not unsure:
+        return ()
+    return (note("cells-inconclusive", count=unsure, passed=counts["pass"], warned=counts["warning"]),)
+
+
+def _red(cells: Sequence[GateCell], counts: Tally) -> Note:
     """How many are red, and the worst by name."""
-    told = []
-    if counts["regression"]:
-        slower = [cell for cell in cells if cell.verdict == "regression" and cell.change]
-        worst = max(slower, key=lambda cell: cell.change.value if cell.change else 0.0, default=None)
-        named = f" ({worst.cell}: {worst.change.value:+.1%})" if worst and worst.change else ""
-        told.append(f"{_cells(counts['regression'])} slower{named}")
-    if counts["lost-support"]:
-        first = next(cell.cell for cell in cells if cell.verdict == "lost-support")
-        told.append(f"{_cells(counts['lost-support'])} lost support ({first})")
-    others = f"; {_cells(counts['inconclusive'])} cannot be told" if counts["inconclusive"] else ""
-    return f"regression: {' and '.join(told)}{others}"
-
-
-def _rest(counts: Tally) -> str:
-    warned = f", {_cells(counts['warning'])} warned of by stored numbers" if counts["warning"] else ""
-    return f"{_cells(counts['pass'])} passed{warned}"
-
-
-def _cells(number: int) -> str:
-    return f"{number} cell{'' if number == 1 else 's'}"
+    slower = [cell for cell in cells if cell.verdict == "regression" and cell.change]
+    worst = max(slower, key=lambda cell: cell.change.value if cell.change else 0.0, default=None)
+    lost = next((cell.cell for cell in cells if cell.verdict == "lost-support"), None)
+    return note(
+        "regression",
+        slower=counts["regression"],
+        worst=worst.cell if worst else None,
+        change=worst.change.value if worst and worst.change else None,
+        lost=counts["lost-support"],
+        first_lost=lost,
+        inconclusive=counts["inconclusive"],
+    )

@@ -1,4 +1,4 @@
-"""A recorded run and a matrix in; which cells are judged against each other, and what becomes of the others, out."""
+"""Which cells of a recorded run and a matrix are judged against each other, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from msgspec import Struct
 from bench.declare.matrix import Matrix, matches, parse
 from bench.declare.plan import plan, select
 from bench.errors import BaselineError, MatrixError
+from bench.gating import text
+from bench.gating.cells import cell_row
 from bench.judge.outcome import ANSWERED
-from bench.records import Cell, GateCell, Outcome, Run
+from bench.records import Cell, GateCell, Outcome, Run, note
 
 EVERY = ("*",)
 """A base may have been measured with `--only`, so its optional cells are asked for as well."""
@@ -51,7 +53,7 @@ def choose(
     rest = [row for cell in base if (row := _left_out(cell, now.get(cell.id), recorded[cell.id]))]
     known = _ids_of(run) | {cell.id for cell in run.cells}
     added = [cell for cell in _planned(matrix, only, skip) if cell.id not in known]
-    return Choice(judged, (*rest, *(GateCell(cell.id, "added", "the base has no such cell") for cell in added)))
+    return Choice(judged, (*rest, *(cell_row(cell.id, "added", note("new-cell")) for cell in added)))
 
 
 def _ids_of(run: Run) -> set[str]:
@@ -77,19 +79,19 @@ def _any(matrix: Matrix, globs: Sequence[str]) -> bool:
 def _left_out(cell: Cell, now: Cell | None, recorded: Outcome) -> GateCell | None:
     """The row of a cell that is not judged; None for one that is."""
     if recorded.status not in ANSWERED:
-        reason = f"the base has no valid speed: {recorded.status}: {recorded.reason}"
-        return GateCell(cell.id, "not-judged", reason, base_status=recorded.status)
+        reason = note("no-valid-speed", status=recorded.status, reason=text.outcome_reason(recorded))
+        return cell_row(cell.id, "not-judged", reason, base_status=recorded.status)
     if now is not None and now.excluded is None:
         return None
-    why = f"a rule leaves it out: {now.excluded}" if now is not None else "the new matrix has no such cell"
-    remedy = f"leave it out with --skip '{cell.id}', or record a new baseline"
-    return GateCell(cell.id, "gone", f"the base measured it; {why}", remedy, base_status=recorded.status)
+    why = note("missing-cell") if now is None else note("excluded-now", rule=now.excluded)
+    remedy = note("skip-or-new-baseline", cell=cell.id)
+    return cell_row(cell.id, "gone", why, remedy=remedy, base_status=recorded.status)
 
 
 def _nothing(run: Run, base: Sequence[Cell], recorded: Mapping[str, Outcome]) -> BaselineError:
     answered = [cell for cell in base if recorded[cell.id].status in ANSWERED]
     if not answered:
-        told = f"{base[0].id}: {recorded[base[0].id].reason}" if base else "every cell is excluded"
-        return BaselineError(f"the baseline {run.name} has no cell with a valid speed; {told}", "record a new one")
+        first = f"{base[0].id}: {text.outcome_reason(recorded[base[0].id])}" if base else "every cell is excluded"
+        return BaselineError(f"the baseline {run.name} has no cell with a valid speed; {first}", "record a new one")
     message = f"the baseline {run.name} holds other cells than the matrix: it has '{answered[0].id}', for one"
     return BaselineError(message, "name the matrix that it was made with, or record a new one")

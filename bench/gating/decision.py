@@ -1,4 +1,4 @@
-"""Pairs of a base and a new side in, verdicts out: who is slower, who is not, and who cannot be told (pure).
+"""What pairs of a base and a new side decide: which cells are slower, which are not, which cannot be told (pure).
 
 Every cell is screened with few pairs; suspects are confirmed on fresh ones, so that what made a cell suspect by chance
 is not counted against it twice. Base against base, in every gate, says whether the machine may be believed at all. The
@@ -20,13 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from bench.gating import reasons
-from bench.gating.confirm import confirm
-from bench.gating.null_control import control, null_pairs, null_wants
 from bench.gating.rules import RULES, Decided, Decision, Rules, Sampler, Seen, Step, Want
 from bench.gating.scatter import own
-from bench.gating.screen import Screened, screen
-from bench.records import NullControl, Pair, PairKind
+from bench.gating.stages import Screened, confirm, control, null_pairs, null_wants, screen
+from bench.records import NullControl, Pair, PairKind, note
 
 __all__ = ["RULES", "Decided", "Decision", "Replay", "Rules", "Sampler", "Seen", "Step", "Want", "gate", "step"]
 
@@ -117,7 +114,7 @@ def _control(seen: Seen, counts: Sequence[int], screened: Screened, wants: Seque
     """
     complete = sorted({count for count in counts if count <= len(seen.null)} | (set() if wants else {len(seen.null)}))
     controls = [control(seen.null[:count], screened.scatter, screened.freedom, rules) for count in complete]
-    bad = [one for one in controls if not one.fine]
+    bad = [found for found in controls if not found.fine]
     return (bad or controls[-1:] or [NullControl(len(seen.null), None, True, "")])[0]
 
 
@@ -126,7 +123,7 @@ def _vouched(cell: str, decided: Decided | None, seen: Seen, null: NullControl) 
     if decided is None:
         values = seen.screen.get(cell, [])
         change = own(values).change() if len(values) > 1 else None
-        decided = Decided(cell, "inconclusive", "", "screen" if values else "", change, len(values), None)
+        decided = Decided(cell, "inconclusive", (), "screen" if values else "", change, len(values), None)
     elif null.fine or decided.verdict == "inconclusive":
         return decided
-    return replace(decided, verdict="inconclusive", reason=reasons.unvouched(null.reason))
+    return replace(decided, verdict="inconclusive", reasons=(note("unvouched"), *null.reason_facts))

@@ -1,4 +1,4 @@
-"""Chosen cells in; both sides prepared, and pairs made as the decisions ask for them; all that was seen, out."""
+"""Measuring a gate: both sides are prepared, and pairs are made as the decisions ask for them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.gating.options import Options, typed
 from bench.gating.pairs import Made, Pairer, median_call, quartile_call
 from bench.gating.remeasured_base import recreate
 from bench.gating.sampling import Processes, Sides, too_large_for_two
-from bench.gating.sides import Part, Place, base_part, new_part
-from bench.gating.stored_numbers import ROUNDS
-from bench.gating.verdicts import Half, Sighted
+from bench.gating.sides import GateSide, Place, base_side, new_side
+from bench.gating.stages import null_control
+from bench.gating.verdicts import ROUNDS, GateObservations, SideResult
 from bench.progress import Progress
-from bench.records import GateCell, Machine, NullControl, Pair, Run
+from bench.records import GateCell, Machine, Note, NullControl, Pair, Run, note
 
 PAIRS = "pairs.jsonl"
-NO_PAIRS = NullControl(0, None, True, "not needed: no cell was measured in pairs")
+NO_PAIRS = null_control(0, None, note("null-not-needed"), fine=True)
 
 
 class Measured(Struct, frozen=True):
@@ -33,45 +33,47 @@ class Measured(Struct, frozen=True):
     cells: tuple[GateCell, ...]
     null: NullControl
     new_run: Run
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     minutes: float
     interrupted: bool
-    too_short: str = ""
+    too_short: Note | None = None
     """Where the time was used up before anything was decided: what would be enough."""
 
 
 class Gate:
     """One gate's sides, and the pairs that are made of them."""
 
-    def __init__(self, options: Options, base: Half, matrix: Matrix, choice: Choice, place: Place, progress: Progress):
+    def __init__(
+        self, options: Options, base: SideResult, matrix: Matrix, choice: Choice, place: Place, progress: Progress
+    ):
         self.options, self.base, self.choice = options, base, choice
         self.place, self.progress = place, progress
         self.rules = Rules()
         self.pairs: list[Pair] = []
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
         self.new = self._new(matrix)
-        self.again, self.why = self._again()
+        self.remeasured_base, self.not_remeasured = self._remeasure()
 
-    def _new(self, matrix: Matrix) -> Part:
+    def _new(self, matrix: Matrix) -> GateSide:
         threads = self.options.threads or matrix.measure.threads or self.base.run.threads
         cells = tuple(both.new for both in self.choice.both)
-        return new_part(matrix, cells, threads, typed(self.options), self.place, self.progress)
+        return new_side(matrix, cells, threads, typed(self.options), self.place, self.progress)
 
-    def _again(self) -> tuple[Part | None, str]:
+    def _remeasure(self) -> tuple[GateSide | None, Note | None]:
         """The base made again; or why that cannot be."""
         found = recreate(self.base.run, self.place.cache)
         self.notes += found.notes
         if found.matrix is None:
             return None, found.reason
         cells = tuple(both.base for both in self.choice.both)
-        part, strays = base_part(found, found.matrix, cells, typed(self.options), self.place, self.progress)
+        side, strays = base_side(found, found.matrix, cells, typed(self.options), self.place, self.progress)
         self.notes += strays
-        return part, ""
+        return side, None
 
     def close(self) -> None:
         """Nothing more is measured."""
-        for part in filter(None, (self.new, self.again)):
-            part.close()
+        for side in filter(None, (self.new, self.remeasured_base)):
+            side.close()
 
     def measure(self) -> Measured:
         """Pairs for the cells whose both sides are there, and fresh rounds for those that have only the new one."""
@@ -81,53 +83,59 @@ class Gate:
         processes = self._processes(in_pairs)
         decision = gate([both.id for both in in_pairs], processes, self.rules, self.base.run.seed) if in_pairs else None
         interrupted = processes.interrupted or self._visit([both for both in ready if both not in in_pairs])
-        sighted = Sighted(
+        observed = GateObservations(
             choice=self.choice,
             base=self.base,
-            new=self.new.half(),
-            again=self.again.half() if self.again else None,
-            why=self.why,
+            new=self.new.result(),
+            remeasured_base=self.remeasured_base.result() if self.remeasured_base else None,
+            not_remeasured=self.not_remeasured,
             decided=decision.cells if decision else (),
             pairs=tuple(self.pairs),
         )
-        rows = verdicts.rows(sighted, self.rules)
+        rows = verdicts.rows(observed, self.rules)
         took = max(processes.took.values(), default=0.0)
         short = verdicts.too_short(rows, self.options.budget_minutes, took, len(in_pairs))
         return Measured(
             cells=rows,
             null=decision.null if decision else NO_PAIRS,
             new_run=self.new.run,
-            notes=verdicts.notes(sighted, self.notes),
+            notes=verdicts.notes(observed, self.notes),
             minutes=(time.monotonic() - start) / 60,
             interrupted=interrupted,
-            too_short=short if processes.out_of_time else "",
+            too_short=short if processes.out_of_time else None,
         )
 
     def _can_be_paired(self, both: Both) -> bool:
         """An emulator's times mean nothing, and a base that cannot be made again has none."""
-        return self.again is not None and not both.new.emulated and both.id not in self.again.prepared.failures
+        return (
+            self.remeasured_base is not None
+            and not both.new.emulated
+            and both.id not in self.remeasured_base.prepared.failures
+        )
 
     def _processes(self, cells: Sequence[Both]) -> Processes:
         machine = self.place.machine
-        sides = {both.id: self._sides(both, self.again) for both in cells if self.again}
+        sides = {both.id: self._sides(both, self.remeasured_base) for both in cells if self.remeasured_base}
         pairer = Pairer(self.base.run.seed, quartile_call if shared(machine) else median_call)
         return Processes(sides, pairer, self._note, self.progress, 60 * self.options.budget_minutes)
 
-    def _sides(self, both: Both, again: Part) -> Sides:
+    def _sides(self, both: Both, remeasured: GateSide) -> Sides:
         """Both sides of a cell, in sequence where two processes would not fit into the memory of host or device."""
-        seen = [one for one in self.base.seen if one.cell == both.id]
+        seen = [observation for observation in self.base.seen if observation.cell == both.id]
         host = self.new.visitor.settings.memory_limit_bytes or self.place.machine.memory_bytes
-        device = max((one.memory_bytes or 0 for one in self.place.machine.accelerators), default=0)
-        large = too_large_for_two([one.peak_rss_bytes for one in seen], host)
-        large = large or bool(device and too_large_for_two([one.device_memory_bytes for one in seen], device))
+        device = max((card.memory_bytes or 0 for card in self.place.machine.accelerators), default=0)
+        large = too_large_for_two([observation.peak_rss_bytes for observation in seen], host)
+        large = large or bool(
+            device and too_large_for_two([observation.device_memory_bytes for observation in seen], device)
+        )
         alone = self.options.in_sequence or large
-        return Sides(again.side(both.base), self.new.side(both.new), self.new.run.threads, alone)
+        return Sides(remeasured.side(both.base), self.new.side(both.new), self.new.run.threads, alone)
 
     def _note(self, made: Made) -> None:
         """Both sides' observations and the pair are on the disk before the next one begins."""
-        assert self.again is not None
-        self.again.note(made.base)
-        (self.again if made.pair.kind == "null" else self.new).note(made.new)
+        assert self.remeasured_base is not None
+        self.remeasured_base.note(made.base)
+        (self.remeasured_base if made.pair.kind == "null" else self.new).note(made.new)
         self.pairs.append(made.pair)
         append_synced(self.place.folder / PAIRS, msgspec.json.encode(made.pair) + b"\n")
 

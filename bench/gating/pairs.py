@@ -1,4 +1,4 @@
-"""A base and a new side of one cell in; a pair of fresh processes made, their bursts alternating; its value out.
+"""A pair of fresh processes of one cell, base and new, whose bursts alternate, and the log ratio of the two.
 
 What the machine does falls on both processes alike, since their bursts follow one another within a second. Models too
 big for two at once run in sequence: base, new, new, base, which still cancels a steady drift.
@@ -30,7 +30,7 @@ QUARTILE = 25.0
 Processes = tuple[list[WarmSession], list[str]]
 """The processes of a pair, and which side each of their bursts was of."""
 Typical = Callable[[Sequence[int]], float]
-"""A burst's calls in nanoseconds in; the call that stands for them, in milliseconds, out."""
+"""The call that stands for a burst, in milliseconds, from the calls of the burst in nanoseconds."""
 
 
 class Made(Struct, frozen=True):
@@ -125,7 +125,7 @@ def _value(base: list[list[float]], new: list[list[float]], in_sequence: bool) -
     """The pair's log ratio, from each process's bursts."""
     if not in_sequence:
         return value(base[0], new[0])
-    return mean(math.log(median(one)) for one in new) - mean(math.log(median(one)) for one in base)
+    return mean(math.log(median(ms)) for ms in new) - mean(math.log(median(ms)) for ms in base)
 
 
 class _Watch:

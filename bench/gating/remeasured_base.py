@@ -1,4 +1,4 @@
-"""A recorded run in; what it is run again from out: its matrix with its runtimes locked, its code, its artifacts."""
+"""What a recorded run is made again from: its matrix with its runtimes locked, its code, its artifacts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.declare.targets import Runtime
 from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
 from bench.prepare.recorded_artifacts import Kept, kept_of
-from bench.records import Run, RuntimeRecord
+from bench.records import Note, Run, RuntimeRecord, note
 
 
 class Baseline(Struct, frozen=True):
@@ -25,8 +25,8 @@ class Baseline(Struct, frozen=True):
     kept: Kept
     code: Path | None = None
     """The worker's code that the run measured with; None where today's must do."""
-    reason: str = ""
-    notes: tuple[str, ...] = ()
+    reason: Note | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def recreate(run: Run, cache: Path) -> Baseline:
@@ -34,10 +34,10 @@ def recreate(run: Run, cache: Path) -> Baseline:
     try:
         matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
     except MatrixError as error:
-        return Baseline(run, None, kept_of(run), reason=f"its matrix cannot be read any more: {error.message}")
+        return Baseline(run, None, kept_of(run), reason=note("base-matrix-unreadable", text=error.message))
     locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
     code = worker_code.recorded(cache, run.code)
-    notes = () if code or run.code == worker_code.stage(cache).name else (_other_code(run),)
+    notes = () if code or run.code == worker_code.stage(cache).name else (note("other-worker-code", code=run.code),)
     return Baseline(run, replace(matrix, runtimes=locked), kept_of(run), code, notes=notes)
 
 
@@ -60,29 +60,23 @@ def _pins(recorded: RuntimeRecord) -> Iterable[str]:
         yield f"{name}=={version.partition('+')[0]}"
 
 
-def _other_code(run: Run) -> str:
-    """A sentence for readers: a change of the harness itself cannot be seen then."""
-    why = f"({run.code}) is not in the cache, or speaks otherwise" if run.code else "is not on record"
-    return f"the base's own worker code {why}: both sides run under today's"
-
-
-def strays(run: Run, again: Run) -> tuple[str, ...]:
+def strays(run: Run, remeasured: Run) -> tuple[Note, ...]:
     """What is not as it was, though it was made again: packages, interpreters, artifacts."""
     found = [
-        line
+        fact
         for name, recorded in run.runtimes.items()
-        if name in again.runtimes
-        for line in _package_strays(name, recorded, again.runtimes[name])
+        if name in remeasured.runtimes
+        for fact in _package_strays(name, recorded, remeasured.runtimes[name])
     ]
-    rebuilt = [name for name, key in again.artifacts.items() if run.artifacts.get(name, key) != key]
+    rebuilt = [name for name, key in remeasured.artifacts.items() if run.artifacts.get(name, key) != key]
     if rebuilt:
-        found.append(f"built again, by other tools or code than the base's: {', '.join(rebuilt)}")
+        found.append(note("rebuilt-artifacts", names=tuple(rebuilt)))
     return tuple(found)
 
 
-def _package_strays(name: str, recorded: RuntimeRecord, made: RuntimeRecord) -> Iterable[str]:
+def _package_strays(name: str, recorded: RuntimeRecord, made: RuntimeRecord) -> Iterable[Note]:
     if recorded.python != made.python:
-        yield f"runtime '{name}' of the base has Python {made.python}, and had {recorded.python}"
+        yield note("base-python", runtime=name, before=recorded.python, after=made.python)
     other = [package for package, version in recorded.packages.items() if made.packages.get(package) != version]
     if other:
-        yield f"runtime '{name}' of the base has other versions than it had: {', '.join(other)}"
+        yield note("base-packages", runtime=name, names=tuple(other))

@@ -1,4 +1,4 @@
-"""What a gate asks for and what it answers: the rules, the pairs so far, and a verdict for each cell (values only)."""
+"""What a gate asks for and what it answers: the rules, the pairs so far, and a verdict for each cell."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Literal, Protocol
 
 from msgspec import Struct, field
 
-from bench.records import Interval, NullControl, PairKind
+from bench.gating import text
+from bench.records import Interval, Note, NullControl, PairKind
 
-Verdict = Literal["pass", "regression", "inconclusive"]
+PairVerdict = Literal["pass", "regression", "inconclusive"]
 
 
 class Rules(Struct, frozen=True):
@@ -87,8 +88,8 @@ class Decided(Struct, frozen=True):
     """What the pairs of one cell say of its speed."""
 
     cell: str
-    verdict: Verdict
-    reason: str
+    verdict: PairVerdict
+    reasons: tuple[Note, ...]
     stage: Literal["screen", "confirm", ""]
     """What decided; empty where nothing was measured."""
     change: Interval | None
@@ -97,6 +98,11 @@ class Decided(Struct, frozen=True):
     """Pairs behind `change`: fresh ones only where the stage is `confirm`."""
     detectable: float | None
     """The smallest slowdown that as many pairs with this scatter would have led to a regression four times in five."""
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        return text.joined(self.reasons)
 
 
 class Decision(Struct, frozen=True):

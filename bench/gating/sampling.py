@@ -1,4 +1,4 @@
-"""Two sides of each cell in; pairs of processes, made when a gate's decisions ask for them, out."""
+"""The pairs of processes that a gate's decisions ask for, within its time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.gating.pairs import Made, Pairer
+from bench.gating.scatter import relative
 from bench.measure.warm_session import Side
 from bench.progress import Progress, duration
 from bench.records import PairKind
@@ -122,7 +123,7 @@ def _line(made: Made) -> str:
     if pair.value is None:
         return f"{pair.cell}: {pair.kind} pair {pair.number} failed: {pair.failure}"
     aside = ", set aside: others used the processor" if pair.set_aside else ""
-    return f"{pair.cell}: {pair.kind} pair {pair.number}: {100 * pair.value:+.1f} %{aside}"
+    return f"{pair.cell}: {pair.kind} pair {pair.number}: {100 * relative(pair.value):+.1f} %{aside}"
 
 
 def too_large_for_two(peaks_bytes: Collection[int | None], memory_bytes: int) -> bool:

@@ -1,4 +1,4 @@
-"""Pairs of many cells in; how far one pair lies from another, intervals, and what such pairs can show, out (pure).
+"""How far the pairs of a gate scatter, intervals, and what slowdown such pairs can show (pure).
 
 Two pairs of one cell say next to nothing of their scatter, so a screen borrows from the other cells: the variance of a
 cell is the pooled one and its own, weighed by degrees of freedom (Smyth 2004, the moderated t-test of gene arrays).
@@ -89,7 +89,9 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
         mean, unbiased = fmean(values), math.sqrt(len(values) / (len(values) - 1))
         deviations += [abs(value - mean) * unbiased for value in values]
     limit = OUTLIER * median(deviations) / NORMAL_MEDIAN
-    return math.sqrt(fmean([min(one, limit) ** 2 if limit else one**2 for one in deviations])), freedom
+    return math.sqrt(
+        fmean([min(deviation, limit) ** 2 if limit else deviation**2 for deviation in deviations])
+    ), freedom
 
 
 def screen_shows(estimate: Estimate, rules: Rules) -> bool:

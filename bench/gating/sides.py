@@ -1,4 +1,4 @@
-"""A matrix and some cells in; one side of a gate out: prepared, with a run's folder and workers of its own."""
+"""One side of a gate: prepared, with a run's folder and workers of its own."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import pipeline, store
+from bench import run_steps, store
 from bench.declare.budgets import GATE
 from bench.declare.matrix import Matrix
 from bench.gating.remeasured_base import Baseline, strays
-from bench.gating.verdicts import Half
+from bench.gating.verdicts import SideResult
 from bench.measure.observations import now
 from bench.measure.visits import Settings, Visitor
 from bench.measure.warm_session import Side
 from bench.prepare.builds import Prepared
 from bench.progress import Progress
-from bench.records import Cell, Machine, Observation, Run
+from bench.records import Cell, Machine, Note, Observation, Run
 
 
 class Place(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Place(Struct, frozen=True):
     machine: Machine
 
 
-class Part:
+class GateSide:
     """One side: its record, what was prepared for it, and the observations of its cells."""
 
     def __init__(self, name: str, matrix: Matrix, run: Run, prepared: Prepared, place: Place) -> None:
@@ -40,7 +40,7 @@ class Part:
             effort=GATE,
             threads=run.threads,
             timeout_s=matrix.measure.timeout_s,
-            memory_limit_bytes=pipeline.memory_limit(matrix, place.machine),
+            memory_limit_bytes=run_steps.memory_limit(matrix, place.machine),
             logs=self.folder / store.LOGS,
             scratch=place.cache / "compiled",
         )
@@ -56,13 +56,13 @@ class Part:
 
     def note(self, observations: Sequence[Observation]) -> None:
         """Keep what the processes of a pair saw; each is a round of its own."""
-        for one in observations:
-            number = sum(seen.cell == one.cell for seen in self.seen) + 1
-            self.keep(replace(one, round=number))
+        for observation in observations:
+            number = sum(seen.cell == observation.cell for seen in self.seen) + 1
+            self.keep(replace(observation, round=number))
 
-    def half(self) -> Half:
+    def result(self) -> SideResult:
         """What is known of this side so far."""
-        return Half(self.run, tuple(self.seen), self.prepared.failures)
+        return SideResult(self.run, tuple(self.seen), self.prepared.failures)
 
     def side(self, cell: Cell) -> Side:
         """The side of a pair."""
@@ -73,31 +73,31 @@ class Part:
         self.visitor.close()
 
 
-def new_part(
+def new_side(
     matrix: Matrix, cells: tuple[Cell, ...], threads: int, typed: str, place: Place, progress: Progress
-) -> Part:
+) -> GateSide:
     """The side that is judged."""
-    record = pipeline.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", typed)
-    return _part("new", matrix, record, place, progress)
+    record = run_steps.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", typed)
+    return _side("new", matrix, record, place, progress)
 
 
-def base_part(
+def base_side(
     base: Baseline, matrix: Matrix, cells: tuple[Cell, ...], typed: str, place: Place, progress: Progress
-) -> tuple[Part, tuple[str, ...]]:
+) -> tuple[GateSide, tuple[Note, ...]]:
     """The side that it is judged against, made again from its record; and what is not as it was."""
     name = f"{place.folder.name}-base"
-    record = pipeline.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, typed)
-    part = _part("base", matrix, record, place, progress, base)
-    return part, strays(base.run, part.run)
+    record = run_steps.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, typed)
+    side = _side("base", matrix, record, place, progress, base)
+    return side, strays(base.run, side.run)
 
 
-def _part(
+def _side(
     name: str, matrix: Matrix, record: Run, place: Place, progress: Progress, base: Baseline | None = None
-) -> Part:
+) -> GateSide:
     folder = place.folder / name
     store.create(folder, record)
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
     code, kept = (base.code, base.kept) if base else (None, None)
-    settled, record = pipeline.probe(matrix, record, place.cache, folder, progress, code)
-    prepared, record = pipeline.prepare(matrix, record, settled, place.cache, folder, progress, kept)
-    return Part(name, matrix, record, prepared, place)
+    settled, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
+    prepared, record = run_steps.prepare(matrix, record, settled, place.cache, folder, progress, kept)
+    return GateSide(name, matrix, record, prepared, place)

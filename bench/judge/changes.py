@@ -1,4 +1,7 @@
-"""An old and a new value in, words for the change out, cut to a length that a line of text can bear (pure)."""
+"""Values that differ, as the parameters of a note: written on one line, and no longer than a line can hold (pure).
+
+The records of other machines are untrusted input, so every value is cut and every list has an end.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,36 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
+from bench.records import Note, NoteValue, note
+
 MOST = 30
-"""Sentences of one kind before the rest is only counted."""
+"""Notes of one kind before the rest is only counted."""
 LONGEST = 60
 """Characters of a value before it is cut."""
 FEW = 6
+"""Changes or names in one note before the rest is only counted."""
+MACHINE_FACTS = 12
+
+Change = tuple[str, object, object]
+"""What differs, its value before and its value after; None where a side has none."""
 
 
-def changed(name: str, old: object, new: object) -> str:
-    """`per_channel true -> false`; `not said` where a side has none; empty where the two are equal."""
-    if old == new and type(old) is type(new):
-        return ""
-    # "1" -> 1 is a change of type, which only quotes can show; else words read better without them.
+def differs(old: object, new: object) -> bool:
+    """Whether two values differ, or have different types: `1` and `true` are equal in Python."""
+    return old != new or type(old) is not type(new)
+
+
+def values(old: object, new: object) -> dict[str, NoteValue]:
+    """The parameters `before` and `after`, each as a matrix writes it; None where a side has no value."""
+    # "1" -> 1 is a change of type, which only quotes can show. Other words read better without them.
     bare = all(isinstance(value, str | None) for value in (old, new))
-    return f"{cut(name)} {said(old, bare)} -> {said(new, bare)}"
+    return {"before": written(old, bare), "after": written(new, bare)}
 
 
-def said(value: object, bare: bool = False) -> str:
-    """A value as a matrix would write it, on one line and not long; with `bare`, one word stands without its quotes."""
+def written(value: object, bare: bool = False) -> str | None:
+    """A value as JSON on one line, cut; with `bare`, a single word has no quotes. Never empty; None stays None."""
     if value is None:
-        return "not said"
+        return None
     if bare and isinstance(value, str) and len(value.split()) == 1:
         return cut(value)
     try:
@@ -34,32 +47,39 @@ def said(value: object, bare: bool = False) -> str:
         return "…"
 
 
-def quoted(value: str) -> str:
-    """A name in quotes."""
-    return f"'{cut(value)}'"
+def changes(found: Iterable[Change], few: int = FEW) -> dict[str, NoteValue] | None:
+    """The parameters `names`, `before` and `after` of the changes that are none of equal values, and `more`.
+
+    `more` counts those after the first `few`. A side without a value is an empty text. None where nothing differs.
+    """
+    every = [(name, values(old, new)) for name, old, new in found if differs(old, new)]
+    if not every:
+        return None
+    shown = every[:few]
+    sides = {side: tuple(str(value[side] or "") for _, value in shown) for side in ("before", "after")}
+    return {"names": tuple(cut(name) for name, _ in shown), **sides, "more": len(every) - len(shown)}
+
+
+def first(names: Iterable[str], few: int = FEW) -> dict[str, NoteValue]:
+    """The parameters `names`, the first of them, and `more`, how many others there are."""
+    every = list(names)
+    return {"names": tuple(map(cut, every[:few])), "more": max(0, len(every) - few)}
 
 
 def cut(text: str) -> str:
-    """No longer than a line can bear."""
+    """No longer than a line can hold."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def listed(parts: Iterable[str], few: int = FEW) -> str:
-    """`a, b, c and 4 more`."""
-    every = [cut(part) if len(part) > 3 * LONGEST else part for part in parts]
-    more = f" and {len(every) - few} more" if len(every) > few else ""
-    return ", ".join(every[:few]) + more
-
-
-def bounded(sentences: Iterable[str]) -> Iterator[str]:
-    """The first `MOST` sentences, then how many more there are."""
-    rest = iter(sentences)
+def bounded(notes: Iterable[Note]) -> Iterator[Note]:
+    """The first `MOST` notes, then how many more there are."""
+    rest = iter(notes)
     yield from islice(rest, MOST)
     more = sum(1 for _ in rest)
     if more:
-        yield f"and {more} more differences of this kind"
+        yield note("more-differences", count=more)
 
 
-def differ(before: Mapping[str, str], after: Mapping[str, str], name: str) -> bool:
-    """Whether both know of something, and do not agree."""
+def both_differ(before: Mapping[str, str], after: Mapping[str, str], name: str) -> bool:
+    """Whether both sides know a value, and the two are not equal."""
     return name in before and name in after and before[name] != after[name]

@@ -1,6 +1,6 @@
-"""Two runs' records in; what differs between them out, in sentences that say what was before and what is now (pure).
+"""What differs between two runs' records, as notes with the values before and after (pure).
 
-Runs of other machines are untrusted input: values are cut short, and every list of sentences has an end.
+`bench.report.text_differences` has the words.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from bench.judge import differences_machine, differences_matrix, differences_packages
-from bench.judge.changes import bounded, changed, differ, listed, quoted
-from bench.records import Cell, Effort, Run
+from bench.judge.changes import both_differ, bounded, changes, cut, first, values
+from bench.records import Cell, Effort, Note, NoteValue, Run, note
 
-__all__ = ["differences"]
+__all__ = ["ASKED_FOR", "differences"]
+
+ASKED_FOR = {"cells-of-one-run", "matrix-table", "matrix-rule"}
+"""Kinds that tell what a run was asked to measure; nothing that was measured changed by them."""
+SHOWN_CELLS = 3
 
 
-def differences(base: Run, new: Run) -> tuple[str, ...]:
-    """What differs between two runs, the weightiest first: `onnxruntime 1.30.0 -> 1.31.1 in runtime 'ort'`.
+def differences(base: Run, new: Run) -> tuple[Note, ...]:
+    """What differs between two runs, the most important first; empty where nothing that is recorded differs.
 
-    Empty where nothing that is recorded differs. Times, names and verdicts are no differences of this kind. The
-    sentences quote what the records say, as it stands there: whoever prints them escapes them.
+    Times, names and verdicts are no differences of this kind. Values are quoted as the records hold them: whoever
+    prints them escapes them.
     """
     return tuple(
         chain(
@@ -36,80 +40,92 @@ def differences(base: Run, new: Run) -> tuple[str, ...]:
     )
 
 
-def _models(base: Run, new: Run) -> Iterable[str]:
+def _models(base: Run, new: Run) -> Iterable[Note]:
     """Source, weights, and the content that the source turned out to have."""
     before, after = _by_model(base.cells), _by_model(new.cells)
     for model in _in_both(before, after):
         if before[model].source != after[model].source:
-            yield f"model {model}: source {quoted(before[model].source)} -> {quoted(after[model].source)}"
-        elif differ(base.source_digests, new.source_digests, model):
-            yield f"model {model}: another source (digest changed)"
-        if differ(base.weights, new.weights, model):
-            yield f"model {model}: weights {base.weights[model]} -> {new.weights[model]}"
+            sides = {"before": cut(before[model].source), "after": cut(after[model].source)}
+            yield note("model-source", model=cut(model), **sides)
+        elif both_differ(base.source_digests, new.source_digests, model):
+            yield note("model-digest", model=cut(model))
+        if both_differ(base.weights, new.weights, model):
+            yield note("model-weights", model=cut(model), before=base.weights[model], after=new.weights[model])
 
 
-def _recipes(base: Run, new: Run) -> Iterable[str]:
-    """How the cells that both runs have are made, each difference once for its precision."""
+def _recipes(base: Run, new: Run) -> Iterable[Note]:
+    """How the cells that both runs have are made, each difference once for its precision.
+
+    `where` names model families and engines, where the cells of one precision do not all differ alike.
+    """
     before, after = _by_id(base.cells), _by_id(new.cells)
-    found: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, list[tuple[Note, list[str]]]] = {}
     for name in _in_both(before, after):
         cell = after[name]
-        if said := _recipe(before[name], cell):
-            found.setdefault(cell.precision, {}).setdefault(said, []).append(f"{cell.family} on {cell.engine}")
-    for precision, sayings in found.items():
-        for said, of in sayings.items():
-            where = f" ({listed(dict.fromkeys(of))})" if len(sayings) > 1 else ""
-            yield f"precision {precision}: {said}{where}"
+        if (fact := _recipe(before[name], cell)) is None:
+            continue
+        facts = found.setdefault(cell.precision, [])
+        places = next((places for other, places in facts if other == fact), None)
+        if places is None:
+            places = []
+            facts.append((fact, places))
+        places.append(f"{cell.family} on {cell.engine}")
+    for facts in found.values():
+        for fact, places in facts:
+            where: dict[str, NoteValue] = first(dict.fromkeys(places) if len(facts) > 1 else ())
+            yield Note(fact.kind, {**fact.values, "where": where["names"], "more_places": where["more"]})
 
 
-def _recipe(before: Cell, after: Cell) -> str:
-    """What differs between two cells' recipes; empty where nothing does."""
-    old, new = before.recipe, after.recipe
+def _recipe(before: Cell, after: Cell) -> Note | None:
+    """What differs between two cells' recipes; None where nothing does."""
+    old, new, precision = before.recipe, after.recipe, cut(after.precision)
     if old is None or new is None or old.name != new.name:
-        return changed("recipe", old and old.name, new and new.name)
-    options = (changed(key, old.options.get(key), new.options.get(key)) for key in _either(old.options, new.options))
-    said = [one for one in options if one]
-    return f"recipe options changed: {listed(said)}" if said else ""
+        if old is None and new is None:
+            return None
+        return note("recipe", precision=precision, **values(old and old.name, new and new.name))
+    options = changes((key, old.options.get(key), new.options.get(key)) for key in _either(old.options, new.options))
+    return note("recipe-options", precision=precision, **options) if options else None
 
 
-def _artifacts(base: Run, new: Run) -> Iterable[str]:
+def _artifacts(base: Run, new: Run) -> Iterable[Note]:
     """Artifacts of one name and another key: something of source, exporter, recipe or their versions differs."""
     names = [name for name in _in_both(base.artifacts, new.artifacts) if base.artifacts[name] != new.artifacts[name]]
     if names:
-        yield f"artifacts made by other means (key changed): {listed(names)}"
+        yield note("artifacts", **first(names))
 
 
-def _measuring(base: Run, new: Run) -> Iterable[str]:
+def _measuring(base: Run, new: Run) -> Iterable[Note]:
     """The suite itself, and how it was told to measure."""
     if base.bench_version != new.bench_version:
-        yield f"touchstone-bench {base.bench_version} -> {new.bench_version}"
+        yield note("bench-version", before=cut(base.bench_version), after=cut(new.bench_version))
     if base.code and new.code and base.code != new.code:
-        yield f"worker code {quoted(base.code)} -> {quoted(new.code)}: another state of touchstone-bench"
+        yield note("worker-code", before=cut(base.code), after=cut(new.code))
     for name, old, now in (
-        ("record schema", base.schema, new.schema),
+        ("schema", base.schema, new.schema),
         ("threads", base.threads, new.threads),
         ("seed", base.seed, new.seed),
     ):
         if old != now:
-            yield f"{name} {old} -> {now}"
+            yield note("run-setting", name=name, before=old, after=now)
     if base.effort != new.effort:
         yield _effort(base.effort, new.effort)
 
 
-def _effort(old: Effort, new: Effort) -> str:
+def _effort(old: Effort, new: Effort) -> Note:
     if old.name != new.name:
-        return f"budget {old.name} -> {new.name}"
-    fields = (field for field in Effort.__struct_fields__ if getattr(old, field) != getattr(new, field))
-    return f"budget {new.name}: {listed(changed(field, getattr(old, field), getattr(new, field)) for field in fields)}"
+        return note("budget", before=cut(old.name), after=cut(new.name))
+    fields = changes((field, getattr(old, field), getattr(new, field)) for field in Effort.__struct_fields__)
+    return note("budget-settings", budget=cut(new.name), **(fields or {}))
 
 
-def _cells(base: Run, new: Run) -> Iterable[str]:
+def _cells(base: Run, new: Run) -> Iterable[Note]:
     """Cells that only one of the runs planned to measure."""
     before, after = ({cell.id for cell in run.cells if cell.excluded is None} for run in (base, new))
-    for run, other, where in ((base, after, "the base"), (new, before, "the new run")):
-        only = [cell.id for cell in run.cells if cell.excluded is None and cell.id not in other]
-        if only:
-            yield f"{len(only)} cell{'s' if len(only) > 1 else ''} only in {where}: {listed(only, few=3)}"
+    for run, other, side in ((base, after, "base"), (new, before, "new")):
+        names = [cell.id for cell in run.cells if cell.excluded is None and cell.id not in other]
+        if names:
+            shown: dict[str, NoteValue] = first(names, SHOWN_CELLS)
+            yield note("cells-of-one-run", side=side, count=len(names), **shown)
 
 
 def _by_id(cells: Sequence[Cell]) -> dict[str, Cell]:

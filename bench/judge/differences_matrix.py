@@ -1,4 +1,4 @@
-"""The texts of two matrices in; which of their tables and keys differ out, in words (pure).
+"""Which tables and keys of two matrices differ, as notes, from the text of both (pure).
 
 Sources, recipes, workloads and requirements are left out: what became of those stands in the runs themselves.
 """
@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bench.judge.changes import changed, cut, quoted
+from bench.judge.changes import cut, differs, values
+from bench.records import Note, note
 
 LARGEST = 2**20
 """Characters of a matrix that is still read: none that a person wrote comes near."""
@@ -19,8 +20,8 @@ TOLD_BY_RUNS = {"models": {"source", "workloads", "family"}, "runtimes": {"requi
 AXES = ("models", "providers", "baselines", "runtimes")
 
 
-def matrix(base: str, new: str) -> Iterator[str]:
-    """A sentence for each key that differs; nothing where the two mean the same, as by other comments."""
+def matrix(base: str, new: str) -> Iterator[Note]:
+    """A note for each key that differs; nothing where the two mean the same, as by other comments."""
     if base == new:
         return
     try:
@@ -29,10 +30,10 @@ def matrix(base: str, new: str) -> Iterator[str]:
         yield from _tolerances(before, after)
         for key, old, now in _walk(_table(before, "measure"), _table(after, "measure")):
             if key not in {"seed", "threads", "budget"}:  # the runs themselves say what came of these
-                yield f"matrix: measure.{changed(key, old, now)}"
+                yield note("matrix-measure", key=cut(key), **values(old, now))
         yield from _rules(before, after)
     except (ValueError, RecursionError):  # tomllib's own, and what thousands of digits or brackets lead to
-        yield "the matrices differ, and one of them cannot be read as TOML"
+        yield note("matrix-unreadable")
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -41,36 +42,35 @@ def _read(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _axes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _axes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:
     """The tables of models, targets and runtimes."""
     for axis in AXES:
         old, new = _table(before, axis), _table(after, axis)
         for name in dict.fromkeys((*old, *new)):
-            where = f"matrix: [{axis}.{cut(name)}]"
             if name not in new or name not in old:
-                yield f"{where} only in the {'base' if name in old else 'new run'}"
+                yield note("matrix-table", axis=axis, name=cut(name), side="base" if name in old else "new")
                 continue
             for key, was, now in _walk(old[name], new[name]):
                 if key.partition(".")[0] not in TOLD_BY_RUNS.get(axis, ()):
-                    yield f"{where} {changed(key, was, now)}"
+                    yield note("matrix-key", axis=axis, name=cut(name), key=cut(key), **values(was, now))
 
 
-def _tolerances(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _tolerances(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:
     """What answers of a precision are held against."""
     old, new = _table(before, "precisions"), _table(after, "precisions")
     for name in old:
         if name in new:
             for key, was, now in _walk(_table(old[name], "tolerance"), _table(new[name], "tolerance")):
-                yield f"precision {cut(name)}: tolerance {changed(key, was, now)}"
+                yield note("tolerance", precision=cut(name), key=cut(key), **values(was, now))
 
 
-def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:
     """Rules that only one of them has."""
     old, new = ([rule for rule in _list(data, "exclude") if isinstance(rule, dict)] for data in (before, after))
-    for rules, others, where in ((old, new, "base"), (new, old, "new run")):
+    for rules, others, side in ((old, new, "base"), (new, old, "new")):
         for rule in rules:
             if rule not in others:
-                yield f"matrix: the rule [[exclude]] cells = {quoted(str(rule.get('cells')))} only in the {where}"
+                yield note("matrix-rule", cells=cut(str(rule.get("cells"))), side=side)
 
 
 def _walk(old: object, new: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object, object]]:
@@ -78,7 +78,7 @@ def _walk(old: object, new: object, path: str = "", depth: int = 0) -> Iterator[
     if isinstance(old, dict) and isinstance(new, dict) and depth < DEEPEST:
         for key in dict.fromkeys((*old, *new)):
             yield from _walk(old.get(key), new.get(key), f"{path}.{key}" if path else str(key), depth + 1)
-    elif old != new or type(old) is not type(new):
+    elif differs(old, new):
         yield path or "table", old, new
 
 

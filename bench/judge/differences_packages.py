@@ -1,4 +1,4 @@
-"""Two runs in; what differs between the packages of their runtimes out: what was asked for first, the rest in brief."""
+"""What differs between the packages of two runs' runtimes, as notes: requirements first, other packages in brief."""
 
 from __future__ import annotations
 
@@ -8,27 +8,40 @@ from collections.abc import Iterable
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from bench.judge.changes import listed, quoted
-from bench.records import Run, RuntimeRecord
+from bench.judge.changes import Change, changes, cut
+from bench.records import Note, NoteValue, Run, RuntimeRecord, note
 
-WEIGHTY = ("onnxruntime", "onnx", "torch", "openvino", "optimum", "transformers", "llama", "numpy")
-"""How packages begin that get a sentence each though another one brought them."""
+IMPORTANT = ("onnxruntime", "onnx", "torch", "openvino", "optimum", "transformers", "llama", "numpy")
+"""How packages begin that get a note each though another package brought them."""
+SHOWN_RUNTIMES = 6
+
+Runtimes = tuple[RuntimeRecord, RuntimeRecord]
+"""A runtime of the base, and the runtime of the new run that does its work."""
 
 
-def packages(base: Run, new: Run) -> Iterable[str]:
-    """One sentence for each version that changed, with the runtimes that it changed in."""
+def packages(base: Run, new: Run) -> Iterable[Note]:
+    """One note for each version that changed, with the runtimes that it changed in."""
     pairs = _pairs(base, new)
-    found: dict[str, list[str]] = {}
-    for old, now in pairs:
-        for change in _weighty(old, now):
-            found.setdefault(change, []).append(_where(old, now))
-    for change, places in found.items():
-        yield f"{change} in runtime{'s' if len(places) > 1 else ''} {listed(places)}"
-    for old, now in pairs:
-        yield from _whole(old, now)
+    found: dict[tuple[str, str | None, str | None], list[Runtimes]] = {}
+    for pair in pairs:
+        for change in _important(*pair):
+            found.setdefault(change, []).append(pair)
+    for (name, before, after), places in found.items():
+        shown = places[:SHOWN_RUNTIMES]
+        yield note(
+            "package",
+            name=cut(name),
+            before=before and cut(before),
+            after=after and cut(after),
+            runtimes=tuple(cut(new.name) for _, new in shown),
+            runtimes_before=tuple(cut(old.name) for old, _ in shown),
+            more=len(places) - len(shown),
+        )
+    for pair in pairs:
+        yield from _whole(*pair)
 
 
-def _pairs(base: Run, new: Run) -> list[tuple[RuntimeRecord, RuntimeRecord]]:
+def _pairs(base: Run, new: Run) -> list[Runtimes]:
     """Runtimes of one name; and where one target ran in two, those two."""
     names = {(name, name): None for name in base.runtimes if name in new.runtimes}
     after = {cell.target: cell.runtime for cell in new.cells}
@@ -37,41 +50,34 @@ def _pairs(base: Run, new: Run) -> list[tuple[RuntimeRecord, RuntimeRecord]]:
     return [(base.runtimes[a], new.runtimes[b]) for a, b in names if a in base.runtimes and b in new.runtimes]
 
 
-def _where(old: RuntimeRecord, new: RuntimeRecord) -> str:
-    return quoted(new.name) if old.name == new.name else f"{quoted(old.name)} -> {quoted(new.name)}"
-
-
-def _changes(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[tuple[str, str]]:
-    """Packages by name, each with its change."""
+def _changes(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[tuple[str, str | None, str | None]]:
+    """Packages by name with the version of each side; None where a side does not have it."""
     for name in sorted({*old.packages, *new.packages}):
         before, after = old.packages.get(name), new.packages.get(name)
-        if before is None:
-            yield name, f"{name} {after} added"
-        elif after is None:
-            yield name, f"{name} {before} gone"
-        elif before != after:
-            yield name, f"{name} {before} -> {after}"
+        if before != after:
+            yield name, before, after
 
 
-def _weighty(old: RuntimeRecord, new: RuntimeRecord) -> list[str]:
+def _important(old: RuntimeRecord, new: RuntimeRecord) -> list[tuple[str, str | None, str | None]]:
     asked = _asked(old) | _asked(new)
     return [
-        change for name, change in _changes(old, new) if canonicalize_name(name) in asked or name.startswith(WEIGHTY)
+        change
+        for change in _changes(old, new)
+        if canonicalize_name(change[0]) in asked or change[0].startswith(IMPORTANT)
     ]
 
 
-def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[str]:
-    """What of a runtime has no sentence yet: its interpreter, and the packages that others brought along."""
-    where = _where(old, new)
+def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[Note]:
+    """What of a runtime has no note yet: its interpreter, and the packages that others brought along."""
+    where: dict[str, NoteValue] = {"runtime": cut(new.name), "runtime_before": cut(old.name)}
     if old.python != new.python:
-        yield f"runtime {where}: Python {old.python} -> {new.python}"
+        yield note("runtime-python", **where, before=cut(old.python), after=cut(new.python))
     if old.existing != new.existing:
-        kinds = ["an interpreter of the user's" if one.existing else "made by the suite" for one in (old, new)]
-        yield f"runtime {where}: {kinds[0]} -> {kinds[1]}"
-    told = set(_weighty(old, new))
-    rest = [change for _, change in _changes(old, new) if change not in told]
-    if rest:
-        yield f"runtime {where}, packages that others brought along: {listed(rest)}"
+        yield note("runtime-origin", **where, existing=new.existing)
+    important = set(_important(old, new))
+    rest: list[Change] = [change for change in _changes(old, new) if change not in important]
+    if brought := changes(rest):
+        yield note("packages-brought-along", **where, **brought)
 
 
 def _asked(runtime: RuntimeRecord) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.measure.cell_states import History
+from bench.measure.stopping import CellStates
 from bench.progress import duration
 from bench.records import Cell, Effort
 
@@ -13,7 +13,7 @@ class Left:
     """The visits that are certain to come, at what the last visit like them took, and the minutes on end."""
 
     def __init__(
-        self, cells: Iterable[Cell], history: History, effort: Effort, sustained_minutes: float | None = None
+        self, cells: Iterable[Cell], history: CellStates, effort: Effort, sustained_minutes: float | None = None
     ) -> None:
         self.visits: dict[str, int] = {}
         self.sustained_s: dict[str, float] = {}

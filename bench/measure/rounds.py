@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 
 from bench.declare.matrix import Matrix
-from bench.measure.cell_states import History, right
 from bench.measure.eta import Left
 from bench.measure.memory_check import shortfalls
 from bench.measure.observations import Record, now
+from bench.measure.stopping import CellStates
 from bench.measure.sustained import sustain
 from bench.measure.visits import Settings, Visitor
 from bench.prepare.builds import Prepared
@@ -24,16 +23,15 @@ def measure(
     run: Run,
     prepared: Prepared,
     settings: Settings,
-    seen: Sequence[Observation],
+    history: CellStates,
     record: Record,
     progress: Progress,
 ) -> None:
-    """Visit every cell that needs it, model after model, in rounds; `seen` is what an interrupted run left.
+    """Visit every cell that needs it, model after model, in rounds; `history` holds what an interrupted run left.
 
     What is expected not to fit its device comes last: should it take the machine down, the rest is measured. Where the
     run asks for it, each cell is then run on end.
     """
-    history = History(seen)
 
     def note(observation: Observation) -> None:
         history.add(observation)
@@ -59,7 +57,9 @@ def measure(
         visitor.close()
 
 
-def _rounds(cells: list[Cell], visitor: Visitor, history: History, seed: int, left: Left, progress: Progress) -> None:
+def _rounds(
+    cells: list[Cell], visitor: Visitor, history: CellStates, seed: int, left: Left, progress: Progress
+) -> None:
     """The rounds of one model: everyone at first, then those still too uncertain, and the control beside them."""
     effort = visitor.settings.effort
     model = cells[0].model
@@ -86,7 +86,7 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: History, seed: int, le
             progress.step(line)
 
 
-def _due(cells: list[Cell], number: int, history: History, effort: Effort) -> dict[str, list[Cell]]:
+def _due(cells: list[Cell], number: int, history: CellStates, effort: Effort) -> dict[str, list[Cell]]:
     """The cells that round `number` visits, by group; those it has visited already are left out."""
     alive = [cell for cell in cells if not history.ended(cell.id)]
     if number > effort.min_rounds:
@@ -110,12 +110,12 @@ def _failed_line(observation: Observation) -> str:
     return f"{observation.cell}: {failure.status} at stage '{failure.stage}': {failure.message}"
 
 
-def _cell_line(cell: Cell, history: History) -> str | None:
+def _cell_line(cell: Cell, history: CellStates) -> str | None:
     """What a finished cell came to; a failure was said when it happened."""
     seen = list(history.rounds[cell.id].values())
     if not seen or any(o.failure for o in seen):
         return None
-    if not all(right(o) for o in seen):
+    if not all(history.is_right(o) for o in seen):
         return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
     if cell.emulated:
         return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"

@@ -9,9 +9,9 @@ from contextlib import closing
 from msgspec.structs import replace
 
 from bench.machine.energy import Meter
-from bench.measure.cell_states import History
 from bench.measure.eta import Left
 from bench.measure.observations import ReplyMapper, unanswered
+from bench.measure.stopping import CellStates
 from bench.measure.visits import Visitor
 from bench.progress import Progress
 from bench.records import Cell, Observation, Run, Sustain
@@ -25,13 +25,13 @@ def ends_s(total_s: float) -> tuple[float, ...]:
     return (*(number * MINUTE_S for number in range(1, whole)), total_s)
 
 
-def due(cells: Iterable[Cell], history: History) -> list[Cell]:
+def due(cells: Iterable[Cell], history: CellStates) -> list[Cell]:
     """The cells that a sustained run is due for: timed, right so far, no emulator's, and not sustained before."""
     alive = (cell for cell in cells if not cell.emulated and not history.ended(cell.id))
     return [cell for cell in alive if history.timings(cell.id) and not history.sustained(cell.id)]
 
 
-def sustain(run: Run, visitor: Visitor, history: History, left: Left, progress: Progress) -> None:
+def sustain(run: Run, visitor: Visitor, history: CellStates, left: Left, progress: Progress) -> None:
     """After all rounds, every cell for as many minutes as the run asks for, one after another in random order.
 
     After, since a machine that is hot from minutes of work would slow down the rounds of what comes next.
@@ -66,7 +66,7 @@ def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observati
         yield replace(mapper.failed(unanswered("sustain", "order")), cell=cell.id)
 
 
-def _line(cell: Cell, last: Observation | None, history: History) -> str:
+def _line(cell: Cell, last: Observation | None, history: CellStates) -> str:
     """What a cell came to at the end of its minutes, beside its rounds."""
     told = last.sustained if last else None
     if last is None or last.failure or told is None or told.minute is None:

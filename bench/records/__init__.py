@@ -25,7 +25,7 @@ from bench.records.conformance import (
     Margin,
     OperatorRun,
     OperatorTarget,
-    Verdict,
+    OperatorVerdict,
 )
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
 from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
@@ -145,6 +145,7 @@ __all__ = [
     "Opened",
     "OperatorRun",
     "OperatorTarget",
+    "OperatorVerdict",
     "Option",
     "Order",
     "Outcome",
@@ -179,7 +180,6 @@ __all__ = [
     "Tolerance",
     "Traits",
     "Transcript",
-    "Verdict",
     "Visit",
     "Weights",
     "note",

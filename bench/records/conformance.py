@@ -6,11 +6,12 @@ from typing import Literal
 
 from bench.records.base import Record
 from bench.records.machine import Machine, TargetFacts
+from bench.records.notes import Note
 from bench.records.plan import Provider
 from bench.records.prepared import Failure, RuntimeRecord
 from bench.records.seen import Placement
 
-Verdict = Literal[
+OperatorVerdict = Literal[
     "full",
     "partial",
     "elsewhere",
@@ -24,7 +25,7 @@ Verdict = Literal[
     "timeout",
     "not-run",
 ]
-"""What one case came to on one provider; `judge/operators.py` says what each means."""
+"""What one case came to on one provider; `bench.conformance.text` says what each means."""
 
 
 class CaseTensor(Record, frozen=True, tag="tensor"):
@@ -119,7 +120,7 @@ class Deviation(Record, frozen=True):
     output: str
     type: str
     values: int
-    problem: str = ""
+    problem: Note | None = None
     """Another type, shape or length: the values were not compared."""
     outside: int = 0
     """How many values are outside the margin."""
@@ -146,7 +147,8 @@ class CaseSeen(Record, frozen=True):
     case: str
     done: CaseDone | None = None
     failure: Failure | None = None
-    note: str = ""
+    first_death: Note | None = None
+    """How the process died that others had used before, where the case was tried again in a fresh one."""
 
 
 class OperatorTarget(Record, frozen=True):
@@ -181,8 +183,9 @@ class CaseOutcome(Record, frozen=True):
 
     target: str
     case: Case
-    verdict: Verdict
+    verdict: OperatorVerdict
     message: str = ""
+    """The words of `facts`."""
     nodes_on_target: int | None = None
     nodes_elsewhere: int | None = None
     elsewhere_ops: tuple[str, ...] = ()
@@ -192,3 +195,5 @@ class CaseOutcome(Record, frozen=True):
     values: int | None = None
     type: str | None = None
     """The element type of the output that is worst."""
+    facts: tuple[Note, ...] = ()
+    """What is wrong, or why it was refused, as kinds with values."""

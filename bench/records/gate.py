@@ -7,6 +7,7 @@ from typing import Literal
 from bench.records.base import Record, Status
 from bench.records.judged import Interval
 from bench.records.machine import Machine, MachineState
+from bench.records.notes import Note
 
 PairKind = Literal["screen", "confirm", "null"]
 """What a pair is for: cells are screened, suspects confirmed on fresh pairs, and a null pair is the base twice."""
@@ -51,6 +52,8 @@ class NullControl(Record, frozen=True):
     """Relative change with its 95 % interval, 0.01 for 1 %; None with too few pairs."""
     fine: bool
     reason: str
+    """The words of `reason_facts`."""
+    reason_facts: tuple[Note, ...] = ()
 
 
 class GateCell(Record, frozen=True):
@@ -59,6 +62,7 @@ class GateCell(Record, frozen=True):
     cell: str
     verdict: GateVerdict
     reason: str
+    """The words of `reason_facts`."""
     remedy: str = ""
     stage: Literal["screen", "confirm", "support", "stored", ""] = ""
     """What decided; empty where nothing was measured."""
@@ -76,6 +80,8 @@ class GateCell(Record, frozen=True):
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     """Wall time that the cell's pairs took."""
+    reason_facts: tuple[Note, ...] = ()
+    """Why the verdict is what it is, as kinds with values."""
 
 
 class GateRun(Record, frozen=True):
@@ -103,3 +109,9 @@ class GateRun(Record, frozen=True):
     budget_minutes: float | None = None
     effects: dict[str, float] = {}
     """The rules that decided: `suspect`, `clear`, `regression`, `q` …"""
+    difference_facts: tuple[Note, ...] = ()
+    """`differences` as kinds with values."""
+    verdict_facts: tuple[Note, ...] = ()
+    """`verdict` as kinds with values."""
+    note_facts: tuple[Note, ...] = ()
+    """`notes` as kinds with values."""

@@ -13,10 +13,13 @@ from bench.report import text as words
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def environment() -> Environment:
-    """A new environment with what all pages share; a page adds its own names and filters."""
+def environment(*folders: Path) -> Environment:
+    """A new environment with what all pages share; a page adds its own names and filters.
+
+    `folders` hold the templates of a feature; those of the report can be included from them.
+    """
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,

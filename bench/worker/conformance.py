@@ -1,20 +1,34 @@
-"""A `Conform` in; where the nodes of its case ran, and how far its answers are off, out."""
+"""Running one operator case: where its nodes ran, and how far its answers are from what is expected."""
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+import onnxruntime as ort
 
-from bench.records import CaseDone, CasePayload, Conform
+from bench.records import (
+    CaseDone,
+    CasePayload,
+    CaseSequence,
+    CaseTensor,
+    CaseValue,
+    Conform,
+    Deviation,
+    Margin,
+    note,
+)
 from bench.worker.channel import Channel
-from bench.worker.conformance_values import compare, run
+from bench.worker.element_types import NAMES, NATIVE, STRING, Values, decode
 from bench.worker.onnx_runtime.assignment import placement
 from bench.worker.onnx_runtime.sessions import Request, open_session
 
 
 def conform(order: Conform, channel: Channel) -> CaseDone:
-    """Open a session on the case, run it, and hold its outputs against what is expected.
+    """Open a session on the case, run it, and compare its outputs with what is expected.
 
     Every stage is named with the case, so that a death tells which case it was, and where in it.
     """
@@ -34,3 +48,146 @@ def _payload(order: Conform) -> CasePayload:
     with Path(order.payloads).open("rb") as file:
         file.seek(order.case.at)
         return msgspec.msgpack.decode(file.read(order.case.size), type=CasePayload)
+
+
+def run(session: ort.InferenceSession, payload: CasePayload) -> list[Any]:
+    """The outputs in the case's order: arrays, lists of arrays, None, or `CaseTensor` for types that NumPy lacks."""
+    names = list(payload.outputs)
+    if not _is_foreign(payload):
+        feed = {name: _plain(value) for name, value in payload.inputs.items()}
+        return [_owned(answer) for answer in session.run(names, feed)]
+    values = {name: _ort_value(value) for name, value in payload.inputs.items()}
+    return [_read(value) for value in session.run_with_ort_values(names, values)]
+
+
+def _owned(answer: Any) -> Any:
+    """A copy, made while the inputs are still there: an answer may be a view of their memory.
+
+    Seen with onnxruntime 1.24.1: what SequenceInsert had given changed when the inputs were gone.
+    """
+    if isinstance(answer, list):
+        return [_owned(item) for item in answer]
+    return answer.copy() if isinstance(answer, np.ndarray) else answer
+
+
+def compare(order: Conform, payload: CasePayload, answers: list[Any]) -> tuple[Deviation, ...]:
+    """How each output differs from what is expected."""
+    pairs = zip(payload.outputs.items(), answers, strict=True)
+    return tuple(_deviation(name, expected, answer, order) for (name, expected), answer in pairs)
+
+
+def _is_foreign(payload: CasePayload) -> bool:
+    """Whether a type occurs that NumPy lacks: `session.run` takes no such values."""
+    values = [*payload.inputs.values(), *payload.outputs.values()]
+    return any(
+        isinstance(value, CaseTensor) and value.element not in NATIVE and value.element != STRING for value in values
+    )
+
+
+def _plain(value: CaseValue) -> Any:
+    if isinstance(value, CaseSequence):
+        return [_array(item) for item in value.items]
+    return None if value is None else _array(value)
+
+
+def _array(tensor: CaseTensor) -> Values:
+    if tensor.element == STRING:
+        return np.array(tensor.strings, object).reshape(tensor.shape)
+    return decode(tensor.element, tensor.shape, tensor.data).copy()  # memory of its own, as a user's array has
+
+
+def _ort_value(value: CaseValue) -> ort.OrtValue:
+    """A tensor of ONNX Runtime's own with these very bytes: the only road for types that NumPy lacks."""
+    if not isinstance(value, CaseTensor):
+        raise TypeError("beside a type that NumPy lacks, onnxruntime's Python takes no sequence and no empty optional")
+    if value.element == STRING:
+        return ort.OrtValue.ortvalue_from_numpy(_array(value))
+    made = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
+    if made.tensor_size_in_bytes() != len(value.data):
+        raise TypeError(f"this onnxruntime stores {NAMES.get(value.element)} in another way than ONNX")
+    if value.data:
+        ctypes.memmove(made.data_ptr(), value.data, len(value.data))
+    return made
+
+
+def _read(value: ort.OrtValue) -> Any:
+    if value.element_type() == STRING:
+        return value.numpy()
+    size = value.tensor_size_in_bytes()
+    data = ctypes.string_at(value.data_ptr(), size) if size else b""
+    return CaseTensor(value.element_type(), tuple(value.shape()), data)
+
+
+def _deviation(name: str, expected: CaseValue, answer: Any, order: Conform) -> Deviation:
+    if expected is None:
+        problem = None if answer is None else note("unexpected-value")
+        return Deviation(name, "optional", 0, problem)
+    if isinstance(expected, CaseTensor):
+        return _tensors(name, expected, answer, order)
+    if not isinstance(answer, list) or len(answer) != len(expected.items):
+        length = len(answer) if isinstance(answer, list) else None
+        return Deviation(name, "sequence", 0, note("other-length", length=length, expected=len(expected.items)))
+    pairs = zip(expected.items, answer, strict=True)
+    parts = [_tensors(f"{name}[{i}]", want, have, order) for i, (want, have) in enumerate(pairs)]
+    return max(parts, key=_badness, default=Deviation(name, "sequence", 0))
+
+
+def _badness(deviation: Deviation) -> tuple[bool, int, float]:
+    """What orders the items of a sequence, the worst last."""
+    return deviation.problem is not None, deviation.outside, deviation.max_abs_error or 0.0
+
+
+def _tensors(name: str, expected: CaseTensor, answer: Any, order: Conform) -> Deviation:
+    kind, want = NAMES[expected.element], _array(expected)
+    have, element = _answer(answer)
+    if have is None or element != expected.element:
+        found = note("other-type", element=NAMES.get(element), expected=kind, is_tensor=bool(element))
+        return Deviation(name, kind, want.size, found)
+    if have.shape != want.shape:
+        shapes = {"shape": str(list(have.shape)), "expected": str(list(want.shape))}
+        return Deviation(name, kind, want.size, note("other-shape", **shapes))
+    if order.case.random:
+        return Deviation(name, kind, 0)
+    if expected.element == STRING:
+        return Deviation(name, kind, want.size, outside=int(np.count_nonzero(have != want)))
+    return _numbers(name, kind, want, have, order)
+
+
+def _answer(answer: Any) -> tuple[Values | None, int]:
+    """The values of an answer, and its element type; 0 where it has none."""
+    if isinstance(answer, CaseTensor):
+        return decode(answer.element, answer.shape, answer.data), answer.element
+    if not isinstance(answer, np.ndarray | np.generic):
+        return None, 0
+    array = np.asarray(answer)
+    if array.dtype.kind in "OUS":
+        return array, STRING
+    return array, next((number for number, dtype in NATIVE.items() if array.dtype == dtype), 0)
+
+
+def _numbers(name: str, kind: str, want: Values, have: Values, order: Conform) -> Deviation:
+    """The values that are outside the margins, and the largest error; without a margin every value must be equal."""
+    same = (have == want) | (_nan(have) & _nan(want))
+    finite = np.isfinite(want) & np.isfinite(have)
+    wide = np.complex128 if want.dtype.kind == "c" else np.float64
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(have.astype(wide) - want.astype(wide))
+        size = np.abs(want.astype(wide))
+
+    def outside(margin: Margin | None) -> int:
+        off = ~finite | (error > margin.atol + margin.rtol * size) if margin else True
+        return int(np.count_nonzero(~same & off))
+
+    return Deviation(
+        output=name,
+        type=kind,
+        values=want.size,
+        outside=outside(order.margins.get(kind)),
+        outside_coarse=outside(order.coarse) if kind in ("float32", "float64") else None,
+        max_abs_error=None if np.any(~same & ~finite) else float(np.max(error[finite], initial=0.0)),
+        largest=float(np.max(size[np.isfinite(want)], initial=0.0)),
+    )
+
+
+def _nan(values: Values) -> Values:
+    return np.isnan(values) if values.dtype.kind in "fc" else np.zeros(values.shape, bool)

@@ -1,4 +1,4 @@
-"""ONNX's own operator tests in; a suite, and one file with the content of every case, out."""
+"""ONNX's own operator tests as a suite, and one file with the content of every case."""
 
 from __future__ import annotations
 

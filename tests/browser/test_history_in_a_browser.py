@@ -10,7 +10,7 @@ from stored_runs import CELLS, INT8, a_stored_run, failing, generators, observed
 from test_report_in_a_browser import OUTSIDE, OVERFLOW, TEXT_COLOURS
 from webdriver import Browser
 
-from bench.comparison import history_html
+from bench.comparison import history_page
 from bench.comparison.compare import judged
 from bench.comparison.history import history
 from bench.files import write_atomically
@@ -28,8 +28,8 @@ def page(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
         run = a_stored_run(day, cells=(*CELLS, *generators()), machine=machine, name=name, threads=1 + day // 6)
         seen = failing(run, CELLS[1].id) if day == 4 else observed(run, day, slower={INT8: 1.3} if day > 7 else {})
         runs.append(judged(run, seen))
-    path = tmp_path_factory.mktemp("history") / history_html.FILE
-    write_atomically(path, history_html.render(history(runs, left_out=["older/run.json has schema 0"])).encode())
+    path = tmp_path_factory.mktemp("history") / history_page.FILE
+    write_atomically(path, history_page.render(history(runs, left_out=["older/run.json has schema 0"])).encode())
     return path
 
 

@@ -9,7 +9,7 @@ from operator_cases import a_case, a_failure, a_run, a_target, done, seen
 from test_report_in_a_browser import OUTSIDE, OVERFLOW
 from webdriver import Browser
 
-from bench.conformance import report_html
+from bench.conformance import reports
 from bench.conformance.verdicts import judge
 from bench.files import write_atomically
 from bench.records import Provider
@@ -36,8 +36,8 @@ def page(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
         seen("test_softmax_axis_1", failure=a_failure("a_word_without_a_break_" * 20)),
         seen(CASES[3].name),
     ]
-    path = tmp_path_factory.mktemp("operators") / report_html.FILE
-    write_atomically(path, report_html.render(run, judge(run, found)).encode())
+    path = tmp_path_factory.mktemp("operators") / reports.PAGE
+    write_atomically(path, reports.html(run, judge(run, found)).encode())
     return path
 
 

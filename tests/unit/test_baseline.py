@@ -11,6 +11,7 @@ from matrices import MATRIX, matrix_text
 from msgspec.structs import replace
 
 from bench.declare.matrix import parse
+from bench.gating import text
 from bench.gating.remeasured_base import recreate, strays
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import Artifacts
@@ -62,8 +63,8 @@ def test_an_interpreter_of_the_users_is_used_as_it_is(tmp_path):
 def test_a_matrix_that_cannot_be_read_any_more_says_why(tmp_path):
     found = recreate(a_base(matrix_text=matrix_text(('engine = "torch"', 'engine = "gone"'))), tmp_path)
     assert found.matrix is None
-    assert "its matrix cannot be read any more" in found.reason
-    assert "gone" in found.reason
+    assert "its matrix cannot be read any more" in text.say(found.reason)
+    assert "gone" in text.say(found.reason)
 
 
 # --- the code that measured -----------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ def test_code_whose_records_are_others_cannot_be_spoken_to(tmp_path):
         file.write("# one order more\n")
     found = recreate(a_base(code="b" * 16), tmp_path)
     assert found.code is None
-    assert "both sides run under today's" in found.notes[0]
+    assert "both sides run under today's" in text.say(found.notes[0])
 
 
 @pytest.mark.parametrize("name", ["", "../../etc", "c" * 16])
@@ -109,7 +110,7 @@ def test_another_python_other_packages_and_rebuilt_artifacts_are_said():
     base = a_base(artifacts={"minilm/fp32": "old", "minilm/int8": "same"})
     other = a_runtime(packages={**PACKAGES, "numpy": "2.5.0"}, python="3.12.1")
     again = replace(base, runtimes={"ort": other}, artifacts={"minilm/fp32": "new", "minilm/int8": "same"})
-    assert strays(base, again) == (
+    assert text.sentences(strays(base, again)) == (
         "runtime 'ort' of the base has Python 3.12.1, and had 3.11.7",
         "runtime 'ort' of the base has other versions than it had: numpy",
         "built again, by other tools or code than the base's: minilm/fp32",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from builders import a_cell, a_failed, a_machine, a_placement, an_observation, rounds_of
 from msgspec.structs import replace
+from note_kinds import assert_words_fit
 from stored_runs import (
     CELLS,
     CONTROL,
@@ -22,8 +23,12 @@ from stored_runs import (
     observed,
 )
 
-from bench.comparison.compare import CellChange, Comparison, change, compare, judged
-from bench.records import Observation, Run
+from bench.comparison import compare_files, compare_rows, text
+from bench.comparison.compare import compare, judged
+from bench.comparison.model import CellChange, Comparison, FigureChange
+from bench.judge.stored_change import change
+from bench.records import Note, Observation, Run, note
+from bench.report import text_differences
 
 ELSEWHERE = a_machine(key="feedfacef00d", memory_bytes=32_000_000_000)
 
@@ -39,6 +44,11 @@ def compared(
 def the(comparison: Comparison, cell: str) -> CellChange:
     (found,) = (one for one in comparison.cells if one.cell == cell)
     return found
+
+
+def said(of: CellChange | FigureChange) -> str:
+    """What is concluded of a cell or of one of its figures, in words."""
+    return text.joined(of.conclusions) if isinstance(of, CellChange) else text.figure(of.name, of.conclusion)
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -89,7 +99,7 @@ def test_a_cell_that_is_a_third_slower_is_called_slower_and_its_neighbours_are_n
     assert figure.verdict == "slower"
     assert figure.change.low < 0.33 < figure.change.high
     assert figure.ratio_change.value == pytest.approx(1 / 1.33 - 1, abs=0.02)
-    assert figure.conclusion == "slower, beyond drift, and slower against the control too"
+    assert said(figure) == "slower, beyond drift, and slower against the control too"
     assert {the(found, cell).figures[0].verdict for cell in (CONTROL, INT8)} == {"no difference shown"}
 
 
@@ -101,7 +111,7 @@ def test_a_change_that_is_surely_there_but_under_ten_percent_is_not_called_slowe
     figure = the(compared({FP32: 1.06}), FP32).figures[0]
     assert figure.change.low > 0
     assert figure.verdict == "unclear"
-    assert figure.conclusion == "unclear: slower, which may be drift, slower against the control too"
+    assert said(figure) == "unclear: slower, which may be drift, slower against the control too"
 
 
 def test_an_interval_that_reaches_under_ten_percent_is_not_called_slower():
@@ -110,7 +120,7 @@ def test_an_interval_that_reaches_under_ten_percent_is_not_called_slower():
     figure = compare(judged(base, observed(base, 1)), judged(new, seen)).cells[0].figures[0]
     assert figure.change.value > 0.10
     assert 0 < figure.change.low < 0.10
-    assert (figure.verdict, figure.conclusion) == (
+    assert (figure.verdict, said(figure)) == (
         "unclear",
         "unclear: slower, which may be drift, and no control tells",
     )
@@ -119,49 +129,51 @@ def test_an_interval_that_reaches_under_ten_percent_is_not_called_slower():
 def test_a_machine_that_became_slower_as_a_whole_accuses_no_cell_but_the_control():
     found = compared({"*": 1.3})
     assert the(found, FP32).figures[0].verdict == "unclear"
-    assert "against the control no difference is shown" in the(found, FP32).figures[0].conclusion
+    assert "against the control no difference is shown" in said(the(found, FP32).figures[0])
     control = the(found, CONTROL).figures[0]
     assert control.verdict == "slower"
-    assert control.conclusion == "slower, beyond drift; it is the control, so the machine itself may be"
+    assert said(control) == "slower, beyond drift; it is the control, so the machine itself may be"
 
 
 def test_drift_and_the_gate_are_named_and_sameness_of_the_machine():
-    said = " ".join(compared().conclusions)
-    assert "of one machine, made at different times" in said
-    assert "under 10 % cannot be told from drift" in said
-    assert "bench gate --baseline BASE" in said
+    lines = " ".join(compare_rows.conclusions(compared()))
+    assert "of one machine, made at different times" in lines
+    assert "under 10 % cannot be told from drift" in lines
+    assert "bench gate --baseline BASE" in lines
 
 
 def test_the_later_run_as_base_is_pointed_out():
     base, new = a_stored_run(5), a_stored_run(1)
     found = compare(judged(base, observed(base)), judged(new, observed(new)))
-    assert any("the later of the two" in line for line in found.conclusions)
+    assert any("the later of the two" in line for line in compare_rows.conclusions(found))
 
 
 def test_how_much_the_rounds_leave_open_is_said():
-    said = " ".join(compared().conclusions)
-    assert "The rounds alone leave the typical change open by 0.71 % either way, and 1.6 %" in said
+    lines = " ".join(compare_rows.conclusions(compared()))
+    assert "The rounds alone leave the typical change open by 0.71 % either way, and 1.6 %" in lines
 
 
 def test_a_run_beside_itself_is_named():
     run = a_stored_run(0)
     own = judged(run, observed(run))
     found = compare(own, own)
-    assert found.conclusions[0] == "Base and new are the same run."
+    assert compare_rows.conclusions(found)[0] == "Base and new are the same run."
     assert {one.verdict for cell in found.cells for one in cell.figures} == {"no difference shown"}
 
 
 def test_what_differs_is_listed_and_no_cause_is_claimed():
     found = compared(bench_version="0.2.0")
-    assert found.differences == ("touchstone-bench 0.1 -> 0.2.0",)
-    assert any("do not say which of it changed a figure" in line for line in found.conclusions)
+    assert compare_rows.differences(found) == ("touchstone-bench 0.1 -> 0.2.0",)
+    assert any("do not say which of it changed a figure" in line for line in compare_rows.conclusions(found))
 
 
 def test_a_control_of_another_version_is_named_for_the_ratios():
     new = a_stored_run(1)
     seen = [replace(o, versions={"torch": "2.14.0"}) if o.cell == CONTROL else o for o in observed(new, 2)]
     found = compared(run=new, seen=seen)
-    assert any("The control itself changed (torch 2.13.0 -> 2.14.0)" in line for line in found.conclusions)
+    assert any(
+        "The control itself changed (torch 2.13.0 -> 2.14.0)" in line for line in compare_rows.conclusions(found)
+    )
 
 
 # --- two machines -----------------------------------------------------------------------------------------------------
@@ -176,13 +188,13 @@ def test_on_two_machines_no_time_is_compared_and_no_time_is_hidden():
         assert figure.base_ms.value == pytest.approx(2 * figure.new_ms.value, rel=0.05)
     assert the(found, FP32).figures[0].verdict == "no difference shown"
     assert the(found, CONTROL).figures[0].verdict == "not compared"
-    assert any("their change is no regression" in line for line in found.conclusions)
+    assert any("their change is no regression" in line for line in compare_rows.conclusions(found))
 
 
 def test_on_two_machines_the_ratio_to_the_control_is_compared():
     figure = the(compared({INT8: 1.2}, machine=ELSEWHERE), INT8).figures[0]
     assert figure.verdict == "slower"
-    assert figure.conclusion == "slower against the control on that machine"
+    assert said(figure) == "slower against the control on that machine"
 
 
 def test_ratios_to_different_controls_are_not_compared():
@@ -190,14 +202,14 @@ def test_ratios_to_different_controls_are_not_compared():
     cells = (replace(CELLS[0], control=False), *CELLS[1:3], a_cell(other, control=True))
     figure = the(compared(machine=ELSEWHERE, cells=cells), FP32).figures[0]
     assert figure.ratio_change is None
-    assert figure.conclusion == "not compared: the runs have different controls"
+    assert said(figure) == "not compared: the runs have different controls"
 
 
 def test_lost_support_on_another_machine_is_said_of_the_machines():
     new = a_stored_run(1, machine=ELSEWHERE)
-    said = the(compared(run=new, seen=failing(new, FP32)), FP32)
-    assert said.support == "lost"
-    assert said.conclusion.startswith("gave right answers on the base's machine, and does not on the other")
+    found = the(compared(run=new, seen=failing(new, FP32)), FP32)
+    assert found.support == "lost"
+    assert said(found).startswith("gave right answers on the base's machine, and does not on the other")
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -207,8 +219,8 @@ def test_a_cell_that_failed_has_lost_support_with_the_reason():
     new = a_stored_run(1)
     found = the(compared(run=new, seen=failing(new, FP32)), FP32)
     assert (found.support, found.base_status, found.new_status) == ("lost", "ok", "failed")
-    assert found.conclusion.startswith("lost support")
-    assert "no kernel for Foo" in found.conclusion
+    assert said(found).startswith("lost support")
+    assert "no kernel for Foo" in said(found)
     assert found.figures[0].new_ms is None
     assert found.figures[0].base_ms is not None
 
@@ -239,7 +251,7 @@ def test_an_emulated_cell_has_its_verdict_compared_and_no_times():
     found = the(compared({EMULATED: 3.0}), EMULATED)
     assert found.emulated
     assert found.figures == ()
-    assert found.conclusion == "emulated: verdicts are compared, times are not"
+    assert said(found) == "emulated: verdicts are compared, times are not"
 
 
 def test_cells_of_one_run_alone_are_there_and_compared_with_nothing():
@@ -269,7 +281,7 @@ def test_a_generator_is_compared_by_its_parts():
     assert figures["decode"].base_ms.value == pytest.approx(10, rel=0.03)
     assert figures["first token"].base_ms.value == pytest.approx(128, rel=0.03)
     assert {one.verdict for one in figures.values()} == {"slower"}
-    assert figures["decode"].conclusion.startswith("decode: slower, beyond drift")
+    assert said(figures["decode"]).startswith("decode: slower, beyond drift")
 
 
 # --- what stands beside -----------------------------------------------------------------------------------------------
@@ -278,14 +290,16 @@ def test_a_generator_is_compared_by_its_parts():
 def test_what_of_a_cell_itself_changed_stands_beside_its_speed():
     new = a_stored_run(1, weights={"minilm": "random"})
     seen = [replace(one, threads=1) if one.cell == FP32 else one for one in observed(new)]
-    assert {"weights pretrained -> random", "threads 2 -> 1"} <= set(the(compared(run=new, seen=seen), FP32).changed)
+    assert {"weights pretrained -> random", "threads 2 -> 1"} <= set(
+        text.sentences(the(compared(run=new, seen=seen), FP32).changed)
+    )
 
 
 def test_flags_of_either_run_are_named_with_their_run():
     new = a_stored_run(1)
     seen = [one for one in observed(new) if one.cell != FP32]
     seen += [an_observation(FP32, number, placement=a_placement(CPU={"MatMul": 18})) for number in range(2)]
-    assert the(compared(run=new, seen=seen), FP32).flags == ("new: few rounds",)
+    assert the(compared(run=new, seen=seen), FP32).flags == (note("flags", side="new", flags=("few rounds",)),)
 
 
 def test_only_the_cells_that_are_asked_for_are_there():
@@ -299,3 +313,35 @@ def test_a_cell_that_fails_in_both_has_another_verdict_where_it_fails_otherwise(
     crashed = [*(one for one in observed(new) if one.cell != FP32), a_failed(FP32, 0, status="crashed")]
     found = compare(judged(base, failing(base, FP32)), judged(new, crashed))
     assert the(found, FP32).support == "changed"
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_conclusion_is_a_kind_with_its_values():
+    figure = the(compared({FP32: 1.33}), FP32).figures[0]
+    assert figure.conclusion == note("beyond-drift", direction="slower", is_control=False, against_control="slower")
+
+
+def test_every_kind_has_words_of_its_own_and_an_unknown_one_is_shown():
+    shared = set(text.WORDS) & set(text_differences.WORDS)
+    assert not shared
+    assert text.say(Note("moon-phase", {"full": True})) == "moon-phase: full=True"
+    assert text.say(note("bench-version", before="1", after="2")) == "touchstone-bench 1 -> 2"
+
+
+def test_every_conclusion_has_words_with_its_parameters_and_no_words_are_left_over():
+    assert_words_fit(text.WORDS, "comparison/*.py")
+
+
+def test_json_has_the_words_beside_kind_and_values():
+    found = compare_files.document(compared({FP32: 1.33}, bench_version="0.2.0"))
+    assert found["differences"] == [
+        {
+            "kind": "bench-version",
+            "values": {"before": "0.1", "after": "0.2.0"},
+            "text": "touchstone-bench 0.1 -> 0.2.0",
+        }
+    ]
+    cell = next(cell for cell in found["cells"] if cell["cell"] == FP32)
+    assert cell["figures"][0]["conclusion"]["text"] == "slower, beyond drift, and slower against the control too"

@@ -8,10 +8,18 @@ import pytest
 from builders import a_cell, a_device, a_machine, a_run, an_effort, some_facts
 from matrices import MATRIX, matrix_text
 from msgspec.structs import replace
+from note_kinds import assert_words_fit
 
 from bench.judge.changes import MOST
-from bench.judge.differences import differences
-from bench.records import Accelerator, Recipe, Run, RuntimeRecord
+from bench.judge.differences import ASKED_FOR
+from bench.judge.differences import differences as facts
+from bench.records import Accelerator, Note, Recipe, Run, RuntimeRecord
+from bench.report import text_differences as text
+
+
+def differences(base: Run, new: Run) -> tuple[str, ...]:
+    """What differs, in words."""
+    return text.sentences(facts(base, new))
 
 
 def a_runtime(name: str = "ort", **said: Any) -> RuntimeRecord:
@@ -75,7 +83,7 @@ def test_a_run_does_not_differ_from_itself_made_later():
         (replace(BASE, weights={"minilm": "random"}), "model minilm: weights pretrained -> random"),
         (
             replace(BASE, artifacts={"minilm/fp32": "def456"}),
-            "artifacts made by other means (key changed): minilm/fp32",
+            "artifacts with another key (other source, tools or recipe): minilm/fp32",
         ),
         (
             replace(BASE, machine=a_machine(key="f" * 12, memory_bytes=16_000_000_000)),
@@ -203,3 +211,52 @@ def test_a_thousand_differences_end_in_a_count():
     found = differences(base, new)
     assert len(found) == MOST + 1
     assert found[-1] == "and 970 more differences of this kind"
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_is_a_kind_with_its_values_before_and_after():
+    (found,) = facts(BASE, with_packages(BASE, onnxruntime="1.31.1"))
+    assert found.kind == "package"
+    assert found.values == {
+        "name": "onnxruntime",
+        "before": "1.30.0",
+        "after": "1.31.1",
+        "runtimes": ("ort",),
+        "runtimes_before": ("ort",),
+        "more": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        replace(BASE, cells=BASE.cells[:1]),
+        replace(BASE, matrix_text=matrix_text(more='[[exclude]]\ncells = "vit/*"\nreason = "x"\n')),
+        replace(BASE, matrix_text=matrix_text(("[models.vit]", "[models.deit]"))),
+    ],
+)
+def test_what_was_asked_for_is_distinguished_by_its_kind(new):
+    assert {found.kind for found in facts(BASE, new)} <= ASKED_FOR
+
+
+def test_a_recipe_that_differs_for_one_engine_alone_names_the_engine():
+    cells = tuple(
+        a_cell(f"minilm/int8/{engine}/b1", engine=engine, recipe=Recipe("dynamic-int8")) for engine in ("ort", "torch")
+    )
+    recipes = (Recipe("static-qdq-int8"), Recipe("dynamic-int8", {"per_channel": True}))
+    new = tuple(replace(cell, recipe=recipe) for cell, recipe in zip(cells, recipes, strict=True))
+    assert differences(replace(BASE, cells=cells), replace(BASE, cells=new)) == (
+        f"precision int8: recipe dynamic-int8 -> static-qdq-int8 ({cells[0].family} on ort)",
+        f"precision int8: recipe options changed: per_channel not said -> true ({cells[1].family} on torch)",
+    )
+
+
+def test_a_kind_that_this_version_does_not_know_shows_its_parameters():
+    assert text.say(Note("fan-speed", {"rpm": 1200})) == "fan-speed: rpm=1200"
+    assert text.say(Note("model-digest", {"rpm": 1200})) == "model-digest: rpm=1200"
+
+
+def test_every_difference_has_words_with_its_parameters_and_no_words_are_left_over():
+    assert_words_fit(text.WORDS, "judge/differences*.py", "judge/changes.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,19 +26,34 @@ HEAVY = {
     "llama_cpp",
     "httpx",
 }
-WORKERS_OWN = {"bench", "bench.records", "bench.worker"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
-ALLOWED = {
-    # Floor: what it may import of the package; its own files go without saying.
+GROUND = {"commands", "errors", "files", "progress", "records", "shared"}
+BELOW_MEASURING = GROUND | {"declare", "machine", "prepare", "store", "worker_process"}
+CORE = BELOW_MEASURING | {"judge", "measure", "report", "run_steps"}
+FEATURES = {"comparison", "conformance", "doctor", "gating"}
+"""What the core knows nothing of. A feature knows the core, and no other feature."""
+ROOMS = {
+    # A folder or file of the package, and what of the package it may import beside itself.
     "records": set(),
     "errors": set(),
+    "commands": set(),
+    "progress": set(),
     "files": {"errors"},
     "declare": {"records", "errors"},
     "shared": set(),
+    "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
+    "worker_process": {"records", "shared", "errors"},
     "store": {"records", "errors", "files"},
-    "report": {"records", "errors", "files", "judge", "store", "declare"},
-    "progress": set(),
+    "prepare": BELOW_MEASURING - {"store"},
+    "measure": BELOW_MEASURING - {"store"},
+    "report": {"records", "errors", "files", "judge", "declare"},
+    "run_steps": BELOW_MEASURING,
+    "pipeline": CORE,
+    "worker": {"records", "shared"},
+    **dict.fromkeys(sorted(FEATURES), CORE),
+    "cli": CORE | FEATURES | {"pipeline"},
+    "__main__": {"cli"},
 }
 
 
@@ -60,6 +76,26 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def imports_of(path: Path) -> set[str]:
     return set(imports(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+KNOWN = {name_of(path) for path in MODULES}
+
+
+def modules(tree: ast.AST) -> set[str]:
+    """The modules of the package that a file imports: `from bench.judge import speed` is `bench.judge.speed` alone."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inside & KNOWN or {node.module or ""}
+            found |= {node.module or ""} if inside - KNOWN else set()
+    return {name for name in found if within(name, "bench")}
+
+
+def modules_of(path: Path) -> set[str]:
+    return modules(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def within(name: str, floor: str) -> bool:
@@ -86,24 +122,61 @@ def test_nothing_above_the_worker_imports_it_or_a_heavy_library(path):
     assert not {name for name in found if name.split(".")[0] in HEAVY}
 
 
-@pytest.mark.parametrize("path", on_floor("worker"), ids=name_of)
-def test_the_worker_imports_of_the_package_only_the_records_and_itself(path):
-    ours = {name for name in imports_of(path) if within(name, "bench")}
-    staged = ("bench.records", "bench.shared", "bench.worker")
-    assert not {name for name in ours if name != "bench" and not any(within(name, floor) for floor in staged)}
+def strays(names: set[str], room: str) -> set[str]:
+    """Modules of the package that a room may not import; the package itself holds the version alone."""
+    ours = {name for name in names if within(name, "bench")} - {"bench", "bench.__version__"}
+    return {name for name in ours if not any(within(name, f"bench.{other}") for other in ROOMS[room] | {room})}
 
 
-@pytest.mark.parametrize("floor", ALLOWED)
-def test_a_floor_imports_of_the_package_only_the_floors_below_it(floor):
-    paths = on_floor(floor)
-    assert paths, f"bench has no {floor}"
-    allowed = {f"bench.{name}" for name in ALLOWED[floor] | {floor}}
-    for path in paths:
-        ours = {
-            name for name in imports_of(path) if within(name, "bench") and name not in ("bench", "bench.__version__")
-        }
-        strays = {name for name in ours if not any(within(name, floor) or within(floor, name) for floor in allowed)}
-        assert not strays, name_of(path)
+def test_every_room_of_the_package_is_known():
+    rooms = {name_of(path).split(".")[1] for path in MODULES if name_of(path) != "bench"}
+    assert rooms - set(ROOMS) == set(), "say in ROOMS what the new room may import"
+    assert set(ROOMS) - rooms == set(), "take out of ROOMS what the package has no more"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may_know(room):
+    found = {name_of(path): strays(modules_of(path), room) for path in on_floor(room)}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_the_package_itself_imports_nothing_of_it_when_it_is_loaded():
+    """The worker's interpreter loads `bench`, and has few libraries: late imports and those for types are allowed."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not {name for node in at_once for name in imports(node) if within(name, "bench")}
+
+
+# --- circles ----------------------------------------------------------------------------------------------------------
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of modules that import each other, the first once more at its end; nothing where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Late imports and those for types count: whoever reads a module must read what it names."""
+    graph = {name_of(path): modules_of(path) - {name_of(path)} for path in MODULES}
+    del graph["bench"]  # it offers the public interface, and every module asks it for the version
+    assert circle({name: names - {"bench"} for name, names in graph.items()}) == []
+
+
+def test_a_circle_is_seen_though_one_import_is_for_types_alone():
+    tree = ast.parse("if TYPE_CHECKING:\n    from bench.judge.outcome import judge")
+    outcome = modules(tree)
+    assert outcome == {"bench.judge.outcome"}
+    assert set(circle({"bench.judge.outcome": {"bench.judge.speed"}, "bench.judge.speed": outcome})) == {
+        "bench.judge.outcome",
+        "bench.judge.speed",
+    }
+
+
+# --- what each room may know ------------------------------------------------------------------------------------------
 
 
 def test_the_records_need_nothing_but_msgspec():
@@ -114,18 +187,6 @@ def test_the_records_need_nothing_but_msgspec():
 def test_what_the_worker_shares_needs_the_standard_library_alone():
     found = {name.split(".")[0] for path in on_floor("shared") for name in imports_of(path)}
     assert found - set(sys.stdlib_module_names) <= {"bench"}
-
-
-def test_the_report_is_made_without_measuring_or_preparing():
-    found = {name for path in on_floor("report") for name in imports_of(path)}
-    assert not {name for name in found if within(name, "bench.measure") or within(name, "bench.prepare")}
-
-
-def test_preparing_does_not_know_of_judging_or_reporting():
-    found = {name for path in on_floor("prepare") for name in imports_of(path)}
-    assert not {
-        name for name in found if any(within(name, f"bench.{floor}") for floor in ("judge", "report", "pipeline"))
-    }
 
 
 def test_nothing_imports_the_command_line_but_the_entry_point():

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from bench.gating.confirm import benjamini_hochberg
 from bench.gating.decision import RULES, Replay, Seen, gate, step
 from bench.gating.rules import Rules
 from bench.gating.scatter import detectable, own, pooled
+from bench.gating.stages import benjamini_hochberg
 from bench.records import Pair
 
 CALM = (0.002, -0.002, 0.001, -0.001)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import pytest
 from builders import an_outcome
 
-from bench.gating.cells import answer, paired, supported
+from bench.gating.cells import Support, answer, paired, supported
 from bench.gating.decision import Decided
-from bench.gating.support import Support
-from bench.records import GateCell, Interval, NullControl, Pair
+from bench.gating.stages import null_control
+from bench.gating.verdicts import too_short
+from bench.records import GateCell, Interval, Note, NullControl, Pair, note
 
-FINE = NullControl(6, Interval(0.001, -0.004, 0.006), True, "base against base shows no difference")
-NOT_FINE = NullControl(6, Interval(0.05, 0.03, 0.07), False, "base against base differs by 5.0 %")
+FINE = null_control(6, Interval(0.001, -0.004, 0.006), note("null-fine"), fine=True)
+NOT_FINE = null_control(6, Interval(0.05, 0.03, 0.07), note("null-differs", value=0.05, low=0.03, high=0.07))
+TOO_SHORT = too_short([], budget_minutes=0.1, took_s=0, screened=1)
+CRASHED = note("lost-status", before="ok", after="crashed", reason="SIGSEGV")
 
 
 def a_row(verdict: str) -> GateCell:
     return GateCell(f"m/fp32/cpu/{verdict}", verdict, "because")
 
 
-def code(*verdicts: str, null: NullControl = FINE, too_short: str = "") -> int:
+def code(*verdicts: str, null: NullControl = FINE, too_short: Note | None = None) -> int:
     return answer([a_row(verdict) for verdict in verdicts], null, too_short).exit_code
 
 
@@ -53,8 +56,8 @@ def test_support_that_is_lost_fails_a_gate_however_noisy_the_machine():
 
 
 def test_a_time_that_was_too_short_is_no_pass_and_says_so():
-    assert code("inconclusive", too_short="--budget-minutes 0.1 is too short") == 3
-    assert "too short" in answer([a_row("inconclusive")], FINE, "--budget-minutes 0.1 is too short").sentence
+    assert code("inconclusive", too_short=TOO_SHORT) == 3
+    assert "too short" in answer([a_row("inconclusive")], FINE, TOO_SHORT).sentence
 
 
 def test_the_sentence_counts_and_names_the_worst():
@@ -75,7 +78,7 @@ def test_the_sentence_counts_and_names_the_worst():
 def a_decided(**said) -> Decided:
     healthy = {
         "verdict": "pass",
-        "reason": "no slowdown shown",
+        "reasons": (note("text", text="no slowdown shown"),),
         "stage": "screen",
         "change": Interval(0.0, -0.01, 0.01),
     }
@@ -94,12 +97,12 @@ def test_a_row_has_the_typical_call_of_each_side_and_no_null_pair_in_it():
 
 
 def test_lost_support_outranks_the_speed():
-    row = supported(paired(a_decided(), []), Support("was ok, is crashed: SIGSEGV"), an_outcome(), an_outcome())
+    row = supported(paired(a_decided(), []), Support(CRASHED), an_outcome(), an_outcome())
     assert (row.verdict, row.stage, row.reason) == ("lost-support", "support", "was ok, is crashed: SIGSEGV")
 
 
 def test_support_that_the_base_lost_too_is_inconclusive():
-    lost = Support("was ok, is unavailable: no device", blamed=False)
+    lost = Support(note("lost-status", before="ok", after="unavailable", reason="no device"), blamed=False)
     row = supported(paired(a_decided(), []), lost, an_outcome(), an_outcome())
     assert row.verdict == "inconclusive"
     assert "the base comes to the same today" in row.reason
@@ -112,8 +115,11 @@ def test_a_row_says_what_both_sides_came_to():
 
 def test_a_side_that_failed_in_a_pair_is_named_in_the_reason():
     pairs = [Pair("m/fp32/cpu/b1", "screen", 1, "now", None, failure="base: the process died of SIGSEGV")]
-    row = paired(a_decided(verdict="inconclusive", reason="0 of 2 screening pairs"), pairs)
-    assert row.reason == "0 of 2 screening pairs; base: the process died of SIGSEGV"
+    row = paired(
+        a_decided(verdict="inconclusive", reasons=(note("pairs-missing", pairs=0, wanted=2, stage="screening"),)), pairs
+    )
+    assert row.reason == "only 0 of 2 screening pairs could be made; base: the process died of SIGSEGV"
+    assert [fact.kind for fact in row.reason_facts] == ["pairs-missing", "text"]
 
 
 def test_a_cell_of_which_nothing_was_seen_has_lost_nothing():

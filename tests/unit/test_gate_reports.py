@@ -10,11 +10,16 @@ import pytest
 from a_gate import a_gate_cell, a_gate_run, a_long_gate, a_lost_cell, a_slower_cell, a_whole_gate, an_unsure_cell
 from hypothesis import given
 from hypothesis import strategies as st
+from note_kinds import assert_words_fit
 
 from bench.cli.gate import gate_table
 from bench.errors import DiskError, RunFolderError
-from bench.gating import report, report_github, report_json, report_junit, report_markdown, report_text
-from bench.records import GateRun, Interval, NullControl
+from bench.gating import reports
+from bench.gating import text as words
+from bench.gating.cells import cell_row
+from bench.gating.reports import github, junit, markdown
+from bench.gating.reports import json as gate_json
+from bench.records import GateRun, Interval, NullControl, note
 from bench.report import numbers
 
 STRANGE = "<b>|`x`\n::error::boom ##[add-mask]y ]]> & %0A,%, [a](http://evil) @someone\r\x1b[31m\ufffe\u202e"
@@ -59,8 +64,8 @@ def test_no_change_is_a_dash() -> None:
 
 
 def test_json_reads_back_as_the_same_gate(tmp_path: Path) -> None:
-    report.write(a_whole_gate(), tmp_path)
-    assert report_json.read(tmp_path / "gate.json") == a_whole_gate()
+    reports.write(a_whole_gate(), tmp_path)
+    assert gate_json.read(tmp_path / "gate.json") == a_whole_gate()
 
 
 @pytest.mark.parametrize(
@@ -73,16 +78,16 @@ def test_json_reads_back_as_the_same_gate(tmp_path: Path) -> None:
     ],
 )
 def test_json_that_was_changed_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
-    content = report_json.render(a_whole_gate())
+    content = gate_json.render(a_whole_gate())
     assert old in content
     (tmp_path / "gate.json").write_text(content.replace(old, new), encoding="utf-8")
     with pytest.raises(RunFolderError, match=re.escape(says)):
-        report_json.read(tmp_path / "gate.json")
+        gate_json.read(tmp_path / "gate.json")
 
 
 def test_json_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="cannot be read"):
-        report_json.read(tmp_path / "gate.json")
+        gate_json.read(tmp_path / "gate.json")
 
 
 # --- gate.xml ---------------------------------------------------------------------------------------------------------
@@ -90,7 +95,7 @@ def test_json_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
 
 def the_suite(run: GateRun) -> junitparser.TestSuite:
     """The one test suite of a gate's XML, as a reader of the field reads it."""
-    (suite,) = junitparser.JUnitXml.fromstring(report_junit.render(run).encode())
+    (suite,) = junitparser.JUnitXml.fromstring(junit.render(run).encode())
     return suite
 
 
@@ -118,7 +123,7 @@ def test_xml_has_a_test_case_for_each_cell_and_only_a_pass_passes() -> None:
 
 
 def test_every_verdict_but_a_pass_has_an_element() -> None:
-    assert set(report_text.VERDICTS) - set(report_junit.ELEMENTS) == {"pass"}
+    assert set(words.VERDICTS) - set(junit.ELEMENTS) == {"pass"}
 
 
 def test_the_counts_of_the_suite_are_those_of_its_cases() -> None:
@@ -159,7 +164,7 @@ def test_strange_text_in_xml_comes_back_as_text() -> None:
     suite = the_suite(a_strange_gate())
     case = next(case for case in suite if case.name.startswith("m<b>|`x` ::error::boom"))
     assert case.name.endswith("]]> & %0A,%, [a](http://evil) @someone /fp32/cpu/b1")
-    assert not {"\x1b", "\ufffe", "\u202e", "\r"} & set(report_junit.render(a_strange_gate()))
+    assert not {"\x1b", "\ufffe", "\u202e", "\r"} & set(junit.render(a_strange_gate()))
 
 
 @given(st.text())
@@ -177,7 +182,7 @@ def rows(markdown: str) -> list[list[str]]:
 
 
 def test_markdown_begins_with_the_answer() -> None:
-    first, about = report_markdown.render(a_whole_gate()).split("\n\n")[:2]
+    first, about = markdown.render(a_whole_gate()).split("\n\n")[:2]
     assert first == "## 1 regression and 1 cell that lost support."
     assert about.startswith(
         "1 regression, 1 lost support, 1 inconclusive, 1 warning, 1 gone, 2 pass, 1 not judged, 1 added;"
@@ -187,8 +192,8 @@ def test_markdown_begins_with_the_answer() -> None:
 
 
 def test_markdown_lists_the_worst_first_with_what_was_seen_and_what_could_have_been() -> None:
-    header, *cells = rows(report_markdown.render(a_whole_gate()))
-    assert header == report_markdown.HEADER
+    header, *cells = rows(markdown.render(a_whole_gate()))
+    assert header == markdown.HEADER
     assert cells[0] == [
         "`minilm/fp32/cpu/b1-s128`",
         "**regression**",
@@ -210,15 +215,15 @@ def test_markdown_lists_the_worst_first_with_what_was_seen_and_what_could_have_b
 
 
 def test_markdown_says_what_differs_and_what_the_null_control_made_of_it() -> None:
-    text = report_markdown.render(a_whole_gate(notes=("the base could not be run again",)))
+    text = markdown.render(a_whole_gate(notes=("the base could not be run again",)))
     assert "- onnxruntime 1.30.0 -&gt; 1.31.1 in runtime 'ort'" in text
     assert "fine: base against base shows no difference (+0.1 % (-0.6 to 0.8) over 6 pairs)." in text
     assert "- the base could not be run again" in text
-    assert "differ in nothing" in report_markdown.render(a_gate_run(differences=()))
+    assert "differ in nothing" in markdown.render(a_gate_run(differences=()))
 
 
 def test_many_that_pass_are_folded_and_counted() -> None:
-    text = report_markdown.render(a_long_gate())
+    text = markdown.render(a_long_gate())
     opened, folded = text.split("<details>")
     assert len(opened.splitlines()) < 15
     assert [row[1] for row in rows(opened)[1:]] == ["**regression**"] * 2
@@ -229,15 +234,15 @@ def test_many_that_pass_are_folded_and_counted() -> None:
 
 def test_many_regressions_are_folded_after_the_slowest() -> None:
     run = a_long_gate(slower=60)
-    opened, *folded = report_markdown.render(run).split("<details>")
-    assert len(rows(opened)) == 1 + report_markdown.OPEN_ROWS
+    opened, *folded = markdown.render(run).split("<details>")
+    assert len(rows(opened)) == 1 + markdown.OPEN_ROWS
     assert folded[0].startswith("<summary>35 more regressions: slower")
     assert len(folded) == 2
 
 
 def test_strange_text_in_markdown_stays_in_its_cell() -> None:
-    text = report_markdown.render(a_strange_gate())
-    assert {len(row) for row in rows(text)} == {len(report_markdown.HEADER)}
+    text = markdown.render(a_strange_gate())
+    assert {len(row) for row in rows(text)} == {len(markdown.HEADER)}
     outside = re.sub(r"(`+) ?.*? ?\1(?= \|)", "", text)
     assert "<b>" not in outside
     assert "@someone" not in outside
@@ -251,7 +256,7 @@ def test_strange_text_in_markdown_stays_in_its_cell() -> None:
 
 def commands(run: GateRun) -> list[tuple[str, str, str]]:
     """Kind, title and message of every line, read as GitHub's runner reads it."""
-    return [command(line) for line in report_github.workflow_commands(run).splitlines()]
+    return [command(line) for line in github.workflow_commands(run).splitlines()]
 
 
 def command(line: str) -> tuple[str, str, str]:
@@ -283,7 +288,7 @@ def test_github_is_told_of_each_kind_in_its_own_way() -> None:
 
 
 def test_what_github_would_take_for_syntax_is_escaped() -> None:
-    first = report_github.workflow_commands(a_gate_run(a_slower_cell("a:b,c%d"))).splitlines()[0]
+    first = github.workflow_commands(a_gate_run(a_slower_cell("a:b,c%d"))).splitlines()[0]
     assert first.startswith("::error title=Regression%3A a%3Ab%2Cc%25d::slower by over 2 %25, and confirmed")
 
 
@@ -310,7 +315,7 @@ def test_a_biased_null_control_comes_before_what_it_made_inconclusive() -> None:
 
 
 def test_a_gate_that_could_not_judge_is_one_error() -> None:
-    said = command(report_github.ended("the base is of another machine\nsee --baseline").rstrip("\n"))
+    said = command(github.ended("the base is of another machine\nsee --baseline").rstrip("\n"))
     assert said == ("error", "bench gate", "the base is of another machine see --baseline")
 
 
@@ -318,32 +323,32 @@ def test_a_gate_that_could_not_judge_is_one_error() -> None:
 
 
 def test_a_gate_leaves_its_three_files(tmp_path: Path) -> None:
-    paths = report.write(a_whole_gate(), tmp_path / "out")
+    paths = reports.write(a_whole_gate(), tmp_path / "out")
     assert [path.name for path in paths] == ["gate.json", "gate.xml", "gate.md"]
     assert [path.read_text(encoding="utf-8") for path in paths] == [
-        form.render(a_whole_gate()) for form in (report_json, report_junit, report_markdown)
+        form.render(a_whole_gate()) for form in (gate_json, junit, markdown)
     ]
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(DiskError):
-        report.write(a_whole_gate(), tmp_path / "file")
+        reports.write(a_whole_gate(), tmp_path / "file")
 
 
 def test_the_summary_is_added_to_what_stands_there(tmp_path: Path) -> None:
     path = tmp_path / "summary"
     path.write_text("# Build", encoding="utf-8")
-    report.append_summary(a_whole_gate(), path)
-    assert path.read_text(encoding="utf-8") == "# Build\n" + report_markdown.render(a_whole_gate())
+    reports.append_summary(a_whole_gate(), path)
+    assert path.read_text(encoding="utf-8") == "# Build\n" + markdown.render(a_whole_gate())
 
 
 def test_the_summary_stays_within_what_github_takes(tmp_path: Path) -> None:
     path = tmp_path / "summary"
-    path.write_bytes(b"x" * (report.MAX_SUMMARY_BYTES - 20_000))
-    report.append_summary(a_long_gate(), path)
+    path.write_bytes(b"x" * (reports.MAX_SUMMARY_BYTES - 20_000))
+    reports.append_summary(a_long_gate(), path)
     text = path.read_text(encoding="utf-8")
-    assert report.MAX_SUMMARY_BYTES - 500 < len(text.encode()) <= report.MAX_SUMMARY_BYTES
+    assert reports.MAX_SUMMARY_BYTES - 500 < len(text.encode()) <= reports.MAX_SUMMARY_BYTES
     assert text.endswith(
         "</details>\n\n\nCut here, as GitHub shows no more of a job's summary; gate.md holds the whole.\n"
     )
@@ -352,9 +357,9 @@ def test_the_summary_stays_within_what_github_takes(tmp_path: Path) -> None:
 
 def test_a_summary_without_room_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "summary"
-    path.write_bytes(b"x" * report.MAX_SUMMARY_BYTES)
-    report.append_summary(a_whole_gate(), path)
-    assert path.stat().st_size == report.MAX_SUMMARY_BYTES
+    path.write_bytes(b"x" * reports.MAX_SUMMARY_BYTES)
+    reports.append_summary(a_whole_gate(), path)
+    assert path.stat().st_size == reports.MAX_SUMMARY_BYTES
 
 
 # --- terminal ---------------------------------------------------------------------------------------------------------
@@ -389,3 +394,22 @@ def test_the_terminal_takes_strange_text_for_no_command(capsys) -> None:
     assert "::error::" not in shown
     assert not {"\x1b", "\u202e", "\r"} & set(shown)
     assert "<b>|`x`" in shown
+
+
+# --- facts beside the words -------------------------------------------------------------------------------------------
+
+
+def test_json_holds_the_facts_of_a_gate_beside_its_words(tmp_path: Path) -> None:
+    lost = cell_row("minilm/fp32/cpu/b1", "gone", note("excluded-now", rule="it burns"))
+    facts = (note("cells-gone", count=1),)
+    run = a_gate_run(lost, verdict=words.answer(facts), verdict_facts=facts)
+    reports.write(run, tmp_path)
+    read = gate_json.read(tmp_path / "gate.json")
+    assert read.verdict == "not judged: the base measured 1 cell that the new matrix has not"
+    assert read.verdict_facts == facts
+    assert read.cells[0].reason == "the base measured it; a rule leaves it out: it burns"
+    assert read.cells[0].reason_facts == (note("excluded-now", rule="it burns"),)
+
+
+def test_every_fact_of_a_gate_has_words_with_its_parameters_and_no_words_are_left_over() -> None:
+    assert_words_fit(words.WORDS, "gating/**/*.py")

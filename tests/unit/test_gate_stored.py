@@ -5,21 +5,22 @@ from __future__ import annotations
 import pytest
 
 from bench.gating.rules import Rules
-from bench.gating.stored_numbers import stored
+from bench.gating.verdicts import stored
+from bench.records import note
 
 QUIET = {n: 10.0 * (1 + 0.002 * (n % 3 - 1)) for n in range(1, 7)}
 
 
 def judged(factor: float, base=QUIET, noise: float = 0.002):
     new = {n: factor * 10.0 * (1 + noise * (n % 3 - 1)) for n in range(1, 7)}
-    return stored("a/b/c/d", base, new, "its packages are gone", Rules())
+    return stored("a/b/c/d", base, new, note("text", text="its packages are gone"), Rules())
 
 
 def test_no_difference_passes_and_says_that_numbers_were_stored():
     found = judged(1.0)
     assert found.verdict == "pass"
     assert found.stage == "stored"
-    assert "against stored numbers, as its packages are gone" in found.reason
+    assert "against stored numbers, as the base cannot be run again: its packages are gone" in found.reason
 
 
 @pytest.mark.parametrize("factor", [1.03, 1.08])
@@ -44,8 +45,8 @@ def test_scatter_that_would_hide_ten_percent_is_no_pass():
 
 
 def test_a_single_round_tells_nothing():
-    assert stored("a/b/c/d", {1: 10.0}, {1: 10.0}, "x", Rules()).verdict == "inconclusive"
-    assert stored("a/b/c/d", {}, {1: 10.0}, "x", Rules()).verdict == "inconclusive"
+    assert stored("a/b/c/d", {1: 10.0}, {1: 10.0}, None, Rules()).verdict == "inconclusive"
+    assert stored("a/b/c/d", {}, {1: 10.0}, None, Rules()).verdict == "inconclusive"
 
 
 def test_what_is_faster_passes():

@@ -23,9 +23,10 @@ from stored_runs import (
     observed,
 )
 
-from bench.comparison import change_points, history_charts, history_csv, history_html, history_rows
-from bench.comparison.compare import Judged, judged
+from bench.comparison import change_points, history_csv, history_page, history_rows
+from bench.comparison.compare import judged
 from bench.comparison.history import History, Series, history, moment
+from bench.comparison.model import Judged
 
 ELSEWHERE = a_machine(key="feedfacef00d", cpu=replace(a_machine().cpu, brand="Intel Core Ultra 7"))
 HOSTILE = "</svg><script>alert(1)</script><img src=x onerror=alert(1)> \x1b[31m =1+1 '\" ${1} {{7*7}}"
@@ -71,7 +72,7 @@ def test_what_is_no_date_is_none(created):
 
 def test_what_changed_is_told_once_in_the_run_that_it_changed_in():
     found = history(some_runs(4, bench_version=lambda day: "0.1" if day < 2 else "0.2"))
-    assert [run.changes for run in found.runs] == [(), (), ("touchstone-bench 0.1 -> 0.2",), ()]
+    assert [history_rows.changes(run) for run in found.runs] == [(), (), ("touchstone-bench 0.1 -> 0.2",), ()]
 
 
 def test_another_machine_is_marked_and_a_run_is_held_against_the_last_one_of_its_own():
@@ -84,7 +85,7 @@ def test_another_machine_is_marked_and_a_run_is_held_against_the_last_one_of_its
     )
     assert [run.other_machine for run in found.runs] == [False, True, True, False]
     assert found.runs[1].changes == ()
-    assert found.runs[2].changes == ("touchstone-bench 0.1 -> 0.2",)
+    assert history_rows.changes(found.runs[2]) == ("touchstone-bench 0.1 -> 0.2",)
 
 
 def test_a_plan_of_fewer_cells_is_no_change_of_what_was_measured():
@@ -181,8 +182,8 @@ def test_without_the_library_it_is_said_that_none_were_looked_for(monkeypatch):
     monkeypatch.setattr(change_points, "is_available", lambda: False)
     found = history(some_runs(14, lambda day: {INT8: 1.15} if day >= 8 else {}))
     assert the(found, INT8).change_points == ()
-    assert "no release for this Python" in found.notes[0]
-    assert found.notes[0] in history_html.render(found)
+    assert "no release for this Python" in history_rows.notes(found)[0]
+    assert history_rows.notes(found)[0] in history_page.render(found)
 
 
 # --- what readers get -------------------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ def test_the_table_has_a_row_for_each_run_of_each_figure():
 
 def test_the_page_holds_two_charts_a_cell_and_marks_what_changed():
     found = history(some_runs(12, machine=lambda d: ELSEWHERE if d == 4 else a_machine(), threads=lambda d: 1 + d // 6))
-    page = history_html.render(found)
+    page = history_page.render(found)
     assert page.count('<svg class="chart"') == 1 + 2 + 2, "the control has no ratio, the emulator neither"
     assert "threads 1 -&gt; 2" in page
     assert "another machine than the run before" in page
@@ -209,7 +210,7 @@ def test_the_page_holds_two_charts_a_cell_and_marks_what_changed():
 
 
 def test_a_history_of_one_run_is_a_page_too():
-    page = history_html.render(history(some_runs(1)))
+    page = history_page.render(history(some_runs(1)))
     assert "first run" in page
     assert page.count('<svg class="chart"') == 5
 
@@ -220,7 +221,7 @@ def test_what_a_stranger_wrote_is_text_on_the_page_and_in_the_table():
         "machine": lambda d: a_machine(key=HOSTILE, cpu=replace(a_machine().cpu, brand=HOSTILE)),
     }
     found = history(some_runs(3, bench_version=lambda d: f"{d}{HOSTILE}", **changed), left_out=[HOSTILE])
-    page = history_html.render(found)
+    page = history_page.render(found)
     assert "<script" not in page
     assert "<img" not in page
     assert "\x1b" not in page
@@ -232,6 +233,6 @@ def test_what_a_stranger_wrote_is_text_on_the_page_and_in_the_table():
     ("low", "high"), [(8.0, 8.3), (0.97, 1.5), (1.0, 40.0), (0.0001, 2000.0), (99.0, 101.0), (1e-9, 2e-9)]
 )
 def test_an_axis_has_some_ticks_and_not_many(low, high):
-    found = history_charts.ticks(low, high)
+    found = history_page.ticks(low, high)
     assert 2 <= len(found) <= 8
     assert all(low <= tick <= high for tick in found)

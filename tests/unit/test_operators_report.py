@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from operator_cases import a_case, a_deviation, a_failure, a_run, a_target, done, seen
 from test_report_html import HOSTILE, Page
 
-from bench.conformance import report_csv, report_html, summary
+from bench.conformance import reports, summary
 from bench.conformance.verdicts import VERDICTS, judge
 from bench.records import CaseSeen, OperatorRun, Provider, TargetFacts
 
@@ -23,7 +23,7 @@ CASES = (
     a_case("test_softmax_axis_0", operator="Softmax", opset=13, types=("float16",)),
     a_case("test_adam", operator="Adam", domain="ai.onnx.preview.training", opset=1),
 )
-NEWER = a_failure("Unsupported model IR version: 14")
+NEWER = a_failure("Unsupported model IR version: 14", kind="newer-model")
 
 
 def on_cpu() -> OperatorRun:
@@ -47,12 +47,12 @@ def observed() -> list[CaseSeen]:
 
 
 def rows(run: OperatorRun, found: list[CaseSeen]) -> list[dict[str, str]]:
-    text = report_csv.render(run, judge(run, found))
+    text = reports.csv_table(run, judge(run, found))
     return list(csv.DictReader(io.StringIO(text)))
 
 
 def page(run: OperatorRun, found: list[CaseSeen]) -> Page:
-    return Page(report_html.render(run, judge(run, found)))
+    return Page(reports.html(run, judge(run, found)))
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_what_is_missing_is_an_empty_cell():
     assert (row["verdict"], row["nodes_on_target"], row["max_abs_error"], row["imitated"]) == ("newer", "", "", "")
 
 
-@pytest.mark.parametrize(("column", "meaning"), report_csv.COLUMNS.items())
+@pytest.mark.parametrize(("column", "meaning"), reports.COLUMNS.items())
 def test_every_column_has_a_meaning(column, meaning):
     assert re.fullmatch(r"[a-z_]+", column)
     assert meaning.endswith(".")
@@ -185,5 +185,5 @@ def test_what_a_provider_says_is_only_text():
 
 def test_the_documentation_has_every_column_and_every_verdict():
     told = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
-    assert not [name for name, meaning in report_csv.COLUMNS.items() if f"| `{name}` | {meaning} |" not in told]
+    assert not [name for name, meaning in reports.COLUMNS.items() if f"| `{name}` | {meaning} |" not in told]
     assert not [verdict for verdict in VERDICTS if f"| `{verdict}` |" not in told]

@@ -12,6 +12,7 @@ from builders import a_cell, a_control, a_failed, a_failure, a_parity, a_run, an
 from fake_runs import a_fake_run
 from matrices import a_matrix
 
+from bench.judge.cell_states import CellHistory
 from bench.judge.outcome import judge
 from bench.measure import rounds
 from bench.measure.rounds import measure
@@ -115,7 +116,7 @@ def run_rounds(monkeypatch, tmp_path):
         settings = Settings(effort, 1, 60.0, None, tmp_path / "logs", tmp_path / "scratch")
         prepared = Prepared(tmp_path, failures=failures or {})
         run = a_run(*cells, seed=seed, effort=effort)
-        measure(a_matrix(), run, prepared, settings, seen, diary.recorded.append, diary.progress)
+        measure(a_matrix(), run, prepared, settings, CellHistory(seen), diary.recorded.append, diary.progress)
         return diary
 
     return run
@@ -378,7 +379,7 @@ def real(tmp_path, strange_engines):
         def record(observation: Observation) -> None:
             found[observation.cell].append(observation)
 
-        measure(fake.matrix, fake.run, fake.prepared, fake.settings, (), record, Quiet())
+        measure(fake.matrix, fake.run, fake.prepared, fake.settings, CellHistory(()), record, Quiet())
         return found
 
     return run

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from builders import a_cell, a_state, an_observation
 
 from bench.gating.pairs import Made
 from bench.gating.sampling import PATIENCE, Processes, Sides, too_large_for_two
 from bench.measure.warm_session import Side
-from bench.progress import Quiet
+from bench.progress import Progress, Quiet
 from bench.records import Pair
 
 CELL = "minilm/fp32/webgpu/b1-s128"
@@ -43,17 +45,37 @@ class Clock:
         return 10.0 * len(self.maker.asked)
 
 
-def processes(maker: Maker, budget_s: float | None = None, **sides):
+def processes(maker: Maker, budget_s: float | None = None, progress: Progress | None = None, **sides):
     noted: list[Made] = []
     both = Sides(Side("base", a_cell(), "the base's"), Side("new", a_cell(), "the new one's"), **sides)
-    made = Processes({CELL: both}, maker, noted.append, Quiet(), budget_s, Clock(maker))
+    made = Processes({CELL: both}, maker, noted.append, progress or Quiet(), budget_s, Clock(maker))
     return made, noted
+
+
+class Lines(Quiet):
+    """Keeps the lines that are printed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def test_a_pair_is_given_and_noted():
     made, noted = processes(Maker(0.05))
     assert made.pair(CELL, "screen") == 0.05
     assert [one.pair.value for one in noted] == [0.05]
+
+
+@pytest.mark.parametrize(
+    ("times", "shown"), [(2.97, "+197.0 %"), (2.0, "+100.0 %"), (1.004, "+0.4 %"), (0.5, "-50.0 %")]
+)
+def test_the_line_of_a_pair_is_the_relative_change_and_not_the_logarithm(times, shown):
+    lines = Lines()
+    made, _ = processes(Maker(math.log(times)), progress=lines)
+    made.pair(CELL, "screen")
+    assert lines.lines == [f"{CELL}: screen pair 1: {shown}"]
 
 
 def test_pairs_of_each_kind_are_numbered_from_one():

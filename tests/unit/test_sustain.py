@@ -11,9 +11,9 @@ from fake_runs import a_fake_run
 from msgspec.structs import replace
 
 from bench import pipeline
+from bench.judge.cell_states import CellHistory
 from bench.judge.sustained import attempts, is_over
 from bench.measure import sustained, visits
-from bench.measure.cell_states import History
 from bench.measure.eta import Left
 from bench.measure.rounds import measure
 from bench.measure.sustained import due, ends_s
@@ -49,7 +49,9 @@ def ran(tmp_path, strange_engines, monkeypatch):
         fake = a_fake_run(tmp_path, mode, batches, **said)
         asked = replace(fake.run, sustained_minutes=minutes * MINUTE_S / 60)
         recorded, progress = [], Spoken()
-        measure(fake.matrix, asked, fake.prepared, fake.settings, seen, record or recorded.append, progress)
+        measure(
+            fake.matrix, asked, fake.prepared, fake.settings, CellHistory(seen), record or recorded.append, progress
+        )
         return recorded, progress
 
     return run
@@ -86,7 +88,7 @@ def test_after_its_rounds_a_cell_is_run_on_end_and_each_minute_is_recorded(ran):
 
 def test_nothing_is_run_on_end_that_was_not_asked_for(ran, tmp_path, strange_engines):
     fake, recorded = a_fake_run(tmp_path, "obeys"), []
-    measure(fake.matrix, fake.run, fake.prepared, fake.settings, (), recorded.append, Quiet())
+    measure(fake.matrix, fake.run, fake.prepared, fake.settings, CellHistory(()), recorded.append, Quiet())
     assert not lasted(recorded)
 
 
@@ -149,7 +151,7 @@ def test_what_is_not_right_is_not_run_on_end(ran, mode):
 
 def test_emulators_and_cells_without_a_timed_round_are_not_due():
     cells = [a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/npu/b1", emulated=True), a_cell("vit/fp32/gpu/b1")]
-    assert due(cells, History([an_observation(cells[0], 1), an_observation(cells[1], 1)])) == cells[:1]
+    assert due(cells, CellHistory([an_observation(cells[0], 1), an_observation(cells[1], 1)])) == cells[:1]
 
 
 # --- going on with a run ----------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def test_a_resumed_run_begins_an_interrupted_one_anew_for_the_machine_has_cooled
 
 
 def test_minutes_are_no_rounds():
-    history = History([an_observation(CELL, 1), a_minute(1), a_minute(2)])
+    history = CellHistory([an_observation(CELL, 1), a_minute(1), a_minute(2)])
     assert list(history.rounds[CELL]) == [1]
     assert not history.ended(CELL)
     crashed = replace(a_failed(CELL), sustained=Sustained(180.0, 3))
@@ -227,7 +229,7 @@ def test_what_is_left_counts_the_minutes_on_end():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/gpu/b1")
     emulated = a_cell("vit/fp32/npu/b1", emulated=True)
     seen = [an_observation(one, number) for one in (cell, other, emulated) for number in range(1, 6)]
-    left = Left([cell, other, emulated], History(seen), a_run().effort, sustained_minutes=10.0)
+    left = Left([cell, other, emulated], CellHistory(seen), a_run().effort, sustained_minutes=10.0)
     assert left.say() == "0 visits and 2 runs on end to go, about 20 min 00 s"
     left.lasted(cell, 60.0)
     assert left.say() == "0 visits and 2 runs on end to go, about 19 min 00 s"
@@ -237,13 +239,13 @@ def test_what_is_left_counts_the_minutes_on_end():
 
 def test_what_failed_in_its_rounds_is_left_out_of_the_minutes():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/cpu-2/b1")
-    left = Left([cell, other], History([]), a_run().effort, sustained_minutes=10.0)
+    left = Left([cell, other], CellHistory([]), a_run().effort, sustained_minutes=10.0)
     assert left.say() == "10 visits and 2 runs on end to go"
     left.spent(cell.group, 2.0, ended=True)
     assert left.say() == "5 visits and 1 runs on end to go, about 10 min 10 s"
 
 
 def test_without_minutes_nothing_is_said_of_them():
-    left = Left([a_cell()], History([]), a_run().effort)
+    left = Left([a_cell()], CellHistory([]), a_run().effort)
     left.spent(a_cell().group, 2.0, ended=False)
     assert left.say() == "4 visits to go, about 8 s"

@@ -1,4 +1,7 @@
-"""Observations in, as they are made; what is known of each cell so far out: ended, uncertain, seen or sustained."""
+"""What is known of each cell while a run measures: whether it has ended, is still uncertain, or was sustained (pure).
+
+It meets `bench.measure.stopping.CellStates`, so that measuring knows nothing of judging.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from bench.judge.tolerance import faults
 from bench.records import Effort, Observation, Timing
 
 
-class History:
-    """What is known of each cell so far; of two observations for one cell and round the last counts."""
+class CellHistory:
+    """The observations by cell and round; of two for one cell and round the last counts."""
 
     def __init__(self, seen: Iterable[Observation]) -> None:
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
@@ -36,7 +39,7 @@ class History:
 
     def ended(self, cell: str) -> bool:
         """Whether another visit could change nothing: it failed, or its answer was wrong."""
-        return any(o.failure or not right(o) for o in self.rounds[cell].values())
+        return any(o.failure or not self.is_right(o) for o in self.rounds[cell].values())
 
     def uncertain(self, cell: str, effort: Effort) -> bool:
         """Whether a cell's interval is still too wide, and its time not used up."""
@@ -60,7 +63,6 @@ class History:
         """Whether a sustained run of the cell has come to its end."""
         return is_over(attempts(self.minutes).get(cell, ()))
 
-
-def right(observation: Observation) -> bool:
-    """Whether an answer is within its tolerance; the verdict itself is `judge`'s."""
-    return observation.parity is None or not faults(observation.parity)
+    def is_right(self, observation: Observation) -> bool:
+        """Whether an answer is within its tolerance; the verdict on a cell is `judge.outcome`'s."""
+        return observation.parity is None or not faults(observation.parity)

@@ -1,4 +1,4 @@
-"""A gate in, `gate.xml` out: JUnit XML, a test case for each cell and one for the null control.
+"""`gate.xml`: JUnit XML, a test case for each cell and one for the null control.
 
 Written for the readers of the field (Jenkins, GitLab, Azure, test reporters on GitHub): the elements and attributes of
 Jenkins' `junit-10.xsd`, children in its order.
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from bench.gating import report_text
+from bench.gating import text
 from bench.records import GateCell, GateRun, GateVerdict
 from bench.report import escaping
 
 FILE = "gate.xml"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 NO_XML = dict.fromkeys((0xFFFE, 0xFFFF))
-"""What XML 1.0 cannot hold, even escaped, of the characters that `text` leaves."""
+"""What XML 1.0 cannot hold, even escaped, of the characters that escaping leaves."""
 ELEMENTS: dict[GateVerdict, str] = {
     "regression": "failure",
     "lost-support": "failure",
@@ -31,7 +31,7 @@ ELEMENTS: dict[GateVerdict, str] = {
 
 def render(run: GateRun) -> str:
     """One test suite in a `testsuites`, with an XML declaration and a final line feed; times are seconds."""
-    cases = [_null_case(run), *(_case(cell) for cell in report_text.ordered(run.cells))]
+    cases = [_null_case(run), *(_case(cell) for cell in text.ordered(run.cells))]
     suite = ET.Element("testsuite", {"name": _attribute(f"bench gate: {run.name}"), **_totals(run, cases)})
     suite.set("timestamp", _attribute(run.created)[:19])
     # No record holds a hostname; the machine's key tells readers which one it was.
@@ -78,7 +78,7 @@ def _properties(suite: ET.Element, run: GateRun) -> None:
 
 def _null_case(run: GateRun) -> ET.Element:
     case = ET.Element("testcase", {"classname": "gate", "name": "null control", "time": "0.000"})
-    said = report_text.null_control(run)
+    said = text.null_control(run)
     if not run.null.fine:
         ET.SubElement(case, "error", {"type": "null-control", "message": _attribute(said)}).text = _body([said])
     ET.SubElement(case, "system-out").text = _body([f"null control {said}"])
@@ -89,7 +89,7 @@ def _case(cell: GateCell) -> ET.Element:
     case = ET.Element("testcase", {"classname": _class(cell.cell), "name": _attribute(cell.cell)})
     case.set("time", f"{cell.seconds:.3f}")
     told = [cell.reason, *([f"Remedy: {cell.remedy}"] if cell.remedy else [])]
-    told += [f"{name}: {value}" for name, value in report_text.facts(cell)]
+    told += [f"{name}: {value}" for name, value in text.facts(cell)]
     if element := ELEMENTS.get(cell.verdict):
         place = ET.SubElement(case, element, {"type": cell.verdict, "message": _attribute(_message(cell))})
     else:
@@ -100,7 +100,7 @@ def _case(cell: GateCell) -> ET.Element:
 
 def _message(cell: GateCell) -> str:
     """The reason, with the verdict in front where the element does not say it."""
-    return cell.reason if cell.verdict in report_text.RED else f"{report_text.named(cell.verdict)}: {cell.reason}"
+    return cell.reason if cell.verdict in text.RED else f"{text.named(cell.verdict)}: {cell.reason}"
 
 
 def _class(cell: str) -> str:
@@ -113,4 +113,4 @@ def _attribute(said: str) -> str:
 
 
 def _body(lines: Iterable[str]) -> str:
-    return "\n".join(escaping.lines(one) for one in lines).translate(NO_XML)
+    return "\n".join(escaping.lines(line) for line in lines).translate(NO_XML)

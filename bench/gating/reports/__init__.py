@@ -1,14 +1,14 @@
-"""A gate in, its files out: `gate.json`, `gate.xml`, `gate.md`, and what a job's summary on GitHub shows."""
+"""The files of a gate: `gate.json`, `gate.xml`, `gate.md`, and what a job's summary on GitHub shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from bench.files import write_atomically, writing
-from bench.gating import report_json, report_junit, report_markdown
+from bench.gating.reports import json, junit, markdown
 from bench.records import GateRun
 
-FORMATS = (report_json, report_junit, report_markdown)
+FORMATS = (json, junit, markdown)
 MAX_SUMMARY_BYTES = 2**20
 """GitHub refuses the whole summary of a step that is longer."""
 CUT = "\n\nCut here, as GitHub shows no more of a job's summary; gate.md holds the whole.\n"
@@ -35,24 +35,24 @@ def append_summary(run: GateRun, path: Path) -> None:
     """
     with writing(path):
         there = path.stat().st_size if path.exists() else 0
-        content = shortened("\n" + report_markdown.render(run), MAX_SUMMARY_BYTES - there)
+        content = shortened("\n" + markdown.render(run), MAX_SUMMARY_BYTES - there)
         with path.open("ab") as file:
             file.write(content)
 
 
-def shortened(markdown: str, room: int) -> bytes:
+def shortened(content: str, room: int) -> bytes:
     """UTF-8 of at most `room` bytes: whole, or cut at the end of a line with a sentence that says so.
 
     Nothing where not even that sentence fits.
     """
-    content = markdown.encode("utf-8", errors="replace")
-    if len(content) <= room:
-        return content
+    encoded = content.encode("utf-8", errors="replace")
+    if len(encoded) <= room:
+        return encoded
     room -= len((_CLOSE + CUT).encode())
     if room <= 0:
         return b""
-    kept = content[: content.rfind(b"\n", 0, room) + 1]
+    kept = encoded[: encoded.rfind(b"\n", 0, room) + 1]
     # A fold that stays open would swallow what the next step writes.
     lines = kept.splitlines()
-    opened = sum(one.startswith(b"<details>") for one in lines) > lines.count(b"</details>")
+    opened = sum(line.startswith(b"<details>") for line in lines) > lines.count(b"</details>")
     return kept + (_CLOSE if opened else "").encode() + CUT.encode()

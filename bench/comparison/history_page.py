@@ -1,19 +1,23 @@
-"""One series over time in, its charts out as inline SVG: the time and the ratio to the control, run by run."""
+"""history.html: one self-contained page with a table and charts; it loads nothing and runs no script."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import altair as alt
+from markupsafe import Markup
 from msgspec import Struct
 
 from bench.comparison import history_rows
 from bench.comparison.history import History, Point, Series
 from bench.records import Interval
-from bench.report import charts, escaping, numbers
+from bench.report import charts, escaping, numbers, pages
 
+FILE = "history.html"
+TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 330, 120
 MACHINES = ("var(--chart)", "var(--chart-partial)", "var(--brass)", "var(--wrong)", "var(--refused)")
 """The colours of the machines in the order of their first run; further ones begin again."""
@@ -25,17 +29,58 @@ ROOM = 1.06
 Data = list[dict[str, Any]]
 
 
-class Drawn(Struct, frozen=True):
-    """An SVG and what it shows."""
+class Picture(Struct, frozen=True):
+    """A chart on the page."""
 
     title: str
-    svg: str
+    svg: Markup
 
 
-def of(history: History, series: Series, name: str) -> list[Drawn]:
+class SeriesView(Struct, frozen=True):
+    """One series with what is drawn and said of it."""
+
+    series: Series
+    pictures: tuple[Picture, ...]
+    row: history_rows.HistoryRow
+    place: str
+    """The id of its figure on the page."""
+
+
+def render(history: History) -> str:
+    """The whole page."""
+    shown = [series for series in history.series if not history_rows.is_quiet(series)]
+    parts = [_part(history, series, number) for number, series in enumerate(shown)]
+    models: dict[str, list[SeriesView]] = {}
+    for part in parts:
+        models.setdefault(part.series.cell.partition("/")[0], []).append(part)
+    environment = pages.environment(TEMPLATES)
+    environment.filters["step"] = lambda step: history_rows.step(history, step)
+    environment.filters["stale"] = lambda series: history_rows.stale(history, series)
+    return environment.get_template("history.html").render(
+        history=history,
+        rows=history_rows,
+        parts=parts,
+        models=models,
+        marks=marks(history),
+        machines=[(key, processor, tone(history, key)) for key, processor in history_rows.machines(history)],
+        failed=any(point.status not in {"ok", "partial"} for series in shown for point in series.points),
+        stepped=any(series.change_points for series in shown),
+    )
+
+
+def _part(history: History, series: Series, number: int) -> SeriesView:
+    pictures = tuple(pictures_of(history, series, f"h{number}")) if series.figure else ()
+    (row,) = history_rows.rows(History(history.runs, (series,)))
+    return SeriesView(series, pictures, row, f"cell-{number}")
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def pictures_of(history: History, series: Series, name: str) -> list[Picture]:
     """The chart of the times, and that of the ratios where there is a control; ids begin with `name`."""
     unit = "ms a token" if series.figure == "decode" else "ms"
-    label = f"{series.cell} {series.figure}".removesuffix(" call")
+    label = series.cell if series.figure == "call" else f"{series.cell} {series.figure}"
     kinds = [
         (f"Time, {unit}", [(point, point.ms) for point in series.points]),
         ("Times the control's speed", [(point, point.ratio) for point in series.points]),
@@ -46,8 +91,9 @@ def of(history: History, series: Series, name: str) -> list[Drawn]:
         if points:
             chart = _chart(history, series, points, is_ratio=number == 1)
             said = escaping.line(f"{title} of {label} over {len(points)} runs")
-            drawn = charts.svg(chart, said, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
-            found.append(Drawn(f"{title} (log scale)", drawn))
+            svg = charts.svg(chart, said, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
+            # Vega escapes what it draws, and `charts` what it adds.
+            found.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
     return found
 
 

@@ -1,4 +1,4 @@
-"""A gate in, `gate.json` out, and back again: the record itself."""
+"""`gate.json`: the record of a gate itself, written and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gate in, GitHub's workflow commands out: what its runner turns into annotations of a job.
+"""GitHub's workflow commands for a gate: what its runner turns into annotations of a job.
 
 Source: GitHub's "Workflow commands for GitHub Actions", and the escaping of `@actions/core`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.gating import report_text
+from bench.gating import text
 from bench.records import GateCell, GateRun
 from bench.report.escaping import line
 
@@ -17,12 +17,12 @@ MOST = 10
 
 def workflow_commands(run: GateRun) -> str:
     """Errors, warnings and one notice, a command a line; the tenth of a kind says how many more there are."""
-    cells = report_text.ordered(run.cells)
-    errors = [_annotation("error", *_said(cell)) for cell in cells if cell.verdict in report_text.RED]
-    warnings = [_annotation("warning", *_said(cell)) for cell in cells if cell.verdict in report_text.UNSURE]
+    cells = text.ordered(run.cells)
+    errors = [_annotation("error", *_said(cell)) for cell in cells if cell.verdict in text.RED]
+    warnings = [_annotation("warning", *_said(cell)) for cell in cells if cell.verdict in text.UNSURE]
     if not run.null.fine:
-        warnings.insert(0, _annotation("warning", "Null control", report_text.null_control(run)))
-    notice = f"{line(run.verdict)} ({report_text.counted(run.cells)}; {report_text.about(run)})"
+        warnings.insert(0, _annotation("warning", "Null control", text.null_control(run)))
+    notice = f"{line(run.verdict)} ({text.counted(run.cells)}; {text.about(run)})"
     commands = [*_at_most(errors, "error"), *_at_most(warnings, "warning"), _annotation("notice", "bench gate", notice)]
     return "\n".join(commands) + "\n"
 
@@ -34,9 +34,9 @@ def ended(message: str) -> str:
 
 def _said(cell: GateCell) -> tuple[str, str]:
     """Title and message of one cell's annotation."""
-    verdict = report_text.named(cell.verdict)
-    figures = ", ".join(f"{name} {value}" for name, value in report_text.facts(cell)[1:])
-    return f"{verdict.capitalize()}: {cell.cell}", f"{report_text.told(cell)} ({figures})"
+    verdict = text.named(cell.verdict)
+    figures = ", ".join(f"{name} {value}" for name, value in text.facts(cell)[1:])
+    return f"{verdict.capitalize()}: {cell.cell}", f"{text.told(cell)} ({figures})"
 
 
 def _at_most(commands: Sequence[str], kind: str) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _at_most(commands: Sequence[str], kind: str) -> Iterator[str]:
 
 
 def _annotation(kind: str, title: str, message: str) -> str:
-    return f"::{kind} title={_property(report_text.cut(line(title)))}::{_data(line(message))}"
+    return f"::{kind} title={_property(text.cut(line(title)))}::{_data(line(message))}"
 
 
 def _data(said: str) -> str:

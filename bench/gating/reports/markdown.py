@@ -1,10 +1,10 @@
-"""A gate in, `gate.md` out: GitHub-flavoured Markdown for a pull request or a job's summary."""
+"""`gate.md`: GitHub-flavoured Markdown for a pull request or a job's summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.gating import report_text
+from bench.gating import text
 from bench.records import GateCell, GateRun, GateVerdict
 from bench.report import numbers
 from bench.report.escaping import code, table
@@ -23,27 +23,27 @@ def render(run: GateRun) -> str:
     """The answer first, then the table; what is long is folded."""
     parts = [
         f"## {plain(run.verdict)}",
-        f"{report_text.counted(run.cells)}; {plain(report_text.about(run))}.",
+        f"{text.counted(run.cells)}; {plain(text.about(run))}.",
         *_tables(run),
         *_differences(run),
-        f"**Null control** (base against base): {plain(report_text.null_control(run))}.",
+        f"**Null control** (base against base): {plain(text.null_control(run))}.",
         "\n".join(f"- {plain(note)}" for note in run.notes),
-        report_text.HOW_TO_READ,
+        text.HOW_TO_READ,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _tables(run: GateRun) -> Iterator[str]:
     """One open table, the worst first; then what is too long for it, folded by verdict."""
-    cells = report_text.ordered(run.cells)
-    loud = [cell for cell in cells if cell.verdict in report_text.RED + report_text.UNSURE]  # they come first
+    cells = text.ordered(run.cells)
+    loud = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
     quiet = cells[len(loud) :]
     few = quiet if len(quiet) <= QUIET_ROWS else []
     shown = loud[:OPEN_ROWS] + few
     if shown:
         yield _table(shown)
     folded = loud[OPEN_ROWS:] + (quiet if not few else [])
-    for verdict in report_text.VERDICTS:
+    for verdict in text.VERDICTS:
         of_it = [cell for cell in folded if cell.verdict == verdict]
         if of_it:
             yield _folded(_summary(verdict, of_it, shown), _table(of_it))
@@ -51,8 +51,8 @@ def _tables(run: GateRun) -> Iterator[str]:
 
 def _summary(verdict: GateVerdict, folded: Sequence[GateCell], shown: Sequence[GateCell]) -> str:
     more = " more" if any(cell.verdict == verdict for cell in shown) else ""
-    meaning = report_text.VERDICTS[verdict].says
-    return f"{len(folded):,}{more} {report_text.named(verdict, len(folded))}: {meaning}"
+    meaning = text.VERDICTS[verdict].says
+    return f"{len(folded):,}{more} {text.named(verdict, len(folded))}: {meaning}"
 
 
 def _folded(summary: str, content: str) -> str:
@@ -65,15 +65,15 @@ def _table(cells: Sequence[GateCell]) -> str:
 
 
 def _row(cell: GateCell) -> list[str]:
-    verdict = report_text.named(cell.verdict)
+    verdict = text.named(cell.verdict)
     return [
         code(cell.cell),
-        f"**{verdict}**" if cell.verdict in report_text.RED else verdict,
+        f"**{verdict}**" if cell.verdict in text.RED else verdict,
         numbers.change(cell.change),
         numbers.count(cell.pairs),
-        report_text.detectable(cell),
-        report_text.sides(cell),
-        plain(report_text.told(cell)),
+        text.detectable(cell),
+        text.sides(cell),
+        plain(text.told(cell)),
     ]
 
 

@@ -1,18 +1,31 @@
-"""The verdicts of operator cases in, operators.csv out: one flat row for each case on each target."""
+"""The files of a conformance run: operators.html and operators.csv.
+
+The page asks the network for nothing. The one script on it filters the rows. Its hash is in the page's security policy:
+no other script can run.
+"""
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from bench.conformance.summary import domain, is_software, onnxruntime_of
-from bench.conformance.verdicts import VERDICTS
-from bench.records import CaseOutcome, OperatorRun, OperatorTarget
-from bench.report import escaping
+from jinja2 import Environment
+from markupsafe import Markup
 
-FILE = "operators.csv"
+from bench.conformance import summary, text
+from bench.conformance.verdicts import BFLOAT16_MARGIN, FLOAT16_MARGIN, SUPPORTED, VERDICTS
+from bench.records import CaseOutcome, OperatorRun, OperatorTarget
+from bench.report import escaping, numbers, pages
+from bench.report import text as words
+
+PAGE, TABLE = "operators.html", "operators.csv"
+SCRIPT = "operators.js"
+TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS: dict[str, str] = {
     "run": "Name of the run, also its folder's.",
     "machine": "Key of the machine.",
@@ -41,7 +54,7 @@ COLUMNS: dict[str, str] = {
 """The columns in their order, and what each means."""
 
 
-def render(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
+def csv_table(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
     """The header and the rows, with line feeds."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, tuple(COLUMNS), lineterminator="\n")
@@ -59,17 +72,17 @@ def _row(run: OperatorRun, target: OperatorTarget, outcome: CaseOutcome) -> dict
         "machine": run.machine.key,
         "provider": target.name,
         "execution_provider": target.provider.ep,
-        "device": device(target),
-        "imitated": imitated(target),
-        "onnxruntime": onnxruntime_of(target),
+        "device": summary.device(target),
+        "imitated": summary.imitated(target),
+        "onnxruntime": summary.onnxruntime_of(target),
         "operator": case.operator,
-        "domain": domain(case),
+        "domain": summary.domain(case),
         "opset": case.opset,
         "case": case.name,
         "expanded": case.expanded,
         "types": " ".join(case.types),
         "verdict": outcome.verdict,
-        "supported": VERDICTS[outcome.verdict].supported,
+        "supported": outcome.verdict == SUPPORTED,
         "nodes_on_target": outcome.nodes_on_target,
         "nodes_elsewhere": outcome.nodes_elsewhere,
         "elsewhere_ops": " ".join(outcome.elsewhere_ops) or None,
@@ -81,22 +94,49 @@ def _row(run: OperatorRun, target: OperatorTarget, outcome: CaseOutcome) -> dict
     }
 
 
-def device(target: OperatorTarget) -> str | None:
-    """`gpu.0 NVIDIA H100`; None where it is not known."""
-    found = target.facts.device
-    return f"{found.label} {found.name or found.vendor}".strip() if found else None
-
-
-def imitated(target: OperatorTarget) -> str | None:
-    """What the CPU imitates the device by, in one word; None for a real device."""
-    if target.provider.emulated:
-        return "emulated"
-    return "software" if is_software(target) else None
-
-
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return escaping.csv_cell(value)
     return value
+
+
+def html(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
+    """The whole page."""
+    script = (TEMPLATES / SCRIPT).read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template(PAGE)
+        .render(
+            run=run,
+            summaries=summary.summaries(run, outcomes),
+            present={outcome.verdict for outcome in outcomes},
+            absent=[target for target in run.targets if not target.tried],
+            groups=summary.groups(run, outcomes),
+            opsets=summary.opsets(run, outcomes),
+            script=Markup(script),  # noqa: S704 - it is ours, and holds nothing of what was measured
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = pages.environment(TEMPLATES)
+    environment.globals.update(
+        TONES=summary.TONES,
+        MEANINGS=text.MEANINGS,
+        margins={"FP16": FLOAT16_MARGIN, "BF16": BFLOAT16_MARGIN},
+    )
+    environment.filters.update(
+        device=summary.device,
+        grouped=lambda number: f"{number:,}",
+        imitated=summary.imitated,
+        moment=words.moment,
+        size=numbers.size,
+    )
+    return environment
+
+
+FORMATS: dict[str, Callable[[OperatorRun, Sequence[CaseOutcome]], str]] = {PAGE: html, TABLE: csv_table}
+"""What renders each file, by its name."""

@@ -1,0 +1,98 @@
+"""A comparison as a file: Markdown for a pull request, JSON for programs; and a history as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from bench.comparison import compare_rows, text
+from bench.comparison.history import History
+from bench.comparison.model import Comparison
+from bench.records import Note, Run
+from bench.report.escaping import code, table
+from bench.report.escaping import markdown as plain
+
+TITLE = "## Touchstone · two runs side by side"
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole text, with a final line feed."""
+    return "\n\n".join(_parts(comparison)) + "\n"
+
+
+def _parts(comparison: Comparison) -> Iterator[str]:
+    yield TITLE
+    sides = (("base", comparison.base), ("new", comparison.new))
+    yield "\n".join(f"- {name}: {plain(compare_rows.side(run))}" for name, run in sides)
+    yield f"**{plain(compare_rows.tally(comparison))}** ({plain(compare_rows.machines(comparison))})"
+    yield "### What may be concluded"
+    yield "\n".join(f"- {plain(line)}" for line in compare_rows.conclusions(comparison))
+    if comparison.differences:
+        yield "### What differs between the runs"
+        yield "\n".join(f"- {plain(line)}" for line in compare_rows.differences(comparison))
+    rows = compare_rows.rows(comparison)
+    if rows:
+        yield "### Cells"
+        yield table((*compare_rows.HEADINGS[:-1], "what it says"), map(_row, rows))
+        yield plain(compare_rows.LEGEND)
+    if quiet := compare_rows.quiet(comparison):
+        yield f"{plain(quiet)}."
+
+
+def _row(row: compare_rows.ComparisonRow) -> list[str]:
+    """The numbers are ours; all else may hold what another machine's files say."""
+    return [code(row.cell), plain(row.verdict), *row.numbers, plain(row.says)]
+
+
+def document(comparison: Comparison) -> dict[str, Any]:
+    """What `bench compare --json` prints; it does not repeat what `run.json` of either run holds.
+
+    Intervals hold `value`, `low` and `high`, changes are shares of 1, and each note has its words in `text`.
+    """
+    return {
+        "base": _side(comparison.base),
+        "new": _side(comparison.new),
+        "same_machine": comparison.same_machine,
+        "differences": _worded(comparison.differences),
+        "conclusions": _worded(comparison.conclusions),
+        "cells": [_worded(cell) for cell in comparison.cells],
+    }
+
+
+def json(comparison: Comparison) -> str:
+    """The same as text, indented, with a final line feed."""
+    return msgspec.json.format(msgspec.json.encode(document(comparison)), indent=2).decode() + "\n"
+
+
+def history_document(history: History) -> dict[str, Any]:
+    """What `bench history --json` prints, with the words of each note beside kind and values."""
+    found: dict[str, Any] = _worded(history)
+    return found
+
+
+def _side(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "created": run.created,
+        "bench_version": run.bench_version,
+        "budget": run.effort.name,
+        "threads": run.threads,
+        "machine": msgspec.to_builtins(run.machine),
+    }
+
+
+def _worded(value: object) -> Any:
+    """A record as JSON has it, with `text` in every note."""
+    if isinstance(value, Note):
+        return {"kind": value.kind, "values": value.values, "text": text.say(value)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _worded(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple | list):
+        return [_worded(part) for part in value]
+    return msgspec.to_builtins(value)
+
+
+RENDERERS: dict[str, Callable[[Comparison], str]] = {".md": markdown, ".json": json}
+"""What a comparison is written as, by the end of the file's name."""

@@ -1,0 +1,149 @@
+"""The words for what a comparison and a history conclude (pure).
+
+`conclusions` makes the notes. What differs between two runs has its words in `bench.report.text_differences`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.records import Note, Outcome
+from bench.report import text_differences
+from bench.report.text_differences import Words, arrow, listed
+
+GATE = "`bench gate --baseline BASE` measures both side by side and tells them apart"
+CHANGES = {"another-recipe": "another recipe", "another-source": "another source of the model"}
+"""Changes of which only the fact is known."""
+SEVERAL = "; "
+
+
+def say(note: Note) -> str:
+    """The words of a note of a comparison, a history, or a difference between two runs."""
+    return text_differences.say(note, WORDS if note.kind in WORDS else text_differences.WORDS)
+
+
+def sentences(notes: Sequence[Note]) -> tuple[str, ...]:
+    """The words of each note."""
+    return tuple(map(say, notes))
+
+
+def joined(notes: Sequence[Note]) -> str:
+    """The words of several notes on one line."""
+    return SEVERAL.join(map(say, notes))
+
+
+def reason(outcome: Outcome) -> str:
+    """Why an outcome has its status, in words."""
+    return outcome.reason
+
+
+def figure(name: str, conclusion: Note) -> str:
+    """What may be concluded of one kind of time, `decode: slower, beyond drift`; a whole call has no name."""
+    return say(conclusion) if name == "call" else f"{name}: {say(conclusion)}"
+
+
+def percent(share: float) -> str:
+    """`3 %`, `0.4 %`."""
+    return f"{100 * share:.2g} %" if share < 0.095 else f"{100 * share:.0f} %"
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def _beyond_drift(direction: str, is_control: bool, against_control: str | None) -> str:
+    itself = "; it is the control, so the machine itself may be" if is_control else ""
+    return f"{direction}, beyond drift{itself}" + (
+        f", and {against_control} against the control too" if against_control else ""
+    )
+
+
+def _may_be_drift(direction: str, against_control: str | None, has_ratio: bool) -> str:
+    if against_control:
+        too = " too" if against_control == direction else ""
+        return f"unclear: {direction}, which may be drift, {against_control} against the control{too}"
+    control = "and against the control no difference is shown" if has_ratio else "and no control tells"
+    return f"unclear: {direction}, which may be drift, {control}"
+
+
+def _changed(name: str, before: str | None, after: str | None) -> str:
+    """`torch 2.13.0 -> 2.14.0`."""
+    return CHANGES.get(name) or f"{name} {arrow(before, after)}"
+
+
+def _control_changed(names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int) -> str:
+    changes = [_changed(*change) for change in zip(names, before, after, strict=True)]
+    return f"The control itself changed ({listed(changes, more)}): a ratio may have moved by that alone."
+
+
+def _interval_width(typical: float, worst: float) -> str:
+    noisiest = f", and {percent(worst)} in the noisiest cell" if percent(worst) != percent(typical) else ""
+    return f"The rounds alone leave the typical change open by {percent(typical)} either way{noisiest}."
+
+
+WORDS: dict[str, Words] = {
+    # One kind of time of one cell.
+    "one-valid-speed": lambda: "only one run has a valid speed of it",
+    "control-on-two-machines": lambda: "the control itself: its times are of two machines, and not compared",
+    "different-controls": lambda: "not compared: the runs have different controls",
+    "no-ratio-in-both": lambda: "not compared: no ratio to the control in both runs",
+    "one-round": lambda: "not compared: one round tells nothing of its scatter",
+    "no-difference": lambda: "no difference shown",
+    "against-control": lambda direction: f"{direction} against the control on that machine",
+    "beyond-drift": _beyond_drift,
+    "only-against-control": lambda direction: f"unclear: no difference shown in time, {direction} against the control",
+    "control-may-drift": lambda direction: f"unclear: {direction}, which may be drift; it is the control",
+    "may-be-drift": _may_be_drift,
+    # The status of one cell.
+    "lost-support": lambda: "lost support: it gave right answers, and does not now",
+    "lost-on-other-machine": lambda: "gave right answers on the base's machine, and does not on the other",
+    "gained-support": lambda: "gained support",
+    "nodes-lost": lambda: "lost nodes: more of them fell back from the provider",
+    "nodes-gained": lambda: "gained nodes: fewer of them fell back from the provider",
+    "another-status": lambda: "another verdict",
+    "only-in-base": lambda: "only the base has it",
+    "only-in-new": lambda: "only the new run has it",
+    "not-measured-in-one-run": lambda: "not measured in one of the runs: it ended before its turn",
+    "now": lambda status, reason: f"now {status}: {reason}",
+    "before": lambda status, reason: f"it was {status}: {reason}",
+    "times-not-compared": lambda: "emulated: verdicts are compared, times are not",
+    "no-speed": lambda: "the same verdict, and no speed to compare",
+    # What of a cell itself changed, and what its numbers warn of.
+    "changed": _changed,
+    "another-recipe": lambda: CHANGES["another-recipe"],
+    "another-source": lambda: CHANGES["another-source"],
+    "flags": lambda side, flags: f"{side}: {', '.join(flags)}",
+    # Both runs.
+    "same-run": lambda: "Base and new are the same run.",
+    "base-is-later": lambda: (
+        "The base is the later of the two runs: what reads as a change from base to new happened before it."
+    ),
+    "no-cause": lambda: (
+        "What else differs between the runs is listed; stored numbers do not say which of it changed a figure."
+    ),
+    "by-chance": lambda figures, expected: (
+        f"{figures} figures are compared at 95 % confidence each: with nothing changed at all, about {expected} of "
+        "them would show a difference by chance."
+    ),
+    "one-machine": lambda: (
+        "Both runs are of one machine, made at different times: each change has an interval from the rounds of both, "
+        "and how far the machine drifted in between is in none of them."
+    ),
+    "drift": lambda limit: f"Differences under {percent(limit)} cannot be told from drift; {GATE}.",
+    "two-machines": lambda base_key, new_key: (
+        f"The runs are of two machines (keys {base_key} and {new_key}): times stand side by side, and their change is "
+        "no regression and no progress of any version."
+    ),
+    "ratios-alone": lambda: (
+        "Only ratios to the same control, taken in the same rounds, are compared; how they changed tells of the "
+        "machines as much as of what ran on them."
+    ),
+    "interval-width": _interval_width,
+    "no-common-control": lambda: "No cell has a ratio to the same control in both runs.",
+    "control-changed": _control_changed,
+    # A history.
+    "no-change-point-library": lambda: (
+        "Change points were not looked for: the library ruptures is not installed, as it has no release for this "
+        "Python."
+    ),
+}
+"""The words of each kind, by the parameters of its note."""

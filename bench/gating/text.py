@@ -1,0 +1,326 @@
+"""The words of a gate: its facts, and the words and figures that every format of its record shares (pure).
+
+The decisions make notes, and this module has their words. Nothing reads the words back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bench.records import GateCell, GateRun, GateVerdict, Interval, Note, Outcome
+from bench.report import numbers, text_differences
+from bench.report import text as words
+from bench.report.escaping import line
+from bench.report.text_differences import Words
+
+LONGEST = 240
+"""Characters of a reason in a table before it is cut; `gate.json` holds it whole."""
+EXIT_CODES = {
+    0: "nothing got slower or stopped working",
+    1: "a confirmed regression, or lost support",
+    3: "too noisy, or too little time, to tell",
+    4: "nothing could be judged",
+}
+
+
+class VerdictWords(NamedTuple):
+    """What a verdict is called on one cell and on several, and what it says."""
+
+    singular: str
+    plural: str
+    says: str
+
+
+VERDICTS: dict[GateVerdict, VerdictWords] = {
+    "regression": VerdictWords("regression", "regressions", "slower, on fresh pairs that confirmed it"),
+    "lost-support": VerdictWords("lost support", "cells that lost support", "worked in the base and does not now"),
+    "inconclusive": VerdictWords("inconclusive", "inconclusive", "cannot be told; never a pass"),
+    "warning": VerdictWords("warning", "warnings", "stored numbers look slower, which proves nothing"),
+    "gone": VerdictWords("gone", "gone", "only the base has the cell"),
+    "pass": VerdictWords("pass", "pass", "no regression"),
+    "not-judged": VerdictWords("not judged", "not judged", "the base has no valid speed to compare with"),
+    "added": VerdictWords("added", "added", "only the new matrix has the cell"),
+}
+"""In the order in which they are counted and listed: the worst first, and last what was not compared."""
+RED: tuple[GateVerdict, ...] = ("regression", "lost-support")
+NOT_COMPARED: tuple[GateVerdict, ...] = ("not-judged", "added")
+UNSURE: tuple[GateVerdict, ...] = ("inconclusive", "warning")
+HOW_TO_READ = (
+    "Change: the time of a call, new against base, with its 95 % interval; + is slower. Pairs: fresh processes of base "
+    "and new side by side. Detectable: the smallest slowdown that these pairs would have shown four times in five."
+)
+
+
+def ordered(cells: Iterable[GateCell]) -> list[GateCell]:
+    """The worst verdict first, and within one the slowest first."""
+    ranks = list(VERDICTS)
+
+    def place(cell: GateCell) -> tuple[int, float, str]:
+        return ranks.index(cell.verdict), -cell.change.value if cell.change else 0.0, cell.cell
+
+    return sorted(cells, key=place)
+
+
+def counted(cells: Iterable[GateCell]) -> str:
+    """`1 regression, 2 inconclusive, 247 pass`."""
+    found = Counter(cell.verdict for cell in cells)
+    return ", ".join(f"{found[name]:,} {named(name, found[name])}" for name in VERDICTS if found[name]) or "no cells"
+
+
+def named(verdict: GateVerdict, number: int = 1) -> str:
+    """`regression` or `regressions`."""
+    return VERDICTS[verdict].singular if number == 1 else VERDICTS[verdict].plural
+
+
+def detectable(cell: GateCell) -> str:
+    """The smallest slowdown that the cell's pairs would have shown, `2.7 %`."""
+    return numbers.percent(cell.detectable)
+
+
+def sides(cell: GateCell) -> str:
+    """Base and new side by side: `12.3 ± 0.1 ms → 12.9 ± 0.1 ms`, or the statuses where they differ, `ok → crashed`."""
+    if cell.base_status != cell.new_status:
+        return f"{cell.base_status or numbers.DASH} → {cell.new_status or numbers.DASH}"
+    if cell.base_ms is None and cell.new_ms is None:
+        return numbers.DASH
+    return f"{_time(cell.base_ms)} → {_time(cell.new_ms)}"
+
+
+def _time(found: Interval | None) -> str:
+    return numbers.DASH if found is None else numbers.plus_minus(found, " ms")
+
+
+def told(cell: GateCell) -> str:
+    """Reason, remedy and notes on one line; of a pass the notes only, as its figures say the rest."""
+    remedy = f"Remedy: {cell.remedy}" if cell.remedy else ""
+    parts = cell.notes if cell.verdict == "pass" else (cell.reason, remedy, *cell.notes)
+    return cut("; ".join(line(part) for part in parts if part))
+
+
+def facts(cell: GateCell) -> list[tuple[str, str]]:
+    """What a table's row says, as names and values, for formats that have no tables."""
+    return [
+        ("verdict", named(cell.verdict)),
+        ("change", numbers.change(cell.change)),
+        ("pairs", numbers.count(cell.pairs)),
+        ("detectable", detectable(cell)),
+        ("base → new", sides(cell)),
+    ]
+
+
+def null_control(run: GateRun) -> str:
+    """What base against base showed, in one line."""
+    found = run.null
+    verdict = "fine" if found.fine else "not fine"
+    seen = f"{numbers.change(found.change)} over {_count(found.pairs, 'pair')}"
+    return f"{verdict}: {line(found.reason) or 'no reason given'} ({seen})"
+
+
+def about(run: GateRun) -> str:
+    """Base, machine and time spent, in one line."""
+    budget = f" of {run.budget_minutes:g}" if run.budget_minutes is not None else ""
+    parts = [
+        f"base {line(run.base)} of {words.moment(line(run.base_created))}",
+        f"machine {line(run.machine.key)} ({line(run.machine.cpu.brand)})",
+        f"{numbers.significant(run.minutes)}{budget} minutes",
+        exit_code(run),
+    ]
+    return ", ".join(parts)
+
+
+def exit_code(run: GateRun) -> str:
+    """`exit code 1: a confirmed regression, or lost support`."""
+    meaning = EXIT_CODES.get(run.exit_code)
+    return f"exit code {run.exit_code}" + (f": {meaning}" if meaning else "")
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """No longer than a table's cell can bear."""
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def say(note: Note) -> str:
+    """The words of a fact of a gate, or of a difference between base and new."""
+    return text_differences.say(note, WORDS if note.kind in WORDS else text_differences.WORDS)
+
+
+def sentences(facts: Iterable[Note]) -> tuple[str, ...]:
+    """The words of each fact."""
+    return tuple(map(say, facts))
+
+
+def joined(facts: Iterable[Note]) -> str:
+    """The words of several facts on one line."""
+    return "; ".join(map(say, facts))
+
+
+def answer(facts: Sequence[Note]) -> str:
+    """A gate's answer in one sentence: the first fact, and why where there are more."""
+    return ": ".join(filter(None, (say(facts[0]), joined(facts[1:]))))
+
+
+def outcome_reason(outcome: Outcome) -> str:
+    """Why an outcome has its status, in words."""
+    return outcome.reason
+
+
+def outcome_remedy(outcome: Outcome) -> str:
+    """What to do about an outcome, in words; empty where nothing is known."""
+    return outcome.remedy
+
+
+def percent(share: float) -> str:
+    """`5.1 %`; no figures after the point from a hundred up."""
+    figure = f"{100 * share:.0f}" if abs(share) >= 0.9995 else f"{100 * share:.1f}"
+    return f"{'0.0' if figure == '-0.0' else figure} %"
+
+
+def limit(share: float) -> str:
+    """A figure of the rules as it was written: `2 %`, `1.5 %`."""
+    return f"{100 * share:g} %"
+
+
+def _ends(value: float, low: float | None, high: float | None) -> str:
+    """`5.1 % (4.2 to 6.0 %)`."""
+    if low is None or high is None:
+        return percent(value)
+    return f"{percent(value)} ({percent(low)[:-2]} to {percent(high)})"
+
+
+def _cells(number: int) -> str:
+    return _count(number, "cell")
+
+
+def _not_slower(value: float, low: float | None, high: float | None, pairs: int, fresh: bool) -> str:
+    kind = "fresh pair" if fresh else "pair"
+    return f"no slowdown shown: {_ends(value, low, high)} in {_count(pairs, kind)}"
+
+
+def _cannot_tell(value: float, low: float | None, high: float | None, pairs: int, limit: float) -> str:
+    return (
+        f"{_count(pairs, 'fresh pair')} cannot tell {_ends(value, low, high)} from none, "
+        f"nor from the {100 * limit:g} % that fail a gate"
+    )
+
+
+def _regression(
+    slower: int, worst: str | None, change: float | None, lost: int, first_lost: str | None, inconclusive: int
+) -> str:
+    parts = []
+    if slower:
+        named = f" ({worst}: {change:+.1%})" if worst and change is not None else ""
+        parts.append(f"{_cells(slower)} slower{named}")
+    if lost:
+        parts.append(f"{_cells(lost)} lost support ({first_lost})")
+    others = f"; {_cells(inconclusive)} cannot be told" if inconclusive else ""
+    return f"regression: {' and '.join(parts)}{others}"
+
+
+def _passed(passed: int, warned: int) -> str:
+    return f"{_cells(passed)} passed" + (f", {_cells(warned)} warned of by stored numbers" if warned else "")
+
+
+def _too_short(budget_minutes: float, cells: int, minutes: float | None) -> str:
+    hint = "not one pair was made"
+    if minutes is not None:
+        hint = f"screening {cells} cells alone takes about {minutes:.0f} minutes"
+    return f"--budget-minutes {budget_minutes:g} is too short to decide anything: {hint}"
+
+
+def _against_stored(reason: str | None) -> str:
+    return f"against stored numbers, as the base cannot be run again{f': {reason}' if reason else ''}"
+
+
+def _other_worker_code(code: str) -> str:
+    why = f"({code}) is not in the cache, or has another protocol" if code else "is not on record"
+    return f"the base's own worker code {why}: both sides run under today's"
+
+
+WORDS: dict[str, Words] = {
+    # The speed of one cell, from pairs.
+    "not-slower": _not_slower,
+    "slower": lambda value, low, high, slower, pairs: (
+        f"{slower} of {_count(pairs, 'fresh pair')} slower: {_ends(value, low, high)}"
+    ),
+    "under-limit": lambda value, low, high, pairs, limit: (
+        f"not slower by {100 * limit:g} % or more: {_ends(value, low, high)} in {_count(pairs, 'fresh pair')}"
+    ),
+    "not-sure-enough": lambda value, low, high, pairs: (
+        f"looks slower by {_ends(value, low, high)}, but {_count(pairs, 'fresh pair')} are not sure enough of it"
+    ),
+    "cannot-tell": _cannot_tell,
+    "scatter-hides": lambda pairs, scatter, hidden: (
+        f"{_count(pairs, 'pair')} that scatter by {percent(scatter)} each could hide a slowdown of {limit(hidden)}"
+    ),
+    "pairs-missing": lambda pairs, wanted, stage: f"only {pairs} of {_count(wanted, f'{stage} pair')} could be made",
+    "unvouched": lambda: "the null control does not vouch for this machine",
+    # Base against base.
+    "few-null-pairs": lambda pairs, needed: (
+        f"only {_count(pairs, 'pair')} of base against base, and {needed} are needed"
+    ),
+    "null-differs": lambda value, low, high: (
+        f"base against base differs by {_ends(value, low, high)}: the measurement favours a side"
+    ),
+    "null-scatters": lambda scatter, pairs, hidden: (
+        f"pairs scatter by {percent(scatter)}: {pairs} of them may miss a slowdown of {limit(hidden)}"
+    ),
+    "null-fine": lambda: "base against base shows no difference",
+    "null-not-needed": lambda: "not needed: no cell was measured in pairs",
+    # The speed of one cell, from stored numbers.
+    "too-few-rounds": lambda: "too few rounds to tell",
+    "slower-than-drift": lambda low: f"at least {low:.1%} slower, more than a machine drifts by",
+    "slower-or-drift": lambda value: f"looks {value:.1%} slower, which a machine's drift may explain",
+    "slowdown-possible": lambda high: f"a slowdown of {high:.0%} cannot be ruled out",
+    "no-slowdown-over": lambda limit: f"no slowdown over {limit:.0%}",
+    "against-stored": _against_stored,
+    # The support of one cell, and cells that are not judged.
+    "lost-status": lambda before, after, reason: f"was {before}, is {after}: {reason}",
+    "lost-nodes": lambda provider, before, after, operators: (
+        f"{after} nodes fell back from {provider}, and {before} did before: {', '.join(operators)}"
+    ),
+    "base-lost-too": lambda: "but the base comes to the same today, so this change is not why",
+    "emulated-times": lambda: "emulated: its answers are judged, and its times mean nothing",
+    "new-side-unprepared": lambda: "the new side could not be prepared",
+    "new-cell": lambda: "the base has no such cell",
+    "no-valid-speed": lambda status, reason: f"the base has no valid speed: {status}: {reason}",
+    "missing-cell": lambda: "the base measured it; the new matrix has no such cell",
+    "excluded-now": lambda rule: f"the base measured it; a rule leaves it out: {rule}",
+    # What to do.
+    "new-baseline": lambda: "record a new baseline",
+    "skip-or-new-baseline": lambda cell: f"leave it out with --skip '{cell}', or record a new baseline",
+    # The answer.
+    "regression": _regression,
+    "inconclusive": lambda: "inconclusive",
+    "cells-inconclusive": lambda count, passed, warned: f"{_cells(count)} cannot be told; {_passed(passed, warned)}",
+    "too-short": _too_short,
+    "cells-gone": lambda count: f"not judged: the base measured {_cells(count)} that the new matrix has not",
+    "nothing-to-judge": lambda: "nothing to judge: no cell of the base has a valid speed",
+    "no-regression": lambda passed, warned: f"no regression: {_passed(passed, warned)}",
+    # How the gate was run.
+    "base-matrix-unreadable": lambda text: f"its matrix cannot be read any more: {text}",
+    "other-worker-code": _other_worker_code,
+    "base-python": lambda runtime, before, after: (
+        f"runtime '{runtime}' of the base has Python {after}, and had {before}"
+    ),
+    "base-packages": lambda runtime, names: (
+        f"runtime '{runtime}' of the base has other versions than it had: {', '.join(names)}"
+    ),
+    "rebuilt-artifacts": lambda names: f"built again, by other tools or code than the base's: {', '.join(names)}",
+    "stored-cells": lambda count, cells, limit: (
+        f"{count} of {cells} cells are held against stored numbers, which may warn, "
+        f"and fail nothing under {100 * limit:g} %"
+    ),
+    "disturbed-pairs": lambda count, pairs: (
+        f"{count} of {pairs} pairs were set aside and made again: others used the processor"
+    ),
+}
+"""The words of each kind, by the parameters of its note."""

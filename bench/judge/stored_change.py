@@ -1,0 +1,62 @@
+"""How the times of two stored runs differ, each taken as a sample of rounds of its own (pure).
+
+Stored runs are not paired: a change has an interval from the rounds of both as two independent samples (Welch), and
+how far the machine drifted between the runs is not in the interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from bench.judge.statistics import CONFIDENCE, LOG_LIMIT
+from bench.records import Interval
+
+DRIFT = 0.10
+"""How far a machine's times drift from one run to a later one: stored numbers prove nothing under it (MEASUREMENT)."""
+
+Direction = Literal["slower", "faster"]
+
+
+def change(base: Sequence[float], new: Sequence[float]) -> Interval | None:
+    """The relative change of the geometric mean from one sample of logs to another, with Welch's 95 % t-interval.
+
+    None without a value on either side; without ends where a side has but one, as that tells nothing of its scatter.
+    """
+    if not base or not new:
+        return None
+    shift = float(np.mean(new) - np.mean(base))
+    margin = _welch_margin(base, new)
+    if margin is None:
+        return Interval(math.expm1(shift), None, None)
+    return Interval(*(math.expm1(min(end, LOG_LIMIT)) for end in (shift, shift - margin, shift + margin)))
+
+
+def _welch_margin(base: Sequence[float], new: Sequence[float]) -> float | None:
+    """Half the length of the interval in log units, with Welch's and Satterthwaite's degrees of freedom."""
+    if len(base) < 2 or len(new) < 2:
+        return None
+    parts = [(float(np.var(side, ddof=1)) / len(side), len(side) - 1) for side in (base, new)]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return 0.0
+    freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
+
+
+def direction(change: Interval | None, faster_is_more: bool = False) -> Direction | None:
+    """What an interval that leaves out 0 shows; None for one that does not, or has no ends."""
+    if change is None or change.low is None or change.high is None or change.low <= 0 <= change.high:
+        return None
+    return "faster" if (change.low > 0) == faster_is_more else "slower"
+
+
+def is_beyond_drift(change: Interval) -> bool:
+    """Whether the whole interval is farther from no change than drift goes; an interval without ends never is."""
+    if change.low is None or change.high is None:
+        return False
+    return change.low > DRIFT or change.high < 1 / (1 + DRIFT) - 1

@@ -1,0 +1,184 @@
+"""The words for what differs between two runs: versions, machines, recipes, matrices (pure).
+
+`bench.judge.differences` makes the notes; a comparison, a history and a gate show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bench.records import Note
+
+Words = Callable[..., str]
+"""Takes the parameters of a note by name."""
+SIDES = {"base": "base", "new": "new run"}
+FACTS = {
+    "brand": "processor",
+    "physical_cores": "physical cores",
+    "logical_cores": "logical cores",
+    "usable_cores": "usable cores",
+    "isa": "instruction sets",
+    "memory_gb": "memory in GB",
+    "os": "OS",
+    "os_version": "OS version",
+    "python": "Python of the suite",
+    "checks_options": "checks its options",
+}
+"""What the facts of machines and targets are called, where the name of the field does not say it."""
+NOTHING = "not said"
+
+
+def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
+    """The words of a note; a kind that this version does not know shows its kind and its parameters."""
+    kind = (WORDS if words is None else words).get(note.kind)
+    try:
+        return kind(**note.values) if kind else _unknown(note)
+    except TypeError:  # a newer version made the note with other parameters
+        return _unknown(note)
+
+
+def sentences(notes: Iterable[Note]) -> tuple[str, ...]:
+    """What differs, a sentence each: `onnxruntime 1.30.0 -> 1.31.1 in runtime 'ort'`."""
+    return tuple(map(say, notes))
+
+
+def _unknown(note: Note) -> str:
+    values = ", ".join(f"{name}={value}" for name, value in note.values.items())
+    return f"{note.kind}: {values}" if values else note.kind
+
+
+# --- parts of sentences -----------------------------------------------------------------------------------------------
+
+
+def arrow(before: object, after: object) -> str:
+    """`true -> not said`: both values, as a matrix writes them."""
+    return " -> ".join(NOTHING if value in (None, "") else str(value) for value in (before, after))
+
+
+def listed(parts: Sequence[str], more: int = 0) -> str:
+    """`a, b and 4 more`."""
+    return ", ".join(parts) + (f" and {more} more" if more else "")
+
+
+def _changes(names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int, link: str = " ") -> str:
+    """`OS version 12 -> 13, kernel 6.1 -> 6.12 and 2 more`."""
+    rows = zip(names, before, after, strict=True)
+    return listed([f"{FACTS.get(name, name)}{link}{arrow(old, new)}" for name, old, new in rows], more)
+
+
+def _runtime(runtime: str, runtime_before: str) -> str:
+    return f"'{runtime}'" if runtime == runtime_before else f"'{runtime_before}' -> '{runtime}'"
+
+
+def _place(where: Sequence[str], more_places: int) -> str:
+    return f" ({listed(where, more_places)})" if where else ""
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def _another_machine(
+    key_before: str, key_after: str, names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int
+) -> str:
+    facts = f": {_changes(names, before, after, more)}" if names else ""
+    return f"another machine (key {key_before} -> {key_after}){facts}"
+
+
+def _package(
+    name: str,
+    before: str | None,
+    after: str | None,
+    runtimes: Sequence[str],
+    runtimes_before: Sequence[str],
+    more: int,
+) -> str:
+    places = [_runtime(new, old) for new, old in zip(runtimes, runtimes_before, strict=True)]
+    where = f"in runtime{'s' if len(places) + more > 1 else ''} {listed(places, more)}"
+    return f"{_version(name, before, after)} {where}"
+
+
+def _version(name: str, before: str | None, after: str | None) -> str:
+    if not before:
+        return f"{name} {after} added"
+    return f"{name} {before} -> {after}" if after else f"{name} {before} gone"
+
+
+def _brought_along(
+    runtime: str,
+    runtime_before: str,
+    names: Sequence[str],
+    before: Sequence[str],
+    after: Sequence[str],
+    more: int,
+) -> str:
+    versions = [_version(*row) for row in zip(names, before, after, strict=True)]
+    where = _runtime(runtime, runtime_before)
+    return f"runtime {where}, packages that others brought along: {listed(versions, more)}"
+
+
+def _origin(runtime: str, runtime_before: str, existing: bool) -> str:
+    kinds = ["made by the suite", "an interpreter of the user's"]
+    before, after = kinds if existing else reversed(kinds)
+    return f"runtime {_runtime(runtime, runtime_before)}: {before} -> {after}"
+
+
+def _recipe_options(
+    precision: str,
+    names: Sequence[str],
+    before: Sequence[str],
+    after: Sequence[str],
+    more: int,
+    where: Sequence[str],
+    more_places: int,
+) -> str:
+    options = _changes(names, before, after, more)
+    return f"precision {precision}: recipe options changed: {options}{_place(where, more_places)}"
+
+
+def _cells(side: str, count: int, names: Sequence[str], more: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'} only in the {SIDES[side]}: {listed(names, more)}"
+
+
+def _target_formats(target: str, names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int) -> str:
+    return f"target '{target}': {_changes(names, before, after, more, ' computed in ')}"
+
+
+WORDS: dict[str, Words] = {
+    "text": lambda text: text,  # the words of somebody else
+    "another-machine": _another_machine,
+    "machine-facts": lambda names, before, after, more: f"the same machine, but {_changes(names, before, after, more)}",
+    "package": _package,
+    "runtime-python": lambda runtime, runtime_before, before, after: (
+        f"runtime {_runtime(runtime, runtime_before)}: Python {before} -> {after}"
+    ),
+    "runtime-origin": _origin,
+    "packages-brought-along": _brought_along,
+    "target": lambda target, names, before, after, more: f"target '{target}': {_changes(names, before, after, more)}",
+    "target-formats": _target_formats,
+    "model-source": lambda model, before, after: f"model {model}: source '{before}' -> '{after}'",
+    "model-digest": lambda model: f"model {model}: another source (digest changed)",
+    "model-weights": lambda model, before, after: f"model {model}: weights {before} -> {after}",
+    "recipe": lambda precision, before, after, where, more_places: (
+        f"precision {precision}: recipe {arrow(before, after)}{_place(where, more_places)}"
+    ),
+    "recipe-options": _recipe_options,
+    "artifacts": lambda names, more: (
+        f"artifacts with another key (other source, tools or recipe): {listed(names, more)}"
+    ),
+    "bench-version": lambda before, after: f"touchstone-bench {before} -> {after}",
+    "worker-code": lambda before, after: f"worker code '{before}' -> '{after}': another state of touchstone-bench",
+    "run-setting": lambda name, before, after: f"{'record schema' if name == 'schema' else name} {before} -> {after}",
+    "budget": lambda before, after: f"budget {before} -> {after}",
+    "budget-settings": lambda budget, names, before, after, more: (
+        f"budget {budget}: {_changes(names, before, after, more)}"
+    ),
+    "matrix-unreadable": lambda: "the matrices differ, and one of them cannot be read as TOML",
+    "matrix-table": lambda axis, name, side: f"matrix: [{axis}.{name}] only in the {SIDES[side]}",
+    "matrix-key": lambda axis, name, key, before, after: f"matrix: [{axis}.{name}] {key} {arrow(before, after)}",
+    "matrix-measure": lambda key, before, after: f"matrix: measure.{key} {arrow(before, after)}",
+    "matrix-rule": lambda cells, side: f"matrix: the rule [[exclude]] cells = '{cells}' only in the {SIDES[side]}",
+    "tolerance": lambda precision, key, before, after: f"precision {precision}: tolerance {key} {arrow(before, after)}",
+    "cells-of-one-run": _cells,
+    "more-differences": lambda count: f"and {count} more differences of this kind",
+}
+"""The words of each kind, by the parameters of its note."""

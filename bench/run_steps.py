@@ -1,0 +1,93 @@
+"""The steps that a run and a gate share: a new record, probing the targets, preparing what the cells need."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bench import __version__, store
+from bench.commands import shown_path
+from bench.declare.matrix import Matrix
+from bench.progress import Progress
+from bench.records import SCHEMA, Cell, Effort, Machine, Run
+
+if TYPE_CHECKING:
+    from bench.prepare.builds import Prepared
+    from bench.prepare.probe import Settled
+    from bench.prepare.recorded_artifacts import Kept
+
+
+def new_run(
+    matrix: Matrix, cells: tuple[Cell, ...], effort: Effort, threads: int, machine: Machine, name: str, typed: str
+) -> Run:
+    """The record of a run that is about to begin; what preparing finds out is filled in later."""
+    return Run(
+        schema=SCHEMA,
+        bench_version=__version__,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        name=name,
+        seed=matrix.measure.seed,
+        effort=effort,
+        threads=threads,
+        command=typed,
+        matrix_path=shown_path(Path(matrix.place)),
+        matrix_text=matrix.text,
+        cells=cells,
+        machine=machine,
+        runtimes={},
+        artifacts={},
+        weights={},
+    )
+
+
+def probe(
+    matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
+) -> tuple[Settled, Run]:
+    """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
+    from bench.prepare.probe import settle
+
+    settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
+    runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}
+    record = replace(record, targets=settled.facts, runtimes=runtimes)
+    store.save(folder, record)
+    return settled, record
+
+
+def prepare(
+    matrix: Matrix,
+    record: Run,
+    settled: Settled,
+    cache: Path,
+    folder: Path,
+    progress: Progress,
+    kept: Kept | None = None,
+) -> tuple[Prepared, Run]:
+    """Make what the cells need, and write into `run.json` what that turned out to be."""
+    from bench.prepare import builds
+
+    prepared = builds.prepare(matrix, record.cells, settled, cache, folder / store.LOGS, progress, kept)
+    record = replace(
+        record,
+        runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
+        artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
+        weights={name: source.weights for name, source in prepared.sources.items()},
+        source_digests={name: source.digest for name, source in prepared.sources.items()},
+        references={f"{m}/{workload}": made.record.key for (m, workload), made in prepared.references.items()},
+        code=prepared.code.name,
+    )
+    store.save(folder, record)
+    return prepared, record
+
+
+def all_cores(machine: Machine) -> int:
+    """The physical cores that may be used: a second thread on a core slows matrix products down more than it helps."""
+    return max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
+
+
+def memory_limit(matrix: Matrix, machine: Machine) -> int:
+    """The matrix's limit, else nine tenths of the machine: a worker must not take the machine down with it."""
+    limit = matrix.measure.memory_limit_mb
+    return limit * 2**20 if limit else machine.memory_bytes * 9 // 10
