@@ -37,6 +37,8 @@ SERVER = (
     "pydantic-settings>=2.0",
 )
 """What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
+DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "ruff>=0.8")
+"""What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -109,6 +111,14 @@ def calibrate(session: nox.Session) -> None:
     """What a gate's verdicts and the printed intervals are worth: simulated, or from a run (`--replay RUN`)."""
     install(session, "test")
     session.run("python", "-m", "tests.calibration", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/site, warnings are errors; `nox -s docs -- serve` shows it as you write."""
+    session.install(*DOCS)
+    arguments = session.posargs or ("build", "--clean")
+    session.run("mkdocs", *arguments, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:

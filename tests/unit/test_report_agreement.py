@@ -14,7 +14,7 @@ from bench.report.renderers import html
 
 def test_logits_and_tokens_stand_beside_the_cosine() -> None:
     page = Page(html.render(a_generating_report()))
-    answers = section(page, "How far the outputs are", "As ONNX Runtime assigned them")
+    answers = section(page, "How far the outputs are", "The placement is ONNX Runtime's")
     heading = (
         "KL divergence nats at most Top-1 agreement at least Same tokens asked for Cosine Relative error "
         "Largest error Effective bits Samples"
@@ -36,7 +36,7 @@ def test_agreement_of_other_models_has_the_columns_that_they_have() -> None:
 def test_outputs_that_are_not_finite_say_so_in_place_of_figures() -> None:
     broken = tokens_compared(finite=False, kl_divergence=None, top1_agreement=None)
     found = page_of(a_generated(), a_generated(a_generator(target="webgpu"), status="inaccurate", parity=broken))
-    assert "inaccurate the outputs hold NaN or infinity 32" in found.text
+    assert "inaccurate the outputs contain NaN or infinity 32" in found.text
 
 
 def test_a_score_is_denied_only_where_there_is_none() -> None:

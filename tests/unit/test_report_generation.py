@@ -23,7 +23,7 @@ from bench.report import model as grid
 from bench.report.renderers import html, markdown
 from bench.report.table import Column, filled
 
-SPEED, DIFFERS, FLAGS = "Latency is the time of one call", "What differs between the engines", "Time to answer"
+SPEED, DIFFERS, FLAGS = "Latency is the time of one call", "Differences between the engines", "Startup time, memory"
 DEEP = {"workload": "b1-p128-n64-d1024", "sizes": {"batch": 1, "prompt": 128, "new": 64, "context": 1024}}
 
 
@@ -80,7 +80,7 @@ def test_a_text_generator_has_a_table_of_its_parts(page: Page) -> None:
     speed = section(page, SPEED, "The first answer takes")
     heading = (
         "Target and precision First token ms Prefill tok/s Decode tok/s Decode against the control "
-        "Prefill against the control p50 inter-token, ms p90 inter-token, ms Rounds, calls Flags"
+        "Prefill against the control p50 inter-token, ms p90 inter-token, ms Rounds, calls Warnings"
     )
     assert heading in speed
     control = "34.0 33.3–34.7 is the control is the control 29.4 28.8–30.0 30.9 30.3–31.5"
@@ -139,7 +139,7 @@ def test_wrong_answers_have_no_speed_and_keep_their_traits(page: Page) -> None:
 
 def test_a_generator_none_of_whose_cells_is_right_still_has_its_tables() -> None:
     speed = told(a_generated(status="inaccurate", reason="KL divergence 1.21 is above 0.5"))
-    assert "First token ms Rounds, calls Flags" in speed
+    assert "First token ms Rounds, calls Warnings" in speed
     assert "withheld : KL divergence 1.21 is above 0.5" in speed
     assert DIFFERS in speed
 
@@ -154,7 +154,7 @@ def test_one_token_has_no_decoding_and_one_round_no_interval() -> None:
 
 def test_a_box_says_what_is_decoded_and_its_story_has_the_parts(page: Page, source: str) -> None:
     assert '<span class="number">95.0 tok/s<small>93.1–96.9</small></span>' in source
-    assert "what it decodes in a second" in page.text
+    assert "or its decode speed" in page.text
     story = re.search(r'<div popover id="box-1-2-1".*?</div>', source, re.DOTALL)
     assert story is not None
     words = Page(story[0]).text
@@ -232,7 +232,7 @@ def test_two_versions_of_a_generator_stand_side_by_side_by_what_they_decode() ->
     report = grid.build([(run, [a_generated(), old])])
     beside = Page(html.render(report)).text
     beside = beside[beside.index("Versions of CPUExecutionProvider side by side") :]
-    assert "310 tok/s 304–316 against the control: decode 9.12× (8.94–9.30) , prefill 1.48×" in beside
+    assert "310 tok/s 304–316 speedup over the control: decode 9.12× (8.94–9.30) , prefill 1.48×" in beside
     assert "| `llama-100m/int4/b1-p128-n64` | 310 ± 6 tok/s | 310 ± 6 tok/s |" in markdown.render(report)
 
 

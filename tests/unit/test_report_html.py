@@ -216,7 +216,7 @@ def test_each_flag_is_explained(page: Page) -> None:
 
 
 def test_a_failure_carries_its_stage_its_end_its_remedy_and_its_last_words(page: Page) -> None:
-    start = page.text.index("What is not ok")
+    start = page.text.index("Problems and remedies")
     trouble = page.text[start : page.text.index("Machine and versions")]
     assert "crashed 3 cells session: Segmentation fault Remedy: report it to the vendor" in trouble
     assert "Stage session Ended with SIGSEGV, exit code -11" in trouble
@@ -265,7 +265,7 @@ def section(page: Page, first: str, after: str) -> str:
 
 
 def test_each_target_says_its_device_its_versions_and_what_it_computes_in(page: Page) -> None:
-    targets = section(page, "What each target is on this machine", "Not on this machine")
+    targets = section(page, "A probe in a worker examined", "Not on this machine")
     assert "openvino-cpu OpenVINOExecutionProvider cpu.0: AMD EPYC 9454 48-Core Processor" in targets
     assert "bf16 (9.2 bits) fp32 between casts (11 bits) checked" in targets
     assert "cpu.0: llvmpipe (LLVM 19.1.7, 256 bits), Mesa, driver 25.0.7" in targets
@@ -284,16 +284,16 @@ def test_a_missing_target_is_told_once_with_its_remedy_and_linked_from_the_matri
 
 
 def test_a_missing_target_is_one_trouble_that_does_not_list_its_cells(page: Page) -> None:
-    trouble = section(page, "What is not ok", "Machine and versions")
+    trouble = section(page, "Problems and remedies", "Machine and versions")
     assert trouble.count("no NVIDIA GPU answers on this machine") == 1
     assert "Cells every cell of cuda Stage target" in trouble
 
 
 def test_two_versions_of_one_provider_are_told_apart_and_stand_side_by_side(page: Page) -> None:
-    matrix = page.text[: page.text.index("Press a box")]
+    matrix = page.text[: page.text.index("Click a cell")]
     assert "cpu onnxruntime 1.31.1 cpu-ort-1-30 onnxruntime 1.30.0 openvino-cpu webgpu" in matrix
     beside = section(page, "Versions of CPUExecutionProvider side by side", "What the flags say")
-    assert "minilm · int8 b1-s128 9.27 ms 9.17–9.37 against the control: 3.42× (3.37–3.47) 10.6 ms" in beside
+    assert "minilm · int8 b1-s128 9.27 ms 9.17–9.37 speedup over the control: 3.42× (3.37–3.47) 10.6 ms" in beside
 
 
 def test_the_format_computed_in_stands_loudly_beside_each_cell_that_asked_for_another(source: str, page: Page) -> None:
