@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
@@ -26,7 +29,7 @@ IN_RUNTIMES = {
     "openvino-cpu": ("tests/providers/test_openvino.py",),
 }
 """The tests of what only a worker imports, by the runtime that they run in; the last three need no hardware."""
-TEST_TOOLS = ("pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1")
+TEST_TOOLS = ("pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1", "pytest-xdist>=3.6")
 SERVER = (
     "gguf==0.19.0",
     "httpx>=0.28",
@@ -39,6 +42,10 @@ SERVER = (
 """What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
 DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "ruff>=0.8")
 """What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
+UNIT = ("tests/unit", "tests/calibration", "tests/browser")
+END_TO_END = ("tests/end_to_end",)
+LANES = (("build", "ort", "genai-build", "webgpu-software", "qnn-emulator", "openvino-cpu"), ("llama-cpp",))
+"""What is installed in the background, in this order: downloads, and beside them the compilation of llama.cpp."""
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -78,22 +85,111 @@ def doctor(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests: in this environment, and the worker's in the interpreter of its own runtime."""
+    """Everything that CI runs: lint and unit tests while the runtimes are installed, then the tests that need them."""
     install(session, "test")
-    here = ("tests/unit", "tests/calibration", "tests/browser", "tests/end_to_end")
-    session.run("pytest", *(session.posargs or here))
-    if not session.posargs:
-        for runtime, paths in IN_RUNTIMES.items():
-            in_runtime(session, runtime, "-m", "pytest", *paths, "-p", "no:cacheprovider")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    with runtimes_in_background(session):
+        run_lint(session)
+        run_unit(session)
+    run_workers(session)
+    run_end_to_end(session)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff and mypy, strict."""
     install(session, "test")
+    run_lint(session)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The tests that need no runtime; what follows `--` goes to pytest: `nox -s unit -- tests/unit/test_plan.py`."""
+    install(session, "test")
+    run_unit(session)
+
+
+@nox.session
+def workers(session: nox.Session) -> None:
+    """The worker's tests in the interpreters of their runtimes: `nox -s workers -- llama-cpp` for one of them."""
+    install(session, "test")
+    run_workers(session)
+
+
+@nox.session
+def end_to_end(session: nox.Session) -> None:
+    """The tests of the real command; what follows `--` goes to pytest."""
+    install(session, "test")
+    run_end_to_end(session)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """What takes too long for each change: many gates, more examples of each property, and the whole calibration."""
+    install(session, "test")
+    more = {"HYPOTHESIS_PROFILE": "nightly"}
+    session.run("pytest", *UNIT, *in_parallel("not alone"), env=more)
+    session.run("python", "-m", "tests.calibration")
+
+
+def run_lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+def run_unit(session: nox.Session) -> None:
+    run_tests(session, *UNIT)
+
+
+def run_end_to_end(session: nox.Session) -> None:
+    run_tests(session, *END_TO_END)
+
+
+def run_tests(session: nox.Session, *paths: str) -> None:
+    """Most tests in parallel, and then those that measure times, one after another; or what follows `--`."""
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", *paths, *in_parallel("not alone and not nightly"))
+    session.run("pytest", *paths, "-m", "alone and not nightly")
+
+
+def run_workers(session: nox.Session) -> None:
+    for runtime, paths in IN_RUNTIMES.items():
+        if not session.posargs or runtime in session.posargs:
+            in_runtime(session, runtime, "-m", "pytest", *paths, *in_parallel(), "-p", "no:cacheprovider")
+
+
+def in_parallel(marks: str = "") -> tuple[str, ...]:
+    """Options for pytest-xdist. Tests of one file start together, so that they share what the file prepares."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parallel = ("--numprocesses", str(min(count, 8)), "--dist", "worksteal")
+    return (*parallel, "-m", marks) if marks else parallel
+
+
+@contextlib.contextmanager
+def runtimes_in_background(session: nox.Session) -> Iterator[None]:
+    """Install the runtimes of the tests meanwhile; what the installers print is shown if one of them fails."""
+    logs = [Path(session.create_tmp()) / f"runtimes-{number}.log" for number in range(len(LANES))]
+    python = Path(session.bin) / "python"
+    installers = []
+    for names, log in zip(LANES, logs, strict=True):
+        with log.open("wb") as file:
+            command = [str(python), "tests/runtime_python.py", *names]
+            installers.append(subprocess.Popen(command, cwd=HERE, stdout=file, stderr=subprocess.STDOUT))
+    try:
+        yield
+        failed = [log for installer, log in zip(installers, logs, strict=True) if installer.wait()]
+    finally:
+        for installer in installers:
+            if installer.poll() is None:
+                installer.terminate()
+                installer.wait()
+    if failed:
+        session.error("a runtime was not installed:\n" + "\n".join(log.read_text(encoding="utf-8") for log in failed))
 
 
 @nox.session

@@ -1,7 +1,8 @@
-"""Print the interpreter of a runtime of the default matrix or the catalogue, made now if it is not there."""
+"""Print the interpreters of runtimes of the default matrix or the catalogue; those that are missing are installed."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,12 +16,9 @@ from bench.prepare import environments
 from bench.progress import Lines
 
 if __name__ == "__main__":
-    import os
-
-    name = sys.argv[1]
     matrix = read(Path(__file__).parent.parent / "matrix.toml")
-    wanted = matrix.runtimes.get(name) or known_runtimes().get(name) or catalogue.runtime(name)
     named = os.environ.get("BENCH_CACHE_DIR")
     cache = cache_path(Path(named) if named else None)
-    ready = environments.ensure(wanted, cache, Lines(Console(stderr=True)))
-    print(ready.executable)
+    for name in sys.argv[1:]:
+        wanted = matrix.runtimes.get(name) or known_runtimes().get(name) or catalogue.runtime(name)
+        print(environments.ensure(wanted, cache, Lines(Console(stderr=True))).executable, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from bench.cli.options import cache_path
 from bench.declare import matrix as matrices
@@ -46,43 +48,72 @@ def cache() -> Path:
     return cache_path(Path(named) if named else None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment(cache: Path) -> dict[str, str]:
     """The environment of a user, with the shared cache."""
     return {**os.environ, "BENCH_CACHE_DIR": str(cache), "COLUMNS": "200"}
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session, which all processes of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, made by `make(folder)` in whichever process needs it first; the others wait for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    complete = folder / "complete"
+    with FileLock(f"{folder}.lock"):
+        if not complete.exists():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            complete.touch()
+    return folder
+
+
+def call_bench(
+    folder: Path, environment: dict[str, str], *arguments: object, limit_s: float = RUN_LIMIT_S
+) -> subprocess.CompletedProcess[str]:
+    """The real command in a folder: what it printed and its exit code."""
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.run(
+        command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=limit_s
+    )
+
+
 @pytest.fixture
 def bench(tmp_path: Path, environment: dict[str, str]) -> Bench:
     """`bench(*arguments)`: the real command in a fresh folder; what it printed and its exit code."""
+    return lambda *arguments, **more: call_bench(tmp_path, environment | more, *arguments)
 
-    def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "bench", *map(str, arguments)]
-        said = {"capture_output": True, "text": True, "timeout": RUN_LIMIT_S}
-        return subprocess.run(command, check=False, cwd=tmp_path, env=environment | more, **said)
 
-    return call
+def build_runtime(cache: Path) -> Path:
+    """The interpreter of the runtime that has the onnx package."""
+    default = matrices.read(REPO / "matrix.toml")
+    return environments.ensure(default.runtimes["build"], cache, Quiet()).executable
 
 
 @pytest.fixture(scope="session")
-def tiny_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(cache: Path, shared: Path) -> Path:
     """A small ONNX file: one product and a ReLU, with a batch of any size."""
-    default = matrices.read(REPO / "matrix.toml")
-    ready = environments.ensure(default.runtimes["build"], cache, Quiet())
-    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
-    subprocess.run([str(ready.executable), "-c", MAKE_MODEL, str(path)], check=True, timeout=120)
-    return path
+
+    def make(folder: Path) -> None:
+        command = [str(build_runtime(cache)), "-c", MAKE_MODEL, str(folder / "tiny.onnx")]
+        subprocess.run(command, check=True, timeout=120)
+
+    return make_once(shared / "tiny-model", make) / "tiny.onnx"
 
 
-@pytest.fixture
-def matrix(tmp_path: Path, tiny_model: Path) -> Callable[..., Path]:
-    """`matrix(targets=…, model=…, measure=…)`: a user's matrix with the tiny model, and what a test adds."""
-
-    def write(targets: str = CPU, model: str = "", measure: str = "", more: str = "", fp32: str = "") -> Path:
-        default = (REPO / "matrix.toml").read_text(encoding="utf-8")
-        found = default[default.index("[runtimes.ort]") :]
-        model = model or f'family = "onnx-file"\nsource = "onnx:{tiny_model.as_posix()}"\n'
-        text = f"""schema = 1
+def write_matrix(
+    folder: Path, tiny_model: Path, targets: str, model: str = "", measure: str = "", more: str = "", fp32: str = ""
+) -> Path:
+    """Write `matrix.toml` into a folder: a user's matrix with the tiny model, and what a test adds."""
+    default = (REPO / "matrix.toml").read_text(encoding="utf-8")
+    runtimes = default[default.index("[runtimes.ort]") :]
+    model = model or f'family = "onnx-file"\nsource = "onnx:{tiny_model.as_posix()}"\n'
+    text = f"""schema = 1
 [measure]
 threads = 1
 {measure}
@@ -94,14 +125,36 @@ text-encoder = "fp32"
 torch = "fp32"
 {fp32}
 {targets}
-{found}
+{runtimes}
 {more}
 """
-        path = tmp_path / "matrix.toml"
-        path.write_text(text, encoding="utf-8")
-        return path
+    path = folder / "matrix.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
-    return write
+
+@pytest.fixture
+def matrix(tmp_path: Path, tiny_model: Path) -> Callable[..., Path]:
+    """`matrix(targets=…, model=…, measure=…)`: a user's matrix with the tiny model, and what a test adds."""
+    return lambda targets=CPU, **parts: write_matrix(tmp_path, tiny_model, targets, **parts)
+
+
+@pytest.fixture(scope="session")
+def recorded_run(shared: Path, environment: dict[str, str], tiny_model: Path) -> Path:
+    """A folder with a `matrix.toml` of the tiny model on the CPU provider, and its finished run in `run`; copy it."""
+
+    def make(folder: Path) -> None:
+        path = write_matrix(folder, tiny_model, CPU)
+        done = call_bench(folder, environment, "run", "--matrix", path, "--out", folder / "run", "--format", "csv")
+        assert done.returncode == 0, done.stderr
+
+    return make_once(shared / "recorded-run", make)
+
+
+def outcomes_of(folder: Path, *parts: str) -> dict[str, dict]:
+    """The outcomes in a run's JSON report, by these parts of their cell's id."""
+    report = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return {"/".join(o["cell"][part] for part in parts): o for o in report["runs"][0]["outcomes"]}
 
 
 CPU = '[providers.cpu]\nep = "CPUExecutionProvider"\n'

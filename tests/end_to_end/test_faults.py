@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import CPU, ENGINES, REPO, Bench
+from tests.end_to_end.conftest import CPU, ENGINES, REPO, Bench, call_bench, make_once, outcomes_of, write_matrix
 
 pytestmark = pytest.mark.end_to_end
 
 Matrix = Callable[..., Path]
+
+
+MODES = (
+    "segfaults",
+    "aborts",
+    "exits",
+    "raises",
+    "refuses",
+    "runs-out-of-memory",
+    "lies",
+    "gives-nan",
+    "obeys",
+    "chatters",
+    "hangs",
+    "eats-memory",
+    "segfaults-in-the-second-workload",
+)
+NO_RUNTIME = """[providers.no-runtime]
+ep = "CPUExecutionProvider"
+runtime = "missing"
+"""
+MISSING = '[runtimes.missing]\nrequires = ["touchstone-no-such-package==1.0"]\n'
+NOT_IN_THE_WHEEL = '[providers.not-in-the-wheel]\nep = "CUDAExecutionProvider"\n'
 
 
 def fake(*modes: str) -> str:
@@ -28,46 +52,52 @@ def fake(*modes: str) -> str:
 
 def outcomes(folder: Path) -> dict[str, dict]:
     """The verdicts of a run by target and workload."""
-    report = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    found = report["runs"][0]["outcomes"]
-    return {f"{o['cell']['target']}/{o['cell']['workload']}": o for o in found}
+    return outcomes_of(folder, "target", "workload")
 
 
-@pytest.fixture
-def faulty(bench: Bench, matrix: Matrix, tmp_path: Path) -> Callable[..., dict[str, dict]]:
-    """Run a matrix of misbehaving targets beside the real CPU provider, and give every verdict."""
+@pytest.fixture(scope="session")
+def faulty(shared: Path, environment: dict[str, str], tiny_model: Path) -> dict[str, dict]:
+    """The verdicts of one run of all misbehaving targets beside the real CPU provider."""
 
-    def run(*modes: str, measure: str = "", model: str = "") -> dict[str, dict]:
-        path = matrix(targets=CPU + fake(*modes), measure=measure, model=model, fp32='fake = "fp32"')
-        out = tmp_path / "run"
-        done = bench("run", "--matrix", path, "--out", out, "--format", "json,html", BENCH_ENGINES=str(ENGINES))
+    def make(folder: Path) -> None:
+        model = f'family = "onnx-file"\nsource = "onnx:{tiny_model}"\nworkloads = [{{ batch = 1 }}, {{ batch = 4 }}]\n'
+        limits = "timeout_s = 10\nmemory_limit_mb = 700"
+        targets = CPU + NO_RUNTIME + NOT_IN_THE_WHEEL + fake(*MODES)
+        path = write_matrix(folder, tiny_model, targets, model, limits, more=MISSING, fp32='fake = "fp32"')
+        only = ("--only", "*/b1", "--only", "*/segfaults-in-the-second-workload/*")
+        arguments = ("run", "--matrix", path, "--out", folder / "run", "--format", "json,html", *only)
+        done = call_bench(folder, environment | {"BENCH_ENGINES": str(ENGINES)}, *arguments)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
-        return outcomes(out)
 
-    return run
+    return outcomes(make_once(shared / "faulty", make) / "run")
 
 
 def test_every_way_to_go_wrong_becomes_its_own_verdict_and_the_others_are_measured(faulty):
-    modes = ("segfaults", "aborts", "exits", "raises", "refuses", "runs-out-of-memory", "lies", "gives-nan", "obeys")
-    found = faulty(*modes)
-    statuses = {name: outcome["status"] for name, outcome in found.items()}
+    statuses = {name: outcome["status"] for name, outcome in faulty.items()}
+    second = {statuses.pop(f"segfaults-in-the-second-workload/b{batch}") for batch in (1, 4)}
+    assert second == {"crashed", "ok"}, "a crash in one workload costs no other"
     assert statuses == {
         "cpu/b1": "ok",
         "obeys/b1": "ok",
+        "chatters/b1": "ok",
         "segfaults/b1": "crashed",
         "aborts/b1": "crashed",
         "exits/b1": "crashed",
         "raises/b1": "failed",
         "refuses/b1": "unsupported",
         "runs-out-of-memory/b1": "out-of-memory",
+        "eats-memory/b1": "out-of-memory",
+        "hangs/b1": "timeout",
         "lies/b1": "inaccurate",
         "gives-nan/b1": "inaccurate",
+        "no-runtime/b1": "unavailable",
+        "not-in-the-wheel/b1": "unavailable",
     }
 
 
 def test_a_crash_names_its_signal_its_stage_and_its_last_words(faulty):
-    failure = faulty("segfaults")["segfaults/b1"]["failure"]
+    failure = faulty["segfaults/b1"]["failure"]
     assert failure["signal"] == "SIGSEGV"
     assert failure["exit_code"] == -signal.SIGSEGV
     assert failure["stage"] == "time"
@@ -75,64 +105,32 @@ def test_a_crash_names_its_signal_its_stage_and_its_last_words(faulty):
 
 
 def test_an_exit_of_its_own_is_told_from_a_signal(faulty):
-    failure = faulty("exits")["exits/b1"]["failure"]
+    failure = faulty["exits/b1"]["failure"]
     assert (failure["exit_code"], failure["signal"]) == (3, None)
 
 
 def test_an_error_is_told_by_its_first_line(faulty):
-    failure = faulty("raises")["raises/b1"]["failure"]
+    failure = faulty["raises/b1"]["failure"]
     assert failure["message"] == "[FakeRuntime] the kernel said no"
     assert "second line" in failure["stderr_tail"]
 
 
-def test_a_hang_ends_at_the_time_limit(faulty):
-    found = faulty("hangs", measure="timeout_s = 6")
-    assert found["hangs/b1"]["status"] == "timeout"
-    assert found["cpu/b1"]["status"] == "ok"
-
-
 def test_a_glutton_ends_at_the_memory_limit(faulty):
-    found = faulty("eats-memory", measure="memory_limit_mb = 700")
-    assert found["eats-memory/b1"]["status"] == "out-of-memory"
-    assert "over the limit of 700 MiB" in found["eats-memory/b1"]["reason"]
-    assert found["cpu/b1"]["status"] == "ok"
+    assert "over the limit of 700 MiB" in faulty["eats-memory/b1"]["reason"]
 
 
 def test_wrong_answers_show_no_speed(faulty):
-    for outcome in faulty("lies", "gives-nan").values():
+    for name in ("cpu", "obeys", "lies", "gives-nan"):
+        outcome = faulty[f"{name}/b1"]
         assert (outcome["speed"] is None) == (outcome["status"] == "inaccurate")
 
 
-def test_what_a_library_prints_cannot_be_taken_for_an_answer(faulty):
-    assert faulty("chatters")["chatters/b1"]["status"] == "ok"
+def test_a_runtime_that_cannot_be_installed_is_told_by_its_requirement(faulty):
+    assert "touchstone-no-such-package" in faulty["no-runtime/b1"]["reason"]
 
 
-def test_a_crash_in_one_workload_costs_no_other(faulty, tiny_model: Path):
-    model = f'family = "onnx-file"\nsource = "onnx:{tiny_model}"\nworkloads = [{{ batch = 1 }}, {{ batch = 4 }}]\n'
-    found = faulty("segfaults-in-the-second-workload", model=model)
-    assert sorted(found[f"segfaults-in-the-second-workload/b{n}"]["status"] for n in (1, 4)) == ["crashed", "ok"]
-
-
-def test_a_runtime_that_cannot_be_installed_costs_only_its_own_cells(bench: Bench, matrix: Matrix, tmp_path: Path):
-    targets = CPU + '[providers.other]\nep = "CPUExecutionProvider"\nruntime = "missing"\n'
-    runtimes = '[runtimes.missing]\nrequires = ["touchstone-no-such-package==1.0"]\n'
-    path = matrix(targets=targets, more=runtimes)
-    done = bench("run", "--matrix", path, "--out", tmp_path / "run", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    found = outcomes(tmp_path / "run")
-    assert found["cpu/b1"]["status"] == "ok"
-    assert found["other/b1"]["status"] == "unavailable"
-    assert "touchstone-no-such-package" in found["other/b1"]["reason"]
-
-
-def test_a_provider_that_the_wheel_lacks_is_unavailable_and_never_the_cpu_in_disguise(
-    bench: Bench, matrix: Matrix, tmp_path: Path
-):
-    targets = CPU + '[providers.other]\nep = "CUDAExecutionProvider"\n'
-    done = bench("run", "--matrix", matrix(targets=targets), "--out", tmp_path / "run", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    found = outcomes(tmp_path / "run")["other/b1"]
-    assert found["status"] == "unavailable"
+def test_a_provider_that_the_wheel_lacks_is_unavailable_and_never_the_cpu_in_disguise(faulty):
+    found = faulty["not-in-the-wheel/b1"]
     assert "CUDAExecutionProvider is not in this onnxruntime" in found["reason"]
     assert found["speed"] is None
 
@@ -208,9 +206,9 @@ def test_a_killed_run_goes_on_where_it_was(matrix: Matrix, environment, bench: B
     assert {number for _, number in seen} >= set(range(1, 11))
 
 
-def test_a_finished_run_has_nothing_left_to_measure(bench: Bench, matrix: Matrix, tmp_path: Path):
+def test_a_finished_run_has_nothing_left_to_measure(bench: Bench, recorded_run: Path, tmp_path: Path):
     out = tmp_path / "run"
-    assert bench("run", "--matrix", matrix(), "--out", out).returncode == 0
+    shutil.copytree(recorded_run / "run", out)
     before = (out / "results.jsonl").read_bytes()
     done = bench("run", "--resume", out)
     assert done.returncode == 0, done.stderr
@@ -257,9 +255,9 @@ def rounds_seen_whole(folder: Path) -> int:
     return (folder / "results.jsonl").read_bytes().count(b"\n")
 
 
-def test_a_run_of_another_schema_is_refused_with_both_numbers(bench: Bench, matrix: Matrix, tmp_path: Path):
+def test_a_run_of_another_schema_is_refused_with_both_numbers(bench: Bench, recorded_run: Path, tmp_path: Path):
     out = tmp_path / "run"
-    assert bench("run", "--matrix", matrix(), "--out", out).returncode == 0
+    shutil.copytree(recorded_run / "run", out)
     said = json.loads((out / "run.json").read_text(encoding="utf-8"))
     (out / "run.json").write_text(json.dumps(said | {"schema": 99}), encoding="utf-8")
     done = bench("report", out)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import CPU, REPO, RUN_LIMIT_S
+from tests.end_to_end.conftest import CPU, REPO, call_bench, make_once, outcomes_of
 
 pytestmark = pytest.mark.end_to_end
 
 CONFIGS = REPO / "bench" / "worker" / "configs"
+SERVED = '[precisions.served]\nopenai-http = "served-fp32"\ntolerance = { min_top1 = 0.0 }\n'
+"""A script cannot know the model's words: here it is timed, whatever it says."""
+MANNERS = ("obeys", "hides-usage", "hangs-up", "babbles", "fails")
 ELSEWHERE = "192.0.2.1"
 """An address that belongs to nobody (RFC 5737): whatever reaches for it waits in vain."""
 
@@ -96,16 +97,18 @@ def usage(count: int) -> dict[str, int]:
     return {"prompt_tokens": 12, "completion_tokens": count, "total_tokens": 12 + count}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+@contextlib.contextmanager
+def scripted_server() -> Iterator[str]:
     """The address of the scripted server."""
     serving = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
     thread = threading.Thread(target=serving.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{serving.server_address[1]}"
-    serving.shutdown()
-    serving.server_close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{serving.server_address[1]}"
+    finally:
+        serving.shutdown()
+        serving.server_close()
+        thread.join()
 
 
 def a_closed_port() -> int:
@@ -148,29 +151,17 @@ def a_server(name: str, url: str) -> str:
     return f'[baselines.{name}]\nengine = "openai-http"\nruntime = "http"\noptions = {{ url = "{url}" }}\n'
 
 
-def run(matrix: Path, cache: Path) -> dict[str, dict]:
-    """The verdicts of a run of the real command, by the id of their cell."""
-    out = matrix.parent / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "run",
-        "--matrix",
-        str(matrix),
-        "--out",
-        str(out),
-        "--format",
-        "json,html",
-    ]
-    environment = os.environ | {"BENCH_CACHE_DIR": str(cache), "COLUMNS": "200"}
-    said = {"capture_output": True, "text": True, "timeout": RUN_LIMIT_S, "cwd": matrix.parent}
-    done = subprocess.run(command, check=False, env=environment, **said)
+def run(folder: Path, environment: dict[str, str]) -> None:
+    """A run of the matrix in a folder, beside it."""
+    arguments = ("--matrix", folder / "matrix.toml", "--out", folder / "run", "--format", "json,html")
+    done = call_bench(folder, environment, "run", *arguments)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    report = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    found = report["runs"][0]["outcomes"]
-    return {"/".join(o["cell"][part] for part in ("model", "precision", "target", "workload")): o for o in found}
+
+
+def verdicts(folder: Path) -> dict[str, dict]:
+    """The verdicts of that run, by the id of their cell."""
+    return outcomes_of(folder / "run", "model", "precision", "target", "workload")
 
 
 def refused(outcome: dict, status: str, *stages: str) -> str:
@@ -185,10 +176,13 @@ def refused(outcome: dict, status: str, *stages: str) -> str:
 # --- faults of models -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def of_models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+@pytest.fixture(scope="session")
+def of_models(shared: Path, environment: dict[str, str]) -> dict[str, dict]:
     """The verdicts over models that nothing can be done with, beside one that is fine."""
-    folder = tmp_path_factory.mktemp("models")
+    return verdicts(make_once(shared / "models", lambda folder: run_models(folder, environment)))
+
+
+def run_models(folder: Path, environment: dict[str, str]) -> None:
     (folder / "made-up.json").write_text(json.dumps({"model_type": "made-up", "vocab_size": 64}), encoding="utf-8")
     write_deaf(folder / "deaf")
     models = (
@@ -200,7 +194,8 @@ def of_models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     )
     broken = '[precisions.broken]\ntext-generator = { recipe = "genai-fp16", ep = "cpu" }\n'
     targets = f'{CPU}[baselines.optimum]\nengine = "optimum"\n'
-    return run(write_matrix(folder, "\n".join(models), targets, broken), cache)
+    write_matrix(folder, "\n".join(models), targets, broken)
+    run(folder, environment)
 
 
 def write_deaf(folder: Path) -> None:
@@ -253,20 +248,22 @@ def test_an_export_that_ends_well_and_cannot_run_is_no_artifact(of_models):
 # --- faults of servers ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def of_servers(cache: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+@pytest.fixture(scope="session")
+def of_servers(shared: Path, environment: dict[str, str]) -> dict[str, dict]:
     """The verdicts over servers that misbehave, by target, beside one that obeys and ONNX Runtime itself."""
-    folder = tmp_path_factory.mktemp("servers")
-    manners = ("obeys", "hides-usage", "hangs-up", "babbles", "fails")
-    urls = {manner: f"{server}/{manner}/v1" for manner in manners}
-    urls |= {"absent": f"http://127.0.0.1:{a_closed_port()}/v1", "elsewhere": f"http://{ELSEWHERE}:1234/v1"}
-    targets = CPU + "".join(a_server(name, url) for name, url in urls.items())
-    # A script cannot know the model's words: here it is timed, whatever it says.
-    served = '[precisions.served]\nopenai-http = "served-fp32"\ntolerance = { min_top1 = 0.0 }\n'
-    found = run(write_matrix(folder, a_model("tiny", "config:llama-tiny"), targets, served), cache)
+    found = verdicts(make_once(shared / "servers", lambda folder: run_servers(folder, environment)))
     measured = {name.split("/")[2]: outcome for name, outcome in found.items() if outcome["status"] != "excluded"}
-    assert set(measured) == {"cpu", *urls}
+    assert set(measured) == {"cpu", *MANNERS, "absent", "elsewhere"}
     return measured
+
+
+def run_servers(folder: Path, environment: dict[str, str]) -> None:
+    with scripted_server() as server:
+        urls = {manner: f"{server}/{manner}/v1" for manner in MANNERS}
+        urls |= {"absent": f"http://127.0.0.1:{a_closed_port()}/v1", "elsewhere": f"http://{ELSEWHERE}:1234/v1"}
+        targets = CPU + "".join(a_server(name, url) for name, url in urls.items())
+        write_matrix(folder, a_model("tiny", "config:llama-tiny"), targets, SERVED)
+        run(folder, environment)
 
 
 def test_the_servers_that_answer_are_measured_and_so_is_everything_else(of_servers):
@@ -314,17 +311,21 @@ def test_a_server_on_another_machine_is_asked_for_by_name_or_not_at_all(of_serve
 LIMIT_MB = 450
 
 
-@pytest.fixture(scope="module")
-def of_memory(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+@pytest.fixture(scope="session")
+def of_memory(shared: Path, environment: dict[str, str]) -> dict[str, dict]:
     """The verdicts of a model whose cache takes 64 KiB a token, under a limit that 32 prompts are too much for."""
-    folder = tmp_path_factory.mktemp("memory")
+    return verdicts(make_once(shared / "memory", lambda folder: run_memory(folder, environment)))
+
+
+def run_memory(folder: Path, environment: dict[str, str]) -> None:
     tiny = json.loads((CONFIGS / "llama-tiny.json").read_text(encoding="utf-8"))
     wide = {"num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128}
     (folder / "wide.json").write_text(json.dumps(tiny | wide), encoding="utf-8")
     models = a_model("tiny", "config:llama-tiny") + a_model(
         "wide", "config:wide.json", "{ prompt = 12, new = 6 }, { batch = 32, prompt = 192, new = 6 }"
     )
-    return run(write_matrix(folder, models, measure=f"memory_limit_mb = {LIMIT_MB}"), cache)
+    write_matrix(folder, models, measure=f"memory_limit_mb = {LIMIT_MB}")
+    run(folder, environment)
 
 
 def test_a_cache_that_does_not_fit_is_out_of_memory_and_says_the_limit(of_memory):

@@ -30,7 +30,7 @@ def table(folder: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def on_cpu(cache: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Every case on the CPU provider: the folder, what was said, and how long it took."""
+    """Every case on the CPU provider: the folder, what was said, and how long it took, so that its tests are alone."""
     folder = tmp_path_factory.mktemp("ops")
     environment = {**os.environ, "BENCH_CACHE_DIR": str(cache), "COLUMNS": "200"}
     command = [sys.executable, "-m", "bench", "ops", *map(str, MATRIX), "--provider", "cpu"]
@@ -43,6 +43,7 @@ def on_cpu(cache: Path, tmp_path_factory: pytest.TempPathFactory):
     return folder / "whole", done, time.monotonic() - began
 
 
+@pytest.mark.alone
 def test_every_case_has_one_row_in_the_time_that_is_promised(on_cpu):
     folder, _, seconds = on_cpu
     found = table(folder)
@@ -50,6 +51,7 @@ def test_every_case_has_one_row_in_the_time_that_is_promised(on_cpu):
     assert seconds < CPU_LIMIT_S
 
 
+@pytest.mark.alone
 def test_the_cpu_provider_passes_what_it_is_known_to_pass(on_cpu):
     counts = table(on_cpu[0])["verdict"].value_counts()
     # Measured with onnxruntime 1.31.1: 1,483 full, 12 folded, 12 coarse, 5 wrong, 83 refused, 289 newer.
@@ -59,6 +61,7 @@ def test_the_cpu_provider_passes_what_it_is_known_to_pass(on_cpu):
     assert counts["wrong"] <= 10
 
 
+@pytest.mark.alone
 def test_what_is_wrong_is_known_by_name_with_its_error(on_cpu):
     row = table(on_cpu[0]).loc["test_resize_downsample_scales_linear_align_corners"]
     assert row["verdict"] == "wrong"
@@ -66,12 +69,14 @@ def test_what_is_wrong_is_known_by_name_with_its_error(on_cpu):
     assert "1 of 2 values are off" in row["message"]
 
 
+@pytest.mark.alone
 def test_what_is_refused_says_why(on_cpu):
     row = table(on_cpu[0]).loc["test_image_decoder_decode_png_rgb"]
     assert row["verdict"] == "refused"
     assert row["message"].startswith("Could not find an implementation for ImageDecoder")
 
 
+@pytest.mark.alone
 def test_it_ends_with_a_table_and_where_the_files_are(on_cpu):
     folder, done, _ = on_cpu
     for word in ("cpu", "1.31.1", "newer", "operators.html", "operators.csv"):
@@ -80,6 +85,7 @@ def test_it_ends_with_a_table_and_where_the_files_are(on_cpu):
     assert (folder / "operators.html").stat().st_size > 100_000
 
 
+@pytest.mark.alone
 def test_every_line_of_what_was_seen_is_kept(on_cpu):
     lines = (on_cpu[0] / "operators.jsonl").read_text(encoding="utf-8").splitlines()
     assert len({json.loads(line)["case"] for line in lines}) == len(lines) == SUITE
@@ -120,6 +126,7 @@ def test_where_no_provider_can_be_run_it_says_why_and_exits_with_4(bench: Bench,
     assert "no-such-python" in done.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
 def test_ctrl_c_keeps_what_was_seen_and_reports_it(on_cpu, cache: Path, tmp_path: Path):
     out = tmp_path / "ops"

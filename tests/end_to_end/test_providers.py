@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.declare import matrix as matrices
 from bench.machine.fingerprint import fingerprint
-from bench.prepare import environments
-from bench.progress import Quiet
-from tests.end_to_end.conftest import REPO, Bench
+from tests.end_to_end.conftest import REPO, build_runtime, call_bench, make_once, outcomes_of
 
 pytestmark = pytest.mark.end_to_end
 
-Measured = Callable[..., dict[str, dict]]
 DEFAULT = (REPO / "matrix.toml").read_text(encoding="utf-8")
 RUNTIMES = DEFAULT[DEFAULT.index("[runtimes.ort]") :]
 
@@ -74,38 +69,73 @@ BERT = {
 }
 
 
-@pytest.fixture(scope="module")
-def models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small models, each of which some provider stumbles over."""
-    folder = tmp_path_factory.mktemp("models")
-    build = environments.ensure(matrices.read(REPO / "matrix.toml").runtimes["build"], cache, Quiet())
-    subprocess.run([str(build.executable), "-c", MAKE_MODELS, str(folder)], check=True, timeout=120)
-    (folder / "bert-of-four-layers.json").write_text(json.dumps(BERT), encoding="utf-8")
-    return folder
+TARGETS = """
+[providers.cpu]
+[providers.cpu-older]
+like = "cpu"
+runtime = "ort-older"
+[providers.silent]
+ep = "WebGpuExecutionProvider"
+runtime = "ort"
+
+[providers.webgpu-software]
+[providers.webgpu]
+runtime = "webgpu-software"
+[providers.webgpu-not-installed]
+like = "webgpu-software"
+runtime = "ort"
+
+[providers.qnn-emulator]
+[providers.qnn-dynamic]
+like = "qnn-emulator"
+static_shapes = false
+[providers.qnn-without-backend]
+like = "qnn-emulator"
+options = { backend_type = "", backend_path = "no-such-backend.so" }
+[providers.qnn-unknown-option]
+like = "qnn-emulator"
+options = { no_such_option = 1 }
+
+[providers.openvino-cpu]
+[providers.openvino-gpu]
+runtime = "openvino-cpu"
+[providers.openvino-bf16]
+like = "openvino-cpu"
+options = { load_config = '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}' }
+[providers.openvino-unknown-option]
+like = "openvino-cpu"
+options = { no_such_option = 1 }
+
+[runtimes.ort-older]
+requires = ["onnxruntime==1.30.0", "numpy==2.4.6"]
+"""
+PRECISIONS = """
+[precisions.fp32]
+onnx-file = "fp32"
+text-encoder = "fp32"
+[precisions.fp16]
+onnx-file = "fp16"
+[precisions.int8]
+onnx-file = "dynamic-int8"
+"""
+MODELS = ("product", "fourier", "residual", "bert-of-four-layers")
+ONLY = (
+    "product/fp32/*",
+    "product/int8/webgpu-software/*",
+    "product/fp16/cpu/*",
+    "product/fp16/webgpu-software/*",
+    "product/fp16/qnn-emulator/*",
+    "fourier/fp32/cpu/*",
+    "fourier/fp32/qnn-emulator/*",
+    "residual/fp32/openvino-cpu/*",
+    "residual/int8/cpu/*",
+    "residual/int8/openvino-cpu/*",
+    "bert-of-four-layers/fp32/qnn-emulator/*",
+)
+"""The cells that the tests below look at."""
 
 
-@pytest.fixture
-def measured(bench: Bench, models: Path, tmp_path: Path) -> Measured:
-    """`measured(targets, models=[…], precisions=[…])`: run it, and give every outcome by `model/precision/target`."""
-
-    def run(targets: str, names: tuple[str, ...] = ("product",), int8: bool = False, fp16: bool = False) -> dict:
-        text = "schema = 1\n[measure]\nthreads = 1\n" + "".join(_model(models, name) for name in names)
-        text += '[precisions.fp32]\nonnx-file = "fp32"\ntext-encoder = "fp32"\n'
-        text += (
-            '[precisions.fp16]\nonnx-file = "fp16"\n' * fp16 + '[precisions.int8]\nonnx-file = "dynamic-int8"\n' * int8
-        )
-        path, out = tmp_path / "matrix.toml", tmp_path / "run"
-        path.write_text(f"{text}{targets}\n{RUNTIMES}", encoding="utf-8")
-        done = bench("run", "--matrix", path, "--out", out, "--format", "json,html,csv,markdown")
-        assert "Traceback" not in done.stderr
-        assert done.returncode in (0, 4), done.stderr
-        found = json.loads((out / "results.json").read_text(encoding="utf-8"))["runs"][0]
-        return {"/".join(o["cell"][k] for k in ("model", "precision", "target")): o for o in found["outcomes"]}
-
-    return run
-
-
-def _model(folder: Path, name: str) -> str:
+def model_table(folder: Path, name: str) -> str:
     if name.startswith("bert"):
         source, family, work = f"config:{folder / name}.json", "text-encoder", "{ batch = 2, sequence = 32 }"
     else:
@@ -113,10 +143,32 @@ def _model(folder: Path, name: str) -> str:
     return f'[models.{name}]\nfamily = "{family}"\nsource = "{source}"\nworkloads = [{work}]\n'
 
 
-CPU = "[providers.cpu]\n"
-WEBGPU = "[providers.webgpu-software]\n"
-QNN = "[providers.qnn-emulator]\n"
-OPENVINO = "[providers.openvino-cpu]\n"
+@pytest.fixture(scope="session")
+def run(cache: Path, shared: Path, environment: dict[str, str]) -> Path:
+    """One run of small models that some provider cannot run, on providers that need no hardware: its folder."""
+
+    def make(folder: Path) -> None:
+        command = [str(build_runtime(cache)), "-c", MAKE_MODELS, str(folder)]
+        subprocess.run(command, check=True, timeout=120)
+        (folder / "bert-of-four-layers.json").write_text(json.dumps(BERT), encoding="utf-8")
+        tables = "".join(model_table(folder, name) for name in MODELS)
+        path = folder / "matrix.toml"
+        path.write_text(
+            f"schema = 1\n[measure]\nthreads = 1\n{tables}{PRECISIONS}{TARGETS}{RUNTIMES}", encoding="utf-8"
+        )
+        only = [word for cells in ONLY for word in ("--only", cells)]
+        formats = ("--format", "json,html,csv,markdown")
+        done = call_bench(folder, environment, "run", "--matrix", path, "--out", folder / "run", *formats, *only)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 0, done.stderr
+
+    return make_once(shared / "providers", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def found(run: Path) -> dict[str, dict]:
+    """Every outcome of that run by `model/precision/target`."""
+    return outcomes_of(run, "model", "precision", "target")
 
 
 def no_speed(outcome: dict) -> bool:
@@ -126,50 +178,44 @@ def no_speed(outcome: dict) -> bool:
 # --- another device than the row names is never measured -------------------------------------------------------------
 
 
-def test_a_plugin_named_as_if_it_were_built_in_is_unavailable_and_not_a_silent_cpu_session(measured):
-    silent = '[providers.silent]\nep = "WebGpuExecutionProvider"\nruntime = "ort"\n'
-    outcome = measured(CPU + silent)["product/fp32/silent"]
+def test_a_plugin_named_as_if_it_were_built_in_is_unavailable_and_not_a_silent_cpu_session(found):
+    outcome = found["product/fp32/silent"]
     assert outcome["status"] == "unavailable"
     assert "WebGpuExecutionProvider is not in this onnxruntime" in outcome["reason"]
     assert no_speed(outcome)
 
 
-def test_a_device_that_is_not_there_is_unavailable_in_the_providers_own_words(measured):
-    outcome = measured(CPU + '[providers.openvino-gpu]\nruntime = "openvino-cpu"\n' + OPENVINO)[
-        "product/fp32/openvino-gpu"
-    ]
+def test_a_device_that_is_not_there_is_unavailable_in_the_providers_own_words(found):
+    outcome = found["product/fp32/openvino-gpu"]
     assert outcome["status"] == "unavailable"
     assert "GPU" in outcome["reason"]
     assert no_speed(outcome)
 
 
-def test_qnn_with_a_dynamic_batch_is_unsupported_because_no_node_is_on_it(measured):
-    outcome = measured(CPU + QNN + "static_shapes = false\n")["product/fp32/qnn-emulator"]
+def test_qnn_with_a_dynamic_batch_is_unsupported_because_no_node_is_on_it(found):
+    outcome = found["product/fp32/qnn-dynamic"]
     assert (outcome["status"], outcome["nodes_on_target"]) == ("unsupported", 0)
     assert "no node" in outcome["reason"]
     assert no_speed(outcome)
 
 
-def test_a_backend_that_does_not_load_is_told_with_what_the_provider_said(measured):
-    missing = 'options = { backend_type = "", backend_path = "no-such-backend.so" }\n'
-    outcome = measured(CPU + QNN + missing)["product/fp32/qnn-emulator"]
+def test_a_backend_that_does_not_load_is_told_with_what_the_provider_said(found):
+    outcome = found["product/fp32/qnn-without-backend"]
     assert outcome["status"] in ("unsupported", "unavailable")
     assert "no-such-backend.so" in outcome["reason"]
     assert no_speed(outcome)
 
 
-def test_a_plugin_that_is_not_installed_says_what_to_install(measured):
-    outcome = measured(CPU + '[providers.webgpu-software]\nruntime = "ort"\n')["product/fp32/webgpu-software"]
+def test_a_plugin_that_is_not_installed_says_what_to_install(found):
+    outcome = found["product/fp32/webgpu-not-installed"]
     assert outcome["status"] == "unavailable"
     assert outcome["failure"]["kind"] == "not-installed"
     assert "onnxruntime-ep-webgpu" in outcome["remedy"]
 
 
-def test_a_plugin_that_finds_no_device_says_so(measured):
+def test_a_plugin_that_finds_no_device_says_so(found):
     if any(each.kind == "gpu" for each in fingerprint().accelerators):
         pytest.skip("a machine without a GPU is not on this system")
-    targets = CPU + WEBGPU + '[providers.webgpu]\nruntime = "webgpu-software"\n'
-    found = measured(targets)
     assert found["product/fp32/webgpu"]["failure"]["kind"] in ("no-device", "registers-nothing")
     assert found["product/fp32/webgpu-software"]["status"] == "ok"
 
@@ -177,8 +223,8 @@ def test_a_plugin_that_finds_no_device_says_so(measured):
 # --- wrong, refused, crashed -----------------------------------------------------------------------------------------
 
 
-def test_a_bert_that_qnn_computes_wrong_is_inaccurate_with_the_numbers_and_shows_no_speed(measured):
-    outcome = measured(CPU + QNN, ("bert-of-four-layers",))["bert-of-four-layers/fp32/qnn-emulator"]
+def test_a_bert_that_qnn_computes_wrong_is_inaccurate_with_the_numbers_and_shows_no_speed(found):
+    outcome = found["bert-of-four-layers/fp32/qnn-emulator"]
     assert outcome["status"] == "inaccurate"
     assert outcome["parity"]["cosine"] < 0.97
     assert "cosine" in outcome["reason"]
@@ -186,8 +232,7 @@ def test_a_bert_that_qnn_computes_wrong_is_inaccurate_with_the_numbers_and_shows
     assert outcome["cell"]["emulated"]
 
 
-def test_a_segfault_in_a_provider_costs_its_own_cell_and_no_other(measured):
-    found = measured(CPU + QNN, ("fourier", "product"))
+def test_a_segfault_in_a_provider_costs_its_own_cell_and_no_other(found):
     crashed = found["fourier/fp32/qnn-emulator"]
     assert crashed["status"] == "crashed"
     assert (crashed["failure"]["signal"], crashed["failure"]["stage"]) == ("SIGSEGV", "session")
@@ -195,8 +240,7 @@ def test_a_segfault_in_a_provider_costs_its_own_cell_and_no_other(measured):
     assert found["product/fp32/qnn-emulator"]["nodes_on_target"] > 0
 
 
-def test_a_model_that_a_provider_refuses_is_unsupported_with_its_own_words(measured):
-    found = measured(CPU + OPENVINO, ("residual",), int8=True)
+def test_a_model_that_a_provider_refuses_is_unsupported_with_its_own_words(found):
     refused = found["residual/int8/openvino-cpu"]
     assert refused["status"] == "unsupported"
     assert "not acyclic" in refused["reason"]
@@ -207,50 +251,46 @@ def test_a_model_that_a_provider_refuses_is_unsupported_with_its_own_words(measu
 # --- what ran where, and in which precision --------------------------------------------------------------------------
 
 
-def test_int8_on_webgpu_is_partial_with_its_copies_and_the_share_of_time(measured):
-    outcome = measured(CPU + WEBGPU, int8=True)["product/int8/webgpu-software"]
+def test_int8_on_webgpu_is_partial_with_its_copies_and_the_share_of_time(found):
+    outcome = found["product/int8/webgpu-software"]
     assert outcome["status"] == "partial"
     assert any(op.startswith("MatMulInteger") for op in outcome["fallback_ops"])
     assert outcome["placement"]["copies"] > 0
     assert 0 < outcome["placement"]["time_elsewhere"] <= 1
 
 
-def test_fp32_that_is_computed_in_bf16_is_flagged(measured):
+def test_fp32_that_is_computed_in_bf16_is_flagged(found):
     if "avx512_bf16" not in fingerprint().cpu.isa:
         pytest.skip("BF16 arithmetic is not on this system")
-    hint = """options = { load_config = '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}' }\n"""
-    outcome = measured(CPU + OPENVINO + hint)["product/fp32/openvino-cpu"]
+    outcome = found["product/fp32/openvino-bf16"]
     assert outcome["executed"] == "bf16"
     assert outcome["status"] == "inaccurate" or "reduced precision" in outcome["flags"]
 
 
-def test_fp16_on_the_cpu_provider_is_flagged_as_casts_around_fp32(measured):
-    found = measured(CPU + WEBGPU, fp16=True)
+def test_fp16_on_the_cpu_provider_is_flagged_as_casts_around_fp32(found):
     assert found["product/fp16/cpu"]["executed"] == "fp32 between casts"
     assert "casts around FP32" in found["product/fp16/cpu"]["flags"]
     assert found["product/fp16/webgpu-software"]["executed"] == "fp16"
     assert "casts around FP32" not in found["product/fp16/webgpu-software"]["flags"]
 
 
-def test_an_emulators_time_is_marked_and_in_no_ranking(measured):
-    outcome = measured(CPU + QNN, fp16=True)["product/fp16/qnn-emulator"]
+def test_an_emulators_time_is_marked_and_in_no_ranking(found):
+    outcome = found["product/fp16/qnn-emulator"]
     assert outcome["status"] in ("ok", "inaccurate")
     assert "emulated" in outcome["flags"]
     assert outcome["speed"] is None or outcome["speed"]["ratio_to_control"] is None
 
 
-def test_an_option_that_does_not_exist_is_told_where_the_provider_does_not_check(measured):
-    found = measured(CPU + QNN + "options = { no_such_option = 1 }\n" + OPENVINO + "options = { no_such_option = 1 }\n")
-    assert "unchecked option" in found["product/fp32/qnn-emulator"]["flags"]
-    assert found["product/fp32/openvino-cpu"]["status"] == "unsupported"
-    assert "no_such_option" in found["product/fp32/openvino-cpu"]["reason"]
+def test_an_option_that_does_not_exist_is_told_where_the_provider_does_not_check(found):
+    assert "unchecked option" in found["product/fp32/qnn-unknown-option"]["flags"]
+    assert found["product/fp32/openvino-unknown-option"]["status"] == "unsupported"
+    assert "no_such_option" in found["product/fp32/openvino-unknown-option"]["reason"]
 
 
 # --- time to answer, and runtimes as an axis -------------------------------------------------------------------------
 
 
-def test_a_provider_with_a_compile_cache_says_how_it_starts_cold_and_cached(measured):
-    found = measured(CPU + WEBGPU + OPENVINO)
+def test_a_provider_with_a_compile_cache_says_how_it_starts_cold_and_cached(found):
     for target in ("webgpu-software", "openvino-cpu"):
         outcome = found[f"product/fp32/{target}"]
         assert outcome["cold"]["load_ns"] > 0
@@ -258,16 +298,9 @@ def test_a_provider_with_a_compile_cache_says_how_it_starts_cold_and_cached(meas
     assert found["product/fp32/cpu"]["cold"] is None
 
 
-def test_two_versions_of_onnxruntime_are_two_targets_side_by_side(measured, tmp_path):
-    older = """[providers.cpu-older]
-like = "cpu"
-runtime = "ort-older"
-[runtimes.ort-older]
-requires = ["onnxruntime==1.30.0", "numpy==2.4.6"]
-"""
-    found = measured(CPU + older)
+def test_two_versions_of_onnxruntime_are_two_targets_side_by_side(found, run):
     versions = {target: found[f"product/fp32/{target}"]["versions"]["onnxruntime"] for target in ("cpu", "cpu-older")}
     assert versions == {"cpu": "1.31.1", "cpu-older": "1.30.0"}
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
     assert "1.30.0" in page
     assert "1.31.1" in page

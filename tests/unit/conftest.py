@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import settings
 from bench.declare import registry
 
 settings.register_profile("bench", deadline=None, max_examples=60, derandomize=True)
-settings.load_profile("bench")
+settings.register_profile("nightly", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "bench"))
 
 ENGINES = Path(__file__).parent.parent / "engines"
 

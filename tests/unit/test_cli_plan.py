@@ -61,6 +61,7 @@ def test_a_plan_leaves_nothing_behind(bench):
     assert [path.name for path in bench.folder.iterdir()] == ["matrix.toml"]
 
 
+@pytest.mark.alone
 def test_a_plan_answers_at_once(bench, record_property):
     def seconds() -> float:
         start = time.perf_counter()

@@ -45,6 +45,7 @@ def a_machine(**changes: Any) -> Machine:
 # --- this machine -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_this_machine_is_known_again():
     start = time.perf_counter()
     first = fingerprint()

@@ -90,6 +90,7 @@ def test_a_real_visit_that_kept_a_core_busy_is_seen():
     assert told.available_bytes
 
 
+@pytest.mark.alone
 def test_looking_is_cheap():
     state.since(state.snapshot(), 0.0)
     spent = []
