@@ -21,7 +21,7 @@ KindFlag = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
-        help="Only artifact, runtime, wheel, hub-model, worker-code or compiled; may be given again.",
+        help="Only artifact, runtime, wheel, hub-model, worker-code or compiled; may be repeated.",
         metavar="KIND",
     ),
 ]
@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
-    """All that the cache holds, by kind, the last used first."""
+    """List what the cache holds, by kind, the last used first."""
     from bench import cache
 
     root = cache_path(cache_dir)
@@ -52,7 +52,7 @@ def list_(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFlag
 
 
 def verify(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
-    """Hash all files again and start each runtime's interpreter; what is damaged is named, and the exit code is 2."""
+    """Hash all files again and start each runtime's interpreter; damaged entries are listed, and the exit code is 2."""
     from bench import cache
 
     damaged = cache.verify(cache_path(cache_dir), kind or ())
@@ -66,8 +66,10 @@ def verify(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFla
 
 
 def prune(
-    unused_days: Annotated[float, typer.Option(min=0, help="Remove what was not used for so many days.")] = 30.0,
-    damaged: Annotated[bool, typer.Option("--damaged", help="Remove what is damaged instead.")] = False,
+    unused_days: Annotated[
+        float, typer.Option(min=0, help="Remove entries that were unused for this many days.")
+    ] = 30.0,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Remove damaged entries instead.")] = False,
     kind: KindFlag = None,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,

@@ -29,10 +29,10 @@ def compare(
     new: Annotated[Path, typer.Argument(help="The folder of the other run.", metavar="NEW")],
     only: OnlyFlag = None,
     skip: SkipFlag = None,
-    out: Annotated[Path | None, typer.Option(help="Write it too: FILE.md or FILE.json.", metavar="FILE")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write it to FILE.md or FILE.json.", metavar="FILE")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Two stored runs side by side: verdicts, speeds, and what may be concluded; `gate` is the one that decides."""
+    """Compare two stored runs: verdicts, speeds, and what may be concluded; only `gate` decides."""
     from bench.comparison import stored
 
     stored.known_output(out)

@@ -39,14 +39,14 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     matrix: MatrixFlag = None,
     provider: Annotated[
-        list[str] | None, typer.Option("--provider", help="Only this target or known provider; may be given again.")
+        list[str] | None, typer.Option("--provider", help="Only this target or known provider; may be repeated.")
     ] = None,
-    install: Annotated[bool, typer.Option("--install", help="Make the runtimes that are missing first.")] = False,
+    install: Annotated[bool, typer.Option("--install", help="Install missing runtimes first.")] = False,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> None:
-    """The machine's fingerprint, and every target of the matrix and every other known provider tried in a worker."""
+    """Show the machine, and try every target of the matrix and every other known provider in a worker."""
     from bench.declare.matrix import read
     from bench.doctor import examine
 

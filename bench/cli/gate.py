@@ -43,19 +43,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def gate(
-    baseline: Annotated[Path, typer.Option(help="The folder of the run to judge against.", metavar="RUN")],
+    baseline: Annotated[Path, typer.Option(help="The folder of the run to compare with.", metavar="RUN")],
     matrix: MatrixFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     budget_minutes: Annotated[
         float,
         typer.Option(
-            min=0.01, help="Minutes of measuring, after everything is prepared; what is open then is inconclusive."
+            min=0.01, help="Minutes to measure, after everything is prepared; undecided cells are then inconclusive."
         ),
     ] = 40.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the new side (default: the base's).")] = None,
     in_sequence: Annotated[
-        bool, typer.Option("--in-sequence", help="One process at a time: for a device that only one can use.")
+        bool, typer.Option("--in-sequence", help="Run one process at a time, for a device that only one can use.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The gate's folder (default: reports/gate-<machine>-<time>).")
@@ -65,7 +65,7 @@ def gate(
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> int:
-    """Whether anything got slower or lost support against a recorded run; the exit code is the answer."""
+    """Tell whether anything got slower or lost support since a recorded run; the exit code is the answer."""
     from bench import gating
     from bench.gating.reports.github import ended
 

@@ -25,14 +25,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 def history(
-    folder: Annotated[Path, typer.Argument(help="A folder that holds runs, as reports/.", metavar="FOLDER")],
+    folder: Annotated[Path, typer.Argument(help="A folder with runs, such as reports/.", metavar="FOLDER")],
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the page and the table (default: FOLDER).")] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Every cell over the runs of a folder: history.html, history.csv, and advisory change points."""
+    """Show every cell over the runs of a folder: history.html, history.csv, advisory change points."""
     from bench.comparison import stored
 
     def work(progress: Progress) -> tuple[History, tuple[Path, ...]]:

@@ -44,19 +44,19 @@ def add_to(app: typer.Typer) -> None:
 def ops(
     provider: Annotated[
         list[str] | None,
-        typer.Option("--provider", help="Only this provider; may be given again (default: the matrix's)."),
+        typer.Option("--provider", help="Only this provider; may be repeated (default: the matrix's)."),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only cases named like this, 'test_conv*'.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only cases that match this, 'test_conv*'.")] = None,
     matrix: MatrixFlag = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/ops-<machine>-<time>).")] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="Make the runtimes of named providers that the matrix does not hold.")
+        bool, typer.Option("--install", help="Install the runtimes of named providers that are not in the matrix.")
     ] = False,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> None:
-    """ONNX's own operator tests on every provider: right or wrong, and where they really ran."""
+    """Run ONNX's own operator tests on every provider: right or wrong, and where each one ran."""
     from bench import conformance
 
     stop_on_sigterm()

@@ -41,13 +41,13 @@ OnlyFlag = Annotated[
 ]
 SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="No cell whose id matches this glob.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress; errors and the result remain.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only errors and the result.")]
 CacheFlag = Annotated[
     Path | None,
     typer.Option("--cache-dir", envvar=CACHE_VARIABLE, help="Where artifacts and runtimes are kept."),
 ]
 FormatFlag = Annotated[
-    str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; several with commas.")
+    str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; separate several with commas.")
 ]
 
 

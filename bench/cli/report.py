@@ -21,9 +21,9 @@ def add_to(app: typer.Typer) -> None:
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
     formats: FormatFlag = "html,csv,markdown",
-    out: Annotated[Path | None, typer.Option(help="Where to write (default: the run, or here for several).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: the run; here for several).")] = None,
 ) -> None:
-    """Render one or more runs again from what they observed."""
+    """Render the report of one or more runs again."""
     from bench import pipeline
 
     if out is None:

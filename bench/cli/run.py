@@ -38,10 +38,10 @@ def run(
     skip: SkipFlag = None,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="A run to go on with: only what is missing is measured.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run: only what is missing is measured.")] = None,
     sustained: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", help="Then run each measured cell continuously for so long."),
+        typer.Option(metavar="MINUTES", help="Then run each measured cell continuously for this long."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
     formats: FormatFlag = "html,csv,markdown",

@@ -35,16 +35,16 @@ class Left:
             }
 
     def lasted(self, cell: Cell, seconds: float | None) -> None:
-        """A cell was run on end for so long; None says that it will not go on."""
+        """A cell was run continuously for so long; None says that it will not go on."""
         left = 0.0 if seconds is None else self.sustained_s.get(cell.id, 0.0) - seconds
         self.sustained_s[cell.id] = left
         if left <= 0:
             del self.sustained_s[cell.id]
 
     def say(self) -> str:
-        """`17 visits to go, about 3 min 20 s`; with `and 2 runs on end` where there are such."""
+        """`17 processes left, about 3 min 20 s`; with `and 2 sustained runs` where there are such."""
         visits, runs = sum(self.visits.values()), len(self.sustained_s)
-        said = f"{visits} visits{f' and {runs} runs on end' if runs else ''} to go"
+        said = f"{visits} processes{f' and {runs} sustained runs' if runs else ''} left"
         if visits and not self.took:
             return said
         mean = sum(self.took.values()) / max(1, len(self.took))

@@ -98,7 +98,7 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
     one = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
     marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
-    title = f"{part.capitalize() or 'Speed'} against the control"
+    title = f"{part} speedup over the control".strip().capitalize()
     return title, alt.layer(one, *_whiskers(base, along, _tone()), marks), points
 
 

@@ -9,7 +9,7 @@ from bench.records import GenerationSpeed, Interval, Outcome, Speed, Traits
 from bench.report import numbers
 from bench.report.table import Column, filled
 
-AGAINST = "against the control"
+AGAINST = "speedup over the control"
 BETWEEN = "inter-token, ms"
 
 
@@ -117,7 +117,7 @@ DIFFERENCES = (
     Column("Weights", "as they are stored", "words", _said(lambda traits: traits.weights)),
     Column("Bits a weight", "declared", "text", _said(lambda traits: _some(traits.declared_bits, numbers.significant))),
     Column("Bits a weight", "counted", "text", lambda outcome: _some(outcome.bits_per_weight, numbers.significant)),
-    Column("First token", "from nothing, ms", "interval", lambda outcome: outcome.first_token_from_nothing_ms),
+    Column("First token", "cold start, ms", "interval", lambda outcome: outcome.first_token_from_nothing_ms),
     Column("Memory", "peak", "text", lambda outcome: _some(outcome.peak_rss_bytes, numbers.size)),
     Column("Energy", "a token, mJ", "interval", lambda outcome: _milli(outcome.energy_per_token_j)),
     Column("Threads", "", "text", lambda outcome: outcome.threads),

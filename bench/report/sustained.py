@@ -12,9 +12,9 @@ from bench.report.generation import Figure
 ONE_PROCESS = "1 process"
 """What stands where other figures have an interval: the minutes of one process are no replicates."""
 HOW_TO_READ = (
-    "Each cell was run on end in a process of its own, after all rounds. Sustained against burst is the speed of the "
-    "last minute over that of the rounds, of decoding for models that generate: 0.9× is a tenth slower. Its interval "
-    f"is one of prediction: {numbers.NO_DIFFERENCE} where one more process of the rounds could have come as far."
+    "Each cell ran continuously in a process of its own, after all rounds. Sustained divided by burst is the speed "
+    "of the last minute divided by that of the rounds (of decoding, for models that generate): 0.9× is a tenth slower. "
+    f"It has a prediction interval: {numbers.NO_DIFFERENCE} where one more process of the rounds could differ as much."
 )
 
 

@@ -62,14 +62,14 @@ NO_FORMAT = {"elsewhere", "refused", "unknown"}
 START_NOTES = {"cold": "cold start: ", "cached": "cached start: "}
 """How an engine's notes on a start that came to nothing begin."""
 HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
-NO_RESOLUTION = "Which differences are real cannot be told from this run."
+NO_RESOLUTION = "This run cannot show which differences are real."
 
 
 def resolution(typical: float, worst: float) -> str:
     """How small a relative difference the run could have seen in its typical cell, and in its noisiest."""
     typically, at_worst = _difference(typical), _difference(worst)
     noisiest = f" (under {at_worst} in the noisiest cell)" if at_worst != typically else ""
-    return f"Differences under {typically} cannot be told apart on this machine in this run{noisiest}."
+    return f"Differences under {typically} cannot be distinguished on this machine in this run{noisiest}."
 
 
 def flag(name: str) -> str:

@@ -18,16 +18,16 @@ def charts_of(*outcomes: object) -> list[str]:
 def test_charts_are_of_prefill_and_decoding() -> None:
     name = "llama-100m, b1-p128-n64"
     assert charts_of(a_generated()) == [
-        f"Decode against the control, {name}",
-        f"Prefill against the control, {name}",
+        f"Decode speedup over the control, {name}",
+        f"Prefill speedup over the control, {name}",
         f"Decode, {name}",
     ]
     assert [title.split(",")[0] for title in charts_of(a_generated(a_recognizer(), heard()))] == [
-        "Decode against the control",
-        "Whole clip against the control",
+        "Decode speedup over the control",
+        "Whole clip speedup over the control",
         "Decode",
     ]
-    assert [title.split(",")[0] for title in charts_of(an_outcome())] == ["Speed against the control", "Throughput"]
+    assert [title.split(",")[0] for title in charts_of(an_outcome())] == ["Speedup over the control", "Throughput"]
 
 
 def test_a_chart_says_in_words_what_it_draws() -> None:

@@ -79,8 +79,8 @@ def test_a_column_that_no_outcome_fills_is_left_out() -> None:
 def test_a_text_generator_has_a_table_of_its_parts(page: Page) -> None:
     speed = section(page, SPEED, "The first answer takes")
     heading = (
-        "Target and precision First token ms Prefill tok/s Decode tok/s Decode against the control "
-        "Prefill against the control p50 inter-token, ms p90 inter-token, ms Rounds, calls Warnings"
+        "Target and precision First token ms Prefill tok/s Decode tok/s Decode speedup over the control "
+        "Prefill speedup over the control p50 inter-token, ms p90 inter-token, ms Rounds, calls Warnings"
     )
     assert heading in speed
     control = "34.0 33.3–34.7 is the control is the control 29.4 28.8–30.0 30.9 30.3–31.5"
@@ -94,8 +94,8 @@ def test_a_text_generator_has_a_table_of_its_parts(page: Page) -> None:
 def test_speech_has_an_encoder_and_a_real_time_factor_in_place_of_prefill(page: Page) -> None:
     speed = section(page, SPEED, "The first answer takes")
     heading = (
-        "First token ms Encoder ms Real-time factor Decode tok/s Decode against the control "
-        "Whole clip against the control Word error rate"
+        "First token ms Encoder ms Real-time factor Decode tok/s Decode speedup over the control "
+        "Whole clip speedup over the control Word error rate"
     )
     assert heading in speed
     assert "cpu · int8 345 338–352 333 326–340 0.0194 0.0190–0.0198 266 261–271 4.84× (4.74–4.93)" in speed
@@ -147,7 +147,7 @@ def test_a_generator_none_of_whose_cells_is_right_still_has_its_tables() -> None
 def test_one_token_has_no_decoding_and_one_round_no_interval() -> None:
     one = a_generation(decode_tok_s=None, decode_ratio=None, token_p50_ms=None, token_p90_ms=None)
     speed = told(a_generated(made=one))
-    assert "First token ms Prefill tok/s Prefill against the control Rounds" in speed
+    assert "First token ms Prefill tok/s Prefill speedup over the control Rounds" in speed
     alone = told(a_generated(made=a_generation(share=None)))
     assert "310 no interval (1 round)" in alone
 
@@ -159,7 +159,7 @@ def test_a_box_says_what_is_decoded_and_its_story_has_the_parts(page: Page, sour
     assert story is not None
     words = Page(story[0]).text
     assert "Prefill, tok/s: 1,100 1,080–1,130" in words
-    assert "Decode, against the control: 2.79× (2.74–2.85)" in words
+    assert "Decode, speedup over the control: 2.79× (2.74–2.85)" in words
     assert "sequences/s" not in words
 
 
@@ -186,7 +186,7 @@ def test_an_emulated_generator_is_in_no_table_of_speeds() -> None:
 
 def test_the_summary_has_a_table_for_each_model_that_generates() -> None:
     summary = markdown.render(a_generating_report())
-    head = "| cell | weights | first token, ms | prefill, tok/s | decode, tok/s | decode, against the control |"
+    head = "| cell | weights | first token, ms | prefill, tok/s | decode, tok/s | decode, speedup over the control |"
     assert head in summary
     row = "| `llama-100m/int4/cpu/b1-p128-n64` | random | 101 ± 2 | 1,260 ± 30 | 310 ± 6 | 9.12× (8.94–9.30) |"
     assert row in summary

@@ -168,7 +168,7 @@ def test_the_summary_states_what_a_typical_cell_and_the_noisiest_can_resolve() -
     figures = (0.02, 0.03, 0.14)
     outcomes = [an_outcome(cell, speed=a_speed(resolvable=figure)) for cell, figure in zip(cells, figures, strict=True)]
     said = summary(a_report(*outcomes).sheets[0]).resolution
-    assert "under 3 % cannot be told apart" in said
+    assert "under 3 % cannot be distinguished" in said
     assert "under 14 % in the noisiest cell" in said
 
 
@@ -181,7 +181,7 @@ def test_a_run_that_is_too_noisy_for_percents_says_so_in_factors() -> None:
 
 def test_without_rounds_enough_the_summary_claims_nothing() -> None:
     report = a_report(an_outcome(speed=a_speed(resolvable=None)))
-    assert summary(report.sheets[0]).resolution == "Which differences are real cannot be told from this run."
+    assert summary(report.sheets[0]).resolution == "This run cannot show which differences are real."
 
 
 def test_runs_are_compared_by_ratios_to_one_control_only() -> None:

@@ -150,7 +150,7 @@ def test_charts_follow_light_and_dark(source: str) -> None:
 
 def test_the_summary_counts_and_states_what_can_be_resolved(page: Page) -> None:
     assert "38 of 78 cells ok , 3 partial, 1 inaccurate, 1 failed" in page.text
-    assert "Differences under 2.1 % cannot be told apart on this machine in this run" in page.text
+    assert "Differences under 2.1 % cannot be distinguished on this machine in this run" in page.text
 
 
 def test_every_status_that_is_present_is_explained_and_no_other() -> None:
@@ -192,7 +192,7 @@ def test_one_round_has_numbers_and_no_intervals() -> None:
     found = page_of(an_outcome(speed=alone, rounds=1))
     assert "12.3 no interval (1 round)" in found.text
     assert "1.80× no interval (1 round)" in found.text
-    assert "Which differences are real cannot be told from this run." in found.text
+    assert "This run cannot show which differences are real." in found.text
 
 
 def test_percentiles_without_calls_enough_are_dashes() -> None:

@@ -230,22 +230,22 @@ def test_what_is_left_counts_the_minutes_on_end():
     emulated = a_cell("vit/fp32/npu/b1", emulated=True)
     seen = [an_observation(one, number) for one in (cell, other, emulated) for number in range(1, 6)]
     left = Left([cell, other, emulated], CellHistory(seen), a_run().effort, sustained_minutes=10.0)
-    assert left.say() == "0 visits and 2 runs on end to go, about 20 min 00 s"
+    assert left.say() == "0 processes and 2 sustained runs left, about 20 min 00 s"
     left.lasted(cell, 60.0)
-    assert left.say() == "0 visits and 2 runs on end to go, about 19 min 00 s"
+    assert left.say() == "0 processes and 2 sustained runs left, about 19 min 00 s"
     left.lasted(cell, None)
-    assert left.say() == "0 visits and 1 runs on end to go, about 10 min 00 s"
+    assert left.say() == "0 processes and 1 sustained runs left, about 10 min 00 s"
 
 
 def test_what_failed_in_its_rounds_is_left_out_of_the_minutes():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/cpu-2/b1")
     left = Left([cell, other], CellHistory([]), a_run().effort, sustained_minutes=10.0)
-    assert left.say() == "10 visits and 2 runs on end to go"
+    assert left.say() == "10 processes and 2 sustained runs left"
     left.spent(cell.group, 2.0, ended=True)
-    assert left.say() == "5 visits and 1 runs on end to go, about 10 min 10 s"
+    assert left.say() == "5 processes and 1 sustained runs left, about 10 min 10 s"
 
 
 def test_without_minutes_nothing_is_said_of_them():
     left = Left([a_cell()], CellHistory([]), a_run().effort)
     left.spent(a_cell().group, 2.0, ended=False)
-    assert left.say() == "4 visits to go, about 8 s"
+    assert left.say() == "4 processes left, about 8 s"

@@ -59,7 +59,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield from _sustained(sheet)
     yield from _placement(sheet)
     if sheet.troubles:
-        yield "### Not ok, and what to do"
+        yield "### Problems and remedies"
         yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
     if figures:
         yield from figures_markdown.tables(sheet)
@@ -181,7 +181,7 @@ def _version(outcome: Outcome | None) -> str:
 def _starts(sheet: RunReport) -> Iterator[str]:
     timed = [outcome for outcome in _ranked(sheet) if outcome.speed]
     if timed:
-        yield "### Time to answer, memory and energy"
+        yield "### Startup time, memory and energy"
         header = ["cell", "load", "first call", "first answer", "cold (1 start)", "cached (1 start)"]
         yield table([*header, "peak model memory", "peak device memory", "energy a call"], map(_start, timed))
     sources = dict.fromkeys(outcome.energy_source for outcome in timed if outcome.energy_source)
