@@ -57,7 +57,7 @@ def _row(cell: GateCell) -> tuple[str, ...]:
         numbers.count(cell.pairs),
         text.detectable(cell),
         text.sides(cell),
-        _safe(text.told(cell)),
+        _safe(text.explanation(cell)),
     )
 
 
