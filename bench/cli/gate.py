@@ -159,7 +159,7 @@ def _row(cell: GateCell) -> tuple[str, ...]:
         numbers.count(cell.pairs),
         text.detectable(cell),
         text.sides(cell),
-        _safe_in_ci(text.told(cell)),
+        _safe_in_ci(text.explanation(cell)),
     )
 
 

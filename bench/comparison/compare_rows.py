@@ -53,9 +53,9 @@ def rows(comparison: Comparison) -> list[ComparisonRow]:
 def quiet(comparison: Comparison) -> str:
     """`12 cells without a speed have the verdict they had: 12 unavailable`; empty where there is none."""
     counts = Counter(cell.new_status for cell in comparison.cells if _is_quiet(cell))
-    told = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+    counted = ", ".join(f"{number} {status}" for status, number in counts.most_common())
     plural = "s" if counts.total() > 1 else ""
-    return f"{counts.total()} cell{plural} without a speed kept the verdict: {told}" if counts else ""
+    return f"{counts.total()} cell{plural} without a speed kept the verdict: {counted}" if counts else ""
 
 
 def tally(comparison: Comparison) -> str:
@@ -63,11 +63,11 @@ def tally(comparison: Comparison) -> str:
     named = NAMED if comparison.same_machine else NAMED_ACROSS
     support = Counter(cell.support for cell in comparison.cells if cell.support not in {"same", "changed"})
     speed = Counter(figure.verdict for cell in comparison.cells for figure in cell.figures)
-    said = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
+    parts = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
     kinds: tuple[SpeedVerdict, ...] = ("slower", "faster", "unclear", "no difference shown")
-    said += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
+    parts += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
     plural = "" if comparison.common == 1 else "s"
-    return f"{comparison.common} cell{plural} in both runs: {', '.join(said) or 'nothing changed'}"
+    return f"{comparison.common} cell{plural} in both runs: {', '.join(parts) or 'nothing changed'}"
 
 
 def differences(comparison: Comparison) -> tuple[str, ...]:
@@ -120,8 +120,8 @@ def _brief(cell: CellChange, same: bool, figure: FigureChange | None = None) -> 
     """The verdict's change where there is one, else what the time says."""
     if cell.support in {"lost", "gained"}:
         return f"{cell.support} support" if same else "right on one machine"
-    told = "" if cell.support == "same" else cell.support
-    return _joined(told, "times not compared" if cell.emulated else _speed(figure, same) if figure else "")
+    change = "" if cell.support == "same" else cell.support
+    return _joined(change, "times not compared" if cell.emulated else _speed(figure, same) if figure else "")
 
 
 def _speed(figure: FigureChange, same: bool) -> str:
@@ -153,16 +153,16 @@ def _time(interval: Interval | None) -> str:
 
 def _verdict(cell: CellChange) -> str:
     old, now = (status or numbers.DASH for status in (cell.base_status, cell.new_status))
-    said = now if old == now else f"{old} {ARROW} {now}"
+    status = now if old == now else f"{old} {ARROW} {now}"
     if cell.base_nodes is None or cell.new_nodes is None or cell.base_nodes == cell.new_nodes:
-        return said
-    return f"{said}, {_nodes(cell.base_nodes, cell.new_nodes)}"
+        return status
+    return f"{status}, {_nodes(cell.base_nodes, cell.new_nodes)}"
 
 
 def _nodes(old: Nodes, new: Nodes) -> str:
-    said = f"nodes on it {old.on_target} {ARROW} {new.on_target}"
+    on_target = f"nodes on it {old.on_target} {ARROW} {new.on_target}"
     moved = f", fallen back {old.fell_back} {ARROW} {new.fell_back}" if old.fell_back != new.fell_back else ""
-    return said + moved
+    return on_target + moved
 
 
 def _tone(cell: CellChange) -> str:

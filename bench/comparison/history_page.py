@@ -90,8 +90,8 @@ def pictures_of(history: History, series: Series, name: str) -> list[Picture]:
         points = [_point(history, point, value) for point, value in values if value and _can_be_drawn(value)]
         if points:
             chart = _chart(history, series, points, is_ratio=number == 1)
-            said = escaping.line(f"{title} of {label} over {len(points)} runs")
-            svg = charts.svg(chart, said, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
+            description = escaping.line(f"{title} of {label} over {len(points)} runs")
+            svg = charts.svg(chart, description, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
             # Vega escapes what it draws, and `charts` what it adds.
             found.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
     return found
@@ -170,8 +170,8 @@ def _dates(history: History) -> alt.Axis:
     """The days of a few runs; every run has one step of the axis, as several may be of one day."""
     last = len(history.runs) - 1
     places = sorted({round(last * part / (LABELS - 1)) for part in range(LABELS)}) if last else [0]
-    said = "".join(f"datum.value == {place} ? '{_month_day(history, place)}' : " for place in places) + "''"
-    return alt.Axis(values=places, labelExpr=said, title=None, grid=False)
+    labels = "".join(f"datum.value == {place} ? '{_month_day(history, place)}' : " for place in places) + "''"
+    return alt.Axis(values=places, labelExpr=labels, title=None, grid=False)
 
 
 def _month_day(history: History, place: int) -> str:

@@ -73,7 +73,7 @@ class _Walk:
         """How many cases the present worker has finished."""
         self.done = self.lost_in_a_row = self.timeouts = 0
         self.given_up: Note | None = None
-        self.began = self.told = time.monotonic()
+        self.began = self.printed = time.monotonic()
 
     def end(self, way: Callable[[Worker], None]) -> None:
         """Let go of the worker."""
@@ -133,11 +133,11 @@ class _Walk:
         now = time.monotonic()
         spent = now - self.began
         left = duration(spent / self.done * (self.total - self.done)) if spent > FIRST_WORD_S else "a while"
-        said = f"{self.bench.target}: {self.done} of {self.total} cases, about {left} to go"
-        self.bench.progress.detail(f"{said}; {case}")
-        if now - self.told > WORD_EVERY_S and self.done < self.total:
-            self.told = now
-            self.bench.progress.step(said)
+        state = f"{self.bench.target}: {self.done} of {self.total} cases, about {left} to go"
+        self.bench.progress.detail(f"{state}; {case}")
+        if now - self.printed > WORD_EVERY_S and self.done < self.total:
+            self.printed = now
+            self.bench.progress.step(state)
 
 
 def _plain(failure: Failure) -> Failure:

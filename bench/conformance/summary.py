@@ -118,8 +118,8 @@ def _summary(target: OperatorTarget, outcomes: Sequence[CaseOutcome]) -> Summary
 
 def onnxruntime_of(target: OperatorTarget) -> str | None:
     """The version of onnxruntime itself, from the probe, or from the runtime's packages."""
-    if said := target.facts.versions.get("onnxruntime"):
-        return said
+    if version := target.facts.versions.get("onnxruntime"):
+        return version
     packages = target.runtime.packages if target.runtime else {}
     names = sorted(name for name in packages if name.startswith("onnxruntime") and "ep-" not in name)
     return next((packages[name] for name in ("onnxruntime", *names) if name in packages), None)

@@ -92,14 +92,14 @@ def _time(found: Interval | None) -> str:
     return numbers.DASH if found is None else numbers.plus_minus(found, " ms")
 
 
-def told(cell: GateCell) -> str:
+def explanation(cell: GateCell) -> str:
     """Reason, remedy and notes on one line; of a pass the notes only, as its figures say the rest."""
     remedy = f"Remedy: {cell.remedy}" if cell.remedy else ""
     parts = cell.notes if cell.verdict == "pass" else (cell.reason, remedy, *cell.notes)
     return cut("; ".join(line(part) for part in parts if part))
 
 
-def facts(cell: GateCell) -> list[tuple[str, str]]:
+def figures(cell: GateCell) -> list[tuple[str, str]]:
     """What a table's row says, as names and values, for formats that have no tables."""
     return [
         ("verdict", named(cell.verdict)),

@@ -35,8 +35,8 @@ def ended(message: str) -> str:
 def _said(cell: GateCell) -> tuple[str, str]:
     """Title and message of one cell's annotation."""
     verdict = text.named(cell.verdict)
-    figures = ", ".join(f"{name} {value}" for name, value in text.facts(cell)[1:])
-    return f"{verdict.capitalize()}: {cell.cell}", f"{text.told(cell)} ({figures})"
+    figures = ", ".join(f"{name} {value}" for name, value in text.figures(cell)[1:])
+    return f"{verdict.capitalize()}: {cell.cell}", f"{text.explanation(cell)} ({figures})"
 
 
 def _at_most(commands: Sequence[str], kind: str) -> Iterator[str]:
@@ -45,17 +45,17 @@ def _at_most(commands: Sequence[str], kind: str) -> Iterator[str]:
         return
     yield from commands[: MOST - 1]
     more = len(commands) - MOST + 1
-    said = f"{more} more {kind}s stand in gate.md and gate.xml, as GitHub shows {MOST}"
-    yield _annotation(kind, f"{more} more", said)
+    message = f"{more} more {kind}s stand in gate.md and gate.xml, as GitHub shows {MOST}"
+    yield _annotation(kind, f"{more} more", message)
 
 
 def _annotation(kind: str, title: str, message: str) -> str:
     return f"::{kind} title={_property(text.cut(line(title)))}::{_data(line(message))}"
 
 
-def _data(said: str) -> str:
-    return said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _data(words: str) -> str:
+    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(said: str) -> str:
-    return _data(said).replace(":", "%3A").replace(",", "%2C")
+def _property(words: str) -> str:
+    return _data(words).replace(":", "%3A").replace(",", "%2C")

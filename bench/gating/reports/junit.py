@@ -59,7 +59,7 @@ def _totals(run: GateRun, cases: list[ET.Element]) -> dict[str, str]:
 
 def _properties(suite: ET.Element, run: GateRun) -> None:
     """What the gate compared, under which rules; each difference is a property of its own."""
-    said = [
+    named = [
         ("base", run.base),
         ("base_created", run.base_created),
         ("created", run.created),
@@ -72,29 +72,29 @@ def _properties(suite: ET.Element, run: GateRun) -> None:
         *((f"rule.{name}", f"{value:g}") for name, value in run.effects.items()),
     ]
     properties = ET.SubElement(suite, "properties")
-    for name, value in said:
+    for name, value in named:
         ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
 
 
 def _null_case(run: GateRun) -> ET.Element:
     case = ET.Element("testcase", {"classname": "gate", "name": "null control", "time": "0.000"})
-    said = text.null_control(run)
+    words = text.null_control(run)
     if not run.null.fine:
-        ET.SubElement(case, "error", {"type": "null-control", "message": _attribute(said)}).text = _body([said])
-    ET.SubElement(case, "system-out").text = _body([f"null control {said}"])
+        ET.SubElement(case, "error", {"type": "null-control", "message": _attribute(words)}).text = _body([words])
+    ET.SubElement(case, "system-out").text = _body([f"null control {words}"])
     return case
 
 
 def _case(cell: GateCell) -> ET.Element:
     case = ET.Element("testcase", {"classname": _class(cell.cell), "name": _attribute(cell.cell)})
     case.set("time", f"{cell.seconds:.3f}")
-    told = [cell.reason, *([f"Remedy: {cell.remedy}"] if cell.remedy else [])]
-    told += [f"{name}: {value}" for name, value in text.facts(cell)]
+    lines = [cell.reason, *([f"Remedy: {cell.remedy}"] if cell.remedy else [])]
+    lines += [f"{name}: {value}" for name, value in text.figures(cell)]
     if element := ELEMENTS.get(cell.verdict):
         place = ET.SubElement(case, element, {"type": cell.verdict, "message": _attribute(_message(cell))})
     else:
         place = ET.SubElement(case, "system-out")
-    place.text = _body([*told, *cell.notes])
+    place.text = _body([*lines, *cell.notes])
     return case
 
 
@@ -108,8 +108,8 @@ def _class(cell: str) -> str:
     return f"gate.{_attribute(cell.partition('/')[0]).replace('.', '_')}"
 
 
-def _attribute(said: str) -> str:
-    return escaping.line(said).translate(NO_XML)
+def _attribute(words: str) -> str:
+    return escaping.line(words).translate(NO_XML)
 
 
 def _body(lines: Iterable[str]) -> str:

@@ -73,16 +73,16 @@ def _row(cell: GateCell) -> list[str]:
         numbers.count(cell.pairs),
         text.detectable(cell),
         text.sides(cell),
-        plain(text.told(cell)),
+        plain(text.explanation(cell)),
     ]
 
 
 def _differences(run: GateRun) -> Iterator[str]:
-    said = [f"- {plain(difference)}" for difference in run.differences]
-    if not said:
+    lines = [f"- {plain(difference)}" for difference in run.differences]
+    if not lines:
         yield "**Base and new** differ in nothing that is recorded."
         return
     yield "**What differs**"
-    yield "\n".join(said[:OPEN_DIFFERENCES])
-    if len(said) > OPEN_DIFFERENCES:
-        yield _folded(f"{len(said) - OPEN_DIFFERENCES} more differences", "\n".join(said[OPEN_DIFFERENCES:]))
+    yield "\n".join(lines[:OPEN_DIFFERENCES])
+    if len(lines) > OPEN_DIFFERENCES:
+        yield _folded(f"{len(lines) - OPEN_DIFFERENCES} more differences", "\n".join(lines[OPEN_DIFFERENCES:]))
