@@ -10,8 +10,8 @@ from rich.console import Console
 
 from bench.cli.options import cache_path
 from bench.declare import catalogue
-from bench.declare.known_runtimes import known_runtimes
 from bench.declare.matrix import read
+from bench.declare.targets import known_runtimes
 from bench.prepare import environments
 from bench.progress import Lines
 

@@ -160,6 +160,7 @@ def platform_word() -> str:
 
 def admits(pythons: str, python: tuple[int, int]) -> bool:
     """Whether `>=3.11,<3.15` admits this Python."""
+    # Not `packaging`, whose import would make every `bench plan` slower; a test holds both equal.
     least, below = (tuple(map(int, bound.lstrip("<>=").split("."))) for bound in pythons.split(","))
     return least <= python < below
 

@@ -12,12 +12,11 @@ from msgspec import Struct, field
 
 from bench.declare import registry
 from bench.declare.budgets import BUDGETS
-from bench.declare.known_runtimes import known_runtimes
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.tables import Tables
 from bench.declare.target_tables import read_targets
-from bench.declare.targets import Runtime, Target
+from bench.declare.targets import Runtime, Target, known_runtimes
 from bench.errors import MatrixError
 
 __all__ = [

@@ -8,12 +8,11 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench.declare import catalogue, registry
-from bench.declare.known_runtimes import known_runtimes
 from bench.declare.patterns import KEY_VARIABLE
 from bench.declare.providers import OWN_RUNTIME, read_provider
 from bench.declare.suggest import nearest
 from bench.declare.tables import Tables
-from bench.declare.targets import Runtime, Target
+from bench.declare.targets import Runtime, Target, known_runtimes
 
 
 class _BaselineTable(Struct):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.machine.tools import rows_of
+from bench.machine.tools import rows_of, text_of
 from bench.records import Accelerator
 
 ROOT = Path("/")
@@ -118,14 +118,14 @@ def _nodes(folder: Path, prefix: str) -> list[Path]:
 
 def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Accelerator:
     """A PCI device by its ids; on ARM boards there are none, and the device tree has the name."""
-    vendor, number = (_read(device / name).removeprefix("0x").lower() for name in ("vendor", "device"))
+    vendor, number = (text_of(device / name).removeprefix("0x").lower() for name in ("vendor", "device"))
     module = (device / "driver").resolve().name if (device / "driver").exists() else ""
-    version = _read(root / "sys/module" / module / "version") if module else ""
-    memory = _read(device / "mem_info_vram_total")
+    version = text_of(root / "sys/module" / module / "version") if module else ""
+    memory = text_of(device / "mem_info_vram_total")
     if vendor and number:
         name = f"{_pci_name(root, vendor, number) or kind.upper()} ({vendor}:{number})"
     else:
-        tree = re.search(r"^OF_COMPATIBLE_0=(.+)$", _read(device / "uevent"), re.M)
+        tree = re.search(r"^OF_COMPATIBLE_0=(.+)$", text_of(device / "uevent"), re.M)
         name = tree[1] if tree else module or "unknown"
     maker = VENDORS.get(vendor) or (vendor or name.partition(",")[0] or "unknown")
     driver = f"{module} {version}".strip() or None
@@ -135,17 +135,10 @@ def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Acce
 
 def _pci_name(root: Path, vendor: str, number: str) -> str:
     """A name for people, where the list of PCI ids is installed."""
-    text = next((text for name in PCI_LISTS if (text := _read(root / name))), "")
+    text = next((text for name in PCI_LISTS if (text := text_of(root / name))), "")
     section = re.search(rf"^{vendor}  .*\n((?:[\t#].*\n)*)", text, re.M)
     found = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
     return found[1].strip() if found else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 # --- Windows and macOS ------------------------------------------------------------------------------------------------

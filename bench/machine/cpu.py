@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from bench.machine.tools import text_of
 from bench.records import Cpu
 
 ROOT = Path("/")
@@ -153,7 +154,7 @@ def _sysfs_caches(root: Path) -> dict[str, int]:
     """Bytes of one cache of each level, as the first core sees them."""
     caches = {}
     for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
+        level, kind, size = (text_of(index / name) for name in ("level", "type", "size"))
         units = {"K": 2**10, "M": 2**20, "G": 2**30}
         found = re.fullmatch(r"(\d+)([KMG]?)", size)
         if level and found:
@@ -196,9 +197,9 @@ def memory_limit(root: Path = ROOT) -> int | None:
 def _quotas(root: Path) -> Iterator[float]:
     """CPU quotas in cores: `cpu.max` of control groups v2, two files of v1."""
     for folder in _groups(root, "cpu"):
-        quota, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
-        quota = quota or _read(folder / "cpu.cfs_quota_us")
-        period = period or _read(folder / "cpu.cfs_period_us")
+        quota, period = [*text_of(folder / "cpu.max").split(), "", ""][:2]
+        quota = quota or text_of(folder / "cpu.cfs_quota_us")
+        period = period or text_of(folder / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit() and int(quota) > 0 and int(period) > 0:
             yield int(quota) / int(period)
 
@@ -208,7 +209,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
     Inside a container the path may not be there; the top of what is mounted is then the container's own group.
     """
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         number, names, path = [*line.split(":", 2), "", ""][:3]
         if number == "0":
             mounts = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"]
@@ -223,11 +224,4 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _files(folder: Path, *names: str) -> Iterator[str]:
-    return (text for name in names if (text := _read(folder / name)))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return (text for name in names if (text := text_of(folder / name)))

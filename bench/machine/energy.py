@@ -1,4 +1,4 @@
-"""The marks of a worker's timed burst in; the energy that the burst took, and the GPU memory it held, out.
+"""The energy that a worker's timed burst takes, and the GPU memory that it holds: sources and meters.
 
 The worker says when its burst begins and ends; between the two nothing is read and nobody wakes. A figure that cannot
 be read is None: containers and virtual machines show no RAPL, and Linux shows it to the superuser only.
@@ -6,14 +6,137 @@ be read is None: containers and virtual machines show no RAPL, and Linux shows i
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
-from bench.machine import nvml
-from bench.machine.nvml import Nvml
-from bench.machine.power import ROOT, Battery, Rapl, Reading, Source
+from bench.machine.tools import number_of, text_of
 from bench.records import Device, Energy, Machine, Provider
+
+ROOT = Path("/")
+Reading = tuple[float, ...]
+
+
+# --- the system's own counters ----------------------------------------------------------------------------------------
+
+
+class Source(Protocol):
+    """Something that tells of energy; `read` gives None where it cannot be read now."""
+
+    name: str
+
+    def read(self) -> Reading | None:
+        """A look at it."""
+
+    def joules(self, before: Reading, after: Reading, seconds: float) -> float:
+        """The energy between two looks."""
+
+
+class Rapl:
+    """The counters of Intel's and AMD's processor packages: cores, caches and what else is on them, memory aside."""
+
+    name = "RAPL package"
+
+    def __init__(self, root: Path = ROOT) -> None:
+        zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
+        # A package's cores are a zone beside it, and a laptop has one for the whole platform.
+        self.packages = [zone for zone in zones if text_of(zone / "name").startswith("package")]
+        self.ranges = [number_of(zone / "max_energy_range_uj") or 0.0 for zone in self.packages]
+
+    def read(self) -> Reading | None:
+        """Microjoules by package."""
+        found = [number_of(zone / "energy_uj") for zone in self.packages]
+        return tuple(value for value in found if value is not None) if found and None not in found else None
+
+    def joules(self, before: Reading, after: Reading, seconds: float) -> float:
+        """Summed over packages; a counter that ran over begins again at 0."""
+        grown = zip(before, after, self.ranges, strict=True)
+        return sum(new - old if new >= old else new + limit - old for old, new, limit in grown) / 1e6
+
+
+class Battery:
+    """The power that a discharging battery gives, at the burst's two ends, times its length."""
+
+    name = "battery"
+
+    def __init__(self, root: Path = ROOT) -> None:
+        supplies = sorted((root / "sys/class/power_supply").glob("*"))
+        kept = (path for path in supplies if text_of(path / "type") == "Battery")
+        self.batteries = [path for path in kept if text_of(path / "scope") != "Device"]
+
+    def read(self) -> Reading | None:
+        """Watts by battery; None unless every one is discharging or idle, and one at least discharging."""
+        states = [text_of(path / "status") for path in self.batteries]
+        if "Discharging" not in states or "Charging" in states:
+            return None
+        watts = [_watts(path) for path, state in zip(self.batteries, states, strict=True) if state == "Discharging"]
+        return tuple(value for value in watts if value is not None) if None not in watts else None
+
+    def joules(self, before: Reading, after: Reading, seconds: float) -> float:
+        """The mean of both looks, over the time between them."""
+        return (sum(before) + sum(after)) / 2 * seconds
+
+
+def _watts(battery: Path) -> float | None:
+    """Some batteries tell their power in microwatts, others current and voltage."""
+    power = number_of(battery / "power_now")
+    if power is None:
+        current, voltage = number_of(battery / "current_now"), number_of(battery / "voltage_now")
+        power = current * voltage / 1e6 if current is not None and voltage is not None else None
+    return abs(power) / 1e6 if power else None
+
+
+# --- NVIDIA's driver --------------------------------------------------------------------------------------------------
+
+
+class Nvml:
+    """NVIDIA's devices: their energy counters, and which process holds how much of their memory."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        library.nvmlInit()
+        self.devices = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
+
+    def close(self) -> None:
+        """Let go of the driver."""
+        with contextlib.suppress(self.library.NVMLError):
+            self.library.nvmlShutdown()
+
+    def millijoules(self) -> tuple[float | None, ...]:
+        """By device, since the driver was loaded; None for a device older than Volta."""
+        return tuple(self._asked(lambda d: float(self.library.nvmlDeviceGetTotalEnergyConsumption(d))))
+
+    def held(self) -> list[dict[int, int | None]]:
+        """By device: bytes by process; None where the driver does not tell how much."""
+        calls = (self.library.nvmlDeviceGetComputeRunningProcesses, self.library.nvmlDeviceGetGraphicsRunningProcesses)
+        found: list[dict[int, int | None]] = [{} for _ in self.devices]
+        for call in calls:
+            for held, processes in zip(found, self._asked(call), strict=True):
+                held.update({int(one.pid): one.usedGpuMemory for one in processes or ()})
+        return found
+
+    def _asked(self, question: Callable[[Any], Any]) -> list[Any]:
+        answers: list[Any] = []
+        for device in self.devices:
+            try:
+                answers.append(question(device))
+            except self.library.NVMLError:
+                answers.append(None)
+        return answers
+
+
+def nvidia_driver() -> Nvml | None:
+    """The driver's library; None where there is no driver, or it answers with an error."""
+    import pynvml
+
+    with contextlib.suppress(pynvml.NVMLError):
+        return Nvml(pynvml)
+    return None
+
+
+# --- meters -----------------------------------------------------------------------------------------------------------
 
 
 class Meter:
@@ -102,7 +225,7 @@ class Kit:
 
     def __init__(self, machine: Machine, root: Path = ROOT) -> None:
         self.machine, self.root = machine, root
-        self.nvml = nvml.opened() if any(a.vendor == "NVIDIA" for a in machine.accelerators) else None
+        self.nvml = nvidia_driver() if any(a.vendor == "NVIDIA" for a in machine.accelerators) else None
 
     def meter(self, device: Device | None, provider: Provider | None) -> Meter:
         """The meter for a target. A GPU of its own is not in the processor's counters, so no GPU is metered by them."""

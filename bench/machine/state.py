@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
-from bench.machine.sysfs import number_of, text_of
+from bench.machine.tools import number_of, text_of
 from bench.records import MachineState
 
 __all__ = ["MachineState", "Sensors", "Snapshot", "sensors", "since", "snapshot"]

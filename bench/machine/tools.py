@@ -1,4 +1,4 @@
-"""Nothing comes in; what Windows and macOS tell of the hardware through their own tools goes out."""
+"""What the system says of its hardware: small files of Linux, and the tools of Windows and macOS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 ASK_LIMIT_S = 8.0
@@ -74,3 +75,22 @@ def rows_of(facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if isinstance(found, dict):
         found = found.get("value", [found])
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+# --- files of Linux ---------------------------------------------------------------------------------------------------
+
+
+def number_of(path: Path) -> float | None:
+    """The number that a small file holds; None where there is none."""
+    try:
+        return float(text_of(path))
+    except ValueError:
+        return None
+
+
+def text_of(path: Path) -> str:
+    """What a small file holds; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -24,7 +24,7 @@ BEFORE = re.compile(
     r"|^Error creating execution provider: |^Exception during initialization: "
 )
 """What stands before an error and says nothing of it; several may follow one another."""
-INSIDE = re.compile(rf"(?<=: ){PLACE}(?:{CONDITION})?")
+INSIDE = re.compile(rf": ?{PLACE}(?:{CONDITION})?")
 FOLDERS = re.compile(r"(?<![\w:/.\\])(?:[A-Za-z]:|~)?[\\/](?:[^\s\\/:'\"]+[\\/])+")
 
 
@@ -46,4 +46,4 @@ def plain(words: str) -> str:
     """A native error without error codes and places in its source. Names of nodes look like paths, and stay."""
     while (shorter := BEFORE.sub("", words, count=1)) != words and shorter:
         words = shorter
-    return INSIDE.sub("", words)
+    return INSIDE.sub(": ", words)

@@ -17,7 +17,8 @@ import onnxruntime_genai as og
 import psutil
 import pytest
 
-from bench.records import Effort, Job, Make, Provider, Recipe, Source, Visit
+from bench.declare import catalogue
+from bench.records import Effort, Job, Make, Recipe, Source, Visit
 from bench.worker import engines
 from bench.worker.generation import Recorder
 from bench.worker.make import make
@@ -56,7 +57,7 @@ def a_session(engine, artifact, reference):
         threads=THREADS,
         effort=EFFORT,
         artifact=str(artifact),
-        provider=Provider(ep="CPUExecutionProvider"),
+        provider=catalogue.target("cpu").provider,
     )
     return engines.named(engine).Session(visit)
 

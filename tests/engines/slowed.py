@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from bench.records import Probe, Provider, TargetFacts, Visit
 from bench.worker.engines import ort
 from bench.worker.feeds import Feed
+from bench.worker.onnx_runtime import devices
 
 FORMAT = "onnx"
 MODES = ()
-CPU = Provider(ep="CPUExecutionProvider")
+CPU = devices.ON_CPU
 
 
 class Session(ort.Session):

@@ -11,10 +11,10 @@ from matrices import MATRIX, a_matrix, matrix_text
 
 from bench.declare import matrix as matrices
 from bench.declare.budgets import BUDGETS, effort_named
-from bench.declare.known_runtimes import known_runtimes
 from bench.declare.matrix import Matrix, Runtime, parse, read
 from bench.declare.plan import plan
 from bench.declare.suggest import nearest
+from bench.declare.targets import known_runtimes
 from bench.errors import BenchError, MatrixError, UsageError
 from bench.records import Recipe, Tolerance
 

@@ -10,10 +10,7 @@ import pytest
 from builders import a_machine
 
 from bench.declare import catalogue
-from bench.machine import nvml
-from bench.machine.energy import GpuMeter, Kit, Meter
-from bench.machine.nvml import Nvml
-from bench.machine.power import Battery, Rapl
+from bench.machine.energy import Battery, GpuMeter, Kit, Meter, Nvml, Rapl
 from bench.records import Accelerator, Device, Energy, Provider
 
 NVIDIA = Device("gpu", 0, "NVIDIA", "NVIDIA L4")
@@ -238,7 +235,7 @@ def test_what_a_device_takes_that_is_imitated_says_nothing(kit):
 
 
 def test_a_machine_without_a_driver_has_meters_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(nvml, "opened", lambda: None)
+    monkeypatch.setattr("bench.machine.energy.nvidia_driver", lambda: None)
     kit = Kit(a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),)), tmp_path)
     meter = kit.meter(NVIDIA, catalogue.target("cuda").provider)
     meter.watch(7)

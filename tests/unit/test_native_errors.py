@@ -79,3 +79,8 @@ def test_a_place_inside_an_error_is_left_out_and_the_name_of_a_node_is_not():
     words = "Non-zero status code returned while running GRU. Name:'{}' Status Message: Batchwise operations"
     assert plain(NODE) == f"{words.format('/a/b/gru')} are not supported"
     assert brief(NODE) == f"{words.format('gru')} are not supported"
+
+
+def test_a_place_that_follows_a_colon_at_once_is_left_out_too():
+    words = "Load model from /tmp/ab/model.onnx failed:/src/graph/graph.cc:15 void ort::Graph::Read() It is invalid"
+    assert brief(words) == "Load model from model.onnx failed: It is invalid"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from bench.shared.native_errors import brief
 from bench.worker import genai_config
 from bench.worker.failures import reason_of
 from bench.worker.onnx_runtime import generating, onnx_protobuf, sessions
@@ -37,7 +38,7 @@ def tried(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
     except Refusal:
         raise
     except Exception as error:
-        words = reason_of(error)
+        words = brief(reason_of(error))
         if ep != "cpu" and NO_KERNEL.search(str(error)):
             return (f"exported for {ep}, and not tried: on the CPU it does not run ({words})",)
         message = f"the export was written and does not run: {words}"
