@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bench.declare.matrix import Runtime
 from bench.errors import RuntimeSetupError
-from bench.prepare import environments, worker_code
+from bench.prepare import code_digest, environments, worker_code
 from bench.prepare.artifacts import Artifacts
 from bench.progress import Progress
 from bench.records import CaseSuite, Collect, Failed
@@ -20,7 +20,7 @@ RUNTIME = Runtime(name="onnx", requires=(f"onnx=={ONNX}",))
 """A runtime of its own: the tests are the same whatever is tested, and few runtimes of providers hold `onnx`."""
 SUITE, PAYLOADS = "cases.json", "payloads.bin"
 COLLECT_TIMEOUT_S = 600.0
-CODE = ("worker/operators_collect.py", "worker/element_types.py", "records/operators.py")
+CODE = ("worker/conformance_collect.py", "worker/element_types.py", "records/conformance.py")
 
 
 class Cases(Struct, frozen=True):
@@ -32,7 +32,7 @@ class Cases(Struct, frozen=True):
 
 def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
     """The cases, made now where the cache has none for this version of onnx and of the code that makes them."""
-    code = worker_code.digest(worker_code.PACKAGE / name for name in CODE)[:16]
+    code = code_digest.digest(worker_code.PACKAGE / name for name in CODE)[:16]
     parts = {"what": "operator cases", "model": "onnx-node-tests", "workload": f"onnx-{ONNX}", "code": code}
 
     def build(folder: Path) -> tuple[str, ...]:

@@ -17,10 +17,10 @@ import onnxruntime_genai as og
 import psutil
 import pytest
 
-from bench.records import Effort, Job, Make, Provider, Recipe, Source, Visit
+from bench.records import Build, Effort, Job, Provider, Recipe, Source, Tolerance, Visit
 from bench.worker import engines
+from bench.worker.artifacts import build
 from bench.worker.generation import Recorder
-from bench.worker.make import make
 
 PAIRS = 60
 PROMPT, NEW = 128, 64
@@ -34,7 +34,7 @@ def artifact(tmp_path_factory):
     """The FP32 export."""
     folder = tmp_path_factory.mktemp("llama")
     source = Source("config", CONFIG, "random", "0" * 64)
-    make(Make("genai", "text-generator", source, Recipe("genai-fp32"), str(folder)))
+    build(Build("genai", "text-generator", source, Recipe("genai-fp32"), str(folder)))
     return folder
 
 
@@ -51,7 +51,8 @@ def a_session(engine, artifact, reference):
         engine=engine,
         family="text-generator",
         source=Source("config", CONFIG, "random", "0" * 64),
-        recipe=Recipe("genai-fp32"),
+        recipe=Recipe("genai-fp32", number_format="fp32"),
+        tolerance=Tolerance(max_kl=1e-7),
         jobs=(Job("b1-p128-n64", sizes, str(reference)),),
         threads=THREADS,
         effort=EFFORT,

@@ -8,12 +8,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from bench.records import Probe, Provider, TargetFacts, Visit
+from bench.records import EngineManifest, Probe, Provider, TargetFacts, Visit
 from bench.worker.engines import ort
 from bench.worker.feeds import Feed
 
-FORMAT = "onnx"
-MODES = ()
+MANIFEST = EngineManifest(format="onnx")
 CPU = Provider(ep="CPUExecutionProvider")
 
 

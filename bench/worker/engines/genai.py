@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import onnxruntime_genai as og
 
-from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.engines import _genai_model
 from bench.worker.feeds import Array, Feed
@@ -29,14 +29,16 @@ from bench.worker.onnx_runtime import (
 from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.refusal import Refusal
 
-FORMAT = "genai"
-FAMILIES = ("text-generator", "speech-recognizer")
-PROVIDERS = {
-    "CPUExecutionProvider": "",
-    "CUDAExecutionProvider": "cuda",
-    "WebGpuExecutionProvider": "WebGPU",
-}
-"""The others that genai knows are left to ort-generate.
+MANIFEST = EngineManifest(
+    format="genai",
+    tasks=("text-generation", "speech-recognition"),
+    providers={
+        "CPUExecutionProvider": "",
+        "CUDAExecutionProvider": "cuda",
+        "WebGpuExecutionProvider": "WebGPU",
+    },
+)
+"""The other providers that genai knows are left to ort-generate.
 
 DirectML's wheel and OpenVINO's own are too old for genai 0.18; QNN and Vitis AI need exports of fixed shapes; the half
 of genai that TensorRT-RTX needs is in its wheel for CUDA alone.
@@ -69,7 +71,7 @@ class Session:
         _genai_model.register(provider)
         text = options.texts(provider, self.found, visit.threads, visit.scratch)
         self.threads = options.threads(provider, text, visit.threads)
-        name = PROVIDERS[provider.ep]
+        name = MANIFEST.providers[provider.ep]
         self.model = _genai_model.opened(provider, self.export, name, self.found, text, visit.threads)
         self.prompt = 0
 
@@ -165,7 +167,7 @@ class Stream:
 
 
 def _provider_of(visit: Visit) -> Provider:
-    if visit.provider is None or visit.provider.ep not in PROVIDERS:
+    if visit.provider is None or visit.provider.ep not in MANIFEST.providers:
         asked = visit.provider.ep if visit.provider else "no execution provider"
         message = f"onnxruntime-genai has no name for {asked}"
         raise Refusal("unsupported", message, "ort-generate runs the same model on it")
