@@ -53,20 +53,24 @@ class Family(Protocol):
 class ForwardFamily(Family, Protocol):
     """A family of the task `forward`: one call gives the whole answer."""
 
-    def export(self, source: Source, out: Path, opset: int) -> tuple[str, ...]:
-        """Write `out/model.onnx` in FP32 with symbolic dimensions, weights over 2 GB beside it; gives notes."""
-        ...
-
-    def calibration(self, source: Source, inputs: str | None) -> list[Feed]:
-        """Batches of one sample to calibrate with; none of them is an input that is checked."""
-        ...
-
     def reference(self, source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
         """The outputs of every batch in FP32, and who computed them."""
         ...
 
     def comparable(self, outputs: Feed, feed: Feed) -> Array:
         """What is compared of a batch's outputs: float64 of (rows, values), a row for each sample."""
+        ...
+
+
+class ExportingFamily(ForwardFamily, Protocol):
+    """A family of the task `forward` whose format is `onnx`."""
+
+    def export(self, source: Source, out: Path, opset: int) -> tuple[str, ...]:
+        """Write `out/model.onnx` in FP32 with symbolic dimensions, weights over 2 GB beside it; gives notes."""
+        ...
+
+    def calibration(self, source: Source, inputs: str | None) -> list[Feed]:
+        """Batches of one sample to calibrate with; none of them is an input that is checked."""
         ...
 
 
@@ -91,6 +95,13 @@ def forward(family: Family) -> ForwardFamily:
     if family.MANIFEST.task != "forward":
         raise ValueError(f"a model of the task {family.MANIFEST.task!r} does not answer in one call")
     return cast(ForwardFamily, family)
+
+
+def exporting(family: Family) -> ExportingFamily:
+    """The family as one that is exported to ONNX; ValueError where its artifacts are of another format."""
+    if family.MANIFEST.task != "forward" or family.MANIFEST.format != "onnx":
+        raise ValueError("a model of this family is not exported to a plain ONNX file")
+    return cast(ExportingFamily, family)
 
 
 def generating(family: Family) -> GeneratingFamily:

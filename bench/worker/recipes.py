@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.records import Source, Tolerance
 from bench.worker import contracts
-from bench.worker.contracts import Family, ForwardFamily, GeneratingFamily
+from bench.worker.contracts import ExportingFamily, Family, GeneratingFamily
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Context:
     opset: int = 0
 
     @property
-    def forward(self) -> ForwardFamily:
-        """The family, where one call gives the whole answer; ValueError where it generates."""
-        return contracts.forward(self.family)
+    def exporting(self) -> ExportingFamily:
+        """The family, where it is exported to ONNX; ValueError where it is not."""
+        return contracts.exporting(self.family)
 
     @property
     def generating(self) -> GeneratingFamily:

@@ -216,7 +216,7 @@ def functions(path: Path) -> dict[str, list[str] | None]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_has_the_functions_of_its_protocol(name):
-    wanted = protocols()["GeneratingFamily" if registry.families()[name].generates else "ForwardFamily"]
+    wanted = protocols()["GeneratingFamily" if registry.families()[name].generates else "ExportingFamily"]
     have = functions(registry.file_of("families", name))
     assert {function: have.get(function) for function in wanted} == wanted
 

@@ -36,7 +36,7 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 @recipe("fp32", number_format="fp32")
 def fp32(context: Context, out: Path) -> tuple[str, ...]:
     """The family's own export: `out/model.onnx` in FP32."""
-    notes = context.forward.export(context.source, out, context.opset)
+    notes = context.exporting.export(context.source, out, context.opset)
     return _checked(out, notes)
 
 
@@ -134,7 +134,7 @@ def static_qdq_int8(
     if coverage not in ("weights", "all"):
         raise ValueError(f"unknown coverage {coverage!r}; there are 'weights' and 'all'")
     parent = context.base
-    calibration = context.forward.calibration(context.source, context.inputs)[: max(samples, 1)]
+    calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
     with _prepared(parent) as source:
         graph = onnx.load(source).graph
         quantization.quantize_static(
