@@ -140,8 +140,12 @@ def _own_files(kind: str) -> dict[str, Path]:
 
 def _files(kind: str) -> dict[str, tuple[Path, str]]:
     """The file of each name, and what messages call it."""
-    own = {name: (path, f"bench/worker/{kind}/{path.name}") for name, path in _own_files(kind).items()}
+    own = {name: (path, _place(kind, path)) for name, path in _own_files(kind).items()}
     return own | {plugin.name: (plugin.file, plugin.place) for plugin in _plugins_of(kind)}
+
+
+def _place(kind: str, path: Path) -> str:
+    return f"bench/worker/{kind}/{path.name}" if path.is_relative_to(WORKER) else f"{path.name} of {EXTRA_ENGINES}"
 
 
 @cache
