@@ -26,6 +26,10 @@ class MatrixError(BenchError):
     """`matrix.toml` says something that has no meaning."""
 
 
+class PluginError(BenchError):
+    """A family, an engine or a format whose declaration cannot be read, here or in another package."""
+
+
 class SourceError(BenchError):
     """A model or data source that cannot be read."""
 

@@ -17,7 +17,7 @@ from bench.records import SCHEMA, Cell, Effort, Machine, Run
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
     from bench.prepare.probe import Settled
-    from bench.prepare.recorded_artifacts import Kept
+    from bench.prepare.recorded_artifacts import RecordedArtifacts
 
 
 def new_run(
@@ -63,12 +63,12 @@ def prepare(
     cache: Path,
     folder: Path,
     progress: Progress,
-    kept: Kept | None = None,
+    recorded: RecordedArtifacts | None = None,
 ) -> tuple[Prepared, Run]:
     """Make what the cells need, and write into `run.json` what that turned out to be."""
     from bench.prepare import builds
 
-    prepared = builds.prepare(matrix, record.cells, settled, cache, folder / store.LOGS, progress, kept)
+    prepared = builds.prepare(matrix, record.cells, settled, cache, folder / store.LOGS, progress, recorded)
     record = replace(
         record,
         runtimes={name: ready.record for name, ready in prepared.runtimes.items()},

@@ -13,6 +13,7 @@ import msgspec
 from bench.errors import RunFolderError
 from bench.files import append_synced, write_atomically, writing
 from bench.records import SCHEMA, Machine, Observation, Run
+from bench.records.upgrade import upgraded
 
 RUN, RESULTS, LOGS = "run.json", "results.jsonl", "logs"
 MAX_LINE_BYTES = 256 * 2**20
@@ -96,7 +97,7 @@ def _read_run(folder: Path) -> Run:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
     _check_schema(path, content)
     try:
-        return msgspec.json.decode(content, type=Run)
+        return upgraded(msgspec.json.decode(content, type=Run))
     except UNREADABLE as error:
         raise RunFolderError(f"{path} does not hold what schema {SCHEMA} says: {error}", "was it edited?") from None
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bench.declare.matrix import Runtime
 from bench.errors import RuntimeSetupError, UsageError
-from bench.prepare import environments, worker_code
+from bench.prepare import code_digest, environments, worker_code
 from bench.prepare.artifacts import Artifacts
 from bench.progress import Progress
 from bench.records import CaseSuite, Collect, Failed
@@ -35,7 +35,7 @@ class Cases(Struct, frozen=True):
 
 def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
     """The cases, made now where the cache has none for this version of onnx and of the code that makes them."""
-    code = worker_code.digest(worker_code.PACKAGE / name for name in CODE)[:16]
+    code = code_digest.digest(worker_code.PACKAGE / name for name in CODE)[:16]
     parts = {"what": "operator cases", "model": "onnx-node-tests", "workload": f"onnx-{ONNX}", "code": code}
 
     def build(folder: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`matrix.toml` in, a checked `Matrix` out; every mistake is answered with its place and the nearest right word."""
+"""Reads and checks `matrix.toml`; every mistake is answered with its place and the nearest right word."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bench.declare import registry
 from bench.declare.budgets import BUDGETS
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
+from bench.declare.providers import DEFAULT_ENGINE
 from bench.declare.tables import Tables
 from bench.declare.target_tables import read_targets
 from bench.declare.targets import Runtime, Target, known_runtimes
@@ -30,6 +31,7 @@ __all__ = [
     "Runtime",
     "Target",
     "checked",
+    "engine_of",
     "matches",
     "parse",
     "read",
@@ -104,8 +106,18 @@ def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
     runtimes = _with_builders(tables, models, targets, runtimes)
+    _check_tolerances(tables, models, precisions, targets)
     excludes, measure = tuple(_excludes(tables)), _measure(tables)
     return Matrix(models, precisions, runtimes, targets, excludes, measure, text, place)
+
+
+def engine_of(target: Target, family: registry.Family) -> str:
+    """The engine that runs a family on a target: the target's own, or for a provider the first that knows it."""
+    if target.provider is None or target.engine != DEFAULT_ENGINE:
+        return target.engine
+    known = registry.engines()
+    provider = target.provider
+    return next((name for name in family.engines if name in known and known[name].drives(provider)), target.engine)
 
 
 def matches(glob: str, cell_id: str) -> bool:
@@ -146,6 +158,25 @@ def _with_builders(
     return every
 
 
+def _check_tolerances(
+    tables: Tables, models: dict[str, Model], precisions: dict[str, Precision], targets: dict[str, Target]
+) -> None:
+    """`MatrixError` for a recipe that is used with a family and has no tolerance for it: nothing could be checked."""
+    families = {model.family: registry.families()[model.family] for model in models.values()}
+    used = {(engine_of(target, family), family.name) for family in families.values() for target in targets.values()}
+    for precision in precisions.values():
+        for engine, family in sorted(used):
+            recipe = precision.recipe(engine, family)
+            runs = registry.engines()[engine].runs(families[family])
+            if recipe and runs and precision.tolerance_of(engine, family) is None:
+                place = registry.engines()[engine].own_recipes[recipe.name].place
+                message = (
+                    f"recipe '{recipe.name}' of precisions.{precision.name} has no tolerance for family '{family}'"
+                )
+                hint = f"give the precision one, tolerance = {{ … }}, or the recipe in {place}"
+                raise tables.error(message, hint)
+
+
 def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[tuple[str, str]]:
     """Runtimes by name, and what each one makes."""
     families, engines, formats = registry.families(), registry.engines(), registry.formats()
@@ -153,7 +184,7 @@ def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[
         yield families[model.family].build_runtime, f"builds models.{model.name}"
     used = {families[model.family].format for model in models.values()}
     used |= {own for target in targets.values() if (own := engines[target.engine].format)}
-    for form in (formats[name] for name in sorted(used) if name in formats):
+    for form in (formats[name] for name in sorted(used)):
         for runtime in filter(None, (form.build_runtime, form.convert_runtime)):
             yield runtime, f"makes artifacts of the format '{form.name}'"
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare import registry
 from bench.declare.tables import Tables
+from bench.records import SourceKind
 
 MAX_SIZE = 2**31 - 1
-SOURCE_KINDS = ("hub", "path", "wheel", "config", "onnx")
+SOURCE_KINDS = get_args(SourceKind)
 INPUT_KINDS = ("wheel", "path")
 WEIGHTS = ("auto", "pretrained", "random")
 
@@ -59,8 +60,9 @@ def _check_sources(tables: Tables, model: Model, where: str) -> None:
     if not colon or kind not in SOURCE_KINDS:
         hint = f"it starts with one of {', '.join(k + ':' for k in SOURCE_KINDS)}"
         raise tables.error(f"source '{model.source}' of {where} has no known kind", hint)
-    if (kind == "onnx") != (model.family == "onnx-file"):
-        hint = "onnx:FILE goes with family 'onnx-file', every other source with another family"
+    reads = registry.families()[model.family].sources
+    if kind not in reads:
+        hint = f"the family reads {', '.join(k + ':' for k in reads)}"
         raise tables.error(f"{where} has source kind '{kind}:' and family '{model.family}'", hint)
     if model.inputs is not None and model.inputs.partition(":")[0] not in INPUT_KINDS:
         raise tables.error(f"inputs '{model.inputs}' of {where} has no known kind", "it starts with wheel: or path:")

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from bench.declare import registry
-from bench.declare.matrix import Matrix, Model, Precision, Target, matches
-from bench.declare.providers import DEFAULT_ENGINE
+from bench.declare.matrix import Matrix, Model, Precision, Target, engine_of, matches
 from bench.declare.suggest import similar
 from bench.errors import MatrixError, UsageError
 from bench.records import Cell
@@ -79,16 +78,8 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         emulated=bool(target.provider and target.provider.emulated),
         control=target.control,
         format=registry.engines()[engine].format,
+        tolerance=precision.tolerance_of(engine, model.family),
     )
-
-
-def engine_of(target: Target, family: registry.Family) -> str:
-    """The engine that runs a family on a target: the target's own, or for a provider the first that knows it."""
-    if target.provider is None or target.engine != DEFAULT_ENGINE:
-        return target.engine
-    known = registry.engines()
-    provider = target.provider
-    return next((name for name in family.engines if known[name].drives(provider)), target.engine)
 
 
 def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The tables `[precisions]` in, out comes for each a recipe by family, and by engine that makes its own."""
+"""The tables `[precisions]`: for each a recipe by family, and by engine that makes its own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from msgspec import Struct
 
 from bench.declare import registry
+from bench.declare.manifests import RecipeDeclaration
 from bench.declare.tables import Tables
 from bench.records import Recipe, Tolerance
 
-Known = Mapping[str, tuple[str, ...]]
-"""Recipes by name, each with its options."""
+Known = Mapping[str, RecipeDeclaration]
+"""Recipes by name."""
 
 
 class Precision(Struct, frozen=True):
@@ -30,6 +31,17 @@ class Precision(Struct, frozen=True):
             return self.families.get(family)
         own = self.engines.get(engine, {})
         return own.get(family) or own.get("*")
+
+    def tolerance_of(self, engine: str, family: str) -> Tolerance | None:
+        """How far answers may be from the reference: the matrix's own limit, else that of the recipe or the family.
+
+        None where nobody gives one; a matrix that runs such a cell is refused when it is read.
+        """
+        recipe = self.recipe(engine, family)
+        if self.tolerance is not None or recipe is None:
+            return self.tolerance
+        known = registry.engines()[engine].own_recipes
+        return registry.tolerance(known[recipe.name], registry.families()[family])
 
 
 def read_precisions(tables: Tables) -> dict[str, Precision]:
@@ -71,6 +83,6 @@ def _recipe(tables: Tables, said: object, where: str, known: Known) -> Recipe:
     name = table["recipe"]
     tables.one_of(name, known, f"unknown recipe '{name}' in {where}")
     options = {key: value for key, value in table.items() if key != "recipe"}
-    tables.only_known(options, known[name], where)
+    tables.only_known(options, known[name].options, where)
     tables.plain(options, where)
-    return Recipe(name=name, options=options)
+    return Recipe(name=name, options=options, number_format=known[name].number_format)

@@ -76,7 +76,7 @@ def _engine(tables: Tables, table: _Table, provider: Provider, where: str) -> st
     """The engine that the table asks for; without one, each family has its own."""
     if table.engine is None:
         return DEFAULT_ENGINE
-    known = {name for family in registry.families().values() for name in family.engines}
+    known = {name for family in registry.families().values() for name in family.engines} & set(registry.engines())
     tables.one_of(table.engine, sorted(known), f"unknown engine '{table.engine}' in {where}")
     if not registry.engines()[table.engine].drives(provider):
         message = f"engine '{table.engine}' of {where} cannot drive {provider.ep}"

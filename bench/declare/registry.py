@@ -1,81 +1,54 @@
-"""What the worker knows, read from its files' literal constants without importing them: families, engines, recipes.
+"""The families, engines, formats and recipes that a matrix may name: those of the worker, and of other packages.
 
-A family or an engine is added by writing one file under `worker/`. The orchestrator must know its names, sizes and
-recipes to check a matrix, yet may not import the libraries that the file needs, so it evaluates literals only.
+Each is one file. The orchestrator must know its names, sizes and recipes to check a matrix, and may not import the
+libraries that the file needs, so it reads the manifest from the source text.
 """
 
 from __future__ import annotations
 
-import ast
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from msgspec import Struct, convert
-
-from bench.records import ProviderBehavior
+from bench.declare import entry_points
+from bench.declare.entry_points import Plugin
+from bench.declare.manifests import RecipeDeclaration, read_manifest, read_recipes
+from bench.errors import PluginError
+from bench.records import EngineManifest, FamilyManifest, FormatManifest, ProviderBehavior, Tolerance
 
 WORKER = Path(__file__).parent.parent / "worker"
 EXTRA_ENGINES = "BENCH_ENGINES"
 
 
-class Family(Struct, frozen=True):
-    """The declared half of `worker/families/NAME.py`."""
+class Family(FamilyManifest, frozen=True, kw_only=True):
+    """A family's manifest with its name."""
 
     name: str
-    build_runtime: str
-    sizes: dict[str, int]
-    labels: dict[str, str]
-    open_sizes: bool
-    rates: dict[str, list[str]]
-    inputs: str | None
-    opset: int = 0
-    optional: tuple[str, ...] = ()
-    """Sizes that may be 0, and are in no label then."""
-    format: str = "onnx"
-    """The format of the artifacts that its recipes make."""
-    engines: tuple[str, ...] = ("ort",)
-    """What a provider runs it by: the first engine that knows the provider."""
-    generates: bool = False
-    """True where a call emits tokens one after another."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether its models emit tokens one after another."""
+        return self.task != "forward"
 
 
-class Format(Struct, frozen=True):
-    """The declared half of `worker/formats/NAME.py`."""
+class Format(FormatManifest, frozen=True, kw_only=True):
+    """A format's manifest with its name."""
 
     name: str
-    build_runtime: str
-    """The runtime that artifacts are made in, straight from the source."""
-    base: str | None = None
-    """The recipe whose artifact the others are made from; None where each is made from the source."""
-    convert_runtime: str = ""
-    """The runtime that makes the others from it."""
 
 
-class Engine(Struct, frozen=True):
-    """The declared half of `worker/engines/NAME.py`."""
+class Engine(EngineManifest, frozen=True, kw_only=True):
+    """An engine's manifest with its name."""
 
     name: str
-    format: str | None
-    """The format of the artifacts that the engine runs; None where it makes a precision itself."""
-    modes: tuple[str, ...] = ()
-    recipes: tuple[str, ...] = ()
-    """The recipes by which the engine makes a precision itself."""
-    families: tuple[str, ...] = ()
-    """The families that the engine can run; empty means every one, or for an engine with a format all of that."""
-    names_providers: bool = False
-    """True where it has names of its own for providers, and drives those alone whose `engine_names` hold one."""
-
-    variables: tuple[str, ...] = ()
-    """Options that name an environment variable, so that what it holds is in no file."""
-    addresses: tuple[str, ...] = ()
-    """Options that are addresses, in which no password may stand."""
 
     def runs(self, family: Family) -> bool:
         """Whether the engine can run a family."""
-        if self.families:
-            return family.name in self.families
+        if self.needs_module and not family.has_module:
+            return False
+        if self.tasks:
+            return family.task in self.tasks
         return self.format in (None, family.format)
 
     def drives(self, provider: ProviderBehavior) -> bool:
@@ -87,49 +60,64 @@ class Engine(Struct, frozen=True):
         return self.format is not None and self.format == family.format
 
     @property
-    def own_recipes(self) -> dict[str, tuple[str, ...]]:
-        """The recipes that a precision names for this engine alone, each with its options."""
-        if self.format is None:
-            return dict.fromkeys(self.recipes, ())
-        return recipes(self.format)
+    def own_recipes(self) -> dict[str, RecipeDeclaration]:
+        """The recipes that a precision may name for this engine: its own, else those of its format."""
+        if self.format is not None:
+            return recipes(self.format)
+        return {
+            name: RecipeDeclaration(name, own.number_format, tolerance=own.tolerance, place=f"engine '{self.name}'")
+            for name, own in self.recipes.items()
+        }
 
 
 @cache
 def families() -> dict[str, Family]:
     """Every family by its name, `text-encoder` for `text_encoder.py`."""
-    return {name: _family(name, path) for name, path in _files("families")}
+    return {
+        name: Family(name=name, **_fields(read_manifest(path, FamilyManifest, place)))
+        for name, (path, place) in _files("families").items()
+    }
 
 
 @cache
 def engines() -> dict[str, Engine]:
     """Every engine by its name, `llama-cpp` for `llama_cpp.py`."""
-    return {name: _engine(name, path) for name, path in _files("engines")}
+    return {
+        name: Engine(name=name, **_fields(read_manifest(path, EngineManifest, place)))
+        for name, (path, place) in _files("engines").items()
+    }
 
 
 @cache
 def formats() -> dict[str, Format]:
-    """Every format of artifacts by its name, but for `onnx`, which `worker/build.py` makes."""
-    found = dict(_files("formats"))
-    return {name: convert({"name": name, **_constants(path)}, Format) for name, path in found.items()}
+    """Every format of artifacts by its name."""
+    return {
+        name: Format(name=name, **_fields(read_manifest(path, FormatManifest, place)))
+        for name, (path, place) in _files("formats").items()
+    }
 
 
 @cache
-def recipes(format_name: str) -> dict[str, tuple[str, ...]]:
-    """The options of every recipe that makes an artifact of a format; in `onnx`, `fp32` is the export itself."""
-    path = WORKER / "build.py" if format_name == "onnx" else dict(_files("formats"))[format_name]
-    found = _recipes(path)
-    return {"fp32": (), **found} if format_name == "onnx" else found
+def recipes(format_name: str) -> dict[str, RecipeDeclaration]:
+    """Every recipe that makes an artifact of a format, with its options, number format and tolerances."""
+    return read_recipes(*_files("formats")[format_name])
 
 
-def _recipes(path: Path) -> dict[str, tuple[str, ...]]:
-    """The keyword-only parameters of every function in a file's `RECIPES`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    table = next(_assigned(node)[1] for node in tree.body if _assigned(node)[0] == "RECIPES")
-    found: dict[str, tuple[str, ...]] = {}
-    for key, value in zip(table.keys, table.values, strict=True):
-        found[ast.literal_eval(key)] = tuple(arg.arg for arg in functions[value.id].args.kwonlyargs)
-    return found
+def tolerance(recipe: RecipeDeclaration, family: Family) -> Tolerance | None:
+    """How far a recipe's answers may be from the reference: what the recipe declares, else the family; else None."""
+    return recipe.tolerance.get(family.name) or family.tolerances.get(recipe.number_format)
+
+
+@cache
+def plugins() -> tuple[Plugin, ...]:
+    """The modules that other packages add; `PluginError` for one whose name is taken."""
+    return tuple(plugin for kind in entry_points.GROUPS for plugin in _plugins_of(kind))
+
+
+def forget() -> None:
+    """Read all again when it is asked for next: files or packages have changed."""
+    for read in (families, engines, formats, recipes, plugins, _plugins_of):
+        read.cache_clear()
 
 
 def extra_engine_files() -> list[Path]:
@@ -138,40 +126,43 @@ def extra_engine_files() -> list[Path]:
     return sorted(Path(folder).glob("[!_]*.py")) if folder else []
 
 
-def _files(folder: str) -> list[tuple[str, Path]]:
-    paths = sorted((WORKER / folder).glob("[!_]*.py"))
-    if folder == "engines":
+def file_of(kind: str, name: str) -> Path:
+    """The file that declares a family, an engine or a format."""
+    return _files(kind)[name][0]
+
+
+def _own_files(kind: str) -> dict[str, Path]:
+    paths = sorted((WORKER / kind).glob("[!_]*.py"))
+    if kind == "engines":
         paths += extra_engine_files()
-    return [(path.stem.replace("_", "-"), path) for path in paths]
+    return {path.stem.replace("_", "-"): path for path in paths}
 
 
-def _family(name: str, path: Path) -> Family:
-    said = _constants(path)
-    return convert({"name": name, "inputs": None, "open_sizes": False, **said}, Family)
+def _files(kind: str) -> dict[str, tuple[Path, str]]:
+    """The file of each name, and what messages call it."""
+    own = {name: (path, _place(kind, path)) for name, path in _own_files(kind).items()}
+    return own | {plugin.name: (plugin.file, plugin.place) for plugin in _plugins_of(kind)}
 
 
-def _engine(name: str, path: Path) -> Engine:
-    return convert({"name": name, **_constants(path)}, Engine)
+def _place(kind: str, path: Path) -> str:
+    return f"bench/worker/{kind}/{path.name}" if path.is_relative_to(WORKER) else f"{path.name} of {EXTRA_ENGINES}"
 
 
-def _constants(path: Path) -> dict[str, Any]:
-    """The UPPERCASE literal constants of a file, by their name in lower case."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    for node in tree.body:
-        name, value = _assigned(node)
-        if name.isupper() and value is not None:
-            try:
-                found[name.lower()] = ast.literal_eval(value)
-            except ValueError:  # computed, so not part of the declaration
-                continue
+@cache
+def _plugins_of(kind: str) -> list[Plugin]:
+    taken = dict.fromkeys(_own_files(kind), "touchstone-bench itself")
+    found = entry_points.plugins(kind)
+    for plugin in found:
+        if plugin.name in taken:
+            where = f"entry point '{plugin.name}' of {entry_points.GROUPS[kind]} in the package {plugin.package}"
+            hint = f"{taken[plugin.name]} has it: rename one, or remove a package"
+            raise PluginError(f"the {where} has a name that is taken", hint)
+        taken[plugin.name] = f"the package {plugin.package}"
     return found
 
 
-def _assigned(node: ast.stmt) -> tuple[str, Any]:
-    """The name and the expression of `NAME = …`, with a type or without; an empty name for any other statement."""
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id, node.value
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return node.target.id, node.value
-    return "", None
+M = TypeVar("M", FamilyManifest, EngineManifest, FormatManifest)
+
+
+def _fields(manifest: M) -> dict[str, Any]:
+    return {name: getattr(manifest, name) for name in manifest.__struct_fields__}

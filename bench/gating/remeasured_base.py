@@ -13,7 +13,7 @@ from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime
 from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
-from bench.prepare.recorded_artifacts import Kept, kept_of
+from bench.prepare.recorded_artifacts import RecordedArtifacts, recorded_artifacts
 from bench.records import Note, Run, RuntimeRecord, note
 
 
@@ -22,7 +22,7 @@ class Baseline(Struct, frozen=True):
 
     run: Run
     matrix: Matrix | None
-    kept: Kept
+    recorded: RecordedArtifacts
     code: Path | None = None
     """The worker's code that the run measured with; None where today's must do."""
     reason: Note | None = None
@@ -34,11 +34,11 @@ def recreate(run: Run, cache: Path) -> Baseline:
     try:
         matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
     except MatrixError as error:
-        return Baseline(run, None, kept_of(run), reason=note("base-matrix-unreadable", text=error.message))
+        return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
     locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
     code = worker_code.recorded(cache, run.code)
     notes = () if code or run.code == worker_code.stage(cache).name else (note("other-worker-code", code=run.code),)
-    return Baseline(run, replace(matrix, runtimes=locked), kept_of(run), code, notes=notes)
+    return Baseline(run, replace(matrix, runtimes=locked), recorded_artifacts(run), code, notes=notes)
 
 
 def _locked(runtime: Runtime, recorded: RuntimeRecord | None, cache: Path) -> Runtime:

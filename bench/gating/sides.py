@@ -97,7 +97,7 @@ def _side(
     folder = place.folder / name
     store.create(folder, record)
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
-    code, kept = (base.code, base.kept) if base else (None, None)
+    code, recorded = (base.code, base.recorded) if base else (None, None)
     settled, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
-    prepared, record = run_steps.prepare(matrix, record, settled, place.cache, folder, progress, kept)
+    prepared, record = run_steps.prepare(matrix, record, settled, place.cache, folder, progress, recorded)
     return GateSide(name, matrix, record, prepared, place)

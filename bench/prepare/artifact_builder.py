@@ -1,4 +1,4 @@
-"""A model's material in; its references and artifacts out: from the cache, or ordered from a build worker once."""
+"""Gives the references and artifacts of a model: from the cache, or built once by a worker in a build runtime."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind
 from bench.prepare.environments import Ready
 from bench.progress import Progress, duration
-from bench.records import Built, Cell, Convert, Export, Failed, Failure, Make, Order, Recipe, Refer, Source
+from bench.records import Build, Built, Cell, Failed, Failure, Order, Recipe, Refer, Source
 from bench.worker_process import Worker
 
-EXPORTED = Recipe(name="fp32")
 BUILD_TIMEOUT_S = 1800.0
 
 
@@ -44,16 +43,16 @@ class Material(Struct, frozen=True):
         return self.data[0] if self.data else None
 
     @property
-    def build_runtime(self) -> str:
-        """The runtime that the family is exported and referred to in."""
-        return registry.families()[self.model.family].build_runtime
+    def family(self) -> registry.Family:
+        """The family of the model."""
+        return registry.families()[self.model.family]
 
 
-class Workshop:
+class ArtifactBuilder:
     """Keeps one worker alive for each build runtime, and starts another when it dies."""
 
     def __init__(self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Ready], code: Path) -> None:
-        self.artifacts = Artifacts(cache / "artifacts")
+        self.cache = Artifacts(cache / "artifacts")
         self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
         self.workers: dict[str, Worker] = {}
 
@@ -66,64 +65,50 @@ class Workshop:
         """The inputs of a workload and what PyTorch in FP32 makes of them."""
         model = material.model
         sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
-        parts = self._parts(material, data=True) | {"what": "reference", "workload": cell.workload, "sizes": sizes}
+        runtime = material.family.build_runtime
+        parts = self._parts(material, runtime, data=True) | {
+            "what": "reference",
+            "workload": cell.workload,
+            "sizes": sizes,
+        }
 
         def order(out: Path) -> Order:
             return Refer(model.family, material.source, cell.sizes, material.folder, str(out))
 
         what = f"reference of {model.name} {cell.workload}"
-        return self._ensure("reference", what, parts, order, material.build_runtime)
+        return self._ensure("reference", what, parts, order, runtime)
 
     def artifact(self, material: Material, cell: Cell) -> Artifact:
-        """The cell's precision in the format that its engine runs."""
-        if cell.format != "onnx":
-            return self._of_a_format(material, cell)
-        exported = self._export(material)
-        return exported if cell.recipe == EXPORTED else self._convert(material, cell, exported)
-
-    def _export(self, material: Material) -> Artifact:
-        model = material.model
-        opset = model.opset or registry.families()[model.family].opset
-        parts = self._parts(material) | {"what": "export", "opset": str(opset), "recipe": "fp32"}
-
-        def order(out: Path) -> Order:
-            return Export(model.family, material.source, opset, str(out))
-
-        return self._ensure("model", f"export of {model.name}", parts, order, material.build_runtime)
-
-    def _convert(self, material: Material, cell: Cell, exported: Artifact) -> Artifact:
-        """What a recipe makes of the export."""
-        model, recipe = material.model, cell.recipe
-        assert recipe is not None
-        parts = self._parts(material, data=True) | {"what": "convert"} | _made_by(recipe, exported)
-
-        def order(out: Path) -> Order:
-            return Convert(model.family, material.source, recipe, str(exported.folder), material.folder, str(out))
-
-        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, material.build_runtime)
-
-    def _of_a_format(self, material: Material, cell: Cell) -> Artifact:
-        """From the source, or from the artifact of the format's base recipe."""
+        """The cell's precision in the format that its engine runs: from the source, or from the format's base."""
         assert cell.recipe is not None
         form = registry.formats()[cell.format or ""]
         if form.base in (None, cell.recipe.name):
-            return self._make(material, form.name, cell.recipe, form.build_runtime)
-        base = self._make(material, form.name, Recipe(form.base or ""), form.build_runtime)
-        return self._make(material, form.name, cell.recipe, form.convert_runtime, base)
+            return self._build(material, form, cell.recipe)
+        return self._build(material, form, cell.recipe, self._build(material, form, Recipe(form.base or "")))
 
-    def _make(
-        self, material: Material, form: str, recipe: Recipe, runtime: str, parent: Artifact | None = None
+    def _build(
+        self, material: Material, form: registry.Format, recipe: Recipe, parent: Artifact | None = None
     ) -> Artifact:
-        family, source = material.model.family, material.source
-        parts = self._parts(material, runtime, form) | {"what": f"make {form}"} | _made_by(recipe, parent)
+        model = material.model
+        runtime = _build_runtime(material.family, form, converts=parent is not None)
+        opset = model.opset or material.family.opset
+        parts = self._parts(material, runtime, form.name, data=parent is not None) | {
+            "what": "artifact",
+            "format": form.name,
+            "opset": str(opset),
+            "recipe": recipe.name,
+            "options": ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items())),
+            "parent": parent.record.key if parent else "",
+        }
 
         def order(out: Path) -> Order:
-            return Make(form, family, source, recipe, str(out), str(parent.folder) if parent else None)
+            folder = str(parent.folder) if parent else None
+            return Build(form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset)
 
-        return self._ensure("model", f"{recipe.name} of {material.model.name}", parts, order, runtime)
+        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime)
 
     def _parts(
-        self, material: Material, runtime: str | None = None, form: str | None = None, *, data: bool = False
+        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False
     ) -> dict[str, str]:
         """What every artifact of a model is made of; never the provider it will run on."""
         source = material.source
@@ -134,7 +119,7 @@ class Workshop:
             "weights": source.weights,
             "seed": str(source.seed),
             "inputs": material.data[1] if data and material.data else "",
-            "tools": _tools(self.runtimes[runtime or material.build_runtime]),
+            "tools": _tools(self.runtimes[runtime]),
             "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
         }
 
@@ -150,7 +135,7 @@ class Workshop:
             self.progress.detail(f"building: {what}")
             return self._ask(runtime, order(aside))
 
-        artifact = self.artifacts.ensure(kind, parts, build)
+        artifact = self.cache.ensure(kind, parts, build)
         if built:
             size = artifact.record.size_bytes / 2**20
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
@@ -183,16 +168,17 @@ class Workshop:
 def runtimes_for(cell: Cell) -> tuple[str, ...]:
     """The runtimes that what a cell needs is made in: its reference, and its artifact."""
     family = registry.families()[cell.family]
-    form = registry.formats().get(cell.format or "")
-    if form is None or cell.recipe is None:
+    if cell.format is None or cell.recipe is None:
         return (family.build_runtime,)
-    converted = (form.convert_runtime,) if form.base not in (None, cell.recipe.name) else ()
-    return (family.build_runtime, form.build_runtime, *converted)
+    form = registry.formats()[cell.format]
+    converts = form.base not in (None, cell.recipe.name)
+    used = [_build_runtime(family, form), *([_build_runtime(family, form, converts=True)] if converts else [])]
+    return tuple(dict.fromkeys((family.build_runtime, *used)))
 
 
-def _made_by(recipe: Recipe, parent: Artifact | None) -> dict[str, str]:
-    options = ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items()))
-    return {"recipe": recipe.name, "options": options, "parent": parent.record.key if parent else ""}
+def _build_runtime(family: registry.Family, form: registry.Format, *, converts: bool = False) -> str:
+    """The runtime that builds an artifact, or converts the format's base artifact; the family's where none is named."""
+    return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
 
 
 def _tools(ready: Ready) -> str:

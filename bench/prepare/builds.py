@@ -1,4 +1,4 @@
-"""Cells in; for each one the artifact, the source and the reference it needs, or the failure that it ends with, out."""
+"""Prepares what cells need: source, references and artifacts, or the failure that a cell ends with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench.declare import registry
 from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
-from bench.prepare.artifact_builder import BuildError, Material, Workshop, runtimes_for
+from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact
 from bench.prepare.environments import Ready, Shelf
 from bench.prepare.probe import Settled
-from bench.prepare.recorded_artifacts import Kept
+from bench.prepare.recorded_artifacts import RecordedArtifacts
 from bench.progress import Progress
 from bench.records import Cell, Failure, Source
 from bench.worker_process import Worker
@@ -50,38 +50,44 @@ def prepare(
     cache: Path,
     logs: Path,
     progress: Progress,
-    kept: Kept | None = None,
+    recorded: RecordedArtifacts | None = None,
 ) -> Prepared:
     """Make everything that the cells need; a failure costs the cells that needed it, and no other.
 
-    Nothing is made for targets that are not on this machine. `kept` says which artifacts an earlier run used: where the
-    cache still holds them they are taken, whatever would be made today.
+    Nothing is made for targets that are not on this machine. `recorded` says which artifacts an earlier run used: where
+    the cache still holds them they are taken, whatever would be made today.
     """
     wanted = [cell for cell in cells if cell.excluded is None]
     failures = {cell.id: settled.failures[cell.target] for cell in wanted if cell.target in settled.failures}
     prepared = Prepared(settled.code, settled.shelf.made, failures=failures)
-    workshop = Workshop(cache, logs, progress, prepared.runtimes, prepared.code)
-    builder = _Builder(matrix, cache, workshop, progress, prepared, kept or Kept())
+    builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code)
+    models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts())
     try:
-        builder.runtimes_of([cell for cell in wanted if cell.id not in failures], settled.shelf)
+        models.runtimes_of([cell for cell in wanted if cell.id not in failures], settled.shelf)
         for model in dict.fromkeys(cell.model for cell in wanted):
             mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
-            builder.model(matrix.models[model], mine)
+            models.model(matrix.models[model], mine)
     except BaseException:
-        workshop.end(Worker.kill)
+        builder.end(Worker.kill)
         raise
-    workshop.end(Worker.close)
+    builder.end(Worker.close)
     return prepared
 
 
-class _Builder:
+class _Models:
     """Walks the models, and notes what cannot be made."""
 
     def __init__(
-        self, matrix: Matrix, cache: Path, workshop: Workshop, progress: Progress, prepared: Prepared, kept: Kept
+        self,
+        matrix: Matrix,
+        cache: Path,
+        builder: ArtifactBuilder,
+        progress: Progress,
+        prepared: Prepared,
+        recorded: RecordedArtifacts,
     ) -> None:
-        self.matrix, self.cache, self.workshop = matrix, cache, workshop
-        self.progress, self.prepared, self.kept = progress, prepared, kept
+        self.matrix, self.cache, self.builder = matrix, cache, builder
+        self.progress, self.prepared, self.recorded = progress, prepared, recorded
 
     def runtimes_of(self, cells: list[Cell], shelf: Shelf) -> None:
         """Make the runtimes that the cells are built in; those they run in are there."""
@@ -108,7 +114,7 @@ class _Builder:
             failure = Failure("unavailable", "source", type(error).__name__, error.message, error.hint)
             self.without_source(model, cells, failure)
             return
-        if self.kept.differs(model.name, material.source):
+        if self.recorded.differs(model.name, material.source):
             self.without_source(model, cells, OTHER_SOURCE)
             return
         self.prepared.sources[model.name] = material.source
@@ -124,10 +130,10 @@ class _Builder:
 
     def without_source(self, model: Model, cells: list[Cell], failure: Failure) -> None:
         """What an earlier run left in the cache is enough for some cells; the others end with the failure."""
-        standing = [cell for cell in cells if self.kept.stands(cell, self.workshop.artifacts)]
+        standing = [cell for cell in cells if self.recorded.is_runnable_from_cache(cell, self.builder.cache)]
         self.fail((cell for cell in cells if cell not in standing), failure)
         if standing:
-            source = self.kept.stand_in(model.name)
+            source = self.recorded.stand_in(model.name)
             self.prepared.sources[model.name] = source
             self.everything(Material(model, source, None), standing)
 
@@ -151,7 +157,8 @@ class _Builder:
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """The reference of one workload."""
         try:
-            made = self.kept.reference(cells[0], self.workshop.artifacts) or self.workshop.reference(material, cells[0])
+            held = self.recorded.reference(cells[0], self.builder.cache)
+            made = held or self.builder.reference(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
@@ -160,7 +167,8 @@ class _Builder:
     def artifact(self, material: Material, cells: list[Cell]) -> None:
         """The model of one precision in one format."""
         try:
-            made = self.kept.artifact(cells[0], self.workshop.artifacts) or self.workshop.artifact(material, cells[0])
+            held = self.recorded.artifact(cells[0], self.builder.cache)
+            made = held or self.builder.artifact(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return

@@ -1,4 +1,4 @@
-"""What an earlier run recorded of its artifacts in, those of them that this cache still holds out."""
+"""The artifacts that an earlier run used, as far as this cache still holds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY = re.compile(r"[0-9a-f]{24}")
 """A run's file may come from anywhere, and its keys become names of folders."""
 
 
-class Kept(Struct, frozen=True):
+class RecordedArtifacts(Struct, frozen=True):
     """Keys by the names that a matrix gives; empty for a run that makes everything from what is there today."""
 
     artifacts: dict[str, str] = {}
@@ -36,7 +36,7 @@ class Kept(Struct, frozen=True):
         """Whether a source is known not to be what the earlier run used."""
         return self.sources.get(model, source.digest) != source.digest
 
-    def stands(self, cell: Cell, cache: Artifacts) -> bool:
+    def is_runnable_from_cache(self, cell: Cell, cache: Artifacts) -> bool:
         """Whether the cell can be measured without its source: its engine runs an artifact, and all is there."""
         runs_artifact = cell.format is not None and self.artifact(cell, cache) is not None
         return runs_artifact and self.reference(cell, cache) is not None
@@ -46,9 +46,9 @@ class Kept(Struct, frozen=True):
         return Source("folder", "", self.weights.get(model, "random"), self.sources.get(model, ""))
 
 
-def kept_of(run: Run) -> Kept:
+def recorded_artifacts(run: Run) -> RecordedArtifacts:
     """What a run recorded."""
-    return Kept(run.artifacts, run.references, run.source_digests, run.weights)
+    return RecordedArtifacts(run.artifacts, run.references, run.source_digests, run.weights)
 
 
 def _held(key: str | None, cache: Artifacts) -> Artifact | None:

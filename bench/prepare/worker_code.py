@@ -1,13 +1,14 @@
-"""The worker's code in, a folder that a runtime's interpreter can import it from out; and digests of its parts.
+"""Stages the worker's code: a folder that a runtime's interpreter imports it from; and digests of its parts.
 
-The code is copied aside by content, so that nothing of the orchestrator's packages is on a worker's path, an
-interpreter of the user's is left as it is, and an edit amid a run changes nothing in that run.
+The code is copied into the cache by what it means, so that nothing of the orchestrator's packages is on a worker's
+path, an interpreter of the user's is left as it is, and an edit amid a run changes nothing in that run.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,19 +17,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.declare import registry
+from bench.declare.entry_points import Plugin
 from bench.files import writing
+from bench.prepare import code_digest
 from bench.prepare.cache_use import touch
+from bench.records import PROTOCOL
 
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "shared", "worker")
+PLUGINS = "touchstone-plugins.json"
+"""Beside the staged package: by kind and name, the modules that other packages add."""
 DIGEST = re.compile(r"[0-9a-f]{16}")
 """A run's file may come from anywhere, and what it says becomes the name of a folder."""
 
 
 def stage(cache: Path) -> Path:
     """The folder to put on a worker's path; made once for each state of the code."""
-    files = dict(_worker_files())
-    folder = cache / "worker" / digest(files.values())[:16]
+    files, plugins = dict(_worker_files()), _plugin_modules()
+    total = hashlib.sha256(plugins.encode())
+    for relative, path in files.items():
+        total.update(relative.encode() + b"\0" + code_digest.meaning(path))
+    folder = cache / "worker" / total.hexdigest()[:16]
     if folder.exists():
         touch(folder)
         return folder
@@ -37,9 +46,10 @@ def stage(cache: Path) -> Path:
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
         try:
             for relative, path in files.items():
-                to = aside / "bench" / relative
+                to = aside / relative
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, to)
+            (aside / PLUGINS).write_text(plugins, encoding="utf-8")
             aside.rename(folder)
         except OSError:
             if not folder.exists():  # else another run was first; its copy is the same
@@ -50,72 +60,93 @@ def stage(cache: Path) -> Path:
 
 
 def recorded(cache: Path, name: str) -> Path | None:
-    """The folder of the code that an earlier run measured with; None where it is gone or can not be spoken to.
+    """The folder of the code that an earlier run measured with; None where it is gone or cannot be spoken to.
 
-    Orders and replies are strict, so a worker is spoken to only where its records are today's, letter by letter.
+    Orders and replies are strict, so a worker is spoken to only where its protocol has today's version.
     """
     folder = cache / "worker" / name
     if not DIGEST.fullmatch(name) or not folder.is_dir():
         return None
     touch(folder)
-    return folder if _records(folder / "bench") == _records(PACKAGE) else None
+    return folder if protocol_of(folder) == PROTOCOL else None
 
 
-def _records(package: Path) -> str:
-    return digest(sorted((package / "records").glob("*.py")))
+def protocol_of(code: Path) -> int | None:
+    """The version of the protocol that staged code speaks; None where it is of before there were versions."""
+    try:
+        tree = ast.parse((code / "bench" / "records" / "protocol.py").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PROTOCOL":
+            version = ast.literal_eval(node.value)
+            return version if isinstance(version, int) else None
+    return None
 
 
 def build_digest(family: str, form: str | None = None, package: Path | None = None) -> str:
-    """A digest of the code that makes a family's artifacts, in a format of its own: an edit there makes new ones."""
-    package = package or PACKAGE
-    worker, families = package / "worker", package / "worker" / "families"
-    maker = [worker / "make.py", worker / "formats" / _file(form)] if form else [worker / "build.py"]
-    texts = sorted(families.glob("*.txt"))
-    return digest([*code_behind([*maker, families / _file(family)], package), *texts])[:16]
+    """A digest of the code that builds a family's artifacts of a format, or its references where `form` is None.
+
+    An edit there that means something makes new artifacts. `package` is the `bench` folder of staged code.
+    """
+    homes = _homes(package)
+    bench = homes["bench"]
+    modules = [("families", family), *([("formats", form)] if form else [])]
+    files = [file for kind, name in modules for file in code_digest.module_files(_module(kind, name), homes)]
+    code = code_digest.code_behind([bench / "worker" / "artifacts.py", *files], homes)
+    return code_digest.digest([*code, *_data(family, homes)])[:16]
 
 
-def code_behind(paths: Iterable[Path], package: Path | None = None) -> list[Path]:
-    """The files and every file of the worker that they import, by whatever way; sorted by path."""
-    found: set[Path] = set()
-    waiting = list(paths)
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imported(path, package or PACKAGE)
-    return sorted(found)
+def _homes(package: Path | None) -> dict[str, Path]:
+    """The folder of `bench` and of every package that adds to it: as staged, or where they are installed."""
+    if package is None:
+        return {"bench": PACKAGE} | {plugin.top: plugin.root / plugin.top for plugin in registry.plugins()}
+    return {"bench": package} | {plugin.top: package.parent / plugin.top for plugin in registry.plugins()}
 
 
-def _imported(path: Path, package: Path) -> Iterable[Path]:
-    """The worker's files that a file imports, in its functions too: heavy libraries are imported late."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("bench.shared", "bench.worker")):
-            module = str(node.module)
-            for name in (module, *(f"{module}.{alias.name}" for alias in node.names)):
-                place = package.joinpath(*name.split(".")[1:])
-                yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+def _module(kind: str, name: str) -> str:
+    added = (plugin.module for plugin in registry.plugins() if (plugin.kind, plugin.name) == (kind, name))
+    return next(added, f"bench.worker.{kind}.{name.replace('-', '_')}")
 
 
-def _file(name: str) -> str:
-    return f"{name.replace('-', '_')}.py"
+def _data(family: str, homes: Mapping[str, Path]) -> list[Path]:
+    """The files of data beside a family's code: its inputs may come from there."""
+    module = _module("families", family)
+    top = module.partition(".")[0]
+    if top == "bench":
+        return sorted((homes["bench"] / "worker" / "families").glob("*.txt"))
+    return sorted(path for path in homes[top].rglob("*") if _is_kept(path) and path.suffix != ".py")
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """SHA-256 over the names and contents of files, 64 hex digits."""
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
+def _plugin_modules() -> str:
+    """What the worker reads to find the modules of other packages."""
+    found: dict[str, dict[str, str]] = {}
+    for plugin in registry.plugins():
+        found.setdefault(plugin.kind, {})[plugin.name] = plugin.module
+    return json.dumps(found, sort_keys=True, indent=1)
 
 
 def _worker_files() -> Iterable[tuple[str, Path]]:
-    yield "__init__.py", PACKAGE / "__init__.py"
+    """Every file to stage, by its place under the staged folder."""
+    yield "bench/__init__.py", PACKAGE / "__init__.py"
     for folder in GROUND:
         for path in sorted((PACKAGE / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield path.relative_to(PACKAGE).as_posix(), path
+            if _is_kept(path):
+                yield f"bench/{path.relative_to(PACKAGE).as_posix()}", path
     for path in registry.extra_engine_files():
-        yield f"worker/engines/{path.name}", path
+        yield f"bench/worker/engines/{path.name}", path
+    for top, plugin in sorted({plugin.top: plugin for plugin in registry.plugins()}.items()):
+        yield from ((path.relative_to(plugin.root).as_posix(), path) for path in _files_of(plugin, top))
+
+
+def _files_of(plugin: Plugin, top: str) -> Iterable[Path]:
+    """The whole top-level package of a plugin, since its modules import one another; or its one file."""
+    folder = plugin.root / top
+    return [path for path in sorted(folder.rglob("*")) if _is_kept(path)] if folder.is_dir() else [plugin.file]
+
+
+def _is_kept(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
 
 
 def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:

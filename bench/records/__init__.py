@@ -30,21 +30,20 @@ from bench.records.conformance import (
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
 from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
 from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
+from bench.records.manifests import EngineManifest, EngineRecipe, FamilyManifest, FormatManifest, SourceKind, Task
 from bench.records.notes import Note, NoteValue, note
 from bench.records.orders import (
     Begin,
+    Build,
     Built,
     Burst,
     Bursted,
-    Convert,
     Done,
-    Export,
     Failed,
     Held,
     Hold,
     Job,
     Lasted,
-    Make,
     Measured,
     Opened,
     Order,
@@ -71,6 +70,7 @@ from bench.records.plan import (
     Tolerance,
 )
 from bench.records.prepared import ArtifactRecord, Failure, RuntimeRecord, Source
+from bench.records.protocol import PROTOCOL
 from bench.records.seen import (
     Effort,
     Energy,
@@ -88,10 +88,12 @@ from bench.records.sustained import Minute, Sustained
 
 __all__ = [
     "CPU_PROVIDER",
+    "PROTOCOL",
     "SCHEMA",
     "Accelerator",
     "ArtifactRecord",
     "Begin",
+    "Build",
     "Built",
     "Burst",
     "Bursted",
@@ -108,7 +110,6 @@ __all__ = [
     "Collect",
     "CompileCache",
     "Conform",
-    "Convert",
     "Cpu",
     "Deviation",
     "Device",
@@ -118,10 +119,13 @@ __all__ = [
     "Done",
     "Effort",
     "Energy",
+    "EngineManifest",
+    "EngineRecipe",
     "Executed",
-    "Export",
     "Failed",
     "Failure",
+    "FamilyManifest",
+    "FormatManifest",
     "GateCell",
     "GateRun",
     "GateVerdict",
@@ -134,7 +138,6 @@ __all__ = [
     "Lasted",
     "Machine",
     "MachineState",
-    "Make",
     "Margin",
     "Measured",
     "Minute",
@@ -165,6 +168,7 @@ __all__ = [
     "Run",
     "RuntimeRecord",
     "Source",
+    "SourceKind",
     "Speed",
     "Stage",
     "Start",
@@ -175,6 +179,7 @@ __all__ = [
     "SustainedMinute",
     "SustainedSpeed",
     "TargetFacts",
+    "Task",
     "ThreadsOption",
     "Timing",
     "Tolerance",

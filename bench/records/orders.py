@@ -13,24 +13,20 @@ from bench.records.seen import Effort, Generation, Parity, Placement, Start, Tim
 from bench.records.sustained import Minute
 
 
-class Export(Record, frozen=True, tag="export", tag_field="order"):
-    """Load a source and write `model.onnx` (FP32) into `out`."""
+class Build(Record, frozen=True, tag="build", tag_field="order"):
+    """Build the artifact of a recipe into `out`: from the source, or from the artifact of the format's base recipe."""
 
-    family: str
-    source: Source
-    opset: int
-    out: str
-
-
-class Convert(Record, frozen=True, tag="convert", tag_field="order"):
-    """Make the artifact of a recipe from the FP32 artifact's folder."""
-
+    format: str
     family: str
     source: Source
     recipe: Recipe
-    parent: str
-    inputs: str | None
     out: str
+    parent: str | None = None
+    """The folder of the base artifact; None builds from the source."""
+    inputs: str | None = None
+    """The folder or file of the model's own input data, for calibration; None takes the family's."""
+    opset: int = 0
+    """The ONNX opset of an export."""
 
 
 class Refer(Record, frozen=True, tag="refer", tag_field="order"):
@@ -41,17 +37,6 @@ class Refer(Record, frozen=True, tag="refer", tag_field="order"):
     sizes: dict[str, int]
     inputs: str | None
     out: str
-
-
-class Make(Record, frozen=True, tag="make", tag_field="order"):
-    """Make the artifact of a recipe in a format of its own: from the source, or from the artifact `parent`."""
-
-    format: str
-    family: str
-    source: Source
-    recipe: Recipe
-    out: str
-    parent: str | None = None
 
 
 class Job(Record, frozen=True):
@@ -69,6 +54,7 @@ class Visit(Record, frozen=True, tag="visit", tag_field="order"):
     family: str
     source: Source
     recipe: Recipe
+    tolerance: Tolerance
     jobs: tuple[Job, ...]
     threads: int
     effort: Effort
@@ -77,7 +63,6 @@ class Visit(Record, frozen=True, tag="visit", tag_field="order"):
     mode: str = ""
     options: dict[str, Option] = {}
     """Options of an engine that is no execution provider."""
-    tolerance: Tolerance | None = None
     scratch: str = ""
     """A folder that outlives the visit, for what the engine compiles."""
     profile: bool = False
@@ -120,7 +105,7 @@ class Burst(Record, frozen=True, tag="burst", tag_field="order"):
     length_s: float
 
 
-Order = Export | Convert | Make | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
+Order = Build | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):

@@ -8,29 +8,14 @@ from msgspec import Meta
 
 from bench.records.base import DeviceType, Option, Record
 
-NUMBER_FORMATS = {
-    "f32": "fp32",
-    "f16": "fp16",
-    "q8_0": "int8",
-    "q6_k": "int6",
-    "q5_k_m": "int5",
-    "q4_k_m": "int4",
-    "q4_0": "int4",
-}
-"""What llama.cpp's names of formats mean."""
-
 
 class Recipe(Record, frozen=True):
-    """How a precision is made: a name of `RECIPES` (an engine's or the build's) and its options."""
+    """How a precision is made: the name of a format's recipe or of an engine's own, with its options."""
 
     name: str
     options: dict[str, Option] = {}
-
-    @property
-    def number_format(self) -> str:
-        """The number format that the recipe leaves: the last word of its name, `int8` of `static-qdq-int8`."""
-        word = self.name.rsplit("-", 1)[-1]
-        return NUMBER_FORMATS.get(word, word)
+    number_format: str = ""
+    """The number format that it leaves: `int8`; empty in runs of before it was recorded."""
 
 
 class Tolerance(Record, frozen=True):
@@ -210,6 +195,8 @@ class Cell(Record, frozen=True):
     excluded: str | None = None
     format: str | None = None
     """The format of the artifact that the engine runs; None where it makes the precision itself."""
+    tolerance: Tolerance | None = None
+    """How far the answers may be from the FP32 reference; None in runs of before it was recorded."""
 
     @property
     def id(self) -> str:

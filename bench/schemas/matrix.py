@@ -9,6 +9,7 @@ import msgspec
 
 from bench.declare import catalogue, registry
 from bench.declare.budgets import BUDGETS
+from bench.declare.manifests import RecipeDeclaration
 from bench.declare.matrix import SCHEMA, Exclude, Measure
 from bench.declare.models import INPUT_KINDS, SOURCE_KINDS, Model
 from bench.declare.patterns import DEVICE_TYPES, MODULE, NAME
@@ -109,9 +110,9 @@ def _own_recipe(engine: registry.Engine) -> Schema:
     }
 
 
-def _recipe(known: Mapping[str, tuple[str, ...]], meaning: str = "") -> Schema:
+def _recipe(known: Mapping[str, RecipeDeclaration], meaning: str = "") -> Schema:
     """A recipe's name, or a table with its options."""
-    options = dict.fromkeys((option for names in known.values() for option in names), PLAIN)
+    options = dict.fromkeys((option for recipe in known.values() for option in recipe.options), PLAIN)
     table = {
         "type": "object",
         "properties": {"recipe": _offered(known), **options},

@@ -7,15 +7,13 @@ import traceback
 
 from bench.records import (
     Begin,
+    Build,
     Burst,
     Collect,
     Conform,
-    Convert,
     Done,
-    Export,
     Failed,
     Hold,
-    Make,
     Order,
     Probe,
     Probed,
@@ -26,8 +24,6 @@ from bench.records import (
 from bench.worker import engines
 from bench.worker.channel import Channel
 from bench.worker.failures import failure_of
-
-BUILD_STAGES: dict[type, str] = {Export: "export", Convert: "convert", Refer: "reference"}
 
 
 def main() -> None:
@@ -70,18 +66,19 @@ def obey(order: Order, channel: Channel) -> None:
             engine = engines.named(order.engine)
             channel.stage("probe")
             channel.say(Probed(engine.probe(order)))
-        case Make():
+        case Build():
             channel.stage("import")
-            from bench.worker.make import make
+            from bench.worker import artifacts, formats
 
-            channel.stage("export")
-            channel.say(make(order))
-        case Export() | Convert() | Refer():
+            formats.recipes(order.format)
+            channel.stage("convert" if order.parent else "export")
+            channel.say(artifacts.build(order))
+        case Refer():
             channel.stage("import")
-            from bench.worker import build
+            from bench.worker import artifacts
 
-            channel.stage(BUILD_STAGES[type(order)])
-            channel.say(build.obey(order))
+            channel.stage("reference")
+            channel.say(artifacts.refer(order))
         case Collect():
             channel.stage("import")
             from bench.worker.conformance_collect import collect

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import cast
 
 from bench.records import Begin, CompileCache, Start, Started, Visit
 from bench.worker import engines, families, feeds
 from bench.worker.channel import Channel
+from bench.worker.contracts import AnySession, CompilingEngine, Engine, Generator, Session, TextGenerator
 from bench.worker.failures import reason_of
 from bench.worker.placement import refuse_elsewhere
 from bench.worker.refusal import Refusal
@@ -42,23 +43,21 @@ def start(order: Begin, channel: Channel) -> None:
     channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, note)))
 
 
-def _first(session: Any, visit: Visit, feed: feeds.Feed) -> Callable[[], object]:
+def _first(session: AnySession, visit: Visit, feed: feeds.Feed) -> Callable[[], object]:
     """The first answer: a call, or for a model that generates the first token."""
     if not families.generates(visit.family):
-        bound: Callable[[], object] = session.bind(feed)
-        return bound
-    steps = iter(session.begin(feed, visit.jobs[0].sizes["new"]))
+        return cast(Session, session).bind(feed)
+    steps = iter(cast(Generator | TextGenerator, session).begin(feed, visit.jobs[0].sizes["new"]))
     return lambda: next(steps)
 
 
-def _open(engine: Any, order: Begin, cache: CompileCache | None) -> engines.Session:
+def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySession:
     """The session: of the model, or of what a cold start compiled in its place."""
     if order.kind == "cold" or cache is None or cache.kind != "context":
-        session: engines.Session = engine.Session(order.visit)
-        return session
-    _refuse_without_contexts(engine)
+        return engine.Session(order.visit)
+    compiling = _compiling(engine)
     try:
-        session = engine.Session(order.visit, compiled=True)
+        session = compiling.Session(order.visit, compiled=True)
     except Refusal:
         raise
     except Exception as error:
@@ -68,21 +67,21 @@ def _open(engine: Any, order: Begin, cache: CompileCache | None) -> engines.Sess
     return session
 
 
-def _kept(engine: Any, order: Begin, cache: CompileCache | None) -> str:
+def _kept(engine: Engine, order: Begin, cache: CompileCache | None) -> str:
     """Compile a context model for the next start, untimed; the reason where that fails."""
     if order.kind == "cached" or cache is None or cache.kind != "context":
         return ""
     try:
-        _refuse_without_contexts(engine)
-        engine.compile_context(order.visit)
+        _compiling(engine).compile_context(order.visit)
     except Exception as error:  # noqa: BLE001 - the start itself is measured, and this says why there is no other
         return f"no compiled model was kept: {reason_of(error)}"
     return ""
 
 
-def _refuse_without_contexts(engine: Any) -> None:
-    if not hasattr(engine, "compile_context"):
+def _compiling(engine: Engine) -> CompilingEngine:
+    if not engine.MANIFEST.compiles_context:
         raise Refusal("unsupported", "this engine opens no compiled models", kind="no-cache")
+    return cast(CompilingEngine, engine)
 
 
 def _refuse_empty(cache: CompileCache | None, scratch: str) -> None:

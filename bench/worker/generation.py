@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bench.records import Effort, Generation, Timing
 from bench.worker import timing
-from bench.worker.engines import Generator, Stream
+from bench.worker.contracts import Generator, Stream, TextGenerator
 from bench.worker.feeds import Array, Feed
 
 Clock = Callable[[], int]
@@ -26,7 +26,7 @@ WARM_GENERATIONS = 2
 class Recorder:
     """Runs generations one after another, and keeps the parts of each and the tokens of the last."""
 
-    session: Generator
+    session: Generator | TextGenerator
     feed: Feed
     new: int
     clock: Clock = perf_counter_ns

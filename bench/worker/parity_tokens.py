@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
 from bench.records import Parity, Tolerance
 from bench.worker import parity
-from bench.worker.engines import Generator
+from bench.worker.contracts import Generator, TextGenerator
 from bench.worker.feeds import Array, Feed
 
 TIE = 1e-3
@@ -50,7 +49,7 @@ def check(
     )
 
 
-def check_texts(session: Any, prefixes: Sequence[dict[str, str]], limit: Tolerance, by: str) -> Parity:
+def check_texts(session: TextGenerator, prefixes: Sequence[dict[str, str]], limit: Tolerance, by: str) -> Parity:
     """Top-1 agreement of a server that gives text only: its next word after each prefix, and the reference's.
 
     Its logits cannot be seen, so nothing else is asked for.

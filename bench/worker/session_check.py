@@ -6,18 +6,19 @@ import itertools
 import json
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from bench.records import Opened, Parity, Recipe, Tolerance, Transcript, Visit
-from bench.worker import engines, families, feeds, generation, parity, parity_tokens
+from bench.records import Opened, Parity, Transcript, Visit
+from bench.worker import contracts, engines, families, feeds, generation, parity, parity_tokens
 from bench.worker.channel import Channel
+from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.memory import peak_rss_bytes
 from bench.worker.placement import refuse_elsewhere
 
 
-def open_session(order: Visit, channel: Channel) -> engines.Session:
+def open_session(order: Visit, channel: Channel) -> AnySession:
     """The visit's session, told of before anything is done with it."""
     baseline = peak_rss_bytes()
     channel.stage("import")
@@ -26,7 +27,7 @@ def open_session(order: Visit, channel: Channel) -> engines.Session:
     import_ns = perf_counter_ns() - start
     channel.stage("session")
     start = perf_counter_ns()
-    session: engines.Session = engine.Session(order)
+    session = engine.Session(order)
     load_ns = perf_counter_ns() - start
     opened = Opened(
         import_ns=import_ns,
@@ -45,15 +46,16 @@ def open_session(order: Visit, channel: Channel) -> engines.Session:
 
 
 def check_generation(
-    order: Visit, session: Any, batches: list[feeds.Feed], run: generation.Recorder, folder: Path
+    order: Visit, session: Generator | TextGenerator, batches: list[feeds.Feed], run: generation.Recorder, folder: Path
 ) -> Parity:
     """Parity of a model that generates: by its logits where it shows them, else by the words it says next."""
     told = told_by(folder)
-    limit = order.tolerance or tolerance(order.family, order.recipe)
-    if hasattr(session, "score"):
+    if engines.named(order.engine).MANIFEST.checked_by == "logits":
         expected = feeds.load(folder / "outputs.npz")
-        return parity_tokens.check(session, batches, expected, run.tokens, limit, told["by"])
-    return parity_tokens.check_texts(session, told.get("prefixes", []), limit, told["by"])
+        return parity_tokens.check(cast(Generator, session), batches, expected, run.tokens, order.tolerance, told["by"])
+    return parity_tokens.check_texts(
+        cast(TextGenerator, session), told.get("prefixes", []), order.tolerance, told["by"]
+    )
 
 
 def transcript(run: generation.Recorder, told: dict[str, Any]) -> Transcript | None:
@@ -76,22 +78,13 @@ def told_by(folder: Path) -> dict[str, Any]:
     return told
 
 
-def check(
-    order: Visit, session: engines.Session, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str
-) -> Parity:
+def check(order: Visit, session: Session, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str) -> Parity:
     """Parity over every batch, the timed one included and with the very call that was timed."""
-    family = families.named(order.family)
+    family = contracts.forward(families.named(order.family))
     want: list[np.ndarray[Any, Any]] = []
     have: list[np.ndarray[Any, Any]] = []
     for feed, reference in zip(batches, expected, strict=True):
         outputs = session.outputs(session.bind(feed)())
         want.append(family.comparable(reference, feed))
         have.append(family.comparable(outputs, feed))
-    limit = order.tolerance or tolerance(order.family, order.recipe)
-    return parity.compare(want, have, limit, by)
-
-
-def tolerance(family: str, recipe: Recipe) -> Tolerance:
-    """The family's own tolerance for the number format that a recipe leaves."""
-    table = families.named(family).TOLERANCES
-    return Tolerance(**table[recipe.number_format])
+    return parity.compare(want, have, order.tolerance, by)

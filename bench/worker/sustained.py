@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
-from typing import Any
+from typing import cast
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from bench.records import Effort, Generation, Lasted, Minute, Sustain
 from bench.worker import families, feeds, generation, session_check, timing
 from bench.worker.channel import Channel
+from bench.worker.contracts import Generator, Session, TextGenerator
 
 STRETCH_NS = 250_000_000
 """Between stretches of calls what they left is summed up, some milliseconds of each second at most."""
@@ -33,16 +34,16 @@ def sustain(order: Sustain, channel: Channel) -> None:
 
     Answers are not checked here: the cell's rounds did that, and only what passed is sustained.
     """
-    session: Any = session_check.open_session(order.visit, channel)
+    session = session_check.open_session(order.visit, channel)
     job, effort = order.visit.jobs[0], order.visit.effort
     channel.stage("bind", job.workload)
     feed = feeds.load(Path(job.reference) / "inputs.npz")[0]
     channel.stage("time", job.workload)
     if families.generates(order.visit.family):
-        run = generation.Recorder(session, feed, job.sizes["new"])
+        run = generation.Recorder(cast(Generator | TextGenerator, session), feed, job.sizes["new"])
         lasted = generated_minutes(run, effort, order.ends_s)
     else:
-        call = session.bind(feed)
+        call = cast(Session, session).bind(feed)
         timing.warmed(partial(timing.timed, call, perf_counter_ns), effort)
         lasted = minutes(partial(timing.burst, call), order.ends_s)
     channel.stage("sustain", job.workload)

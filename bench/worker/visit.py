@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from msgspec.structs import replace
 
 from bench.records import Job, Measured, Placement, Profiled, Visit
 from bench.worker import engines, families, feeds, generation, session_check, timing
 from bench.worker.channel import Channel
+from bench.worker.contracts import AnySession, Generator, ProfilingEngine, Session, TextGenerator
 from bench.worker.memory import peak_rss_bytes
 
 
@@ -30,11 +31,12 @@ def _measure(order: Visit, channel: Channel) -> Placement | None:
     return session.placement
 
 
-def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel) -> Measured:
+def _workload(order: Visit, job: Job, session: AnySession, channel: Channel) -> Measured:
     """The first feed is timed; afterwards every feed's output is held against the reference."""
     channel.stage("bind", job.workload)
     if families.generates(order.family):
-        return _generation(order, job, session, channel)
+        return _generation(order, job, cast(Generator | TextGenerator, session), channel)
+    session = cast(Session, session)
     batches, expected, by = session_check.reference(Path(job.reference))
     call = session.bind(batches[0])
     channel.stage("time", job.workload)
@@ -45,7 +47,7 @@ def _workload(order: Visit, job: Job, session: engines.Session, channel: Channel
     return Measured(job.workload, measured, checked, peak_rss_bytes())
 
 
-def _generation(order: Visit, job: Job, session: Any, channel: Channel) -> Measured:
+def _generation(order: Visit, job: Job, session: Generator | TextGenerator, channel: Channel) -> Measured:
     """One workload of a model that generates: the first prompt is timed, and all are held against the reference."""
     folder = Path(job.reference)
     batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
@@ -62,12 +64,12 @@ def _generation(order: Visit, job: Job, session: Any, channel: Channel) -> Measu
 def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
     """What some profiled calls add to the placement: the last thing in a visit, since it is the first to do without."""
     engine = engines.named(order.engine)
-    if not hasattr(engine, "profiled") or not _on_several(placement):
+    if not engine.MANIFEST.profiles or not _on_several(placement):
         return
     channel.stage("profile")
     try:
         feed = feeds.load(Path(order.jobs[0].reference) / "inputs.npz")[0]
-        channel.say(Profiled(engine.profiled(order, placement, feed)))
+        channel.say(Profiled(cast(ProfilingEngine, engine).profiled(order, placement, feed)))
     except Exception:  # noqa: BLE001 - every workload is measured by now
         traceback.print_exc()
 

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from msgspec.structs import replace
 
 from bench.records import Burst, Bursted, Generation, Held, Hold, Job, Timing, Visit
 from bench.worker import families, feeds, generation, session_check, timing
 from bench.worker.channel import Channel
+from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.memory import peak_rss_bytes
 
 LEAD_IN_NS = 10_000_000
@@ -100,7 +101,8 @@ def lead_in(call: Callable[[], object], clock: timing.Clock = perf_counter_ns) -
         calls += 1
 
 
-def _calls(visit: Visit, job: Job, session: Any, channel: Channel) -> tuple[Work, Held]:
+def _calls(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tuple[Work, Held]:
+    session = cast(Session, loaded)
     batches, expected, by = session_check.reference(Path(job.reference))
     channel.stage("parity", job.workload)
     checked = session_check.check(visit, session, batches, expected, by)
@@ -111,7 +113,8 @@ def _calls(visit: Visit, job: Job, session: Any, channel: Channel) -> tuple[Work
     return _Calls(call, typical), Held(timed, checked)
 
 
-def _generations(visit: Visit, job: Job, session: Any, channel: Channel) -> tuple[Work, Held]:
+def _generations(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tuple[Work, Held]:
+    session = cast(Generator | TextGenerator, loaded)
     folder = Path(job.reference)
     batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])

@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from bench.declare import catalogue
-from bench.records import Effort, Job, Make, Recipe, Source, Visit
+from bench.records import Build, Effort, Job, Recipe, Source, Tolerance, Visit
 from bench.worker import engines
+from bench.worker.artifacts import build
 from bench.worker.generation import Recorder
-from bench.worker.make import make
 
 PAIRS = 60
 PROMPT, NEW = 128, 64
@@ -35,7 +35,7 @@ def artifact(tmp_path_factory):
     """The FP32 export."""
     folder = tmp_path_factory.mktemp("llama")
     source = Source("config", CONFIG, "random", "0" * 64)
-    make(Make("genai", "text-generator", source, Recipe("genai-fp32"), str(folder)))
+    build(Build("genai", "text-generator", source, Recipe("genai-fp32"), str(folder)))
     return folder
 
 
@@ -52,7 +52,8 @@ def a_session(engine, artifact, reference):
         engine=engine,
         family="text-generator",
         source=Source("config", CONFIG, "random", "0" * 64),
-        recipe=Recipe("genai-fp32"),
+        recipe=Recipe("genai-fp32", number_format="fp32"),
+        tolerance=Tolerance(max_kl=1e-7),
         jobs=(Job("b1-p128-n64", sizes, str(reference)),),
         threads=THREADS,
         effort=EFFORT,

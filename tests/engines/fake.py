@@ -11,41 +11,44 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from bench.records import Device, Executed, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import Device, EngineManifest, EngineRecipe, Executed, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker.refusal import Refusal
 
-FORMAT = None
-MODES = (
-    "obeys",
-    "segfaults",
-    "aborts",
-    "exits",
-    "hangs",
-    "eats-memory",
-    "lies",
-    "gives-nan",
-    "falls-back",
-    "falls-back-in-part",
-    "segfaults-when-profiled",
-    "is-missing",
-    "raises",
-    "refuses",
-    "runs-out-of-memory",
-    "segfaults-in-the-second-workload",
-    "chatters",
-    "compiles",
-    "hangs-where-it-compiled",
-    "complains-and-falls-back",
-    "complains-and-segfaults",
-    "hangs-when-probed",
-    "dawdles",
-    "segfaults-after-a-while",
-    "hangs-after-a-while",
-    "tires",
+MANIFEST = EngineManifest(
+    format=None,
+    recipes={"fp32": EngineRecipe(number_format="fp32")},
+    profiles=True,
+    modes=(
+        "obeys",
+        "segfaults",
+        "aborts",
+        "exits",
+        "hangs",
+        "eats-memory",
+        "lies",
+        "gives-nan",
+        "falls-back",
+        "falls-back-in-part",
+        "segfaults-when-profiled",
+        "is-missing",
+        "raises",
+        "refuses",
+        "runs-out-of-memory",
+        "segfaults-in-the-second-workload",
+        "chatters",
+        "compiles",
+        "hangs-where-it-compiled",
+        "complains-and-falls-back",
+        "complains-and-segfaults",
+        "hangs-when-probed",
+        "dawdles",
+        "segfaults-after-a-while",
+        "hangs-after-a-while",
+        "tires",
+    ),
 )
 A_WHILE = 450
 """Calls of a session, of a millisecond each: more than a hasty round makes, and fewer than a sustained run."""
-RECIPES = ("fp32",)
 
 
 class Session:

@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from bench.records import Visit
+from bench.records import EngineManifest, EngineRecipe, Visit
 
-FORMAT = None
-MODES = ("hangs-with-a-child", "segfaults-with-a-child", "forks-and-segfaults", "ends-with-a-child")
-RECIPES = ("fp32",)
+MANIFEST = EngineManifest(
+    format=None,
+    modes=("hangs-with-a-child", "segfaults-with-a-child", "forks-and-segfaults", "ends-with-a-child"),
+    recipes={"fp32": EngineRecipe(number_format="fp32")},
+)
 
 
 class Session:

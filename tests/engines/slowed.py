@@ -8,13 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from bench.records import Probe, Provider, TargetFacts, Visit
+from bench.records import EngineManifest, Probe, Provider, TargetFacts, Visit
 from bench.worker.engines import ort
 from bench.worker.feeds import Feed
 from bench.worker.onnx_runtime import devices
 
-FORMAT = "onnx"
-MODES = ()
+MANIFEST = EngineManifest(format="onnx")
 CPU = devices.ON_CPU
 
 

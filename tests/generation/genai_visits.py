@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from visits import CPU, HASTE, a_provider, a_visit
 
-from bench.records import Job, Make, Recipe, Source, Visit
+from bench.records import Build, Job, Recipe, Source, Visit
 from bench.worker import families, feeds, genai_config, parity_tokens
+from bench.worker.artifacts import build
 from bench.worker.feeds import Feed
-from bench.worker.make import make
 
+FP32 = Recipe("genai-fp32", number_format="fp32")
 CONFIGS = Path(families.__file__).parents[1] / "configs"
 TINY = {"text-generator": "llama-tiny", "speech-recognizer": "whisper-nano"}
 SIZES = {
@@ -31,7 +32,7 @@ def source_of(family: str) -> Source:
 def an_export(out: Path, family: str, recipe: str = "genai-fp32", source: Source | None = None, **options) -> Path:
     """The folder of an export; its notes stand beside it."""
     out.mkdir(parents=True)
-    built = make(Make("genai", family, source or source_of(family), Recipe(recipe, options), str(out)))
+    built = build(Build("genai", family, source or source_of(family), Recipe(recipe, options), str(out)))
     out.with_suffix(".notes").write_text("\n".join(built.notes), encoding="utf-8")
     return out
 
@@ -50,7 +51,7 @@ def a_reference(out: Path, family: str, **sizes: int) -> tuple[Job, list[Feed], 
 
 def a_generation(artifact: Path, family: str, engine: str = "genai", **changes) -> Visit:
     """A visit of an export on the CPU."""
-    said = {"engine": engine, "family": family, "recipe": Recipe("genai-fp32"), "effort": HASTE}
+    said = {"engine": engine, "family": family, "recipe": FP32, "effort": HASTE}
     return a_visit(artifact, **(said | {"provider": a_provider(CPU)} | changes))
 
 

@@ -11,7 +11,7 @@ from language_models import a_config
 from bench.records import Source
 from bench.worker.families import text_generator
 from bench.worker.formats import gguf as form
-from bench.worker.make import Context
+from bench.worker.recipes import Context
 
 
 def test_a_model_with_random_weights_is_written_as_the_family_makes_it(tmp_path):
@@ -19,7 +19,7 @@ def test_a_model_with_random_weights_is_written_as_the_family_makes_it(tmp_path)
     config.write_text(json.dumps(a_config()), encoding="utf-8")
     out.mkdir()
     source = Source(kind="config", path=str(config), weights="random", digest="")
-    assert form.gguf_f32(Context(text_generator, source, None), out) == ()
+    assert form.gguf_f32(Context(text_generator, source), out) == ()
     assert [path.name for path in out.iterdir()] == ["model.gguf"]
     reader = gguf.GGUFReader(out / "model.gguf")
     have = {tensor.name: np.asarray(tensor.data) for tensor in reader.tensors}

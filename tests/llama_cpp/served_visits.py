@@ -20,6 +20,8 @@ from bench.worker.refusal import Refusal
 TEXT = "Salt cost its weight in gold once."
 KEY = "sk-very-secret-0123456789"
 
+SERVED = Recipe("served-fp32", number_format="fp32")
+
 
 def a_feed(text: str = TEXT) -> dict[str, np.ndarray]:
     return {"input_ids": np.array([list(text.encode())])}
@@ -31,7 +33,7 @@ def a_session(folder: Path, url: str, prompts: list[str] | None = None, **option
     told = {"by": "NumPy", "prompts": [TEXT] if prompts is None else prompts}
     (folder / "reference.json").write_text(json.dumps(told), encoding="utf-8")
     job = Job("p34-n4", {"batch": 1, "prompt": len(TEXT), "new": 4, "context": 0}, str(folder))
-    said = {"engine": "openai-http", "family": "text-generator", "provider": None, "recipe": Recipe(name="served-fp32")}
+    said = {"engine": "openai-http", "family": "text-generator", "provider": None, "recipe": SERVED}
     return engine.Session(a_visit(jobs=(job,), options={"url": url, **options}, **said))
 
 

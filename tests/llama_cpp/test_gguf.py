@@ -14,6 +14,7 @@ from language_models import VOCABULARY, a_config, a_context, a_folder, a_tokeniz
 from bench.worker.formats import _gguf_architectures as architectures
 from bench.worker.formats import _gguf_tokenizers as tokenizers
 from bench.worker.formats import gguf as form
+from bench.worker.recipes import recipes_of
 from bench.worker.refusal import Refusal
 
 
@@ -234,7 +235,7 @@ def test_llama_cpp_quantizes_the_base_to_the_format_that_the_recipe_names(tmp_pa
     base, out = tmp_path / "base", tmp_path / "out"
     written(base, a_folder(tmp_path / "hf", a_config()))
     out.mkdir()
-    assert form.RECIPES[recipe](a_context(tmp_path / "hf", base), out) == ()
+    assert recipes_of(form)[recipe](a_context(tmp_path / "hf", base), out) == ()
     reader = gguf.GGUFReader(out / "model.gguf")
     types = {each.name: each.tensor_type.name for each in reader.tensors}
     assert types["blk.0.attn_q.weight"] == types["blk.1.ffn_up.weight"] == kind
@@ -263,5 +264,5 @@ def test_a_base_that_is_no_gguf_is_an_error_with_llama_cpps_reason(tmp_path):
 
 
 def test_without_a_base_there_is_nothing_to_quantize(tmp_path):
-    with pytest.raises(ValueError, match="gguf-f32"):
+    with pytest.raises(ValueError, match="starts from the artifact of the format's base recipe"):
         form.gguf_q8_0(a_context(tmp_path), tmp_path)

@@ -21,6 +21,7 @@ from bench.worker.engines import _llama_context
 from bench.worker.engines import llama_cpp as engine
 from bench.worker.failures import failure_of
 from bench.worker.formats import gguf as form
+from bench.worker.recipes import recipes_of
 from bench.worker.refusal import Refusal
 
 NEW, PROMPT = 12, 40
@@ -36,12 +37,16 @@ def an_artifact(folder: Path, kind: str = "llama", recipe: str = "gguf-f32", **c
     if recipe == form.BASE:
         return base
     out.mkdir()
-    form.RECIPES[recipe](a_context(source, base), out)
+    recipes_of(form)[recipe](a_context(source, base), out)
     return out
 
 
+def a_recipe(name: str) -> Recipe:
+    return Recipe(name, number_format=recipes_of(form)[name].number_format)
+
+
 def a_session(artifact: Path, recipe: str = "gguf-f32", **options: Any) -> engine.Session:
-    said = {"engine": "llama-cpp", "family": "text-generator", "provider": None, "recipe": Recipe(name=recipe)}
+    said = {"engine": "llama-cpp", "family": "text-generator", "provider": None, "recipe": a_recipe(recipe)}
     return engine.Session(a_visit(artifact, options=options, **said))
 
 

@@ -63,7 +63,7 @@ def a_generator(**changes: Any) -> Cell:
     """A small Llama in int4 on onnxruntime-genai."""
     said = {"model": "llama-100m", "precision": "int4", "workload": "b1-p128-n64", "sizes": TEXT}
     said |= {"family": "text-generator", "source": "config:llama-100m", "engine": "genai", "format": "genai"}
-    return replace(a_cell(**said, rates={"tokens": 64}, recipe=Recipe("k-quant-int4")), **changes)
+    return replace(a_cell(**said, rates={"tokens": 64}, recipe=Recipe("k-quant-int4", number_format="int4")), **changes)
 
 
 def a_recognizer(**changes: Any) -> Cell:
@@ -176,7 +176,8 @@ def _cell(base: Cell, target: str, precision: str, sizes: dict[str, int]) -> Cel
     )
     recipe = {"fp32": "fp32", "int8": "int8", "int4": "k-quant-int4"}[precision]
     recipe = {"int8": "q8_0", "int4": "q4_k_m"}.get(precision, "f32") if engine == "llama-cpp" else recipe
-    said = {"engine": engine, "provider": provider, "format": form, "runtime": runtime, "recipe": Recipe(recipe)}
+    said = {"engine": engine, "provider": provider, "format": form, "runtime": runtime}
+    said["recipe"] = Recipe(recipe, number_format=precision)
     said |= {"target": target, "precision": precision, "sizes": sizes, "workload": label, "control": target == CONTROL}
     return replace(base, **said)
 

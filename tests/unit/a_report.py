@@ -38,10 +38,10 @@ WORKLOADS = {
     "resnet18": [{"batch": 1}],
 }
 RECIPES = {
-    ("minilm", "fp16"): Recipe("fp16", {"keep_io_types": True}),
-    ("minilm", "int8"): Recipe("dynamic-int8", {"per_channel": True}),
-    ("resnet18", "fp16"): Recipe("fp16", {"keep_io_types": True}),
-    ("resnet18", "int8"): Recipe("static-qdq-int8"),
+    ("minilm", "fp16"): Recipe("fp16", {"keep_io_types": True}, "fp16"),
+    ("minilm", "int8"): Recipe("dynamic-int8", {"per_channel": True}, "int8"),
+    ("resnet18", "fp16"): Recipe("fp16", {"keep_io_types": True}, "fp16"),
+    ("resnet18", "int8"): Recipe("static-qdq-int8", number_format="int8"),
 }
 TARGETS = {
     "torch-eager": ("torch", None, "torch"),
@@ -100,7 +100,7 @@ def a_cell(**changes: Any) -> Cell:
         runtime="default",
         sizes={"batch": 1, "sequence": 128},
         rates={"sequences": 1, "tokens": 128},
-        recipe=Recipe("dynamic-int8", {"per_channel": True}),
+        recipe=Recipe("dynamic-int8", {"per_channel": True}, "int8"),
         provider="CPUExecutionProvider",
     )
     return replace(cell, **changes)
@@ -345,7 +345,7 @@ def _cells() -> list[Cell]:
                 source="hub:sentence-transformers/all-MiniLM-L6-v2" if text else "config:resnet18",
                 sizes=sizes,
                 rates=rates,
-                recipe=RECIPES.get((model, precision), Recipe("fp32")),
+                recipe=RECIPES.get((model, precision), Recipe("fp32", number_format="fp32")),
                 control=target == CONTROL,
                 emulated=target == EMULATED,
                 device={EMULATED: "npu", "cuda": "gpu", "tensorrt": "gpu", "directml": "gpu"}.get(target),

@@ -50,7 +50,7 @@ def a_cell(path: str = "minilm/fp32/webgpu/b1-s128", **said: Any) -> Cell:
         runtime="default",
         sizes={"batch": 1, "sequence": 128},
         rates={"sequences": 1.0, "tokens": 128.0},
-        recipe=Recipe(precision),
+        recipe=Recipe(precision, number_format=precision),
         provider=WEBGPU,
     )
     return replace(cell, **said)

@@ -62,7 +62,7 @@ def a_fake_run(
             runtime="ort",
             provider=provider.ep if provider else None,
             sizes={"batch": batch},
-            recipe=Recipe("fp32"),
+            recipe=Recipe("fp32", number_format="fp32"),
         )
         for batch in batches
     )

@@ -15,8 +15,8 @@ from bench.gating import text
 from bench.gating.remeasured_base import recreate, strays
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import Artifacts
-from bench.prepare.recorded_artifacts import Kept, kept_of
-from bench.records import Recipe, RuntimeRecord, Source
+from bench.prepare.recorded_artifacts import RecordedArtifacts, recorded_artifacts
+from bench.records import PROTOCOL, Recipe, RuntimeRecord, Source
 
 PACKAGES = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0+cpu"}
 
@@ -83,10 +83,9 @@ def test_the_bases_own_code_is_taken_from_the_cache(tmp_path):
     assert found.notes == ()
 
 
-def test_code_whose_records_are_others_cannot_be_spoken_to(tmp_path):
+def test_code_of_another_protocol_cannot_be_spoken_to(tmp_path):
     older = worker_code.stage(tmp_path).rename(tmp_path / "worker" / ("b" * 16))
-    with (older / "bench" / "records" / "orders.py").open("a", encoding="utf-8") as file:
-        file.write("# one order more\n")
+    (older / "bench" / "records" / "protocol.py").write_text(f"PROTOCOL = {PROTOCOL - 1}\n", encoding="utf-8")
     found = recreate(a_base(code="b" * 16), tmp_path)
     assert found.code is None
     assert "both sides run under today's" in text.say(found.notes[0])
@@ -135,33 +134,33 @@ def test_recorded_artifacts_are_found_by_their_keys(tmp_path):
     cache = Artifacts(tmp_path / "artifacts")
     model, reference = an_artifact(cache, "model"), an_artifact(cache, "reference")
     run = a_base(artifacts={"minilm/fp32": model.record.key}, references={"minilm/b1": reference.record.key})
-    kept = kept_of(run)
-    assert kept.artifact(CELL, cache).folder == model.folder
-    assert kept.reference(CELL, cache).folder == reference.folder
-    assert kept.stands(CELL, cache)
+    recorded = recorded_artifacts(run)
+    assert recorded.artifact(CELL, cache).folder == model.folder
+    assert recorded.reference(CELL, cache).folder == reference.folder
+    assert recorded.is_runnable_from_cache(CELL, cache)
 
 
 def test_what_the_cache_has_lost_does_not_stand(tmp_path):
     cache = Artifacts(tmp_path / "artifacts")
     run = a_base(artifacts={"minilm/fp32": an_artifact(cache, "model").record.key}, references={"minilm/b1": "0" * 24})
-    assert not kept_of(run).stands(CELL, cache)
+    assert not recorded_artifacts(run).is_runnable_from_cache(CELL, cache)
 
 
 def test_an_engine_that_loads_the_source_itself_does_not_stand_without_it(tmp_path):
     cache = Artifacts(tmp_path / "artifacts")
     key = an_artifact(cache, "model").record.key
-    kept = Kept({"minilm/fp32": key}, {"minilm/b1": key})
-    assert not kept.stands(replace(CELL, format=None), cache)
+    recorded = RecordedArtifacts({"minilm/fp32": key}, {"minilm/b1": key})
+    assert not recorded.is_runnable_from_cache(replace(CELL, format=None), cache)
 
 
 def test_a_key_that_is_a_path_leads_nowhere(tmp_path):
     cache = Artifacts(tmp_path / "artifacts")
     an_artifact(cache, "model").folder.rename(tmp_path / "elsewhere")
-    assert Kept({"minilm/fp32": "../elsewhere"}).artifact(CELL, cache) is None
+    assert RecordedArtifacts({"minilm/fp32": "../elsewhere"}).artifact(CELL, cache) is None
 
 
 def test_a_source_of_another_digest_is_known_to_differ():
-    kept = Kept(sources={"minilm": "d" * 64})
-    assert kept.differs("minilm", Source("folder", "x", "random", "e" * 64))
-    assert not kept.differs("minilm", Source("folder", "x", "random", "d" * 64))
-    assert not kept.differs("bert", Source("folder", "x", "random", "e" * 64))
+    recorded = RecordedArtifacts(sources={"minilm": "d" * 64})
+    assert recorded.differs("minilm", Source("folder", "x", "random", "e" * 64))
+    assert not recorded.differs("minilm", Source("folder", "x", "random", "d" * 64))
+    assert not recorded.differs("bert", Source("folder", "x", "random", "e" * 64))

@@ -170,7 +170,8 @@ def test_a_flag_that_says_all_by_its_name_has_no_figures():
     [("fp32", 8.9, True), ("fp32", 11.0, True), ("fp32", 17.0, False), ("fp32", None, False), ("fp16", 10.0, False)],
 )
 def test_fp32_with_the_error_of_fewer_bits_is_told(recipe, bits, expected):
-    found = flagged(*three_rounds(parity=a_parity(effective_bits=bits)), cell=a_cell(recipe=Recipe(recipe)))
+    cell = a_cell(recipe=Recipe(recipe, number_format=recipe))
+    found = flagged(*three_rounds(parity=a_parity(effective_bits=bits)), cell=cell)
     assert ("reduced precision" in found) == expected
 
 
@@ -189,7 +190,11 @@ def test_fp32_with_the_error_of_fewer_bits_is_told(recipe, bits, expected):
 )
 def test_a_probe_that_computed_in_another_format_than_asked_is_told(asked, found, flag):
     fine = a_parity(effective_bits=17.0)
-    raised = flagged(*three_rounds(parity=fine), cell=a_cell(recipe=Recipe(asked)), facts=some_facts((asked, found)))
+    raised = flagged(
+        *three_rounds(parity=fine),
+        cell=a_cell(recipe=Recipe(asked, number_format=asked)),
+        facts=some_facts((asked, found)),
+    )
     assert raised == ((flag,) if flag else ())
 
 
@@ -216,7 +221,7 @@ def test_of_an_emulated_cell_the_flags_of_times_are_moot_and_those_of_answers_ar
 
 def test_a_cell_without_a_recipe_has_the_number_format_of_its_precisions_name():
     assert number_format(a_cell(recipe=None)) == "fp32"
-    assert number_format(a_cell(recipe=Recipe("static-qdq-int8"))) == "int8"
+    assert number_format(a_cell(recipe=Recipe("static-qdq-int8", number_format="int8"))) == "int8"
 
 
 def test_a_round_without_a_placement_is_told_for_providers_only():

@@ -136,7 +136,7 @@ def test_every_precision_is_compared_to_the_fp32_control():
 
 
 def test_the_recipes_number_format_says_fp32_whatever_the_precision_is_called():
-    full = a_control("minilm/full/torch-eager/b1-s128", recipe=Recipe("eager-fp32"))
+    full = a_control("minilm/full/torch-eager/b1-s128", recipe=Recipe("eager-fp32", number_format="fp32"))
     cell = a_cell("minilm/int8/webgpu/b1-s128")
     assert controls([cell, full])[cell.id] is full
 

@@ -55,14 +55,14 @@ def test_a_workload_takes_the_sizes_it_does_not_name_from_its_family():
 
 def test_a_precision_has_a_recipe_for_each_family_and_for_each_engine_that_makes_its_own():
     int8 = a_matrix().precisions["int8"]
-    assert int8.recipe("ort", "text-encoder") == Recipe("dynamic-int8")
+    assert int8.recipe("ort", "text-encoder") == Recipe("dynamic-int8", number_format="int8")
     assert int8.recipe("ort", "image-classifier") is None
-    assert int8.recipe("torch", "text-encoder") == Recipe("dynamic-int8")
+    assert int8.recipe("torch", "text-encoder") == Recipe("dynamic-int8", number_format="int8")
     assert int8.recipe("torch", "image-classifier") is None
 
 
 def test_an_engines_plain_recipe_holds_for_every_family():
-    assert a_matrix().precisions["fp32"].recipe("torch", "image-classifier") == Recipe("fp32")
+    assert a_matrix().precisions["fp32"].recipe("torch", "image-classifier") == Recipe("fp32", number_format="fp32")
 
 
 def test_a_tolerance_of_the_users_own_is_taken():

@@ -476,7 +476,7 @@ def test_what_was_never_seen_is_missing_and_not_zero():
 
 
 def test_weights_and_artifact_come_from_the_run():
-    cell = a_cell("minilm/int8/webgpu/b1-s128", recipe=Recipe("dynamic-int8"))
+    cell = a_cell("minilm/int8/webgpu/b1-s128", recipe=Recipe("dynamic-int8", number_format="int8"))
     outcome = judged(cell=cell, weights={"minilm": "random"}, artifacts={"minilm/int8": "key"})
     assert (outcome.weights, outcome.artifact) == ("random", "key")
     assert judged(cell=cell, weights={}, artifacts={}).weights is None

@@ -48,7 +48,7 @@ def test_each_model_and_in_it_each_precision_is_used_in_one_stretch():
 
 def test_a_cell_carries_all_that_a_visit_needs():
     cell = by_id(a_matrix())["minilm/int8/cpu/b8-s128"]
-    assert cell.recipe == Recipe("dynamic-int8")
+    assert cell.recipe == Recipe("dynamic-int8", number_format="int8")
     assert cell.provider == "CPUExecutionProvider"
     assert (cell.engine, cell.runtime, cell.family) == ("ort", "ort", "text-encoder")
     assert cell.sizes == {"batch": 8, "sequence": 128}

@@ -1,4 +1,4 @@
-"""A workshop whose build worker is a small program: what an order leaves does not reach the next one."""
+"""An artifact builder whose worker is a small program: what an order leaves does not reach the next one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from builders import a_cell
 
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
-from bench.prepare.artifact_builder import BuildError, Material, Workshop, runtimes_for
+from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.environments import Ready
 from bench.progress import Quiet
 from bench.records import Recipe, RuntimeRecord, Source
@@ -22,7 +22,7 @@ import json, pathlib, sys
 for line in sys.stdin:
     order = json.loads(line)
     say = lambda reply: print(json.dumps(reply), flush=True)
-    if order["order"] == "make" and order["recipe"]["name"].endswith("int4"):
+    if order["order"] == "build" and order["recipe"]["name"].endswith("int4"):
         failure = {"status": "unsupported", "stage": "export", "kind": "Refusal", "message": "no int4 today"}
         say({"reply": "failed", "failure": failure})
     else:
@@ -44,11 +44,11 @@ def code(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, code: Path):
+def builder(tmp_path: Path, code: Path):
     names = ("build", "genai-build", "llama-cpp")
     record = RuntimeRecord("x", ("torch==2.13.0",), "3.11.7", {"torch": "2.13.0"}, "0" * 16)
     runtimes = {name: Ready(record, Path(sys.executable)) for name in names}
-    made = Workshop(tmp_path / "cache", tmp_path / "logs", Quiet(), runtimes, code)
+    made = ArtifactBuilder(tmp_path / "cache", tmp_path / "logs", Quiet(), runtimes, code)
     yield made
     made.end(Worker.kill)
 
@@ -62,23 +62,23 @@ def a_generator(recipe: str, form: str = "genai"):
     return a_cell(model="llama", family="text-generator", recipe=Recipe(recipe), format=form)
 
 
-def test_an_order_after_a_refusal_gets_its_own_answer(workshop):
+def test_an_order_after_a_refusal_gets_its_own_answer(builder):
     """Seen: the `Done` of the refused order was taken for the next one's answer, and an empty folder kept as good."""
     with pytest.raises(BuildError, match="no int4 today"):
-        workshop.artifact(a_material(), a_generator("genai-int4"))
-    made = workshop.artifact(a_material(), a_generator("genai-int8"))
+        builder.artifact(a_material(), a_generator("genai-int4"))
+    made = builder.artifact(a_material(), a_generator("genai-int8"))
     assert '"genai-int8"' in (made.folder / "said.json").read_text(encoding="utf-8")
-    assert made.record.notes == ("make",)
+    assert made.record.notes == ("build",)
 
 
-def test_a_refusal_keeps_nothing_in_the_cache(workshop):
+def test_a_refusal_keeps_nothing_in_the_cache(builder):
     for _ in range(2):
         with pytest.raises(BuildError, match="no int4 today"):
-            workshop.artifact(a_material(), a_generator("genai-int4"))
+            builder.artifact(a_material(), a_generator("genai-int4"))
 
 
-def test_a_recipe_that_is_made_from_another_gets_that_one_first(workshop):
-    made = workshop.artifact(a_material(), a_generator("gguf-q8_0", "gguf"))
+def test_a_recipe_that_is_made_from_another_gets_that_one_first(builder):
+    made = builder.artifact(a_material(), a_generator("gguf-q8_0", "gguf"))
     assert made.record.parts["parent"]
     assert '"gguf-q8_0"' in (made.folder / "said.json").read_text(encoding="utf-8")
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.records import Source
+from bench.worker.recipes import Context
 
 VOCABULARY, WIDTH, HEADS, GROUPS, HEAD, INNER, LAYERS = 384, 256, 4, 2, 64, 512, 2
 LLAMA3 = {
@@ -131,9 +132,9 @@ def a_tokenizer(**changes: Any) -> dict[str, Any]:
 def a_context(folder: Path, parent: Path | None = None) -> Any:
     """What a recipe gets, of a family that hands out the folder."""
     source = Source(kind="folder", path=str(folder), weights="pretrained", digest="")
-    return SimpleNamespace(
-        family=SimpleNamespace(folder=lambda _source, _scratch: folder), source=source, parent=parent
-    )
+    task = SimpleNamespace(task="text-generation")
+    family = SimpleNamespace(MANIFEST=task, folder=lambda _source, _scratch: folder)
+    return Context(family, source, parent)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

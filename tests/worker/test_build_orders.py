@@ -1,4 +1,4 @@
-"""The build's orders as the orchestrator gives them: export, convert, refer; tiny models, the real exporter."""
+"""The orders `Build` and `Refer` as the orchestrator gives them; tiny models, the real exporter."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from limits import limits
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("optimum.exporters.onnx")
 
-from bench.records import Convert, Export, Recipe, Refer, Source, Tolerance  # noqa: E402
-from bench.worker import build, families, feeds, parity  # noqa: E402
+from bench.records import Build, Recipe, Refer, Source  # noqa: E402
+from bench.worker import artifacts, families, feeds, parity  # noqa: E402
 
 CONFIGS: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
     "bert": (
@@ -98,8 +99,8 @@ class Model:
         self.folder = folder
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         self.source = Source(kind="config", path=str(folder / "config.json"), weights="random", digest="")
-        self.notes = build.refer(Refer(self.family, self.source, self.sizes, None, self.out("reference"))).notes
-        build.export(Export(self.family, self.source, 18, self.out("fp32")))
+        self.notes = artifacts.refer(Refer(self.family, self.source, self.sizes, None, self.out("reference"))).notes
+        artifacts.build(Build("onnx", self.family, self.source, Recipe("fp32"), self.out("fp32"), opset=18))
 
     def out(self, name: str) -> str:
         (self.folder / name).mkdir()
@@ -107,8 +108,8 @@ class Model:
 
     def convert(self, recipe: str, name: str = "", **options: Any) -> tuple[str, ...]:
         out = self.out(name or recipe)
-        order = Convert(self.family, self.source, Recipe(recipe, options), str(self.folder / "fp32"), None, out)
-        return build.convert(order).notes
+        order = Build("onnx", self.family, self.source, Recipe(recipe, options), out, str(self.folder / "fp32"))
+        return artifacts.build(order).notes
 
     def parity(self, name: str, number_format: str) -> Any:
         """What a worker does with an artifact: run every batch, and compare."""
@@ -121,7 +122,7 @@ class Model:
         return parity.compare(
             [family.comparable(outputs, feed) for outputs, feed in zip(expected, batches, strict=True)],
             [family.comparable(outputs, feed) for outputs, feed in zip(actual, batches, strict=True)],
-            Tolerance(**family.TOLERANCES[number_format]),
+            limits(self.family)[number_format],
             "PyTorch",
         )
 
@@ -156,7 +157,7 @@ def test_the_export_holds_the_model_and_nothing_else(model: Callable[[str], Mode
 @pytest.mark.parametrize("name", ["bert", "resnet"])
 def test_two_exports_and_two_conversions_are_equal_byte_for_byte(model: Callable[[str], Model], name: str) -> None:
     one = model(name)
-    build.export(Export(one.family, one.source, 18, one.out("again")))
+    artifacts.build(Build("onnx", one.family, one.source, Recipe("fp32"), one.out("again"), opset=18))
     one.convert("static-qdq-int8", "first")
     one.convert("static-qdq-int8", "second")
     content = {path.parent.name: path.read_bytes() for path in one.folder.glob("*/model.onnx")}
@@ -233,7 +234,7 @@ def test_the_reference_says_who_made_it_and_what_its_inputs_are(model: Callable[
 
 def test_a_reference_is_the_same_each_time(model: Callable[[str], Model]) -> None:
     one = model("resnet")
-    build.refer(Refer(one.family, one.source, one.sizes, None, one.out("again-reference")))
+    artifacts.refer(Refer(one.family, one.source, one.sizes, None, one.out("again-reference")))
     for name in ("inputs.npz", "outputs.npz"):
         assert (one.folder / "again-reference" / name).read_bytes() == (one.folder / "reference" / name).read_bytes()
 

@@ -11,8 +11,9 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from bench.records import Convert, Export, Recipe, Refer, Source  # noqa: E402
-from bench.worker import build, feeds  # noqa: E402
+from bench.records import Build, Recipe, Refer, Source  # noqa: E402
+from bench.worker import artifacts, feeds  # noqa: E402
+from bench.worker.formats import onnx as onnx_format  # noqa: E402
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -30,7 +31,7 @@ def a_model(folder: Path, *nodes: Any, **weights: np.ndarray) -> Source:
     onnx.save_model(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), folder / "m.onnx")
     source = Source(kind="onnx", path=str(folder / "m.onnx"), weights="pretrained", digest="")
     (folder / "fp32").mkdir()
-    build.export(Export("onnx-file", source, 18, str(folder / "fp32")))
+    artifacts.build(Build("onnx", "onnx-file", source, Recipe("fp32"), str(folder / "fp32"), opset=18))
     return source
 
 
@@ -49,7 +50,7 @@ def two_layers(folder: Path) -> Source:
 def converted(folder: Path, source: Source, recipe: str, **options: Any) -> Path:
     out = folder / recipe
     out.mkdir()
-    build.convert(Convert("onnx-file", source, Recipe(recipe, options), str(folder / "fp32"), None, str(out)))
+    artifacts.build(Build("onnx", "onnx-file", source, Recipe(recipe, options), str(out), str(folder / "fp32")))
     return out / "model.onnx"
 
 
@@ -95,7 +96,7 @@ def test_a_model_without_weights_has_nothing_to_quantize(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("recipe", "options", "said"),
     [
-        ("in8", {}, "unknown recipe 'in8'; there are dynamic-int8, fp16, .*fp32 is the export"),
+        ("in8", {}, "unknown recipe 'in8'; the format onnx has dynamic-int8, fp16, fp32, "),
         ("dynamic-int8", {"per_chanel": True}, "'dynamic-int8' has no option 'per_chanel'; it has per_channel, "),
         ("dynamic-int8", {"weight_type": "int3"}, "unknown integer type 'int3'; there are int8 and uint8"),
         ("static-qdq-int8", {"coverage": "some"}, "unknown coverage 'some'; there are 'weights' and 'all'"),
@@ -109,21 +110,24 @@ def test_a_recipe_or_option_that_is_not_there_is_answered_with_those_that_are(
 
 
 def test_the_checker_looks_at_what_a_recipe_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(parent: Path, out: Path, context: object) -> tuple[str, ...]:
-        model = onnx.load(parent / "model.onnx")
-        model.graph.node[0].input[0] = "nowhere"
-        onnx.save_model(model, out / "model.onnx")
-        return ()
+    class Breaking:
+        """In the place of what sorts the nodes, the last step before the model is written."""
 
-    monkeypatch.setitem(build.RECIPES, "broken", broken)
+        def __init__(self, model: Any) -> None:
+            self.model = model
+
+        def topological_sort(self, **_options: Any) -> None:
+            self.model.graph.node[0].input[0] = "nowhere"
+
+    monkeypatch.setattr(onnx_format, "OnnxModel", Breaking)
     with pytest.raises(onnx.checker.ValidationError, match="nowhere"):
-        converted(tmp_path, two_layers(tmp_path), "broken")
+        converted(tmp_path, two_layers(tmp_path), "fp16")
 
 
 def test_refer_writes_what_a_worker_reads(tmp_path: Path) -> None:
     source, out = two_layers(tmp_path), tmp_path / "reference"
     out.mkdir()
-    notes = build.refer(Refer("onnx-file", source, {"batch": 4}, None, str(out))).notes
+    notes = artifacts.refer(Refer("onnx-file", source, {"batch": 4}, None, str(out))).notes
     inputs, outputs = feeds.load(out / "inputs.npz"), feeds.load(out / "outputs.npz")
     assert [feed["x"].shape for feed in inputs] == [(4, 64), (4, 64)]
     np.testing.assert_allclose(run(tmp_path / "fp32" / "model.onnx", inputs[1]["x"]), outputs[1]["y"], atol=1e-5)

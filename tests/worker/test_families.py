@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from limits import limits
 
+from bench.declare import registry
 from bench.records import Source, Tolerance
-from bench.worker import families, parity
+from bench.worker import families, formats, parity
 from bench.worker.families import image_classifier, onnx_file, text_encoder
 
 FILES = sorted(Path(families.__file__).parent.glob("[!_]*.py"))
@@ -79,49 +81,47 @@ def some_photographs(folder: Path, count: int = 4) -> str:
     return str(folder)
 
 
-# --- what the orchestrator reads --------------------------------------------------------------------------------------
+# --- what the families declare ----------------------------------------------------------------------------------------
+
+NAMES = [path.stem.replace("_", "-") for path in FILES]
+GENERATING = [name for name in NAMES if families.generates(name)]
+ANSWERING = [name for name in NAMES if name not in GENERATING]
 
 
-def declared(path: Path) -> dict[str, Any]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assigned = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
-    nodes = {node.targets[0].id: node.value for node in assigned}  # type: ignore[attr-defined]
-    names = ("BUILD_RUNTIME", "SIZES", "LABELS", "OPEN_SIZES", "RATES", "INPUTS", "OPSET", "GENERATES", "TOLERANCES")
-    return {name: ast.literal_eval(nodes[name]) for name in names if name in nodes}
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_declares_what_the_orchestrator_reads(name: str) -> None:
+    manifest = families.named(name).MANIFEST
+    read = registry.families()[name]
+    assert {field: getattr(read, field) for field in manifest.__struct_fields__} == msgspec.structs.asdict(manifest)
+    assert set(manifest.labels) == set(manifest.sizes)
+    limit = "max_relative_error" if name in ANSWERING else "max_kl"
+    assert {"fp32", "fp16", "bf16", "int8", "int4"} <= set(limits(name))
+    assert all(getattr(tolerance, limit) for tolerance in limits(name).values())
 
 
-GENERATING = [path for path in FILES if declared(path).get("GENERATES")]
-ANSWERING = [path for path in FILES if path not in GENERATING]
+@pytest.mark.parametrize("name", ["onnx", "optimum"])
+def test_a_recipe_declares_what_the_orchestrator_reads(name: str) -> None:
+    for recipe in formats.recipes(name).values():
+        read = registry.recipes(name)[recipe.name]
+        assert (read.number_format, read.options) == (recipe.number_format, recipe.options)
+        assert read.tolerance == recipe.tolerance
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_family_declares_itself_in_literals(path: Path) -> None:
-    said = declared(path)
-    assert set(said["LABELS"]) == set(said["SIZES"])
-    assert all(size in said["SIZES"] for rate in said["RATES"].values() for size in rate)
-    assert {"BUILD_RUNTIME", "OPEN_SIZES", "INPUTS", "OPSET" if path in ANSWERING else "GENERATES"} <= set(said)
-    assert {"fp32", "fp16", "bf16", "int8", "int4"} <= set(said["TOLERANCES"])
-    limit = "max_relative_error" if path in ANSWERING else "max_kl"
-    assert all(getattr(Tolerance(**tolerance), limit) for tolerance in said["TOLERANCES"].values())
-
-
-@pytest.mark.parametrize("path", ANSWERING, ids=lambda path: path.stem)
-def test_a_coarser_number_format_is_given_more_room(path: Path) -> None:
-    table = families.named(path.stem).TOLERANCES
-    formats = ["fp32", "fp16", "bf16", "int8", "int4"]
-    cosines = [table[name]["min_cosine"] for name in formats]
-    errors = [table[name]["max_relative_error"] for name in formats]
+@pytest.mark.parametrize("name", ANSWERING)
+def test_a_coarser_number_format_is_given_more_room(name: str) -> None:
+    table = [limits(name)[number_format] for number_format in ("fp32", "fp16", "bf16", "int8", "int4")]
+    cosines, errors = [limit.min_cosine for limit in table], [limit.max_relative_error for limit in table]
     assert cosines == sorted(cosines, reverse=True)
     assert errors == sorted(errors)
 
 
-@pytest.mark.parametrize("path", GENERATING, ids=lambda path: path.stem)
-def test_a_coarser_number_format_of_a_family_that_generates_is_given_more_room(path: Path) -> None:
-    table = families.named(path.stem).TOLERANCES
-    limits = [table[name] for name in ("fp32", "fp16", "bf16", "int8", "int6", "int5", "int4")]
-    assert [limit["max_kl"] for limit in limits] == sorted(limit["max_kl"] for limit in limits)
-    assert [limit["min_top1"] for limit in limits] == sorted((limit["min_top1"] for limit in limits), reverse=True)
-    assert [limit["same_tokens"] for limit in limits] == [True] + [False] * 6
+@pytest.mark.parametrize("name", GENERATING)
+def test_a_coarser_number_format_of_a_family_that_generates_is_given_more_room(name: str) -> None:
+    order = ("fp32", "fp16", "bf16", "int8", "int6", "int5", "int4")
+    table = [limits(name)[number_format] for number_format in order if number_format in limits(name)]
+    assert [limit.max_kl for limit in table] == sorted(limit.max_kl for limit in table)
+    assert [limit.min_top1 for limit in table] == sorted((limit.min_top1 for limit in table), reverse=True)
+    assert [limit.same_tokens for limit in table] == [True] + [False] * (len(table) - 1)
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -201,8 +201,8 @@ def test_one_wrong_token_of_many_is_seen_where_a_mean_alone_would_hide_it() -> N
     right, feed = a_hidden_state()
     wrong = {"last_hidden_state": right["last_hidden_state"].copy()}
     wrong["last_hidden_state"][1, 7] *= -1
-    limit = text_encoder.TOLERANCES["fp16"]
-    assert text_parity(wrong, right, feed).cosine < limit["min_cosine"]
+    limit = limits("text-encoder")["fp16"]
+    assert text_parity(wrong, right, feed).cosine < limit.min_cosine
 
 
 def test_a_small_shift_that_all_tokens_share_is_seen_in_the_mean() -> None:
@@ -259,9 +259,9 @@ def test_a_random_classifier_answers_the_picture_and_not_itself(
     outputs, by = image_classifier.reference(source, batches)
     rows = image_classifier.comparable(outputs[0], batches[0])
     found = parity.compare([rows], [np.roll(rows, 1, axis=0)], Tolerance(0.9), by)
-    limit = image_classifier.TOLERANCES["int8"]
-    assert found.cosine < limit["min_cosine"] - 0.1
-    assert found.relative_error > 2 * limit["max_relative_error"]
+    limit = limits("image-classifier")["int8"]
+    assert found.cosine < limit.min_cosine - 0.1
+    assert found.relative_error > 2 * limit.max_relative_error
     assert 0.01 < rows.std() < 100
 
 

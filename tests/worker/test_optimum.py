@@ -16,10 +16,10 @@ pytest.importorskip("optimum.onnxruntime")
 import torch
 from visits import CPU, a_visit
 
-from bench.records import Job, Make, Probe, Recipe, Source, Visit
+from bench.records import Build, Job, Probe, Recipe, Source, Visit
 from bench.worker import families, feeds
+from bench.worker.artifacts import build
 from bench.worker.engines import optimum as engine
-from bench.worker.make import make
 from bench.worker.refusal import Refusal
 
 CONFIGS = Path(engine.__file__).parents[1] / "configs"
@@ -50,7 +50,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for family in SOURCES:
         found[family] = tmp_path_factory.mktemp(family)
-        make(Make("optimum", family, a_source(family), Recipe("fp32"), str(found[family])))
+        build(Build("optimum", family, a_source(family), Recipe("fp32"), str(found[family])))
     return found
 
 

@@ -14,12 +14,13 @@ import onnx
 import torch
 from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSpeechSeq2Seq
 
-from bench.records import Make, Recipe, Source
+from bench.records import Build, Recipe, Source
 from bench.worker import families
+from bench.worker.artifacts import build
 from bench.worker.engines import optimum as engine
 from bench.worker.formats import optimum as formats
-from bench.worker.make import make
 from bench.worker.parity_tokens import kl
+from bench.worker.recipes import recipes_of
 from bench.worker.refusal import Refusal
 
 CONFIGS = Path(engine.__file__).parents[1] / "configs"
@@ -37,8 +38,8 @@ def a_source(path: Path) -> Source:
 
 def made(out: Path, family: str, recipe: str, parent: Path | None = None) -> tuple[str, ...]:
     source = a_source(CONFIGS / f"{SOURCES[family]}.json")
-    order = Make("optimum", family, source, Recipe(recipe), str(out), str(parent) if parent else None)
-    return make(order).notes
+    order = Build("optimum", family, source, Recipe(recipe), str(out), str(parent) if parent else None)
+    return build(order).notes
 
 
 @pytest.fixture(scope="module", params=SOURCES)
@@ -89,7 +90,7 @@ def test_dynamic_int8_answers_nearly_as_fp32_does(fp32, family, tmp_path):
     made(tmp_path, family, "dynamic-int8", fp32)
     want, have = (logits(folder) for folder in (fp32, tmp_path))
     divergence = float(kl(want, have).mean())
-    assert 0 < divergence < families.named(family).TOLERANCES["int8"]["max_kl"]
+    assert 0 < divergence < formats.dynamic_int8.tolerance[family].max_kl
 
 
 def logits(folder: Path) -> np.ndarray:
@@ -108,7 +109,7 @@ def test_an_export_that_ends_well_and_cannot_run_is_refused(tmp_path):
     config.write_text(json.dumps(said | {"head_dim": 32}), encoding="utf-8")
     (tmp_path / "out").mkdir()
     with pytest.raises(Refusal, match=r"optimum's export cannot run: .*past_key_values") as refused:
-        make(Make("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path / "out")))
+        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path / "out")))
     assert refused.value.status == "unsupported"
     assert "genai" in refused.value.remedy
 
@@ -120,7 +121,7 @@ def test_rotary_positions_that_this_transformers_does_not_read_are_refused_and_n
     new = {"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}}
     config.write_text(json.dumps(said | new), encoding="utf-8")
     with pytest.raises(Refusal, match="rope_theta = 500000"):
-        make(Make("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path)))
+        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path)))
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path, monkeypatch):
@@ -133,9 +134,9 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_recipe_that_needs_a_parent_says_so(tmp_path):
-    with pytest.raises(ValueError, match="made from the artifact of fp32"):
+    with pytest.raises(ValueError, match="starts from the artifact of the format's base recipe"):
         made(tmp_path, "text-generator", "dynamic-int8")
 
 
 def test_its_recipes_are_those_that_a_matrix_may_name():
-    assert set(formats.RECIPES) == {"fp32", "dynamic-int8"}
+    assert set(recipes_of(formats)) == {"fp32", "dynamic-int8"}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limits
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -22,7 +23,8 @@ from bench.worker.refusal import Refusal  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent.parent / "bench" / "worker" / "configs"
 SIZES = {"batch": 1, "audio": 30, "new": 24}
-FORMATS = sorted(speech_recognizer.TOLERANCES)
+LIMITS = limits("speech-recognizer")
+FORMATS = sorted(LIMITS)
 
 
 def nano(seed: int = 0) -> Source:
@@ -57,10 +59,10 @@ def scored(model: Any, feeds: list[Any], outputs: list[Any]) -> Any:
 
 def within(number_format: str, outputs: list[Any], have: Any) -> bool:
     want = np.concatenate([output["logits"] for output in outputs])
-    limit = speech_recognizer.TOLERANCES[number_format]
+    limit = LIMITS[number_format]
     divergence = parity_tokens.kl(want.astype(np.float64), have.astype(np.float64)).mean()
     agreement = (want.argmax(-1) == have.argmax(-1)).mean()
-    return bool(divergence <= limit["max_kl"] and agreement >= limit["min_top1"])
+    return bool(divergence <= limit.max_kl and agreement >= limit.min_top1)
 
 
 # --- audio ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limits
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -35,7 +36,8 @@ SMALL = {
     "pad_token_id": None,
 }
 SIZES = {"batch": 1, "prompt": 48, "new": 32, "context": 0}
-FORMATS = sorted(text_generator.TOLERANCES)
+LIMITS = limits("text-generator")
+FORMATS = sorted(LIMITS)
 
 
 def a_source(folder: Path, config: dict[str, Any], seed: int = 0) -> Source:
@@ -67,10 +69,10 @@ def scored(model: Any, feeds: list[Any], outputs: list[Any], edit: Callable[[Any
 
 def within(number_format: str, outputs: list[Any], have: Any) -> bool:
     want = np.concatenate([output["logits"] for output in outputs])
-    limit = text_generator.TOLERANCES[number_format]
+    limit = LIMITS[number_format]
     divergence = parity_tokens.kl(want.astype(np.float64), have.astype(np.float64)).mean()
     agreement = (want.argmax(-1) == have.argmax(-1)).mean()
-    return bool(divergence <= limit["max_kl"] and agreement >= limit["min_top1"])
+    return bool(divergence <= limit.max_kl and agreement >= limit.min_top1)
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def a_torch_visit(recipe: str, mode: str = "eager", scratch: str = "", **options
         engine="torch",
         family="image-classifier",
         source=source,
-        recipe=Recipe(name=recipe),
+        recipe=Recipe(recipe, number_format=recipe.rpartition("-")[2]),
         mode=mode,
         provider=None,
         scratch=scratch,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limits
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -33,7 +34,12 @@ def a_source(family: str) -> Source:
 
 
 def a_session(family: str, recipe: str = "fp32", mode: str = "eager", scratch: str = "") -> Any:
-    said = {"family": family, "source": a_source(family), "recipe": Recipe(name=recipe), "provider": None}
+    said = {
+        "family": family,
+        "source": a_source(family),
+        "recipe": Recipe(recipe, number_format=recipe.rpartition("-")[2]),
+        "provider": None,
+    }
     return engine.Session(a_visit(engine="torch", mode=mode, scratch=scratch, **said))
 
 
@@ -105,8 +111,8 @@ def test_compiled_it_emits_the_same_tokens_and_scores_without_compiling_again(
 def test_dynamic_int8_keeps_to_its_tolerance_and_is_not_fp32(referred: Any, family: str) -> None:
     feed, outputs = referred[family]
     scores = a_session(family, "dynamic-int8").score(feed, outputs["tokens"][:, :16])
-    limits = families.named(family).TOLERANCES
-    assert limits["fp32"]["max_kl"] < divergence(outputs, scores) < limits["int8"]["max_kl"]
+    limit = limits(family)
+    assert limit["fp32"].max_kl < divergence(outputs, scores) < limit["int8"].max_kl
 
 
 @BOTH
@@ -114,9 +120,9 @@ def test_dynamic_int8_keeps_to_its_tolerance_and_is_not_fp32(referred: Any, fami
 def test_bf16_keeps_to_its_tolerance_and_halves_the_cache(referred: Any, family: str) -> None:
     feed, outputs = referred[family]
     session = a_session(family, "bf16")
-    limits = families.named(family).TOLERANCES
+    limit = limits(family)
     error = divergence(outputs, session.score(feed, outputs["tokens"][:, :16]))
-    assert limits["fp32"]["max_kl"] < error < limits["bf16"]["max_kl"]
+    assert limit["fp32"].max_kl < error < limit["bf16"].max_kl
     traits, exact = session.traits(SIZES[family]), a_session(family).traits(SIZES[family])
     assert (traits.kv_type, traits.weights, traits.declared_bits) == ("bf16", "bf16", 16.0)
     assert exact.kv_bytes == 2 * traits.kv_bytes

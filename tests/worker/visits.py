@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from limits import limits
 
 from bench.declare import catalogue
 from bench.declare.budgets import BUDGETS
@@ -97,14 +98,16 @@ def a_visit(artifact: Path | None = None, **changes: object) -> Visit:
         "engine": "ort",
         "family": "onnx-file",
         "source": Source(kind="onnx", path="", weights="pretrained", digest=""),
-        "recipe": Recipe(name="fp32"),
+        "recipe": Recipe("fp32", number_format="fp32"),
         "jobs": (),
         "threads": 1,
         "effort": BUDGETS["quick"],
         "artifact": str(artifact) if artifact else None,
         "provider": a_provider(CPU),
     }
-    return Visit(**(said | changes))
+    said |= changes
+    said.setdefault("tolerance", limits(said["family"]).get(said["recipe"].number_format, Tolerance()))
+    return Visit(**said)
 
 
 def a_whole_visit(folder: Path, **changes: object) -> Visit:

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import onnxruntime_genai as og
 
-from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.engines import _genai_model
 from bench.worker.feeds import Array, Feed
@@ -29,9 +29,11 @@ from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.onnx_runtime.onnx_protobuf import read_graph
 from bench.worker.refusal import Refusal
 
-FORMAT = "genai"
-FAMILIES = ("text-generator", "speech-recognizer")
-NAMES_PROVIDERS = True
+MANIFEST = EngineManifest(
+    format="genai",
+    tasks=("text-generation", "speech-recognition"),
+    names_providers=True,
+)
 """It drives the providers whose catalogue row has its name for them; ort-generate runs the others that it knows.
 
 DirectML's wheel and OpenVINO's own are too old for genai 0.18; QNN and Vitis AI need exports of fixed shapes; the half

@@ -12,7 +12,7 @@ import numpy as np
 from llama_cpp._ggml import libggml
 from msgspec.structs import replace
 
-from bench.records import Device, Option, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Option, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import llama_log
 from bench.worker.engines._llama_context import (
     FLASH,
@@ -28,8 +28,7 @@ from bench.worker.engines._llama_context import (
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
-FORMAT = "gguf"
-FAMILIES = ("text-generator",)
+MANIFEST = EngineManifest(format="gguf", tasks=("text-generation",))
 
 MODEL = "model.gguf"
 FILE_TYPES = {

@@ -12,18 +12,41 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from bench.records import Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import (
+    EngineManifest,
+    EngineRecipe,
+    Placement,
+    Probe,
+    Provider,
+    TargetFacts,
+    Tolerance,
+    Traits,
+    Visit,
+)
 from bench.worker import feeds
 from bench.worker.engines import _openai_options
 from bench.worker.engines._openai_client import Client
 from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
 
-FORMAT = None
-FAMILIES = ("text-generator",)
-VARIABLES = ("key",)
-ADDRESSES = ("url",)
-RECIPES = ("served-fp32", "served-fp16", "served-bf16", "served-int8", "served-int4")
+MANIFEST = EngineManifest(
+    format=None,
+    tasks=("text-generation",),
+    variables=("key",),
+    addresses=("url",),
+    checked_by="text",
+    recipes={
+        "served-fp32": EngineRecipe(number_format="fp32"),
+        "served-fp16": EngineRecipe(number_format="fp16"),
+        "served-bf16": EngineRecipe(number_format="bf16"),
+        "served-int8": EngineRecipe(
+            number_format="int8", tolerance={"text-generator": Tolerance(max_kl=4e-2, min_top1=0.6)}
+        ),
+        "served-int4": EngineRecipe(
+            number_format="int4", tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)}
+        ),
+    },
+)
 
 DIGITS = 6
 """Of the number that stands in the place of as many letters at the start of a timed prompt."""

@@ -20,7 +20,7 @@ from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSpeechSeq2Seq
 from transformers import AutoConfig, GenerationConfig, GenerationMixin
 from transformers.generation.streamers import BaseStreamer
 
-from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import feeds
 from bench.worker.feeds import Array, Feed
 from bench.worker.onnx_runtime import assignment, devices, native_log, probing
@@ -28,8 +28,7 @@ from bench.worker.onnx_runtime.devices import CPU, ON_CPU
 from bench.worker.onnx_runtime.sessions import ERRORS_ONLY
 from bench.worker.refusal import Refusal
 
-FORMAT = "optimum"
-FAMILIES = ("text-generator", "speech-recognizer")
+MANIFEST = EngineManifest(format="optimum", tasks=("text-generation", "speech-recognition"))
 
 WEIGHTS = {"fp32": ("FP32", 32.0), "int8": ("INT8, one scale a channel; embeddings FP32", 8.0)}
 """How the weights of a number format are stored, and bits each."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from bench.records import Device, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker import feeds
 from bench.worker.feeds import Feed
 from bench.worker.onnx_runtime import (
@@ -25,7 +25,7 @@ from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.onnx_runtime.sessions import Request, open_session
 from bench.worker.refusal import Refusal
 
-FORMAT = "onnx"
+MANIFEST = EngineManifest(format="onnx", profiles=True, compiles_context=True)
 
 
 class Session:

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from bench.records import Device, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.feeds import Array, Feed
 from bench.worker.onnx_runtime import (
@@ -24,8 +24,7 @@ from bench.worker.onnx_runtime import (
 from bench.worker.onnx_runtime.sessions import Opened, Request, open_session
 from bench.worker.refusal import Refusal
 
-FORMAT = "genai"
-FAMILIES = ("text-generator", "speech-recognizer")
+MANIFEST = EngineManifest(format="genai", tasks=("text-generation", "speech-recognition"))
 
 
 class Session:

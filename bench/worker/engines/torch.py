@@ -10,8 +10,20 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from bench.records import Executed, Placement, Probe, Provider, TargetFacts, Visit
-from bench.worker import engines, precision
+from bench.records import (
+    EngineManifest,
+    EngineRecipe,
+    Executed,
+    Placement,
+    Probe,
+    Provider,
+    TargetFacts,
+    Tolerance,
+    Visit,
+)
+from bench.worker import families, precision
+from bench.worker.contracts import Generator
+from bench.worker.contracts import Session as ForwardSession
 from bench.worker.pytorch.generation import TextGeneration
 from bench.worker.pytorch.loading import (
     DTYPES,
@@ -26,21 +38,37 @@ from bench.worker.pytorch.loading import (
 from bench.worker.pytorch.speech import SpeechRecognition
 from bench.worker.refusal import Refusal
 
-FORMAT = None
-MODES = ("eager", "compile")
-RECIPES = ("fp32", "fp16", "bf16", "dynamic-int8")
-FAMILIES = ("text-encoder", "image-classifier", "text-generator", "speech-recognizer")
+MANIFEST = EngineManifest(
+    format=None,
+    modes=("eager", "compile"),
+    needs_module=True,
+    recipes={
+        "fp32": EngineRecipe(number_format="fp32"),
+        "fp16": EngineRecipe(number_format="fp16"),
+        "bf16": EngineRecipe(number_format="bf16"),
+        "dynamic-int8": EngineRecipe(
+            number_format="int8",
+            tolerance={
+                "text-encoder": Tolerance(min_cosine=0.97, max_relative_error=0.25),
+                "image-classifier": Tolerance(min_cosine=0.98, max_relative_error=0.2),
+                "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+                "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
+            },
+        ),
+    },
+)
 
 Feed = dict[str, np.ndarray]
 
 
-def Session(visit: Visit) -> engines.Session | engines.Generator:  # noqa: N802 - every engine has one of this name
-    """A loaded model, as its family calls it."""
-    generating: dict[str, Callable[[Visit], engines.Generator]] = {
-        "text-generator": TextGeneration,
-        "speech-recognizer": SpeechRecognition,
+def Session(visit: Visit) -> ForwardSession | Generator:  # noqa: N802 - every engine has one of this name
+    """A loaded model, as the task of its family calls it."""
+    generating: dict[str, Callable[[Visit], Generator]] = {
+        "text-generation": TextGeneration,
+        "speech-recognition": SpeechRecognition,
     }
-    return generating[visit.family](visit) if visit.family in generating else Forward(visit)
+    task = families.named(visit.family).MANIFEST.task
+    return generating[task](visit) if task in generating else Forward(visit)
 
 
 class Forward:

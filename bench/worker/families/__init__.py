@@ -1,16 +1,18 @@
-"""Families: one file for each kind of model."""
+"""Families: one file for each kind of model; `bench.worker.contracts.Family` says what it has."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import cast
+
+from bench.worker import modules
+from bench.worker.contracts import Family
 
 
 def generates(name: str) -> bool:
-    """Whether a call of the family's models emits tokens one after another."""
-    return bool(getattr(named(name), "GENERATES", False))
+    """Whether the family's models emit tokens one after another."""
+    return named(name).MANIFEST.task != "forward"
 
 
-def named(name: str) -> Any:
-    """The module of the family `name`; importing it may load heavy libraries."""
-    return import_module(f"{__name__}.{name.replace('-', '_')}")
+def named(name: str) -> Family:
+    """The module of the family `name`."""
+    return cast(Family, modules.load("families", name))

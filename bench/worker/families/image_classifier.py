@@ -8,35 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import Source
+from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 
 if TYPE_CHECKING:
     import torch
 
-BUILD_RUNTIME = "build"
-SIZES = {"batch": 1}
-LABELS = {"batch": "b"}
-OPEN_SIZES = False
-RATES = {"images": ["batch"]}
-INPUTS = "wheel:scikit-image==0.26.0/skimage/data"
-OPSET = 18
-# Measured with random weights on 16 photographs, worst of ResNet-50, ViT-tiny and ViT-small (lowest cosine / relative
-# error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so a wrong answer does not pass.
-TOLERANCES = {
-    # 1.000000 / 2e-6. What computes in TF32, FP16 or BF16 has 8e-4, 9e-4 or 1e-2 at the least, and is not FP32.
-    "fp32": {"min_cosine": 0.99999, "max_relative_error": 1e-4},
-    # 0.999986 / 3.9e-3 between casts around FP32; kernels that add up in FP16 have up to 0.9997 / 2.1e-2 (ResNet-50 on
-    # WebGPU), and are FP16 all the same. BF16 in its place has 0.9997 / 1.2e-2: only the probe can tell, and flags it.
-    "fp16": {"min_cosine": 0.999, "max_relative_error": 0.04},
-    # 0.9992 / 3.2e-2.
-    "bf16": {"min_cosine": 0.997, "max_relative_error": 0.08},
-    # 0.992 / 0.10 static, 0.996 / 0.03 dynamic (ViT), one scale a channel. Refused: ResNet-50 with one a tensor has
-    # 0.971 / 0.17, ViT-tiny with every operator quantized 0.51 / 0.44.
-    "int8": {"min_cosine": 0.98, "max_relative_error": 0.2},
-    # 0.917 / 0.20 in blocks of 32, 0.893 / 0.22 symmetric.
-    "int4": {"min_cosine": 0.87, "max_relative_error": 0.3},
-}
+MANIFEST = FamilyManifest(
+    task="forward",
+    build_runtime="build",
+    sizes={"batch": 1},
+    labels={"batch": "b"},
+    rates={"images": ["batch"]},
+    inputs="wheel:scikit-image==0.26.0/skimage/data",
+    opset=18,
+    # Measured with random weights on 16 photographs, worst of ResNet-50, ViT-tiny and ViT-small (lowest cosine /
+    # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so a wrong answer does
+    # not pass.
+    tolerances={
+        # 1.000000 / 2e-6. What computes in TF32, FP16 or BF16 has 8e-4, 9e-4 or 1e-2 at the least, and is not FP32.
+        "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
+        # 0.999986 / 3.9e-3 between casts around FP32; kernels that add up in FP16 have up to 0.9997 / 2.1e-2 (ResNet-50
+        # on WebGPU), and are FP16 all the same. BF16 in its place has 0.9997 / 1.2e-2: only the probe can tell, and
+        # flags it.
+        "fp16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
+        # 0.9992 / 3.2e-2.
+        "bf16": Tolerance(min_cosine=0.997, max_relative_error=0.08),
+    },
+)
 
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32

@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from bench.records import CPU_PROVIDER, Source
+from bench.records import CPU_PROVIDER, FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 
 if TYPE_CHECKING:
     import onnx
 
-BUILD_RUNTIME = "build"
-SIZES = {"batch": 1}
-LABELS = {"batch": "b"}
-OPEN_SIZES = True
-RATES = {"samples": ["batch"]}
-INPUTS = None
-OPSET = 18
-# What holds for the other families, with more room: nothing is known of the model, and its inputs are noise.
-TOLERANCES = {
-    "fp32": {"min_cosine": 0.99999, "max_relative_error": 1e-4},
-    "fp16": {"min_cosine": 0.999, "max_relative_error": 0.04},
-    "bf16": {"min_cosine": 0.99, "max_relative_error": 0.1},
-    "int8": {"min_cosine": 0.97, "max_relative_error": 0.25},
-    "int4": {"min_cosine": 0.9, "max_relative_error": 0.4},
-}
+MANIFEST = FamilyManifest(
+    task="forward",
+    build_runtime="build",
+    sizes={"batch": 1},
+    labels={"batch": "b"},
+    open_sizes=True,
+    rates={"samples": ["batch"]},
+    opset=18,
+    sources=("onnx",),
+    has_module=False,
+    # What holds for the other families, with more room: nothing is known of the model, and its inputs are noise.
+    tolerances={
+        "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
+        "fp16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
+        "bf16": Tolerance(min_cosine=0.99, max_relative_error=0.1),
+    },
+)
 
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
@@ -75,7 +77,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
     """Noise of other seeds, in batches of one or of what the file fixes."""
     model = _read(Path(source.path))
-    return [_feed(model, SIZES, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
+    return [_feed(model, MANIFEST.sizes, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import Source
+from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
@@ -16,34 +16,27 @@ if TYPE_CHECKING:
 
     from bench.worker.families._speech import Clip
 
-FORMAT = "genai"
-ENGINES = ("genai", "ort-generate")
-GENERATES = True
-BUILD_RUNTIME = "genai-build"
-SIZES = {"batch": 1, "audio": 30, "new": 64}
-LABELS = {"batch": "b", "audio": "a", "new": "n"}
-OPEN_SIZES = False
-RATES = {"tokens": ["batch", "new"]}
-INPUTS = None
-# Measured with random weights (whisper-nano, whisper-tiny) at 32 positions of two clips: mean KL divergence / top-1
-# agreement. The other clip's audio has 0.62 / 0.44 at the least, no positions in the encoder 0.56 / 0.41, a start that
-# lacks a token 2.1 / 0.28, other weights 5.8 / 0.
-TOLERANCES = {
-    # 8e-12 / 1.00 in genai. Weights rounded to FP16 have 3e-6, what computes in FP16 8e-6, in BF16 6e-4: none is FP32.
-    "fp32": {"max_kl": 1e-7, "min_top1": 0.95, "same_tokens": True},
-    # 1.3e-5 / 1.00; with the room that kernels need which add up in FP16.
-    "fp16": {"max_kl": 1e-3, "min_top1": 0.85, "same_tokens": False},
-    # 8.1e-4 / 0.94.
-    "bf16": {"max_kl": 1e-2, "min_top1": 0.75, "same_tokens": False},
-    # 9.0e-3 / 0.81 dynamic with one scale a tensor, 1.2e-3 / 0.94 in genai, weights alone in blocks of 32.
-    "int8": {"max_kl": 5e-2, "min_top1": 0.6, "same_tokens": False},
-    # 1.0e-2 / 0.84, weights alone, rounded in blocks of 32 with one scale each.
-    "int6": {"max_kl": 7e-2, "min_top1": 0.6, "same_tokens": False},
-    # 4.2e-2 / 0.75, likewise.
-    "int5": {"max_kl": 0.15, "min_top1": 0.5, "same_tokens": False},
-    # 0.165 / 0.69, likewise; 0.161 / 0.72 in genai.
-    "int4": {"max_kl": 0.4, "min_top1": 0.3, "same_tokens": False},
-}
+MANIFEST = FamilyManifest(
+    task="speech-recognition",
+    format="genai",
+    engines=("genai", "ort-generate"),
+    build_runtime="genai-build",
+    sizes={"batch": 1, "audio": 30, "new": 64},
+    labels={"batch": "b", "audio": "a", "new": "n"},
+    rates={"tokens": ["batch", "new"]},
+    # Measured with random weights (whisper-nano, whisper-tiny) at 32 positions of two clips: mean KL divergence / top-1
+    # agreement. The other clip's audio has 0.62 / 0.44 at the least, no positions in the encoder 0.56 / 0.41, a start
+    # that lacks a token 2.1 / 0.28, other weights 5.8 / 0.
+    tolerances={
+        # 8e-12 / 1.00 in genai. Weights rounded to FP16 have 3e-6, what computes in FP16 8e-6, in BF16 6e-4: none is
+        # FP32.
+        "fp32": Tolerance(max_kl=1e-7, min_top1=0.95, same_tokens=True),
+        # 1.3e-5 / 1.00; with the room that kernels need which add up in FP16.
+        "fp16": Tolerance(max_kl=1e-3, min_top1=0.85),
+        # 8.1e-4 / 0.94.
+        "bf16": Tolerance(max_kl=1e-2, min_top1=0.75),
+    },
+)
 
 CHECKED_CLIPS = 2
 LONGEST_S = 30

@@ -10,34 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import Source
+from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 
 if TYPE_CHECKING:
     import torch
 
-BUILD_RUNTIME = "build"
-SIZES = {"batch": 1, "sequence": 128}
-LABELS = {"batch": "b", "sequence": "s"}
-OPEN_SIZES = False
-RATES = {"sequences": ["batch"], "tokens": ["batch", "sequence"]}
-INPUTS = None
-OPSET = 18
-# Measured on the real MiniLM, 16 passages at ONNX Runtime's CPU provider and PyTorch (lowest cosine / relative error).
-TOLERANCES = {
-    # 1.000000 / 9e-7. What computes in TF32, FP16 or BF16 has 7e-4, 1e-3 or 1e-2, and is not FP32.
-    "fp32": {"min_cosine": 0.99999, "max_relative_error": 1e-4},
-    # 0.999999 / 1.5e-3 between casts around FP32; kernels that add up in FP16 have 0.99993 / 1.0e-2 (WebGPU, QNN), and
-    # are FP16 all the same. BF16 in its place has 0.99992 / 1.2e-2: only the probe can tell that, and flags it.
-    "fp16": {"min_cosine": 0.9998, "max_relative_error": 0.02},
-    # 0.99992 / 1.2e-2.
-    "bf16": {"min_cosine": 0.999, "max_relative_error": 0.04},
-    # 0.986 / 0.15 with one scale a channel, 0.980 / 0.19 static. One scale a tensor gives 0.932 / 0.33: embeddings that
-    # rank differently, and so refused.
-    "int8": {"min_cosine": 0.97, "max_relative_error": 0.25},
-    # 0.964 / 0.26 in blocks of 32, 0.960 / 0.25 symmetric. Blocks of 128 give 0.934 / 0.34.
-    "int4": {"min_cosine": 0.945, "max_relative_error": 0.3},
-}
+MANIFEST = FamilyManifest(
+    task="forward",
+    build_runtime="build",
+    sizes={"batch": 1, "sequence": 128},
+    labels={"batch": "b", "sequence": "s"},
+    rates={"sequences": ["batch"], "tokens": ["batch", "sequence"]},
+    opset=18,
+    # Measured on the real MiniLM, 16 passages at ONNX Runtime's CPU provider and PyTorch (lowest cosine / relative
+    # error).
+    tolerances={
+        # 1.000000 / 9e-7. What computes in TF32, FP16 or BF16 has 7e-4, 1e-3 or 1e-2, and is not FP32.
+        "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
+        # 0.999999 / 1.5e-3 between casts around FP32; kernels that add up in FP16 have 0.99993 / 1.0e-2 (WebGPU, QNN),
+        # and are FP16 all the same. BF16 in its place has 0.99992 / 1.2e-2: only the probe can tell that, and flags it.
+        "fp16": Tolerance(min_cosine=0.9998, max_relative_error=0.02),
+        # 0.99992 / 1.2e-2.
+        "bf16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
+    },
+)
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 OUTPUT = "last_hidden_state"

@@ -8,43 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import Source
+from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = "genai"
-ENGINES = ("genai", "ort-generate")
-GENERATES = True
-BUILD_RUNTIME = "genai-build"
-SIZES = {"batch": 1, "prompt": 128, "new": 64, "context": 0}
-OPTIONAL = ("context",)
-LABELS = {"batch": "b", "prompt": "p", "new": "n", "context": "d"}
-OPEN_SIZES = False
-RATES = {"tokens": ["batch", "new"]}
-INPUTS = None
-# Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
-# agreement. A prompt moved by one token has 0.42 / 0.66 at the least, no rotary embedding 0.70 / 0.47, other weights
-# 5.6 / 0.
-TOLERANCES = {
-    # 3e-12 / 1.00 in genai. Weights rounded to FP16 have 9e-7, what computes in FP16 2e-5, in BF16 3e-4: none is FP32.
-    "fp32": {"max_kl": 1e-7, "min_top1": 0.95, "same_tokens": True},
-    # 2.1e-5 / 1.00; kernels that add up in FP16 have errors ten times as large in other families, and are FP16 all the
-    # same. BF16 in its place passes: only the probe can tell, and flags it.
-    "fp16": {"max_kl": 1e-3, "min_top1": 0.85, "same_tokens": False},
-    # 6.3e-4 / 0.97.
-    "bf16": {"max_kl": 1e-2, "min_top1": 0.75, "same_tokens": False},
-    # 7.9e-3 / 0.84 dynamic with one scale a tensor, 6.6e-4 / 1.00 in genai, weights alone in blocks of 32.
-    "int8": {"max_kl": 4e-2, "min_top1": 0.6, "same_tokens": False},
-    # 5.2e-3 / 0.88, weights alone, rounded in blocks of 32 with one scale each.
-    "int6": {"max_kl": 5e-2, "min_top1": 0.6, "same_tokens": False},
-    # 2.1e-2 / 0.78, likewise.
-    "int5": {"max_kl": 0.1, "min_top1": 0.5, "same_tokens": False},
-    # 7.9e-2 / 0.69 in genai, weights alone in blocks of 32; 0.59 at the least, rounded likewise.
-    "int4": {"max_kl": 0.3, "min_top1": 0.3, "same_tokens": False},
-}
+MANIFEST = FamilyManifest(
+    task="text-generation",
+    format="genai",
+    engines=("genai", "ort-generate"),
+    build_runtime="genai-build",
+    sizes={"batch": 1, "prompt": 128, "new": 64, "context": 0},
+    optional=("context",),
+    labels={"batch": "b", "prompt": "p", "new": "n", "context": "d"},
+    rates={"tokens": ["batch", "new"]},
+    # Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
+    # agreement. A prompt moved by one token has 0.42 / 0.66 at the least, no rotary embedding 0.70 / 0.47, other
+    # weights 5.6 / 0.
+    tolerances={
+        # 3e-12 / 1.00 in genai. Weights rounded to FP16 have 9e-7, what computes in FP16 2e-5, in BF16 3e-4: none is
+        # FP32.
+        "fp32": Tolerance(max_kl=1e-7, min_top1=0.95, same_tokens=True),
+        # 2.1e-5 / 1.00; kernels that add up in FP16 have errors ten times as large in other families, and are FP16 all
+        # the same. BF16 in its place passes: only the probe can tell, and flags it.
+        "fp16": Tolerance(max_kl=1e-3, min_top1=0.85),
+        # 6.3e-4 / 0.97.
+        "bf16": Tolerance(max_kl=1e-2, min_top1=0.75),
+    },
+)
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 CHECKED_PROMPTS = 2

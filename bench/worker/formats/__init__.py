@@ -1,16 +1,11 @@
-"""Formats: one file makes one kind of artifact that is no plain `model.onnx`."""
+"""Formats: one file makes one kind of artifact; `bench.worker.contracts.Format` says what it has."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from bench.worker import modules
+from bench.worker.recipes import RecipeFunction, recipes_of
 
 
-def named(name: str) -> Any:
-    """The module of the format `name`; importing it may load heavy libraries.
-
-    It declares `BUILD_RUNTIME` and, where recipes are made from the artifact of another one, `BASE` and
-    `CONVERT_RUNTIME`. Its `RECIPES` are functions of `(context, out, *, options)` that write the artifact's files into
-    the folder `out` and return notes.
-    """
-    return import_module(f"{__name__}.{name.replace('-', '_')}")
+def recipes(name: str) -> dict[str, RecipeFunction]:
+    """The recipes of the format `name`; importing its file may load heavy libraries."""
+    return recipes_of(modules.load("formats", name))

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -18,11 +18,13 @@ import onnx
 import onnxruntime_genai
 from onnxruntime import quantization
 
+from bench.records import FormatManifest, Tolerance
 from bench.worker import genai_config
 from bench.worker.formats import _genai_trial
+from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
 
-BUILD_RUNTIME = "genai-build"
+MANIFEST = FormatManifest(build_runtime="genai-build")
 
 MODELS = Path(onnxruntime_genai.__file__).parent / "models"
 """The builder is a folder of scripts, and no package."""
@@ -36,18 +38,30 @@ UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized
 # --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
 
 
-def fp32(context: Any, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[str, ...]:
+@recipe("genai-fp32", number_format="fp32")
+def fp32(context: Context, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[str, ...]:
     """The export in FP32; `prune_lm_head` computes logits for the last token of a prompt alone, as llama.cpp does."""
     return _built(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
 
 
-def fp16(context: Any, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[str, ...]:
+@recipe("genai-fp16", number_format="fp16")
+def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[str, ...]:
     """Weights, arithmetic and cache in FP16; the export for CUDA runs on the CPU too, that for the CPU nowhere."""
     return _built(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
 
 
+@recipe(
+    "genai-int8",
+    number_format="int8",
+    tolerance={
+        # Measured at 32 positions, mean KL divergence / top-1 agreement: 6.6e-4 / 1.00 in blocks of 32.
+        "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+        # 1.2e-3 / 0.94, likewise.
+        "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
+    },
+)
 def int8(
-    context: Any,
+    context: Context,
     out: Path,
     *,
     ep: str = "cpu",
@@ -66,8 +80,18 @@ def int8(
     return _built(context, out, "int8", ep, options)
 
 
+@recipe(
+    "genai-int4",
+    number_format="int4",
+    tolerance={
+        # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-2 / 0.69 in blocks of 32.
+        "text-generator": Tolerance(max_kl=0.3, min_top1=0.3),
+        # 0.161 / 0.72, likewise.
+        "speech-recognizer": Tolerance(max_kl=0.4, min_top1=0.3),
+    },
+)
 def int4(
-    context: Any,
+    context: Context,
     out: Path,
     *,
     ep: str = "cpu",
@@ -87,8 +111,18 @@ def int4(
     return _built(context, out, "int4", ep, options | ({"matmul_mixed_precision": mixed} if mixed else {}))
 
 
+@recipe(
+    "genai-dynamic-int8",
+    number_format="int8",
+    tolerance={
+        # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one scale a tensor.
+        "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+        # 9.0e-3 / 0.81, likewise.
+        "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
+    },
+)
 def dynamic_int8(
-    context: Any, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
+    context: Context, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
 ) -> tuple[str, ...]:
     """The FP32 export with INT8 weights; the scale of each activation is found at run time."""
     with tempfile.TemporaryDirectory(dir=out) as folder:
@@ -138,17 +172,17 @@ def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
 # --- the builder ------------------------------------------------------------------------------------------------------
 
 
-def _built(context: Any, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
+def _built(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
     _build(context, out, precision, ep, options)
     return _genai_trial.tried(out, f"genai-{precision}", ep)
 
 
-def _build(context: Any, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
+def _build(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
     """Write the export into `out`; Refusal where the builder does not take the model."""
     _refuse_options(ep, options.get("block_size"))
     with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _quiet():
         folder = Path(scratch)
-        source = str(context.family.folder(context.source, folder / "source"))
+        source = str(context.generating.folder(context.source, folder / "source"))
         # No code of a source's folder is ever run, and no token is sent anywhere.
         said = [f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()]
         arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
@@ -202,12 +236,3 @@ def _quiet() -> Iterator[None]:
         raise
     finally:
         logging.disable(logging.NOTSET)
-
-
-RECIPES: dict[str, Callable[..., tuple[str, ...]]] = {
-    "genai-fp32": fp32,
-    "genai-fp16": fp16,
-    "genai-int8": int8,
-    "genai-int4": int4,
-    "genai-dynamic-int8": dynamic_int8,
-}

@@ -6,29 +6,29 @@ import ctypes
 import json
 import re
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.records import FormatManifest, Tolerance
 from bench.worker.formats import _gguf_architectures as architectures
 from bench.worker.formats import _gguf_tokenizers as tokenizers
 from bench.worker.formats._safetensors import Weights
+from bench.worker.recipes import Context, recipe
 
-BUILD_RUNTIME = "genai-build"
-BASE = "gguf-f32"
-CONVERT_RUNTIME = "llama-cpp"
+MANIFEST = FormatManifest(base="gguf-f32", build_runtime="genai-build", convert_runtime="llama-cpp")
 
 MODEL = "model.gguf"
 FALLBACK = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 
 
-def gguf_f32(context: Any, out: Path) -> tuple[str, ...]:
+@recipe("gguf-f32", number_format="fp32")
+def gguf_f32(context: Context, out: Path) -> tuple[str, ...]:
     """Every tensor in FP32, and the model's own tokenizer where llama.cpp knows its kind."""
     # The package is in the runtime of this recipe; the other recipes run in llama.cpp's, which lacks it.
     import gguf
 
     with tempfile.TemporaryDirectory(dir=out) as scratch:
-        folder = context.family.folder(context.source, Path(scratch))
+        folder = context.generating.folder(context.source, Path(scratch))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         writer = gguf.GGUFWriter(out / MODEL, architectures.name(config))
         notes = architectures.describe(writer, config)
@@ -66,51 +66,81 @@ def _write(writer: Any, contents: dict[str, Any]) -> None:
 # --- by llama.cpp -----------------------------------------------------------------------------------------------------
 
 
-def gguf_f16(context: Any, out: Path) -> tuple[str, ...]:
+@recipe("gguf-f16", number_format="fp16")
+def gguf_f16(context: Context, out: Path) -> tuple[str, ...]:
     """Weights in FP16; norms stay FP32."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_F16")
 
 
-def gguf_q8_0(context: Any, out: Path) -> tuple[str, ...]:
+@recipe(
+    "gguf-q8_0",
+    number_format="int8",
+    # The limit of INT8 in every format; weights alone in blocks of 32 lose less.
+    tolerance={"text-generator": Tolerance(max_kl=4e-2, min_top1=0.6)},
+)
+def gguf_q8_0(context: Context, out: Path) -> tuple[str, ...]:
     """8 bits in blocks of 32, one FP16 scale each."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q8_0")
 
 
-def gguf_q6_k(context: Any, out: Path) -> tuple[str, ...]:
+@recipe(
+    "gguf-q6_k",
+    number_format="int6",
+    # Measured at 32 positions of two texts, mean KL divergence / top-1 agreement: 5.2e-3 / 0.88.
+    tolerance={"text-generator": Tolerance(max_kl=5e-2, min_top1=0.6)},
+)
+def gguf_q6_k(context: Context, out: Path) -> tuple[str, ...]:
     """6 bits in blocks of 16, in groups of 256."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q6_K")
 
 
-def gguf_q5_k_m(context: Any, out: Path) -> tuple[str, ...]:
+@recipe(
+    "gguf-q5_k_m",
+    number_format="int5",
+    # 2.1e-2 / 0.78, likewise.
+    tolerance={"text-generator": Tolerance(max_kl=0.1, min_top1=0.5)},
+)
+def gguf_q5_k_m(context: Context, out: Path) -> tuple[str, ...]:
     """5 bits in groups of 256, half of the values and down projections in 6."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q5_K_M")
 
 
-def gguf_q4_k_m(context: Any, out: Path) -> tuple[str, ...]:
+@recipe(
+    "gguf-q4_k_m",
+    number_format="int4",
+    # 7.9e-2 / 0.69, likewise.
+    tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
+)
+def gguf_q4_k_m(context: Context, out: Path) -> tuple[str, ...]:
     """4 bits in groups of 256, half of the values and down projections in 6."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q4_K_M")
 
 
-def gguf_q4_0(context: Any, out: Path) -> tuple[str, ...]:
+@recipe(
+    "gguf-q4_0",
+    number_format="int4",
+    # 7.9e-2 / 0.69; 0.59 at the least with one scale each.
+    tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
+)
+def gguf_q4_0(context: Context, out: Path) -> tuple[str, ...]:
     """4 bits in blocks of 32, one FP16 scale each; the output matrix in 6."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q4_0")
 
 
-def _quantized(context: Any, out: Path, kind: str) -> tuple[str, ...]:
+def _quantized(context: Context, out: Path, kind: str) -> tuple[str, ...]:
     """Have llama.cpp quantize the base artifact; notes say which tensors did not take the format."""
     # The package is in the runtime of these recipes; that of the base artifact lacks it.
     import llama_cpp
 
     from bench.worker import llama_log
 
-    if context.parent is None:
-        raise ValueError(f"{kind} is made from the artifact of {BASE}, and there is none")
+    base = context.base
     llama_log.listen()
     since = llama_log.mark()
     wanted = llama_cpp.llama_model_quantize_default_params()
     wanted.ftype = getattr(llama_cpp, kind)
     # llama.cpp takes UTF-8 on every system.
-    paths = [str(path).encode() for path in (context.parent / MODEL, out / MODEL)]
+    paths = [str(path).encode() for path in (base / MODEL, out / MODEL)]
     if llama_cpp.llama_model_quantize(*paths, ctypes.byref(wanted)) != 0:
         told = llama_log.errors(since) or ["llama.cpp gave no reason"]
         raise RuntimeError(f"llama.cpp did not quantize the model: {told[-1]}")
@@ -125,14 +155,3 @@ def fallbacks(warnings: list[str]) -> tuple[str, ...]:
         for found in counts
         if found
     )
-
-
-RECIPES: dict[str, Callable[..., tuple[str, ...]]] = {
-    "gguf-f32": gguf_f32,
-    "gguf-f16": gguf_f16,
-    "gguf-q8_0": gguf_q8_0,
-    "gguf-q6_k": gguf_q6_k,
-    "gguf-q5_k_m": gguf_q5_k_m,
-    "gguf-q4_k_m": gguf_q4_k_m,
-    "gguf-q4_0": gguf_q4_0,
-}

@@ -1,0 +1,119 @@
+"""Digests of source files by what they mean: comments, docstrings and layout do not count, a number does."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+UNUSED_FIELDS = ("kind", "type_comment", "type_ignores")
+"""Fields of the syntax tree that change nothing: the `u` of a string, and comments for type checkers."""
+
+Homes = Mapping[str, Path]
+"""The folder of each top-level package whose imports are followed, by its name."""
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """SHA-256 over the names and meanings of files, 64 hex digits."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.name.encode() + b"\0" + meaning(path))
+    return total.hexdigest()
+
+
+def meaning(path: Path) -> bytes:
+    """SHA-256 of a file: of a Python file's syntax tree without docstrings, of any other file's bytes."""
+    state = path.stat()
+    return _meaning(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _meaning(path: Path, _mtime_ns: int, _size: int) -> bytes:
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        with contextlib.suppress(SyntaxError, ValueError):  # no Python after all: its bytes count
+            content = "".join(_tokens(ast.parse(content))).encode()
+    return hashlib.sha256(content).digest()
+
+
+def _tokens(value: object) -> Iterator[str]:
+    """The tree as text. Not `ast.dump`, whose form differs between versions of Python."""
+    if isinstance(value, ast.AST):
+        yield f"{type(value).__name__}("
+        for name, field in ast.iter_fields(value):
+            if field is not None and field != [] and name not in UNUSED_FIELDS:
+                yield f"{name}="
+                yield from _tokens(field)
+        yield ")"
+    elif isinstance(value, list):
+        yield "["
+        for element in value:
+            if not _is_documentation(element):
+                yield from _tokens(element)
+                yield ","
+        yield "]"
+    else:
+        yield repr(value)
+
+
+def _is_documentation(node: object) -> bool:
+    """A string that stands alone: a docstring, or the description of a constant or a field."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def code_behind(paths: Iterable[Path], homes: Homes) -> list[Path]:
+    """The files and every file that they import of the packages in `homes`, directly or not; sorted by path.
+
+    Of `bench` only the worker and `bench.shared` are followed: the records that a worker imports are covered by the
+    protocol.
+    """
+    found: set[Path] = set()
+    waiting = list(paths)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [file for module in _imports(path, homes) for file in module_files(module, homes)]
+    return sorted(found)
+
+
+def module_files(module: str, homes: Homes) -> list[Path]:
+    """The file of a module, `a/b.py` or `a/b/__init__.py`; none where it is of no package in `homes`."""
+    top, *rest = module.split(".")
+    if top not in homes or (top == "bench" and rest[:1] not in (["shared"], ["worker"])):
+        return []
+    place = homes[top].joinpath(*rest)
+    return [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+
+
+def _imports(path: Path, homes: Homes) -> Iterator[str]:
+    """The modules that a file imports, in its functions too: heavy libraries are imported late."""
+    state = path.stat()
+    for level, module, names in _import_statements(path, state.st_mtime_ns, state.st_size):
+        start = ".".join(filter(None, (_package(path, level, homes) if level else "", module)))
+        yield start
+        yield from (f"{start}.{name}" for name in names)
+
+
+@lru_cache(maxsize=4096)
+def _import_statements(path: Path, _mtime_ns: int, _size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+    """Of every import its level, its module, and the names that it takes from there."""
+    found: list[tuple[int, str, tuple[str, ...]]] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    return tuple(found)
+
+
+def _package(path: Path, level: int, homes: Homes) -> str:
+    """The package that a relative import of this level starts at."""
+    folder = path.parents[level - 1]
+    for top, home in homes.items():
+        if folder.is_relative_to(home):
+            return ".".join((top, *folder.relative_to(home).parts))
+    return ""

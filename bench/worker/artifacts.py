@@ -1,0 +1,45 @@
+"""Builds what a run needs: the artifact of a recipe, or a workload's inputs with their reference outputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.records import Build, Built, Refer
+from bench.worker import contracts, families, feeds, formats
+from bench.worker.contracts import Family
+from bench.worker.recipes import Context
+
+
+def build(order: Build) -> Built:
+    """Write the artifact of a recipe into `order.out`; ValueError names an unknown recipe or option."""
+    recipes = formats.recipes(order.format)
+    name = order.recipe.name
+    if name not in recipes:
+        raise ValueError(f"unknown recipe {name!r}; the format {order.format} has {', '.join(sorted(recipes))}")
+    parent = Path(order.parent) if order.parent else None
+    context = Context(families.named(order.family), order.source, parent, order.inputs, order.opset)
+    return Built(recipes[name](context, Path(order.out), **order.recipe.options))
+
+
+def refer(order: Refer) -> Built:
+    """Write a workload's inputs, the FP32 outputs that belong to them, and who computed those."""
+    family, out = families.named(order.family), Path(order.out)
+    batches = family.make_inputs(order.source, order.sizes, order.inputs)
+    outputs, by, facts = _answers(family, order, batches)
+    notes = family.describe_inputs(order.source, order.sizes, order.inputs)
+    feeds.save(out / "inputs.npz", batches)
+    feeds.save(out / "outputs.npz", outputs)
+    told = json.dumps({"by": by, "notes": notes, **facts}, ensure_ascii=False)
+    (out / "reference.json").write_text(told, encoding="utf-8")
+    return Built(notes)
+
+
+def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:
+    """The reference's outputs, who computed them, and for models that generate what else a check needs."""
+    if family.MANIFEST.task == "forward":
+        return *contracts.forward(family).reference(order.source, batches), {}
+    generating = contracts.generating(family)
+    outputs, by = generating.reference(order.source, batches, order.sizes["new"])
+    return outputs, by, generating.facts(order.source, batches, outputs)
