@@ -109,7 +109,7 @@ def pruned_table(pruned: Pruned) -> None:
         out.print(_totals(pruned.removed), "", sep="\n")
     out.print(f"removed {_mib(pruned.freed_bytes)} MiB", highlight=False)
     if pruned.spared:
-        out.print(f"{len(pruned.spared)} more are in use by a running process, and stay", highlight=False)
+        out.print(f"kept, because a running process uses it: {len(pruned.spared)}", highlight=False)
 
 
 def _totals(entries: Sequence[Entry]) -> object:
