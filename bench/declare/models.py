@@ -1,4 +1,4 @@
-"""The tables `[models]` in, checked models with their workloads out."""
+"""Reads the tables `[models]`: checked models with their workloads."""
 
 from __future__ import annotations
 

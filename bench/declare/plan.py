@@ -1,4 +1,4 @@
-"""A `Matrix` in, ordered `Cell`s out, each with the reason if it will not run; selection by glob."""
+"""Plans a matrix: ordered cells, each with the reason if it will not run; and selects cells by glob."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorded run is made again from: its matrix with its runtimes locked, its code, its artifacts."""
+"""What a recorded run is run again from: its matrix with its runtimes locked, its code, its artifacts."""
 
 from __future__ import annotations
 

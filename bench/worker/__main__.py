@@ -1,4 +1,4 @@
-"""`python -m bench.worker`: orders in on stdin, replies out on stdout; the only place that catches everything."""
+"""`python -m bench.worker`: orders come on stdin, replies go to stdout; the only place that catches everything."""
 
 from __future__ import annotations
 

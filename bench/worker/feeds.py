@@ -1,4 +1,4 @@
-"""Batches of named arrays in, one `.npz` file out, and back again; nothing in it is ever unpickled."""
+"""Writes and reads batches of named arrays as one `.npz` file; nothing in it is ever unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a genai export in; its graphs, the names of their tensors and the shape of its cache out."""
+"""Reads the folder of a genai export: its graphs, the names of their tensors and the shape of its cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One workload of a model that generates in; timed generations, and how far its answers are from the reference, out."""
+"""Times the generations of one workload, and keeps the parts of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A resolved source in; a PyTorch module, its FP32 ONNX export, or its reference outputs out."""
+"""Loads Hugging Face sources as PyTorch modules, exports them to FP32 ONNX, and computes reference outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A visit in; its session, opened and told of, and how far its answers are from the reference, out."""
+"""Opens a visit's session, reports it to the orchestrator, and compares its answers with the reference."""
 
 from __future__ import annotations
 

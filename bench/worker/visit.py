@@ -1,4 +1,4 @@
-"""A `Visit` in; for each workload a `Measured`, or the failure that stopped it, out."""
+"""Carries out a `Visit`: every workload is checked and timed, or ends with the failure that stopped it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from bench import store
 from bench.errors import DiskError, RunFolderError
-from bench.records import Cpu, Failure, MachineState, Observation, Parity, Placement, Timing, Tolerance
+from bench.records import Cpu, Failure, MachineState, Observation, Parity, Placement, Recipe, Timing, Tolerance
 
 NS = st.integers(0, 2**63 - 1)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -299,3 +299,30 @@ def test_two_machines_of_one_brand_have_different_names():
 
 def test_the_cells_of_a_run_are_kept(folder):
     assert store.read(folder)[0].cells == (a_cell(),)
+
+
+# --- earlier states of the schema -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("fp32", "fp32"),
+        ("static-qdq-int8", "int8"),
+        ("genai-int4", "int4"),
+        ("gguf-f16", "fp16"),
+        ("gguf-q6_k", "int6"),
+    ],
+)
+def test_a_run_of_before_number_formats_were_recorded_gets_them_from_the_names_of_its_recipes(
+    tmp_path: Path, recipe: str, expected: str
+) -> None:
+    store.create(tmp_path / "run", a_run(a_cell(recipe=Recipe("x", number_format="x")), a_cell("m/p/t/w", recipe=None)))
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text(encoding="utf-8"))
+    run["cells"][0]["recipe"] = {"name": recipe, "options": {}}
+    del run["cells"][0]["tolerance"]
+    path.write_text(json.dumps(run), encoding="utf-8")
+    read, _ = store.read(tmp_path / "run")
+    assert read.cells[0].recipe == Recipe(recipe, number_format=expected)
+    assert read.cells[1].recipe is None

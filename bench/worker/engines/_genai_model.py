@@ -1,4 +1,4 @@
-"""A provider and a genai export in; the model as onnxruntime-genai holds it, or why it shall not, out."""
+"""Opens a genai export on a provider as onnxruntime-genai holds it, or refuses with the reason."""
 
 from __future__ import annotations
 

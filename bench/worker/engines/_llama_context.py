@@ -1,4 +1,4 @@
-"""A loaded llama.cpp model and the size of a workload in; the logits after each piece of tokens out."""
+"""A llama.cpp context of the size of a workload: evaluates tokens piece by piece and gives their logits."""
 
 from __future__ import annotations
 

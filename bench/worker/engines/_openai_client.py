@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible server in; its models, a completion, or the events of one, out; faults as refusals.
+"""Sends requests to an OpenAI-compatible server: models, a completion, streamed events; faults become refusals.
 
 Redirects are never followed: they could lead the prompts and the key to another host.
 """

@@ -1,4 +1,4 @@
-"""The options of a row that names a server in; where it is, what it is asked, and what may be said of it, out."""
+"""Reads the options of a row that names a server: address, requests, and what may be published of it."""
 
 from __future__ import annotations
 

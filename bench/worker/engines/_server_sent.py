@@ -1,4 +1,4 @@
-"""The bytes of a response in, its server-sent events as JSON out; a line that never ends is not waited for."""
+"""Parses server-sent events of a response as JSON; a line that never ends is not waited for."""
 
 from __future__ import annotations
 

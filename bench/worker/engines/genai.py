@@ -1,4 +1,4 @@
-"""onnxruntime-genai: a visit in, a model that generates out, on a provider that genai knows by a name of its own."""
+"""The engine `genai`: runs generating models by onnxruntime-genai, on the providers that it has a name for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""llama.cpp: a visit in, a GGUF model that generates out, driven through the library's own C functions."""
+"""The engine `llama-cpp`: runs GGUF models through the C functions of llama.cpp's library."""
 
 from __future__ import annotations
 

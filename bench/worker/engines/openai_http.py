@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: a visit in, its streamed completions, one step a piece of text, out."""
+"""The engine `openai-http`: measures any OpenAI-compatible server by its streamed completions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""optimum: a visit in, ONNX Runtime behind transformers' `generate()` out, the route that most users take today."""
+"""The engine `optimum`: ONNX Runtime behind transformers' `generate()`, the route that most users take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime: a visit in, a session on one execution provider out, with the placement of its nodes."""
+"""The engine `ort`: an ONNX Runtime session on one execution provider, with the placement of its nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain ONNX Runtime over a genai export: a visit in, a model that generates out, on any provider that it has."""
+"""The engine `ort-generate`: runs genai exports by plain ONNX Runtime, on any provider that it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch: a visit in, the eager or compiled model out, in a precision that its device really computes in."""
+"""The engine `torch`: PyTorch, eager or compiled, in a precision that its device really computes in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's config in, a tokenizer made without a download out: bytes, common pairs, and a name for every other id."""
+"""Makes a tokenizer for a model without one: bytes, common pairs, and a name for every other token id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's forward pass and a prompt in; the tokens that greedy decoding emits, and how near each choice was, out."""
+"""Greedy decoding of a reference, with the distance of each choice from the second best."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of photographs in, normalised crops for an image model out."""
+"""Reads a folder of photographs as normalised crops for an image model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A freshly initialised network in, one whose numbers behave like a trained network's out."""
+"""Gives a freshly initialised network random weights that behave like those of a trained network."""
 
 from __future__ import annotations
 

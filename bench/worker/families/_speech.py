@@ -1,4 +1,4 @@
-"""A folder of WAV files, or nothing but a seed, in; clips of audio at 16 kHz, with what is said in them, out."""
+"""Reads clips of speech at 16 kHz with their transcripts from WAV files, or makes seeded sounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export of the genai builder in, notes of what was seen of it out; or the refusal of one that does not run.
+"""Runs an export of the genai builder once and notes what it shows; refuses one that does not run.
 
 The builder ends with an exit code of 0 whatever it wrote.
 """

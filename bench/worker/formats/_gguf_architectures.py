@@ -1,4 +1,4 @@
-"""The config of a Hugging Face model in; what llama.cpp must be told of its architecture, and its tensors, out."""
+"""Describes a Hugging Face model's architecture and tensors as llama.cpp names them."""
 
 from __future__ import annotations
 

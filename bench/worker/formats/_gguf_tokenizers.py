@@ -1,4 +1,4 @@
-"""The tokenizer.json of a model in; the same tokenizer as llama.cpp takes it, where it knows that kind, out."""
+"""Writes a model's tokenizer.json as llama.cpp's own metadata, where llama.cpp knows its kind."""
 
 from __future__ import annotations
 

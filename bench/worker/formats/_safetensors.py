@@ -1,4 +1,4 @@
-"""A folder of safetensors, in one file or sharded, in; its tensors one by one as FP32 out.
+"""Reads the tensors of a safetensors folder, in one file or sharded, one by one as FP32.
 
 The layout is read here, because the package of that name needs PyTorch to read BF16: 8 bytes of length, a JSON header,
 then the bytes of every tensor.

@@ -1,4 +1,4 @@
-"""A Hugging Face folder in, an export of onnxruntime-genai's model builder that was seen to run out."""
+"""The format `genai`: exports of onnxruntime-genai's model builder, each run once before it counts as made."""
 
 from __future__ import annotations
 

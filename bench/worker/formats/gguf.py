@@ -1,4 +1,4 @@
-"""A language model's source in, a GGUF file in FP32 out; and that in, quantized by llama.cpp itself, out."""
+"""The format `gguf`: a GGUF file in FP32, written here, and what llama.cpp itself quantizes from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A family's model in; the folder that optimum's ORTModel classes open out: ONNX files with past, and their configs."""
+"""The format `optimum`: the folder that optimum's ORTModel classes open: ONNX files with past, and configs."""
 
 from __future__ import annotations
 
