@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bench import native_errors
 from bench.conformance import text
-from bench.conformance.verdicts import NEWER_MODEL, coarse, margins
+from bench.conformance.verdicts import coarse, margins
 from bench.progress import Progress, duration
 from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Note, Provider, note
 from bench.worker_process import Worker
@@ -31,11 +31,6 @@ PLACE = re.compile(
     r"(?:::<lambda\(\)>)?(?: \[with [^\]]*\])? (?:[^.]{1,60} was false\. )?"
 )
 """Where in its source onnxruntime was: `gru.h:56 onnxruntime::Gru::Gru(const Info&) layout == 0 was false. `, say."""
-NEWER = re.compile(
-    r"Unsupported model IR version|only \*guarantees\* support for models stamped with official released onnx opset"
-    r"|Opset \d+ (?:of domain \S+ )?is under development"
-)
-"""How onnxruntime refuses a model that is newer than itself: it has no error code of its own for that."""
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
@@ -146,8 +141,6 @@ class _Walk:
 
 
 def _plain(failure: Failure) -> Failure:
-    """A failure in plain words and with its kind; hundreds are refused, and what stderr held then is in the log."""
+    """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
     tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
-    message = native_errors.plain(PLACE.sub("", failure.message))
-    kind = NEWER_MODEL if NEWER.search(message) else failure.kind
-    return replace(failure, kind=kind, message=message, stderr_tail=tail)
+    return replace(failure, message=native_errors.plain(PLACE.sub("", failure.message)), stderr_tail=tail)

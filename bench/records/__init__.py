@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
 from bench.records.conformance import (
+    NEWER_MODEL,
     Case,
     CaseDone,
     CaseOutcome,
@@ -76,6 +77,7 @@ from bench.records.seen import (
 from bench.records.sustained import Minute, Sustained
 
 __all__ = [
+    "NEWER_MODEL",
     "SCHEMA",
     "Accelerator",
     "ArtifactRecord",
