@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -12,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.conformance import text
-from bench.conformance.verdicts import NEWER_MODEL, coarse, margins
+from bench.conformance.verdicts import coarse, margins
 from bench.progress import Progress, duration
 from bench.records import Case, CaseDone, CaseSeen, Conform, Failed, Failure, Note, Provider, note
 from bench.shared import native_errors
@@ -26,11 +25,6 @@ MAX_LOST_IN_A_ROW = 25
 MAX_TIMEOUTS = 20
 """So many cases in all that do not end: it is given up, as each of them costs half a minute."""
 FIRST_WORD_S, WORD_EVERY_S = 3.0, 15.0
-NEWER = re.compile(
-    r"Unsupported model IR version|only \*guarantees\* support for models stamped with official released onnx opset"
-    r"|Opset \d+ (?:of domain \S+ )?is under development"
-)
-"""How onnxruntime refuses a model that is newer than itself: it has no error code of its own for that."""
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
@@ -141,8 +135,6 @@ class _Walk:
 
 
 def _plain(failure: Failure) -> Failure:
-    """A failure in plain words and with its kind; hundreds are refused, and what stderr held then is in the log."""
+    """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
     tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
-    message = native_errors.brief(failure.message)
-    kind = NEWER_MODEL if NEWER.search(message) else failure.kind
-    return replace(failure, kind=kind, message=message, stderr_tail=tail)
+    return replace(failure, message=native_errors.brief(failure.message), stderr_tail=tail)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from bench.conformance import text
 from bench.judge.placement import split
 from bench.records import (
+    NEWER_MODEL,
     Case,
     CaseDone,
     CaseOutcome,
@@ -48,8 +49,6 @@ FP16 has 11 significant bits: neighbours are 2^-10 apart, relatively. Four such 
 may be off; the absolute part is one step at 1.0, for what cancels to nearly nothing. BF16 has 8 bits, neighbours are
 2^-7 apart; two steps are what ONNX's own runner allows it.
 """
-NEWER_MODEL = "newer-model"
-"""The kind of a failure where this onnxruntime does not know the opset or the IR version of the case yet."""
 FP32_STEP = 2.0**-23
 ROUNDING_STEPS = 8
 """An error below so many FP32 steps of an output's largest value is what another order of additions makes."""

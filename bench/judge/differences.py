@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
+from msgspec.structs import replace
+
 from bench.judge import differences_machine, differences_matrix, differences_packages
 from bench.judge.changes import both_differ, bounded, changes, cut, first, values
 from bench.records import Cell, Effort, Note, NoteValue, Run, note
@@ -73,7 +75,7 @@ def _recipes(base: Run, new: Run) -> Iterable[Note]:
     for facts in found.values():
         for fact, places in facts:
             where: dict[str, NoteValue] = first(dict.fromkeys(places) if len(facts) > 1 else ())
-            yield Note(fact.kind, {**fact.values, "where": where["names"], "more_places": where["more"]})
+            yield replace(fact, values={**fact.values, "where": where["names"], "more_places": where["more"]})
 
 
 def _recipe(before: Cell, after: Cell) -> Note | None:

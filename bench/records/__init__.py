@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
 from bench.records.conformance import (
+    NEWER_MODEL,
     Case,
     CaseDone,
     CaseOutcome,
@@ -88,6 +89,7 @@ from bench.records.sustained import Minute, Sustained
 
 __all__ = [
     "CPU_PROVIDER",
+    "NEWER_MODEL",
     "PROTOCOL",
     "SCHEMA",
     "Accelerator",

@@ -28,6 +28,10 @@ OperatorVerdict = Literal[
 """What one case came to on one provider; `bench.conformance.text` says what each means."""
 
 
+NEWER_MODEL = "newer-model"
+"""The kind of a failure where this onnxruntime does not know the opset or the IR version of a case yet."""
+
+
 class CaseTensor(Record, frozen=True, tag="tensor"):
     """One tensor as ONNX stores it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from bench.records import (
+    NEWER_MODEL,
     CaseDone,
     CasePayload,
     CaseSequence,
@@ -23,8 +25,16 @@ from bench.records import (
 )
 from bench.worker.channel import Channel
 from bench.worker.element_types import NAMES, NATIVE, STRING, Values, decode
+from bench.worker.failures import reason_of
 from bench.worker.onnx_runtime.assignment import placement
 from bench.worker.onnx_runtime.sessions import Request, open_session
+from bench.worker.refusal import Refusal
+
+NEWER = re.compile(
+    r"Unsupported model IR version|only \*guarantees\* support for models stamped with official released onnx opset"
+    r"|Opset \d+ (?:of domain \S+ )?is under development"
+)
+"""How onnxruntime refuses a model that is newer than itself: it has no error code of its own for that."""
 
 
 def conform(order: Conform, channel: Channel) -> CaseDone:
@@ -37,11 +47,21 @@ def conform(order: Conform, channel: Channel) -> CaseDone:
     payload = _payload(order)
     channel.stage("session", name)
     # The cases are small: threads would cost more than they bring.
-    session = open_session(order.provider, Request(model=payload.model)).session
+    session = _session(order, payload)
     channel.stage("run", name)
     answers = run(session, payload)
     channel.stage("compare", name)
     return CaseDone(placement(session), compare(order, payload, answers))
+
+
+def _session(order: Conform, payload: CasePayload) -> ort.InferenceSession:
+    """A session on the case's model; a `Refusal` of its own kind where the model is newer than this onnxruntime."""
+    try:
+        return open_session(order.provider, Request(model=payload.model)).session
+    except Exception as error:
+        if NEWER.search(str(error)):
+            raise Refusal("unsupported", reason_of(error), kind=NEWER_MODEL) from error
+        raise
 
 
 def _payload(order: Conform) -> CasePayload:

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.records import (
+    NEWER_MODEL,
     Case,
     CaseDone,
     CasePayload,
@@ -23,6 +24,7 @@ from bench.records import (
     note,
 )
 from bench.worker import conformance, conformance_collect, element_types
+from bench.worker.refusal import Refusal
 
 CPU = Provider("CPUExecutionProvider")
 MARGIN = Margin(1e-3, 1e-7)
@@ -58,7 +60,9 @@ def is_right(done: CaseDone) -> bool:
     return not any(one.problem or one.outside for one in done.deviations)
 
 
-def an_identity(tmp_path, expected: CaseValue, given: CaseValue, kind: onnx.TypeProto) -> tuple[Case, str]:
+def an_identity(
+    tmp_path, expected: CaseValue, given: CaseValue, kind: onnx.TypeProto, opset: int = 21, ir_version: int = 10
+) -> tuple[Case, str]:
     """A case of Identity with made-up data: what is expected need not be what comes out."""
     graph = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["y"])],
@@ -66,7 +70,7 @@ def an_identity(tmp_path, expected: CaseValue, given: CaseValue, kind: onnx.Type
         [helper.make_value_info("x", kind)],
         [helper.make_value_info("y", kind)],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
     content = msgspec.msgpack.encode(CasePayload(model.SerializeToString(), {"x": given}, {"y": expected}))
     (tmp_path / "payloads").write_bytes(content)
     case = Case("test_identity", "Identity", "", 21, ("float32",), 1e-3, 1e-7, 0, len(content))
@@ -80,6 +84,16 @@ def a_tensor(values: object, element: int = TensorProto.FLOAT) -> CaseTensor:
 
 def tensor_type(element: int, shape: list[int]) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(element, shape)
+
+
+@pytest.mark.parametrize("newer", [{"opset": 200}, {"ir_version": 200}])
+def test_a_model_that_is_newer_than_onnxruntime_is_refused_with_a_kind_of_its_own(tmp_path, newer):
+    given = a_tensor([1.0])
+    case, payloads = an_identity(tmp_path, given, given, tensor_type(TensorProto.FLOAT, [1]), **newer)
+    with pytest.raises(Refusal) as refused:
+        conformed(case, payloads)
+    assert (refused.value.kind, refused.value.status) == (NEWER_MODEL, "unsupported")
+    assert "\n" not in refused.value.message
 
 
 # --- making the cases -------------------------------------------------------------------------------------------------
