@@ -23,12 +23,12 @@ IN_RUNTIMES = {
         "tests/worker/test_text_generator.py",
         "tests/worker/test_speech_recognizer.py",
     ),
-    "llama-cpp": ("tests/llama_cpp",),
     "webgpu-software": ("tests/providers/test_webgpu.py",),
     "qnn-emulator": ("tests/providers/test_qnn.py",),
     "openvino-cpu": ("tests/providers/test_openvino.py",),
+    "llama-cpp": ("tests/llama_cpp",),
 }
-"""The tests of what only a worker imports, by the runtime that they run in; the last three need no hardware."""
+"""The tests of what only a worker imports, by the runtime that they run in; none of them needs an accelerator."""
 TEST_TOOLS = ("pytest>=8.3", "pytest-timeout>=2.3", "pytest-benchmark>=5.1", "pytest-xdist>=3.6")
 SERVER = (
     "gguf==0.19.0",
@@ -93,7 +93,7 @@ def tests(session: nox.Session) -> None:
     with runtimes_in_background(session):
         run_lint(session)
         run_unit(session)
-    run_workers(session)
+        run_workers(session)  # each waits for its runtime; the last of them for the compilation of llama.cpp
     run_end_to_end(session)
 
 
@@ -160,7 +160,9 @@ def run_tests(session: nox.Session, *paths: str) -> None:
 def run_workers(session: nox.Session) -> None:
     for runtime, paths in IN_RUNTIMES.items():
         if not session.posargs or runtime in session.posargs:
-            in_runtime(session, runtime, "-m", "pytest", *paths, *in_parallel(), "-p", "no:cacheprovider")
+            # A process uses one core: with more threads, they would only wait for one another.
+            arguments = ("-m", "pytest", *paths, *in_parallel(), "-p", "no:cacheprovider")
+            in_runtime(session, runtime, *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 def in_parallel(marks: str = "") -> tuple[str, ...]:
@@ -172,7 +174,10 @@ def in_parallel(marks: str = "") -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def runtimes_in_background(session: nox.Session) -> Iterator[None]:
-    """Install the runtimes of the tests meanwhile; what the installers print is shown if one of them fails."""
+    """Install the runtimes of the tests meanwhile; what the installers print is shown if one of them fails.
+
+    Whoever needs a runtime earlier waits for the lock of its folder, or installs it.
+    """
     logs = [Path(session.create_tmp()) / f"runtimes-{number}.log" for number in range(len(LANES))]
     python = Path(session.bin) / "python"
     installers = []
@@ -217,14 +222,14 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", *arguments, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
-def in_runtime(session: nox.Session, runtime: str, *arguments: str) -> None:
+def in_runtime(session: nox.Session, runtime: str, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Run the interpreter of a runtime of the matrix, with the test tools beside it and nothing of them in it."""
     python = session.run("python", "tests/runtime_python.py", runtime, silent=True)
     assert isinstance(python, str)
     executable = python.strip().splitlines()[-1]
-    more = SERVER if runtime == "llama-cpp" else ()
-    tools = Path(session.virtualenv.location) / ("server-test-tools" if more else "worker-test-tools")
+    wanted = (*TEST_TOOLS, *(SERVER if runtime == "llama-cpp" else ()))
+    tools = Path(session.virtualenv.location) / f"test-tools-{hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]}"
     if not tools.exists():
-        session.install("--target", str(tools), *TEST_TOOLS, *more)
+        session.install("--target", str(tools), *wanted)
     paths = {"PYTHONPATH": os.pathsep.join((str(HERE), str(tools)))}
-    session.run(executable, *arguments, env=paths, external=True)
+    session.run(executable, *arguments, env=paths | (env or {}), external=True)

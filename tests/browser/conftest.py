@@ -16,20 +16,26 @@ from a_report import a_whole_report, two_machines
 from webdriver import Browser, browser, find
 
 from bench.report import formats
+from tests.shared import make_once
 
 PHONE = (390, 844)
 DESK = (1280, 900)
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(shared: Path) -> dict[str, Path]:
     """The report of one run, that of two machines, and that of models that generate."""
     if find() is None:
         why = "no Chromium or Chrome with its chromedriver on the path"
         pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
-    folder = tmp_path_factory.mktemp("pages")
-    reports = {"one": a_whole_report(), "two": two_machines(), "generating": a_generating_report()}
-    return {name: formats.write(report, ["html"], folder / name)[0] for name, report in reports.items()}
+    reports = {"one": a_whole_report, "two": two_machines, "generating": a_generating_report}
+
+    def make(folder: Path) -> None:
+        for name, report in reports.items():
+            formats.write(report(), ["html"], folder / name)
+
+    folder = make_once(shared / "pages", make)
+    return {name: folder / name / "report.html" for name in reports}
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,18 @@ from bench.comparison import history_page
 from bench.comparison.compare import judged
 from bench.comparison.history import history
 from bench.files import write_atomically
+from tests.shared import make_once
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def page(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(pages: dict[str, Path], shared: Path) -> Path:
     """Fourteen runs of two machines: one cell steps, one run fails, and a name is far too long."""
+    return make_once(shared / "history", write_history) / history_page.FILE
+
+
+def write_history(folder: Path) -> None:
     runs = []
     for day in range(14):
         machine = a_machine(key="feedfacef00d") if day == 12 else a_machine()
@@ -28,9 +33,8 @@ def page(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
         run = a_stored_run(day, cells=(*CELLS, *generators()), machine=machine, name=name, threads=1 + day // 6)
         seen = failing(run, CELLS[1].id) if day == 4 else observed(run, day, slower={INT8: 1.3} if day > 7 else {})
         runs.append(judged(run, seen))
-    path = tmp_path_factory.mktemp("history") / history_page.FILE
-    write_atomically(path, history_page.render(history(runs, left_out=["older/run.json has schema 0"])).encode())
-    return path
+    page = history_page.render(history(runs, left_out=["older/run.json has schema 0"]))
+    write_atomically(folder / history_page.FILE, page.encode())
 
 
 def test_the_page_asks_for_nothing_but_itself(desk: Browser, page: Path) -> None:

@@ -1,4 +1,7 @@
-"""`nox -s calibrate` in short; rules that are worse on purpose must miss what the real ones reach."""
+"""`nox -s calibrate` in short; rules that are worse on purpose must miss what the real ones reach.
+
+`nox -s nightly` simulates several times as many gates.
+"""
 
 import math
 import subprocess
@@ -25,6 +28,7 @@ UNTESTED = replace(RULES, q=2.7)
 TRUSTING = replace(RULES, more_screening=(), certainty=0.5)
 """Two pairs pass a cell however they scatter."""
 WITHOUT_NULL = replace(RULES, null_bias=math.inf)
+NIGHTLY = pytest.mark.nightly
 
 
 # --- the machines are like machines -----------------------------------------------------------------------------------
@@ -74,12 +78,14 @@ def two_pairs_and_a_threshold(scenario, gates):
     return sum(any(fmean([m.pair(c, "screen") for _ in range(2)]) > 0.02 for c in m.names) for m in machines)
 
 
-def test_gates_without_any_change_raise_no_alarm_and_a_screen_alone_does():
+# At 0.5 %, 460 gates raise six alarms or more in 1 of 35, and 115 gates three or more in 1 of 50.
+@pytest.mark.parametrize(("share", "most"), [(4, 2), pytest.param(1, 5, marks=NIGHTLY)])
+def test_gates_without_any_change_raise_no_alarm_and_a_screen_alone_does(share, most):
     alarms, naive = 0, 0
     for kind, gates in ((SHARED_VM, 200), (LAPTOP, 200), (BUSY, 60)):
-        alarms += counted(Scenario(kind), gates, 0).false_alarms
+        alarms += counted(Scenario(kind), gates // share, 0).false_alarms
         naive += two_pairs_and_a_threshold(Scenario(kind), 20)
-    assert alarms <= 5  # 460 gates at 0.5 %: six or more in 1 of 35
+    assert alarms <= most
     assert naive >= 40  # of 60
 
 
@@ -89,13 +95,14 @@ def test_an_estimate_on_fresh_pairs_without_a_test_raises_false_alarms():
 
 @pytest.mark.parametrize(("slower", "least"), [(0.03, 0.8), (0.05, 0.95), (0.10, 0.99)])
 @pytest.mark.parametrize("kind", [SHARED_VM, LAPTOP], ids=lambda kind: kind.name)
-def test_a_slower_cell_is_found_among_a_hundred(kind, slower, least):
-    counts = counted(Scenario(kind, slow_cells=1, slower=slower), 120, 0)
+@pytest.mark.parametrize("gates", [40, pytest.param(120, marks=NIGHTLY)])
+def test_a_slower_cell_is_found_among_a_hundred(kind, slower, least, gates):
+    counts = counted(Scenario(kind, slow_cells=1, slower=slower), gates, 0)
     assert Row(Figure("", Scenario(kind), len, len), counts.found, counts.slow_cells).ends()[1] >= least
     assert counts.found / counts.slow_cells >= least - 0.05
 
 
-@pytest.mark.parametrize("cells", [1, 5])
+@pytest.mark.parametrize("cells", [1, pytest.param(5, marks=NIGHTLY)])
 def test_no_gate_of_a_few_cells_is_green_beside_ten_percent_and_a_trusting_one_is(cells):
     honest = counted(Scenario(BUSY, cells, 1, 0.10), 400, 0)
     trusting = counted(Scenario(BUSY, cells, 1, 0.10, rules=TRUSTING), 400, 0)
@@ -122,9 +129,12 @@ def replace_rules(scenario, rules):
     return Scenario(scenario.kind, scenario.cells, bias=scenario.bias, rules=rules)
 
 
-def test_the_null_control_of_an_honest_machine_rarely_fails():
-    bad = [counted(Scenario(kind, cells), 200, 0).null_bad for kind in (QUIET, SHARED_VM, LAPTOP) for cells in (1, 20)]
-    assert sum(bad) <= 9  # of 1200, at 0.3 %: ten or more in 1 of 300
+# At 0.3 %, 1200 gates have ten failures or more in 1 of 300, and 300 gates five or more in 1 of 400.
+@pytest.mark.parametrize(("gates", "most"), [(50, 4), pytest.param(200, 9, marks=NIGHTLY)])
+def test_the_null_control_of_an_honest_machine_rarely_fails(gates, most):
+    kinds = (QUIET, SHARED_VM, LAPTOP)
+    bad = [counted(Scenario(kind, cells), gates, 0).null_bad for kind in kinds for cells in (1, 20)]
+    assert sum(bad) <= most
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -188,7 +198,7 @@ def calibrate(*arguments):
 
 
 def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too_little():
-    done = calibrate("--gates", "2", "--processes", "1")
+    done = calibrate("--gates", "1", "--processes", "1")
     assert done.returncode == 1
     assert all(f"\n{kind.name}\n" in done.stdout for kind in KINDS)
     assert "too few gates" in done.stdout

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from bench.cli.options import cache_path
 from bench.declare import matrix as matrices
 from bench.prepare import environments
 from bench.progress import Quiet
+from tests.shared import make_once
 
 REPO = Path(__file__).parent.parent.parent
 ENGINES = REPO / "tests" / "engines"
@@ -52,25 +52,6 @@ def cache() -> Path:
 def environment(cache: Path) -> dict[str, str]:
     """The environment of a user, with the shared cache."""
     return {**os.environ, "BENCH_CACHE_DIR": str(cache), "COLUMNS": "200"}
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this test session, which all processes of pytest-xdist share."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-
-def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
-    """The folder, made by `make(folder)` in whichever process needs it first; the others wait for it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    complete = folder / "complete"
-    with FileLock(f"{folder}.lock"):
-        if not complete.exists():
-            folder.mkdir(exist_ok=True)
-            make(folder)
-            complete.touch()
-    return folder
 
 
 def call_bench(

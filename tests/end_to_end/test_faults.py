@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import CPU, ENGINES, REPO, Bench, call_bench, make_once, outcomes_of, write_matrix
+from tests.end_to_end.conftest import CPU, ENGINES, REPO, Bench, call_bench, outcomes_of, write_matrix
+from tests.shared import make_once
 
 pytestmark = pytest.mark.end_to_end
 

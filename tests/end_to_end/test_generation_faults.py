@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import CPU, REPO, call_bench, make_once, outcomes_of
+from tests.end_to_end.conftest import CPU, REPO, call_bench, outcomes_of
+from tests.shared import make_once
 
 pytestmark = pytest.mark.end_to_end
 

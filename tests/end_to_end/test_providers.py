@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.machine.fingerprint import fingerprint
-from tests.end_to_end.conftest import REPO, build_runtime, call_bench, make_once, outcomes_of
+from tests.end_to_end.conftest import REPO, build_runtime, call_bench, outcomes_of
+from tests.shared import make_once
 
 pytestmark = pytest.mark.end_to_end
 
