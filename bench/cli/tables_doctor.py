@@ -12,8 +12,7 @@ from rich.table import Table
 from bench.cli.tables import console, machine_facts, plain_table
 from bench.doctor import Finding, Findings, Standing
 from bench.records import TargetFacts
-
-NOT_MADE = "is not made yet"
+from bench.report import text_notes
 
 
 def doctor_tables(found: Findings, out: Console | None = None) -> None:
@@ -71,7 +70,7 @@ def _device(facts: TargetFacts) -> str:
 
 def _notes(finding: Finding) -> Iterable[str]:
     """What a reader must know before they believe a row."""
-    yield from (note for note in finding.facts.notes if note != "emulated device")
+    yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
     if finding.emulated:
         yield "emulated device: its answers count, its times mean nothing"
     if finding.facts.checks_options is False:
@@ -85,7 +84,7 @@ def _enabling(findings: Sequence[Finding], out: Console) -> None:
     if not findings:
         return
     _heading("could be enabled", out)
-    missing = [finding for finding in findings if _is_not_made(finding)]
+    missing = [finding for finding in findings if finding.facts.kind == "not-made"]
     if missing:
         names = ", ".join(finding.target for finding in missing)
         out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
@@ -108,13 +107,10 @@ def _foreign(findings: Sequence[Finding], out: Console) -> None:
     _heading("not for this machine", out)
     reasons: dict[str, list[str]] = defaultdict(list)
     for finding in findings:
-        reasons[finding.facts.message.removeprefix("not tried: ")].append(finding.target)
+        missing = finding.facts.missing
+        reasons[f"this machine shows no {missing}" if missing else finding.facts.message].append(finding.target)
     for reason, names in reasons.items():
         out.print(f"[bold]{escape(', '.join(names))}[/]: {escape(reason)}")
-
-
-def _is_not_made(finding: Finding) -> bool:
-    return finding.facts.kind == "no-runtime" and finding.facts.message.endswith(NOT_MADE)
 
 
 def _heading(text: str, out: Console) -> None:

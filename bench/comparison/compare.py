@@ -23,6 +23,7 @@ from bench.judge.differences import differences
 from bench.judge.outcome import ANSWERED, judge
 from bench.judge.statistics import CONFIDENCE
 from bench.records import Interval, Observation, Outcome, Run, Status
+from bench.report import text_flags
 
 DRIFT = 0.10
 """How far a machine's times drift from one run to a later one: stored numbers prove nothing under it (MEASUREMENT)."""
@@ -272,7 +273,7 @@ def _beyond(change: Interval) -> bool:
 
 def _flags(old: Outcome | None, now: Outcome | None) -> tuple[str, ...]:
     """Those of both, then those of one side; that a cell is emulated is said in other words."""
-    sides = [set(one.flags) - {"emulated"} if one else set() for one in (old, now)]
+    sides = [set(text_flags.names(one.flags)) - {"emulated"} if one else set() for one in (old, now)]
     parts = (("both", sides[0] & sides[1]), ("base", sides[0] - sides[1]), ("new", sides[1] - sides[0]))
     return tuple(f"{name}: {', '.join(sorted(flags))}" for name, flags in parts if flags)
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bench.judge.changes import cut
 from bench.records import Outcome, Run
+from bench.report import text
 
 if TYPE_CHECKING:
     from bench.comparison.compare import CellChange
@@ -94,9 +95,9 @@ def cell(support: str, old: Outcome | None, now: Outcome | None, emulated: bool,
     if support == "lost" and not same:
         parts = ["gave right answers on the base's machine, and does not on the other"]
     if support in {"lost", "changed"} and now is not None:
-        parts.append(f"now {now.status}: {now.reason[:LONGEST_REASON]}")
+        parts.append(f"now {now.status}: {text.reason(now)[:LONGEST_REASON]}")
     if support == "gained" and old is not None:
-        parts.append(f"it was {old.status}: {old.reason[:LONGEST_REASON]}")
+        parts.append(f"it was {old.status}: {text.reason(old)[:LONGEST_REASON]}")
     if emulated and support not in {"gone", "added"}:
         parts.append("emulated: verdicts are compared, times are not")
     return "; ".join(parts)

@@ -14,6 +14,7 @@ from bench.comparison.compare import FigureChange, Judged, figure_change
 from bench.comparison.figures import Figure
 from bench.judge.differences import differences
 from bench.records import Interval, Status
+from bench.report import text_flags
 
 NO_LIBRARY = (
     "Change points were not looked for: the library ruptures is not installed, as it has no release for this Python."
@@ -170,7 +171,7 @@ def _point(number: int, one: Judged, cell: str, figure: Figure | None) -> Point:
         ratio=figure.ratio if figure else None,
         control=figure.control if figure else None,
         rounds=outcome.rounds,
-        flags=outcome.flags,
+        flags=text_flags.names(outcome.flags),
     )
 
 

@@ -13,6 +13,7 @@ from bench.gating.decision import Decided
 from bench.gating.support import Support
 from bench.judge import statistics
 from bench.records import GateCell, GateVerdict, NullControl, Outcome, Pair
+from bench.report import text as words
 
 Tally = Counter[GateVerdict]
 FINE, REGRESSION, INCONCLUSIVE, NOTHING = 0, 1, 3, 4
@@ -52,7 +53,7 @@ def supported(cell: GateCell, found: Support, recorded: Outcome, new: Outcome | 
     if not found.blamed:
         reason = f"{found.lost}; but the base comes to the same today, so this change is not why"
         return replace(cell, verdict="inconclusive", reason=reason, stage="support", remedy="record a new baseline")
-    return replace(cell, verdict="lost-support", reason=found.lost, stage="support", remedy=new.remedy)
+    return replace(cell, verdict="lost-support", reason=found.lost, stage="support", remedy=words.remedy(new))
 
 
 def answer(cells: Sequence[GateCell], null: NullControl, too_short: str = "") -> Answer:

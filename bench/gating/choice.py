@@ -11,6 +11,7 @@ from bench.declare.plan import plan, select
 from bench.errors import BaselineError, MatrixError
 from bench.judge.outcome import ANSWERED
 from bench.records import Cell, GateCell, Outcome, Run
+from bench.report import text
 
 EVERY = ("*",)
 """A base may have been measured with `--only`, so its optional cells are asked for as well."""
@@ -77,7 +78,7 @@ def _any(matrix: Matrix, globs: Sequence[str]) -> bool:
 def _left_out(cell: Cell, now: Cell | None, recorded: Outcome) -> GateCell | None:
     """The row of a cell that is not judged; None for one that is."""
     if recorded.status not in ANSWERED:
-        reason = f"the base has no valid speed: {recorded.status}: {recorded.reason}"
+        reason = f"the base has no valid speed: {recorded.status}: {text.reason(recorded)}"
         return GateCell(cell.id, "not-judged", reason, base_status=recorded.status)
     if now is not None and now.excluded is None:
         return None
@@ -89,7 +90,7 @@ def _left_out(cell: Cell, now: Cell | None, recorded: Outcome) -> GateCell | Non
 def _nothing(run: Run, base: Sequence[Cell], recorded: Mapping[str, Outcome]) -> BaselineError:
     answered = [cell for cell in base if recorded[cell.id].status in ANSWERED]
     if not answered:
-        told = f"{base[0].id}: {recorded[base[0].id].reason}" if base else "every cell is excluded"
+        told = f"{base[0].id}: {text.reason(recorded[base[0].id])}" if base else "every cell is excluded"
         return BaselineError(f"the baseline {run.name} has no cell with a valid speed; {told}", "record a new one")
     message = f"the baseline {run.name} holds other cells than the matrix: it has '{answered[0].id}', for one"
     return BaselineError(message, "name the matrix that it was made with, or record a new one")

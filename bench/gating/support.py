@@ -7,6 +7,7 @@ from msgspec import Struct
 from bench.judge import placement
 from bench.judge.outcome import ANSWERED
 from bench.records import Outcome, Status
+from bench.report import text
 
 RANK: dict[Status, int] = {"ok": 2, "partial": 1}
 """Every other status is no answer at all."""
@@ -34,7 +35,7 @@ def support(recorded: Outcome, again: Outcome | None, new: Outcome) -> Support:
 
 def _lost(before: Outcome, after: Outcome) -> str:
     if RANK.get(after.status, 0) < RANK.get(before.status, 0):
-        return f"was {before.status}, is {after.status}: {after.reason}"
+        return f"was {before.status}, is {after.status}: {text.reason(after)}"
     if before.status not in ANSWERED:
         return ""
     was, now = _fallen(before), _fallen(after)

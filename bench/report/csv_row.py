@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.records import GenerationSpeed, Interval, Outcome, Parity, Run, Speed, Start, Traits
-from bench.report import cold_start, escaping, sustained, versions
+from bench.report import cold_start, escaping, sustained, text_flags, versions
 from bench.report import text as words
 from bench.report.csv_schema import COLUMNS, Row
 from bench.report.emulation import EmulatorTimes
@@ -40,7 +40,7 @@ def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row
         context=cell.sizes.get("context"),
         audio=cell.sizes.get("audio"),
         status=outcome.status,
-        reason=outcome.reason or None,
+        reason=words.reason(outcome) or None,
         stage=failure.stage if failure else None,
         **_speed(outcome.speed),
         **sustained.columns(outcome.sustained),
@@ -70,12 +70,12 @@ def of(run: Run, outcome: Outcome, emulator: EmulatorTimes | None = None) -> Row
         threads=outcome.threads,
         rounds=outcome.rounds,
         calls=outcome.calls,
-        flags=_list(outcome.flags),
-        flag_details=_list(tuple(f"{flag}: {said}" for flag, said in outcome.flag_details.items())),
+        warnings=_list(text_flags.names(outcome.flags)),
+        warning_details=_list(tuple(f"{flag}: {said}" for flag, said in text_flags.details(outcome.flags).items())),
         artifact=outcome.artifact,
         onnxruntime=versions.onnxruntime(run, cell, outcome.versions),
         engine_version=next(iter(outcome.versions.values()), None),
-        remedy=outcome.remedy or None,
+        remedy=words.remedy(outcome) or None,
     )
 
 

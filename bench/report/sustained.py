@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from bench.records import Outcome, SustainedMinute, SustainedSpeed
-from bench.report import generation, numbers
+from bench.report import generation, numbers, text, text_flags
 from bench.report.generation import Figure
 
 ONE_PROCESS = "1 process"
@@ -43,7 +43,7 @@ def told(outcome: Outcome) -> Told:
     assert found is not None
     ends = [figure(minute) for minute in (*found.minutes[:1], *found.minutes[-1:])] or [numbers.DASH] * 2
     burst = generation.figure(outcome.speed) if outcome.speed else None
-    return Told(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), found.ended)
+    return Told(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), text.say(found.ended))
 
 
 def figure(minute: SustainedMinute) -> str:
@@ -111,6 +111,6 @@ def columns(found: SustainedSpeed | None) -> dict[str, Any]:
         "sustained_ratio_low": found.ratio.low if found.ratio else None,
         "sustained_ratio_high": found.ratio.high if found.ratio else None,
         "sustained_ratio_to_first": found.ratio_to_first,
-        "sustained_flags": ";".join(found.flags) or None,
-        "sustained_ended": found.ended or None,
+        "sustained_warnings": ";".join(text_flags.names(found.flags)) or None,
+        "sustained_ended": text.say(found.ended) or None,
     }

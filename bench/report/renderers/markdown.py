@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.records import Outcome
-from bench.report import cold_start, generation, numbers, sustained, text
+from bench.report import cold_start, generation, numbers, sustained, text, text_flags
 from bench.report.across import AcrossRow
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -122,7 +122,7 @@ def _speed(sheet: Sheet) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "flags"]
+        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "warnings"]
         yield table(header, ([cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
     yield from generation_markdown.tables(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
@@ -187,7 +187,7 @@ def _sustained(sheet: Sheet) -> Iterator[str]:
     lasted = sustained.of(_ranked(sheet))
     if lasted:
         yield "### Sustained"
-        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "flags"]
+        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "warnings"]
         yield table(header, map(_lasted, lasted))
         yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
 
@@ -195,7 +195,7 @@ def _sustained(sheet: Sheet) -> Iterator[str]:
 def _lasted(outcome: Outcome) -> list[str]:
     told, found = sustained.told(outcome), outcome.sustained
     burst = numbers.plus_minus(told.burst.interval, f" {told.burst.unit}") if told.burst else numbers.DASH
-    said = flags(found.flags, found.flag_details) if found else ""
+    said = flags(found.flags) if found else ""
     lasted = plain(f"{told.reached}: {told.ended}" if told.ended else told.reached)
     return [code(outcome.cell.id), burst, told.first, told.last, told.against_burst, lasted, said]
 
@@ -216,7 +216,7 @@ def _fallen(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome) -> list[str]:
-    said = flags(outcome.flags, outcome.flag_details)
+    said = flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
@@ -228,7 +228,7 @@ def _numbers(outcome: Outcome) -> list[str]:
 
 def _glossary(sheet: Sheet) -> Iterator[str]:
     if sheet.flags:
-        yield "\n".join(f"- {plain(flag)}: {plain(text.flag(flag))}" for flag in sheet.flags)
+        yield "\n".join(f"- {plain(text_flags.name(flag))}: {plain(text.flag(flag))}" for flag in sheet.flags)
 
 
 def _trouble(trouble: Trouble) -> str:
@@ -241,7 +241,7 @@ def _trouble(trouble: Trouble) -> str:
     reason = f": {plain(trouble.reason)}" if trouble.reason else ""
     ended = text.ending(first.failure) if first.failure else ""
     ending = f" ({plain(ended)})" if ended else ""
-    remedy = f"<br>Remedy: {plain(first.remedy)}" if first.remedy else ""
+    remedy = f"<br>Remedy: {plain(trouble.remedy)}" if trouble.remedy else ""
     return f"- **{trouble.status}** {named}{reason}{ending}{remedy}"
 
 

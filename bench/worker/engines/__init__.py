@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Protocol
 
-from bench.records import Device, Placement, Traits
+from bench.records import Device, Note, Placement, Traits
 from bench.worker.feeds import Array, Feed
 
 
@@ -19,8 +19,8 @@ class Loaded(Protocol):
         ...
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader must know of it."""
+    def notes(self) -> tuple[Note, ...]:
+        """What a reader must know of it; words of its own are `note("text", text=...)`."""
         ...
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from bench.records import Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Note, Placement, Probe, Provider, TargetFacts, Traits, Visit, note
 from bench.worker import feeds
 from bench.worker.engines import _openai_options
 from bench.worker.engines._openai_client import Client
@@ -52,13 +52,13 @@ class Session:
         self._numbers = itertools.count(random.randrange(10**DIGITS))
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """Who answers, and what is done so that it computes."""
-        fields = (f"extra fields: {', '.join(sorted(self.extra))}",) if self.extra else ()
+        fields = (note("extra-fields", names=tuple(sorted(self.extra))),) if self.extra else ()
         return (
-            f"server: {self.client.server.label}, model {self.model}",
-            f"each timed prompt begins with {DIGITS} digits of its own, so that no prompt cache answers",
-            "threads, precision and KV cache are the server's own, and its end of sequence ends a generation",
+            note("server", label=self.client.server.label, model=self.model),
+            note("own-digits", digits=DIGITS),
+            note("server-settings"),
             *fields,
         )
 
@@ -201,7 +201,7 @@ def probe(order: Probe) -> TargetFacts:
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
     devices = (server.device,) if server.device else ()
-    notes = (f"server: {server.label}, model {model}",)
+    notes = (note("server", label=server.label, model=model),)
     return replace(facts, available=True, device=server.device, devices=devices, notes=notes)
 
 

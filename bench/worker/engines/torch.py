@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from bench.records import Executed, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import Executed, Placement, Probe, Provider, TargetFacts, Visit, note
 from bench.worker import engines, precision
 from bench.worker.pytorch.generation import TextGeneration
 from bench.worker.pytorch.loading import (
@@ -54,7 +54,7 @@ class Forward:
         self.place, self.dtype = loaded.place, loaded.dtype
         self.threads, self.device = loaded.threads, loaded.device
         self.model = compiled(loaded.model, visit.scratch) if visit.mode == "compile" else loaded.model
-        self.notes = ("compiled by inductor, static shapes",) if visit.mode == "compile" else ()
+        self.notes = (note("compiled"),) if visit.mode == "compile" else ()
 
     def bind(self, feed: Feed) -> Callable[[], object]:
         """A call that runs `feed` once under inference mode, from tensors on the host to tensors on the host."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.records import Option, Provider
+from bench.records import Note, Option, Provider, note
 from bench.worker.onnx_runtime.devices import CPU, OPENVINO, Found
 
 WORDS_FOR_TRUTH = (OPENVINO, "DmlExecutionProvider")
@@ -12,7 +12,6 @@ THREADS = {OPENVINO: "num_of_threads", "XnnpackExecutionProvider": "intra_op_num
 
 Seen with onnxruntime-openvino 1.24.1: without it all cores were busy, whatever the session's own number was.
 """
-OWN_THREADS = "it computes on the CPU with threads of its own, whose number cannot be set here"
 
 
 def texts(provider: Provider, found: Found, threads: int, scratch: str) -> dict[str, str]:
@@ -48,14 +47,14 @@ def threads(provider: Provider, text: dict[str, str], otherwise: int) -> int:
     return int(said) if said.isdecimal() else otherwise
 
 
-def notes(provider: Provider, found: Found) -> tuple[str, ...]:
+def notes(provider: Provider, found: Found) -> tuple[Note, ...]:
     """What a reader must know about where and how the provider computes."""
     on_cpu = found.device is not None and found.device.type == "cpu"
     if provider.ep == "WebGpuExecutionProvider" and on_cpu:
-        return ("software adapter: the CPU imitates a GPU, with threads of its own",)
+        return (note("software-adapter"),)
     if provider.emulated:
-        return ("emulated device",)
+        return (note("emulated-device"),)
     if found.device is None:
-        return ("which device it computes on cannot be told",)
+        return (note("device-unknown"),)
     told = provider.ep == CPU or (provider.ep in THREADS and provider.plugin is None)
-    return (OWN_THREADS,) if on_cpu and not told else ()
+    return (note("own-threads"),) if on_cpu and not told else ()
