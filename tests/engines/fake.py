@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from bench.records import Device, Executed, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import Device, Executed, Note, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker.refusal import Refusal
 
 FORMAT = None
@@ -53,7 +53,7 @@ class Session:
 
     def __init__(self, visit: Visit) -> None:
         self.mode, self.threads = visit.mode, visit.threads
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[Note, ...] = ()
         self.placement = PLACEMENTS.get(visit.mode)
         self.device: Device | None = STRAW
         self.complaint = ""

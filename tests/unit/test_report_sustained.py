@@ -152,7 +152,7 @@ def test_the_summary_has_a_table_of_them():
 def test_the_json_holds_every_minute():
     outcome = an_outcome(sustained=a_sustained())
     read_back = msgspec.json.decode(json.render(a_report(outcome)), type=json.Results)
-    assert read_back.runs[0].outcomes[0].sustained == outcome.sustained
+    assert read_back.runs[0].outcomes[0].sustained == json.worded(outcome).sustained
 
 
 # --- flags in figures -------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
-"""`results.json`: the whole outcomes beside the runs that they came from, with the words of their facts."""
+"""`results.json`: the whole outcomes beside the runs that they came from, in words and as facts."""
 
 from __future__ import annotations
 
 import msgspec
 
-from bench.records import SCHEMA, Outcome, Record, Run
+from bench.records import SCHEMA, Note, Outcome, Record, Run, SustainedSpeed
 from bench.report import text, text_flags
 from bench.report.emulation import EmulatorTimes
 from bench.report.model import Report
@@ -13,27 +13,44 @@ NAME = "json"
 FILE = "results.json"
 
 
-class Texts(Record, frozen=True):
-    """What the report says of one cell, for programs that show it and need no kinds."""
+class Facts(Record, frozen=True):
+    """What the words of an outcome, or of its sustained run, are made of: kinds and their parameters."""
 
-    reason: str
-    remedy: str
-    warnings: dict[str, str]
-    """By name of each flag: what raised it, in words and figures; empty where no more is known."""
-    notes: tuple[str, ...]
+    reason: Note | None
+    """Why the cell has its status; of a sustained run, why it ended before its time."""
+    remedy: Note | None = None
+    flags: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
-class Judged(Outcome, frozen=True, kw_only=True):
-    """An outcome with its words."""
+class WordedSustained(SustainedSpeed, frozen=True, kw_only=True):
+    """A sustained run with words in the place of its facts."""
 
-    texts: Texts
+    flags: tuple[str, ...]  # type: ignore[assignment]
+    flag_details: dict[str, str]
+    """By flag what raised it, of those that know more than their name says."""
+    ended: str  # type: ignore[assignment]
+    facts: Facts
+
+
+class WordedOutcome(Outcome, frozen=True, kw_only=True):
+    """An outcome with words in the place of its facts, for programs that show them; `facts` holds the kinds."""
+
+    reason: str  # type: ignore[assignment]
+    remedy: str  # type: ignore[assignment]
+    flags: tuple[str, ...]  # type: ignore[assignment]
+    flag_details: dict[str, str]
+    """By flag what raised it, of those that know more than their name says."""
+    notes: tuple[str, ...]  # type: ignore[assignment]
+    sustained: WordedSustained | None
+    facts: Facts
 
 
 class Sheet(Record, frozen=True):
     """One run with its outcomes; those of emulated cells have no time, so that no program can rank it."""
 
     run: Run
-    outcomes: tuple[Judged, ...]
+    outcomes: tuple[WordedOutcome, ...]
     emulator_times: dict[str, EmulatorTimes] = {}  # noqa: RUF012 - msgspec copies an empty default
     """By emulated cell: what it took in its emulator, which says nothing of a device."""
 
@@ -47,15 +64,29 @@ class Results(Record, frozen=True):
 
 def render(report: Report) -> str:
     """Indented JSON with a final line feed."""
-    sheets = (Sheet(one.run, tuple(map(_judged, one.outcomes)), one.emulator_times) for one in report.sheets)
+    sheets = (Sheet(one.run, tuple(map(worded, one.outcomes)), one.emulator_times) for one in report.sheets)
     return msgspec.json.format(msgspec.json.encode(Results(SCHEMA, tuple(sheets))), indent=2).decode() + "\n"
 
 
-def _judged(outcome: Outcome) -> Judged:
-    texts = Texts(
-        reason=text.reason(outcome),
-        remedy=text.remedy(outcome),
-        warnings={text_flags.name(flag.kind): text_flags.detail(flag) for flag in outcome.flags},
-        notes=tuple(map(text.say, outcome.notes)),
-    )
-    return Judged(**{name: getattr(outcome, name) for name in Outcome.__struct_fields__}, texts=texts)
+def worded(outcome: Outcome) -> WordedOutcome:
+    """An outcome with its words."""
+    words = {
+        "reason": text.reason(outcome),
+        "remedy": text.remedy(outcome),
+        "flags": text_flags.names(outcome.flags),
+        "flag_details": text_flags.details(outcome.flags),
+        "notes": tuple(map(text.say, outcome.notes)),
+        "sustained": _sustained(outcome.sustained) if outcome.sustained else None,
+        "facts": Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes),
+    }
+    return WordedOutcome(**(msgspec.structs.asdict(outcome) | words))
+
+
+def _sustained(speed: SustainedSpeed) -> WordedSustained:
+    words = {
+        "flags": text_flags.names(speed.flags),
+        "flag_details": text_flags.details(speed.flags),
+        "ended": text.say(speed.ended),
+        "facts": Facts(speed.ended, flags=speed.flags),
+    }
+    return WordedSustained(**(msgspec.structs.asdict(speed) | words))
