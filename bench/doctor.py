@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from bench.declare import catalogue
 from bench.declare.matrix import Matrix
@@ -19,7 +18,7 @@ from bench.machine.fingerprint import fingerprint
 from bench.prepare import worker_code
 from bench.prepare.cache_use import in_use
 from bench.prepare.environments import Shelf
-from bench.prepare.probe import UNSURE, missing_device
+from bench.prepare.probe import UNSURE, missing_device, without_device
 from bench.prepare.probe import examine as examine_target
 from bench.progress import Progress
 from bench.records import Machine, TargetFacts
@@ -135,5 +134,5 @@ def _shown(facts: TargetFacts, target: Target, machine: Machine) -> TargetFacts:
     """
     missing = missing_device(target.needs, machine)
     if facts.kind == "no-wheel" and missing and not _is_elsewhere(target):
-        return replace(facts, kind="no-device", message=f"not tried: this machine shows no {missing}")
+        return without_device(missing, facts.remedy)
     return facts

@@ -156,9 +156,11 @@ def _something_measured(finished: RunResult) -> None:
     """A run whose every cell ended before its turn is not fine, though each has its row."""
     if any(outcome.rounds for outcome in finished.outcomes):
         return
+    from bench.report import text
+
     told = next((o for o in finished.outcomes if o.failure), finished.outcomes[0])
-    message = f"nothing was measured; {told.cell.id}: {told.reason}"
-    raise NothingMeasuredError(message, told.remedy or f"each cell's reason is in {finished.folder}")
+    message = f"nothing was measured; {told.cell.id}: {text.reason(told)}"
+    raise NothingMeasuredError(message, text.remedy(told) or f"each cell's reason is in {finished.folder}")
 
 
 def command(options: Options, budget: str) -> str:

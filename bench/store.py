@@ -12,8 +12,7 @@ import msgspec
 
 from bench.errors import RunFolderError
 from bench.files import append_synced, write_atomically, writing
-from bench.records import SCHEMA, Machine, Observation, Run
-from bench.records.upgrade import upgraded
+from bench.records import SCHEMA, Machine, Observation, Run, schema_1
 
 RUN, RESULTS, LOGS = "run.json", "results.jsonl", "logs"
 MAX_LINE_BYTES = 256 * 2**20
@@ -95,21 +94,22 @@ def _read_run(folder: Path) -> Run:
         raise RunFolderError(f"{folder} holds no run: there is no {RUN}", "name a folder under reports/") from None
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
-    _check_schema(path, content)
+    schema = _checked_schema(path, content)
     try:
-        return upgraded(msgspec.json.decode(content, type=Run))
+        return schema_1.run(content) if schema == schema_1.SCHEMA else msgspec.json.decode(content, type=Run)
     except UNREADABLE as error:
         raise RunFolderError(f"{path} does not hold what schema {SCHEMA} says: {error}", "was it edited?") from None
 
 
-def _check_schema(path: Path, content: bytes) -> None:
+def _checked_schema(path: Path, content: bytes) -> int:
     try:
         found = msgspec.json.decode(content, type=_Versioned).schema
     except UNREADABLE as error:
         raise RunFolderError(f"{path} is not JSON of a run: {error}", "the file is damaged; run again") from None
-    if found != SCHEMA:
+    if found not in (schema_1.SCHEMA, SCHEMA):
         hint = f"use the version of touchstone-bench that wrote it, or run again with this one (schema {SCHEMA})"
         raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
+    return found
 
 
 def _observations(path: Path) -> list[Observation]:
@@ -121,8 +121,19 @@ def _observations(path: Path) -> list[Observation]:
             if not line.endswith(b"\n"):
                 break  # torn by a power cut or a full disk: that observation was never finished
             try:
-                found.append(msgspec.json.decode(line, type=Observation))
+                found.append(_observation(line))
             except UNREADABLE as error:
                 hint = "the file is damaged there; remove the line to read the rest"
                 raise RunFolderError(f"{path} line {number} is no observation: {error}", hint) from None
     return found
+
+
+def _observation(line: bytes) -> Observation:
+    """A line in the form of today's schema or of an older one: a run that is resumed may hold both."""
+    try:
+        return msgspec.json.decode(line, type=Observation)
+    except msgspec.ValidationError as error:
+        try:
+            return schema_1.observation(line)
+        except msgspec.ValidationError:
+            raise error from None

@@ -267,11 +267,19 @@ class Worker:
 def _with_native_words(failure: Failure) -> Failure:
     """A failure that does not know its own cause, with what the library said of it on stderr."""
     words = native_errors.first_error(failure.stderr_tail)
-    told = words[-OVERLAP:] in failure.message  # by the worker, which cannot read its log on every system
-    if told or (failure.message and failure.kind not in WITHOUT_WORDS):
+    if failure.message and failure.kind not in WITHOUT_WORDS:
         return failure
-    message = f"{failure.message}; it said: {words}" if failure.message else words
-    return msgspec.structs.replace(failure, message=message)
+    return msgspec.structs.replace(failure, message=with_native_words(failure.message, words))
+
+
+def with_native_words(error: str, words: str) -> str:
+    """An error with what the library printed, unless the worker quoted that already: it cannot read its log everywhere.
+
+    Where both are the same words, a reader must not see them twice; nothing else depends on it.
+    """
+    if words[-OVERLAP:] in error:
+        return error
+    return f"{error}; it said: {words}" if error else words
 
 
 REMEDIES: dict[str, str] = {

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bench.records import Accelerator, Machine, TargetFacts
 
 ORDER = 40
-NOT_MADE = "is not made yet"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -115,7 +114,9 @@ def _device(facts: TargetFacts) -> str:
 
 def _notes(finding: Finding) -> Iterable[str]:
     """What a reader must know before they believe a row."""
-    yield from (note for note in finding.facts.notes if note != "emulated device")
+    from bench.report import text_notes
+
+    yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
     if finding.emulated:
         yield "emulated device: its answers count, its times mean nothing"
     if finding.facts.checks_options is False:
@@ -129,7 +130,7 @@ def _enabling(findings: Sequence[Finding], out: Console) -> None:
     if not findings:
         return
     _heading("could be enabled", out)
-    missing = [finding for finding in findings if _is_not_made(finding)]
+    missing = [finding for finding in findings if finding.facts.kind == "not-made"]
     if missing:
         names = ", ".join(finding.target for finding in missing)
         out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
@@ -152,13 +153,10 @@ def _foreign(findings: Sequence[Finding], out: Console) -> None:
     _heading("not for this machine", out)
     reasons: dict[str, list[str]] = defaultdict(list)
     for finding in findings:
-        reasons[finding.facts.message.removeprefix("not tried: ")].append(finding.target)
+        missing = finding.facts.missing
+        reasons[f"this machine shows no {missing}" if missing else finding.facts.message].append(finding.target)
     for reason, names in reasons.items():
         out.print(f"[bold]{escape(', '.join(names))}[/]: {escape(reason)}")
-
-
-def _is_not_made(finding: Finding) -> bool:
-    return finding.facts.kind == "no-runtime" and finding.facts.message.endswith(NOT_MADE)
 
 
 def _heading(text: str, out: Console) -> None:

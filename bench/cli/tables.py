@@ -51,7 +51,7 @@ def safe(text: str) -> str:
 
 def run_table(finished: RunResult) -> None:
     """Every verdict of a run, then where its files are."""
-    table = plain_table("cell", "status", "latency, ms", "throughput", "against control", "what to know")
+    table = plain_table("cell", "status", "latency, ms", "throughput", "against control", "warnings")
     absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
         if outcome.failure and outcome.failure.stage == "target":
@@ -73,24 +73,26 @@ def run_table(finished: RunResult) -> None:
 
 def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
     """Targets that are not on this machine: one row each, whatever was planned on them."""
+    from bench.report import text
+
     table = plain_table("not here", "cells", "why", "what would enable it")
     for target, outcomes in absent.items():
-        table.add_row(target, str(len(outcomes)), escape(outcomes[0].reason), escape(outcomes[0].remedy))
+        table.add_row(target, str(len(outcomes)), escape(text.reason(outcomes[0])), escape(text.remedy(outcomes[0])))
     return table
 
 
 def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     """One verdict; the numbers are rounded by their intervals, as they are in the report."""
-    from bench.report import emulation
+    from bench.report import emulation, text, text_flags
 
     outcome = emulation.without_times(outcome)
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
-    flags = ", ".join(outcome.flags)
+    flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed
     if speed is None:
-        told = f"{outcome.reason}; {flags}" if flags else outcome.reason
+        told = f"{reason}; {flags}" if flags else reason
         return outcome.cell.id, status, "–", "–", "–", escape(told)
-    told = flags if outcome.status == "ok" else f"{outcome.reason}; {flags}"
+    told = flags if outcome.status == "ok" else f"{reason}; {flags}"
     return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(told)
 
 

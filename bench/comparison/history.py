@@ -15,6 +15,7 @@ from bench.comparison.figures import Figure
 from bench.comparison.model import FigureChange, Judged
 from bench.judge.differences import ASKED_FOR, differences
 from bench.records import Interval, Note, Status, note
+from bench.report import text_flags
 
 
 class RunEntry(Struct, frozen=True):
@@ -167,7 +168,7 @@ def _point(number: int, judged: Judged, cell: str, figure: Figure | None) -> Poi
         ratio=figure.ratio if figure else None,
         control=figure.control if figure else None,
         rounds=outcome.rounds,
-        flags=outcome.flags,
+        flags=text_flags.names(outcome.flags),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.records import Note, Outcome
+from bench.report import text as report_text
 from bench.report import text_differences
 from bench.report.text_differences import Words, arrow, listed
 
@@ -34,7 +35,7 @@ def joined(notes: Sequence[Note]) -> str:
 
 def reason(outcome: Outcome) -> str:
     """Why an outcome has its status, in words."""
-    return outcome.reason
+    return report_text.reason(outcome)
 
 
 def figure(name: str, conclusion: Note) -> str:

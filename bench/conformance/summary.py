@@ -13,7 +13,6 @@ from bench.records import Case, CaseOutcome, OperatorRun, OperatorTarget, Operat
 ONNX_DOMAIN = "ai.onnx"
 SAYS_NOTHING: tuple[OperatorVerdict, ...] = ("newer", "folded", "not-run")
 """Verdicts that say nothing of whether a provider has an operator."""
-SOFTWARE = "software adapter"
 TONES: dict[OperatorVerdict, str] = {
     "full": "good",
     "partial": "warn",
@@ -127,7 +126,7 @@ def onnxruntime_of(target: OperatorTarget) -> str | None:
 
 def is_software(target: OperatorTarget) -> bool:
     """Whether the CPU imitates the target's device."""
-    return any(note.startswith(SOFTWARE) for note in target.facts.notes)
+    return any(note.kind == "software-adapter" for note in target.facts.notes)
 
 
 def device(target: OperatorTarget) -> str | None:

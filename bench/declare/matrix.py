@@ -189,6 +189,6 @@ def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[
             yield runtime, f"makes artifacts of the format '{form.name}'"
 
 
-def _toml_remedy(message: str) -> str:
-    twice = any(word in message for word in ("twice", "overwrite", "Duplicate", "mutate"))
+def _toml_remedy(error: str) -> str:
+    twice = any(word in error for word in ("twice", "overwrite", "Duplicate", "mutate"))
     return "a table or key may stand only once" if twice else "put it right there"

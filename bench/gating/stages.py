@@ -13,16 +13,7 @@ from msgspec import Struct
 
 from bench.gating import text
 from bench.gating.rules import Decided, PairVerdict, Rules, Seen, Want
-from bench.gating.scatter import (
-    Estimate,
-    at_least,
-    detectable,
-    moderated,
-    own,
-    pooled,
-    quantile,
-    screen_shows,
-)
+from bench.gating.scatter import Estimate, at_least, detectable, moderated, own, pooled, quantile, screen_shows
 from bench.records import Interval, Note, NullControl, note
 
 # --- screening --------------------------------------------------------------------------------------------------------

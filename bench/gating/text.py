@@ -170,12 +170,12 @@ def answer(facts: Sequence[Note]) -> str:
 
 def outcome_reason(outcome: Outcome) -> str:
     """Why an outcome has its status, in words."""
-    return outcome.reason
+    return words.reason(outcome)
 
 
 def outcome_remedy(outcome: Outcome) -> str:
     """What to do about an outcome, in words; empty where nothing is known."""
-    return outcome.remedy
+    return words.remedy(outcome)
 
 
 def percent(share: float) -> str:

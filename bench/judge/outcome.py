@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from bench.judge import drift, generation, placement, statistics, sustained
-from bench.judge.flags import Evidence, details, raised
+from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
@@ -67,7 +67,6 @@ def _outcome(
     traits = next((one.traits for one in reversed(seen) if one.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
     evidence = _evidence(run, case, sustained_speed) if shown or found.status == "inaccurate" else None
-    flags = raised(evidence) if evidence else ()
     return Outcome(
         cell=cell,
         status=found.status,
@@ -105,8 +104,7 @@ def _outcome(
         threads=next((one.threads for one in reversed(seen) if one.threads is not None), None),
         rounds=len(rounds),
         calls=sum(len(one.timing.samples_ns) for one in rounds if one.timing),
-        flags=flags,
-        flag_details=details(evidence, flags) if evidence else {},
+        flags=raised(evidence) if evidence else (),
         notes=tuple(dict.fromkeys(note for one in seen for note in one.notes)),
         versions={name: version for one in seen for name, version in one.versions.items()},
         weights=run.weights.get(cell.model),

@@ -14,7 +14,18 @@ from scipy import special
 
 from bench.judge import flags, generation, statistics, throttling
 from bench.judge.throttling import Look
-from bench.records import Cell, Interval, MachineState, Minute, Observation, SustainedMinute, SustainedSpeed
+from bench.records import (
+    Cell,
+    Failure,
+    Interval,
+    MachineState,
+    Minute,
+    Note,
+    Observation,
+    SustainedMinute,
+    SustainedSpeed,
+    note,
+)
 
 Attempt = tuple[Observation, ...]
 """The observations of one sustained run, a minute each; the last may hold the failure that ended it."""
@@ -47,17 +58,21 @@ def speed(
     seen = [(one, one.sustained.minute) for one in attempt if one.sustained]
     minutes = tuple(_minute(cell, minute, one.state) for one, minute in seen if minute)
     failure = next((one.failure for one in attempt if one.failure), None)
-    short = not is_over(attempt)
-    raised = _flags(minutes, rounds, medians, threads)
     return SustainedSpeed(
         asked_minutes=attempt[0].sustained.asked_s / 60,
         minutes=minutes,
         ratio=_ratio(cell, rounds, medians, minutes[-1]) if minutes else None,
         ratio_to_first=_time_ms(minutes[0]) / _time_ms(minutes[-1]) if len(minutes) > 1 else None,
-        flags=tuple(raised),
-        flag_details=raised,
-        ended=f"{failure.status}: {failure.message}" if failure else "interrupted" if short else "",
+        flags=_flags(minutes, rounds, medians, threads),
+        ended=_ended(attempt, failure),
     )
+
+
+def _ended(attempt: Attempt, failure: Failure | None) -> Note | None:
+    """Why an attempt ended before its time."""
+    if failure:
+        return note("failed", status=failure.status, text=failure.message)
+    return None if is_over(attempt) else note("interrupted")
 
 
 def _minutes(attempt: Attempt) -> list[Minute]:
@@ -106,24 +121,31 @@ def _ratio(
 
 def _flags(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float], threads: int
-) -> dict[str, str]:
+) -> tuple[Note, ...]:
     """The flags of the sustained figures, with what raised each."""
     served = any(one.traits is not None and one.traits.counted_by != "engine" for one in rounds)
     # A server beside the worker does the work, and looks like somebody else's.
     busy = 0 if served else sum(flags.busy_state(minute.state, threads) for minute in minutes)
     battery = sum(bool(minute.state.on_battery) for minute in minutes)
-    found = {
-        "busy machine": f"in {busy} of {len(minutes)} minutes" if busy else "",
-        "on battery": f"in {battery} of {len(minutes)} minutes" if battery else "",
-        "throttled": _held_back(minutes, rounds, medians),
-    }
-    return {flag: said for flag, said in found.items() if said}
+    total = len(minutes)
+    return (
+        *(
+            [note("busy-machine", times=busy, total=total, unit="minutes", others_percent=None, stolen_percent=None)]
+            if busy
+            else []
+        ),
+        *([note("on-battery", times=battery, total=total, unit="minutes")] if battery else []),
+        *([note("throttled", slowing)] if (slowing := _held_back(minutes, rounds, medians)) else []),
+    )
 
 
-def _held_back(minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]) -> str:
+def _held_back(
+    minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]
+) -> Note | None:
     """From the first minutes to the last, or from the rounds: a small device is throttled before a minute is over."""
     looks = [Look(minute.latency_ms, minute.state) for minute in minutes]
     before = [Look(medians[one.round], one.state) for one in rounds if one.round in medians]
-    over = throttling.over(looks)
+    if over := throttling.over(looks):
+        return note("slowed-over-minutes", *over.signs, slower=over.slower)
     since = throttling.since(before, looks[-max(1, len(looks) // 3) :])
-    return over or (since and f"since the rounds {since}")
+    return note("slowed-since-rounds", *since.signs, slower=since.slower) if since else None

@@ -1,4 +1,4 @@
-"""Latencies and the machine's state beside them in, why the processor held itself back out, in words (pure)."""
+"""Whether calls became slower because the processor held itself back, from latencies and the machine's state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from bench.judge.trend import Course, between, course
-from bench.records import MachineState
+from bench.records import MachineState, Note, note
 
 LATENCY_RISE = 0.02
 FREQUENCY_DROP = 0.10
@@ -24,28 +24,35 @@ class Look(Struct, frozen=True):
     state: MachineState
 
 
-def over(looks: Sequence[Look]) -> str:
-    """Why calls became slower from the first third of some looks to the last; empty where this is no throttling."""
+class Slowing(Struct, frozen=True):
+    """By how much calls became slower, 0.05 for five per cent, and what shows that the processor was held back."""
+
+    slower: float
+    signs: tuple[Note, ...]
+
+
+def over(looks: Sequence[Look]) -> Slowing | None:
+    """How calls became slower from the first third of some looks to the last; None where this is no throttling."""
     return _why(course(latencies(looks)), course(_clocks(looks)), course(_heats(looks)), _limit_c(looks))
 
 
-def since(first: Sequence[Look], last: Sequence[Look]) -> str:
+def since(first: Sequence[Look], last: Sequence[Look]) -> Slowing | None:
     """The same from some looks to some later ones."""
     latency = between(latencies(first), latencies(last))
     clock, heat = between(_clocks(first), _clocks(last)), between(_heats(first), _heats(last))
     return _why(latency, clock, heat, _limit_c(last))
 
 
-def _why(latency: Course | None, clock: Course | None, heat: Course | None, limit_c: float | None) -> str:
+def _why(latency: Course | None, clock: Course | None, heat: Course | None, limit_c: float | None) -> Slowing | None:
     """A falling clock or rising heat, while the latency rose; either alone has other causes."""
     if latency is None or not latency.rose(LATENCY_RISE):
-        return ""
-    said = []
+        return None
+    signs = []
     if clock is not None and clock.fell(FREQUENCY_DROP):
-        said.append(f"the clock fell from {clock.first / 1000:.1f} to {clock.last / 1000:.1f} GHz")
+        signs.append(note("clock-fell", first_mhz=clock.first, last_mhz=clock.last))
     if heat is not None and limit_c is not None and heat.rose(0) and heat.last >= limit_c - NEAR_LIMIT_C:
-        said.append(f"the processor was at {heat.last:.0f} °C, and holds itself back at {limit_c:.0f} °C")
-    return f"{' and '.join(said)}, while calls became {latency.shift * 100:.0f} % slower" if said else ""
+        signs.append(note("near-heat-limit", temperature_c=heat.last, limit_c=limit_c))
+    return Slowing(latency.shift, tuple(signs)) if signs else None
 
 
 def latencies(looks: Iterable[Look]) -> list[float]:

@@ -1,11 +1,11 @@
-"""The parity of one or more rounds in; whether the answers are right, and which round is the worst, out."""
+"""Whether answers are within their tolerance, and which round's are the worst."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-from bench.records import Observation, Parity, Tolerance
+from bench.records import Note, Observation, Parity, Tolerance, note
 
 
 def checked(seen: Iterable[Observation]) -> list[Parity]:
@@ -13,47 +13,51 @@ def checked(seen: Iterable[Observation]) -> list[Parity]:
     return [one.parity for one in seen if one.parity is not None and one.parity.samples > 0]
 
 
-def faults(parity: Parity) -> list[str]:
+def faults(parity: Parity) -> list[Note]:
     """Why answers are out of tolerance, nothing if they are within; a figure that is missing or NaN proves nothing."""
     if parity.samples < 1:
-        return ["no output was compared"]
+        return [note("nothing-compared")]
     if not parity.finite:
-        return ["the outputs hold NaN or infinity"]
+        return [note("not-finite")]
     limit = parity.tolerance
     if limit == Tolerance():
-        return ["the tolerance asks for nothing, so the answers prove nothing"]
+        return [note("empty-tolerance")]
     found = [
         _below("cosine", parity.cosine, limit.min_cosine),
-        _above("relative error", parity.relative_error, limit.max_relative_error, undefined="error"),
-        _above("KL divergence", parity.kl_divergence, limit.max_kl),
-        _below("top-1 agreement", parity.top1_agreement, limit.min_top1),
+        _above("relative_error", parity.relative_error, limit.max_relative_error),
+        _above("kl_divergence", parity.kl_divergence, limit.max_kl),
+        _below("top1_agreement", parity.top1_agreement, limit.min_top1),
         _tokens(parity) if limit.same_tokens else None,
     ]
     return [fault for fault in found if fault]
 
 
-def _below(name: str, value: float | None, least: float | None) -> str | None:
+def _below(name: str, value: float | None, least: float | None) -> Note | None:
     """What is wrong with a figure that must not be small; nothing where no limit is asked for."""
     figure = number(value)
     if least is None or (figure is not None and figure >= least):
         return None
-    return f"the {name} is undefined" if figure is None else f"{name} {figure:.6g} is below {least:g}"
+    if figure is None:
+        return note("undefined-figure", figure=name)
+    return note("figure-too-low", figure=name, value=figure, limit=least)
 
 
-def _above(name: str, value: float | None, most: float | None, undefined: str = "") -> str | None:
+def _above(name: str, value: float | None, most: float | None) -> Note | None:
     """What is wrong with a figure that must not be large."""
     figure = number(value)
     if most is None or (figure is not None and figure <= most):
         return None
-    return f"the {undefined or name} is undefined" if figure is None else f"{name} {figure:.3g} is above {most:g}"
+    if figure is None:
+        return note("undefined-figure", figure=name)
+    return note("figure-too-high", figure=name, value=figure, limit=most)
 
 
-def _tokens(parity: Parity) -> str | None:
+def _tokens(parity: Parity) -> Note | None:
     """What is wrong with tokens that must be the reference's; the first one is step 1."""
     compared, same = parity.tokens_compared or 0, parity.tokens_same or 0
     if compared < 1:
-        return "no token was compared"
-    return f"tokens differ from the reference's at step {same + 1} of {compared}" if same < compared else None
+        return note("no-token-compared")
+    return note("tokens-differ", step=same + 1, compared=compared) if same < compared else None
 
 
 def quality(parity: Parity) -> tuple[bool | float, ...]:

@@ -1,4 +1,4 @@
-"""All that was seen of one cell in, its verdict out: what the first rule that applies says."""
+"""The verdict on one cell: what the first rule that applies to its observations says."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from msgspec import Struct
 from bench.judge import placement
 from bench.judge.speed import Medians
 from bench.judge.tolerance import checked, faults, quality
-from bench.records import Cell, Device, Failure, Observation, Placement, Status, TargetFacts
+from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
 
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
-SPEAKS_FOR_ITSELF = ("target", "placement")
-"""Stages whose failures say of themselves what they are about."""
-SEE_LOG = "see the cell's log in the run's folder"
+SEE_LOG = note("see-log")
 REASON_CHARACTERS = 400
-REASON_OPS = 5
-UNPROFILED = "their share of the time cannot be told: no call was profiled"
 
 
 class Case(Struct, frozen=True):
@@ -40,8 +36,8 @@ class Verdict(Struct, frozen=True):
     """A status, why, what to do about it, and the failure behind it."""
 
     status: Status
-    reason: str
-    remedy: str = ""
+    reason: Note
+    remedy: Note | None = None
     failure: Failure | None = None
 
 
@@ -55,7 +51,7 @@ def verdict(case: Case) -> Verdict:
 
 def excluded(case: Case) -> Verdict | None:
     """A rule of the matrix took the cell out."""
-    return None if case.cell.excluded is None else Verdict("excluded", case.cell.excluded)
+    return None if case.cell.excluded is None else Verdict("excluded", note("text", text=case.cell.excluded))
 
 
 def absent(case: Case) -> Verdict | None:
@@ -64,15 +60,14 @@ def absent(case: Case) -> Verdict | None:
         return None
     facts = case.facts
     failure = Failure("unavailable", "target", facts.kind, facts.message, facts.remedy)
-    return Verdict("unavailable", _first_line(failure), facts.remedy, failure)
+    return Verdict("unavailable", note("text", text=_first_line(failure)), _foreign(facts.remedy), failure)
 
 
 def unmeasured(case: Case) -> Verdict | None:
     """Nothing was seen of the cell at all."""
     if case.seen:
         return None
-    remedy = f"go on with `bench run --resume {case.run}`"
-    return _failed("not-measured", "not measured: the run ended before its turn", remedy)
+    return _failed("not-measured", note("not-measured"), note("resume", run=case.run))
 
 
 def went_wrong(case: Case) -> Verdict | None:
@@ -83,10 +78,9 @@ def went_wrong(case: Case) -> Verdict | None:
     worst = min(failures, key=lambda failure: SEVERITY.index(_status(failure)))
     status = _status(worst)
     times = sum(_status(failure) == status for failure in failures)
-    reason = f"{_first_line(worst)}{_share(times, len(case.seen))}"
-    return Verdict(
-        status, reason if worst.stage in SPEAKS_FOR_ITSELF else f"{worst.stage}: {reason}", worst.remedy, worst
-    )
+    rounds = len(case.seen)
+    reason = note("failed-at-stage", stage=worst.stage, text=_first_line(worst), times=times, rounds=rounds)
+    return Verdict(status, reason, _foreign(worst.remedy), worst)
 
 
 def untimed(case: Case) -> Verdict | None:
@@ -96,7 +90,7 @@ def untimed(case: Case) -> Verdict | None:
     """
     if case.timed:
         return None
-    return _failed("untimed", "the worker answered without a single timed call", SEE_LOG)
+    return _failed("untimed", note("no-timed-call"), SEE_LOG)
 
 
 def unchecked(case: Case) -> Verdict | None:
@@ -105,8 +99,7 @@ def unchecked(case: Case) -> Verdict | None:
     missing = sum(one.parity is None or one.parity.samples < 1 for one in rounds)
     if not missing:
         return None
-    reason = f"timed, but its answers were not checked against the reference{_share(missing, len(rounds))}"
-    return _failed("unchecked", reason, SEE_LOG)
+    return _failed("unchecked", note("unchecked-answers", times=missing, rounds=len(rounds)), SEE_LOG)
 
 
 def strayed(case: Case) -> Verdict | None:
@@ -115,8 +108,8 @@ def strayed(case: Case) -> Verdict | None:
     strange = [one.device for one in case.timed if asked and one.device and not _is_asked_for(one.device, asked)]
     if not strange:
         return None
-    share = _share(len(strange), len(case.timed))
-    return _failed("other-device", f"ran on {strange[0].label}, and the row asks for {asked}{share}", SEE_LOG)
+    reason = note("other-device", device=strange[0].label, asked=asked, times=len(strange), rounds=len(case.timed))
+    return _failed("other-device", reason, SEE_LOG)
 
 
 def elsewhere(case: Case) -> Verdict | None:
@@ -124,12 +117,12 @@ def elsewhere(case: Case) -> Verdict | None:
     parts = _split(case)
     if parts is None or not parts.absent:
         return None
-    target, others = case.cell.provider, " and ".join(parts.others)
-    reason = f"no node was placed on {target}: everything ran on {others}"
     if parts.on_target:
-        reason = f"nothing but shapes and constants was placed on {target}: everything else ran on {others}"
-    remedy = "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
-    return Verdict("unsupported", reason, remedy, Failure("unsupported", "placement", "fallback", reason, remedy))
+        reason = note("only-shapes-on-target", target=case.cell.provider, others=parts.others)
+    else:
+        reason = note("no-node-on-target", target=case.cell.provider, others=parts.others)
+    failure = Failure("unsupported", "placement", "fallback", message="")
+    return Verdict("unsupported", reason, note("check-provider"), failure)
 
 
 def inaccurate(case: Case) -> Verdict | None:
@@ -138,11 +131,9 @@ def inaccurate(case: Case) -> Verdict | None:
     wrong = [parity for parity in compared if faults(parity)]
     if not wrong:
         return None
-    why = " and ".join(faults(min(wrong, key=quality)))
-    reason = f"{why}, against {wrong[0].reference}{_share(len(wrong), len(compared))}"
-    return Verdict(
-        "inaccurate", reason, "try other options of the recipe, another precision or another provider version"
-    )
+    worst = faults(min(wrong, key=quality))
+    reason = note("out-of-tolerance", *worst, reference=wrong[0].reference, times=len(wrong), rounds=len(compared))
+    return Verdict("inaccurate", reason, note("try-other-recipe"))
 
 
 def unlocated(case: Case) -> Verdict | None:
@@ -155,10 +146,7 @@ def unlocated(case: Case) -> Verdict | None:
     unknown = sum(not placement.known(one) for one in rounds)
     if case.cell.provider is None or not unknown:
         return None
-    reason = (
-        f"ran and correct, but the runtime could not tell which provider ran the nodes{_share(unknown, len(rounds))}"
-    )
-    return Verdict("partial", reason, "use an onnxruntime that has `get_provider_graph_assignment_info`")
+    return Verdict("partial", note("placement-not-told", times=unknown, rounds=len(rounds)), note("newer-onnxruntime"))
 
 
 def fell_back(case: Case) -> Verdict | None:
@@ -167,29 +155,24 @@ def fell_back(case: Case) -> Verdict | None:
     parts = _split(case)
     if placed is None or parts is None or not parts.fallback_nodes:
         return None
-    ops = _shortened(parts.fallback_ops)
-    total = parts.on_target + parts.elsewhere
-    reason = f"{parts.fallback_nodes} of {total} nodes fell back to {' and '.join(parts.others)}: {ops}; {cost(placed)}"
-    return Verdict("partial", reason, "try another opset, recipe or provider version that takes these ops")
-
-
-def cost(placed: Placement) -> str:
-    """What the nodes elsewhere take, in words: copies and share of time, or that they cannot be told."""
-    told = []
-    if placed.time_elsewhere is not None:
-        told.append(f"{_percent(placed.time_elsewhere)} of the time")
-    if placed.copies is not None:
-        told.append(f"{placed.copies} cop{'y' if placed.copies == 1 else 'ies'} between devices a call")
-    return " and ".join(told) if placed.time_elsewhere is not None else ", ".join([*told, UNPROFILED])
+    reason = note(
+        "fell-back",
+        note("cost-elsewhere", time_share=placed.time_elsewhere, copies=placed.copies),
+        nodes=parts.fallback_nodes,
+        total=parts.on_target + parts.elsewhere,
+        others=parts.others,
+        ops=parts.fallback_ops,
+    )
+    return Verdict("partial", reason, note("try-other-opset"))
 
 
 def fine(case: Case) -> Verdict:
     """Right answers, from the target alone."""
     parts = _split(case)
     if parts is None:
-        return Verdict("ok", "answers within tolerance")
-    excused = f" but for {_shortened(parts.bookkeeping_ops)}, which handle shapes only" if parts.elsewhere else ""
-    return Verdict("ok", f"every node on {case.cell.provider}{excused}; answers within tolerance")
+        return Verdict("ok", note("within-tolerance"))
+    excused = parts.bookkeeping_ops if parts.elsewhere else ()
+    return Verdict("ok", note("every-node-on-target", target=case.cell.provider, shape_ops=excused))
 
 
 RULES: tuple[Callable[[Case], Verdict | None], ...] = (
@@ -216,18 +199,20 @@ def _status(failure: Failure) -> Status:
     return failure.status if failure.status in SEVERITY else "failed"
 
 
-def _failed(kind: str, reason: str, remedy: str) -> Verdict:
-    return Verdict("failed", reason, remedy, Failure("failed", "measure", kind, reason, remedy))
+def _failed(kind: str, reason: Note, remedy: Note) -> Verdict:
+    """A failure that judging finds has no error message: its reason says all."""
+    return Verdict("failed", reason, remedy, Failure("failed", "measure", kind, message=""))
+
+
+def _foreign(remedy: str) -> Note | None:
+    """A remedy in the words of who saw the failure."""
+    return note("text", text=remedy) if remedy else None
 
 
 def _first_line(failure: Failure) -> str:
     lines = [line.strip() for line in failure.message.splitlines() if line.strip()]
     line = lines[0] if lines else failure.signal or failure.kind
     return line if len(line) <= REASON_CHARACTERS else f"{line[:REASON_CHARACTERS]}…"
-
-
-def _share(times: int, rounds: int) -> str:
-    return "" if times == rounds else f" (in {times} of {rounds} rounds)"
 
 
 def _split(case: Case) -> placement.Split | None:
@@ -241,15 +226,3 @@ def _is_asked_for(device: Device, asked: str) -> bool:
     if kind.isdigit():
         return True
     return device.type == kind and index in {"", str(device.index)}
-
-
-def _shortened(ops: tuple[str, ...]) -> str:
-    more = len(ops) - REASON_OPS
-    ending = f" and {more} more op type{'' if more == 1 else 's'}" if more > 0 else ""
-    return ", ".join(ops[:REASON_OPS]) + ending
-
-
-def _percent(share: float) -> str:
-    """`0.013 %`, `25 %`: two figures, and none after the point from ten up."""
-    percent = share * 100
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"

@@ -1,4 +1,4 @@
-"""A visit and a way to start a worker in; how the target starts cold, and from what it has compiled, out."""
+"""Cold and cached starts of a target, each in a fresh process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bench.records import Begin, Failed, Start, Started, Visit
+from bench.records import Begin, Failed, Note, Start, Started, Visit, note
 from bench.worker_process import Worker
 
 KINDS: tuple[Literal["cold", "cached"], ...] = ("cold", "cached")
@@ -18,7 +18,7 @@ class Starts(Struct, frozen=True):
     """The starts that were seen, and a note for each that was not."""
 
     seen: tuple[Start, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def begin(visit: Visit, worker: Callable[[], Worker], timeout_s: float) -> Starts:
@@ -27,22 +27,24 @@ def begin(visit: Visit, worker: Callable[[], Worker], timeout_s: float) -> Start
     Whatever goes wrong is a note: the visit itself will tell what the cell comes to.
     """
     seen: list[Start] = []
-    notes: list[str] = []
+    notes: list[Note] = []
     for kind in KINDS:
         with worker() as process:
             found = _answer(process, Begin(visit, kind), timeout_s)
-        if isinstance(found, str):
-            notes.append(f"{kind} start: {found}"[:NOTE_CHARACTERS])
+        if isinstance(found, Note):
+            notes.append(found)
             break  # without a cold start there is nothing to start from
         seen.append(found)
     return Starts(tuple(seen), tuple(notes))
 
 
-def _answer(worker: Worker, order: Begin, timeout_s: float) -> Start | str:
-    found: Start | str = "the worker ended without an answer"
+def _answer(worker: Worker, order: Begin, timeout_s: float) -> Start | Note:
+    found: Start | Note = note("start-unanswered", start=order.kind)
     for reply in worker.ask(order, timeout_s):
         if isinstance(reply, Started):
             found = reply.start
         if isinstance(reply, Failed):
-            found = f"{reply.failure.status}: {reply.failure.message}"
+            failure = reply.failure
+            text = failure.message[:NOTE_CHARACTERS]
+            found = note("start-failed", start=order.kind, status=failure.status, text=text)
     return found

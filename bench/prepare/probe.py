@@ -19,8 +19,8 @@ from bench.errors import RuntimeSetupError
 from bench.prepare import worker_code
 from bench.prepare.environments import Ready, Shelf
 from bench.progress import Progress
-from bench.records import Cell, Failed, Failure, Machine, Probe, Probed, Provider, Status, TargetFacts
-from bench.worker_process import OVERLAP, Worker
+from bench.records import Cell, Failed, Failure, Machine, Note, Probe, Probed, Provider, Status, TargetFacts, note
+from bench.worker_process import Worker, with_native_words
 
 PROBE_TIMEOUT_S = 180.0
 """Drivers and shader compilers take long when they are used for the first time."""
@@ -100,7 +100,7 @@ def examine(
                 return facts
             if not install:
                 message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
-                return _absent("no-runtime", message, remedy)
+                return _absent("not-made", message, remedy)
             ready = shelf.ensure(target.runtime)
     except RuntimeSetupError as error:
         return _absent("no-runtime", error.message, error.hint)
@@ -116,7 +116,12 @@ def not_worth_making(target: Target, runtime: Runtime, machine: Machine) -> Targ
     if runtime.unavailable:
         return _absent("no-wheel", runtime.unavailable, runtime.hint or _hint(target))
     missing = missing_device(target.needs, machine) if _implied(target, runtime) else None
-    return _absent("no-device", f"not tried: this machine shows no {missing}", _hint(target)) if missing else None
+    return without_device(missing, _hint(target)) if missing else None
+
+
+def without_device(missing: str, remedy: str) -> TargetFacts:
+    """The facts of a target that is not tried, as the machine does not show the device that it needs."""
+    return replace(_absent("no-device", f"not tried: this machine shows no {missing}", remedy), missing=missing)
 
 
 def missing_device(needs: str, machine: Machine) -> str | None:
@@ -149,12 +154,12 @@ def probe(target: Target, ready: Ready, code: Path, log: Path, memory_limit_byte
     return facts if facts.available or facts.remedy else replace(facts, remedy=_hint(target))
 
 
-def unchecked(provider: Provider | None, facts: TargetFacts) -> tuple[str, ...]:
+def unchecked(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
     """The options that neither the catalogue knows nor the provider checks: a misspelt one looks as if it worked."""
     if provider is None or provider.known_options is None or facts.checks_options is not False:
         return ()
     strange = [name for name in provider.options if name not in provider.known_options]
-    return tuple(f"unknown option '{name}': the provider checks none, so it may have no effect" for name in strange)
+    return tuple(note("unknown-option", name=name) for name in strange)
 
 
 def of_failure(failure: Failure) -> TargetFacts:
@@ -176,9 +181,9 @@ def _absent(kind: str, message: str, remedy: str = "") -> TargetFacts:
 
 
 def _with_words(facts: TargetFacts, words: str) -> TargetFacts:
-    if facts.available or facts.kind not in WITHOUT_WORDS or words[-OVERLAP:] in facts.message:
+    if facts.available or facts.kind not in WITHOUT_WORDS:
         return facts
-    return replace(facts, message=f"{facts.message}; it said: {words}" if facts.message else words)
+    return replace(facts, message=with_native_words(facts.message, words))
 
 
 def _implied(target: Target, runtime: Runtime) -> bool:

@@ -1,6 +1,8 @@
 """Every value that crosses a file or a process, and the history of its schema.
 
-Schema 1 (2026-11): the first; not released yet, so it may still gain fields that have a default.
+Schema 1 (2026-11): the first. Notes, flags and reasons were sentences. `bench.records.schema_1` reads it.
+Schema 2 (2026-11): notes, flags, reasons and remedies are a kind and its parameters (`Note`). It is not released yet,
+so it may still gain fields that have a default.
 
 Missing is `None`, never zero. Times are integer nanoseconds (`_ns`), memory is bytes, and units live in the names.
 Raw samples are kept for ever; what is derived from them is computed when it is read.

@@ -6,7 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-SCHEMA = 1
+SCHEMA = 2
+"""The version of what a run leaves; `bench.records` has its history."""
 
 Status = Literal[
     "ok",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.records.base import Record, Status, Weights
 from bench.records.machine import MachineState
+from bench.records.notes import Note
 from bench.records.plan import Cell
 from bench.records.prepared import Failure
 from bench.records.seen import Parity, Placement, Start, Traits
@@ -84,10 +85,9 @@ class SustainedSpeed(Record, frozen=True):
     rounds would have shown by itself. Its ends are None after a single round."""
     ratio_to_first: float | None
     """Speed of the last minute over that of the first; None of a single minute."""
-    flags: tuple[str, ...] = ()
-    flag_details: dict[str, str] = {}
-    ended: str = ""
-    """Why it ended before its time; empty where it did not."""
+    flags: tuple[Note, ...] = ()
+    ended: Note | None = None
+    """Why it ended before its time; None where it did not."""
 
 
 class Outcome(Record, frozen=True):
@@ -95,8 +95,9 @@ class Outcome(Record, frozen=True):
 
     cell: Cell
     status: Status
-    reason: str
-    remedy: str = ""
+    reason: Note
+    """The fact behind the status; `bench.report.text.reason` has its words."""
+    remedy: Note | None = None
     failure: Failure | None = None
     speed: Speed | None = None
     sustained: SustainedSpeed | None = None
@@ -137,10 +138,9 @@ class Outcome(Record, frozen=True):
     threads: int | None = None
     rounds: int = 0
     calls: int = 0
-    flags: tuple[str, ...] = ()
-    flag_details: dict[str, str] = {}
-    """By flag: what raised it, in words and figures, of those that know more than their name says."""
-    notes: tuple[str, ...] = ()
+    flags: tuple[Note, ...] = ()
+    """The warnings that its numbers carry, with the figures that raised them, in the order of `judge.flags.RULES`."""
+    notes: tuple[Note, ...] = ()
     versions: dict[str, str] = {}
     weights: Weights | None = None
     artifact: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.records.base import DeviceType, Record
+from bench.records.notes import Note
 
 
 class Cpu(Record, frozen=True):
@@ -113,10 +114,12 @@ class TargetFacts(Record, frozen=True):
     executes: tuple[Executed, ...] = ()
     checks_options: bool | None = None
     """False where the provider took an option that does not exist without a word: a misspelt one has no effect."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     message: str = ""
     """Why it is not available, or what a reader should know."""
     remedy: str = ""
     kind: str = ""
-    """What stands in the way, in one word for programs: `no-wheel`, `not-installed`, `no-device`, `not-loaded`,
-    `registers-nothing`, `version`, `not-created`, `option`, `no-runtime`, `crashed`, `timeout`."""
+    """What stands in the way, in one word for programs: `no-wheel`, `not-made`, `not-installed`, `no-device`,
+    `not-loaded`, `registers-nothing`, `version`, `not-created`, `option`, `no-runtime`, `crashed`, `timeout`."""
+    missing: str = ""
+    """The device that the target needs and the machine does not show, `NVIDIA GPU`: the target was not tried."""

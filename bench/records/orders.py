@@ -7,6 +7,7 @@ from typing import Literal
 from bench.records.base import Option, Record
 from bench.records.conformance import CaseDone, Collect, Conform
 from bench.records.machine import Device, TargetFacts
+from bench.records.notes import Note
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
 from bench.records.seen import Effort, Generation, Parity, Placement, Start, Timing, Traits, Transcript
@@ -130,7 +131,7 @@ class Opened(Record, frozen=True, tag="opened", tag_field="reply"):
     """None where the engine cannot tell, as with a server."""
     versions: dict[str, str]
     placement: Placement | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     device: Device | None = None
     baseline_rss_bytes: int | None = None
 

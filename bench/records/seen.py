@@ -6,6 +6,7 @@ from typing import Literal
 
 from bench.records.base import Record, Weights
 from bench.records.machine import Device, Machine, MachineState, TargetFacts
+from bench.records.notes import Note
 from bench.records.plan import Cell, Tolerance
 from bench.records.prepared import Failure, RuntimeRecord
 from bench.records.sustained import Sustained
@@ -71,7 +72,8 @@ class Start(Record, frozen=True):
     load_ns: int
     """From the model's file to a session that can be called, compilation at load included."""
     first_call_ns: int
-    note: str = ""
+    note: Note | None = None
+    """Why nothing was kept for the next start."""
 
 
 class Energy(Record, frozen=True):
@@ -199,8 +201,8 @@ class Observation(Record, frozen=True):
     """In the first round of targets with a compile cache: how they started cold, and from what they had compiled."""
     threads: int | None = None
     versions: dict[str, str] = {}
-    notes: tuple[str, ...] = ()
-    """What the engine has to say of itself, e.g. `compiled by inductor, static shapes`."""
+    notes: tuple[Note, ...] = ()
+    """What the engine tells of itself, e.g. that it is compiled."""
     traits: Traits | None = None
     transcript: Transcript | None = None
     state: MachineState = MachineState()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench.records import Start
+from bench.report import text
 
 
 class StartTimes(NamedTuple):
@@ -28,6 +29,6 @@ NOTHING = StartTimes(None, None, None)
 def times(start: Start | None) -> StartTimes:
     """Of a start in a process of its own; a session that took no time to open was never open."""
     if start is None or start.load_ns <= 0:
-        return NOTHING._replace(note=start.note if start else "")
+        return NOTHING._replace(note=text.say(start.note) if start else "")
     whole = start.import_ns + start.load_ns + start.first_call_ns
-    return StartTimes(start.load_ns / 1e6, start.first_call_ns / 1e6, whole / 1e6, start.note)
+    return StartTimes(start.load_ns / 1e6, start.first_call_ns / 1e6, whole / 1e6, text.say(start.note))

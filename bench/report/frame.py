@@ -43,15 +43,12 @@ def _series(name: str, kind: str, values: Sequence[Any]) -> pd.Series:
 
 # --- all that knows how the columns are declared ----------------------------------------------------------------------
 
-RENAMED = {"flags": "warnings"}
-"""A table of pandas has an attribute `flags` of its own, which would hide the column."""
-
 
 def column_types() -> dict[str, str]:
     """The type of every column, by name, in order."""
     from bench.report import metrics
 
-    return {RENAMED.get(column.name, column.name): column.type for column in metrics.columns()}
+    return {column.name: column.type for column in metrics.columns()}
 
 
 def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]]:
@@ -60,5 +57,4 @@ def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]
 
     for sheet in model.build([(run, outcomes)]).sheets:
         for outcome in sheet.outcomes:
-            row = metrics.row(sheet.result(outcome))
-            yield {RENAMED.get(name, name): value for name, value in row.items()}
+            yield metrics.row(sheet.result(outcome))

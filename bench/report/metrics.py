@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.report import numbers, text, versions
+from bench.report import numbers, text, text_flags, versions
 from bench.report.metric import (
     CellResult,
     Column,
@@ -95,7 +95,7 @@ METRICS: tuple[Metric, ...] = (
         lambda r: r.outcome.status,
         f"Verdict: {', '.join(f'`{status}`' for status in text.STATUSES)}.",
     ),
-    fact("reason", "text", lambda r: r.outcome.reason, "The verdict in words, in one line."),
+    fact("reason", "text", lambda r: text.reason(r.outcome), "The verdict in words, in one line."),
     fact(
         "stage",
         "text",
@@ -206,15 +206,18 @@ METRICS: tuple[Metric, ...] = (
     ),
     replace(
         sustained(
-            "sustained_flags",
+            "sustained_warnings",
             "",
-            lambda s: s.flags,
+            lambda s: text_flags.names(s.flags),
             "What a reader must know of these minutes: `throttled` and others.",
             "list",
         ),
         kind="fact",
     ),
-    replace(sustained("sustained_ended", "", lambda s: s.ended, "Why it ended before its time.", "text"), kind="fact"),
+    replace(
+        sustained("sustained_ended", "", lambda s: text.say(s.ended), "Why it ended before its time.", "text"),
+        kind="fact",
+    ),
     Metric(
         "emulated_latency_ms",
         "ms",
@@ -374,16 +377,16 @@ METRICS: tuple[Metric, ...] = (
     count("rounds", lambda o: o.rounds, "Rounds behind the numbers, each in a fresh process."),
     count("calls", lambda o: o.calls, "Timed calls behind the numbers."),
     fact(
-        "flags",
+        "warnings",
         "list",
-        lambda r: r.outcome.flags,
+        lambda r: text_flags.names(r.outcome.flags),
         "What a reader must know before using the number; the report explains each.",
     ),
     fact(
-        "flag_details",
+        "warning_details",
         "list",
-        lambda r: tuple(f"{flag}: {said}" for flag, said in r.outcome.flag_details.items()),
-        "What raised each flag in figures, where more is known than its name says.",
+        lambda r: tuple(f"{flag}: {words}" for flag, words in text_flags.details(r.outcome.flags).items()),
+        "What raised each warning in figures, where more is known than its name says.",
     ),
     fact("artifact", "text", lambda r: r.outcome.artifact, "Key of the exported or quantized model in the cache."),
     fact(
@@ -398,7 +401,7 @@ METRICS: tuple[Metric, ...] = (
         lambda r: next(iter(r.outcome.versions.values()), None),
         "Version of the engine's own library.",
     ),
-    fact("remedy", "text", lambda r: r.outcome.remedy, "What would make the cell run."),
+    fact("remedy", "text", lambda r: text.remedy(r.outcome), "What would make the cell run."),
 )
 """In the order of the columns of results.csv. A row may be added at any place; its meaning never changes."""
 

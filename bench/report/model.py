@@ -98,9 +98,9 @@ class RunReport:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Every flag that some cell has, in its rounds or run on end."""
+        """The kind of every flag that some cell has, in its rounds or run on end."""
         both = ((*one.flags, *(one.sustained.flags if one.sustained else ())) for one in self.outcomes)
-        return tuple(dict.fromkeys(flag for flags in both for flag in flags))
+        return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
     @property
     def placed(self) -> tuple[Outcome, ...]:

@@ -1,12 +1,13 @@
-"""Outcomes in, the stories of what is not ok out, each told once (pure)."""
+"""What is not ok in a run: cells with the same reason stand together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.records import Outcome, Status
-from bench.report import escaping
+from msgspec.structs import replace
+
+from bench.records import Note, Outcome, Status
 from bench.report import text as words
 
 
@@ -28,7 +29,19 @@ class Trouble:
     def reason(self) -> str:
         """What the cells' reasons share: what fallen nodes cost differs from workload to workload."""
         alike = len({outcome.reason for outcome in self.outcomes}) == 1
-        return self.first.reason if alike else _head(self.first)
+        return words.say(self.first.reason if alike else _head(self.first))
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty where nothing is known."""
+        return words.remedy(self.first)
+
+    @property
+    def error(self) -> str:
+        """The first line of the error, where the reason does not quote the whole of it."""
+        message = self.first.failure.message if self.first.failure else ""
+        quoted = self.first.reason.values.get("text")
+        return message.splitlines()[0] if message and message != quoted else ""
 
 
 def told(outcomes: Sequence[Outcome]) -> tuple[Trouble, ...]:
@@ -44,16 +57,16 @@ def told(outcomes: Sequence[Outcome]) -> tuple[Trouble, ...]:
 
 def _story(outcome: Outcome) -> tuple[object, ...]:
     failure = outcome.failure
-    shared = (outcome.status, escaping.line(_head(outcome)), escaping.line(outcome.remedy))
+    shared = (outcome.status, _head(outcome), outcome.remedy)
     if failure is None:
         return shared
     target = outcome.cell.target if failure.stage == "target" else None
     return (*shared, target, failure.stage, failure.kind, failure.message, failure.exit_code, failure.signal)
 
 
-def _head(outcome: Outcome) -> str:
+def _head(outcome: Outcome) -> Note:
     """The reason; of nodes that fell back only which, not what it cost."""
-    return outcome.reason.partition("; ")[0] if outcome.status == "partial" else outcome.reason
+    return replace(outcome.reason, parts=()) if outcome.reason.kind == "fell-back" else outcome.reason
 
 
 def _missing_target(group: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bench.records import Outcome, SustainedMinute, SustainedSpeed
-from bench.report import generation, numbers
+from bench.report import generation, numbers, text
 from bench.report.generation import Figure
 
 ONE_PROCESS = "1 process"
@@ -43,7 +43,7 @@ def row(outcome: Outcome) -> SustainedRow:
     assert found is not None
     ends = [figure(minute) for minute in (*found.minutes[:1], *found.minutes[-1:])] or [numbers.DASH] * 2
     burst = generation.figure(outcome.speed) if outcome.speed else None
-    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), found.ended)
+    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), text.say(found.ended))
 
 
 def figure(minute: SustainedMinute) -> str:

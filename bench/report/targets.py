@@ -1,12 +1,11 @@
-"""A run and its outcomes in, what each target is on this machine out: device, versions, what it computes in (pure)."""
+"""What each target of a run is on its machine: device, versions, and the number formats that it computes in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.judge.flags import SOFTWARE_ADAPTER
-from bench.records import Cell, Device, Executed, Outcome, Run, TargetFacts
+from bench.records import Cell, Device, Executed, Note, Outcome, Run, TargetFacts
 from bench.report import text, versions
 
 ABSENT = {"unavailable", "excluded"}
@@ -62,8 +61,8 @@ class TargetPart:
         """What a reader should know of it: the probe's notes, and its last word."""
         if self.facts is None:
             return ()
-        said = (*self.facts.notes, self.facts.message)
-        return tuple(note for note in said if note and note != text.EMULATED_DEVICE)
+        notes = (text.say(note) for note in self.facts.notes if note.kind != "emulated-device")
+        return (*notes, *([self.facts.message] if self.facts.message else []))
 
     @property
     def others(self) -> tuple[Device, ...]:
@@ -95,12 +94,12 @@ def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Targe
         facts=facts,
         device=next((outcome.device for outcome in outcomes if outcome.device), cell.device),
         versions=_versions(run, cell, facts, outcomes),
-        software=any(SOFTWARE_ADAPTER in note for note in _notes(facts, outcomes)),
+        software=any(note.kind == "software-adapter" for note in _notes(facts, outcomes)),
         control=any(cell.control and not cell.emulated for cell in cells),
         absent=absent,
         left_out=bool(outcomes) and len(reached) == len(cells) and {o.status for o in outcomes} == {"excluded"},
         message=_message(facts, away),
-        remedy=(facts.remedy if facts else "") or (away.remedy if away else ""),
+        remedy=(facts.remedy if facts else "") or (text.remedy(away) if away else ""),
     )
 
 
@@ -109,10 +108,10 @@ def _message(facts: TargetFacts | None, away: Outcome | None) -> str:
         return facts.message
     if away is None:
         return ""
-    return away.failure.message if away.failure and away.failure.message else away.reason
+    return away.failure.message if away.failure and away.failure.message else text.reason(away)
 
 
-def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[str]:
+def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[Note]:
     return [*(facts.notes if facts else ()), *(note for outcome in outcomes for note in outcome.notes)]
 
 

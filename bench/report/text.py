@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bench.judge.flags import GLOSSARY, SOFTWARE_ADAPTER
 from bench.judge.number_formats import COARSER, number_format
-from bench.records import Cell, Effort, Executed, Failure, Machine, Outcome, Run, Status, Weights
-from bench.report import numbers
+from bench.records import Cell, Effort, Executed, Failure, Machine, Note, Outcome, Run, Status, Weights
+from bench.report import numbers, text_flags, text_notes
 
 
 class Meaning(NamedTuple):
@@ -36,8 +35,6 @@ STATUSES: dict[Status, Meaning] = {
 }
 """In the order in which they are counted and listed: what went wrong comes before what was never there."""
 
-UNKNOWN_FLAG = "This version of Touchstone does not know the flag; the run was made by another one."
-
 WEIGHTS: dict[Weights | None, str] = {
     "pretrained": "pretrained",
     "random": "random",
@@ -54,13 +51,11 @@ PRETRAINED_WEIGHTS = (
 NO_SCORE = "No task score was measured."
 RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
 """The statuses of cells that gave an answer."""
-EMULATED_DEVICE = "emulated device"
-"""A note of the engine that says what every table says of an emulated target already."""
 EMULATED = "times of an emulator, not of a device"
 NO_FORMAT = {"elsewhere", "refused", "unknown"}
 """What a probe says where it has no number format to tell."""
-START_NOTES = {"cold": "cold start: ", "cached": "cached start: "}
-"""How an engine's notes on a start that came to nothing begin."""
+SAID_ELSEWHERE = {"software-adapter", "emulated-device", *text_notes.STARTS}
+"""Kinds of notes that a flag says as well, that every table says of an emulated target, or that the starts show."""
 HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
 NO_RESOLUTION = "This run cannot show which differences are real."
 
@@ -72,9 +67,24 @@ def resolution(typical: float, worst: float) -> str:
     return f"Differences under {typically} cannot be distinguished on this machine in this run{noisiest}."
 
 
-def flag(name: str) -> str:
+def say(note: Note | None) -> str:
+    """The words of a fact; empty where there is none."""
+    return "" if note is None else text_notes.say(note)
+
+
+def reason(outcome: Outcome) -> str:
+    """Why a cell has its status."""
+    return say(outcome.reason)
+
+
+def remedy(outcome: Outcome) -> str:
+    """What to do about it; empty where nothing is known."""
+    return say(outcome.remedy)
+
+
+def flag(kind: str) -> str:
     """What a flag says."""
-    return GLOSSARY.get(name, UNKNOWN_FLAG)
+    return text_flags.sentence(kind)
 
 
 def computed_in(outcome: Outcome) -> str | None:
@@ -107,15 +117,14 @@ def executed(found: Executed | None) -> tuple[str, str]:
 
 
 def notes(outcome: Outcome) -> tuple[str, ...]:
-    """What the engine has to say of itself, but for what a flag says as well, and for starts, which have a table."""
-    told = (SOFTWARE_ADAPTER, EMULATED_DEVICE, *START_NOTES.values())
-    return tuple(note for note in outcome.notes if not note.startswith(told))
+    """What the engine tells of itself, without what other places of the report show."""
+    return tuple(say(note) for note in outcome.notes if note.kind not in SAID_ELSEWHERE)
 
 
-def start_note(outcome: Outcome, kind: str) -> str:
-    """Why there is no start of that kind; empty where the engine says nothing of it."""
-    beginning = START_NOTES[kind]
-    return next((note.removeprefix(beginning) for note in outcome.notes if note.startswith(beginning)), "")
+def start_note(outcome: Outcome, start: str) -> str:
+    """Why there is no `cold` or `cached` start; empty where nothing is known of it."""
+    kept = (note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start)
+    return next((text_notes.say(note, text_notes.STARTS) for note in kept), "")
 
 
 def energy_from(sources: Iterable[str]) -> str:

@@ -20,6 +20,8 @@ from bench.records import Tolerance
 from bench.schemas.records import field_meanings
 
 Schema = dict[str, Any]
+REF = "{name}"
+"""A reference is the name of a record, which is put in its place."""
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """The newest that every TOML editor reads."""
 PLAIN: Schema = {"type": ["string", "number", "boolean"]}
@@ -160,6 +162,7 @@ def _provider() -> Schema:
             "environment": (STRINGS, "Environment variables of the worker's process."),
             "static_shapes": ({}, "True where the provider takes fixed shapes only."),
             "emulated": ({}, "True where the device is imitated in software: its times are in no ranking."),
+            "cache": ({}, "Where it keeps what it compiled, so that a second start is quicker."),
             "hint": ({}, "What to install or plug in where it cannot be used."),
         },
     )
@@ -216,17 +219,31 @@ def _offered(names: Mapping[str, object]) -> Schema:
 
 
 def _table(kind: type[Any], keys: Mapping[str, tuple[Schema, str]], without: tuple[str, ...] = ()) -> Schema:
-    """The table that a struct reads, its keys described; `LookupError` for a field without a meaning."""
-    schema = msgspec.json.schema_components([kind])[1][kind.__name__]
+    """The table that a struct reads, its keys described; `LookupError` for a field without a meaning.
+
+    A field that carries its own description, as a provider's behavior does, needs no entry in `keys`.
+    """
+    components = msgspec.json.schema_components([kind], ref_template=REF)[1]
+    schema = components[kind.__name__]
     properties: Schema = {}
     for name in (name for name in schema["properties"] if name not in without):
-        if name not in keys:
+        described = _inlined(schema["properties"][name], components)
+        if name not in keys and "description" not in described:
             raise LookupError(f"the key '{name}' of {kind.__name__} has no meaning in bench/schemas/matrix.py")
-        narrowed, meaning = keys[name]
-        own = {} if "anyOf" in narrowed else _not_null(schema["properties"][name])
+        narrowed, meaning = keys.get(name) or ({}, described["description"])
+        own = {} if "anyOf" in narrowed else _not_null(described)
         properties[name] = {**own, **narrowed, "description": meaning}
     required = [name for name in schema["required"] if name not in without]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _inlined(schema: Any, components: Mapping[str, Schema]) -> Any:
+    """A schema with the records that it refers to in their place: a table of a matrix is read alone."""
+    if isinstance(schema, dict):
+        if name := schema.get("$ref"):
+            return _inlined(components[name], components)
+        return {key: _inlined(value, components) for key, value in schema.items()}
+    return [_inlined(value, components) for value in schema] if isinstance(schema, list) else schema
 
 
 def _not_null(own: Schema) -> Schema:

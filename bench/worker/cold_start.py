@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import cast
 
-from bench.records import Begin, CompileCache, Start, Started, Visit
+from bench.records import Begin, CompileCache, Note, Start, Started, Visit, note
 from bench.worker import engines, families, feeds
 from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, CompilingEngine, Engine, Generator, Session, TextGenerator
@@ -39,8 +39,8 @@ def start(order: Begin, channel: Channel) -> None:
     begin = perf_counter_ns()
     call()
     first_call_ns = perf_counter_ns() - begin
-    note = _kept(engine, order, cache)
-    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, note)))
+    kept = _kept(engine, order, cache)
+    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, kept)))
 
 
 def _first(session: AnySession, visit: Visit, feed: feeds.Feed) -> Callable[[], object]:
@@ -67,15 +67,15 @@ def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySessio
     return session
 
 
-def _kept(engine: Engine, order: Begin, cache: CompileCache | None) -> str:
+def _kept(engine: Engine, order: Begin, cache: CompileCache | None) -> Note | None:
     """Compile a context model for the next start, untimed; the reason where that fails."""
     if order.kind == "cached" or cache is None or cache.kind != "context":
-        return ""
+        return None
     try:
         _compiling(engine).compile_context(order.visit)
     except Exception as error:  # noqa: BLE001 - the start itself is measured, and this says why there is no other
-        return f"no compiled model was kept: {reason_of(error)}"
-    return ""
+        return note("no-compiled-model", text=reason_of(error))
+    return None
 
 
 def _compiling(engine: Engine) -> CompilingEngine:

@@ -16,6 +16,7 @@ from bench.records import (
     EngineManifest,
     FamilyManifest,
     FormatManifest,
+    Note,
     Placement,
     Probe,
     Provider,
@@ -123,7 +124,7 @@ class Loaded(Protocol):
         ...
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a reader must know of it."""
         ...
 

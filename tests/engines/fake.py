@@ -11,7 +11,18 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from bench.records import Device, EngineManifest, EngineRecipe, Executed, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import (
+    Device,
+    EngineManifest,
+    EngineRecipe,
+    Executed,
+    Note,
+    Placement,
+    Probe,
+    Provider,
+    TargetFacts,
+    Visit,
+)
 from bench.worker.refusal import Refusal
 
 MANIFEST = EngineManifest(
@@ -56,7 +67,7 @@ class Session:
 
     def __init__(self, visit: Visit) -> None:
         self.mode, self.threads = visit.mode, visit.threads
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[Note, ...] = ()
         self.placement = PLACEMENTS.get(visit.mode)
         self.device: Device | None = STRAW
         self.complaint = ""

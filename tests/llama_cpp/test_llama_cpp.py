@@ -12,11 +12,8 @@ import pytest
 from language_models import LLAMA3, LONG, VOCABULARY, a_config, a_context, a_folder, greedy, some_weights
 from visits import a_visit
 
-from bench.records import Probe, Recipe
-from bench.worker import (
-    llama_log,
-    parity_tokens,
-)
+from bench.records import Probe, Recipe, note
+from bench.worker import llama_log, parity_tokens
 from bench.worker.engines import _llama_context
 from bench.worker.engines import llama_cpp as engine
 from bench.worker.failures import failure_of
@@ -261,9 +258,10 @@ def test_layers_for_a_gpu_that_is_not_there_are_unavailable_and_not_the_cpu(smal
 
 
 def test_flash_attention_is_in_the_notes(small):
-    assert small.session.notes == ("flash attention: off",)
-    assert a_session(small.artifact, kv_type="f16").notes == ("flash attention: left to llama.cpp",)
-    assert a_session(small.artifact, kv_type="f16", flash_attention=True).notes == ("flash attention: on",)
+    assert small.session.notes == (note("flash-attention", setting="off"),)
+    assert a_session(small.artifact, kv_type="f16").notes == (note("flash-attention", setting="auto"),)
+    fused = a_session(small.artifact, kv_type="f16", flash_attention=True)
+    assert fused.notes == (note("flash-attention", setting="on"),)
 
 
 def test_a_session_tells_its_threads_its_device_and_that_nothing_went_wrong(small):
@@ -278,7 +276,9 @@ def test_a_probe_tells_the_device_the_build_and_what_the_cpu_can():
     assert (facts.available, facts.device.label) == (True, "cpu.0")
     assert facts.device.name
     assert {"llama-cpp-python", "llama.cpp", "ggml commit"} <= set(facts.versions)
-    assert facts.notes[0].startswith("llama.cpp: CPU : ")
+    (features,) = facts.notes
+    assert features.kind == "llama-cpp-features"
+    assert str(features.values["text"]).startswith("CPU : ")
 
 
 def test_chatter_is_not_kept_and_a_continued_line_is_one(capfd):

@@ -13,7 +13,7 @@ from language_models import a_config, a_context, a_folder, greedy, logits, some_
 from served_visits import FOUR, TEXT, a_feed, a_session, generated, good, refusal_of
 from servers import DONE, Asked, event, llama_server, models, scripted, usage
 
-from bench.records import Probe
+from bench.records import Probe, note
 from bench.worker.engines import openai_http as engine
 from bench.worker.formats import gguf as form
 from bench.worker.refusal import Refusal
@@ -34,7 +34,7 @@ def real(tmp_path_factory) -> Any:
 
 def test_a_real_server_streams_as_many_tokens_as_were_asked_for(tmp_path, real):
     session = a_session(tmp_path, real.url)
-    assert session.notes[0] == f"server: {real.url.removeprefix('http://')}, model small"
+    assert session.notes[0] == note("server", label=real.url.removeprefix("http://"), model="small")
     stream = generated(session, 24)
     assert (stream.steps, stream.tokens) == ([None] * 24, 24)
     # It counts no tokens in a stream, so the pieces are counted, and that is said.
@@ -75,7 +75,7 @@ def test_a_real_server_is_greedy_and_does_not_punish_repetition(tmp_path, real):
 def test_a_real_server_is_probed_by_its_list_of_models(real):
     facts = engine.probe(Probe("openai-http", options={"url": real.url}))
     assert (facts.available, facts.device) == (True, None)
-    assert facts.notes[0].endswith("model small")
+    assert (facts.notes[0].kind, facts.notes[0].values["model"]) == ("server", "small")
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_no_two_prompts_begin_alike_so_that_no_cache_answers(tmp_path):
         for _ in range(12):
             generated(session)
         prompts = [body["prompt"] for path, body, _ in server.asked if path.endswith("completions")]
-        assert any("no prompt cache" in note for note in session.notes)
+        assert "own-digits" in {note.kind for note in session.notes}
     assert all(one[0] != other[0] for one, other in itertools.pairwise(prompts))
     assert len(set(prompts)) == 12
 

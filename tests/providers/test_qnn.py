@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit
 
-from bench.records import Begin, CompileCache, Measured, Opened, Probe
+from bench.records import Begin, CompileCache, Measured, Opened, Probe, note
 from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.refusal import Refusal
@@ -30,8 +30,8 @@ def test_with_fixed_shapes_all_nodes_are_on_it_and_the_device_is_called_emulated
     (opened,), (measured,) = channel.of(Opened), channel.of(Measured)
     assert set(opened.placement.nodes) == {EP}
     assert measured.parity.cosine > 0.999
-    assert "emulated device" in opened.notes
-    assert "static shapes: batch=1" in opened.notes
+    assert note("emulated-device") in opened.notes
+    assert note("static-shapes", sizes=("batch=1",)) in opened.notes
 
 
 def test_with_a_dynamic_batch_no_node_is_on_it_and_nothing_is_timed(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit
 
-from bench.records import DeviceChoice, Measured, Opened, Probe
+from bench.records import DeviceChoice, Measured, Opened, Probe, note
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import plugins
 from bench.worker.refusal import Refusal
@@ -26,7 +26,7 @@ def test_its_nodes_are_on_it_its_answers_are_right_and_its_adapter_is_told(tmp_p
     assert measured.parity.cosine > 0.999999
     assert "onnxruntime-ep-webgpu" in opened.versions
     if opened.device.type == "cpu":
-        assert any("software adapter" in note for note in opened.notes)
+        assert note("software-adapter") in opened.notes
 
 
 def test_two_sessions_register_the_plugin_once(tmp_path, monkeypatch):

@@ -75,7 +75,7 @@ def an_unsure_cell(cell: str = "minilm/int8/openvino-cpu/b1-s128", **changes: An
 
 def a_gate_run(*cells: GateCell, **changes: Any) -> GateRun:
     run = GateRun(
-        schema=1,
+        schema=2,
         bench_version="0.1.0",
         created="2026-11-03T10:12:44+00:00",
         name="gate-amd-epyc-9454-20261103-1012",

@@ -7,7 +7,7 @@ from typing import Any
 from a_report import CONTROL, a_cell, a_parity, a_run, a_runtime, a_speed, an_interval, an_outcome
 from msgspec.structs import replace
 
-from bench.records import Cell, GenerationSpeed, Interval, Outcome, Recipe, Run, Tolerance, Traits
+from bench.records import Cell, GenerationSpeed, Interval, Outcome, Recipe, Run, Tolerance, Traits, note
 from bench.report import model
 from bench.report.model import Report
 
@@ -56,7 +56,7 @@ TOLERANCES = {
     "int8": Tolerance(max_kl=0.02, min_top1=0.8),
     "int4": Tolerance(max_kl=0.5, min_top1=0.3),
 }
-SERVER = ("tokens estimated", "tokens not compared")
+SERVER = ("tokens-estimated", "tokens-not-compared")
 
 
 def a_generator(**changes: Any) -> Cell:
@@ -200,7 +200,9 @@ def _llama(target: str, precision: str, sizes: dict[str, int]) -> Outcome:
     )
     said = _said(cell, precision)
     if (target, precision) == ("webgpu", "int4"):
-        reason = "KL divergence 1.21 is above 0.5 and top-1 agreement 0.21 is below 0.3, against PyTorch 2.13.0, FP32"
+        high = note("figure-too-high", figure="kl_divergence", value=1.21, limit=0.5)
+        low = note("figure-too-low", figure="top1_agreement", value=0.21, limit=0.3)
+        reason = note("out-of-tolerance", high, low, reference="PyTorch 2.13.0, FP32", times=5, rounds=5)
         said["parity"] = tokens_compared(kl_divergence=1.21, top1_agreement=0.21, cosine=0.71)
         said |= {"status": "inaccurate", "reason": reason}
     return a_generated(cell, made, weights="random", **said)
@@ -234,7 +236,7 @@ def _said(cell: Cell, precision: str) -> dict[str, Any]:
     traits = some_traits(weights=weights, declared_bits=declared, kv_type=kv_type)
     if library == "torch":
         traits = replace(traits, logits="every token", weight_bytes=None)
-    flags = ("reduced precision",) if (library, precision) == ("llama-cpp", "fp32") else ()
+    flags = ("reduced-precision",) if (library, precision) == ("llama-cpp", "fp32") else ()
     versions = {"torch": {"torch": "2.13.0"}, "llama-cpp": {"llama-cpp-python": "0.3.36"}}
     own = versions.get(library, {"onnxruntime-genai": "0.18.0"})
     return {"traits": traits, "bits_per_weight": counted, "parity": parity, "flags": flags, "versions": own}

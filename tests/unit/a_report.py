@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from builders import as_facts
 from msgspec.structs import replace
 from sustained_runs import a_crashed, a_sustained
 
@@ -18,6 +19,7 @@ from bench.records import (
     Failure,
     Interval,
     Machine,
+    Note,
     Outcome,
     Parity,
     Placement,
@@ -28,6 +30,7 @@ from bench.records import (
     Start,
     TargetFacts,
     Tolerance,
+    note,
 )
 from bench.report import model as grid
 from bench.report.model import Report
@@ -154,7 +157,7 @@ def an_outcome(cell: Cell | None = None, **changes: Any) -> Outcome:
     outcome = Outcome(
         cell=cell or a_cell(),
         status="ok",
-        reason="every node on CPUExecutionProvider; answers within tolerance",
+        reason=note("every-node-on-target", target="CPUExecutionProvider", shape_ops=()),
         speed=a_speed(),
         parity=a_parity(),
         placement=Placement({"CPUExecutionProvider": {"MatMulInteger": 36, "Add": 60}}, "assignment-info"),
@@ -178,7 +181,7 @@ def an_outcome(cell: Cell | None = None, **changes: Any) -> Outcome:
         gone = {"parity": None, "placement": None, "nodes_on_target": None, "nodes_elsewhere": None}
         changes = gone | {"import_ms": None, "peak_rss_bytes": None, "threads": None, "rounds": 0, "calls": 0} | changes
         changes = {"versions": {}} | changes
-    return replace(outcome, **changes)
+    return replace(outcome, **as_facts(changes))
 
 
 def a_machine(**changes: Any) -> Machine:
@@ -208,7 +211,7 @@ def a_machine(**changes: Any) -> Machine:
 def a_run(cells: tuple[Cell, ...] = (), **changes: Any) -> Run:
     packages = {"numpy": "2.3.4", "onnxruntime": "1.31.1", "onnxruntime-ep-webgpu": "0.4.0", "msgspec": "0.22.0"}
     run = Run(
-        schema=1,
+        schema=2,
         bench_version="0.1.0",
         created="2026-11-03T10:12:44+00:00",
         name="amd-epyc-9454-20261103-1012",
@@ -251,7 +254,7 @@ def all_facts() -> dict[str, TargetFacts]:
     full, casts = Executed("fp32", "fp32", 22.9), Executed("fp16", "fp32 between casts", 11.4)
     half = Executed("fp16", "fp16", 11.1)
     llvmpipe = Device("cpu", 0, "Mesa", "llvmpipe (LLVM 19.1.7, 256 bits)", "25.0.7")
-    unknown = "unknown option 'powerPreference' is not checked by the provider: it may have no effect"
+    unknown = note("unknown-option", name="powerPreference")
     webgpu = {"onnxruntime": "1.31.1", "onnxruntime-ep-webgpu": "0.4.0"}
     qnn = {"onnxruntime": "1.31.1", "onnxruntime-qnn": "2.7.0"}
     missing = {
@@ -282,8 +285,8 @@ def all_facts() -> dict[str, TargetFacts]:
     }
 
 
-def a_start(kind: Any, load_ms: float, first_call_ms: float, note: str = "") -> Start:
-    return Start(kind, 61_200_000, int(load_ms * 1e6), int(first_call_ms * 1e6), note)
+def a_start(kind: Any, load_ms: float, first_call_ms: float, kept: Note | None = None) -> Start:
+    return Start(kind, 61_200_000, int(load_ms * 1e6), int(first_call_ms * 1e6), kept)
 
 
 def a_runtime(name: str, packages: dict[str, str]) -> RuntimeRecord:
@@ -360,28 +363,33 @@ def _outcome_of(cell: Cell) -> Outcome:
     outcome = _measured(cell)
     if cell.model == "resnet18" and (cell.target, cell.precision) == ("openvino-cpu", "int8"):
         parity = a_parity(0.8531, 0.412, effective_bits=1.28)
-        reason = "cosine 0.8531 is below 0.98, against PyTorch 2.13.0, FP32"
+        low = note("figure-too-low", figure="cosine", value=0.8531, limit=0.98)
+        reason = note("out-of-tolerance", low, reference="PyTorch 2.13.0, FP32", times=5, rounds=5)
         times = ("speed", "load_ms", "first_call_ms", "first_answer_ms", "cold", "cached")
         gone = dict.fromkeys((*times, "energy_j", "energy_source"))
-        remedy = "try other options of the recipe, another precision or another provider version"
-        return replace(outcome, status="inaccurate", reason=reason, remedy=remedy, parity=parity, **gone)
+        said = {"status": "inaccurate", "reason": reason, "remedy": note("try-other-recipe")}
+        return replace(outcome, parity=parity, **said, **gone)
     if (cell.target, cell.precision) == ("webgpu", "int8"):
         ops = ("MatMulInteger x36", "DynamicQuantizeLinear x24")
         share = 0.31 if cell.sizes["batch"] == 1 else 0.24
-        counted = "60 of 213 nodes fell back to CPUExecutionProvider: MatMulInteger x36, DynamicQuantizeLinear x24"
-        reason = f"{counted}; {share:.0%} of the time and 26 copies between devices a call".replace("%", " %")
+        cost = note("cost-elsewhere", time_share=share, copies=26)
+        reason = note("fell-back", cost, nodes=60, total=213, others=("CPUExecutionProvider",), ops=ops)
         placed = {"WebGpuExecutionProvider": {"MatMul": 149}, "CPUExecutionProvider": {"MatMulInteger": 64}}
         outcome = replace(outcome, placement=Placement(placed, "assignment-info", 26, share))
         gone = {
             "status": "partial",
             "reason": reason,
             "fallback_ops": ops,
-            "flags": (*outcome.flags, "noisy", "busy machine"),
-            "flag_details": {"busy machine": "in 2 of 5 rounds; at most, other programs 14 % of the processor"},
+            "flags": (*outcome.flags, note("noisy"), busy_in(2, 5)),
         }
         return replace(outcome, nodes_on_target=149, nodes_elsewhere=64, bookkeeping_ops=("Shape x4",), **gone)
     lasted = {("cpu", "int8"): a_sustained(), ("cpu", "fp16"): a_crashed(), ("cpu", "fp32"): a_crashed(12.4, 12.3)}
     return replace(outcome, sustained=lasted.get((cell.target, cell.precision)))
+
+
+def busy_in(times: int, rounds: int) -> Note:
+    """The flag of a machine that other programs used."""
+    return note("busy-machine", times=times, total=rounds, unit="rounds", others_percent=14.0, stolen_percent=None)
 
 
 def _without_an_answer(cell: Cell) -> Outcome | None:
@@ -456,7 +464,7 @@ def _measured(cell: Cell) -> Outcome:
     first_call_ms = latency * 1.8 if cell.target != "webgpu" else 6120.0
     return an_outcome(
         cell,
-        reason=f"every node on {cell.provider}; answers within tolerance" if ort else "answers within tolerance",
+        reason=note("every-node-on-target", target=cell.provider, shape_ops=()) if ort else note("within-tolerance"),
         speed=speed,
         parity=parity,
         placement=Placement({cell.provider: {"MatMul": 36, "Add": 177}}, "assignment-info") if cell.provider else None,
@@ -485,22 +493,23 @@ def _measured(cell: Cell) -> Outcome:
 def _flags(cell: Cell) -> tuple[str, ...]:
     place = cell.target, cell.precision
     flags = {
-        ("torch-compile", "fp32"): ("not steady",),
-        ("openvino-cpu", "fp32"): ("reduced precision",),
-        ("cpu", "fp16"): ("casts around FP32",),
-        ("cpu-ort-1-30", "fp16"): ("casts around FP32",),
-        ("openvino-cpu", "fp16"): ("casts around FP32",),
+        ("torch-compile", "fp32"): ("not-steady",),
+        ("openvino-cpu", "fp32"): ("reduced-precision",),
+        ("cpu", "fp16"): ("casts-around-fp32",),
+        ("cpu-ort-1-30", "fp16"): ("casts-around-fp32",),
+        ("openvino-cpu", "fp16"): ("casts-around-fp32",),
     }
-    by_target = {"webgpu": ("software adapter", "unchecked option"), EMULATED: ("emulated",)}
+    by_target = {"webgpu": ("software-adapter", "unchecked-option"), EMULATED: ("emulated",)}
     return flags.get(place, ()) + by_target.get(cell.target, ())
 
 
-def _notes(cell: Cell) -> tuple[str, ...]:
+def _notes(cell: Cell) -> tuple[Note, ...]:
+    failed = note("start-failed", start="cached", status="unsupported", text="the compiled model could not be opened")
     return {
-        "torch-compile": ("compiled by inductor, static shapes",),
-        "webgpu": ("software adapter: the CPU imitates a GPU, with threads of its own",),
-        EMULATED: ("cached start: unsupported: the compiled model could not be opened",),
-        "openvino-cpu": ("cached start: unsupported: the compiled model could not be opened",),
+        "torch-compile": (note("compiled"),),
+        "webgpu": (note("software-adapter"),),
+        EMULATED: (failed,),
+        "openvino-cpu": (failed,),
     }.get(cell.target, ())
 
 

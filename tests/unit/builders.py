@@ -30,6 +30,7 @@ from bench.records import (
     Timing,
     Tolerance,
     Traits,
+    note,
 )
 
 WEBGPU = "WebGpuExecutionProvider"
@@ -249,7 +250,7 @@ def a_machine(**said: Any) -> Machine:
 def a_run(*cells: Cell, **said: Any) -> Run:
     """A standard run of some cells with two threads; one cell if none is given."""
     run = Run(
-        schema=1,
+        schema=2,
         bench_version="0.1",
         created="2026-11-02T10:00:00Z",
         name="vm-20261102",
@@ -294,5 +295,22 @@ def a_speed(latency_ms: float = 2.0, **said: Any) -> Speed:
 
 def an_outcome(cell: Cell | None = None, **said: Any) -> Outcome:
     """An `ok` with a speed."""
-    outcome = Outcome(cell=cell or a_cell(), status="ok", reason="answers within tolerance", speed=a_speed())
-    return replace(outcome, **said)
+    outcome = Outcome(cell=cell or a_cell(), status="ok", reason=note("within-tolerance"), speed=a_speed())
+    return replace(outcome, **as_facts(said))
+
+
+def as_facts(said: dict[str, Any]) -> dict[str, Any]:
+    """What an outcome is changed by, with short forms: words for notes of the kind `text`, and kinds for flags."""
+    made = dict(said)
+    for name in {"reason", "remedy"} & said.keys():
+        made[name] = text_note(said[name])
+    if "notes" in said:
+        made["notes"] = tuple(map(text_note, said["notes"]))
+    if "flags" in said:
+        made["flags"] = tuple(note(flag) if isinstance(flag, str) else flag for flag in said["flags"])
+    return made
+
+
+def text_note(said: Any) -> Any:
+    """Words as a note; nothing for no words."""
+    return (note("text", text=said) if said else None) if isinstance(said, str) else said

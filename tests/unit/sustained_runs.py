@@ -7,9 +7,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from bench.records import Interval, MachineState, SustainedMinute, SustainedSpeed
+from bench.records import Interval, MachineState, SustainedMinute, SustainedSpeed, note
 
 CLOCK = "the clock fell from 3.4 to 2.9 GHz, while calls became 15 % slower"
+SLOWED = note("slowed-over-minutes", note("clock-fell", first_mhz=3400.0, last_mhz=2900.0), slower=0.15)
+DIED = note("failed", status="crashed", text="the process died of SIGSEGV")
 
 
 def a_sustained_minute(latency_ms: float = 12.3, **said: Any) -> SustainedMinute:
@@ -26,15 +28,14 @@ def a_sustained(latencies_ms: Sequence[float] = (12.4, 12.9, 14.3), **said: Any)
         minutes=tuple(map(a_sustained_minute, latencies_ms)),
         ratio=Interval(0.86, 0.81, 0.91),
         ratio_to_first=latencies_ms[0] / latencies_ms[-1] if len(latencies_ms) > 1 else None,
-        flags=("throttled",),
-        flag_details={"throttled": CLOCK},
+        flags=(note("throttled", SLOWED),),
     )
     return replace(speed, **said)
 
 
 def a_crashed(*latencies_ms: float) -> SustainedSpeed:
     """Ten minutes were asked for, and the process died."""
-    none = {"flags": (), "flag_details": {}, "asked_minutes": 10.0, "ended": "crashed: the process died of SIGSEGV"}
+    none = {"flags": (), "asked_minutes": 10.0, "ended": DIED}
     if not latencies_ms:
-        return SustainedSpeed(10.0, (), None, None, ended="crashed: the process died of SIGSEGV")
+        return SustainedSpeed(10.0, (), None, None, ended=DIED)
     return a_sustained(latencies_ms, ratio=Interval(1.01, 0.95, 1.07), **none)

@@ -94,7 +94,7 @@ def test_what_another_machine_says_is_escaped_everywhere(folder, tmp_path):
     ("arguments", "code", "said"),
     [
         (["base", "nowhere"], 2, "nowhere holds no run: there is no run.json; name a folder under reports/"),
-        (["older", "new"], 2, "older/run.json has schema 0, and this version reads schema 1; "),
+        (["older", "new"], 2, "older/run.json has schema 0, and this version reads schema 2; "),
         (["base"], 2, "Missing argument 'NEW'"),
         (["base", "new", "--only", "minilm/int7/*"], 2, "--only 'minilm/int7/*' matches no cell; "),
         (["base", "new", "--out", "x.pdf"], 2, "--out x.pdf is neither Markdown nor JSON; end it with .md or .json"),

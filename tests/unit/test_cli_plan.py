@@ -131,4 +131,4 @@ def test_a_run_that_a_wrong_flag_stopped_has_left_nothing(bench):
 
 def test_a_run_from_another_schema_is_one_sentence(bench):
     (bench.folder / "run.json").write_text('{"schema": 7}', encoding="utf-8")
-    assert "has schema 7, and this version reads schema 1" in complaint(bench("report", "."))
+    assert "has schema 7, and this version reads schema 2" in complaint(bench("report", "."))

@@ -10,18 +10,7 @@ import pytest
 from builders import a_cell, a_failed, a_machine, a_placement, an_observation, rounds_of
 from msgspec.structs import replace
 from note_kinds import assert_words_fit
-from stored_runs import (
-    CELLS,
-    CONTROL,
-    EMULATED,
-    FP32,
-    GENERATOR,
-    INT8,
-    a_stored_run,
-    failing,
-    generators,
-    observed,
-)
+from stored_runs import CELLS, CONTROL, EMULATED, FP32, GENERATOR, INT8, a_stored_run, failing, generators, observed
 
 from bench.comparison import compare_files, compare_rows, text
 from bench.comparison.compare import compare, judged

@@ -20,8 +20,9 @@ from bench.doctor import Finding, Findings, chosen, examine, standing
 from bench.errors import UsageError
 from bench.prepare import environments
 from bench.prepare.environments import Ready
+from bench.prepare.probe import without_device
 from bench.progress import Quiet
-from bench.records import Accelerator, Device, Executed, RuntimeRecord, TargetFacts
+from bench.records import Accelerator, Device, Executed, RuntimeRecord, TargetFacts, note
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
 PLAIN = a_machine()
@@ -121,7 +122,7 @@ def test_without_install_nothing_is_made_and_every_known_provider_has_its_row(tm
     found = examine(of_matrix(), tmp_path, Quiet())
     assert {finding.target for finding in found.targets} == set(catalogue.rows())
     kinds = {finding.target: finding.facts.kind for finding in found.targets}
-    assert kinds["webgpu-software"] == "no-runtime"
+    assert kinds["webgpu-software"] == "not-made"
     assert kinds["cuda"] == "no-device"
     assert kinds["coreml"] == "no-wheel"
     assert kinds["vitisai"] == "no-device", "that a wheel is missing as well is no help to who has no such device"
@@ -167,7 +168,9 @@ def test_other_devices_of_a_provider_are_told_beside_the_chosen_one():
 
 
 def test_what_must_be_known_before_a_row_is_believed_stands_under_it():
-    facts = TargetFacts(True, device=CPU, checks_options=False, notes=("software adapter",))
+    facts = TargetFacts(
+        True, device=CPU, checks_options=False, notes=(note("software-adapter"), note("emulated-device"))
+    )
     text = printed(a_finding("webgpu-software", facts, tested=False, emulated=True))
     said = [line for line in text.splitlines() if line.startswith("webgpu-software: ")]
     assert len(said) == 4
@@ -175,15 +178,13 @@ def test_what_must_be_known_before_a_row_is_believed_stands_under_it():
 
 
 def test_what_is_only_not_installed_is_one_line():
-    absent = TargetFacts(False, kind="no-runtime", message="runtime 'x' is not made yet", remedy="…")
+    absent = TargetFacts(False, kind="not-made", message="runtime 'x' is not made yet", remedy="…")
     text = printed(a_finding("openvino-cpu", absent), a_finding("webgpu-software", absent))
     assert line(text, "openvino-cpu, webgpu-software: not installed yet").endswith("downloads and tries them")
 
 
 def test_rows_with_one_reason_share_a_line():
-    absent = TargetFacts(
-        False, kind="no-device", message="not tried: this machine shows no NVIDIA GPU", remedy="buy one"
-    )
+    absent = without_device("NVIDIA GPU", "buy one")
     text = printed(a_finding("cuda", absent), a_finding("tensorrt", absent))
     assert line(text, "cuda") == "cuda, tensorrt: this machine shows no NVIDIA GPU"
 

@@ -73,7 +73,7 @@ def test_json_reads_back_as_the_same_gate(tmp_path: Path) -> None:
     [
         ('"verdict": "regression"', '"verdict": "fine"', "Invalid enum value 'fine'"),
         ('"exit_code"', '"exit_kode"', "exit_kode"),
-        ('"schema": 1', '"schema": 2', "has schema 2, and this version reads schema 1"),
+        ('"schema": 2', '"schema": 3', "has schema 3, and this version reads schema 2"),
         ('{\n  "schema"', '{{\n  "schema"', "is not JSON of a gate"),
     ],
 )

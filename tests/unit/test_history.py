@@ -10,18 +10,7 @@ from typing import Any
 import pytest
 from builders import a_machine
 from msgspec.structs import replace
-from stored_runs import (
-    CELLS,
-    CONTROL,
-    EMULATED,
-    FP32,
-    GENERATOR,
-    INT8,
-    a_stored_run,
-    failing,
-    generators,
-    observed,
-)
+from stored_runs import CELLS, CONTROL, EMULATED, FP32, GENERATOR, INT8, a_stored_run, failing, generators, observed
 
 from bench.comparison import change_points, history_csv, history_page, history_rows
 from bench.comparison.compare import judged

@@ -6,8 +6,14 @@ from msgspec.structs import replace
 
 from bench.judge.tolerance import faults, quality
 from bench.records import Tolerance
+from bench.report import text_notes
 
 LOGITS = Tolerance(max_kl=0.05, min_top1=0.8)
+
+
+def words(parity):
+    """What the report says of the faults."""
+    return [text_notes.say(fault) for fault in faults(parity)]
 
 
 def test_a_generator_whose_logits_and_tokens_are_the_references_is_right():
@@ -27,7 +33,7 @@ def test_a_generator_whose_logits_and_tokens_are_the_references_is_right():
     ],
 )
 def test_logits_out_of_tolerance_say_how_far_they_are(said, fault):
-    assert faults(a_parity_of_tokens(tolerance=LOGITS, **said)) == [fault]
+    assert words(a_parity_of_tokens(tolerance=LOGITS, **said)) == [fault]
 
 
 def test_on_the_limit_is_within():
@@ -36,18 +42,22 @@ def test_on_the_limit_is_within():
 
 def test_tokens_that_differ_name_the_step_at_which_they_do():
     wrong = a_parity_of_tokens(tokens_same=11, tokens_compared=64)
-    assert faults(wrong) == ["tokens differ from the reference's at step 12 of 64"]
+    assert words(wrong) == ["tokens differ from the reference's at step 12 of 64"]
     assert faults(replace(wrong, tolerance=LOGITS)) == [], "nobody asked for the same tokens"
 
 
 @pytest.mark.parametrize("compared", [None, 0])
 def test_tokens_that_were_not_compared_prove_nothing(compared):
-    assert faults(a_parity_of_tokens(tokens_compared=compared, tokens_same=compared)) == ["no token was compared"]
+    assert words(a_parity_of_tokens(tokens_compared=compared, tokens_same=compared)) == ["no token was compared"]
 
 
 def test_every_fault_is_told():
     wrong = a_parity_of_tokens(kl_divergence=1.0, top1_agreement=0.5, tokens_same=0)
-    assert [fault.split()[0] for fault in faults(wrong)] == ["KL", "top-1", "tokens"]
+    assert [(fault.kind, fault.values.get("figure")) for fault in faults(wrong)] == [
+        ("figure-too-high", "kl_divergence"),
+        ("figure-too-low", "top1_agreement"),
+        ("tokens-differ", None),
+    ]
 
 
 def test_a_cosine_that_is_not_asked_for_may_be_anything():
@@ -57,7 +67,7 @@ def test_a_cosine_that_is_not_asked_for_may_be_anything():
 
 
 def test_a_tolerance_that_asks_for_nothing_proves_nothing():
-    assert faults(a_parity(tolerance=Tolerance())) == ["the tolerance asks for nothing, so the answers prove nothing"]
+    assert words(a_parity(tolerance=Tolerance())) == ["the tolerance asks for nothing, so the answers prove nothing"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from scipy import stats as reference
 
 from bench.judge.outcome import judge
 from bench.judge.sustained import attempts
-from bench.records import Minute, Observation, Sustained
+from bench.records import Minute, Observation, Sustained, note
+from bench.report import text_flags
 
 CELL = a_cell()
 
@@ -55,7 +56,7 @@ def test_minutes_change_nothing_of_what_the_rounds_say():
     rounds = rounds_of(CELL, [2.0, 2.02, 1.98])
     alone, beside = judged(*rounds), judged(*rounds, *minutes_of(CELL, 3.0, 3.0, 3.0))
     assert alone.sustained is None
-    assert replace(beside, sustained=None, flags=(), flag_details={}) == replace(alone, flags=(), flag_details={})
+    assert replace(beside, sustained=None, flags=()) == replace(alone, flags=())
     assert beside.rounds == 3
 
 
@@ -65,7 +66,7 @@ def test_a_crash_on_end_is_no_failure_of_the_cell():
     assert outcome.status == "ok"
     assert outcome.sustained is not None
     assert len(outcome.sustained.minutes) == 1
-    assert outcome.sustained.ended == "crashed: died"
+    assert outcome.sustained.ended == note("failed", status="crashed", text="died")
 
 
 def test_a_run_on_end_without_a_minute_has_no_figure():
@@ -73,13 +74,13 @@ def test_a_run_on_end_without_a_minute_has_no_figure():
     found = judged(*rounds_of(CELL, [2.0, 2.0, 2.0]), crashed).sustained
     assert found is not None
     assert (found.minutes, found.ratio, found.ratio_to_first) == ((), None, None)
-    assert found.ended == "timeout: no answer"
+    assert found.ended == note("failed", status="timeout", text="no answer")
 
 
 def test_what_was_interrupted_says_so():
     found = judged(*rounds_of(CELL, [2.0, 2.0]), *[minute_of(CELL, n, 2.0) for n in (1, 2)]).sustained
     assert found is not None
-    assert (found.asked_minutes, found.ended) == (3.0, "interrupted")
+    assert (found.asked_minutes, found.ended) == (3.0, note("interrupted"))
 
 
 def test_of_two_attempts_the_last_counts():
@@ -170,15 +171,15 @@ def test_a_processor_that_holds_itself_back_in_the_minutes_is_told_with_its_cloc
     outcome = judged(*ROUNDS, *clocked((2.0, 3400.0), (2.2, 3100.0), (2.4, 2900.0)))
     assert outcome.sustained is not None
     told = "the clock fell from 3.4 to 2.9 GHz, while calls became 20 % slower"
-    assert outcome.sustained.flags == ("throttled",)
-    assert outcome.sustained.flag_details == {"throttled": told}
-    assert outcome.flags == ("throttled",)
-    assert outcome.flag_details == {"throttled": f"in the sustained run {told}"}
+    assert [flag.kind for flag in outcome.sustained.flags] == ["throttled"]
+    assert text_flags.details(outcome.sustained.flags) == {"throttled": told}
+    assert [flag.kind for flag in outcome.flags] == ["throttled"]
+    assert text_flags.details(outcome.flags) == {"throttled": f"in the sustained run {told}"}
 
 
 def test_one_that_did_so_before_the_first_minute_was_over_is_seen_beside_the_rounds():
     outcome = judged(*ROUNDS, *clocked((2.4, 2800.0), (2.4, 2800.0), (2.4, 2800.0)))
-    assert outcome.flag_details["throttled"].startswith(
+    assert text_flags.details(outcome.flags)["throttled"].startswith(
         "in the sustained run since the rounds the clock fell from 3.4 to"
     )
 
@@ -193,7 +194,7 @@ def test_battery_and_busy_minutes_are_counted():
     minutes = [minute_of(CELL, n, 2.0, state=state) for n, state in enumerate(states, start=1)]
     found = judged(*ROUNDS, *minutes).sustained
     assert found is not None
-    assert found.flag_details == {"busy machine": "in 1 of 3 minutes", "on battery": "in 2 of 3 minutes"}
+    assert text_flags.details(found.flags) == {"busy machine": "in 1 of 3 minutes", "on battery": "in 2 of 3 minutes"}
 
 
 def test_a_server_that_does_the_work_is_no_other_program():
@@ -208,5 +209,5 @@ def test_a_server_that_does_the_work_is_no_other_program():
 def test_calls_that_drift_inside_every_burst_make_a_cell_unsteady():
     rising = [int(2e6 * (1 + 0.001 * n)) for n in range(120)]
     outcome = judged(*[an_observation(CELL, n, samples_ns=rising) for n in range(3)])
-    assert outcome.flags == ("not steady",)
-    assert outcome.flag_details["not steady"].startswith("calls became 7.8 % slower")
+    assert [flag.kind for flag in outcome.flags] == ["not-steady"]
+    assert text_flags.details(outcome.flags)["not steady"].startswith("calls became 7.8 % slower")

@@ -15,7 +15,7 @@ from test_report_html import HOSTILE, Page
 
 from bench.conformance import reports, summary
 from bench.conformance.verdicts import VERDICTS, judge
-from bench.records import CaseSeen, OperatorRun, Provider, TargetFacts
+from bench.records import CaseSeen, OperatorRun, Provider, TargetFacts, note
 
 CASES = (
     a_case("test_relu"),
@@ -158,7 +158,7 @@ def test_the_page_names_every_operator_every_case_and_every_reason():
 
 def test_the_page_marks_what_is_imitated():
     emulated = a_target("npu", provider=Provider("QNNExecutionProvider", emulated=True))
-    notes = ("software adapter: the CPU imitates a GPU, with threads of its own",)
+    notes = (note("software-adapter"),)
     software = a_target(facts=TargetFacts(True, notes=notes))
     text = page(a_run(targets=(emulated, software)), []).text
     assert "npu emulated" in text

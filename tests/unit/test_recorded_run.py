@@ -18,7 +18,7 @@ import pytest
 from bench import pipeline
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "several-engines"
-RENAMED = {"flags": "warnings", "flag_details": "warning_details"}
+RENAMED = {"flags": "warnings", "flag_details": "warning_details", "sustained_flags": "sustained_warnings"}
 """Columns whose name changed since: `df.flags` is an attribute of every pandas table."""
 KEYS = ("model", "precision", "target", "workload")
 

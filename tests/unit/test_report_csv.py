@@ -10,7 +10,7 @@ import pytest
 from a_generating_report import a_generated, a_generating_run, a_generator, a_recognizer, heard
 from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_run, an_interval, an_outcome
 
-from bench.records import Interval, Placement
+from bench.records import Interval, Placement, note
 from bench.report import metrics, model
 from bench.report.renderers import csv
 
@@ -85,7 +85,7 @@ def test_cold_and_cached_starts_have_their_parts_and_their_sum() -> None:
 
 
 def test_a_start_that_came_to_nothing_has_no_time() -> None:
-    row = read(an_outcome(cached=a_start("cached", 0, 0, "cannot be opened")))
+    row = read(an_outcome(cached=a_start("cached", 0, 0, note("no-compiled-model", text="cannot be opened"))))
     assert row[["cached_load_ms", "cached_first_call_ms", "cached_answer_ms"]].isna().all()
 
 
@@ -166,9 +166,9 @@ def test_a_single_round_leaves_the_ends_empty() -> None:
 
 
 def test_lists_are_joined_by_semicolons() -> None:
-    row = read(an_outcome(fallback_ops=("Gather x3", "Cast x1"), flags=("noisy", "few rounds")))
+    row = read(an_outcome(fallback_ops=("Gather x3", "Cast x1"), flags=("noisy", "few-rounds")))
     assert row.fallback_ops == "Gather x3;Cast x1"
-    assert row["flags"] == "noisy;few rounds"
+    assert row["warnings"] == "noisy;few rounds"
 
 
 def test_a_reason_cannot_become_a_formula_nor_break_the_row() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from a_report import a_cell, a_report, a_run, a_speed, an_interval, an_outcome
 from msgspec.structs import replace
 
-from bench.records import Failure, Placement
+from bench.records import Failure, Placement, note
 from bench.report import model as grid
 from bench.report.model import summary
 from bench.report.renderers import html
@@ -121,13 +121,36 @@ def test_where_every_target_is_missing_the_matrix_shows_them_all() -> None:
 
 
 def test_what_fallen_nodes_cost_in_each_workload_does_not_split_their_story() -> None:
-    reasons = [f"3 of 17 nodes fell back to CPUExecutionProvider: Gather x3; {share} % of the time" for share in (1, 9)]
+    fallen = {"nodes": 3, "total": 17, "others": ("CPUExecutionProvider",), "ops": ("Gather x3",)}
+    costs = [note("cost-elsewhere", time_share=share, copies=None) for share in (0.01, 0.09)]
+    reasons = [note("fell-back", cost, **fallen) for cost in costs]
     cells = [a_cell(), a_cell(**SECOND)]
     outcomes = [an_outcome(c, status="partial", reason=reason) for c, reason in zip(cells, reasons, strict=True)]
     (both,) = a_report(*outcomes).sheets[0].troubles
     assert both.reason == "3 of 17 nodes fell back to CPUExecutionProvider: Gather x3"
     (alone,) = a_report(outcomes[0]).sheets[0].troubles
-    assert alone.reason == reasons[0]
+    assert alone.reason == "3 of 17 nodes fell back to CPUExecutionProvider: Gather x3; 1 % of the time"
+
+
+def test_reasons_that_differ_in_more_than_their_cost_are_two_stories() -> None:
+    cost = note("cost-elsewhere", time_share=0.01, copies=None)
+    fallen = {"total": 17, "others": ("CPUExecutionProvider",), "ops": ("Gather x3",)}
+    reasons = [note("fell-back", cost, nodes=nodes, **fallen) for nodes in (3, 4)]
+    cells = [a_cell(), a_cell(**SECOND)]
+    outcomes = [an_outcome(c, status="partial", reason=reason) for c, reason in zip(cells, reasons, strict=True)]
+    assert len(a_report(*outcomes).sheets[0].troubles) == 2
+
+
+def test_an_error_stands_beside_a_reason_that_does_not_quote_the_whole_of_it() -> None:
+    def story(message: str, text: str) -> str:
+        reason = note("failed-at-stage", stage="session", text=text, times=1, rounds=1)
+        failure = Failure("failed", "session", "RuntimeError", message)
+        (trouble,) = a_report(an_outcome(status="failed", reason=reason, failure=failure)).sheets[0].troubles
+        return trouble.error
+
+    assert story("no kernel", "no kernel") == ""
+    assert story("no kernel\nin this build", "no kernel") == "no kernel"
+    assert story("", "SIGSEGV") == ""
 
 
 def test_one_row_tells_of_the_placement_of_a_session_and_a_profiled_one_is_preferred() -> None:

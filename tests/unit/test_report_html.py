@@ -22,7 +22,7 @@ from a_report import (
 )
 from msgspec.structs import replace
 
-from bench.records import Device, Executed, Failure, Interval, TargetFacts
+from bench.records import Device, Executed, Failure, Interval, TargetFacts, note
 from bench.report import model
 from bench.report.renderers import html
 
@@ -116,13 +116,24 @@ def test_ids_are_unique_and_every_reference_is_answered() -> None:
 def test_foreign_text_is_only_text() -> None:
     cell = a_cell(model=HOSTILE, precision=HOSTILE, target=HOSTILE, workload=HOSTILE, source=HOSTILE, runtime=HOSTILE)
     failure = Failure("failed", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE)
-    shared = {"flags": (HOSTILE,), "notes": (HOSTILE,), "fallback_ops": (HOSTILE,), "versions": {HOSTILE: HOSTILE}}
+    shared = {
+        "flags": (note(HOSTILE, **{HOSTILE: HOSTILE}),),
+        "notes": (HOSTILE,),
+        "fallback_ops": (HOSTILE,),
+        "versions": {HOSTILE: HOSTILE},
+    }
     fine = an_outcome(cell, reason=HOSTILE, speed=a_speed(throughput={HOSTILE: an_interval(3)}), **shared)
     broken = an_outcome(replace(cell, target="qnn"), status="failed", reason=HOSTILE, remedy=HOSTILE, failure=failure)
     machine = a_machine(os=HOSTILE, kernel=HOSTILE, cpu=replace(a_machine().cpu, brand=HOSTILE))
     strange = Device("gpu", 0, HOSTILE, HOSTILE, HOSTILE)
     facts = TargetFacts(
-        True, {HOSTILE: HOSTILE}, strange, (), (Executed("fp32", HOSTILE, 1.0, HOSTILE),), None, (HOSTILE,)
+        True,
+        {HOSTILE: HOSTILE},
+        strange,
+        (),
+        (Executed("fp32", HOSTILE, 1.0, HOSTILE),),
+        None,
+        (note(HOSTILE, **{HOSTILE: HOSTILE}), note("text", text=HOSTILE)),
     )
     said = {"command": HOSTILE, "matrix_text": HOSTILE, "name": HOSTILE, "targets": {HOSTILE: facts}}
     run = a_run((fine.cell, broken.cell), machine=machine, **said)
@@ -212,7 +223,9 @@ def test_a_box_shows_its_figure_with_its_interval() -> None:
 
 def test_each_flag_is_explained(page: Page) -> None:
     assert "noisy The 95 % interval is wider than this budget promises" in page.text
-    assert "made by another one" in page_of(an_outcome(flags=("from the future",))).text
+    found = page_of(an_outcome(flags=(note("from-the-future", rpm=1200),))).text
+    assert "made by another one" in found
+    assert "Here: rpm=1200." in found
 
 
 def test_a_failure_carries_its_stage_its_end_its_remedy_and_its_last_words(page: Page) -> None:
@@ -271,7 +284,7 @@ def test_each_target_says_its_device_its_versions_and_what_it_computes_in(page: 
     assert "cpu.0: llvmpipe (LLVM 19.1.7, 256 bits), Mesa, driver 25.0.7" in targets
     assert "onnxruntime 1.31.1 onnxruntime-ep-webgpu 0.4.0 runtime default" in targets
     assert "not checked" in targets
-    assert "unknown option 'powerPreference' is not checked by the provider: it may have no effect" in targets
+    assert "unknown option 'powerPreference': the provider checks none, so it may have no effect" in targets
     assert "The provider also has gpu.0 (Intel UHD Graphics 770)." in targets
 
 
@@ -292,7 +305,7 @@ def test_a_missing_target_is_one_trouble_that_does_not_list_its_cells(page: Page
 def test_two_versions_of_one_provider_are_told_apart_and_stand_side_by_side(page: Page) -> None:
     matrix = page.text[: page.text.index("Click a cell")]
     assert "cpu onnxruntime 1.31.1 cpu-ort-1-30 onnxruntime 1.30.0 openvino-cpu webgpu" in matrix
-    beside = section(page, "Versions of CPUExecutionProvider side by side", "What the flags say")
+    beside = section(page, "Versions of CPUExecutionProvider side by side", "What the warnings mean")
     assert "minilm · int8 b1-s128 9.27 ms 9.17–9.37 speedup over the control: 3.42× (3.37–3.47) 10.6 ms" in beside
 
 
@@ -300,7 +313,7 @@ def test_the_format_computed_in_stands_loudly_beside_each_cell_that_asked_for_an
     assert '<span class="gap tone-wrong">in bf16</span>' in source
     assert '<b class="gap tone-wrong">asked fp32, computes in bf16</b>' in source
     assert '<b class="gap tone-warn">asked fp16, computes in fp32 between casts</b>' in source
-    speed = section(page, "Latency is the time of one call", "What the flags say")
+    speed = section(page, "Latency is the time of one call", "What the warnings mean")
     assert speed.count("asked fp32, computes in bf16") == 3
 
 
@@ -313,7 +326,7 @@ def test_a_target_that_computes_as_asked_says_nothing_of_it() -> None:
 
 
 def test_times_of_an_emulator_stand_apart_and_say_so(page: Page, source: str) -> None:
-    speed = section(page, "Latency is the time of one call", "What the flags say")
+    speed = section(page, "Latency is the time of one call", "What the warnings mean")
     apart = speed.index("Emulated: times of an emulator, not of a device")
     assert "qnn-emulator" not in speed[:apart]
     assert "qnn-emulator · fp16 emulated npu.0 Qualcomm b1-s128 ok 2.64 s" in speed[apart:]
@@ -345,8 +358,9 @@ def test_cold_and_cached_starts_memory_and_energy_are_shown_where_they_are_known
 
 
 def test_a_cached_start_that_failed_says_why_in_its_place_and_nowhere_else() -> None:
-    found = page_of(an_outcome(cold=a_start("cold", 710, 4720), notes=("cached start: the model cannot be opened",)))
-    assert "first call 4.72 s – the model cannot be opened" in found.text
+    unopened = note("start-failed", start="cached", status="unsupported", text="the model cannot be opened")
+    found = page_of(an_outcome(cold=a_start("cold", 710, 4720), notes=(unopened,)))
+    assert "first call 4.72 s – unsupported: the model cannot be opened" in found.text
     assert "cached start: " not in found.text
 
 

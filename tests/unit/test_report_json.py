@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import msgspec
-from a_report import a_whole_run, two_machines
+from a_report import a_report, a_whole_run, an_outcome, two_machines
+from sustained_runs import DIED, a_crashed
 
-from bench.records import SCHEMA
+from bench.records import SCHEMA, Outcome, note
 from bench.report import model
 from bench.report.renderers import json
+
+WORDED = {"reason", "remedy", "flags", "notes", "sustained"}
+"""Fields that hold words in the file, and facts in the record."""
 
 
 def test_the_file_reads_back_strictly_as_what_went_in() -> None:
@@ -16,7 +20,26 @@ def test_the_file_reads_back_strictly_as_what_went_in() -> None:
     assert read.schema == SCHEMA
     assert read.runs[0].run == run
     real = [outcome for outcome in outcomes if not outcome.cell.emulated]
-    assert [outcome for outcome in read.runs[0].outcomes if not outcome.cell.emulated] == real
+    read_back = [outcome for outcome in read.runs[0].outcomes if not outcome.cell.emulated]
+    assert read_back == [json.worded(outcome) for outcome in real]
+    for back, outcome in zip(read_back, real, strict=True):
+        kept = {name: getattr(back, name) for name in Outcome.__struct_fields__ if name not in WORDED}
+        assert kept == {name: getattr(outcome, name) for name in kept}
+
+
+def test_each_outcome_has_the_words_of_its_facts_and_the_facts() -> None:
+    flag = note("on-battery", times=2, total=5, unit="rounds")
+    outcome = an_outcome(
+        status="failed", remedy="try again", flags=("noisy", flag), notes=(note("cuda-graph"),), sustained=a_crashed()
+    )
+    (sheet,) = msgspec.json.decode(json.render(a_report(outcome)), type=json.Results).runs
+    (read,) = sheet.outcomes
+    assert (read.reason, read.remedy) == ("every node on CPUExecutionProvider; answers within tolerance", "try again")
+    assert (read.flags, read.flag_details) == (("noisy", "on battery"), {"on battery": "in 2 of 5 rounds"})
+    assert read.notes == ("CUDA graph",)
+    assert read.facts == json.Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes)
+    assert read.sustained is not None
+    assert (read.sustained.ended, read.sustained.facts.reason) == ("crashed: the process died of SIGSEGV", DIED)
 
 
 def test_times_of_emulators_are_beside_the_outcomes_and_not_in_them() -> None:

@@ -13,7 +13,7 @@ from a_report import a_cell, a_report, an_outcome
 from msgspec.structs import replace
 from sustained_runs import CLOCK, a_crashed, a_sustained, a_sustained_minute
 
-from bench.records import Interval, MachineState
+from bench.records import Interval, MachineState, note
 from bench.report import metrics, sustained, sustained_charts
 from bench.report.renderers import csv, html, json, markdown
 
@@ -73,7 +73,7 @@ def test_its_flags_are_explained_though_the_rounds_have_none():
 
 
 def test_foreign_words_are_only_words():
-    ended = "crashed: <script>alert(1)</script>"
+    ended = note("failed", status="crashed", text="<script>alert(1)</script>")
     assert "<script>" not in section(an_outcome(sustained=a_sustained(ended=ended)))
 
 
@@ -117,7 +117,7 @@ def test_a_row_has_the_last_minute_and_its_ratio_with_its_ends():
     assert (row.sustained_minutes, row.sustained_ms) == (3.0, 14.3)
     assert (row.sustained_ratio, row.sustained_ratio_low, row.sustained_ratio_high) == (0.86, 0.81, 0.91)
     assert row.sustained_ratio_to_first == pytest.approx(12.4 / 14.3)
-    assert row.sustained_flags == "throttled"
+    assert row.sustained_warnings == "throttled"
     assert pd.isna(row.sustained_ended)
     assert read(an_outcome(sustained=a_crashed())).sustained_ended == "crashed: the process died of SIGSEGV"
 
@@ -153,20 +153,20 @@ def test_the_summary_has_a_table_of_them():
 def test_the_json_holds_every_minute():
     outcome = an_outcome(sustained=a_sustained())
     read_back = msgspec.json.decode(json.render(a_report(outcome)), type=json.Results)
-    assert read_back.runs[0].outcomes[0].sustained == outcome.sustained
+    assert read_back.runs[0].outcomes[0].sustained == json.worded(outcome).sustained
 
 
 # --- flags in figures -------------------------------------------------------------------------------------------------
 
 
 def test_what_raised_a_flag_stands_beside_it_in_every_format():
-    outcome = an_outcome(flags=("busy machine", "few rounds"), flag_details={"busy machine": "in 2 of 5 rounds"})
+    outcome = an_outcome(flags=(note("on-battery", times=2, total=5, unit="rounds"), "few-rounds"))
     page = words_of(html.render(a_report(outcome)))
-    assert "busy machine in 2 of 5 rounds , few rounds" in page
+    assert "on battery in 2 of 5 rounds , few rounds" in page
     assert "Here: in 2 of 5 rounds." in page
-    assert "busy machine (in 2 of 5 rounds), few rounds" in markdown.render(a_report(outcome))
-    assert read(outcome).flag_details == "busy machine: in 2 of 5 rounds"
-    assert read(outcome)["flags"] == "busy machine;few rounds"
+    assert "on battery (in 2 of 5 rounds), few rounds" in markdown.render(a_report(outcome))
+    assert read(outcome).warning_details == "on battery: in 2 of 5 rounds"
+    assert read(outcome)["warnings"] == "on battery;few rounds"
 
 
 def test_a_state_that_nothing_is_known_of_fills_no_column():

@@ -6,7 +6,7 @@ from typing import Any
 
 from a_report import a_cell, a_report, an_outcome, some_facts
 
-from bench.records import Cell, Device, Executed
+from bench.records import Cell, Device, Executed, note
 from bench.report import text
 from bench.report.model import RunReport
 
@@ -67,9 +67,9 @@ def test_two_targets_with_equal_versions_are_no_twins() -> None:
 
 
 def test_a_target_is_made_of_software_where_a_round_or_a_probe_says_so() -> None:
-    note = ("software adapter: the CPU imitates a GPU",)
-    assert a_report(an_outcome(notes=note)).sheets[0].targets[0].software
-    assert a_sheet(a_cell(), targets={"cpu": some_facts(notes=note)}).targets[0].software
+    software = (note("software-adapter"),)
+    assert a_report(an_outcome(notes=software)).sheets[0].targets[0].software
+    assert a_sheet(a_cell(), targets={"cpu": some_facts(notes=software)}).targets[0].software
     assert not a_sheet(a_cell()).targets[0].software
 
 

@@ -28,10 +28,12 @@ from bench.records import (
     Stage,
     Start,
     Sustained,
+    note,
 )
 
 ONE, OTHER = a_cell("minilm/fp32/webgpu/b1-s128"), a_cell("minilm/fp32/webgpu/b8-s128")
 COLD = Start("cold", 1, 2, 3)
+X = note("x")
 
 
 class AWorker:
@@ -90,8 +92,8 @@ def test_a_failure_without_a_workload_fails_all_that_are_open():
 
 def test_what_was_said_of_the_session_stands_in_every_observation():
     device = Device("gpu", 0, "NVIDIA", "NVIDIA L4")
-    made, _ = recorded(opened(device=device, baseline_rss_bytes=55, notes=("x",)), measured(ONE), measured(OTHER))
-    assert [(o.device, o.baseline_rss_bytes, o.notes, o.load_ns) for o in made] == [(device, 55, ("x",), 2)] * 2
+    made, _ = recorded(opened(device=device, baseline_rss_bytes=55, notes=(X,)), measured(ONE), measured(OTHER))
+    assert [(o.device, o.baseline_rss_bytes, o.notes, o.load_ns) for o in made] == [(device, 55, (X,), 2)] * 2
 
 
 def test_a_refusal_after_the_session_was_opened_shows_where_its_nodes_are():
@@ -151,10 +153,11 @@ def test_a_death_while_profiling_costs_no_number():
 
 
 def test_starts_stand_beside_the_workload_that_was_started_and_no_other():
-    starts = {ONE.id: Starts((COLD,), ("cached start: crashed: the process died of SIGSEGV",))}
-    made, _ = recorded(opened(notes=("first",)), measured(ONE), measured(OTHER), starts=starts)
+    died = note("start-failed", start="cached", status="crashed", text="the process died of SIGSEGV")
+    starts = {ONE.id: Starts((COLD,), (died,))}
+    made, _ = recorded(opened(notes=(X,)), measured(ONE), measured(OTHER), starts=starts)
     assert [o.starts for o in made] == [(COLD,), ()]
-    assert made[0].notes == ("first", "cached start: crashed: the process died of SIGSEGV")
+    assert made[0].notes == (X, died)
 
 
 def test_a_model_that_does_not_fit_says_by_how_much_beside_what_it_held():

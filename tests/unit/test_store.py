@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from bench import store
 from bench.errors import DiskError, RunFolderError
-from bench.records import Cpu, Failure, MachineState, Observation, Parity, Placement, Recipe, Timing, Tolerance
+from bench.records import Cpu, Failure, MachineState, Note, Observation, Parity, Placement, Recipe, Timing, Tolerance
 
 NS = st.integers(0, 2**63 - 1)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -34,6 +34,12 @@ FAILURES = st.builds(
     Failure, st.sampled_from(["crashed", "failed"]), WORDS, WORDS, WORDS, WORDS, st.none() | st.integers(-64, 255),
     st.none() | WORDS, WORDS,
 )  # fmt: skip
+VALUES = st.none() | st.booleans() | st.integers(-9, 9) | WORDS | st.lists(WORDS, max_size=2).map(tuple)
+NOTES = st.recursive(
+    st.builds(Note, WORDS, st.dictionaries(WORDS, VALUES, max_size=2)),
+    lambda parts: st.builds(Note, WORDS, parts=st.lists(parts, max_size=2).map(tuple)),
+    max_leaves=3,
+)
 OBSERVATIONS = st.builds(
     Observation,
     cell=WORDS,
@@ -46,7 +52,7 @@ OBSERVATIONS = st.builds(
     | st.builds(Placement, st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(0, 9))), WORDS),
     load_ns=st.none() | NS,
     versions=st.dictionaries(WORDS, WORDS, max_size=2),
-    notes=st.lists(WORDS, max_size=2).map(tuple),
+    notes=st.lists(NOTES, max_size=2).map(tuple),
     state=st.builds(MachineState, load_1min=MAYBE, on_battery=st.none() | st.booleans()),
 )
 
@@ -104,7 +110,7 @@ def test_what_preparation_found_replaces_the_run_and_leaves_its_observations(fol
 
 def test_a_run_is_plain_json_that_a_person_can_read(folder):
     text = (folder / store.RUN).read_text(encoding="utf-8")
-    assert json.loads(text)["schema"] == 1
+    assert json.loads(text)["schema"] == 2
     assert len(text.splitlines()) > 20
 
 
@@ -221,7 +227,7 @@ def test_observations_with_any_damage_are_read_or_told(tmp_path_factory, data):
 def test_a_run_from_another_schema_names_both_and_exits_with_2(folder):
     run = json.loads((folder / store.RUN).read_bytes()) | {"schema": 7}
     (folder / store.RUN).write_text(json.dumps(run), encoding="utf-8")
-    with pytest.raises(RunFolderError, match="has schema 7, and this version reads schema 1") as caught:
+    with pytest.raises(RunFolderError, match="has schema 7, and this version reads schema 2") as caught:
         store.read(folder)
     assert caught.value.exit_code == 2
 

@@ -93,6 +93,7 @@ def test_for_a_device_that_the_machine_does_not_show_nothing_is_installed(instal
     facts = facts_of(of_matrix("[providers.cuda]"), "cuda")
     assert (facts.available, facts.kind) == (False, "no-device")
     assert facts.message == "not tried: this machine shows no NVIDIA GPU"
+    assert facts.missing == "NVIDIA GPU"
     assert "NVIDIA GPU" in facts.remedy
     assert (made.asked, probed) == ([], [])
 
@@ -140,7 +141,7 @@ def test_a_runtime_that_cannot_be_made_is_told_by_the_installers_words(installer
 def test_without_leave_to_install_a_runtime_that_is_not_there_is_named(installer, probed):
     made = installer()
     facts = facts_of(of_matrix("[providers.cpu]"), "cpu", install=False)
-    assert (facts.kind, facts.message) == ("no-runtime", "runtime 'cpu' is not made yet")
+    assert (facts.kind, facts.message) == ("not-made", "runtime 'cpu' is not made yet")
     assert "--install" in facts.remedy
     assert (made.asked, probed) == ([], [])
 
@@ -261,7 +262,17 @@ def test_the_hint_of_the_catalogue_is_the_remedy_where_the_probe_has_none(tried)
 
 
 def test_only_a_refusal_condemns():
-    kinds = ("no-device", "not-installed", "no-wheel", "not-created", "no-runtime", "crashed", "timeout", "failed")
+    kinds = (
+        "no-device",
+        "not-installed",
+        "no-wheel",
+        "not-created",
+        "no-runtime",
+        "not-made",
+        "crashed",
+        "timeout",
+        "failed",
+    )
     condemned = [kind for kind in kinds if condemns(TargetFacts(False, kind=kind))]
-    assert condemned == ["no-device", "not-installed", "no-wheel", "not-created", "no-runtime"]
+    assert condemned == ["no-device", "not-installed", "no-wheel", "not-created", "no-runtime", "not-made"]
     assert not condemns(TargetFacts(True))

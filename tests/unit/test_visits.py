@@ -11,7 +11,7 @@ from fake_runs import EP, FakeRun, a_fake_run
 
 from bench.measure import visits
 from bench.measure.visits import Visitor
-from bench.records import Begin, CompileCache, Observation, Order, Provider, Visit
+from bench.records import Begin, CompileCache, Observation, Order, Provider, Visit, note
 from bench.worker_process import Worker
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
@@ -183,7 +183,8 @@ def test_only_the_first_workload_is_started_and_only_it_says_so(made, diary, tmp
 def test_a_cached_start_that_is_refused_is_a_note_and_the_visit_goes_on(made, tmp_path):
     (seen,) = made(a_fake_run(tmp_path, "obeys", provider=on(cache=OPTION)))
     assert [start.kind for start in seen.starts] == ["cold"]
-    assert seen.notes == ("cached start: unsupported: the provider kept nothing in its cache folder",)
+    kept = "the provider kept nothing in its cache folder"
+    assert seen.notes == (note("start-failed", start="cached", status="unsupported", text=kept),)
     assert seen.timing is not None
 
 
@@ -191,7 +192,9 @@ def test_a_cached_start_that_never_ends_is_a_note_beside_the_visits_own_end(made
     run = a_fake_run(tmp_path, "hangs-where-it-compiled", provider=on(cache=OPTION), timeout_s=3.0)
     (seen,) = made(run)
     assert [start.kind for start in seen.starts] == ["cold"]
-    assert [note.partition(": no")[0] for note in seen.notes] == ["cached start: timeout"]
+    assert [(one.kind, one.values["start"], one.values["status"]) for one in seen.notes] == [
+        ("start-failed", "cached", "timeout")
+    ]
     assert seen.failure is not None
     assert seen.failure.status == "timeout"
 
@@ -200,7 +203,8 @@ def test_a_cached_start_that_never_ends_is_a_note_beside_the_visits_own_end(made
 def test_a_crash_at_the_start_is_a_note_and_the_visit_tells_the_rest(made, diary, tmp_path):
     (seen,) = made(a_fake_run(tmp_path, "segfaults", provider=on(cache=OPTION)))
     assert seen.starts == ()
-    assert seen.notes == ("cold start: crashed: the process died of SIGSEGV",)
+    died = "the process died of SIGSEGV"
+    assert seen.notes == (note("start-failed", start="cold", status="crashed", text=died),)
     assert seen.failure is not None
     assert seen.failure.signal == "SIGSEGV"
     assert len(diary.starts) == 1, "without a cold start there is nothing to start from"

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from visits import a_provider
 
-from bench.records import DeviceChoice, Provider
+from bench.records import DeviceChoice, Note, Provider, note
 from bench.worker.onnx_runtime import devices, options
 from bench.worker.refusal import Refusal
 
@@ -151,13 +151,13 @@ def test_openvino_on_the_cpu_is_told_the_threads_unless_the_matrix_did(here):
 
 
 def test_what_cannot_be_told_or_set_is_noted(here):
-    def notes(provider: Provider) -> tuple[str, ...]:
+    def notes(provider: Provider) -> tuple[Note, ...]:
         return options.notes(provider, devices.find(provider))
 
     here(wheel=(OPENVINO, "DnnlExecutionProvider", "CoreMLExecutionProvider", CPU))
     assert notes(a_provider(CPU)) == notes(a_provider(OPENVINO)) == ()
-    assert "threads of its own" in notes(a_provider("DnnlExecutionProvider"))[0]
-    assert "cannot be told" in notes(a_provider("CoreMLExecutionProvider"))[0]
+    assert notes(a_provider("DnnlExecutionProvider")) == (note("own-threads"),)
+    assert notes(a_provider("CoreMLExecutionProvider")) == (note("device-unknown"),)
 
 
 def test_truth_is_written_as_each_provider_reads_it(here):

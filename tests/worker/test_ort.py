@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 from visits import CPU, a_job, a_model, a_provider, a_visit
 
-from bench.records import Probe
+from bench.records import Probe, note
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import binding
 from bench.worker.refusal import Refusal
@@ -84,7 +84,7 @@ def test_fixed_shapes_are_those_of_the_visits_workload(tmp_path):
     visit = a_visit(a_model(tmp_path), provider=a_provider(CPU, static_shapes=True), jobs=(a_job(tmp_path, 5),))
     session = ort.Session(visit)
     assert session.session.get_inputs()[0].shape == [5, 8]
-    assert session.notes == ("static shapes: batch=5",)
+    assert session.notes == (note("static-shapes", sizes=("batch=5",)),)
 
 
 def test_what_the_session_ran_on_is_told(artifact):

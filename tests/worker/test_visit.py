@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from onnx import helper, numpy_helper
 from visits import CPU, HASTE, Recorder, a_job, a_provider, a_whole_visit
 
-from bench.records import Begin, CompileCache, Measured, Opened, Placement, Profiled, Provider, Started
+from bench.records import Begin, CompileCache, Measured, Opened, Placement, Profiled, Provider, Started, note
 from bench.worker import placement
 from bench.worker.cold_start import start
 from bench.worker.engines import ort
@@ -234,7 +234,7 @@ def test_a_start_is_import_load_and_one_first_call(tmp_path):
     told = started(a_whole_visit(tmp_path, effort=HASTE), "cold")
     assert told.kind == "cold"
     assert min(told.load_ns, told.first_call_ns) > 0
-    assert told.note == ""
+    assert told.note is None
 
 
 def test_a_cached_start_without_anything_cached_is_refused(tmp_path):
@@ -275,7 +275,7 @@ def test_a_cold_start_that_cannot_keep_what_it_compiled_says_why_and_counts(tmp_
 
     monkeypatch.setattr(ort, "compile_context", refuse)
     told = started(order, "cold")
-    assert told.note == "no compiled model was kept: no contexts here"
+    assert told.note == note("no-compiled-model", text="no contexts here")
     assert told.load_ns > 0
 
 

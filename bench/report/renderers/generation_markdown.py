@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from bench.records import Outcome, Run
-from bench.report import generation, text
+from bench.records import Note, Outcome, Run
+from bench.report import generation, text, text_flags
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 from bench.report.model import RunReport
@@ -24,7 +24,7 @@ def tables(sheet: RunReport) -> Iterator[str]:
 
 def _model(run: Run, model: ModelPart) -> str:
     columns = tuple(column for column in generation.speeds(model.outcomes) if column.brief)
-    header = ["cell", "weights", *(column.name.lower() for column in columns), "flags"]
+    header = ["cell", "weights", *(column.name.lower() for column in columns), "warnings"]
     return table(header, (_row(run, columns, outcome) for outcome in model.outcomes))
 
 
@@ -33,12 +33,13 @@ def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
     if outcome.status == "inaccurate":
         values[0] = "withheld: inaccurate"
     weights = text.WEIGHTS[text.weights_of(run, outcome)]
-    return [cell(outcome), weights, *values, flags(outcome.flags, outcome.flag_details)]
+    return [cell(outcome), weights, *values, flags(outcome.flags)]
 
 
-def flags(names: Iterable[str], details: Mapping[str, str]) -> str:
+def flags(raised: Iterable[Note]) -> str:
     """Each with what raised it in figures, where that is known."""
-    return ", ".join(plain(f"{name} ({details[name]})" if name in details else name) for name in names)
+    said = ((text_flags.name(flag.kind), text_flags.detail(flag)) for flag in raised)
+    return ", ".join(plain(f"{name} ({detail})" if detail else name) for name, detail in said)
 
 
 def cell(outcome: Outcome) -> str:

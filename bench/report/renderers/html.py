@@ -23,6 +23,7 @@ from bench.report import (
     sustained,
     sustained_charts,
     text,
+    text_flags,
 )
 from bench.report.metric import CellResult
 from bench.report.model import Report
@@ -95,12 +96,16 @@ FILTERS = {
     "figure": generation.figure,
     "figures": metrics.figures,
     "flag": text.flag,
+    "flag_detail": text_flags.detail,
+    "flag_name": text_flags.name,
     "in_energy": numbers.in_energy,
     "in_time": numbers.in_time,
     "moment": text.moment,
     "notes": text.notes,
     "percent": numbers.percent,
+    "reason": text.reason,
     "recipe": text.recipe,
+    "remedy": text.remedy,
     "shown": numbers.shown,
     "size": numbers.size,
     "slug": _slug,

@@ -1,11 +1,11 @@
-"""The format `json`: results.json, the whole outcomes and their flat metrics beside the runs that they came from."""
+"""The format `json`: results.json, the whole outcomes in words and as facts, with their flat metrics, by run."""
 
 from __future__ import annotations
 
 import msgspec
 
-from bench.records import SCHEMA, Outcome, Record, Run
-from bench.report import metrics
+from bench.records import SCHEMA, Note, Outcome, Record, Run, SustainedSpeed
+from bench.report import metrics, text, text_flags
 from bench.report.emulation import EmulatorTimes
 from bench.report.metric import Scalar
 from bench.report.model import Report, RunReport
@@ -14,11 +14,44 @@ NAME = "json"
 FILE = "results.json"
 
 
+class Facts(Record, frozen=True):
+    """What the words of an outcome, or of its sustained run, are made of: kinds and their parameters."""
+
+    reason: Note | None
+    """Why the cell has its status; of a sustained run, why it ended before its time."""
+    remedy: Note | None = None
+    flags: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+class WordedSustained(SustainedSpeed, frozen=True, kw_only=True):
+    """A sustained run with words in the place of its facts."""
+
+    flags: tuple[str, ...]  # type: ignore[assignment]
+    flag_details: dict[str, str]
+    """By flag what raised it, of those that know more than their name says."""
+    ended: str  # type: ignore[assignment]
+    facts: Facts
+
+
+class WordedOutcome(Outcome, frozen=True, kw_only=True):
+    """An outcome with words in the place of its facts, for programs that show them; `facts` holds the kinds."""
+
+    reason: str  # type: ignore[assignment]
+    remedy: str  # type: ignore[assignment]
+    flags: tuple[str, ...]  # type: ignore[assignment]
+    flag_details: dict[str, str]
+    """By flag what raised it, of those that know more than their name says."""
+    notes: tuple[str, ...]  # type: ignore[assignment]
+    sustained: WordedSustained | None
+    facts: Facts
+
+
 class RunResults(Record, frozen=True):
     """One run with its outcomes; those of emulated cells have no time, so that no program can rank it."""
 
     run: Run
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[WordedOutcome, ...]
     metrics: dict[str, dict[str, Scalar | None]]
     """By cell: every metric by the name of its column in results.csv, where units and meanings are the same."""
     emulator_times: dict[str, EmulatorTimes] = {}  # noqa: RUF012 - msgspec copies an empty default
@@ -34,10 +67,34 @@ class Results(Record, frozen=True):
 
 def render(report: Report) -> str:
     """Indented JSON with a final line feed."""
-    results = Results(SCHEMA, tuple(map(_sheet, report.sheets)))
+    results = Results(SCHEMA, tuple(map(_run_results, report.sheets)))
     return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
 
 
-def _sheet(sheet: RunReport) -> RunResults:
+def _run_results(sheet: RunReport) -> RunResults:
     measured = {outcome.cell.id: metrics.measured(sheet.result(outcome)) for outcome in sheet.outcomes}
-    return RunResults(sheet.run, sheet.outcomes, measured, sheet.emulator_times)
+    return RunResults(sheet.run, tuple(map(worded, sheet.outcomes)), measured, sheet.emulator_times)
+
+
+def worded(outcome: Outcome) -> WordedOutcome:
+    """An outcome with its words."""
+    words = {
+        "reason": text.reason(outcome),
+        "remedy": text.remedy(outcome),
+        "flags": text_flags.names(outcome.flags),
+        "flag_details": text_flags.details(outcome.flags),
+        "notes": tuple(map(text.say, outcome.notes)),
+        "sustained": _sustained(outcome.sustained) if outcome.sustained else None,
+        "facts": Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes),
+    }
+    return WordedOutcome(**(msgspec.structs.asdict(outcome) | words))
+
+
+def _sustained(speed: SustainedSpeed) -> WordedSustained:
+    words = {
+        "flags": text_flags.names(speed.flags),
+        "flag_details": text_flags.details(speed.flags),
+        "ended": text.say(speed.ended),
+        "facts": Facts(speed.ended, flags=speed.flags),
+    }
+    return WordedSustained(**(msgspec.structs.asdict(speed) | words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.records import Outcome
-from bench.report import cold_start, generation, numbers, sustained, text
+from bench.report import cold_start, generation, numbers, sustained, text, text_flags
 from bench.report.across import AcrossRow
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -136,7 +136,7 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "flags"]
+        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "warnings"]
         yield table(header, ([cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
     yield from generation_markdown.tables(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
@@ -201,7 +201,7 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
     lasted = sustained.outcomes_of(_ranked(sheet))
     if lasted:
         yield "### Sustained"
-        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "flags"]
+        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "warnings"]
         yield table(header, map(_lasted, lasted))
         yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
 
@@ -209,7 +209,7 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
 def _lasted(outcome: Outcome) -> list[str]:
     row, found = sustained.row(outcome), outcome.sustained
     burst = numbers.plus_minus(row.burst.interval, f" {row.burst.unit}") if row.burst else numbers.DASH
-    said = flags(found.flags, found.flag_details) if found else ""
+    said = flags(found.flags) if found else ""
     lasted = plain(f"{row.reached}: {row.ended}" if row.ended else row.reached)
     return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, said]
 
@@ -230,7 +230,7 @@ def _fallen(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome) -> list[str]:
-    said = flags(outcome.flags, outcome.flag_details)
+    said = flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
@@ -242,7 +242,7 @@ def _numbers(outcome: Outcome) -> list[str]:
 
 def _glossary(sheet: RunReport) -> Iterator[str]:
     if sheet.flags:
-        yield "\n".join(f"- {plain(flag)}: {plain(text.flag(flag))}" for flag in sheet.flags)
+        yield "\n".join(f"- {plain(text_flags.name(flag))}: {plain(text.flag(flag))}" for flag in sheet.flags)
 
 
 def _trouble(trouble: Trouble) -> str:
@@ -255,7 +255,7 @@ def _trouble(trouble: Trouble) -> str:
     reason = f": {plain(trouble.reason)}" if trouble.reason else ""
     ended = text.ending(first.failure) if first.failure else ""
     ending = f" ({plain(ended)})" if ended else ""
-    remedy = f"<br>Remedy: {plain(first.remedy)}" if first.remedy else ""
+    remedy = f"<br>Remedy: {plain(trouble.remedy)}" if trouble.remedy else ""
     return f"- **{trouble.status}** {named}{reason}{ending}{remedy}"
 
 

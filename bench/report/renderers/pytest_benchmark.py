@@ -15,7 +15,7 @@ import msgspec
 
 from bench import __version__
 from bench.records import Interval, Machine, Outcome, Run, Speed
-from bench.report import text
+from bench.report import text, text_flags
 from bench.report.escaping import line
 from bench.report.model import Report
 
@@ -87,7 +87,7 @@ def _extra(run: Run, outcome: Outcome, speed: Speed) -> dict[str, Any]:
         "created": line(run.created),
         "machine": line(run.machine.key),
         "status": outcome.status,
-        "flags": [line(flag) for flag in outcome.flags],
+        "flags": [line(flag) for flag in text_flags.names(outcome.flags)],
         "weights": text.weights_of(run, outcome),
         "calls": outcome.calls,
         "latency_ms": _interval(speed.latency_ms),

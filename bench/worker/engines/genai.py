@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import onnxruntime_genai as og
 
-from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Note, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.engines import _genai_model
 from bench.worker.feeds import Array, Feed
@@ -76,7 +76,7 @@ class Session:
         return self.found.device
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a reader must know of this session."""
         return options.notes(self.provider, self.found)
 

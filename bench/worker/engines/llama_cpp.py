@@ -12,7 +12,19 @@ import numpy as np
 from llama_cpp._ggml import libggml
 from msgspec.structs import replace
 
-from bench.records import Device, EngineManifest, Option, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import (
+    Device,
+    EngineManifest,
+    Note,
+    Option,
+    Placement,
+    Probe,
+    Provider,
+    TargetFacts,
+    Traits,
+    Visit,
+    note,
+)
 from bench.worker import llama_log
 from bench.worker.engines._llama_context import (
     FLASH,
@@ -154,10 +166,10 @@ def _load(path: Path, layers: int) -> Any:
     return model
 
 
-def _notes(settings: Settings, layers: int, depth: int) -> tuple[str, ...]:
-    flash = {"auto": "left to llama.cpp"}.get(settings.flash, settings.flash)
-    offloaded = f"{depth if layers < 0 else min(layers, depth)} of {depth} layers on the GPU"
-    return (f"flash attention: {flash}", *((offloaded,) if layers else ()))
+def _notes(settings: Settings, layers: int, depth: int) -> tuple[Note, ...]:
+    flash = note("flash-attention", setting=settings.flash)
+    offloaded = depth if layers < 0 else min(layers, depth)
+    return (flash, *((note("layers-on-gpu", layers=offloaded, total=depth),) if layers else ()))
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -233,7 +245,9 @@ def probe(order: Probe) -> TargetFacts:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
     found = device(on_gpu=on_gpu)
     features = llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(" |")
-    return replace(facts, available=True, device=found, devices=(found,), notes=(f"llama.cpp: {features}",))
+    return replace(
+        facts, available=True, device=found, devices=(found,), notes=(note("llama-cpp-features", text=features),)
+    )
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:

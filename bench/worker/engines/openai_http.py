@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from bench.records import (
     EngineManifest,
     EngineRecipe,
+    Note,
     Placement,
     Probe,
     Provider,
@@ -22,6 +23,7 @@ from bench.records import (
     Tolerance,
     Traits,
     Visit,
+    note,
 )
 from bench.worker import feeds
 from bench.worker.engines import _openai_options
@@ -75,13 +77,13 @@ class Session:
         self._numbers = itertools.count(random.randrange(10**DIGITS))
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """Who answers, and what is done so that it computes."""
-        fields = (f"extra fields: {', '.join(sorted(self.extra))}",) if self.extra else ()
+        fields = (note("extra-fields", names=tuple(sorted(self.extra))),) if self.extra else ()
         return (
-            f"server: {self.client.server.label}, model {self.model}",
-            f"each timed prompt begins with {DIGITS} digits of its own, so that no prompt cache answers",
-            "threads, precision and KV cache are the server's own, and its end of sequence ends a generation",
+            note("server", label=self.client.server.label, model=self.model),
+            note("own-digits", digits=DIGITS),
+            note("server-settings"),
             *fields,
         )
 
@@ -224,7 +226,7 @@ def probe(order: Probe) -> TargetFacts:
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
     devices = (server.device,) if server.device else ()
-    notes = (f"server: {server.label}, model {model}",)
+    notes = (note("server", label=server.label, model=model),)
     return replace(facts, available=True, device=server.device, devices=devices, notes=notes)
 
 

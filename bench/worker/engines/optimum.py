@@ -20,7 +20,7 @@ from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSpeechSeq2Seq
 from transformers import AutoConfig, GenerationConfig, GenerationMixin
 from transformers.generation.streamers import BaseStreamer
 
-from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Note, Placement, Probe, Provider, TargetFacts, Traits, Visit, note
 from bench.worker import feeds
 from bench.worker.feeds import Array, Feed
 from bench.worker.onnx_runtime import assignment, devices, native_log, probing
@@ -33,11 +33,8 @@ MANIFEST = EngineManifest(format="optimum", tasks=("text-generation", "speech-re
 WEIGHTS = {"fp32": ("FP32", 32.0), "int8": ("INT8, one scale a channel; embeddings FP32", 8.0)}
 """How the weights of a number format are stored, and bits each."""
 NUMBER_TYPES = {"tensor(float)": ("fp32", 4), "tensor(float16)": ("fp16", 2)}
-NOTES = (
-    "greedy by generate() of transformers, no end of sequence; a streamer hands over each token, between two threads",
-    "no IO binding, as is optimum's default on the CPU; each step copies the key-value cache",
-)
-TWO_DECODERS = "two decoders, without and with past, as from_pretrained(export=True) makes them"
+NOTES = (note("transformers-generate"), note("no-io-binding"))
+TWO_DECODERS = note("two-decoders")
 
 
 class Session:
@@ -61,7 +58,7 @@ class Session:
         return devices.find(ON_CPU).device
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a reader must know of this route."""
         return (*NOTES, TWO_DECODERS) if getattr(self.model, "decoder_with_past", None) else NOTES
 

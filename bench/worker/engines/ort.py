@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import Device, EngineManifest, Note, Placement, Probe, Provider, TargetFacts, Visit, note
 from bench.worker import feeds
 from bench.worker.feeds import Feed
 from bench.worker.onnx_runtime import (
@@ -52,11 +52,11 @@ class Session:
         return self.found.device
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a reader must know of this session."""
-        sizes = ", ".join(f"{name}={size}" for name, size in (self.sizes or {}).items())
-        static = (f"static shapes: {sizes}",) if sizes else ()
-        graph = ("CUDA graph",) if self.graphs else ()
+        sizes = tuple(f"{name}={size}" for name, size in (self.sizes or {}).items())
+        static = (note("static-shapes", sizes=sizes),) if sizes else ()
+        graph = (note("cuda-graph"),) if self.graphs else ()
         return (*options.notes(self.provider, self.found), *static, *graph)
 
     @cached_property

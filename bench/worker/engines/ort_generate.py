@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Traits, Visit
+from bench.records import Device, EngineManifest, Note, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.feeds import Array, Feed
 from bench.worker.onnx_runtime import (
@@ -54,7 +54,7 @@ class Session:
         return self._first.found.device
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a reader must know of this session."""
         return options.notes(self.provider, self._first.found)
 

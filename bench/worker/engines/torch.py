@@ -20,6 +20,7 @@ from bench.records import (
     TargetFacts,
     Tolerance,
     Visit,
+    note,
 )
 from bench.worker import families, precision
 from bench.worker.contracts import Generator
@@ -82,7 +83,7 @@ class Forward:
         self.place, self.dtype = loaded.place, loaded.dtype
         self.threads, self.device = loaded.threads, loaded.device
         self.model = compiled(loaded.model, visit.scratch) if visit.mode == "compile" else loaded.model
-        self.notes = ("compiled by inductor, static shapes",) if visit.mode == "compile" else ()
+        self.notes = (note("compiled"),) if visit.mode == "compile" else ()
 
     def bind(self, feed: Feed) -> Callable[[], object]:
         """A call that runs `feed` once under inference mode, from tensors on the host to tensors on the host."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bench.records import Option, Provider, ThreadsOption
+from bench.records import Note, Option, Provider, ThreadsOption, note
 from bench.worker.onnx_runtime.devices import Found
-
-OWN_THREADS = "it computes on the CPU with threads of its own, whose number cannot be set here"
 
 
 def texts(provider: Provider, found: Found, threads: int, scratch: str) -> dict[str, str]:
@@ -42,14 +40,14 @@ def threads(provider: Provider, text: dict[str, str], otherwise: int) -> int:
     return int(given) if given.isdecimal() else otherwise
 
 
-def notes(provider: Provider, found: Found) -> tuple[str, ...]:
+def notes(provider: Provider, found: Found) -> tuple[Note, ...]:
     """What a reader must know about where and how the provider computes."""
     on_cpu = _is_on_cpu(found)
     if provider.imitates_gpu and on_cpu:
-        return ("software adapter: the CPU imitates a GPU, with threads of its own",)
+        return (note("software-adapter"),)
     if provider.emulated:
-        return ("emulated device",)
+        return (note("emulated-device"),)
     if found.device is None:
-        return ("which device it computes on cannot be told",)
+        return (note("device-unknown"),)
     is_set = provider.session_threads or provider.threads_option is not None
-    return (OWN_THREADS,) if on_cpu and not is_set else ()
+    return (note("own-threads"),) if on_cpu and not is_set else ()

@@ -81,11 +81,11 @@ def _not_registered(provider: Provider, library: Path, error: Exception) -> Refu
     if "CreateEpFactories" in words:
         return _not_loaded(provider, f"{library.name} is no plugin of onnxruntime: it has no CreateEpFactories")
     found = NOT_LOADED.search(words)
-    reason = found["reason"] if found else words
-    missing = MISSING.search(reason)
+    error_line = found["reason"] if found else words
+    missing = MISSING.search(error_line)
     if missing and missing["library"] != library.name:
         return _not_loaded(provider, f"{library.name} needs {missing['library']}, which is missing")
-    return _not_loaded(provider, reason if library.name in reason else f"{library.name}: {reason}")
+    return _not_loaded(provider, error_line if library.name in error_line else f"{library.name}: {error_line}")
 
 
 def _not_loaded(provider: Provider, reason: str) -> Refusal:

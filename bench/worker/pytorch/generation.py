@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache, StaticCache
 
-from bench.records import Placement, Traits, Visit
+from bench.records import Placement, Traits, Visit, note
 from bench.worker.feeds import Array, Feed
 from bench.worker.pytorch.loading import Loaded, compiled
 
 NOTES = {
-    "eager": ("the key-value cache is copied to grow at each token, as generate() does by default",),
-    "compile": (
-        "single tokens are compiled by inductor, static shapes; the prompt is not, as in generate()",
-        "the key-value cache has a fixed size",
-    ),
+    "eager": (note("growing-cache"),),
+    "compile": (note("compiled-tokens"), note("fixed-cache")),
 }
 WEIGHTS = {"dynamic-int8": "int8 in linear layers, one scale a tensor; the rest fp32"}
 BITS = {"fp32": 32.0, "fp16": 16.0, "bf16": 16.0}

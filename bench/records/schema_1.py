@@ -1,0 +1,83 @@
+"""Runs of schema 1, read as records of today: the one place that looks into a sentence.
+
+Schema 1 kept notes as sentences. Those that a flag or a table depends on become their kind, the others the kind `text`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+import msgspec
+
+from bench.records.base import SCHEMA as TODAY
+from bench.records.base import Status
+from bench.records.notes import Note, note
+from bench.records.seen import Observation, Run
+from bench.records.upgrade import upgraded
+
+SCHEMA = 1
+START = re.compile(r"(?P<start>cold|cached) start: (?P<said>.*)", re.DOTALL)
+FAILED = re.compile(rf"(?P<status>{'|'.join(get_args(Status))}): (?P<text>.*)", re.DOTALL)
+NO_COMPILED_MODEL = re.compile(r"no compiled model was kept: (?P<text>.*)", re.DOTALL)
+UNKNOWN_OPTION = re.compile(r"unknown option '(?P<name>.*?)'")
+
+
+def run(content: bytes) -> Run:
+    """A `run.json` of schema 1. Raises `msgspec.ValidationError` where it does not hold one."""
+    found = msgspec.json.decode(content)
+    found["schema"] = TODAY
+    targets = found.get("targets")
+    for facts in targets.values() if isinstance(targets, dict) else ():
+        _convert(facts, "notes", _notes)
+    return upgraded(msgspec.convert(found, Run))
+
+
+def observation(line: bytes) -> Observation:
+    """A line of a `results.jsonl` of schema 1. Raises `msgspec.ValidationError` where it is none."""
+    found = msgspec.json.decode(line)
+    _convert(found, "notes", _notes)
+    starts = found.get("starts") if isinstance(found, dict) else None
+    for start in starts if isinstance(starts, list) else ():
+        _convert(start, "note", _start_note)
+    return msgspec.convert(found, Observation)
+
+
+def told(sentence: str) -> Note:
+    """The fact behind a note of schema 1; `text` where nothing depends on its kind."""
+    if found := UNKNOWN_OPTION.match(sentence):
+        return note("unknown-option", name=found["name"])
+    if "software adapter" in sentence:
+        return note("software-adapter")
+    if sentence == "emulated device":
+        return note("emulated-device")
+    if found := START.fullmatch(sentence):
+        start, said = found["start"], found["said"]
+        if failed := FAILED.fullmatch(said):
+            return note("start-failed", start=start, status=failed["status"], text=failed["text"])
+        if said == "the worker ended without an answer":
+            return note("start-unanswered", start=start)
+    return note("text", text=sentence)
+
+
+def _convert(record: Any, field: str, converted: Callable[[Any], object]) -> None:
+    """Replace a field in place; a record of another form is left for the validation to refuse."""
+    if isinstance(record, dict) and field in record:
+        record[field] = converted(record[field])
+
+
+def _notes(value: Any) -> object:
+    return [_note(each) for each in value] if isinstance(value, list) else value
+
+
+def _note(value: Any) -> object:
+    return msgspec.to_builtins(told(value)) if isinstance(value, str) else value
+
+
+def _start_note(value: Any) -> object:
+    if not isinstance(value, str):
+        return value
+    found = NO_COMPILED_MODEL.fullmatch(value)
+    kept = note("no-compiled-model", text=found["text"]) if found else note("text", text=value)
+    return msgspec.to_builtins(kept) if value else None

@@ -1,0 +1,278 @@
+"""Words for facts: each kind of a `Note` has its sentence here.
+
+Other rooms that make kinds of their own have a module `text*.py` with a table `WORDS` as well. A test holds the tables
+against the kinds and parameters that the code makes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from bench.records import Note, NoteValue
+
+Words = Callable[..., str]
+"""Takes the words of the note's parts by position and its values by name."""
+
+FIGURES = {
+    "cosine": "cosine",
+    "relative_error": "relative error",
+    "kl_divergence": "KL divergence",
+    "top1_agreement": "top-1 agreement",
+}
+"""What the figures of `Parity` that have a limit are called."""
+OPERATORS_SHOWN = 5
+UNPROFILED = "their share of the time cannot be told: no call was profiled"
+FLASH_ATTENTION = {"auto": "left to llama.cpp"}
+
+
+def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
+    """The words of a note, by default those of this module; a kind without words shows its kind and its parameters.
+
+    An engine of another package may make kinds that nobody here knows, and values of other types.
+    """
+    table = WORDS if words is None else words
+    kind = table.get(note.kind)
+    if kind is None or not _fits(kind, note):
+        return unknown(note)
+    try:
+        return kind(*(say(part, words) for part in note.parts), **note.values)
+    except (TypeError, ValueError):
+        return unknown(note)
+
+
+def unknown(note: Note) -> str:
+    """`fan-speed: rpm=1200`; the parts follow."""
+    values = parameters(note)
+    return "; ".join([f"{note.kind}: {values}" if values else note.kind, *map(say, note.parts)])
+
+
+def parameters(note: Note) -> str:
+    """`rpm=1200, side=left`."""
+    return ", ".join(f"{name}={_plain(value)}" for name, value in note.values.items())
+
+
+def _plain(value: NoteValue) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _fits(words: Words, note: Note) -> bool:
+    names, takes_parts = _signature(words)
+    return names == note.values.keys() and (takes_parts or not note.parts)
+
+
+@cache
+def _signature(words: Words) -> tuple[frozenset[str], bool]:
+    """The names of the values that a sentence needs, and whether it takes parts."""
+    kinds = {name: parameter.kind for name, parameter in inspect.signature(words).parameters.items()}
+    names = (name for name, kind in kinds.items() if kind is not inspect.Parameter.VAR_POSITIONAL)
+    return frozenset(names), inspect.Parameter.VAR_POSITIONAL in kinds.values()
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def share_of_rounds(times: int, rounds: int) -> str:
+    """` (in 2 of 3 rounds)`; nothing where it holds for every round."""
+    return "" if times == rounds else f" (in {times} of {rounds} rounds)"
+
+
+def shortened(ops: tuple[str, ...]) -> str:
+    """The first operator types with their counts, and how many more there are."""
+    more = len(ops) - OPERATORS_SHOWN
+    ending = f" and {more} more op type{'' if more == 1 else 's'}" if more > 0 else ""
+    return ", ".join(ops[:OPERATORS_SHOWN]) + ending
+
+
+def percent(share: float) -> str:
+    """`0.013 %`, `25 %`: two figures, and none after the point from ten up."""
+    value = share * 100
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
+def _slowed(signs: tuple[str, ...], slower: float) -> str:
+    return f"{' and '.join(signs)}, while calls became {slower * 100:.0f} % slower"
+
+
+# --- sentences that need more than their values -----------------------------------------------------------------------
+
+
+def _text(text: str) -> str:
+    return str(text)
+
+
+def _failed_at_stage(stage: str, text: str, times: int, rounds: int) -> str:
+    # The failures of these two stages say by themselves what they are about.
+    place = "" if stage in ("target", "placement") else f"{stage}: "
+    return f"{place}{text}{share_of_rounds(times, rounds)}"
+
+
+def _out_of_tolerance(*faults: str, reference: str, times: int, rounds: int) -> str:
+    return f"{' and '.join(faults)}, against {reference}{share_of_rounds(times, rounds)}"
+
+
+def _fell_back(*costs: str, nodes: int, total: int, others: tuple[str, ...], ops: tuple[str, ...]) -> str:
+    counted = f"{nodes} of {total} nodes fell back to {' and '.join(others)}: {shortened(ops)}"
+    return "; ".join([counted, *costs])
+
+
+def _cost_elsewhere(time_share: float | None, copies: int | None) -> str:
+    counted = [] if copies is None else [f"{copies} cop{'y' if copies == 1 else 'ies'} between devices a call"]
+    if time_share is None:
+        return ", ".join([*counted, UNPROFILED])
+    return " and ".join([f"{percent(time_share)} of the time", *counted])
+
+
+def _every_node_on_target(target: str, shape_ops: tuple[str, ...]) -> str:
+    excused = f" but for {shortened(shape_ops)}, which handle shapes only" if shape_ops else ""
+    return f"every node on {target}{excused}; answers within tolerance"
+
+
+def _no_node_on_target(target: str, others: tuple[str, ...]) -> str:
+    return f"no node was placed on {target}: everything ran on {' and '.join(others)}"
+
+
+def _only_shapes_on_target(target: str, others: tuple[str, ...]) -> str:
+    return f"nothing but shapes and constants was placed on {target}: everything else ran on {' and '.join(others)}"
+
+
+def _undefined_figure(figure: str) -> str:
+    return f"the {'error' if figure == 'relative_error' else FIGURES.get(figure, figure)} is undefined"
+
+
+def _busy_machine(times: int, total: int, unit: str, others_percent: float | None, stolen_percent: float | None) -> str:
+    shares = [] if others_percent is None else [f"other programs {others_percent:.0f} %"]
+    shares += [] if stolen_percent is None else [f"the host's other guests {stolen_percent:.0f} %"]
+    took = f"; at most, {' and '.join(shares)} of the processor" if shares else ""
+    return f"in {times} of {total} {unit}{took}"
+
+
+def _not_steady(limited: int, rounds: int, drift: float) -> str:
+    said = [f"the warm-up ended at its limit in {limited} of {rounds} rounds"] if limited else []
+    if drift:
+        way = "slower" if drift > 0 else "faster"
+        said.append(f"calls became {abs(drift) * 100:.1f} % {way} from the first third of the timed ones to the last")
+    return "; ".join(said)
+
+
+def _start_failed(start: str, status: str, text: str) -> str:
+    return f"{status}: {text}"
+
+
+def _start_unanswered(start: str) -> str:
+    return "the worker ended without an answer"
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+REASONS: dict[str, Words] = {
+    "text": _text,
+    "not-measured": lambda: "not measured: the run ended before its turn",
+    "failed-at-stage": _failed_at_stage,
+    "no-timed-call": lambda: "the worker answered without a single timed call",
+    "unchecked-answers": lambda times, rounds: (
+        f"timed, but its answers were not checked against the reference{share_of_rounds(times, rounds)}"
+    ),
+    "other-device": lambda device, asked, times, rounds: (
+        f"ran on {device}, and the row asks for {asked}{share_of_rounds(times, rounds)}"
+    ),
+    "no-node-on-target": _no_node_on_target,
+    "only-shapes-on-target": _only_shapes_on_target,
+    "out-of-tolerance": _out_of_tolerance,
+    "placement-not-told": lambda times, rounds: (
+        f"ran and correct, but the runtime could not tell which provider ran the nodes{share_of_rounds(times, rounds)}"
+    ),
+    "fell-back": _fell_back,
+    "cost-elsewhere": _cost_elsewhere,
+    "within-tolerance": lambda: "answers within tolerance",
+    "every-node-on-target": _every_node_on_target,
+}
+"""Why a cell has its status."""
+
+FAULTS: dict[str, Words] = {
+    "nothing-compared": lambda: "no output was compared",
+    "not-finite": lambda: "the outputs hold NaN or infinity",
+    "empty-tolerance": lambda: "the tolerance asks for nothing, so the answers prove nothing",
+    "undefined-figure": _undefined_figure,
+    "figure-too-low": lambda figure, value, limit: f"{FIGURES.get(figure, figure)} {value:.6g} is below {limit:g}",
+    "figure-too-high": lambda figure, value, limit: f"{FIGURES.get(figure, figure)} {value:.3g} is above {limit:g}",
+    "no-token-compared": lambda: "no token was compared",
+    "tokens-differ": lambda step, compared: f"tokens differ from the reference's at step {step} of {compared}",
+}
+"""What is wrong with answers."""
+
+REMEDIES: dict[str, Words] = {
+    "resume": lambda run: f"go on with `bench run --resume {run}`",
+    "see-log": lambda: "see the cell's log in the run's folder",
+    "check-provider": lambda: (
+        "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
+    ),
+    "try-other-recipe": lambda: "try other options of the recipe, another precision or another provider version",
+    "newer-onnxruntime": lambda: "use an onnxruntime that has `get_provider_graph_assignment_info`",
+    "try-other-opset": lambda: "try another opset, recipe or provider version that takes these ops",
+}
+"""What to do about a status."""
+
+NOTES: dict[str, Words] = {
+    "software-adapter": lambda: "software adapter: the CPU imitates a GPU, with threads of its own",
+    "emulated-device": lambda: "emulated device",
+    "device-unknown": lambda: "which device it computes on cannot be told",
+    "own-threads": lambda: "it computes on the CPU with threads of its own, whose number cannot be set here",
+    "unknown-option": lambda name: f"unknown option '{name}': the provider checks none, so it may have no effect",
+    "static-shapes": lambda sizes: f"static shapes: {', '.join(sizes)}",
+    "cuda-graph": lambda: "CUDA graph",
+    "compiled": lambda: "compiled by inductor, static shapes",
+    "compiled-tokens": lambda: (
+        "single tokens are compiled by inductor, static shapes; the prompt is not, as in generate()"
+    ),
+    "growing-cache": lambda: "the key-value cache is copied to grow at each token, as generate() does by default",
+    "fixed-cache": lambda: "the key-value cache has a fixed size",
+    "flash-attention": lambda setting: f"flash attention: {FLASH_ATTENTION.get(setting, setting)}",
+    "layers-on-gpu": lambda layers, total: f"{layers} of {total} layers on the GPU",
+    "llama-cpp-features": lambda text: f"llama.cpp: {text}",
+    "server": lambda label, model: f"server: {label}, model {model}",
+    "own-digits": lambda digits: (
+        f"each timed prompt begins with {digits} digits of its own, so that no prompt cache answers"
+    ),
+    "server-settings": lambda: (
+        "threads, precision and KV cache are the server's own, and its end of sequence ends a generation"
+    ),
+    "extra-fields": lambda names: f"extra fields: {', '.join(names)}",
+    "transformers-generate": lambda: (
+        "greedy by generate() of transformers, no end of sequence; "
+        "a streamer hands over each token, between two threads"
+    ),
+    "no-io-binding": lambda: "no IO binding, as is optimum's default on the CPU; each step copies the key-value cache",
+    "two-decoders": lambda: "two decoders, without and with past, as from_pretrained(export=True) makes them",
+    "no-compiled-model": lambda text: f"no compiled model was kept: {text}",
+    "start-failed": lambda start, status, text: f"{start} start: {_start_failed(start, status, text)}",
+    "start-unanswered": lambda start: f"{start} start: {_start_unanswered(start)}",
+    "failed": lambda status, text: f"{status}: {text}",
+    "interrupted": lambda: "interrupted",
+}
+"""What engines, probes, starts and sustained runs tell."""
+
+DETAILS: dict[str, Words] = {
+    "not-steady": _not_steady,
+    "busy-machine": _busy_machine,
+    "on-battery": lambda times, total, unit: f"in {times} of {total} {unit}",
+    "throttled": lambda *causes: "; ".join(causes),
+    "in-sustained-run": lambda *causes: f"in the sustained run {'; '.join(causes)}",
+    "slowed-over-rounds": lambda *signs, slower: f"over the rounds {_slowed(signs, slower)}",
+    "slowed-over-minutes": lambda *signs, slower: _slowed(signs, slower),
+    "slowed-since-rounds": lambda *signs, slower: f"since the rounds {_slowed(signs, slower)}",
+    "clock-fell": lambda first_mhz, last_mhz: (
+        f"the clock fell from {first_mhz / 1000:.1f} to {last_mhz / 1000:.1f} GHz"
+    ),
+    "near-heat-limit": lambda temperature_c, limit_c: (
+        f"the processor was at {temperature_c:.0f} °C, and holds itself back at {limit_c:.0f} °C"
+    ),
+}
+"""What raised a flag, in figures; `text_flags` has the flags themselves."""
+
+STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _start_unanswered}
+"""Of `NOTES`, what a table of starts shows where there is no start."""
+
+WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | DETAILS
