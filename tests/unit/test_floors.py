@@ -47,12 +47,16 @@ ROOMS = {
     "store": {"records", "errors", "files"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
-    "report": {"records", "errors", "files", "judge", "declare"},
+    "report": {"records", "errors", "files", "judge", "declare", "store"},
     "run_steps": BELOW_MEASURING,
     "pipeline": CORE,
+    "schemas": CORE,
+    "cache": CORE,
+    "default_paths": set(),
+    "api": CORE | FEATURES | {"default_paths", "pipeline"},
     "worker": {"records", "shared"},
     **dict.fromkeys(sorted(FEATURES), CORE),
-    "cli": CORE | FEATURES | {"pipeline"},
+    "cli": CORE | FEATURES | {"cache", "default_paths", "pipeline"},
     "__main__": {"cli"},
 }
 

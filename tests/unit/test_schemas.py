@@ -18,6 +18,7 @@ from jsonschema.exceptions import ValidationError
 from matrices import MATRIX, matrix_text
 
 from bench import schemas, store
+from bench.judge.cell_states import CellHistory
 from bench.measure.rounds import measure
 from bench.progress import Quiet
 from bench.report import metrics, model
@@ -86,7 +87,9 @@ def test_a_metric_that_is_added_is_in_the_schema(monkeypatch: pytest.MonkeyPatch
 def test_a_recorded_run_and_each_of_its_observations_are_valid(tmp_path: Path, strange_engines: None) -> None:
     made, folder = a_fake_run(tmp_path / "made", "obeys", (1, 2)), tmp_path / "run"
     store.create(folder, made.run)
-    measure(made.matrix, made.run, made.prepared, made.settings, (), partial(store.append, folder), Quiet())
+    measure(
+        made.matrix, made.run, made.prepared, made.settings, CellHistory(()), partial(store.append, folder), Quiet()
+    )
     check("run.schema.json", json.loads((folder / store.RUN).read_text(encoding="utf-8")))
     lines = (folder / store.RESULTS).read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4
