@@ -31,7 +31,7 @@ GLOSSARY = {
 """Every flag, in the order in which a cell carries them, with one sentence for readers."""
 NAMES = {"casts-around-fp32": "casts around FP32"}
 """The names that are not the kind without its hyphens."""
-UNKNOWN_FLAG = "This version of Touchstone does not know the flag; the run was made by another one."
+UNKNOWN_FLAG = "This version of Touchstone does not know the warning; the run was made by another one."
 
 
 def name(kind: str) -> str:

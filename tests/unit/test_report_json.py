@@ -6,11 +6,11 @@ import msgspec
 from a_report import a_report, a_whole_run, an_outcome, two_machines
 from sustained_runs import DIED, a_crashed
 
-from bench.records import SCHEMA, Outcome, note
+from bench.records import SCHEMA, Failure, Outcome, note
 from bench.report import model
 from bench.report.renderers import json
 
-WORDED = {"reason", "remedy", "flags", "notes", "sustained"}
+WORDED = {"failure", "reason", "remedy", "flags", "notes", "sustained"}
 """Fields that hold words in the file, and facts in the record."""
 
 
@@ -40,6 +40,17 @@ def test_each_outcome_has_the_words_of_its_facts_and_the_facts() -> None:
     assert read.facts == json.Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes)
     assert read.sustained is not None
     assert (read.sustained.ended, read.sustained.facts.reason) == ("crashed: the process died of SIGSEGV", DIED)
+
+
+def test_a_failure_that_judging_saw_says_its_reason() -> None:
+    failure = Failure("failed", "measure", "not-measured", "")
+    outcome = an_outcome(status="failed", reason=note("not-measured"), remedy=note("resume", run="x"), failure=failure)
+    said = json.worded(outcome).failure
+    assert said is not None
+    assert said.message == "not measured: the run ended before its turn"
+    assert said.remedy == "go on with `bench run --resume x`"
+    real = Failure("failed", "session", "RuntimeError", "no kernel", "drop it")
+    assert json.worded(an_outcome(status="failed", failure=real)).failure == real
 
 
 def test_times_of_emulators_are_beside_the_outcomes_and_not_in_them() -> None:

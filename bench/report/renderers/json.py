@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
-from bench.records import SCHEMA, Note, Outcome, Record, Run, SustainedSpeed
+from bench.records import SCHEMA, Failure, Note, Outcome, Record, Run, SustainedSpeed
 from bench.report import metrics, text, text_flags
 from bench.report.emulation import EmulatorTimes
 from bench.report.metric import Scalar
@@ -85,9 +86,18 @@ def worded(outcome: Outcome) -> WordedOutcome:
         "flag_details": text_flags.details(outcome.flags),
         "notes": tuple(map(text.say, outcome.notes)),
         "sustained": _sustained(outcome.sustained) if outcome.sustained else None,
+        "failure": _failure(outcome),
         "facts": Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes),
     }
     return WordedOutcome(**(msgspec.structs.asdict(outcome) | words))
+
+
+def _failure(outcome: Outcome) -> Failure | None:
+    """The failure; one that judging saw has no error message, so that the reason is its message."""
+    failure = outcome.failure
+    if failure is None or failure.message:
+        return failure
+    return replace(failure, message=text.reason(outcome), remedy=text.remedy(outcome))
 
 
 def _sustained(speed: SustainedSpeed) -> WordedSustained:
