@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
-from importlib import metadata
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from bench.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUPS = {"families": "touchstone.families", "engines": "touchstone.engines", "formats": "touchstone.formats"}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -51,11 +56,23 @@ def plugins(kind: str) -> list[Plugin]:
 
     `PluginError` names the package and the entry point where it cannot be taken.
     """
-    points = sorted(metadata.entry_points(group=GROUPS[kind]), key=lambda point: (point.name, point.value))
+    if not is_any_declared():
+        return []
+    from importlib.metadata import entry_points
+
+    points = sorted(entry_points(group=GROUPS[kind]), key=lambda point: (point.name, point.value))
     return [_plugin(kind, point) for point in points]
 
 
-def _plugin(kind: str, point: metadata.EntryPoint) -> Plugin:
+@cache
+def is_any_declared() -> bool:
+    """A look at the text of all entry points: `importlib.metadata` is slow to import, and mostly nothing is there."""
+    folders = [Path(folder or ".") for folder in dict.fromkeys(sys.path)]
+    paths = (path for folder in folders for path in folder.glob("*.*-info/entry_points.txt"))
+    return any(b"[touchstone." in path.read_bytes() for path in paths)
+
+
+def _plugin(kind: str, point: EntryPoint) -> Plugin:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
     said = f"the entry point '{point.name}' of {GROUPS[kind]} in the package {package}"
     if not NAME.fullmatch(point.name):
@@ -69,7 +86,7 @@ def _plugin(kind: str, point: metadata.EntryPoint) -> Plugin:
     return Plugin(kind, point.name, point.value, package, file)
 
 
-def _candidates(point: metadata.EntryPoint) -> Iterable[Path]:
+def _candidates(point: EntryPoint) -> Iterable[Path]:
     """Where the module's file may be: beside the distribution's metadata, else where Python finds its top-level name.
 
     The second is for packages that are installed to be edited in place.

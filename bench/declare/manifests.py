@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,9 +69,15 @@ def read_recipes(path: Path, place: str) -> dict[str, RecipeDeclaration]:
 
 def _tree(path: Path, place: str) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        return _parsed(path, path.stat().st_mtime_ns)
     except (OSError, SyntaxError, ValueError) as error:
         raise PluginError(f"{place} cannot be read: {error}", "correct the file, or remove it") from None
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, _mtime_ns: int) -> ast.Module:
+    """A format's file is read for its manifest, and again for its recipes."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _decorated(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:

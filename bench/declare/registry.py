@@ -116,7 +116,7 @@ def plugins() -> tuple[Plugin, ...]:
 
 def forget() -> None:
     """Read all again when it is asked for next: files or packages have changed."""
-    for read in (families, engines, formats, recipes, plugins, _plugins_of):
+    for read in (families, engines, formats, recipes, plugins, _plugins_of, entry_points.is_any_declared):
         read.cache_clear()
 
 
