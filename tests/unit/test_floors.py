@@ -46,7 +46,7 @@ ROOMS = {
     "store": {"records", "errors", "files"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
-    "report": {"records", "errors", "files", "judge", "declare"},
+    "report": {"records", "errors", "files", "judge", "store", "declare"},
     "run_steps": BELOW_MEASURING,
     "pipeline": CORE,
     "worker": {"records"},
