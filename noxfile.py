@@ -92,9 +92,10 @@ def tests(session: nox.Session) -> None:
         return
     with runtimes_in_background(session):
         run_lint(session)
-        run_unit(session)
+        session.run("pytest", *UNIT, *in_parallel("not alone and not nightly"))
         run_workers(session)  # each waits for its runtime; the last of them for the compilation of llama.cpp
-    run_end_to_end(session)
+    session.run("pytest", *END_TO_END, *in_parallel("not alone and not nightly"))
+    run_alone(session, *UNIT, *END_TO_END)
 
 
 @nox.session
@@ -108,7 +109,7 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """The tests that need no runtime; what follows `--` goes to pytest: `nox -s unit -- tests/unit/test_plan.py`."""
     install(session, "test")
-    run_unit(session)
+    run_tests(session, *UNIT)
 
 
 @nox.session
@@ -122,7 +123,7 @@ def workers(session: nox.Session) -> None:
 def end_to_end(session: nox.Session) -> None:
     """The tests of the real command; what follows `--` goes to pytest."""
     install(session, "test")
-    run_end_to_end(session)
+    run_tests(session, *END_TO_END)
 
 
 @nox.session
@@ -140,20 +141,16 @@ def run_lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
-def run_unit(session: nox.Session) -> None:
-    run_tests(session, *UNIT)
-
-
-def run_end_to_end(session: nox.Session) -> None:
-    run_tests(session, *END_TO_END)
-
-
 def run_tests(session: nox.Session, *paths: str) -> None:
-    """Most tests in parallel, and then those that measure times, one after another; or what follows `--`."""
+    """What follows `--`, or most tests in parallel, and then those that measure times, one after another."""
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", *paths, *in_parallel("not alone and not nightly"))
+    run_alone(session, *paths)
+
+
+def run_alone(session: nox.Session, *paths: str) -> None:
     session.run("pytest", *paths, "-m", "alone and not nightly")
 
 

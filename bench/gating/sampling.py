@@ -77,8 +77,11 @@ class Processes:
         return made.pair.value
 
     def _keep(self, made: Made) -> None:
-        self.note(made)
-        self.progress.step(_line(made))
+        try:
+            self.note(made)
+            self.progress.step(_line(made))
+        except KeyboardInterrupt:  # writing to a slow disk takes long enough for it
+            self.interrupted = True
 
     def _next(self, cell: str, kind: PairKind) -> Made | None:
         if self.interrupted or cell in self.failed or not self._has_time(cell):

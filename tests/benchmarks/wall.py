@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,9 +64,10 @@ class Watch:
     """Reads two clocks around every visit, and one whenever its worker enters a stage."""
 
     def __init__(self) -> None:
-        self.spent: dict[str, Counter[str]] = {}
-        self.wall: Counter[str] = Counter()
-        self.cpu: Counter[str] = Counter()
+        self.spent: dict[str, defaultdict[str, float]] = {}
+        self.model, self.part, self.since = "", "start", 0.0
+        self.wall: defaultdict[str, float] = defaultdict(float)
+        self.cpu: defaultdict[str, float] = defaultdict(float)
         self.first: dict[str, float] = {}
         self.last: dict[str, float] = {}
 
@@ -82,7 +83,7 @@ class Watch:
 
         def watched_once(visitor, cells, number):
             self.model, self.part = cells[0].model, "start"
-            self.spent.setdefault(self.model, Counter())
+            self.spent.setdefault(self.model, defaultdict(float))
             self.since = start = time.perf_counter()
             self.first.setdefault(self.model, start)
             cpu = time.process_time()
@@ -101,7 +102,7 @@ class Watch:
             if isinstance(reply, Measured):
                 self.enter("end")
 
-        Visitor.once, ObservationRecorder.take = watched_once, watched_take
+        Visitor.once, ObservationRecorder.take = watched_once, watched_take  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -110,10 +111,10 @@ def main() -> None:
     watch.install()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, matrix = folder / "products.onnx", folder / "matrix.toml"
-        model.write_bytes(bytes.fromhex(PRODUCTS))
+        products, matrix = folder / "products.onnx", folder / "matrix.toml"
+        products.write_bytes(bytes.fromhex(PRODUCTS))
         requires = json.dumps(tomllib.loads(DEFAULT_MATRIX.read_text("utf-8"))["runtimes"]["ort"]["requires"])
-        matrix.write_text(MATRIX.format(file=model.as_posix(), requires=requires), "utf-8")
+        matrix.write_text(MATRIX.format(file=products.as_posix(), requires=requires), "utf-8")
         bench("run", "--budget", "standard", "--matrix", str(matrix), "--out", str(folder / "run"), *sys.argv[1:])
         _, seen = store.read(folder / "run")
     for model in watch.wall:

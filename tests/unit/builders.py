@@ -193,7 +193,7 @@ def a_generated(cell: Cell | str = "llama/fp32/cpu/b1-p128-n64", round: int = 0,
     """A healthy round of a text generator; `generations` is a short way to its timing."""
     if "generations" in said:
         said["timing"] = generating(*said.pop("generations"))
-    healthy = {"timing": generating(), "parity": a_parity_of_tokens(), "traits": some_traits()}
+    healthy: dict[str, Any] = {"timing": generating(), "parity": a_parity_of_tokens(), "traits": some_traits()}
     healthy |= {"placement": a_placement(CPU={"MatMul": 12, "Add": 6}), "versions": {"onnxruntime-genai": "0.18.0"}}
     return an_observation(cell, round, **{**healthy, **said})
 

@@ -24,7 +24,7 @@ def bench(tmp_path):
         command = [sys.executable, "-m", "bench", *arguments]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
 
-    run.folder = tmp_path
+    run.folder = tmp_path  # type: ignore[attr-defined]
     return run
 
 

@@ -46,7 +46,7 @@ def diary(monkeypatch) -> Diary:
             diary.environments.append(environment)
             super().__init__(executable, log, environment, *rest)
 
-        def ask(self, order: Order, timeout_s: float):
+        def ask(self, order: Order, timeout_s: float):  # type: ignore[override]
             diary.orders.append(order)
             return super().ask(order, timeout_s)
 

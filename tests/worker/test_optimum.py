@@ -143,7 +143,7 @@ def test_only_speech_has_an_encoder_and_it_is_a_part_of_the_first_step(artifacts
     assert stream.encode_ns is None
     next(steps)
     assert (stream.encode_ns or 0) > 0 if family == "speech-recognizer" else stream.encode_ns is None
-    steps.close()
+    steps.close()  # type: ignore[attr-defined]
 
 
 # --- tokens from another thread ---------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_a_generation_that_nobody_reads_to_its_end_leaves_no_thread(artifacts):
     steps = iter(engine.Session(a_generation(artifacts, "text-generator")).begin(a_feed("text-generator"), NEW))
     next(steps)
     assert threading.active_count() == before + 1
-    steps.close()
+    steps.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.records import Tolerance
+from bench.records import Parity, Tolerance
 from bench.worker import parity
 
 TOLERANCE = Tolerance(min_cosine=0.9)
 
 
-def compare(expected: object, actual: object) -> object:
+def compare(expected: object, actual: object) -> Parity:
     return parity.compare([np.array(expected)], [np.array(actual)], TOLERANCE, "by hand")
 
 

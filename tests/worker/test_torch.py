@@ -44,7 +44,7 @@ def test_bf16_is_computed_in_bf16_or_refused_by_name():
         return
     exact, rounded = engine.Session(a_torch_visit("fp32")), engine.Session(a_torch_visit("bf16"))
     result = rounded.bind(images())()
-    assert result["logits"].dtype == torch.bfloat16
+    assert result["logits"].dtype == torch.bfloat16  # type: ignore[index]
     want = exact.outputs(exact.bind(images())())["logits"]
     error = np.abs(rounded.outputs(result)["logits"] - want).max() / np.abs(want).max()
     assert 1e-4 < error < 0.1
