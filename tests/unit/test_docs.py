@@ -77,6 +77,22 @@ def test_every_room_of_the_package_is_on_the_map():
     assert not names - listed
 
 
+def test_every_path_on_the_map_exists():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = {
+        path for path in re.findall(r"`((?:bench|tests|docs)/[\w/.]+)`", text) if not re.search("NAME|FORMAT", path)
+    }
+    rooms = {
+        room
+        for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)
+        for room in re.findall(r"`([\w/]+(?:\.py|/))`", row)
+    }
+    assert len(paths) > 10
+    assert len(rooms) > 20
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert not [room for room in rooms if not (PACKAGE / room).exists() and not (PACKAGE / "worker" / room).exists()]
+
+
 def rooms_in(text: str, groups: dict[str, set[str]]) -> set[str]:
     """The rooms that a cell of a table names, by themselves or by a group; `never …` takes nothing in."""
     text = text.partition("; never")[0]
