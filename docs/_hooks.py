@@ -22,7 +22,7 @@ PAGES = {
 }
 """Pages outside `docs/`, by their place in the repository, and their name on the site."""
 FOLDERS = {"docs/decisions": "decisions/index.md", "examples/ci": "ci.md"}
-LINK = re.compile(r"(\]\()(?!\w+:|#|/)([^)\s#]+)(#[^)\s]*)?(\))")
+LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:|#|/)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -43,8 +43,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(_source(here)), match[2]))
+        if target not in FOLDERS and (ROOT / target).is_dir():
+            return match[1]  # the site shows no folders of code
         to = posixpath.relpath(_site(target), posixpath.dirname(here) or ".")
-        return f"{match[1]}{to}{match[3] or ''}{match[4]}"
+        return f"[{match[1]}]({to}{match[3] or ''})"
 
     return LINK.sub(moved, markdown)
 

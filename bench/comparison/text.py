@@ -62,7 +62,7 @@ def _may_be_drift(direction: str, against_control: str | None, has_ratio: bool) 
     if against_control:
         too = " too" if against_control == direction else ""
         return f"unclear: {direction}, which may be drift, {against_control} against the control{too}"
-    control = "and against the control no difference is shown" if has_ratio else "and no control tells"
+    control = "and against the control no difference is shown" if has_ratio else "and there is no control to decide"
     return f"unclear: {direction}, which may be drift, {control}"
 
 
@@ -87,7 +87,7 @@ WORDS: dict[str, Words] = {
     "control-on-two-machines": lambda: "the control itself: its times are of two machines, and not compared",
     "different-controls": lambda: "not compared: the runs have different controls",
     "no-ratio-in-both": lambda: "not compared: no ratio to the control in both runs",
-    "one-round": lambda: "not compared: one round tells nothing of its scatter",
+    "one-round": lambda: "not compared: one round shows no variation",
     "no-difference": lambda: "no difference shown",
     "against-control": lambda direction: f"{direction} against the control on that machine",
     "beyond-drift": _beyond_drift,
@@ -95,8 +95,8 @@ WORDS: dict[str, Words] = {
     "control-may-drift": lambda direction: f"unclear: {direction}, which may be drift; it is the control",
     "may-be-drift": _may_be_drift,
     # The status of one cell.
-    "lost-support": lambda: "lost support: it gave right answers, and does not now",
-    "lost-on-other-machine": lambda: "gave right answers on the base's machine, and does not on the other",
+    "lost-support": lambda: "lost support: its answers were right, and are not any more",
+    "lost-on-other-machine": lambda: "has right answers on the base's machine, but not on the other",
     "gained-support": lambda: "gained support",
     "nodes-lost": lambda: "lost nodes: more of them fell back from the provider",
     "nodes-gained": lambda: "gained nodes: fewer of them fell back from the provider",

@@ -125,7 +125,7 @@ def _line(made: Made) -> str:
     pair = made.pair
     if pair.value is None:
         return f"{pair.cell}: {pair.kind} pair {pair.number} failed: {pair.failure}"
-    aside = ", set aside: others used the processor" if pair.set_aside else ""
+    aside = ", discarded: the CPU was busy" if pair.set_aside else ""
     return f"{pair.cell}: {pair.kind} pair {pair.number}: {100 * relative(pair.value):+.1f} %{aside}"
 
 

@@ -36,7 +36,7 @@ class VerdictWords(NamedTuple):
 VERDICTS: dict[GateVerdict, VerdictWords] = {
     "regression": VerdictWords("regression", "regressions", "slower, on fresh pairs that confirmed it"),
     "lost-support": VerdictWords("lost support", "cells that lost support", "worked in the base and does not now"),
-    "inconclusive": VerdictWords("inconclusive", "inconclusive", "cannot be told; never a pass"),
+    "inconclusive": VerdictWords("inconclusive", "inconclusive", "undecided; never a pass"),
     "warning": VerdictWords("warning", "warnings", "stored numbers look slower, which proves nothing"),
     "gone": VerdictWords("gone", "gone", "only the base has the cell"),
     "pass": VerdictWords("pass", "pass", "no regression"),
@@ -48,8 +48,8 @@ RED: tuple[GateVerdict, ...] = ("regression", "lost-support")
 NOT_COMPARED: tuple[GateVerdict, ...] = ("not-judged", "added")
 UNSURE: tuple[GateVerdict, ...] = ("inconclusive", "warning")
 HOW_TO_READ = (
-    "Change: the time of a call, new against base, with its 95 % interval; + is slower. Pairs: fresh processes of base "
-    "and new side by side. Detectable: the smallest slowdown that these pairs would have shown four times in five."
+    "Change: the time of a call, new relative to base, with its 95 % interval; + is slower. Pairs: fresh processes of "
+    "base and new side by side. Detectable: the smallest slowdown that these pairs detect with 80 % power."
 )
 
 
@@ -255,20 +255,20 @@ WORDS: dict[str, Words] = {
         f"not slower by {100 * limit:g} % or more: {_ends(value, low, high)} in {_count(pairs, 'fresh pair')}"
     ),
     "not-sure-enough": lambda value, low, high, pairs: (
-        f"looks slower by {_ends(value, low, high)}, but {_count(pairs, 'fresh pair')} are not sure enough of it"
+        f"looks slower by {_ends(value, low, high)}, but {_count(pairs, 'fresh pair')} do not confirm it"
     ),
     "cannot-tell": _cannot_tell,
     "scatter-hides": lambda pairs, scatter, hidden: (
         f"{_count(pairs, 'pair')} that scatter by {percent(scatter)} each could hide a slowdown of {limit(hidden)}"
     ),
     "pairs-missing": lambda pairs, wanted, stage: f"only {pairs} of {_count(wanted, f'{stage} pair')} could be made",
-    "unvouched": lambda: "the null control does not vouch for this machine",
+    "unvouched": lambda: "the null control failed on this machine",
     # Base against base.
     "few-null-pairs": lambda pairs, needed: (
         f"only {_count(pairs, 'pair')} of base against base, and {needed} are needed"
     ),
     "null-differs": lambda value, low, high: (
-        f"base against base differs by {_ends(value, low, high)}: the measurement favours a side"
+        f"base against base differs by {_ends(value, low, high)}: the measurement is biased"
     ),
     "null-scatters": lambda scatter, pairs, hidden: (
         f"pairs scatter by {percent(scatter)}: {pairs} of them may miss a slowdown of {limit(hidden)}"
@@ -276,9 +276,9 @@ WORDS: dict[str, Words] = {
     "null-fine": lambda: "base against base shows no difference",
     "null-not-needed": lambda: "not needed: no cell was measured in pairs",
     # The speed of one cell, from stored numbers.
-    "too-few-rounds": lambda: "too few rounds to tell",
-    "slower-than-drift": lambda low: f"at least {low:.1%} slower, more than a machine drifts by",
-    "slower-or-drift": lambda value: f"looks {value:.1%} slower, which a machine's drift may explain",
+    "too-few-rounds": lambda: "too few rounds to decide",
+    "slower-than-drift": lambda low: f"at least {low:.1%} slower, more than the drift of a machine",
+    "slower-or-drift": lambda value: f"looks {value:.1%} slower, which drift of the machine may explain",
     "slowdown-possible": lambda high: f"a slowdown of {high:.0%} cannot be ruled out",
     "no-slowdown-over": lambda limit: f"no slowdown over {limit:.0%}",
     "against-stored": _against_stored,
@@ -287,8 +287,8 @@ WORDS: dict[str, Words] = {
     "lost-nodes": lambda provider, before, after, operators: (
         f"{after} nodes fell back from {provider}, and {before} did before: {', '.join(operators)}"
     ),
-    "base-lost-too": lambda: "but the base comes to the same today, so this change is not why",
-    "emulated-times": lambda: "emulated: its answers are judged, and its times mean nothing",
+    "base-lost-too": lambda: "but the base has the same problem today, so this change is not the cause",
+    "emulated-times": lambda: "emulated: its answers are judged, and its times say nothing",
     "new-side-unprepared": lambda: "the new side could not be prepared",
     "new-cell": lambda: "the base has no such cell",
     "no-valid-speed": lambda status, reason: f"the base has no valid speed: {status}: {reason}",
@@ -302,7 +302,7 @@ WORDS: dict[str, Words] = {
     "inconclusive": lambda: "inconclusive",
     "cells-inconclusive": lambda count, passed, warned: f"{_cells(count)} cannot be told; {_passed(passed, warned)}",
     "too-short": _too_short,
-    "cells-gone": lambda count: f"not judged: the base measured {_cells(count)} that the new matrix has not",
+    "cells-gone": lambda count: f"not judged: the base measured {_cells(count)} that are no longer in the matrix",
     "nothing-to-judge": lambda: "nothing to judge: no cell of the base has a valid speed",
     "no-regression": lambda passed, warned: f"no regression: {_passed(passed, warned)}",
     # How the gate was run.
@@ -316,11 +316,11 @@ WORDS: dict[str, Words] = {
     ),
     "rebuilt-artifacts": lambda names: f"built again, by other tools or code than the base's: {', '.join(names)}",
     "stored-cells": lambda count, cells, limit: (
-        f"{count} of {cells} cells are held against stored numbers, which may warn, "
+        f"{count} of {cells} cells are compared with stored numbers, which may warn, "
         f"and fail nothing under {100 * limit:g} %"
     ),
     "disturbed-pairs": lambda count, pairs: (
-        f"{count} of {pairs} pairs were set aside and made again: others used the processor"
+        f"{count} of {pairs} pairs were discarded and measured again: the CPU was busy"
     ),
 }
 """The words of each kind, by the parameters of its note."""

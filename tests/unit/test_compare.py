@@ -111,7 +111,7 @@ def test_an_interval_that_reaches_under_ten_percent_is_not_called_slower():
     assert 0 < figure.change.low < 0.10
     assert (figure.verdict, said(figure)) == (
         "unclear",
-        "unclear: slower, which may be drift, and no control tells",
+        "unclear: slower, which may be drift, and there is no control to decide",
     )
 
 
@@ -198,7 +198,7 @@ def test_lost_support_on_another_machine_is_said_of_the_machines():
     new = a_stored_run(1, machine=ELSEWHERE)
     found = the(compared(run=new, seen=failing(new, FP32)), FP32)
     assert found.support == "lost"
-    assert said(found).startswith("gave right answers on the base's machine, and does not on the other")
+    assert said(found).startswith("has right answers on the base's machine, but not on the other")
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------

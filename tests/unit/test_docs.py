@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from test_floors import ROOMS
 
 from bench.cli.app import app
 from bench.records import Status
@@ -74,6 +75,49 @@ def test_every_room_of_the_package_is_on_the_map():
     rooms += [path for path in (PACKAGE / "worker").iterdir() if path.is_dir() and path.name != "__pycache__"]
     names = {f"{path.name}/" if path.is_dir() else path.name for path in rooms if path.is_dir() or path.suffix == ".py"}
     assert not names - listed
+
+
+def test_every_path_on_the_map_exists():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = {
+        path for path in re.findall(r"`((?:bench|tests|docs)/[\w/.]+)`", text) if not re.search("NAME|FORMAT", path)
+    }
+    rooms = {
+        room
+        for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)
+        for room in re.findall(r"`([\w/]+(?:\.py|/))`", row)
+    }
+    assert len(paths) > 10
+    assert len(rooms) > 20
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert not [room for room in rooms if not (PACKAGE / room).exists() and not (PACKAGE / "worker" / room).exists()]
+
+
+def rooms_in(text: str, groups: dict[str, set[str]]) -> set[str]:
+    """The rooms that a cell of a table names, by themselves or by a group; `never …` takes nothing in."""
+    text = text.partition("; never")[0]
+    return set(re.findall(r"`(\w+)`", text)).union(
+        *(rooms for name, rooms in groups.items() if name in text.split(", "))
+    )
+
+
+def test_the_map_says_what_the_floors_test_holds():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    group_rows, rows = (re.findall(r"^\| (.+?) \| (.+?) \|$", part, re.MULTILINE)[1:] for part in tables(text))
+    groups: dict[str, set[str]] = {}
+    for name, members in group_rows:
+        groups[name] = rooms_in(members, groups)
+    told = {room: rooms_in(allowed, groups) for names, allowed in rows for room in re.findall(r"`(\w+)`", names)}
+    held = {room: allowed - {room} for room, allowed in ROOMS.items() if room != "__main__"}
+    assert told == {room: held[room] for room in told}
+    assert set(told) >= set(ROOMS) - {"__main__"}
+
+
+def tables(text: str) -> tuple[str, str]:
+    """The table of the groups, and the table of what each room may import."""
+    part = text.partition("## What may know what")[2]
+    groups, _, rest = part.partition("| room | may import |")
+    return groups, "| room | may import |" + rest.partition("\n\n")[0]
 
 
 def test_the_glossary_has_each_term_once_and_every_status():

@@ -105,7 +105,7 @@ def test_support_that_the_base_lost_too_is_inconclusive():
     lost = Support(note("lost-status", before="ok", after="unavailable", reason="no device"), blamed=False)
     row = supported(paired(a_decided(), []), lost, an_outcome(), an_outcome())
     assert row.verdict == "inconclusive"
-    assert "the base comes to the same today" in row.reason
+    assert "the base has the same problem today" in row.reason
 
 
 def test_a_row_says_what_both_sides_came_to():

@@ -405,7 +405,7 @@ def test_json_holds_the_facts_of_a_gate_beside_its_words(tmp_path: Path) -> None
     run = a_gate_run(lost, verdict=words.answer(facts), verdict_facts=facts)
     reports.write(run, tmp_path)
     read = gate_json.read(tmp_path / "gate.json")
-    assert read.verdict == "not judged: the base measured 1 cell that the new matrix has not"
+    assert read.verdict == "not judged: the base measured 1 cell that are no longer in the matrix"
     assert read.verdict_facts == facts
     assert read.cells[0].reason == "the base measured it; a rule leaves it out: it burns"
     assert read.cells[0].reason_facts == (note("excluded-now", rule="it burns"),)

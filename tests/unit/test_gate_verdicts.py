@@ -118,14 +118,14 @@ def test_what_is_held_against_stored_numbers_is_counted_and_each_note_stands_onc
     same = note("rebuilt-artifacts", names=("minilm/fp32",))
     found = notes(sighted(decided=(), pairs=()), [same, note("rebuilt-artifacts", names=("minilm/fp32",))])
     assert found[0] == same
-    assert text.say(found[1]).startswith("1 of 1 cells are held against stored numbers")
+    assert text.say(found[1]).startswith("1 of 1 cells are compared with stored numbers")
     assert len(found) == 2
 
 
 def test_pairs_that_were_set_aside_are_counted():
     aside = Pair(CELL.id, "screen", 1, "now", 0.3, (2.0,), (2.6,), set_aside=True)
     (found,) = notes(sighted(pairs=(aside, aside, *sighted().pairs)), [])
-    assert text.say(found).startswith("2 of 3 pairs were set aside")
+    assert text.say(found).startswith("2 of 3 pairs were discarded")
 
 
 def test_a_time_that_decided_nothing_says_what_would_be_enough():
