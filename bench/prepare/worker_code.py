@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.declare import registry
 from bench.files import writing
-from bench.prepare.cache_use import touch
+from bench.prepare.cache_use import touch_whole
 
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "worker")
@@ -30,7 +30,7 @@ def stage(cache: Path) -> Path:
     files = dict(_worker_files())
     folder = cache / "worker" / digest(files.values())[:16]
     if folder.exists():
-        touch(folder)
+        touch_whole(folder)
         return folder
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def recorded(cache: Path, name: str) -> Path | None:
     folder = cache / "worker" / name
     if not DIGEST.fullmatch(name) or not folder.is_dir():
         return None
-    touch(folder)
+    touch_whole(folder)
     return folder if _records(folder / "bench") == _records(PACKAGE) else None
 
 
