@@ -83,6 +83,12 @@ def touch(folder: Path) -> None:
         os.utime(folder / USED)
 
 
+def touch_whole(folder: Path) -> None:
+    """The same for a folder to which no file may be added."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+
+
 def last_used(folder: Path) -> float:
     """When a folder was used last, in seconds since the epoch; without a note of it, when something in it changed."""
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from bench.declare import registry
 from bench.declare.entry_points import Plugin
 from bench.files import writing
 from bench.prepare import code_digest
-from bench.prepare.cache_use import touch
+from bench.prepare.cache_use import touch_whole
 from bench.records import PROTOCOL
 
 PACKAGE = Path(__file__).parent.parent
@@ -39,7 +39,7 @@ def stage(cache: Path) -> Path:
         total.update(relative.encode() + b"\0" + code_digest.meaning(path))
     folder = cache / "worker" / total.hexdigest()[:16]
     if folder.exists():
-        touch(folder)
+        touch_whole(folder)
         return folder
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def recorded(cache: Path, name: str) -> Path | None:
     folder = cache / "worker" / name
     if not DIGEST.fullmatch(name) or not folder.is_dir():
         return None
-    touch(folder)
+    touch_whole(folder)
     return folder if protocol_of(folder) == PROTOCOL else None
 
 

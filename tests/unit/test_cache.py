@@ -138,6 +138,16 @@ def test_finding_a_runtime_makes_it_young(tmp_path):
     assert entries(tmp_path, ["runtime"])[0].used_days_ago == 0
 
 
+def test_staging_worker_code_again_makes_it_young(tmp_path):
+    folder = worker_code.stage(tmp_path)
+    then = time.time() - 40 * DAY_S
+    for path in (folder, *folder.iterdir()):
+        os.utime(path, (then, then))
+    assert round(entries(tmp_path, ["worker-code"])[0].used_days_ago) == 40
+    assert worker_code.stage(tmp_path) == folder
+    assert entries(tmp_path, ["worker-code"])[0].used_days_ago == 0
+
+
 # --- checked ----------------------------------------------------------------------------------------------------------
 
 
