@@ -17,7 +17,7 @@ from bench.errors import UsageError
 from bench.machine.fingerprint import fingerprint
 from bench.prepare import worker_code
 from bench.prepare.cache_use import in_use
-from bench.prepare.environments import Shelf
+from bench.prepare.environments import EnvironmentPool
 from bench.prepare.probe import UNSURE, missing_device, without_device
 from bench.prepare.probe import examine as examine_target
 from bench.progress import Progress
@@ -62,13 +62,13 @@ def examine(
     progress.detail("reading the machine")
     machine = fingerprint()
     known = {target.runtime: catalogue.runtime(target.runtime) for target in targets if _of_catalogue(target, matrix)}
-    shelf = Shelf(known | matrix.runtimes, cache, progress)
+    pool = EnvironmentPool(known | matrix.runtimes, cache, progress)
     findings: list[Finding] = []
     with in_use(cache), tempfile.TemporaryDirectory() as folder:
         code = worker_code.stage(cache)
         for target in targets:
             log = Path(folder) / f"{target.name}.log"
-            facts = examine_target(target, shelf, machine, code, log, progress, install=install)
+            facts = examine_target(target, pool, machine, code, log, progress, install=install)
             findings.append(_finding(target, matrix, machine, facts))
     return Findings(machine, tuple(findings))
 

@@ -62,8 +62,8 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and report; an interruption keeps what was measured, and reports it."""
     matrix, folder, record, seen = _begin(options, progress)
     try:
-        settled, record = probe(matrix, record, options.cache, folder, progress)
-        prepared, record = prepare(matrix, record, settled, options.cache, folder, progress)
+        probed, record = probe(matrix, record, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, seen, progress)
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")

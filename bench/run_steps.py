@@ -16,7 +16,7 @@ from bench.records import SCHEMA, Cell, Effort, Machine, Run
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
-    from bench.prepare.probe import Settled
+    from bench.prepare.probe import ProbedTargets
     from bench.prepare.recorded_artifacts import RecordedArtifacts
 
 
@@ -45,21 +45,21 @@ def new_run(
 
 def probe(
     matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
-) -> tuple[Settled, Run]:
+) -> tuple[ProbedTargets, Run]:
     """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
-    from bench.prepare.probe import settle
+    from bench.prepare.probe import probe_targets
 
-    settled = settle(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
-    runtimes = {name: ready.record for name, ready in settled.shelf.made.items()}
-    record = replace(record, targets=settled.facts, runtimes=runtimes)
+    probed = probe_targets(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
+    runtimes = {name: ready.record for name, ready in probed.pool.made.items()}
+    record = replace(record, targets=probed.facts, runtimes=runtimes)
     store.save(folder, record)
-    return settled, record
+    return probed, record
 
 
 def prepare(
     matrix: Matrix,
     record: Run,
-    settled: Settled,
+    probed: ProbedTargets,
     cache: Path,
     folder: Path,
     progress: Progress,
@@ -68,7 +68,7 @@ def prepare(
     """Make what the cells need, and write into `run.json` what that turned out to be."""
     from bench.prepare import builds
 
-    prepared = builds.prepare(matrix, record.cells, settled, cache, folder / store.LOGS, progress, recorded)
+    prepared = builds.prepare(matrix, record.cells, probed, cache, folder / store.LOGS, progress, recorded)
     record = replace(
         record,
         runtimes={name: ready.record for name, ready in prepared.runtimes.items()},

@@ -28,7 +28,7 @@ from bench.files import write_atomically, writing
 from bench.machine.fingerprint import fingerprint
 from bench.prepare import probe, worker_code
 from bench.prepare.cache_use import uses_cache
-from bench.prepare.environments import Shelf
+from bench.prepare.environments import EnvironmentPool
 from bench.progress import Progress, duration
 from bench.records import SCHEMA, CaseOutcome, CaseSeen, CaseSuite, Machine, OperatorRun, OperatorTarget
 from bench.worker_process import Worker
@@ -122,24 +122,24 @@ class _Ready:
         self, known: Mapping[str, Runtime], cache: Path, machine: Machine, logs: Path, progress: Progress
     ) -> None:
         self.machine, self.logs, self.progress = machine, logs, progress
-        self.shelf = Shelf(known, cache, progress)
+        self.pool = EnvironmentPool(known, cache, progress)
         self.code = worker_code.stage(cache)
 
     def target(self, target: Target, *, install: bool) -> OperatorTarget:
         """A target as a probe found it; a runtime that is not there is made where it may be."""
         assert target.provider is not None
         log = self.logs / f"probe-{target.name}.log"
-        facts = probe.examine(target, self.shelf, self.machine, self.code, log, self.progress, install=install)
-        tried = not probe.condemns(facts)
+        facts = probe.examine(target, self.pool, self.machine, self.code, log, self.progress, install=install)
+        tried = not probe.is_unusable(facts)
         if not tried:
             self.progress.step(f"{target.name} is unavailable: {facts.message}")
-        runtime = self.shelf.ensure(target.runtime).record if tried else None
+        runtime = self.pool.ensure(target.runtime).record if tried else None
         return OperatorTarget(target.name, target.runtime, runtime, target.provider, facts, tried)
 
     def worker(self, target: OperatorTarget) -> Worker:
         """A fresh worker for a target's cases."""
         environment = worker_code.child_environment(self.code, target.provider.environment)
-        executable = self.shelf.ensure(target.runtime_name).executable
+        executable = self.pool.ensure(target.runtime_name).executable
         limit = self.machine.memory_bytes * 9 // 10
         return Worker(executable, self.logs / f"{target.name}.log", environment, limit)
 

@@ -98,6 +98,6 @@ def _side(
     store.create(folder, record)
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
     code, recorded = (base.code, base.recorded) if base else (None, None)
-    settled, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
-    prepared, record = run_steps.prepare(matrix, record, settled, place.cache, folder, progress, recorded)
+    probed, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
+    prepared, record = run_steps.prepare(matrix, record, probed, place.cache, folder, progress, recorded)
     return GateSide(name, matrix, record, prepared, place)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from bench.judge import throttling
 from bench.judge.number_formats import AROUND_FP32, COARSER, executed, number_format
 from bench.judge.placement import known
-from bench.judge.throttling import Look
+from bench.judge.throttling import StateSample
 from bench.records import Cell, Effort, Generation, MachineState, Note, Observation, SustainedSpeed, TargetFacts, note
 
 FEW_ROUNDS = 3
@@ -144,8 +144,8 @@ def on_battery(evidence: Evidence) -> Note | None:
 
 def throttled(evidence: Evidence) -> Note | None:
     """The processor held itself back over the rounds, or in the sustained run."""
-    looks = [Look(ms, seen.state) for ms, seen in zip(evidence.medians_ms, evidence.seen, strict=True)]
-    over = throttling.over(looks)
+    samples = [StateSample(ms, seen.state) for ms, seen in zip(evidence.medians_ms, evidence.seen, strict=True)]
+    over = throttling.over(samples)
     sustained = evidence.sustained.flags if evidence.sustained else ()
     parts = [note("slowed-over-rounds", *over.signs, slower=over.slower)] if over else []
     parts += [note("in-sustained-run", *flag.parts) for flag in sustained if flag.kind == "throttled"]

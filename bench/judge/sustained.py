@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from bench.judge import flags, generation, statistics, throttling
-from bench.judge.throttling import Look
+from bench.judge.throttling import StateSample
 from bench.records import (
     Cell,
     Failure,
@@ -143,9 +143,9 @@ def _held_back(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]
 ) -> Note | None:
     """From the first minutes to the last, or from the rounds: a small device is throttled before a minute is over."""
-    looks = [Look(minute.latency_ms, minute.state) for minute in minutes]
-    before = [Look(medians[one.round], one.state) for one in rounds if one.round in medians]
-    if over := throttling.over(looks):
+    samples = [StateSample(minute.latency_ms, minute.state) for minute in minutes]
+    before = [StateSample(medians[one.round], one.state) for one in rounds if one.round in medians]
+    if over := throttling.over(samples):
         return note("slowed-over-minutes", *over.signs, slower=over.slower)
-    since = throttling.since(before, looks[-max(1, len(looks) // 3) :])
+    since = throttling.since(before, samples[-max(1, len(samples) // 3) :])
     return note("slowed-since-rounds", *since.signs, slower=since.slower) if since else None

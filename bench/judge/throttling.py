@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from bench.judge.trend import Course, between, course
+from bench.judge.trend import Trend, between, trend
 from bench.records import MachineState, Note, note
 
 LATENCY_RISE = 0.02
@@ -17,7 +17,7 @@ NEAR_LIMIT_C = 3.0
 """A processor is held a little under its limit rather than at it."""
 
 
-class Look(Struct, frozen=True):
+class StateSample(Struct, frozen=True):
     """A latency in milliseconds, and what the machine was doing."""
 
     latency_ms: float
@@ -31,19 +31,19 @@ class Slowing(Struct, frozen=True):
     signs: tuple[Note, ...]
 
 
-def over(looks: Sequence[Look]) -> Slowing | None:
-    """How calls became slower from the first third of some looks to the last; None where this is no throttling."""
-    return _why(course(latencies(looks)), course(_clocks(looks)), course(_heats(looks)), _limit_c(looks))
+def over(samples: Sequence[StateSample]) -> Slowing | None:
+    """How calls became slower from the first third of some samples to the last; None where this is no throttling."""
+    return _why(trend(latencies(samples)), trend(_clocks(samples)), trend(_heats(samples)), _limit_c(samples))
 
 
-def since(first: Sequence[Look], last: Sequence[Look]) -> Slowing | None:
-    """The same from some looks to some later ones."""
+def since(first: Sequence[StateSample], last: Sequence[StateSample]) -> Slowing | None:
+    """The same from some samples to some later ones."""
     latency = between(latencies(first), latencies(last))
     clock, heat = between(_clocks(first), _clocks(last)), between(_heats(first), _heats(last))
     return _why(latency, clock, heat, _limit_c(last))
 
 
-def _why(latency: Course | None, clock: Course | None, heat: Course | None, limit_c: float | None) -> Slowing | None:
+def _why(latency: Trend | None, clock: Trend | None, heat: Trend | None, limit_c: float | None) -> Slowing | None:
     """A falling clock or rising heat, while the latency rose; either alone has other causes."""
     if latency is None or not latency.rose(LATENCY_RISE):
         return None
@@ -55,21 +55,21 @@ def _why(latency: Course | None, clock: Course | None, heat: Course | None, limi
     return Slowing(latency.shift, tuple(signs)) if signs else None
 
 
-def latencies(looks: Iterable[Look]) -> list[float]:
+def latencies(samples: Iterable[StateSample]) -> list[float]:
     """Milliseconds, in order."""
-    return _known(look.latency_ms for look in looks)
+    return _known(sample.latency_ms for sample in samples)
 
 
-def _clocks(looks: Iterable[Look]) -> list[float]:
-    return _known(look.state.frequency_mhz for look in looks)
+def _clocks(samples: Iterable[StateSample]) -> list[float]:
+    return _known(sample.state.frequency_mhz for sample in samples)
 
 
-def _heats(looks: Iterable[Look]) -> list[float]:
-    return _known(look.state.temperature_c for look in looks)
+def _heats(samples: Iterable[StateSample]) -> list[float]:
+    return _known(sample.state.temperature_c for sample in samples)
 
 
-def _limit_c(looks: Iterable[Look]) -> float | None:
-    return min(_known(look.state.temperature_limit_c for look in looks), default=None)
+def _limit_c(samples: Iterable[StateSample]) -> float | None:
+    return min(_known(sample.state.temperature_limit_c for sample in samples), default=None)
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

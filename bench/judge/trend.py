@@ -12,7 +12,7 @@ from bench.shared.slopes import median_slope
 LEAST = 3
 
 
-class Course(Struct, frozen=True):
+class Trend(Struct, frozen=True):
     """How a series of positive values went."""
 
     slope: float
@@ -36,20 +36,20 @@ class Course(Struct, frozen=True):
         return self.shift < -by and self.slope <= 0
 
 
-def course(values: Sequence[float]) -> Course | None:
+def trend(values: Sequence[float]) -> Trend | None:
     """How positive values went; None under three of them, or where one is not positive."""
     if len(values) < LEAST or min(values) <= 0:
         return None
     third = len(values) // 3
-    return Course(slope(values), median(values[:third]), median(values[-third:]))
+    return Trend(slope(values), median(values[:third]), median(values[-third:]))
 
 
-def between(first: Sequence[float], last: Sequence[float]) -> Course | None:
+def between(first: Sequence[float], last: Sequence[float]) -> Trend | None:
     """From some values to some later ones, as from a cell's rounds to a sustained run; None where one side has none."""
     if not first or not last or min(*first, *last) <= 0:
         return None
     before, after = median(first), median(last)
-    return Course(2 * (after - before) / (after + before), before, after)
+    return Trend(2 * (after - before) / (after + before), before, after)
 
 
 def slope(values: Sequence[float]) -> float:

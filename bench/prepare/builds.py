@@ -12,8 +12,8 @@ from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact
-from bench.prepare.environments import Ready, Shelf
-from bench.prepare.probe import Settled
+from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.probe import ProbedTargets
 from bench.prepare.recorded_artifacts import RecordedArtifacts
 from bench.progress import Progress
 from bench.records import Cell, Failure, Source
@@ -46,7 +46,7 @@ class Prepared:
 def prepare(
     matrix: Matrix,
     cells: Iterable[Cell],
-    settled: Settled,
+    probed: ProbedTargets,
     cache: Path,
     logs: Path,
     progress: Progress,
@@ -58,12 +58,12 @@ def prepare(
     the cache still holds them they are taken, whatever would be made today.
     """
     wanted = [cell for cell in cells if cell.excluded is None]
-    failures = {cell.id: settled.failures[cell.target] for cell in wanted if cell.target in settled.failures}
-    prepared = Prepared(settled.code, settled.shelf.made, failures=failures)
+    failures = {cell.id: probed.failures[cell.target] for cell in wanted if cell.target in probed.failures}
+    prepared = Prepared(probed.code, probed.pool.made, failures=failures)
     builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code)
     models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts())
     try:
-        models.runtimes_of([cell for cell in wanted if cell.id not in failures], settled.shelf)
+        models.runtimes_of([cell for cell in wanted if cell.id not in failures], probed.pool)
         for model in dict.fromkeys(cell.model for cell in wanted):
             mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
             models.model(matrix.models[model], mine)
@@ -89,11 +89,11 @@ class _Models:
         self.matrix, self.cache, self.builder = matrix, cache, builder
         self.progress, self.prepared, self.recorded = progress, prepared, recorded
 
-    def runtimes_of(self, cells: list[Cell], shelf: Shelf) -> None:
+    def runtimes_of(self, cells: list[Cell], pool: EnvironmentPool) -> None:
         """Make the runtimes that the cells are built in; those they run in are there."""
         for name in dict.fromkeys(name for cell in cells for name in runtimes_for(cell)):
             try:
-                shelf.ensure(name)
+                pool.ensure(name)
             except RuntimeSetupError as error:
                 failure = Failure("unavailable", "runtime", type(error).__name__, error.message, error.hint)
                 self.fail((cell for cell in cells if name in runtimes_for(cell)), failure)

@@ -51,7 +51,7 @@ class Ready(Struct, frozen=True):
     executable: Path
 
 
-class Shelf:
+class EnvironmentPool:
     """The runtimes of a matrix by name, each made or refused once, however many targets need it."""
 
     def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:

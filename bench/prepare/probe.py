@@ -17,7 +17,7 @@ from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target
 from bench.errors import RuntimeSetupError
 from bench.prepare import worker_code
-from bench.prepare.environments import Ready, Shelf
+from bench.prepare.environments import EnvironmentPool, Ready
 from bench.progress import Progress
 from bench.records import Cell, Failed, Failure, Machine, Note, Probe, Probed, Provider, Status, TargetFacts, note
 from bench.worker_process import Worker, with_native_words
@@ -42,17 +42,17 @@ NAMES = {
 }
 
 
-class Settled(Struct, frozen=True):
+class ProbedTargets(Struct, frozen=True):
     """What is known before anything is built: the runtimes that are there, and what each target is."""
 
     code: Path
-    shelf: Shelf
+    pool: EnvironmentPool
     facts: dict[str, TargetFacts]
     failures: dict[str, Failure]
     """By target: what each of its cells ends with."""
 
 
-def settle(
+def probe_targets(
     matrix: Matrix,
     cells: Iterable[Cell],
     machine: Machine,
@@ -60,27 +60,27 @@ def settle(
     logs: Path,
     progress: Progress,
     code: Path | None = None,
-) -> Settled:
+) -> ProbedTargets:
     """Try every target that a cell wants; those that are not on this machine end their cells here.
 
     `code` is the worker's code where it is not today's.
     """
-    shelf = Shelf(matrix.runtimes, cache, progress)
-    settled = Settled(code or worker_code.stage(cache), shelf, {}, {})
+    pool = EnvironmentPool(matrix.runtimes, cache, progress)
+    probed = ProbedTargets(code or worker_code.stage(cache), pool, {}, {})
     for name in dict.fromkeys(cell.target for cell in cells if cell.excluded is None):
-        facts = examine(matrix.targets[name], shelf, machine, settled.code, logs / f"probe-{name}.log", progress)
-        settled.facts[name] = facts
+        facts = examine(matrix.targets[name], pool, machine, probed.code, logs / f"probe-{name}.log", progress)
+        probed.facts[name] = facts
         if line := _line(name, facts):
             progress.step(line)
-        if condemns(facts):
+        if is_unusable(facts):
             status = REFUSALS.get(facts.kind, "unavailable")
-            settled.failures[name] = Failure(status, "target", facts.kind, facts.message, facts.remedy)
-    return settled
+            probed.failures[name] = Failure(status, "target", facts.kind, facts.message, facts.remedy)
+    return probed
 
 
 def examine(
     target: Target,
-    shelf: Shelf,
+    pool: EnvironmentPool,
     machine: Machine,
     code: Path,
     log: Path,
@@ -92,16 +92,16 @@ def examine(
 
     Without `install` a runtime that is not made yet stays so, and the facts say that.
     """
-    runtime = shelf.known[target.runtime]
+    runtime = pool.known[target.runtime]
     try:
-        ready = shelf.find(target.runtime)
+        ready = pool.find(target.runtime)
         if ready is None:
             if facts := not_worth_making(target, runtime, machine):
                 return facts
             if not install:
                 message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
                 return _absent("not-made", message, remedy)
-            ready = shelf.ensure(target.runtime)
+            ready = pool.ensure(target.runtime)
     except RuntimeSetupError as error:
         return _absent("no-runtime", error.message, error.hint)
     progress.detail(f"trying {target.name}")
@@ -171,7 +171,7 @@ def of_failure(failure: Failure) -> TargetFacts:
     return _absent(kind, f"the probe ended at stage '{failure.stage}': {failure.message}", failure.remedy)
 
 
-def condemns(facts: TargetFacts) -> bool:
+def is_unusable(facts: TargetFacts) -> bool:
     """Whether the target's cells need not be tried."""
     return not facts.available and facts.kind not in UNSURE
 
@@ -213,7 +213,7 @@ def _is_cpu(vendor: str, machine: Machine) -> bool:
 
 def _line(name: str, facts: TargetFacts) -> str | None:
     """What is worth a line before anything is measured."""
-    if condemns(facts):
+    if is_unusable(facts):
         return f"{name} is unavailable: {facts.message}"
     if not facts.available:
         return f"{name}: {facts.message}; its cells are tried all the same"

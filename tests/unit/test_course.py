@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy.stats import theilslopes
 
 from bench.judge import throttling
-from bench.judge.throttling import Look
-from bench.judge.trend import between, course, slope
+from bench.judge.throttling import StateSample
+from bench.judge.trend import between, slope, trend
 
 
 def test_a_course_is_the_slope_and_the_first_third_beside_the_last():
-    found = course([10.0, 11.0, 12.0, 13.0, 14.0, 15.0])
+    found = trend([10.0, 11.0, 12.0, 13.0, 14.0, 15.0])
     assert found is not None
     assert (found.first, found.last) == (10.5, 14.5)
     assert found.shift == pytest.approx(14.5 / 10.5 - 1)
@@ -39,8 +39,8 @@ def test_the_slope_is_theil_and_sens(values):
 
 
 def test_a_jump_at_the_end_is_a_rise_and_one_that_most_pairs_deny_is_none():
-    late = course([10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 13.0, 13.0])
-    denied = course([12.0, 9.9, 9.9, 10.8, 10.4, 10.0, 10.6, 10.2, 10.2])
+    late = trend([10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 13.0, 13.0])
+    denied = trend([12.0, 9.9, 9.9, 10.8, 10.4, 10.0, 10.6, 10.2, 10.2])
     assert late is not None
     assert denied is not None
     assert late.rose(0.02)
@@ -50,7 +50,7 @@ def test_a_jump_at_the_end_is_a_rise_and_one_that_most_pairs_deny_is_none():
 
 @pytest.mark.parametrize("values", [[], [1.0, 2.0], [1.0, 0.0, 2.0]])
 def test_two_values_have_no_course_nor_have_values_that_are_none(values):
-    assert course(values) is None
+    assert trend(values) is None
 
 
 def test_between_two_groups_the_medians_tell():
@@ -64,10 +64,10 @@ def test_between_two_groups_the_medians_tell():
 # --- throttling -------------------------------------------------------------------------------------------------------
 
 
-def looks(latencies, **states):
+def samples(latencies, **states):
     """A look a round: these latencies, and by name of a state its values."""
     rows = [dict(zip(states, values, strict=True)) for values in zip(*states.values(), strict=True)]
-    return [Look(ms, a_state(**row)) for ms, row in zip(latencies, rows, strict=True)]
+    return [StateSample(ms, a_state(**row)) for ms, row in zip(latencies, rows, strict=True)]
 
 
 SLOWER = [10.0, 10.0, 11.0, 11.0, 12.0, 12.0]
@@ -75,13 +75,13 @@ FALLING = [3400.0, 3400.0, 3100.0, 3000.0, 2900.0, 2900.0]
 
 
 def test_a_clock_that_falls_while_calls_become_slower_is_told_in_figures():
-    said = throttling.over(looks(SLOWER, frequency_mhz=FALLING))
+    said = throttling.over(samples(SLOWER, frequency_mhz=FALLING))
     assert said == "the clock fell from 3.4 to 2.9 GHz, while calls became 20 % slower"
 
 
 def test_heat_that_comes_to_the_limit_is_told():
     heat = {"temperature_c": [70.0, 75.0, 85.0, 92.0, 97.0, 97.0], "temperature_limit_c": [100.0] * 6}
-    said = throttling.over(looks(SLOWER, **heat))
+    said = throttling.over(samples(SLOWER, **heat))
     assert said == ("the processor was at 97 °C, and holds itself back at 100 °C, while calls became 20 % slower")
 
 
@@ -99,16 +99,16 @@ def test_heat_that_comes_to_the_limit_is_told():
     ],
 )
 def test_either_sign_alone_has_other_causes(latencies, state):
-    assert throttling.over(looks(latencies, **state)) == ""
+    assert throttling.over(samples(latencies, **state)) == ""
 
 
 def test_a_sensor_that_was_not_read_in_some_rounds_is_judged_by_the_others():
-    said = throttling.over(looks(SLOWER, frequency_mhz=[None, 3400.0, float("nan"), 3000.0, None, 2900.0]))
+    said = throttling.over(samples(SLOWER, frequency_mhz=[None, 3400.0, float("nan"), 3000.0, None, 2900.0]))
     assert "from 3.4 to 2.9 GHz" in said
 
 
 def test_from_rounds_to_a_sustained_run_the_same_is_told():
-    rounds = looks([10.0, 10.1, 9.9], frequency_mhz=[3400.0, 3400.0, 3350.0])
-    said = throttling.since(rounds, looks([12.0], frequency_mhz=[2600.0]))
+    rounds = samples([10.0, 10.1, 9.9], frequency_mhz=[3400.0, 3400.0, 3350.0])
+    said = throttling.since(rounds, samples([12.0], frequency_mhz=[2600.0]))
     assert said == "the clock fell from 3.4 to 2.6 GHz, while calls became 20 % slower"
     assert throttling.since(rounds, []) == ""

@@ -19,8 +19,8 @@ from bench.declare.targets import Runtime
 from bench.errors import RuntimeSetupError
 from bench.prepare import environments
 from bench.prepare import probe as targets
-from bench.prepare.environments import Ready, Shelf
-from bench.prepare.probe import condemns, examine, missing_device, settle
+from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.probe import examine, is_unusable, missing_device, probe_targets
 from bench.progress import Quiet
 from bench.records import Accelerator, Cell, Machine, Provider, RuntimeRecord, TargetFacts
 
@@ -74,14 +74,14 @@ def probed(monkeypatch):
 
 
 def facts_of(matrix: Matrix, name: str, machine: Machine = PLAIN, **said: Any) -> TargetFacts:
-    shelf = Shelf(matrix.runtimes, Path("cache"), Quiet())
-    return examine(matrix.targets[name], shelf, machine, Path("code"), Path("log"), Quiet(), **said)
+    pool = EnvironmentPool(matrix.runtimes, Path("cache"), Quiet())
+    return examine(matrix.targets[name], pool, machine, Path("code"), Path("log"), Quiet(), **said)
 
 
-def settled(tmp_path: Path, matrix: Matrix, *names: str, machine: Machine = PLAIN) -> targets.Settled:
+def probed_targets(tmp_path: Path, matrix: Matrix, *names: str, machine: Machine = PLAIN) -> targets.ProbedTargets:
     """The targets of a run with a cell on each of these."""
     cells = [a_cell(f"m/fp32/{name}/b1") for name in names]
-    return settle(matrix, cells, machine, tmp_path / "cache", tmp_path / "logs", Quiet())
+    return probe_targets(matrix, cells, machine, tmp_path / "cache", tmp_path / "logs", Quiet())
 
 
 # --- before anything is installed -------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_an_arm_processor_is_known_by_its_architecture():
 
 def test_a_target_that_is_not_there_ends_its_cells_with_a_reason_and_a_remedy(installer, probed, tmp_path):
     installer()
-    found = settled(tmp_path, of_matrix("[providers.cpu]\n[providers.cuda]"), "cpu", "cuda")
+    found = probed_targets(tmp_path, of_matrix("[providers.cpu]\n[providers.cuda]"), "cpu", "cuda")
     assert list(found.failures) == ["cuda"]
     failure = found.failures["cuda"]
     assert (failure.status, failure.stage, failure.kind) == ("unavailable", "target", found.facts["cuda"].kind)
@@ -190,7 +190,7 @@ def test_only_targets_that_a_cell_wants_are_tried(installer, probed, tmp_path):
     installer()
     matrix = of_matrix("[providers.cpu]\n[providers.webgpu-software]")
     cells = [a_cell("m/fp32/cpu/b1"), a_cell("m/fp32/webgpu-software/b1", excluded="a rule says so")]
-    found = settle(matrix, cells, PLAIN, tmp_path / "cache", tmp_path / "logs", Quiet())
+    found = probe_targets(matrix, cells, PLAIN, tmp_path / "cache", tmp_path / "logs", Quiet())
     assert list(found.facts) == probed == ["cpu"]
 
 
@@ -198,7 +198,7 @@ def test_targets_that_share_a_runtime_make_it_once_and_hear_of_its_failure_once(
     made = installer(broken=True)
     matrix = of_matrix('[providers.cpu]\n[providers.other]\nlike = "cpu"\nruntime = "own"\n[providers.third]\n'
                        'like = "cpu"\nruntime = "own"\n[runtimes.own]\nrequires = ["onnxruntime"]')  # fmt: skip
-    found = settled(tmp_path, matrix, "cpu", "other", "third")
+    found = probed_targets(tmp_path, matrix, "cpu", "other", "third")
     assert made.asked.count("own") == 1
     assert {failure.kind for failure in found.failures.values()} == {"no-runtime"}
 
@@ -210,13 +210,13 @@ def test_targets_that_share_a_runtime_make_it_once_and_hear_of_its_failure_once(
 def tried(tmp_path, strange_engines, installer):
     """Settle a run with one cell on the fake engine, probed in a real worker."""
 
-    def run(mode: str, provider: Provider | None = None) -> targets.Settled:
+    def run(mode: str, provider: Provider | None = None) -> targets.ProbedTargets:
         installer("ort")
         cell: Cell = a_cell("vit/fp32/fake/b1")
         matrix = fake_matrix("obeys", provider)
         target = replace(matrix.targets["fake"], mode=mode)
         matrix = replace(matrix, targets={"fake": target})
-        return settle(matrix, [cell], PLAIN, tmp_path / "cache", tmp_path / "logs", Quiet())
+        return probe_targets(matrix, [cell], PLAIN, tmp_path / "cache", tmp_path / "logs", Quiet())
 
     return run
 
@@ -273,6 +273,6 @@ def test_only_a_refusal_condemns():
         "timeout",
         "failed",
     )
-    condemned = [kind for kind in kinds if condemns(TargetFacts(False, kind=kind))]
+    condemned = [kind for kind in kinds if is_unusable(TargetFacts(False, kind=kind))]
     assert condemned == ["no-device", "not-installed", "no-wheel", "not-created", "no-runtime", "not-made"]
-    assert not condemns(TargetFacts(True))
+    assert not is_unusable(TargetFacts(True))
