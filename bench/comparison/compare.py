@@ -17,7 +17,6 @@ from bench.judge.differences import differences
 from bench.judge.outcome import ANSWERED, judge
 from bench.judge.stored_change import change, direction, is_beyond_drift
 from bench.records import Interval, Note, Observation, Outcome, Run, note
-from bench.report import text_flags
 
 
 def judged(run: Run, observations: Sequence[Observation]) -> Judged:
@@ -149,7 +148,7 @@ def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> Speed
 
 def _flags(old: Outcome | None, now: Outcome | None) -> tuple[Note, ...]:
     """Those of both, then those of one side; that a cell is emulated is said elsewhere."""
-    sides = [set(text_flags.names(outcome.flags)) - {"emulated"} if outcome else set() for outcome in (old, now)]
+    sides = [{flag.kind for flag in outcome.flags} - {"emulated"} if outcome else set() for outcome in (old, now)]
     parts = (("both", sides[0] & sides[1]), ("base", sides[0] - sides[1]), ("new", sides[1] - sides[0]))
     return tuple(note("flags", side=side, flags=tuple(sorted(flags))) for side, flags in parts if flags)
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from bench.records import Note, Outcome
 from bench.report import text as report_text
-from bench.report import text_differences
-from bench.report.text_differences import Words, arrow, listed
+from bench.report import text_differences, text_flags
+from bench.report.text_differences import arrow, listed
+from bench.report.text_notes import Words
 
 GATE = "`bench gate --baseline BASE` measures both side by side and tells them apart"
 CHANGES = {"another-recipe": "another recipe", "another-source": "another source of the model"}
@@ -112,7 +113,7 @@ WORDS: dict[str, Words] = {
     "changed": _changed,
     "another-recipe": lambda: CHANGES["another-recipe"],
     "another-source": lambda: CHANGES["another-source"],
-    "flags": lambda side, flags: f"{side}: {', '.join(flags)}",
+    "flags": lambda side, flags: f"{side}: {', '.join(map(text_flags.name, flags))}",
     # Both runs.
     "same-run": lambda: "Base and new are the same run.",
     "base-is-later": lambda: (

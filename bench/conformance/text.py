@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.records import Note, OperatorVerdict
 from bench.report import text_differences
-from bench.report.text_differences import Words
+from bench.report.text_notes import Words
 
 MEANINGS: dict[OperatorVerdict, str] = {
     "full": "right, with every node on the provider",

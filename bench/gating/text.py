@@ -13,7 +13,7 @@ from bench.records import GateCell, GateRun, GateVerdict, Interval, Note, Outcom
 from bench.report import numbers, text_differences
 from bench.report import text as words
 from bench.report.escaping import line
-from bench.report.text_differences import Words
+from bench.report.text_notes import Words
 
 LONGEST = 240
 """Characters of a reason in a table before it is cut; `gate.json` holds it whole."""

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.records import Note
+from bench.report import text_notes
+from bench.report.text_notes import Words
 
-Words = Callable[..., str]
-"""Takes the parameters of a note by name."""
 SIDES = {"base": "base", "new": "new run"}
 FACTS = {
     "brand": "processor",
@@ -29,22 +29,13 @@ NOTHING = "not said"
 
 
 def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
-    """The words of a note; a kind that this version does not know shows its kind and its parameters."""
-    kind = (WORDS if words is None else words).get(note.kind)
-    try:
-        return kind(**note.values) if kind else _unknown(note)
-    except TypeError:  # a newer version made the note with other parameters
-        return _unknown(note)
+    """The words of a note, by default one of this module; a kind that nobody knows shows its kind and parameters."""
+    return text_notes.say(note, WORDS if words is None else words)
 
 
 def sentences(notes: Iterable[Note]) -> tuple[str, ...]:
     """What differs, a sentence each: `onnxruntime 1.30.0 -> 1.31.1 in runtime 'ort'`."""
     return tuple(map(say, notes))
-
-
-def _unknown(note: Note) -> str:
-    values = ", ".join(f"{name}={value}" for name, value in note.values.items())
-    return f"{note.kind}: {values}" if values else note.kind
 
 
 # --- parts of sentences -----------------------------------------------------------------------------------------------

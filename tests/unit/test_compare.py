@@ -288,7 +288,7 @@ def test_flags_of_either_run_are_named_with_their_run():
     new = a_stored_run(1)
     seen = [one for one in observed(new) if one.cell != FP32]
     seen += [an_observation(FP32, number, placement=a_placement(CPU={"MatMul": 18})) for number in range(2)]
-    assert the(compared(run=new, seen=seen), FP32).flags == (note("flags", side="new", flags=("few rounds",)),)
+    assert the(compared(run=new, seen=seen), FP32).flags == (note("flags", side="new", flags=("few-rounds",)),)
 
 
 def test_only_the_cells_that_are_asked_for_are_there():
