@@ -31,7 +31,7 @@ def an_artifact(folder: Path, kind: str = "llama", recipe: str = "gguf-f32", **c
     base, out = folder / "base", folder / "out"
     base.mkdir()
     form.gguf_f32(a_context(source), base)
-    if recipe == form.BASE:
+    if recipe == form.MANIFEST.base:
         return base
     out.mkdir()
     recipes_of(form)[recipe](a_context(source, base), out)
