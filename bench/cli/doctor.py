@@ -1,4 +1,4 @@
-"""`bench doctor`: the machine, what can be used on it, and what would enable the rest."""
+"""`bench doctor`: the machine, what can be used on it, and how to enable the rest."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ def _notes(finding: Finding) -> Iterable[str]:
 
     yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
     if finding.emulated:
-        yield "emulated device: its answers count, its times mean nothing"
+        yield "emulated device: its answers count, its times say nothing"
     if finding.facts.checks_options is False:
-        yield "it takes options that do not exist without a word: a misspelt one has no effect"
+        yield "it accepts unknown options without an error: a misspelt one has no effect"
     if finding.tested is False:
         yield "this project wrote it from documentation and never ran it"
 

@@ -118,7 +118,7 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
 
     cells = text.ordered(run.cells)
     shown = _shown(cells)
-    table = plain_table("cell", "verdict", "change", "pairs", "detectable", "base → new", "what to know")
+    table = plain_table("cell", "verdict", "change", "pairs", "detectable", "base → new", "details")
     for cell in shown:
         table.add_row(*_row(cell))
     out = console()

@@ -51,7 +51,7 @@ def safe(text: str) -> str:
 
 def run_table(finished: RunResult) -> None:
     """Every verdict of a run, then where its files are."""
-    table = plain_table("cell", "status", "latency, ms", "throughput", "against control", "warnings")
+    table = plain_table("cell", "status", "latency, ms", "throughput", "speedup over control", "warnings")
     absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
         if outcome.failure and outcome.failure.stage == "target":
@@ -75,7 +75,7 @@ def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
     """Targets that are not on this machine: one row each, whatever was planned on them."""
     from bench.report import text
 
-    table = plain_table("not here", "cells", "why", "what would enable it")
+    table = plain_table("unavailable", "cells", "why", "how to enable it")
     for target, outcomes in absent.items():
         table.add_row(target, str(len(outcomes)), escape(text.reason(outcomes[0])), escape(text.remedy(outcomes[0])))
     return table

@@ -11,7 +11,7 @@ from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 
 FILE = "gate.md"
-HEADER = ["cell", "verdict", "change (95 % interval)", "pairs", "detectable", "base → new", "what to know"]
+HEADER = ["cell", "verdict", "change (95 % interval)", "pairs", "detectable", "base → new", "details"]
 OPEN_ROWS = 25
 """Rows of what wants attention before the rest is folded."""
 QUIET_ROWS = 10

@@ -136,7 +136,7 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights", "latency, ms", "throughput", "speed against control", "warnings"]
+        header = ["cell", "weights", "latency, ms", "throughput", "speedup over control", "warnings"]
         yield table(header, ([cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
     yield from generation_markdown.tables(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
@@ -201,7 +201,7 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
     lasted = sustained.outcomes_of(_ranked(sheet))
     if lasted:
         yield "### Sustained"
-        header = ["cell", "burst", "first minute", "last minute", "sustained against burst", "lasted", "warnings"]
+        header = ["cell", "burst", "first minute", "last minute", "sustained / burst", "duration", "warnings"]
         yield table(header, map(_lasted, lasted))
         yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
 
