@@ -176,7 +176,7 @@ def _cell(base: Cell, target: str, precision: str, sizes: dict[str, int]) -> Cel
     )
     recipe = {"fp32": "fp32", "int8": "int8", "int4": "k-quant-int4"}[precision]
     recipe = {"int8": "q8_0", "int4": "q4_k_m"}.get(precision, "f32") if engine == "llama-cpp" else recipe
-    said = {"engine": engine, "provider": provider, "format": form, "runtime": runtime}
+    said: dict[str, Any] = {"engine": engine, "provider": provider, "format": form, "runtime": runtime}
     said["recipe"] = Recipe(recipe, number_format=precision)
     said |= {"target": target, "precision": precision, "sizes": sizes, "workload": label, "control": target == CONTROL}
     return replace(base, **said)

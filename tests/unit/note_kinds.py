@@ -21,7 +21,7 @@ def made_in(paths: Iterable[Path]) -> dict[str, set[str] | None]:
                 (kind,) = node.args
                 assert isinstance(kind, ast.Constant), f"{path.name}: a kind is written where it is made"
                 names = {keyword.arg for keyword in node.keywords}
-                made[kind.value] = None if None in names else {name for name in names if name}
+                made[str(kind.value)] = None if None in names else {name for name in names if name}
     return made
 
 

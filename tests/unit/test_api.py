@@ -48,11 +48,11 @@ def frame() -> pd.DataFrame:
 
 
 def test_the_package_gives_every_name_of_the_interface():
-    assert set(bench.__all__) >= NAMES
+    assert set(vars(bench)["__all__"]) >= NAMES
     assert all(callable(getattr(bench, name)) and getattr(bench, name).__doc__ for name in NAMES)
     assert set(dir(bench)) >= NAMES
     with pytest.raises(AttributeError, match="no attribute 'rum'"):
-        bench.rum  # noqa: B018
+        getattr(bench, "rum")  # noqa: B009 - as a user would write it, which a type checker refuses
 
 
 def test_importing_the_package_loads_next_to_nothing():
@@ -70,7 +70,7 @@ def test_type_checkers_see_what_the_package_gives(tmp_path):
     package = Path(bench.__file__).parent
     assert (package / "py.typed").exists()
     used = tmp_path / "used.py"
-    lines = [f"reveal_type(bench.{name})" for name in (*bench.__all__, "nothing")]
+    lines = [f"reveal_type(bench.{name})" for name in (*vars(bench)["__all__"], "nothing")]
     used.write_text("\n".join(["import bench", *lines]), encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(used)]
     done = subprocess.run(command, cwd=package.parent, capture_output=True, text=True, check=False)

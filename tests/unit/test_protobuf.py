@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ FIELD = st.integers(1, 2**29 - 1)
 
 @given(st.lists(st.tuples(FIELD, st.integers(0, 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=40))))
 def test_what_is_written_is_found_again(written):
-    makers = {int: number, bytes: content, str: text}
+    makers: dict[type, Any] = {int: number, bytes: content, str: text}
     whole = b"".join(makers[type(value)](field, value) for field, value in written)
     file = io.BytesIO(whole)
     found = list(fields(file, (0, len(whole))))
