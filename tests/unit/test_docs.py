@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -25,7 +26,8 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(?:#[^)\s]*)?\)")
 
 def verbs() -> dict[str, set[str]]:
     """The options of every verb, and of its own verbs as `cache prune`."""
-    commands = typer.main.get_command(app).commands
+    group = typer.main.get_command(app)
+    commands = getattr(group, "commands", {})
     options = {name: {opt for p in command.params for opt in p.opts} for name, command in commands.items()}
     for name, command in commands.items():
         for below in getattr(command, "commands", {}).values():
@@ -125,7 +127,7 @@ def test_the_glossary_has_each_term_once_and_every_status():
     terms = [term for row in re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE) for term in row.split(", ")]
     terms = [term for term in terms if term not in {"term", "status", "---"}]
     assert len(terms) == len(set(terms))
-    assert {f"`{status}`" for status in Status.__args__} <= set(terms)
+    assert {f"`{status}`" for status in get_args(Status)} <= set(terms)
 
 
 def test_troubleshooting_quotes_messages_of_the_product():
