@@ -26,7 +26,8 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(?:#[^)\s]*)?\)")
 
 def verbs() -> dict[str, set[str]]:
     """The options of every verb, and of its own verbs as `cache prune`."""
-    commands = getattr(typer.main.get_command(app), "commands")  # noqa: B009 - of a group alone
+    group = typer.main.get_command(app)
+    commands = getattr(group, "commands", {})
     options = {name: {opt for p in command.params for opt in p.opts} for name, command in commands.items()}
     for name, command in commands.items():
         for below in getattr(command, "commands", {}).values():
