@@ -12,7 +12,7 @@ from bench.worker.sustained import sustain
 
 def test_a_real_model_is_run_on_end_and_told_of_minute_by_minute(tmp_path):
     channel = Recorder()
-    sustain(Sustain(a_whole_visit(tmp_path), (0.1, 0.2, 0.3)), channel)
+    sustain(Sustain(a_whole_visit(tmp_path), (0.5, 1.0, 1.5)), channel)
     assert channel.kinds() == [
         "stage import",
         "stage session",
@@ -24,7 +24,7 @@ def test_a_real_model_is_run_on_end_and_told_of_minute_by_minute(tmp_path):
         *["lasted"] * 3,
     ]
     minutes = [reply.minute for reply in channel.of(Lasted)]
-    assert sum(minute.seconds for minute in minutes) >= 0.3
+    assert sum(minute.seconds for minute in minutes) >= 1.5
     for minute in minutes:
         assert minute.calls > 1
         assert 0 < minute.p10_ns <= minute.median_ns <= minute.p90_ns
