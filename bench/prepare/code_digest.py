@@ -65,7 +65,7 @@ def _is_documentation(node: object) -> bool:
 
 
 def code_behind(paths: Iterable[Path], homes: Homes) -> list[Path]:
-    """The files and every file that they import of the packages in `homes`, directly or not; sorted by path.
+    """The files and every file that they import of the packages in `homes`, directly or not; sorted by their place there.
 
     Of `bench` only the worker and `bench.shared` are followed: the records that a worker imports are covered by the
     protocol.
@@ -77,7 +77,15 @@ def code_behind(paths: Iterable[Path], homes: Homes) -> list[Path]:
         if path not in found:
             found.add(path)
             waiting += [file for module in _imports(path, homes) for file in module_files(module, homes)]
-    return sorted(found)
+    return sorted(found, key=lambda path: _place(path, homes))
+
+
+def _place(path: Path, homes: Homes) -> tuple[str, ...]:
+    """Where a file is in its package: its order must not depend on where the package lies."""
+    for top, home in homes.items():
+        if path.is_relative_to(home):
+            return (top, *path.relative_to(home).parts)
+    return path.parts
 
 
 def module_files(module: str, homes: Homes) -> list[Path]:

@@ -326,6 +326,7 @@ def test_a_run_of_before_number_formats_were_recorded_gets_them_from_the_names_o
     store.create(tmp_path / "run", a_run(a_cell(recipe=Recipe("x", number_format="x")), a_cell("m/p/t/w", recipe=None)))
     path = tmp_path / "run" / "run.json"
     run = json.loads(path.read_text(encoding="utf-8"))
+    run["schema"] = 1
     run["cells"][0]["recipe"] = {"name": recipe, "options": {}}
     del run["cells"][0]["tolerance"]
     path.write_text(json.dumps(run), encoding="utf-8")
