@@ -32,15 +32,15 @@ def compare(base: Judged, new: Judged, only: Sequence[str] | None = None) -> Com
     """
     same = base.run.machine.key == new.run.machine.key
     ids = dict.fromkeys((*new.outcomes, *base.outcomes))
-    wanted = [cell for cell in ids if only is None or cell in only]
-    cells = [_cell(cell, base, new, same) for cell in wanted if _planned(cell, base) or _planned(cell, new)]
-    found = differences(base.run, new.run)
+    chosen = [cell for cell in ids if only is None or cell in only]
+    cells = [_cell(cell, base, new, same) for cell in chosen if _planned(cell, base) or _planned(cell, new)]
+    run_differences = differences(base.run, new.run)
     return Comparison(
         base=base.run,
         new=new.run,
         same_machine=same,
-        differences=found,
-        conclusions=conclusions.of_runs(base.run, new.run, cells, found),
+        differences=run_differences,
+        conclusions=conclusions.of_runs(base.run, new.run, cells, run_differences),
         cells=tuple(cells),
     )
 
@@ -57,7 +57,7 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     support = _support(old, now, before, after)
     both = _planned(cell, base) and _planned(cell, new)
     emulated = any(outcome.cell.emulated for outcome in (old, now) if outcome)
-    found = _figures(cell, base, new, same) if both and not emulated else ()
+    cell_figures = _figures(cell, base, new, same) if both and not emulated else ()
     return CellChange(
         cell=cell,
         base_status=old.status if old else None,
@@ -67,8 +67,8 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
         new_nodes=after,
         emulated=emulated,
         is_control=known.cell.control,
-        figures=found,
-        conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(found)),
+        figures=cell_figures,
+        conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(cell_figures)),
         changed=_changed(base, new, old, now) if both and old and now else (),
         flags=_flags(old, now),
     )
@@ -138,12 +138,16 @@ def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> Speed
         return "not compared" if ratio is None or ratio.low is None else against or "no difference shown"
     if time is None or time.low is None:
         return "not compared"
-    found = direction(time)
-    if found is None and against is None:
+    time_direction = direction(time)
+    if time_direction is None and against is None:
         return "no difference shown"
-    if found is None or not is_beyond_drift(time) or (ratio is not None and ratio.low is not None and against != found):
+    if (
+        time_direction is None
+        or not is_beyond_drift(time)
+        or (ratio is not None and ratio.low is not None and against != time_direction)
+    ):
         return "unclear"
-    return found
+    return time_direction
 
 
 def _flags(old: Outcome | None, now: Outcome | None) -> tuple[Note, ...]:

@@ -68,8 +68,8 @@ def json(comparison: Comparison) -> str:
 
 def history_document(history: History) -> dict[str, Any]:
     """What `bench history --json` prints, with the words of each note beside kind and values."""
-    found: dict[str, Any] = _worded(history)
-    return found
+    content: dict[str, Any] = _worded(history)
+    return content
 
 
 def _side(run: Run) -> dict[str, Any]:

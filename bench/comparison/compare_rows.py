@@ -88,9 +88,9 @@ def machines(comparison: Comparison) -> str:
 
 def side(run: Run) -> str:
     """A run on one line."""
-    made = f"touchstone-bench {run.bench_version}, budget {run.effort.name}, {run.threads} threads"
+    tool = f"touchstone-bench {run.bench_version}, budget {run.effort.name}, {run.threads} threads"
     return (
-        f"{run.name} · {text.moment(run.created)} · {text.machine_line(run.machine)} · key {run.machine.key} · {made}"
+        f"{run.name} · {text.moment(run.created)} · {text.machine_line(run.machine)} · key {run.machine.key} · {tool}"
     )
 
 

@@ -51,11 +51,11 @@ def of_figure(
     if not both:
         return note("one-valid-speed")
     if not same:
-        return _across(verdict, compared)
-    return _here(verdict, time, ratio, compared)
+        return _two_machines_figure(verdict, compared)
+    return _same_machine(verdict, time, ratio, compared)
 
 
-def _across(verdict: SpeedVerdict, compared: Compared) -> Note:
+def _two_machines_figure(verdict: SpeedVerdict, compared: Compared) -> Note:
     """On two machines only the ratio is compared."""
     if compared.is_control:
         return note("control-on-two-machines")
@@ -68,7 +68,7 @@ def _across(verdict: SpeedVerdict, compared: Compared) -> Note:
     return note("no-difference") if verdict == "no difference shown" else note("against-control", direction=verdict)
 
 
-def _here(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None, compared: Compared) -> Note:
+def _same_machine(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None, compared: Compared) -> Note:
     """On one machine the time is compared, with the control of the same rounds as evidence."""
     if verdict == "not compared":
         return note("one-round")

@@ -51,28 +51,28 @@ def figures(
     run: Run, outcomes: Sequence[Outcome], observations: Sequence[Observation]
 ) -> dict[str, tuple[Figure, ...]]:
     """The figures of every cell whose speed may be shown, by the cell's id; each has at least one."""
-    seen = by_cell(observations)
+    grouped = by_cell(observations)
     timed = [outcome.cell for outcome in outcomes if outcome.speed is not None and not outcome.cell.emulated]
-    times = {cell.id: _times(cell, seen.get(cell.id, ())) for cell in timed}
+    times = {cell.id: _times(cell, grouped.get(cell.id, ())) for cell in timed}
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items() if chosen.id in times}
-    return {cell: _of(cell, own, control.get(cell), times) for cell, own in times.items() if own}
+    return {cell: _cell_figures(cell, own, control.get(cell), times) for cell, own in times.items() if own}
 
 
-def _times(cell: Cell, seen: Sequence[Observation]) -> dict[str, Rounds]:
+def _times(cell: Cell, observations: Sequence[Observation]) -> dict[str, Rounds]:
     """The rounds of each figure that the cell has."""
-    medians = round_medians(seen)
-    parts = generation.parts(cell, [observation for observation in seen if observation.round in medians])
-    found = {FIRST: parts.first, DECODE: parts.decode}
-    return {name: rounds for name, rounds in found.items() if rounds} or ({CALL: medians} if medians else {})
+    medians = round_medians(observations)
+    parts = generation.parts(cell, [observation for observation in observations if observation.round in medians])
+    phases = {FIRST: parts.first, DECODE: parts.decode}
+    return {name: rounds for name, rounds in phases.items() if rounds} or ({CALL: medians} if medians else {})
 
 
-def _of(
+def _cell_figures(
     cell: str, own: Mapping[str, Rounds], control: str | None, times: Mapping[str, Mapping[str, Rounds]]
 ) -> tuple[Figure, ...]:
-    theirs = times.get(control, {}) if control and control != cell else {}
-    made = []
+    control_times = times.get(control, {}) if control and control != cell else {}
+    result = []
     for name, rounds in own.items():
-        ratios = tuple(statistics.paired_logs(rounds, theirs[name])) if name in theirs else ()
+        ratios = tuple(statistics.paired_logs(rounds, control_times[name])) if name in control_times else ()
         logs = tuple(math.log(value) for value in rounds.values())
-        made.append(Figure(name, logs, ratios, control if ratios or control == cell else None))
-    return tuple(made)
+        result.append(Figure(name, logs, ratios, control if ratios or control == cell else None))
+    return tuple(result)

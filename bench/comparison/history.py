@@ -92,9 +92,9 @@ class History(Struct, frozen=True):
 def moment(created: str) -> dt.datetime | None:
     """When a run was made; None where the record does not hold a date."""
     try:
-        found = dt.datetime.fromisoformat(created)
+        created_at = dt.datetime.fromisoformat(created)
         # A date at either end of the calendar has no UTC.
-        return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
+        return created_at.replace(tzinfo=dt.UTC) if created_at.tzinfo is None else created_at.astimezone(dt.UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -106,7 +106,10 @@ def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out:
     """
     ordered = sorted(runs, key=lambda judged: moment(judged.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
     planned = [
-        cell for judged in reversed(ordered) for cell, found in judged.outcomes.items() if found.status != "excluded"
+        cell
+        for judged in reversed(ordered)
+        for cell, outcome in judged.outcomes.items()
+        if outcome.status != "excluded"
     ]
     cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
     series = tuple(each for cell in cells for each in _series(cell, ordered))
@@ -119,7 +122,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
     for number, judged in enumerate(ordered):
         run, key = judged.run, judged.run.machine.key
         before = latest.get(key)
-        found = differences(before.run, run) if before else ()
+        changes = differences(before.run, run) if before else ()
         yield RunEntry(
             name=run.name,
             created=run.created,
@@ -127,7 +130,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
             processor=run.machine.cpu.brand,
             bench_version=run.bench_version,
             other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
-            changes=tuple(fact for fact in found if fact.kind not in ASKED_FOR),
+            changes=tuple(fact for fact in changes if fact.kind not in ASKED_FOR),
         )
         latest[key] = judged
 
@@ -189,16 +192,16 @@ def _steps(
     cell: str, ordered: Sequence[Judged], figures: Sequence[Figure | None]
 ) -> tuple[list[ChangePoint], Literal["ratio", "time", ""]]:
     """The steps within each machine, and what the last machine that has enough runs was judged by."""
-    found: list[ChangePoint] = []
+    points: list[ChangePoint] = []
     judged_by: Literal["ratio", "time", ""] = ""
     for machine in dict.fromkeys(judged.run.machine.key for judged in ordered):
         own = [n for n, judged in enumerate(ordered) if judged.run.machine.key == machine and figures[n] is not None]
-        of, places, values = _signal(cell, own, figures)
+        quantity, places, values = _signal(cell, own, figures)
         if len(values) >= change_points.MIN_RUNS and change_points.is_available():
-            judged_by = of
+            judged_by = quantity
         for step in change_points.steps(values):
-            found.append(ChangePoint(places[step.at], machine, of, step.change, step.before, step.after))
-    return found, judged_by
+            points.append(ChangePoint(places[step.at], machine, quantity, step.change, step.before, step.after))
+    return points, judged_by
 
 
 def _signal(

@@ -50,7 +50,7 @@ def render(history: History) -> str:
 
 def _row(history: History, series: Series, point: Point) -> dict[str, Any]:
     run = history.runs[point.run]
-    step = next((found for found in series.change_points if found.run == point.run), None)
+    step = next((change_point for change_point in series.change_points if change_point.run == point.run), None)
     return {
         "cell": series.cell,
         "figure": series.figure,

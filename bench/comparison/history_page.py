@@ -21,7 +21,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 330, 120
 MACHINES = ("var(--chart)", "var(--chart-partial)", "var(--brass)", "var(--wrong)", "var(--refused)")
 """The colours of the machines in the order of their first run; further ones begin again."""
-MOST_SAID = 20
+MAX_DESCRIBED = 20
 """Runs that the description of a chart reads out, the last ones; history.csv has all."""
 LABELS = 4
 ROOM = 1.06
@@ -69,7 +69,7 @@ def render(history: History) -> str:
 
 
 def _part(history: History, series: Series, number: int) -> SeriesView:
-    pictures = tuple(pictures_of(history, series, f"h{number}")) if series.figure else ()
+    pictures = tuple(series_charts(history, series, f"h{number}")) if series.figure else ()
     (row,) = history_rows.rows(History(history.runs, (series,)))
     return SeriesView(series, pictures, row, f"cell-{number}")
 
@@ -77,7 +77,7 @@ def _part(history: History, series: Series, number: int) -> SeriesView:
 # --- charts -----------------------------------------------------------------------------------------------------------
 
 
-def pictures_of(history: History, series: Series, name: str) -> list[Picture]:
+def series_charts(history: History, series: Series, name: str) -> list[Picture]:
     """The chart of the times, and that of the ratios where there is a control; ids begin with `name`."""
     unit = "ms a token" if series.figure == "decode" else "ms"
     label = series.cell if series.figure == "call" else f"{series.cell} {series.figure}"
@@ -85,16 +85,16 @@ def pictures_of(history: History, series: Series, name: str) -> list[Picture]:
         (f"Time, {unit}", [(point, point.ms) for point in series.points]),
         ("Times the control's speed", [(point, point.ratio) for point in series.points]),
     ]
-    found = []
+    pictures = []
     for number, (title, values) in enumerate(kinds):
         points = [_point(history, point, value) for point, value in values if value and _can_be_drawn(value)]
         if points:
             chart = _chart(history, series, points, is_ratio=number == 1)
             description = escaping.line(f"{title} of {label} over {len(points)} runs")
-            svg = charts.svg(chart, description, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
+            svg = charts.svg(chart, description, points[-MAX_DESCRIBED:], f"{name}-{number}", HEIGHT, WIDTH)
             # Vega escapes what it draws, and `charts` what it adds.
-            found.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
-    return found
+            pictures.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
+    return pictures
 
 
 def tone(history: History, machine: str) -> str:
@@ -128,33 +128,33 @@ def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> al
         *_failures(series, x, y, low),
     ]
     if is_ratio:
-        one = alt.Chart(alt.InlineData([{"one": 1}]))
-        layers.insert(0, one.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(y=alt.Y("one:Q", **y)))
+        reference = alt.Chart(alt.InlineData([{"one": 1}]))
+        layers.insert(0, reference.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(y=alt.Y("one:Q", **y)))
     return alt.layer(*layers)
 
 
 def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: float) -> list[Any]:
     """Vertical lines: another machine (dashed), something that changed (numbered), a change point (a triangle)."""
-    found: list[Any] = []
+    layers: list[Any] = []
     switched: Data = [{"run": place - 0.5} for place, run in enumerate(history.runs) if run.other_machine]
     if switched:
         rules = alt.Chart(alt.InlineData(switched))
-        found.append(rules.mark_rule(stroke="var(--ink-soft)", strokeDash=[3, 3], strokeWidth=1).encode(x=x))
+        layers.append(rules.mark_rule(stroke="var(--ink-soft)", strokeDash=[3, 3], strokeWidth=1).encode(x=x))
     changed: Data = [{"run": place, "top": high, "number": str(number)} for place, number in marks(history).items()]
     if changed:
         base = alt.Chart(alt.InlineData(changed)).encode(x=x)
-        found.append(base.mark_rule(stroke="var(--brass)", strokeWidth=0.8, opacity=0.6).encode())
+        layers.append(base.mark_rule(stroke="var(--brass)", strokeWidth=0.8, opacity=0.6).encode())
         numbered = base.mark_text(baseline="bottom", dy=-2, fontSize=10, color="var(--brass)")
-        found.append(numbered.encode(y=alt.Y("top:Q", **y), text="number:N"))
+        layers.append(numbered.encode(y=alt.Y("top:Q", **y), text="number:N"))
     steps: Data = [{"run": step.run - 0.5, "top": high} for step in series.change_points]
     if steps:
         base = alt.Chart(alt.InlineData(steps)).encode(x=x)
-        found.append(base.mark_rule(stroke="var(--wrong)", strokeWidth=1.5))
+        layers.append(base.mark_rule(stroke="var(--wrong)", strokeWidth=1.5))
         triangle = base.mark_point(
             shape="triangle-down", size=55, filled=True, opacity=1, color="var(--wrong)", yOffset=5
         )
-        found.append(triangle.encode(y=alt.Y("top:Q", **y)))
-    return found
+        layers.append(triangle.encode(y=alt.Y("top:Q", **y)))
+    return layers
 
 
 def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[Any]:

@@ -56,8 +56,8 @@ def is_quiet(series: Series) -> bool:
 
 def quiet(history: History) -> str:
     """How many such cells there are; empty for none."""
-    found = sum(map(is_quiet, history.series))
-    return f"{found} cell{_s(found)} never had a speed and kept one verdict" if found else ""
+    count = sum(map(is_quiet, history.series))
+    return f"{count} cell{_s(count)} never had a speed and kept one verdict" if count else ""
 
 
 def notes(history: History) -> tuple[str, ...]:
@@ -87,20 +87,19 @@ def day(run: RunEntry) -> str:
     return run.created[:10]
 
 
-def step(history: History, found: ChangePoint) -> str:
+def step(history: History, change_point: ChangePoint) -> str:
     """`2026-11-05 (vm-012): 8 % slower against the control, 12 runs before and 6 after`."""
-    name = history.runs[found.run].name
-    return (
-        f"{day(history.runs[found.run])} ({name}): {level(found)}, {found.before} runs before and {found.after} after"
-    )
+    run = history.runs[change_point.run]
+    sizes = f"{change_point.before} runs before and {change_point.after} after"
+    return f"{day(run)} ({run.name}): {level(change_point)}, {sizes}"
 
 
-def level(found: ChangePoint) -> str:
+def level(change_point: ChangePoint) -> str:
     """`8 % slower against the control`."""
-    share = abs(found.change)
-    faster = (found.change > 0) == (found.of == "ratio")
+    share = abs(change_point.change)
+    faster = (change_point.change > 0) == (change_point.of == "ratio")
     size = numbers.percent(share) if share < 10 else f"{numbers.significant(share + 1, 2)} times"
-    return f"{size} {'faster' if faster else 'slower'}{' against the control' if found.of == 'ratio' else ''}"
+    return f"{size} {'faster' if faster else 'slower'}{' against the control' if change_point.of == 'ratio' else ''}"
 
 
 def looked_for(history: History, series: Series) -> str:
@@ -138,7 +137,7 @@ def _row(history: History, series: Series) -> HistoryRow:
         change=numbers.change(change.change) if change else numbers.DASH,
         brief=(change.verdict if change else says) if series.figure else "",
         says=says if series.figure else "",
-        steps=tuple(step(history, found) for found in series.change_points),
+        steps=tuple(step(history, change_point) for change_point in series.change_points),
         tone=_tone(series),
     )
 

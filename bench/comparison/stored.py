@@ -33,12 +33,12 @@ def compare(base: Path, new: Path, only: Sequence[str] = (), skip: Sequence[str]
     # One after the other: the raw samples of the first are gone before the second's are read.
     old, now = (judged(*store.read(folder)) for folder in (base, new))
     cells = {cell.id: cell for run in (now.run, old.run) for cell in run.cells}
-    wanted = select(tuple(cells.values()), only, skip)
-    found = side_by_side(old, now, [cell.id for cell in wanted])
-    if not found.common:
+    chosen = select(tuple(cells.values()), only, skip)
+    comparison = side_by_side(old, now, [cell.id for cell in chosen])
+    if not comparison.common:
         hint = "name two runs of one matrix" if not only and not skip else "loosen --only and --skip"
         raise NothingToJudgeError(f"{base} and {new} have no cell in common that both were to measure", hint)
-    return found
+    return comparison
 
 
 def known_output(path: Path | None) -> None:
@@ -63,13 +63,13 @@ def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Se
     from bench.comparison.history import history as over_time
     from bench.declare.plan import select
 
-    found, left_out = _readable(_run_folders(folder), progress)
-    if not found:
+    runs, left_out = _readable(_run_folders(folder), progress)
+    if not runs:
         why = f"; {left_out[0]}" if left_out else ""
         raise NothingToJudgeError(f"{folder} holds no run that can be read{why}", "name the folder that holds runs")
-    cells = {cell.id: cell for judged_run in found for cell in judged_run.run.cells}
-    wanted = [cell.id for cell in select(tuple(cells.values()), only, skip)]
-    return over_time(found, wanted, left_out)
+    cells = {cell.id: cell for judged_run in runs for cell in judged_run.run.cells}
+    chosen = [cell.id for cell in select(tuple(cells.values()), only, skip)]
+    return over_time(runs, chosen, left_out)
 
 
 def write_history(history: History, folder: Path, progress: Progress) -> tuple[Path, ...]:
@@ -104,7 +104,7 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
     from bench.comparison.compare import judged
     from bench.comparison.history import moment
 
-    found: list[Judged] = []
+    runs: list[Judged] = []
     left_out: list[str] = []
     progress.step(f"reading {len(folders)} run{'' if len(folders) == 1 else 's'}")
     for number, path in enumerate(folders, start=1):
@@ -118,5 +118,5 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
         if moment(judged_run.run.created) is None:
             left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
         else:
-            found.append(judged_run)
-    return found, left_out
+            runs.append(judged_run)
+    return runs, left_out

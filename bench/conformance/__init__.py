@@ -16,7 +16,7 @@ from msgspec import Struct
 from bench import __version__, store
 from bench.commands import Value, command_line
 from bench.conformance import cases as operator_cases
-from bench.conformance import execution as walk
+from bench.conformance import execution
 from bench.conformance.cases import Cases
 from bench.conformance.verdicts import judge
 from bench.declare import catalogue
@@ -63,31 +63,31 @@ class Finished(Struct, frozen=True):
 def run(options: Options, progress: Progress) -> Finished:
     """Run the cases on every target that is here; an interruption keeps what was seen, and reports it."""
     matrix = matrices.read(options.matrix)
-    wanted, further = chosen(matrix, options.providers)
+    selected, extra_runtimes = chosen(matrix, options.providers)
     machine = fingerprint()
     now = dt.datetime.now(dt.UTC)
     folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
     logs = _create(folder)
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
     cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
-    ready = _Ready({**matrix.runtimes, **further}, options.cache, machine, logs, progress)
-    found = tuple(
-        ready.target(target, install=options.install or target.runtime in matrix.runtimes) for target in wanted
+    runtimes = _TargetRuntimes({**matrix.runtimes, **extra_runtimes}, options.cache, machine, logs, progress)
+    targets = tuple(
+        runtimes.target(target, install=options.install or target.runtime in matrix.runtimes) for target in selected
     )
-    record = _record(options, folder, machine, now, cases.suite, found)
+    record = _record(options, folder, machine, now, cases.suite, targets)
     write_atomically(folder / RUN, msgspec.json.encode(record))
-    _something_to_do(found)
-    seen: list[CaseSeen] = []
+    _require_usable_target(targets)
+    observations: list[CaseSeen] = []
     try:
         with _lines(folder / LINES) as lines:
-            for target in found:
+            for target in targets:
                 if target.tried:
-                    _one_target(ready, target, cases, seen, lines)
+                    _run_target(runtimes, target, cases, observations, lines)
     except KeyboardInterrupt:
         progress.step("interrupted: what was seen is kept; writing its report")
-        finished = _report(folder, record, seen)
+        finished = _report(folder, record, observations)
         raise Interrupted(f"interrupted; the report of what was seen is {finished.files[0]}") from None
-    return _report(folder, record, seen)
+    return _report(folder, record, observations)
 
 
 def chosen(matrix: Matrix, names: tuple[str, ...]) -> tuple[tuple[Target, ...], dict[str, Runtime]]:
@@ -96,26 +96,26 @@ def chosen(matrix: Matrix, names: tuple[str, ...]) -> tuple[tuple[Target, ...], 
     With them the runtimes that only the catalogue knows.
     """
     providers = {name: target for name, target in matrix.targets.items() if target.provider}
-    further: dict[str, Runtime] = {}
+    extra_runtimes: dict[str, Runtime] = {}
     for name in names:
         if name not in providers:
-            target = _of_catalogue(name, providers)
+            target = _catalogue_target(name, providers)
             providers[name] = target
             if target.runtime not in matrix.runtimes:
-                further[target.runtime] = catalogue.runtime(target.runtime)
+                extra_runtimes[target.runtime] = catalogue.runtime(target.runtime)
     if not providers:
         raise UsageError("the matrix has no provider", "name one of the catalogue with --provider")
-    return tuple(providers[name] for name in dict.fromkeys(names or providers)), further
+    return tuple(providers[name] for name in dict.fromkeys(names or providers)), extra_runtimes
 
 
-def _of_catalogue(name: str, providers: dict[str, Target]) -> Target:
+def _catalogue_target(name: str, providers: dict[str, Target]) -> Target:
     try:
         return catalogue.target(name)
     except KeyError:
         raise UsageError(f"unknown provider '{name}'", nearest(name, [*providers, *catalogue.rows()])) from None
 
 
-class _Ready:
+class _TargetRuntimes:
     """The runtimes and the workers of the targets."""
 
     def __init__(
@@ -144,22 +144,24 @@ class _Ready:
         return Worker(executable, self.logs / f"{target.name}.log", environment, limit)
 
 
-def _one_target(ready: _Ready, target: OperatorTarget, cases: Cases, seen: list[CaseSeen], lines: _Lines) -> None:
+def _run_target(
+    runtimes: _TargetRuntimes, target: OperatorTarget, cases: Cases, observations: list[CaseSeen], lines: _Lines
+) -> None:
     """Every case on one target; each line is written as its case ends."""
-    begun = time.monotonic()
-    what = walk.Bench(
+    started = time.monotonic()
+    setup = execution.CaseTarget(
         target=target.name,
         provider=target.provider,
         payloads=cases.payloads,
-        start=lambda: ready.worker(target),
-        progress=ready.progress,
+        start=lambda: runtimes.worker(target),
+        progress=runtimes.progress,
     )
-    ready.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
-    with closing(walk.run(what, cases.suite.cases)) as found:  # an interruption here ends its worker too
-        for case_seen in found:
+    runtimes.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
+    with closing(execution.run(setup, cases.suite.cases)) as results:  # an interruption here ends its worker too
+        for case_seen in results:
             lines.add(case_seen)
-            seen.append(case_seen)
-    ready.progress.step(f"{target.name}: done in {duration(time.monotonic() - begun)}")
+            observations.append(case_seen)
+    runtimes.progress.step(f"{target.name}: done in {duration(time.monotonic() - started)}")
 
 
 def _create(folder: Path) -> Path:
@@ -178,7 +180,7 @@ def _record(
     machine: Machine,
     now: dt.datetime,
     suite: CaseSuite,
-    found: tuple[OperatorTarget, ...],
+    targets: tuple[OperatorTarget, ...],
 ) -> OperatorRun:
     return OperatorRun(
         schema=SCHEMA,
@@ -188,7 +190,7 @@ def _record(
         command=command(options),
         machine=machine,
         suite=suite,
-        targets=found,
+        targets=targets,
     )
 
 
@@ -203,11 +205,11 @@ def command(options: Options) -> str:
     return command_line("ops", flags)
 
 
-def _something_to_do(found: tuple[OperatorTarget, ...]) -> None:
-    if not any(target.tried for target in found):
-        why = "; ".join(f"{target.name}: {target.facts.message}" for target in found)
-        hints = [target.facts.remedy for target in found if target.facts.remedy]
-        raise NothingMeasuredError(f"no provider could be run: {why}", hints[0] if hints else "see `bench doctor`")
+def _require_usable_target(targets: tuple[OperatorTarget, ...]) -> None:
+    if not any(target.tried for target in targets):
+        reasons = "; ".join(f"{target.name}: {target.facts.message}" for target in targets)
+        hints = [target.facts.remedy for target in targets if target.facts.remedy]
+        raise NothingMeasuredError(f"no provider could be run: {reasons}", hints[0] if hints else "see `bench doctor`")
 
 
 class _Lines:
@@ -216,9 +218,9 @@ class _Lines:
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.synced = file, time.monotonic()
 
-    def add(self, seen: CaseSeen) -> None:
+    def add(self, case_seen: CaseSeen) -> None:
         """Write the line; a crash of this process loses nothing of it."""
-        self.file.write(msgspec.json.encode(seen) + b"\n")
+        self.file.write(msgspec.json.encode(case_seen) + b"\n")
         self.file.flush()
         if time.monotonic() - self.synced > SYNC_EVERY_S:
             self.sync()
@@ -239,11 +241,11 @@ def _lines(path: Path) -> Iterator[_Lines]:
             lines.sync()
 
 
-def _report(folder: Path, record: OperatorRun, seen: list[CaseSeen]) -> Finished:
+def _report(folder: Path, record: OperatorRun, observations: list[CaseSeen]) -> Finished:
     """Judge what was seen, and write the page and the table."""
     from bench.conformance import reports
 
-    outcomes = judge(record, seen)
+    outcomes = judge(record, observations)
     files = []
     for name, render in reports.FORMATS.items():
         path = folder / name

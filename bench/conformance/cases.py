@@ -49,9 +49,9 @@ def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
 
 
 def _collect(cache: Path, log: Path, folder: Path, progress: Progress) -> None:
-    ready = environments.ensure(RUNTIME, cache, progress)
+    runtime = environments.ensure(RUNTIME, cache, progress)
     environment = worker_code.child_environment(worker_code.stage(cache))
-    with Worker(ready.executable, log, environment) as worker:
+    with Worker(runtime.executable, log, environment) as worker:
         for reply in worker.ask(Collect(str(folder)), COLLECT_TIMEOUT_S):
             if isinstance(reply, Failed):
                 message = f"the operator tests could not be made: {reply.failure.message}"
@@ -60,7 +60,7 @@ def _collect(cache: Path, log: Path, folder: Path, progress: Progress) -> None:
 
 def only(suite: CaseSuite, globs: Sequence[str]) -> CaseSuite:
     """The cases whose names fit one of the globs; all where there is none."""
-    kept = tuple(case for case in suite.cases if not globs or any(fnmatch.fnmatchcase(case.name, g) for g in globs))
-    if not kept:
+    cases = tuple(case for case in suite.cases if not globs or any(fnmatch.fnmatchcase(case.name, g) for g in globs))
+    if not cases:
         raise UsageError(f"no case is named like {' or '.join(globs)}", "the names begin with test_, e.g. 'test_conv*'")
-    return replace(suite, cases=kept)
+    return replace(suite, cases=cases)

@@ -24,11 +24,11 @@ MAX_LOST_IN_A_ROW = 25
 """So many cases in a row that end the process, or say that the provider is not there: it is given up."""
 MAX_TIMEOUTS = 20
 """So many cases in all that do not end: it is given up, as each of them costs half a minute."""
-FIRST_WORD_S, WORD_EVERY_S = 3.0, 15.0
+ESTIMATE_AFTER_S, PRINT_EVERY_S = 3.0, 15.0
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
-class Bench(Struct, frozen=True):
+class CaseTarget(Struct, frozen=True):
     """What one target's cases are run with."""
 
     target: str
@@ -39,7 +39,7 @@ class Bench(Struct, frozen=True):
     progress: Progress
 
 
-def run(bench: Bench, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
+def run(target: CaseTarget, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
     """What was seen of every case, as they end; one worker serves them until one kills it.
 
     The order is shuffled, always in the same way: the long cases are alike and stand together, and an estimate
@@ -47,21 +47,21 @@ def run(bench: Bench, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
     """
     shuffled = list(cases)
     random.Random(0).shuffle(shuffled)
-    walk = _Walk(bench, len(cases))
+    runner = _CaseRunner(target, len(cases))
     try:
         for case in shuffled:
-            yield walk.run_case(case)
+            yield runner.run_case(case)
     except BaseException:  # interrupted, or the reader has left: the worker may be amid a case
-        walk.end(Worker.kill)
+        runner.end(Worker.kill)
         raise
-    walk.end(Worker.close)
+    runner.end(Worker.close)
 
 
-class _Walk:
+class _CaseRunner:
     """Keeps a worker alive, counts what it cost, and tells how long it will take."""
 
-    def __init__(self, bench: Bench, total: int) -> None:
-        self.bench, self.total = bench, total
+    def __init__(self, target: CaseTarget, total: int) -> None:
+        self.target, self.total = target, total
         self.worker: Worker | None = None
         self.served = 0
         """How many cases the present worker has finished."""
@@ -69,69 +69,69 @@ class _Walk:
         self.given_up: Note | None = None
         self.began = self.printed = time.monotonic()
 
-    def end(self, way: Callable[[Worker], None]) -> None:
+    def end(self, release: Callable[[Worker], None]) -> None:
         """Let go of the worker."""
         if self.worker:
-            way(self.worker)
+            release(self.worker)
         self.worker, self.served = None, 0
 
     def run_case(self, case: Case) -> CaseSeen:
         """Run one case, a second time where a process died that others had used before it."""
         if self.given_up:
             failure = Failure("failed", "start", "not-run", text.say(self.given_up))
-            return CaseSeen(self.bench.target, case.name, failure=failure)
+            return CaseSeen(self.target.target, case.name, failure=failure)
         served = self.served
-        seen = self.ask(case)
-        if seen.failure and seen.failure.status == "crashed" and served:
+        result = self.ask(case)
+        if result.failure and result.failure.status == "crashed" and served:
             second = self.ask(case)
-            how = seen.failure.signal or seen.failure.message
-            died = note("first-try-died", how=how, stage=seen.failure.stage, cases=served)
+            how = result.failure.signal or result.failure.message
+            died = note("first-try-died", how=how, stage=result.failure.stage, cases=served)
             crashed_again = second.failure is not None and second.failure.status == "crashed"
-            seen = second if crashed_again else replace(second, first_death=died)
-        self.count(seen)
-        return seen
+            result = second if crashed_again else replace(second, first_death=died)
+        self.count(result)
+        return result
 
     def ask(self, case: Case) -> CaseSeen:
         """Run one case in the present worker, or in a fresh one."""
         if self.worker is None:
-            self.worker = self.bench.start()
+            self.worker = self.target.start()
         allowed = CASE_TIMEOUT_S + (0 if self.served else START_S)
-        order = Conform(self.bench.provider, str(self.bench.payloads), case, margins(case), coarse())
-        seen = CaseSeen(self.bench.target, case.name)
+        order = Conform(self.target.provider, str(self.target.payloads), case, margins(case), coarse())
+        result = CaseSeen(self.target.target, case.name)
         for reply in self.worker.ask(order, allowed):
             if isinstance(reply, CaseDone):
-                seen = replace(seen, done=reply)
+                result = replace(result, done=reply)
             elif isinstance(reply, Failed):
-                seen = replace(seen, done=None, failure=_plain(reply.failure))
+                result = replace(result, done=None, failure=_plain(reply.failure))
         self.served += 1
         if not self.worker.alive:
             self.end(Worker.close)
-        return seen
+        return result
 
-    def count(self, seen: CaseSeen) -> None:
+    def count(self, result: CaseSeen) -> None:
         """Keep the accounts, and give the provider up where nothing comes of it."""
         self.done += 1
-        status = seen.failure.status if seen.failure else "ok"
+        status = result.failure.status if result.failure else "ok"
         self.timeouts += status == "timeout"
         lost = status in ("crashed", "timeout", "unavailable", "out-of-memory")
         self.lost_in_a_row = self.lost_in_a_row + 1 if lost else 0
         if self.lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            last = seen.failure.message if seen.failure else ""
+            last = result.failure.message if result.failure else ""
             self.given_up = note("cases-lost", count=self.lost_in_a_row, last=last)
         elif self.timeouts >= MAX_TIMEOUTS:
             self.given_up = note("cases-timed-out", count=self.timeouts)
-        self.tell(seen.case)
+        self.report_progress(result.case)
 
-    def tell(self, case: str) -> None:
+    def report_progress(self, case: str) -> None:
         """How far it is, and how long the rest takes at the pace so far."""
         now = time.monotonic()
         spent = now - self.began
-        left = duration(spent / self.done * (self.total - self.done)) if spent > FIRST_WORD_S else "a while"
-        state = f"{self.bench.target}: {self.done} of {self.total} cases, about {left} to go"
-        self.bench.progress.detail(f"{state}; {case}")
-        if now - self.printed > WORD_EVERY_S and self.done < self.total:
+        remaining = duration(spent / self.done * (self.total - self.done)) if spent > ESTIMATE_AFTER_S else "a while"
+        state = f"{self.target.target}: {self.done} of {self.total} cases, about {remaining} to go"
+        self.target.progress.detail(f"{state}; {case}")
+        if now - self.printed > PRINT_EVERY_S and self.done < self.total:
             self.printed = now
-            self.bench.progress.step(state)
+            self.target.progress.step(state)
 
 
 def _plain(failure: Failure) -> Failure:

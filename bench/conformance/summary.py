@@ -101,17 +101,19 @@ def summaries(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Summar
 
 
 def _summary(target: OperatorTarget, outcomes: Sequence[CaseOutcome]) -> Summary:
-    telling: dict[tuple[str, str], list[bool]] = {}
+    results_by_operator: dict[tuple[str, str], list[bool]] = {}
     for outcome in outcomes:
         if outcome.verdict not in SAYS_NOTHING:
-            telling.setdefault((outcome.case.domain, outcome.case.operator), []).append(outcome.verdict == "full")
+            results_by_operator.setdefault((outcome.case.domain, outcome.case.operator), []).append(
+                outcome.verdict == "full"
+            )
     return Summary(
         target=target,
         onnxruntime=onnxruntime_of(target),
         counts=counted(outcomes),
         operators=len({(outcome.case.domain, outcome.case.operator) for outcome in outcomes}),
-        whole=sum(all(found) for found in telling.values()),
-        some=sum(any(found) and not all(found) for found in telling.values()),
+        whole=sum(all(results) for results in results_by_operator.values()),
+        some=sum(any(results) and not all(results) for results in results_by_operator.values()),
     )
 
 
@@ -131,8 +133,8 @@ def is_software(target: OperatorTarget) -> bool:
 
 def device(target: OperatorTarget) -> str | None:
     """`gpu.0 NVIDIA H100`; None where it is not known."""
-    found = target.facts.device
-    return f"{found.label} {found.name or found.vendor}".strip() if found else None
+    probed = target.facts.device
+    return f"{probed.label} {probed.name or probed.vendor}".strip() if probed else None
 
 
 def imitated(target: OperatorTarget) -> str | None:
@@ -147,15 +149,15 @@ def groups(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Group, ..
     cases: dict[tuple[str, str, int], list[Case]] = {}
     for case in run.suite.cases:
         cases.setdefault((case.domain, case.operator, case.opset), []).append(case)
-    found = {(outcome.target, outcome.case.name): outcome for outcome in outcomes}
+    by_target_and_name = {(outcome.target, outcome.case.name): outcome for outcome in outcomes}
     targets = [target.name for target in tried(run)]
-    made = []
-    for (_, operator, opset), mine in sorted(
+    operator_groups = []
+    for (_, operator, opset), group_cases in sorted(
         cases.items(), key=lambda item: (item[0][0], item[0][1].lower(), item[0][2])
     ):
-        by_target = {name: {case.name: found[name, case.name] for case in mine} for name in targets}
-        made.append(Group(operator, domain(mine[0]), opset, tuple(mine), by_target))
-    return tuple(made)
+        by_target = {name: {case.name: by_target_and_name[name, case.name] for case in group_cases} for name in targets}
+        operator_groups.append(Group(operator, domain(group_cases[0]), opset, tuple(group_cases), by_target))
+    return tuple(operator_groups)
 
 
 def opsets(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[OpsetLine, ...]:
@@ -163,8 +165,10 @@ def opsets(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[OpsetLine
     keys = sorted({(case.domain, case.opset) for case in run.suite.cases})
     lines = []
     for key in keys:
-        mine = [outcome for outcome in outcomes if (outcome.case.domain, outcome.case.opset) == key]
-        counts = {t.name: counted([outcome for outcome in mine if outcome.target == t.name]) for t in tried(run)}
+        opset_outcomes = [outcome for outcome in outcomes if (outcome.case.domain, outcome.case.opset) == key]
+        counts = {
+            t.name: counted([outcome for outcome in opset_outcomes if outcome.target == t.name]) for t in tried(run)
+        }
         cases = sum((case.domain, case.opset) == key for case in run.suite.cases)
         lines.append(OpsetLine(key[0] or ONNX_DOMAIN, key[1], cases, counts))
     return tuple(lines)

@@ -61,13 +61,13 @@ def _values_off(
 
 
 def _other_length(length: int | None, expected: int) -> str:
-    have = "no sequence" if length is None else f"a sequence of {length}"
-    return f"{have}, and a sequence of {expected} is expected"
+    actual = "no sequence" if length is None else f"a sequence of {length}"
+    return f"{actual}, and a sequence of {expected} is expected"
 
 
 def _other_type(element: str | None, expected: str, is_tensor: bool) -> str:
-    have = element or ("nothing that can be read" if is_tensor else "no tensor")
-    return f"{have}, and {expected} is expected"
+    actual = element or ("nothing that can be read" if is_tensor else "no tensor")
+    return f"{actual}, and {expected} is expected"
 
 
 def _listed(providers: Iterable[str]) -> str:

@@ -76,27 +76,29 @@ def _wider(own: Margin, other: Margin) -> Margin:
     return Margin(max(own.rtol, other.rtol), max(own.atol, other.atol))
 
 
-def judge(run: OperatorRun, seen: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]:
+def judge(run: OperatorRun, observations: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]:
     """One verdict for every case on every target that was tried, in the order of targets, then of the suite."""
-    found: Mapping[tuple[str, str], CaseSeen] = {(case_seen.target, case_seen.case): case_seen for case_seen in seen}
+    by_target_and_case: Mapping[tuple[str, str], CaseSeen] = {
+        (case_seen.target, case_seen.case): case_seen for case_seen in observations
+    }
     return tuple(
-        verdict(target.name, target.provider.ep, case, found.get((target.name, case.name)))
+        verdict(target.name, target.provider.ep, case, by_target_and_case.get((target.name, case.name)))
         for target in run.targets
         if target.tried
         for case in run.suite.cases
     )
 
 
-def verdict(target: str, ep: str, case: Case, seen: CaseSeen | None) -> CaseOutcome:
+def verdict(target: str, ep: str, case: Case, observation: CaseSeen | None) -> CaseOutcome:
     """What was seen of one case, judged; a case that was not seen was not reached."""
-    if seen is None:
+    if observation is None:
         return _outcome(target, case, "not-run", note("not-reached"))
-    died = (seen.first_death,) if seen.first_death else ()
-    if seen.done is None:
-        if seen.failure is None:
+    died = (observation.first_death,) if observation.first_death else ()
+    if observation.done is None:
+        if observation.failure is None:
             return _outcome(target, case, "refused", note("no-answer"), *died)
-        return _outcome(target, case, _failed(seen.failure), _failure(seen.failure), *died)
-    return _answered(target, ep, case, seen.done, died)
+        return _outcome(target, case, _failed(observation.failure), _failure(observation.failure), *died)
+    return _answered(target, ep, case, observation.done, died)
 
 
 def _outcome(target: str, case: Case, verdict: OperatorVerdict, *facts: Note) -> CaseOutcome:

@@ -30,7 +30,7 @@ class VerdictWords(NamedTuple):
 
     singular: str
     plural: str
-    says: str
+    meaning: str
 
 
 VERDICTS: dict[GateVerdict, VerdictWords] = {
@@ -65,8 +65,8 @@ def ordered(cells: Iterable[GateCell]) -> list[GateCell]:
 
 def counted(cells: Iterable[GateCell]) -> str:
     """`1 regression, 2 inconclusive, 247 pass`."""
-    found = Counter(cell.verdict for cell in cells)
-    return ", ".join(f"{found[name]:,} {named(name, found[name])}" for name in VERDICTS if found[name]) or "no cells"
+    counts = Counter(cell.verdict for cell in cells)
+    return ", ".join(f"{counts[name]:,} {named(name, counts[name])}" for name in VERDICTS if counts[name]) or "no cells"
 
 
 def named(verdict: GateVerdict, number: int = 1) -> str:
@@ -88,8 +88,8 @@ def sides(cell: GateCell) -> str:
     return f"{_time(cell.base_ms)} → {_time(cell.new_ms)}"
 
 
-def _time(found: Interval | None) -> str:
-    return numbers.DASH if found is None else numbers.plus_minus(found, " ms")
+def _time(interval: Interval | None) -> str:
+    return numbers.DASH if interval is None else numbers.plus_minus(interval, " ms")
 
 
 def explanation(cell: GateCell) -> str:
@@ -112,10 +112,10 @@ def figures(cell: GateCell) -> list[tuple[str, str]]:
 
 def null_control(run: GateRun) -> str:
     """What base against base showed, in one line."""
-    found = run.null
-    verdict = "fine" if found.fine else "not fine"
-    seen = f"{numbers.change(found.change)} over {_count(found.pairs, 'pair')}"
-    return f"{verdict}: {line(found.reason) or 'no reason given'} ({seen})"
+    null = run.null
+    verdict = "fine" if null.fine else "not fine"
+    measured = f"{numbers.change(null.change)} over {_count(null.pairs, 'pair')}"
+    return f"{verdict}: {line(null.reason) or 'no reason given'} ({measured})"
 
 
 def about(run: GateRun) -> str:

@@ -22,7 +22,7 @@ from bench.judge.flags import busy
 from bench.judge.speed import controls, round_medians
 from bench.records import Effort, Interval, Observation
 
-LEAST_ROUNDS = 30
+MIN_ROUNDS = 30
 DRAWS = 2000
 LOW, HIGH = 0.93, 0.97
 
@@ -37,41 +37,41 @@ class Covered:
     """Recorded."""
     scatter: float
     """Standard deviation of the recorded rounds' logs."""
-    held: int
+    covering: int
     draws: int
 
     @property
     def share(self) -> float:
         """Of the intervals that held the truth."""
-        return self.held / self.draws
+        return self.covering / self.draws
 
 
 def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covered]:
     """The coverage of each cell's latency, and of its ratio to its control, where enough rounds were recorded."""
-    run, seen = store.read(folder)
+    run, observations = store.read(folder)
     effort, control = effort_named("standard"), controls(run.cells)
-    quiet = [one for one in seen if not busy(one, run.threads)]
-    medians = {cell.id: round_medians(_of(cell.id, quiet)) for cell in run.cells if not cell.emulated}
-    for cell, mine in medians.items():
-        if len(mine) < LEAST_ROUNDS:
+    quiet = [observation for observation in observations if not busy(observation, run.threads)]
+    medians = {cell.id: round_medians(_cell_observations(cell.id, quiet)) for cell in run.cells if not cell.emulated}
+    for cell, cell_medians in medians.items():
+        if len(cell_medians) < MIN_ROUNDS:
             continue
         rng = np.random.default_rng([seed, *cell.encode()])
-        yield _covered(cell, "latency", mine, {}, effort, rng, draws)
-        theirs = medians.get(control[cell].id, {}) if cell in control and control[cell].id != cell else {}
-        both = {number: ms for number, ms in mine.items() if number in theirs}
-        if len(both) >= LEAST_ROUNDS:
-            yield _covered(cell, "ratio to control", both, theirs, effort, rng, draws)
+        yield _covered(cell, "latency", cell_medians, {}, effort, rng, draws)
+        control_medians = medians.get(control[cell].id, {}) if cell in control and control[cell].id != cell else {}
+        both = {number: ms for number, ms in cell_medians.items() if number in control_medians}
+        if len(both) >= MIN_ROUNDS:
+            yield _covered(cell, "ratio to control", both, control_medians, effort, rng, draws)
 
 
 def lines(rows: Sequence[Covered]) -> list[str]:
     """One line a cell and interval, and the share over all."""
-    found = [f"{one.cell}: {one.what}: {100 * one.share:.1f} % ({_recorded(one)})" for one in rows]
-    return [*found, f"all: {100 * total(rows):.1f} % of nominal 95 % intervals hold the truth; 93 to 97 % asked"]
+    cell_lines = [f"{row.cell}: {row.what}: {100 * row.share:.1f} % ({_recorded(row)})" for row in rows]
+    return [*cell_lines, f"all: {100 * total(rows):.1f} % of nominal 95 % intervals hold the truth; 93 to 97 % asked"]
 
 
 def total(rows: Sequence[Covered]) -> float:
     """The share over all cells."""
-    return sum(one.held for one in rows) / sum(one.draws for one in rows)
+    return sum(row.covering for row in rows) / sum(row.draws for row in rows)
 
 
 def reached(rows: Sequence[Covered]) -> bool:
@@ -79,33 +79,33 @@ def reached(rows: Sequence[Covered]) -> bool:
     return LOW <= total(rows) <= HIGH
 
 
-def _of(cell: str, seen: Sequence[Observation]) -> list[Observation]:
-    return [one for one in seen if one.cell == cell and one.failure is None]
+def _cell_observations(cell: str, observations: Sequence[Observation]) -> list[Observation]:
+    return [observation for observation in observations if observation.cell == cell and observation.failure is None]
 
 
-def _recorded(one: Covered) -> str:
-    return f"{one.rounds} rounds that scatter by {100 * one.scatter:.1f} %"
+def _recorded(row: Covered) -> str:
+    return f"{row.rounds} rounds that scatter by {100 * row.scatter:.1f} %"
 
 
 def _covered(
     cell: str,
     what: str,
-    mine: Mapping[int, float],
-    theirs: Mapping[int, float],
+    cell_medians: Mapping[int, float],
+    control_medians: Mapping[int, float],
     effort: Effort,
     rng: np.random.Generator,
     draws: int,
 ) -> Covered:
     """Count over many runs; `theirs` is empty for the latency itself."""
-    latency = np.log(list(mine.values()))
-    values = np.array(statistics.paired_logs(mine, theirs)) if theirs else latency
+    latency = np.log(list(cell_medians.values()))
+    values = np.array(statistics.paired_logs(cell_medians, control_medians)) if control_medians else latency
     truth = math.exp(float(values.mean()))
-    held = 0
+    covering = 0
     for _ in range(draws):
         drawn = rng.integers(0, len(values), size=effort.max_rounds)
-        found = statistics.interval(values[drawn[: _rounds(latency[drawn], effort)]].tolist())
-        held += _holds(found, truth)
-    return Covered(cell, what, len(values), float(values.std(ddof=1)), held, draws)
+        interval = statistics.interval(values[drawn[: _rounds(latency[drawn], effort)]].tolist())
+        covering += _holds(interval, truth)
+    return Covered(cell, what, len(values), float(values.std(ddof=1)), covering, draws)
 
 
 def _rounds(latency: np.ndarray, effort: Effort) -> int:
@@ -121,8 +121,8 @@ def _width(latency: np.ndarray) -> float:
     return width
 
 
-def _holds(found: Interval, truth: float) -> bool:
+def _holds(interval: Interval, truth: float) -> bool:
     # Rounds that are all alike have an interval without width, which rounding may put beside the truth.
-    assert found.low is not None
-    assert found.high is not None
-    return found.low * (1 - 1e-12) <= truth <= found.high * (1 + 1e-12)
+    assert interval.low is not None
+    assert interval.high is not None
+    return interval.low * (1 - 1e-12) <= truth <= interval.high * (1 + 1e-12)

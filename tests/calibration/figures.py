@@ -25,10 +25,10 @@ class Figure:
     what: str
     scenario: Scenario
     share: Count
-    of: Count
+    total: Count
     least: float = 0.0
     most: float = 1.0
-    of_busy: bool = False
+    for_busy: bool = False
     """Whether it is asked of a busy machine too, which may say as often as it likes that it cannot tell."""
 
 
@@ -65,30 +65,32 @@ class Row:
 
 def row(figure: Figure, counts: Counts) -> Row:
     """A figure as it came out."""
-    return Row(figure, figure.share(counts), figure.of(counts))
+    return Row(figure, figure.share(counts), figure.total(counts))
 
 
 def figures(kind: Kind, rules: Rules = RULES) -> list[Figure]:
     """What is asked of one kind of machine; a busy one may answer that it cannot tell."""
-    made = [*_no_change(kind, rules), *_power(kind, rules), *_intervals(kind, rules), *_small(kind, rules)]
+    kind_figures = [*_no_change(kind, rules), *_power(kind, rules), *_intervals(kind, rules), *_small(kind, rules)]
     if kind is not BUSY:
-        return made
-    return [one if one.of_busy else replace(one, least=0.0, most=1.0) for one in made] + list(_busy(rules))
+        return kind_figures
+    return [figure if figure.for_busy else replace(figure, least=0.0, most=1.0) for figure in kind_figures] + list(
+        _busy(rules)
+    )
 
 
 def _no_change(kind: Kind, rules: Rules) -> Iterator[Figure]:
     same = Scenario(kind, rules=rules)
-    yield Figure("no change: false alarm", same, _number("false_alarms"), _number("gates"), most=0.01, of_busy=True)
+    yield Figure("no change: false alarm", same, _number("false_alarms"), _number("gates"), most=0.01, for_busy=True)
     yield Figure("no change: cannot tell (exit 3)", same, _undecided, _number("gates"), most=0.10)
     yield Figure("no change: the null control fails", same, _number("null_bad"), _number("gates"), most=0.01)
 
 
 def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
     for slower, least in POWER.items():
-        one = Scenario(kind, slow_cells=1, slower=slower, rules=rules)
+        scenario = Scenario(kind, slow_cells=1, slower=slower, rules=rules)
         what = f"1 of 100 slower by {100 * slower:g} %"
-        yield Figure(f"{what}: found", one, _number("found"), _number("slow_cells"), least=least)
-    yield Figure(f"{what}: green", one, _number("green"), _number("gates"), most=0.01, of_busy=True)
+        yield Figure(f"{what}: found", scenario, _number("found"), _number("slow_cells"), least=least)
+    yield Figure(f"{what}: green", scenario, _number("green"), _number("gates"), most=0.01, for_busy=True)
     for louder in (3, 5, 8):
         outlier = Scenario(kind, slow_cells=1, slower=0.10, louder=louder, rules=rules)
         yield Figure(f"… if it scatters {louder} times as much: green", outlier, _number("green"), _number("gates"))
@@ -100,7 +102,7 @@ def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
         _number("false_alarms"),
         _number("gates"),
         most=0.02,
-        of_busy=True,
+        for_busy=True,
     )
 
 
@@ -117,7 +119,7 @@ def _intervals(kind: Kind, rules: Rules) -> Iterator[Figure]:
         _intervals_of("intervals"),
         0.93,
         0.97,
-        of_busy=True,
+        for_busy=True,
     )
     for stage in ("screen", "confirm"):
         what, covered = f"… decided by {stage}", _intervals_of("covered", stage)
@@ -137,10 +139,10 @@ def _small(kind: Kind, rules: Rules) -> Iterator[Figure]:
             _number("false_alarms"),
             _number("gates"),
             most=0.01,
-            of_busy=True,
+            for_busy=True,
         )
         yield Figure(f"{what}: found", slow, _number("found"), _number("slow_cells"), least=0.99)
-        yield Figure(f"{what}: green", slow, _number("green"), _number("gates"), most=0.01, of_busy=True)
+        yield Figure(f"{what}: green", slow, _number("green"), _number("gates"), most=0.01, for_busy=True)
 
 
 def _busy(rules: Rules) -> Iterator[Figure]:

@@ -98,7 +98,7 @@ def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts
     for number in range(first, first + gates):
         machine = Machine(scenario, (seed, number))
         decision = gate(machine.names, machine, scenario.rules, seed=number)
-        total.add(_of_one(decision, machine))
+        total.add(_gate_counts(decision, machine))
     return total
 
 
@@ -122,9 +122,9 @@ def _piece(piece: tuple[int, Scenario, int, int, int]) -> tuple[int, Counts]:
     return place, counted(*what)
 
 
-def _of_one(decision: Decision, machine: Machine) -> Counts:
+def _gate_counts(decision: Decision, machine: Machine) -> Counts:
     """The counts of one gate."""
-    verdicts = {one.cell: one.verdict for one in decision.cells}
+    verdicts = {decided.cell: decided.verdict for decided in decision.cells}
     slow = Counter(verdicts[cell] for cell in machine.slower)
     counts = Counts(gates=1, pairs=machine.pairs, cells=len(verdicts), slow_cells=len(machine.slower))
     counts.red = int("regression" in verdicts.values())
@@ -133,9 +133,9 @@ def _of_one(decision: Decision, machine: Machine) -> Counts:
     counts.found, counts.slow_inconclusive = slow["regression"], slow["inconclusive"]
     counts.inconclusive = sum(verdict == "inconclusive" for verdict in verdicts.values())
     counts.null_bad = int(not decision.null.fine)
-    for one in decision.cells:
-        if one.change and one.change.low is not None and one.change.high is not None:
-            truth = math.expm1(machine.changes[one.cell])
-            counts.intervals[one.stage] += 1
-            counts.covered[one.stage] += one.change.low <= truth <= one.change.high
+    for decided in decision.cells:
+        if decided.change and decided.change.low is not None and decided.change.high is not None:
+            truth = math.expm1(machine.changes[decided.cell])
+            counts.intervals[decided.stage] += 1
+            counts.covered[decided.stage] += decided.change.low <= truth <= decided.change.high
     return counts

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from bench.gating.decision import RULES, Replay, Seen, gate, step
+from bench.gating.decision import RULES, CollectedPairs, Replay, gate, step
 from bench.gating.rules import Rules
 from bench.gating.scatter import detectable, own, pooled
 from bench.gating.stages import benjamini_hochberg
@@ -449,9 +449,9 @@ def test_every_verdict_says_a_sentence_and_bears_its_numbers(what):
 @given(gates)
 def test_a_step_says_the_same_of_a_gate_that_is_over_as_the_gate_did(what):
     cells, sampler = drawn(what)
-    seen, limit = Seen(), 0
+    seen, limit = CollectedPairs(), 0
     while (now := step(cells, seen)).decision is None:
-        for want in now.wants:
+        for want in now.requests:
             for _ in range(want.count):
                 value = sampler.pair(want.cell, want.kind)
                 if want.kind == NULL:

@@ -34,25 +34,25 @@ def append_summary(run: GateRun, path: Path) -> None:
     Raises `DiskError` where the file cannot be written.
     """
     with writing(path):
-        there = path.stat().st_size if path.exists() else 0
-        content = shortened("\n" + markdown.render(run), MAX_SUMMARY_BYTES - there)
+        existing = path.stat().st_size if path.exists() else 0
+        content = shortened("\n" + markdown.render(run), MAX_SUMMARY_BYTES - existing)
         with path.open("ab") as file:
             file.write(content)
 
 
-def shortened(content: str, room: int) -> bytes:
+def shortened(content: str, available: int) -> bytes:
     """UTF-8 of at most `room` bytes: whole, or cut at the end of a line with a sentence that says so.
 
     Nothing where not even that sentence fits.
     """
     encoded = content.encode("utf-8", errors="replace")
-    if len(encoded) <= room:
+    if len(encoded) <= available:
         return encoded
-    room -= len((_CLOSE + CUT).encode())
-    if room <= 0:
+    available -= len((_CLOSE + CUT).encode())
+    if available <= 0:
         return b""
-    kept = encoded[: encoded.rfind(b"\n", 0, room) + 1]
+    whole_lines = encoded[: encoded.rfind(b"\n", 0, available) + 1]
     # A fold that stays open would swallow what the next step writes.
-    lines = kept.splitlines()
+    lines = whole_lines.splitlines()
     opened = sum(line.startswith(b"<details>") for line in lines) > lines.count(b"</details>")
-    return kept + (_CLOSE if opened else "").encode() + CUT.encode()
+    return whole_lines + (_CLOSE if opened else "").encode() + CUT.encode()

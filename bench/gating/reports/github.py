@@ -18,8 +18,8 @@ MOST = 10
 def workflow_commands(run: GateRun) -> str:
     """Errors, warnings and one notice, a command a line; the tenth of a kind says how many more there are."""
     cells = text.ordered(run.cells)
-    errors = [_annotation("error", *_said(cell)) for cell in cells if cell.verdict in text.RED]
-    warnings = [_annotation("warning", *_said(cell)) for cell in cells if cell.verdict in text.UNSURE]
+    errors = [_annotation("error", *_title_and_message(cell)) for cell in cells if cell.verdict in text.RED]
+    warnings = [_annotation("warning", *_title_and_message(cell)) for cell in cells if cell.verdict in text.UNSURE]
     if not run.null.fine:
         warnings.insert(0, _annotation("warning", "Null control", text.null_control(run)))
     notice = f"{line(run.verdict)} ({text.counted(run.cells)}; {text.about(run)})"
@@ -32,7 +32,7 @@ def ended(message: str) -> str:
     return _annotation("error", "bench gate", message) + "\n"
 
 
-def _said(cell: GateCell) -> tuple[str, str]:
+def _title_and_message(cell: GateCell) -> tuple[str, str]:
     """Title and message of one cell's annotation."""
     verdict = text.named(cell.verdict)
     figures = ", ".join(f"{name} {value}" for name, value in text.figures(cell)[1:])

@@ -32,12 +32,12 @@ def read(path: Path) -> GateRun:
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", f"name the {FILE} of a gate") from None
     try:
-        found = msgspec.json.decode(content, type=_Versioned).schema
+        schema = msgspec.json.decode(content, type=_Versioned).schema
     except UNREADABLE as error:
         raise RunFolderError(f"{path} is not JSON of a gate: {error}", "run the gate again") from None
-    if found != SCHEMA:
+    if schema != SCHEMA:
         hint = f"use the version of touchstone-bench that wrote it, or gate again with this one (schema {SCHEMA})"
-        raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
+        raise RunFolderError(f"{path} has schema {schema}, and this version reads schema {SCHEMA}", hint)
     try:
         return msgspec.json.decode(content, type=GateRun)
     except UNREADABLE as error:

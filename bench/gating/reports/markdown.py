@@ -36,22 +36,22 @@ def render(run: GateRun) -> str:
 def _tables(run: GateRun) -> Iterator[str]:
     """One open table, the worst first; then what is too long for it, folded by verdict."""
     cells = text.ordered(run.cells)
-    loud = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
-    quiet = cells[len(loud) :]
+    important = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
+    quiet = cells[len(important) :]
     few = quiet if len(quiet) <= QUIET_ROWS else []
-    shown = loud[:OPEN_ROWS] + few
+    shown = important[:OPEN_ROWS] + few
     if shown:
         yield _table(shown)
-    folded = loud[OPEN_ROWS:] + (quiet if not few else [])
+    folded = important[OPEN_ROWS:] + (quiet if not few else [])
     for verdict in text.VERDICTS:
-        of_it = [cell for cell in folded if cell.verdict == verdict]
-        if of_it:
-            yield _folded(_summary(verdict, of_it, shown), _table(of_it))
+        same_verdict = [cell for cell in folded if cell.verdict == verdict]
+        if same_verdict:
+            yield _folded(_summary(verdict, same_verdict, shown), _table(same_verdict))
 
 
 def _summary(verdict: GateVerdict, folded: Sequence[GateCell], shown: Sequence[GateCell]) -> str:
     more = " more" if any(cell.verdict == verdict for cell in shown) else ""
-    meaning = text.VERDICTS[verdict].says
+    meaning = text.VERDICTS[verdict].meaning
     return f"{len(folded):,}{more} {text.named(verdict, len(folded))}: {meaning}"
 
 
