@@ -1,4 +1,4 @@
-"""history.csv: one flat row for each run of each figure of each cell."""
+"""Write `history.csv`: one row for each cell, figure and run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""history.html: one self-contained page with a table and charts; it loads nothing and runs no script."""
+"""Write `history.html`: one self-contained page with a table and charts. It loads nothing and runs no script."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ FILE = "history.html"
 TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 330, 120
 MACHINES = ("var(--chart)", "var(--chart-partial)", "var(--brass)", "var(--wrong)", "var(--refused)")
-"""The colours of the machines in the order of their first run; further ones begin again."""
+"""The colours of the machines in the order of their first run; they repeat after the last."""
 MAX_DESCRIBED = 20
-"""Runs that the description of a chart reads out, the last ones; history.csv has all."""
+"""The number of last runs in the text description of a chart; `history.csv` has all."""
 LABELS = 4
+"""Dates on the axis of a chart."""
 ROOM = 1.06
-"""Of a log scale, above and below what is drawn."""
+"""Margin above and below the points on a log scale, as a factor."""
 Data = list[dict[str, Any]]
 
 
@@ -37,7 +38,7 @@ class Picture(Struct, frozen=True):
 
 
 class SeriesView(Struct, frozen=True):
-    """One series with what is drawn and said of it."""
+    """One series with its charts and its table row."""
 
     series: Series
     pictures: tuple[Picture, ...]
@@ -78,7 +79,7 @@ def _part(history: History, series: Series, number: int) -> SeriesView:
 
 
 def series_charts(history: History, series: Series, name: str) -> list[Picture]:
-    """The chart of the times, and that of the ratios where there is a control; ids begin with `name`."""
+    """The chart of the times, and that of the ratios if there is a control; ids in the SVG begin with `name`."""
     unit = "ms a token" if series.figure == "decode" else "ms"
     label = series.cell if series.figure == "call" else f"{series.cell} {series.figure}"
     kinds = [
@@ -104,7 +105,7 @@ def tone(history: History, machine: str) -> str:
 
 
 def marks(history: History) -> dict[int, int]:
-    """The number of every run that differs from the one before on its machine, by the run's place."""
+    """The number that marks each run with changes from the previous one on its machine, by the run's index."""
     changed = [place for place, run in enumerate(history.runs) if run.changes]
     return {place: number for number, place in enumerate(changed, start=1)}
 
@@ -112,7 +113,7 @@ def marks(history: History) -> dict[int, int]:
 def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> alt.LayerChart:
     low = min([point["low"] for point in points] + [1.0] * is_ratio) / ROOM
     high = max([point["high"] for point in points] + [1.0] * is_ratio) * ROOM
-    # The uppermost tenth is for the marks, the lowest for runs without a right answer.
+    # Space for the marks at the top, and for the crosses of failed runs at the bottom.
     span = (high / low) ** 0.1
     low, high = low / span, high * span
     x = alt.X("run:Q", scale=alt.Scale(domain=[-0.7, len(history.runs) - 0.3], nice=False), axis=_dates(history))
@@ -134,7 +135,7 @@ def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> al
 
 
 def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: float) -> list[Any]:
-    """Vertical lines: another machine (dashed), something that changed (numbered), a change point (a triangle)."""
+    """Vertical lines: another machine (dashed), a run with changes (numbered), a change point (triangle)."""
     layers: list[Any] = []
     switched: Data = [{"run": place - 0.5} for place, run in enumerate(history.runs) if run.other_machine]
     if switched:
@@ -158,7 +159,7 @@ def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: 
 
 
 def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[Any]:
-    """A cross at the foot for each run in which the cell gave no right answer."""
+    """A cross at the bottom for each run without correct output of the cell."""
     failed: Data = [{"run": point.run, "foot": low} for point in series.points if point.status not in {"ok", "partial"}]
     if not failed:
         return []
@@ -167,7 +168,7 @@ def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[A
 
 
 def _dates(history: History) -> alt.Axis:
-    """The days of a few runs; every run has one step of the axis, as several may be of one day."""
+    """An axis with the dates of a few runs. Its unit is a run, not a day, since a day may have several runs."""
     last = len(history.runs) - 1
     places = sorted({round(last * part / (LABELS - 1)) for part in range(LABELS)}) if last else [0]
     labels = "".join(f"datum.value == {place} ? '{_month_day(history, place)}' : " for place in places) + "''"
@@ -175,7 +176,7 @@ def _dates(history: History) -> alt.Axis:
 
 
 def _month_day(history: History, place: int) -> str:
-    """`11-05`: digits and dashes only, since the words of a file would be part of an expression here."""
+    """`11-05`. Only digits and dashes are kept, since Vega would evaluate other text of a file as an expression."""
     return "".join(c for c in history_rows.day(history.runs[place]) if c.isdigit() or c == "-")[-5:]
 
 

@@ -1,4 +1,4 @@
-"""The lines that page, terminal and table show of a history."""
+"""Format the lines of a history that the page and the terminal share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANGE = (
 
 
 class HistoryRow(Struct, frozen=True):
-    """One figure of one cell as it stands now; nothing in it is escaped."""
+    """The current state of one figure of one cell; nothing in it is escaped."""
 
     cell: str
     figure: str
@@ -37,15 +37,15 @@ class HistoryRow(Struct, frozen=True):
     ratio: str
     change: str
     brief: str
-    """What the change says, in a word or three."""
+    """The conclusion from the change, in one to three words."""
     says: str
     steps: tuple[str, ...]
     tone: str
-    """`bad`, `good`, `warn` or nothing."""
+    """`bad`, `good`, `warn` or empty: the colour of the row."""
 
 
 def rows(history: History) -> list[HistoryRow]:
-    """A row for each series, but for cells that never had a speed and kept one verdict."""
+    """A row for each series, without cells that never had a speed and kept one verdict."""
     return [_row(history, series) for series in history.series if not is_quiet(series)]
 
 
@@ -55,18 +55,18 @@ def is_quiet(series: Series) -> bool:
 
 
 def quiet(history: History) -> str:
-    """How many such cells there are; empty for none."""
+    """A sentence on the number of quiet cells; empty if there are none."""
     count = sum(map(is_quiet, history.series))
     return f"{count} cell{_s(count)} never had a speed and kept one verdict" if count else ""
 
 
 def notes(history: History) -> tuple[str, ...]:
-    """What a reader must know of how the history was made, a sentence each."""
+    """The notes on how the history was made, one sentence each."""
     return words.sentences(history.notes)
 
 
 def changes(run: RunEntry) -> tuple[str, ...]:
-    """What differs from the run before of the same machine, a sentence each."""
+    """The differences from the previous run on the same machine, one sentence each."""
     return words.sentences(run.changes)
 
 
@@ -103,7 +103,7 @@ def level(change_point: ChangePoint) -> str:
 
 
 def looked_for(history: History, series: Series) -> str:
-    """Why a series shows no change point; empty where it does."""
+    """The reason why a series shows no change point; empty if it shows one."""
     if any(fact.kind == "no-change-point-library" for fact in history.notes):
         return "not looked for"
     if not series.judged_by:
@@ -112,7 +112,7 @@ def looked_for(history: History, series: Series) -> str:
 
 
 def verdicts(series: Series) -> str:
-    """`ok`, or `ok -> failed` where the last run's verdict is not that of the one before."""
+    """`ok`, or `ok -> failed` if the verdict changed in the last run."""
     statuses: list[Status] = [point.status for point in series.points]
     now = statuses[-1]
     before = statuses[-2] if len(statuses) > 1 else now
@@ -120,7 +120,7 @@ def verdicts(series: Series) -> str:
 
 
 def stale(history: History, series: Series) -> str:
-    """`(last seen 2026-11-02)` where later runs do not have the cell; else empty."""
+    """`(last seen 2026-11-02)` if later runs do not have the cell; else empty."""
     last = series.points[-1].run
     return "" if last == len(history.runs) - 1 else f"(last seen {day(history.runs[last])})"
 
@@ -154,7 +154,7 @@ def _ratio(series: Series) -> str:
 
 
 def _tone(series: Series) -> str:
-    """A verdict that got worse comes before a time that did."""
+    """The colour of a row; a changed verdict is more important than a changed time."""
     tones = [text.STATUSES[point.status].tone for point in series.points[-2:]]
     if tones[-1] != tones[0]:
         return "good" if tones[-1] == "good" else "bad"

@@ -1,6 +1,6 @@
-"""The words for what a comparison and a history conclude (pure).
+"""Turn the notes of a comparison and of a history into words (pure).
 
-`conclusions` makes the notes. What differs between two runs has its words in `bench.report.text_differences`.
+`conclusions` makes the notes. `bench.report.text_differences` has the words of differences between two runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.report.text_notes import Words
 
 GATE = "`bench gate --baseline BASE` measures both side by side and tells them apart"
 CHANGES = {"another-recipe": "another recipe", "another-source": "another source of the model"}
-"""Changes of which only the fact is known."""
+"""Changes without known values before and after."""
 SEVERAL = "; "
 
 
@@ -40,7 +40,7 @@ def reason(outcome: Outcome) -> str:
 
 
 def figure(name: str, conclusion: Note) -> str:
-    """What may be concluded of one kind of time, `decode: slower, beyond drift`; a whole call has no name."""
+    """The conclusion from one figure, `decode: slower, beyond drift`; the figure `call` has no name in front."""
     return say(conclusion) if name == "call" else f"{name}: {say(conclusion)}"
 
 

@@ -1,4 +1,4 @@
-"""ONNX's operator tests on every provider: make the cases, try the targets, run, judge, report."""
+"""Run ONNX's operator tests on every provider: make the cases, probe the targets, run, judge and report."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from bench.worker_process import Worker
 
 RUN, LINES = "operators.json", "operators.jsonl"
 SYNC_EVERY_S = 1.0
-"""A case takes milliseconds and a sync as long again: a power cut costs the cases of one second."""
+"""Seconds between syncs to the disk. A sync takes as long as a case, so a power cut may lose the last second."""
 
 
 class Options(Struct, frozen=True):
-    """What the command line asks for."""
+    """The options of a conformance run."""
 
     matrix: Path
     cache: Path
@@ -51,7 +51,7 @@ class Options(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """A conformance run that is over: its verdicts, and the files that it left."""
+    """The result of a finished conformance run: its verdicts and its files."""
 
     folder: Path
     run: OperatorRun
@@ -61,7 +61,10 @@ class Finished(Struct, frozen=True):
 
 @uses_cache
 def run(options: Options, progress: Progress) -> Finished:
-    """Run the cases on every target that is here; an interruption keeps what was seen, and reports it."""
+    """Run the cases on every available target, and write the report.
+
+    An interruption keeps what was measured, writes its report, and raises `Interrupted`.
+    """
     matrix = matrices.read(options.matrix)
     selected, extra_runtimes = chosen(matrix, options.providers)
     machine = fingerprint()
@@ -91,9 +94,9 @@ def run(options: Options, progress: Progress) -> Finished:
 
 
 def chosen(matrix: Matrix, names: tuple[str, ...]) -> tuple[tuple[Target, ...], dict[str, Runtime]]:
-    """The targets that were named, of the matrix or of the catalogue, or every provider of the matrix.
+    """The named targets of matrix or catalogue, or every provider of the matrix if there are no names.
 
-    With them the runtimes that only the catalogue knows.
+    Also returns the runtimes that only the catalogue has, by name.
     """
     providers = {name: target for name, target in matrix.targets.items() if target.provider}
     extra_runtimes: dict[str, Runtime] = {}
@@ -116,7 +119,7 @@ def _catalogue_target(name: str, providers: dict[str, Target]) -> Target:
 
 
 class _TargetRuntimes:
-    """The runtimes and the workers of the targets."""
+    """Makes the runtimes and the workers of the targets."""
 
     def __init__(
         self, known: Mapping[str, Runtime], cache: Path, machine: Machine, logs: Path, progress: Progress
@@ -126,7 +129,7 @@ class _TargetRuntimes:
         self.code = worker_code.stage(cache)
 
     def target(self, target: Target, *, install: bool) -> OperatorTarget:
-        """A target as a probe found it; a runtime that is not there is made where it may be."""
+        """Probe a target; `install` is whether a missing runtime may be installed."""
         assert target.provider is not None
         log = self.logs / f"probe-{target.name}.log"
         facts = probe.examine(target, self.pool, self.machine, self.code, log, self.progress, install=install)
@@ -147,7 +150,7 @@ class _TargetRuntimes:
 def _run_target(
     runtimes: _TargetRuntimes, target: OperatorTarget, cases: Cases, observations: list[CaseSeen], lines: _Lines
 ) -> None:
-    """Every case on one target; each line is written as its case ends."""
+    """Run every case on one target, and write the line of each case when it ends."""
     started = time.monotonic()
     setup = execution.CaseTarget(
         target=target.name,
@@ -165,7 +168,7 @@ def _run_target(
 
 
 def _create(folder: Path) -> Path:
-    """A new folder for the run; the folder of its logs."""
+    """Make the folder of the run, and return the folder of its logs."""
     with writing(folder):
         try:
             (folder / store.LOGS).mkdir(parents=True)
@@ -195,7 +198,7 @@ def _record(
 
 
 def command(options: Options) -> str:
-    """How to make this run again, as one would type it."""
+    """The command line that makes this run again."""
     flags: dict[str, Value] = {
         "--matrix": options.matrix,
         "--provider": options.providers,
@@ -213,13 +216,13 @@ def _require_usable_target(targets: tuple[OperatorTarget, ...]) -> None:
 
 
 class _Lines:
-    """Adds one line for each case, and has the disk keep them once a second."""
+    """Appends one line for each case, and syncs them to the disk once a second."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.synced = file, time.monotonic()
 
     def add(self, case_seen: CaseSeen) -> None:
-        """Write the line; a crash of this process loses nothing of it."""
+        """Write a line and flush it, so that a crash of this process does not lose it."""
         self.file.write(msgspec.json.encode(case_seen) + b"\n")
         self.file.flush()
         if time.monotonic() - self.synced > SYNC_EVERY_S:
@@ -242,7 +245,8 @@ def _lines(path: Path) -> Iterator[_Lines]:
 
 
 def _report(folder: Path, record: OperatorRun, observations: list[CaseSeen]) -> Finished:
-    """Judge what was seen, and write the page and the table."""
+    """Judge the observations, and write the page and the table."""
+    # Imported late: the page needs jinja2, which the checks before a run do without.
     from bench.conformance import reports
 
     outcomes = judge(record, observations)
@@ -255,7 +259,7 @@ def _report(folder: Path, record: OperatorRun, observations: list[CaseSeen]) -> 
 
 
 def as_json(finished: Finished) -> dict[str, object]:
-    """What `--json` prints: the counts of every target, every verdict, and where the files are."""
+    """The data that `--json` prints: the counts of every target, all verdicts, and the paths of the files."""
     from bench.conformance import summary
 
     return {

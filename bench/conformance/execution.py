@@ -1,4 +1,4 @@
-"""Running operator cases on a provider: every case has a result, whatever a worker dies of on the way."""
+"""Run operator cases on a provider, so that every case has a result even if its worker dies."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from bench.worker_process import Worker
 
 CASE_TIMEOUT_S = 30.0
 START_S = 60.0
-"""What the first case of a process has besides: imports, the plugin, the driver."""
+"""Additional seconds of the first case of a process: it imports, and loads plugin and driver."""
 MAX_LOST_IN_A_ROW = 25
-"""So many cases in a row that end the process, or say that the provider is not there: it is given up."""
+"""After so many cases in a row that end the process or find no provider, the target is abandoned."""
 MAX_TIMEOUTS = 20
-"""So many cases in all that do not end: it is given up, as each of them costs half a minute."""
+"""After so many timeouts in all the target is abandoned, since each takes half a minute."""
 ESTIMATE_AFTER_S, PRINT_EVERY_S = 3.0, 15.0
+"""Seconds before the first estimate, which is unreliable earlier, and between printed lines."""
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
 class CaseTarget(Struct, frozen=True):
-    """What one target's cases are run with."""
+    """A target and what its cases need to run."""
 
     target: str
     provider: Provider
     payloads: Path
     start: Callable[[], Worker]
-    """A fresh worker in the target's runtime."""
+    """Starts a fresh worker in the target's runtime."""
     progress: Progress
 
 
 def run(target: CaseTarget, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
-    """What was seen of every case, as they end; one worker serves them until one kills it.
+    """Run every case, and yield its result when it ends. One worker serves many cases, until a case kills it.
 
-    The order is shuffled, always in the same way: the long cases are alike and stand together, and an estimate
-    from the first hundred would be wrong.
+    The order is shuffled with a fixed seed: long cases are next to each other in the suite, so an estimate from the
+    first hundred would be wrong.
     """
     shuffled = list(cases)
     random.Random(0).shuffle(shuffled)
@@ -51,38 +52,39 @@ def run(target: CaseTarget, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
     try:
         for case in shuffled:
             yield runner.run_case(case)
-    except BaseException:  # interrupted, or the reader has left: the worker may be amid a case
+    except BaseException:  # interrupted, or the generator is closed: the worker may be in a case, so it is killed
         runner.end(Worker.kill)
         raise
     runner.end(Worker.close)
 
 
 class _CaseRunner:
-    """Keeps a worker alive, counts what it cost, and tells how long it will take."""
+    """Runs cases in a worker, replaces a worker that died, counts failures, and reports the remaining time."""
 
     def __init__(self, target: CaseTarget, total: int) -> None:
         self.target, self.total = target, total
         self.worker: Worker | None = None
         self.served = 0
-        """How many cases the present worker has finished."""
+        """Number of cases that the present worker has finished."""
         self.done = self.lost_in_a_row = self.timeouts = 0
         self.given_up: Note | None = None
         self.began = self.printed = time.monotonic()
 
     def end(self, release: Callable[[Worker], None]) -> None:
-        """Let go of the worker."""
+        """End the worker with `release`, if there is one."""
         if self.worker:
             release(self.worker)
         self.worker, self.served = None, 0
 
     def run_case(self, case: Case) -> CaseSeen:
-        """Run one case, a second time where a process died that others had used before it."""
+        """Run one case; if the process dies, run it again in a fresh one unless it was fresh already."""
         if self.given_up:
             failure = Failure("failed", "start", "not-run", text.say(self.given_up))
             return CaseSeen(self.target.target, case.name, failure=failure)
         served = self.served
         result = self.ask(case)
         if result.failure and result.failure.status == "crashed" and served:
+            # Earlier cases may have damaged the process, so this case may not be the cause.
             second = self.ask(case)
             how = result.failure.signal or result.failure.message
             died = note("first-try-died", how=how, stage=result.failure.stage, cases=served)
@@ -109,7 +111,7 @@ class _CaseRunner:
         return result
 
     def count(self, result: CaseSeen) -> None:
-        """Keep the accounts, and give the provider up where nothing comes of it."""
+        """Count a result, and abandon the target after too many lost cases."""
         self.done += 1
         status = result.failure.status if result.failure else "ok"
         self.timeouts += status == "timeout"
@@ -123,7 +125,7 @@ class _CaseRunner:
         self.report_progress(result.case)
 
     def report_progress(self, case: str) -> None:
-        """How far it is, and how long the rest takes at the pace so far."""
+        """Show the number of finished cases, and the remaining time at the speed so far."""
         now = time.monotonic()
         spent = now - self.began
         remaining = duration(spent / self.done * (self.total - self.done)) if spent > ESTIMATE_AFTER_S else "a while"
@@ -135,6 +137,6 @@ class _CaseRunner:
 
 
 def _plain(failure: Failure) -> Failure:
-    """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
+    """A failure with a short message. A refused case keeps no stderr: there are hundreds, and the log has it."""
     tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
     return replace(failure, message=native_errors.brief(failure.message), stderr_tail=tail)

@@ -1,4 +1,4 @@
-"""Simulated gates, or recorded rounds that are drawn again, in; what decisions and intervals are worth, out."""
+"""Measure error rates of the gate on simulated machines, or the coverage of intervals on recorded rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.calibration.noise import KINDS
 
 
 def main() -> int:
-    """Print the tables; 1 where a figure is missed, or too few gates were run to show it."""
+    """Print the tables; return 1 if a figure is missed, or if too few gates were run to show it."""
     arguments = _arguments()
     if arguments.replay:
         return _replayed(arguments.replay, arguments.seed)

@@ -1,9 +1,9 @@
-"""A recorded run of many rounds in; how often the intervals that a run of few of them prints hold the truth, out.
+"""Measure the coverage of 95 % intervals by drawing small runs from a recorded run of many rounds.
 
-The rounds of a cell stand for all rounds there could be: their geometric mean is the truth, and runs are made of them
-by drawing rounds at random, as many as the standard budget would have asked for. What the rounds of one hour have in
-common, another hour would show; this says whether the intervals are right about the rounds they know. Rounds that
-others disturbed are left out: a run with one of them is flagged `busy machine`, and its interval is no promise.
+The rounds of a cell are the population: their geometric mean is the true value. Runs are made by drawing as many rounds
+at random as the standard budget would measure. This shows whether intervals are right about variation between rounds;
+it cannot show drift between hours. Disturbed rounds are left out, since a run with one is flagged `busy machine`, and
+its interval promises nothing.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ LOW, HIGH = 0.93, 0.97
 
 @dataclass(frozen=True)
 class Covered:
-    """How often one kind of interval of one cell held the truth."""
+    """How often one kind of interval of one cell contained the true value."""
 
     cell: str
     what: str
     rounds: int
-    """Recorded."""
+    """Number of recorded rounds."""
     scatter: float
     """Standard deviation of the recorded rounds' logs."""
     covering: int
+    """Number of drawn runs whose interval contains the true value."""
     draws: int
 
     @property
     def share(self) -> float:
-        """Of the intervals that held the truth."""
+        """The share of intervals that contain the true value."""
         return self.covering / self.draws
 
 
 def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covered]:
-    """The coverage of each cell's latency, and of its ratio to its control, where enough rounds were recorded."""
+    """The coverage of each cell's latency and of its ratio to the control, if enough rounds were recorded."""
     run, observations = store.read(folder)
     effort, control = effort_named("standard"), controls(run.cells)
     quiet = [observation for observation in observations if not busy(observation, run.threads)]
@@ -64,7 +65,7 @@ def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covere
 
 
 def lines(rows: Sequence[Covered]) -> list[str]:
-    """One line a cell and interval, and the share over all."""
+    """One line for each cell and interval, and the share over all."""
     cell_lines = [f"{row.cell}: {row.what}: {100 * row.share:.1f} % ({_recorded(row)})" for row in rows]
     return [*cell_lines, f"all: {100 * total(rows):.1f} % of nominal 95 % intervals hold the truth; 93 to 97 % asked"]
 
@@ -75,7 +76,7 @@ def total(rows: Sequence[Covered]) -> float:
 
 
 def reached(rows: Sequence[Covered]) -> bool:
-    """Whether the share over all is where it should be."""
+    """Whether the share over all is within the required range."""
     return LOW <= total(rows) <= HIGH
 
 
@@ -109,7 +110,7 @@ def _covered(
 
 
 def _rounds(latency: np.ndarray, effort: Effort) -> int:
-    """The rounds that a budget would have asked for: more while the latency's interval is too wide."""
+    """The number of rounds that a budget would measure: more while the latency's interval is too wide."""
     assert effort.half_width is not None
     enough = (n for n in range(effort.min_rounds, effort.max_rounds) if _width(latency[:n]) <= effort.half_width)
     return next(enough, effort.max_rounds)
@@ -122,7 +123,7 @@ def _width(latency: np.ndarray) -> float:
 
 
 def _holds(interval: Interval, truth: float) -> bool:
-    # Rounds that are all alike have an interval without width, which rounding may put beside the truth.
+    # If all rounds are equal, the interval has no width, and rounding may move it off the true value.
     assert interval.low is not None
     assert interval.high is not None
     return interval.low * (1 - 1e-12) <= truth <= interval.high * (1 + 1e-12)

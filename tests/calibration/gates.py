@@ -1,4 +1,4 @@
-"""A scenario in; many gates run through the real decisions on simulated pairs, and what came of them counted, out."""
+"""Run many gates of a scenario through the real decision code on simulated pairs, and count the results."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from bench.records import PairKind
 from tests.calibration.noise import Kind, Noise
 
 UNLIKE = 0.35
-"""Cells scatter unlike one another: the standard deviation of the log of their scale."""
+"""Cells scatter differently: the standard deviation of the log of their scale."""
 AT_ONCE = 25
-"""Gates that one process simulates before it takes the next piece of work."""
+"""Gates in one piece of work of a process."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Gates of one kind: what machine, how many cells, how many of them slower and by how much."""
+    """One kind of gates: the machine, the number of cells, how many are slower and by how much."""
 
     kind: Kind
     cells: int = 100
     slow_cells: int = 0
     slower: float = 0.0
-    """Of the slow cells, 0.03 for 3 %."""
+    """The slowdown of the slow cells; 0.03 is 3 %."""
     spread: float = 0.0
-    """Standard deviation of a change in log time that every cell has besides, faster or slower."""
+    """Standard deviation of an additional change of every cell in log time, faster or slower."""
     louder: float = 1.0
-    """How much more than the others the slow cells scatter."""
+    """The scatter of the slow cells relative to the others."""
     bias: float = 0.0
-    """What the measurement itself adds to the second side, in log time."""
+    """A bias of the measurement: it is added to the new side, in log time."""
     rules: Rules = RULES
 
 
 @dataclass
 class Counts:
-    """What came of gates; everything adds up."""
+    """The counted results of gates; counts of several sets can be added."""
 
     gates: int = 0
     false_alarms: int = 0
-    """Gates with a regression of a cell that is as it was."""
+    """Gates with a regression of an unchanged cell."""
     green: int = 0
     red: int = 0
     slow_cells: int = 0
@@ -57,11 +57,11 @@ class Counts:
     cells: int = 0
     inconclusive: int = 0
     intervals: Counter[str] = field(default_factory=Counter)
-    """Printed, by stage."""
+    """Number of printed intervals, by stage."""
     covered: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Counts) -> None:
-        """Add what came of other gates."""
+        """Add the counts of other gates."""
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
@@ -70,7 +70,7 @@ class Counts:
 
 
 class Machine:
-    """A sampler of simulated pairs; every cell has a scale of its own, and slow cells their slowdown."""
+    """A sampler of simulated pairs. Every cell has its own scatter, and slow cells have their slowdown."""
 
     def __init__(self, scenario: Scenario, seed: tuple[int, ...]) -> None:
         self.names = [f"cell-{number}" for number in range(scenario.cells)]
@@ -93,7 +93,7 @@ class Machine:
 
 
 def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts:
-    """What came of the gates from the number `first` on; a gate hangs on the seed and its number alone."""
+    """Simulate and count gates from the number `first` on. A gate depends on the seed and its number alone."""
     total = Counts()
     for number in range(first, first + gates):
         machine = Machine(scenario, (seed, number))
@@ -103,7 +103,7 @@ def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts
 
 
 def all_counted(work: Sequence[tuple[Scenario, int]], seed: int, processes: int) -> list[Counts]:
-    """The counts of several scenarios with their numbers of gates, in their order; the processes share the work."""
+    """The counts of several scenarios with their numbers of gates, in the same order, computed in parallel."""
     totals = [Counts() for _ in work]
     pieces = [
         (place, scenario, min(AT_ONCE, gates - first), seed, first)

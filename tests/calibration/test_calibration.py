@@ -1,4 +1,4 @@
-"""`nox -s calibrate` in short; rules that are worse on purpose must miss what the real ones reach.
+"""A short version of `nox -s calibrate`: rules that are worse on purpose must miss what the real rules reach.
 
 `nox -s nightly` simulates several times as many gates.
 """
@@ -24,9 +24,9 @@ from tests.unit.builders import a_cell, a_control, a_run, a_state, an_observatio
 
 ROOT = Path(__file__).parents[2]
 UNTESTED = replace(RULES, q=2.7)
-"""Nearly no p-value is too large: an estimate over 2 % on fresh pairs is enough."""
+"""Nearly every p-value is accepted, so an estimate over 2 % on fresh pairs is enough."""
 TRUSTING = replace(RULES, more_screening=(), certainty=0.5)
-"""Two pairs pass a cell however they scatter."""
+"""Two pairs can pass a cell, however much they scatter."""
 WITHOUT_NULL = replace(RULES, null_bias=math.inf)
 NIGHTLY = pytest.mark.nightly
 
@@ -35,13 +35,13 @@ NIGHTLY = pytest.mark.nightly
 
 
 def scatter(values):
-    """The standard deviation that a normal law with these quartiles would have: spikes are no matter of it."""
+    """The standard deviation of a normal distribution with these quartiles, so that spikes do not count."""
     low, high = np.percentile(values, [25, 75])
     return (high - low) / 1.349
 
 
 def test_the_shared_vm_is_the_one_that_was_measured():
-    """Between identical processes 4.4 %; ratios 0.8 % where bursts alternate, 1.9 % where they do not (MEASUREMENT)."""
+    """Between identical processes 4.4 %; ratios 0.8 % if bursts alternate, 1.9 % if not (measured)."""
     noise = Noise(SHARED_VM, 1)
     base, new = noise.bursts(4000)
     assert scatter(np.median(base, axis=1)) == pytest.approx(0.044, abs=0.006)
@@ -69,11 +69,11 @@ def test_the_same_seed_makes_the_same_pairs_however_many_are_made_ahead():
     assert [first.next() for _ in range(300)] == [second.next() for _ in range(300)]
 
 
-# --- what the decisions are worth, and worse ones are not -------------------------------------------------------------
+# --- error rates of the decisions, and of worse ones ------------------------------------------------------------------
 
 
 def two_pairs_and_a_threshold(scenario, gates):
-    """Gates with a false alarm where two pairs whose mean is 2 % slower fail a cell: nothing is confirmed."""
+    """Number of gates with a false alarm if two pairs with a mean over 2 % fail a cell, without confirmation."""
     machines = [Machine(scenario, (0, number)) for number in range(gates)]
     return sum(any(fmean([m.pair(c, "screen") for _ in range(2)]) > 0.02 for c in m.names) for m in machines)
 
@@ -210,7 +210,7 @@ def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too
 
 
 def a_recorded_run(folder, rounds, scatter, spike=0.0, seed=0):
-    """A cell and its control over many rounds that share a drift; every tenth round of the cell may be held up."""
+    """A cell and its control over many rounds with a shared drift; every tenth round of the cell may be delayed."""
     rng = np.random.default_rng(seed)
     cell, control = a_cell(), a_control()
     store.create(folder, a_run(cell, control))

@@ -1,4 +1,4 @@
-"""GitHub's workflow commands for a gate: what its runner turns into annotations of a job.
+"""Write a gate as GitHub's workflow commands, which the runner shows as annotations of a job.
 
 Source: GitHub's "Workflow commands for GitHub Actions", and the escaping of `@actions/core`.
 """
@@ -12,11 +12,11 @@ from bench.records import GateCell, GateRun
 from bench.report.escaping import line
 
 MOST = 10
-"""Annotations of one kind that GitHub shows for a step; the rest is dropped without a word."""
+"""Annotations of one kind that GitHub shows for a step; it drops further ones silently."""
 
 
 def workflow_commands(run: GateRun) -> str:
-    """Errors, warnings and one notice, a command a line; the tenth of a kind says how many more there are."""
+    """Errors, warnings and one notice, one command a line; the tenth of a kind gives the number of further ones."""
     cells = text.ordered(run.cells)
     errors = [_annotation("error", *_title_and_message(cell)) for cell in cells if cell.verdict in text.RED]
     warnings = [_annotation("warning", *_title_and_message(cell)) for cell in cells if cell.verdict in text.UNSURE]
@@ -28,7 +28,7 @@ def workflow_commands(run: GateRun) -> str:
 
 
 def ended(message: str) -> str:
-    """The annotation of a gate that ended before it could judge, with its line feed."""
+    """The annotation of a gate that ended with an error before it could judge, with a line feed."""
     return _annotation("error", "bench gate", message) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`gate.json`: the record of a gate itself, written and read."""
+"""Write and read `gate.json`, the record of a gate."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def render(run: GateRun) -> str:
 
 
 def read(path: Path) -> GateRun:
-    """The gate that a `gate.json` holds.
+    """Read a gate from a `gate.json`.
 
-    Raises `RunFolderError` where the file cannot be read, has another schema, or does not hold a whole gate.
+    Raises `RunFolderError` if the file cannot be read, has another schema, or does not hold a complete gate.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", f"name the {FILE} of a gate") from None
+    # The schema is read first: a record of another version would fail with a confusing message about its fields.
     try:
         schema = msgspec.json.decode(content, type=_Versioned).schema
     except UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""`gate.md`: GitHub-flavoured Markdown for a pull request or a job's summary."""
+"""Write `gate.md`: GitHub-flavoured Markdown for a pull request or a job summary."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.report.escaping import markdown as plain
 FILE = "gate.md"
 HEADER = ["cell", "verdict", "change (95 % interval)", "pairs", "detectable", "base → new", "details"]
 OPEN_ROWS = 25
-"""Rows of what wants attention before the rest is folded."""
+"""Rows of important cells that are shown; further rows are folded."""
 QUIET_ROWS = 10
-"""Rows of cells that are fine, or were not compared, before they are folded."""
+"""All passed or not compared cells are folded if there are more than this."""
 OPEN_DIFFERENCES = 12
 
 
 def render(run: GateRun) -> str:
-    """The answer first, then the table; what is long is folded."""
+    """The verdict, the table, the differences and the null control; long parts are folded."""
     parts = [
         f"## {plain(run.verdict)}",
         f"{text.counted(run.cells)}; {plain(text.about(run))}.",
@@ -34,7 +34,7 @@ def render(run: GateRun) -> str:
 
 
 def _tables(run: GateRun) -> Iterator[str]:
-    """One open table, the worst first; then what is too long for it, folded by verdict."""
+    """One table with the worst cells first, then the other cells in folded tables by verdict."""
     cells = text.ordered(run.cells)
     important = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
     quiet = cells[len(important) :]
@@ -56,7 +56,7 @@ def _summary(verdict: GateVerdict, folded: Sequence[GateCell], shown: Sequence[G
 
 
 def _folded(summary: str, content: str) -> str:
-    # GitHub reads Markdown inside HTML only after an empty line.
+    # GitHub renders Markdown inside HTML only after an empty line.
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
