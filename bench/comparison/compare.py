@@ -55,6 +55,7 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     assert known is not None
     before, after = (None if outcome is None else _nodes(outcome) for outcome in (old, now))
     support = _support(old, now, before, after)
+    # A cell that one run excluded has no figure there that could be compared.
     both = _planned(cell, base) and _planned(cell, new)
     emulated = any(outcome.cell.emulated for outcome in (old, now) if outcome)
     cell_figures = _figures(cell, base, new, same) if both and not emulated else ()

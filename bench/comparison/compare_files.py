@@ -85,6 +85,7 @@ def _side(run: Run) -> dict[str, Any]:
 
 def _worded(value: object) -> Any:
     """Convert a record to JSON types, with `text` added to every note."""
+    # Programs read kind and values; the words are for people and may change.
     if isinstance(value, Note):
         return {"kind": value.kind, "values": value.values, "text": text.say(value)}
     if isinstance(value, msgspec.Struct):

@@ -216,6 +216,7 @@ def _signal(
     controls = Counter(figure.control for _, figure in known if figure.ratios and figure.control != cell)
     control = controls.most_common(1)[0][0] if controls else None
     compared = [(n, figure) for n, figure in known if figure.ratios and figure.control == control]
+    # The ratio is preferred only if it alone has enough runs: values of two quantities must not be mixed.
     if len(compared) >= change_points.MIN_RUNS:
         return "ratio", [n for n, _ in compared], [_mean(figure.ratios) for _, figure in compared]
     return "time", [n for n, _ in known], [_mean(figure.logs) for _, figure in known]

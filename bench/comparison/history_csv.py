@@ -80,4 +80,5 @@ def _interval(name: str, ends: str, interval: Interval | None) -> dict[str, floa
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
+    # Escaped, since spreadsheets would run a text that starts like a formula.
     return escaping.csv_cell(value) if isinstance(value, str) and value else value

@@ -120,6 +120,7 @@ def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> al
     axis = alt.Axis(values=ticks(low, high), format="~g", title=None, minExtent=34)
     y = {"scale": alt.Scale(type="log", domain=[low, high], nice=False), "axis": axis}
     base = alt.Chart(alt.InlineData(points)).encode(x=x, color=_colours(history, points))
+    # Smaller dots for many runs, so that they do not overlap.
     size = max(10, min(45, 2400 / len(history.runs)))
     layers: list[Any] = [
         *_rules(history, series, x, y, high),

@@ -156,6 +156,7 @@ def _ratio(series: Series) -> str:
 def _tone(series: Series) -> str:
     """The colour of a row; a changed verdict is more important than a changed time."""
     tones = [text.STATUSES[point.status].tone for point in series.points[-2:]]
+    # With one run the slice has one element, which is both first and last.
     if tones[-1] != tones[0]:
         return "good" if tones[-1] == "good" else "bad"
     verdict = series.last_change.verdict if series.last_change else ""

@@ -78,6 +78,7 @@ def run(options: Options, progress: Progress) -> Finished:
         runtimes.target(target, install=options.install or target.runtime in matrix.runtimes) for target in selected
     )
     record = _record(options, folder, machine, now, cases.suite, targets)
+    # Written before the first case, so that a crash leaves lines that can be read with their suite.
     write_atomically(folder / RUN, msgspec.json.encode(record))
     _require_usable_target(targets)
     observations: list[CaseSeen] = []
@@ -143,6 +144,7 @@ class _TargetRuntimes:
         """A fresh worker for a target's cases."""
         environment = worker_code.child_environment(self.code, target.provider.environment)
         executable = self.pool.ensure(target.runtime_name).executable
+        # As for a run: a worker must not take the whole machine down.
         limit = self.machine.memory_bytes * 9 // 10
         return Worker(executable, self.logs / f"{target.name}.log", environment, limit)
 

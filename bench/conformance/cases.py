@@ -38,6 +38,7 @@ def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
 
     Raises `RuntimeSetupError` if they cannot be made.
     """
+    # The key of the cached cases: other code or another onnx makes new ones.
     code = code_digest.digest(worker_code.PACKAGE / name for name in CODE)[:16]
     parts = {"what": "operator cases", "model": "onnx-node-tests", "workload": f"onnx-{ONNX}", "code": code}
 

@@ -97,6 +97,7 @@ class _CaseRunner:
         """Run one case in the present worker, or in a fresh one."""
         if self.worker is None:
             self.worker = self.target.start()
+        # Only the first case of a process pays for imports and the driver.
         allowed = CASE_TIMEOUT_S + (0 if self.served else START_S)
         order = Conform(self.target.provider, str(self.target.payloads), case, margins(case), coarse())
         result = CaseSeen(self.target.target, case.name)
@@ -115,6 +116,7 @@ class _CaseRunner:
         self.done += 1
         status = result.failure.status if result.failure else "ok"
         self.timeouts += status == "timeout"
+        # A refused case leaves the process alive and is a normal result, so it is not counted.
         lost = status in ("crashed", "timeout", "unavailable", "out-of-memory")
         self.lost_in_a_row = self.lost_in_a_row + 1 if lost else 0
         if self.lost_in_a_row >= MAX_LOST_IN_A_ROW:

@@ -126,6 +126,7 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note
     parts = split(done.placement, ep) if done.placement else None
     worst = max(done.deviations, key=_badness, default=None)
     is_wrong = worst is not None and bool(worst.problem or worst.outside)
+    # The list agrees with `nodes_elsewhere`, which counts nodes that handle shapes and constants too.
     away = parts.fallback_ops + parts.bookkeeping_ops if parts else ()
     placed = _placed(parts.on_target, parts.elsewhere) if parts else "unplaced"
     facts = _wrong(worst, placed, parts.others if parts else ()) if worst and is_wrong else _right(case)

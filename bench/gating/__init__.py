@@ -49,6 +49,7 @@ def run(options: Options, progress: Progress) -> Finished:
     """
     base, observations = baseline(options.baseline)
     machine = fingerprint()
+    # Checked before the matrix is read and anything is installed: times of two machines are never gated.
     same_machine(base, machine, options.baseline)
     matrix = matrices.read(options.matrix)
     recorded = {outcome.cell.id: outcome for outcome in judge(base, observations)}
@@ -62,6 +63,7 @@ def run(options: Options, progress: Progress) -> Finished:
         gate.close()  # ends the workers of both sides, after an error too
     record = _record(options, base, measured, place)
     finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+    # Raised only now, so that an interrupted gate has its record and report on the disk.
     if measured.interrupted:
         raise Interrupted(f"interrupted; what was judged so far is in {finished.files[0]}")
     return finished

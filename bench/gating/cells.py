@@ -55,6 +55,7 @@ def support(recorded: Outcome, remeasured: Outcome | None, new: Outcome) -> Supp
     lost = _loss(recorded, new)
     if lost is None:
         return Support()
+    # A base that is worse today than recorded shows a cause outside the change: a driver, a system, the machine.
     blamed = remeasured is None or bool(_loss(remeasured, new)) or not _loss(recorded, remeasured)
     return Support(lost, blamed)
 
@@ -62,6 +63,7 @@ def support(recorded: Outcome, remeasured: Outcome | None, new: Outcome) -> Supp
 def _loss(before: Outcome, after: Outcome) -> Note | None:
     if RANK.get(after.status, 0) < RANK.get(before.status, 0):
         return note("lost-status", before=before.status, after=after.status, reason=text.outcome_reason(after))
+    # Nodes of a cell without a valid answer say nothing about its support.
     if before.status not in ANSWERED:
         return None
     was, now = _fallback_count(before), _fallback_count(after)
@@ -149,6 +151,7 @@ def answer(cells: Sequence[GateCell], null: NullControl, too_short: Note | None 
         return Answer(REGRESSION, (_regression_note(cells, counts),))
     if why := _doubts(counts, null, too_short):
         return Answer(INCONCLUSIVE, (note("inconclusive"), *why))
+    # A missing cell must not pass silently: a matrix that lost its cells would be green.
     if counts["gone"]:
         return Answer(NOTHING, (note("cells-gone", count=counts["gone"]),))
     if not counts["pass"] and not counts["warning"]:
@@ -160,6 +163,7 @@ def _doubts(counts: Tally, null: NullControl, too_short: Note | None) -> tuple[N
     """The reasons why the gate is undecided; empty if it is decided."""
     if too_short:
         return (too_short,)
+    # Without a valid null control no verdict can be trusted, whatever the cells say.
     if not null.fine:
         return null.reason_facts
     unsure = counts["inconclusive"]

@@ -60,6 +60,7 @@ def choose(
 def _ids_of(run: Run) -> set[str]:
     """The ids of all cells of the base's matrix; empty if it cannot be read."""
     try:
+        # The matrix text in the record may come from a version with other keys.
         return {cell.id for cell in plan(parse(run.matrix_text), EVERY)}
     except MatrixError:
         return set()

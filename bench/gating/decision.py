@@ -45,13 +45,16 @@ def step(cells: Sequence[str], collected: CollectedPairs, rules: Rules = RULES) 
 
     The result depends on the collected pairs alone, not on the order of the cells or the number of calls.
     """
+    # Sorted, since null pairs are spread over the cells by position.
     names = sorted(set(cells))
     counts = [null_pairs(len(names), rules)]
     screened = screen(names, collected, collected.null[: counts[0]], rules)
     requests, decided = screened.requests, screened.decided
+    # Confirming waits for the first null pairs: a biased machine would make every cell a suspect.
     if not requests and not null_requests(names, counts[0], collected):
         confirmed = confirm(screened.suspects, collected, rules)
         requests, decided = confirmed.requests, decided | confirmed.decided
+        # At each look the control has at least as many pairs as a suspect.
         counts += [max(counts[0], look) for look in confirmed.looks]
     requests += null_requests(names, counts[-1], collected)
     null = _control(collected, counts, screened, requests, rules)
@@ -86,6 +89,7 @@ class Replay:
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         self.remaining: defaultdict[tuple[str, PairKind], list[float]] = defaultdict(list)
+        # Reversed, since `pop` takes from the end.
         for pair in sorted(pairs, key=lambda pair: pair.number, reverse=True):
             if pair.value is not None and not pair.set_aside:
                 self.remaining[pair.cell, pair.kind].append(pair.value)

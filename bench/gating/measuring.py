@@ -85,6 +85,7 @@ class Gate:
         # The seed of the base makes the order of pairs the same when a gate is repeated.
         processes = self._processes(in_pairs)
         decision = gate([both.id for both in in_pairs], processes, self.rules, self.base.run.seed) if in_pairs else None
+        # After an interruption nothing more is measured, but the pairs so far are judged.
         interrupted = processes.interrupted or self._visit([both for both in prepared if both not in in_pairs])
         observed = GateObservations(
             choice=self.choice,
@@ -128,6 +129,7 @@ class Gate:
         host = self.new.visitor.settings.memory_limit_bytes or self.place.machine.memory_bytes
         device = max((card.memory_bytes or 0 for card in self.place.machine.accelerators), default=0)
         large = too_large_for_two([observation.peak_rss_bytes for observation in observations], host)
+        # A GPU has memory of its own; without one the second limit does not apply.
         large = large or bool(
             device and too_large_for_two([observation.device_memory_bytes for observation in observations], device)
         )

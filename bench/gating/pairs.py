@@ -104,6 +104,7 @@ class Pairer:
             # A list, not a generator: `all` would stop at the first side that fails, and miss the other's failure.
             warm = [call.warm() for call in calls]
             with _Watch(calls):
+                # If one side fails, no ratio can be computed, so the other side does not burst either.
                 for _ in range(BURSTS if all(warm) else 0):
                     turn = rng.sample(calls, 2)
                     order += [call.side.name[0] for call in turn if call.burst(self.burst_s)]
@@ -114,6 +115,7 @@ class Pairer:
         first, second = rng.sample([base, new], 2)
         calls: list[WarmSession] = []
         order: list[str] = []
+        # The symmetric order gives both sides the same mean position in time.
         for side in (first, second, second, first):
             with WarmSession(side, number) as call:
                 calls.append(call)

@@ -43,6 +43,7 @@ def recreate(run: Run, cache: Path) -> Baseline:
 
 def _locked(runtime: Runtime, recorded: RuntimeRecord | None, cache: Path) -> Runtime:
     """The runtime with the recorded packages: unchanged if the cache holds that environment, else pinned."""
+    # An interpreter of the user cannot be rebuilt: it is used as it is, and differences are noted.
     if recorded is None or runtime.python or runtime.unavailable:
         return runtime
     try:

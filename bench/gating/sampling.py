@@ -102,6 +102,7 @@ class Processes:
         """Whether a pair has a value but was disturbed, on a machine that is not always busy."""
         threads = self.sides[measured.pair.cell].threads
         disturbed = measured.pair.value is not None and measured.disturbed(threads)
+        # Pairs of all cells count together, since the load belongs to the machine.
         self.disturbed = self.disturbed + 1 if disturbed else 0
         return disturbed and self.disturbed <= PATIENCE
 
@@ -115,6 +116,7 @@ class Processes:
 
     def _has_time(self, cell: str) -> bool:
         """Whether one more pair of this cell ends within the budget."""
+        # Before its first pair, the slowest pair of any cell so far stands for a cell.
         expected_s = self.took.get(cell, max(self.took.values(), default=FIRST_GUESS_S))
         is_enough = self.end is None or self.clock() + expected_s <= self.end
         self.out_of_time = self.out_of_time or not is_enough

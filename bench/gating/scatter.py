@@ -52,6 +52,7 @@ class Estimate(Struct, frozen=True):
 
     def p_value(self) -> float:
         """The one-sided p-value: the probability of a mean this high without any change."""
+        # Equal pairs have no scatter, and a t statistic would divide by zero.
         if self.error == 0:
             return 0.0 if self.mean > 0 else 1.0
         return float(special.stdtr(self.freedom, -self.mean / self.error))
@@ -88,6 +89,7 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
     deviations: list[float] = []
     for values in several:
         mean, unbiased = fmean(values), math.sqrt(len(values) / (len(values) - 1))
+        # A mean of few pairs is close to them, so their deviations are enlarged to be unbiased.
         deviations += [abs(value - mean) * unbiased for value in values]
     limit = OUTLIER * median(deviations) / NORMAL_MEDIAN
     return math.sqrt(

@@ -46,6 +46,7 @@ class GateSide:
         )
         self.visitor = Visitor(matrix, run, prepared, settings, self.keep)
         for cell in run.cells:
+            # A cell that cannot be prepared has an observation too, so that `bench report` can render a side as a run.
             if failure := prepared.failures.get(cell.id):
                 self.keep(Observation(cell=cell.id, round=0, started=now(), failure=failure))
 

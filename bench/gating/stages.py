@@ -70,6 +70,7 @@ def _screen_verdict(
         return _incomplete_screen(cell, values, scatter, freedom, pairs, rules)
     estimate = moderated(values, scatter, freedom, rules)
     shows, last = screen_shows(estimate, rules), pairs == _stages(rules)[-1]
+    # After the last stage a slow cell is confirmed even if its scatter is large: fresh pairs may decide it.
     if (shows or last) and estimate.mean > math.log1p(rules.suspect):
         return "suspect"
     if shows:
@@ -199,6 +200,7 @@ def _verdict_at_look(
     change = estimate.change()
     if len(values) < look:
         return "inconclusive", _missing_pairs(len(values), look, "fresh")
+    # Both are needed: a significant slowdown of 1 % fails no gate, nor does an uncertain one of 5 %.
     if rejected and change.value > rules.regression:
         slower = sum(value > 0 for value in values)
         return "regression", note("slower", **interval_values(change), slower=slower, pairs=len(values))
@@ -231,6 +233,7 @@ def null_requests(cells: Sequence[str], count: int, collected: CollectedPairs) -
     if not able:
         return ()
     # The cell of the k-th pair depends on k alone, so that repeated calls with more pairs request the same ones.
+    # Spread evenly, so that all models take part and not only the first ones.
     apart = max(1, len(able) // max(1, count))
     turns = [able[number * apart % len(able)] for number in range(len(collected.null), count)]
     return tuple(PairRequest(cell, "null", turns.count(cell)) for cell in dict.fromkeys(turns))

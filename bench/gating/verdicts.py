@@ -68,6 +68,7 @@ def rows(observed: GateObservations, rules: Rules) -> tuple[GateCell, ...]:
     cells = []
     for both in observed.choice.both:
         row = speeds.get(both.id) or _without_pairs(observed, both, rules)
+        # A cell without an observation was not reached in time: it has not lost support.
         new = now.get(both.id)
         lost = support(recorded[both.id], remeasured.get(both.id), new) if new else Support()
         cells.append(supported(row, lost, recorded[both.id], new))
@@ -150,6 +151,7 @@ def too_short(cells: Sequence[GateCell], budget_minutes: float, took_s: float, s
 
     `took_s` is the time of the slowest pair in seconds, 0 without pairs; `screened` is the number of cells to screen.
     """
+    # Stored numbers and support need no pairs, so they do not show that the budget was enough.
     if any(cell.verdict in {"pass", "regression"} and cell.stage in {"screen", "confirm"} for cell in cells):
         return None
     # Every cell is screened with two pairs at least.

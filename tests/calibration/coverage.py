@@ -56,6 +56,7 @@ def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covere
     for cell, cell_medians in medians.items():
         if len(cell_medians) < MIN_ROUNDS:
             continue
+        # Seeded by cell, so that another choice of cells does not change its draws.
         rng = np.random.default_rng([seed, *cell.encode()])
         yield _covered(cell, "latency", cell_medians, {}, effort, rng, draws)
         control_medians = medians.get(control[cell].id, {}) if cell in control and control[cell].id != cell else {}

@@ -74,6 +74,7 @@ def figures(kind: Kind, rules: Rules = RULES) -> list[Figure]:
     kind_figures = [*_no_change(kind, rules), *_power(kind, rules), *_intervals(kind, rules), *_small(kind, rules)]
     if kind is not BUSY:
         return kind_figures
+    # The figures are still shown, without a required range.
     return [figure if figure.for_busy else replace(figure, least=0.0, most=1.0) for figure in kind_figures] + list(
         _busy(rules)
     )

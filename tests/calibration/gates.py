@@ -96,6 +96,7 @@ def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts
     """Simulate and count gates from the number `first` on. A gate depends on the seed and its number alone."""
     total = Counts()
     for number in range(first, first + gates):
+        # Seeded by number, so that the result does not depend on how the work is divided.
         machine = Machine(scenario, (seed, number))
         decision = gate(machine.names, machine, scenario.rules, seed=number)
         total.add(_gate_counts(decision, machine))
@@ -110,6 +111,7 @@ def all_counted(work: Sequence[tuple[Scenario, int]], seed: int, processes: int)
         for place, (scenario, gates) in enumerate(work)
         for first in range(0, gates, AT_ONCE)
     ]
+    # Forking a process that has threads of numeric libraries may hang.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn) as pool:
         for place, counts in pool.map(_piece, pieces):

@@ -93,6 +93,7 @@ class Noise:
         """The log ratio of the next pair of identical processes."""
         if not self.values:
             base, new = self.bursts(self.ahead)
+            # Reversed, since `pop` takes from the end.
             self.values = np.median(new - base, axis=1)[::-1].tolist()
         return self.values.pop()
 
@@ -123,6 +124,7 @@ class Noise:
 
     def _series(self, pairs: int, memory: float, last: float) -> tuple[Array, float]:
         """A Gaussian series of unit variance that continues from `last`, at the bursts of pairs, and its last value."""
+        # This size of shocks gives the autoregressive series unit variance.
         shocks = self.rng.normal(size=pairs * SLOTS) * math.sqrt(1 - memory**2)
         series, _ = signal.lfilter([1.0], [1.0, -memory], shocks, zi=[memory * last])
         return series.reshape(pairs, SLOTS)[:, -2 * TURNS :], float(series[-1])
@@ -130,6 +132,7 @@ class Noise:
     def _own(self, pairs: int) -> Array:
         """Each burst's own jitter and spikes, by pair and slot."""
         size = (pairs, 2 * TURNS)
+        # Student's t has the variance n / (n - 2), which is divided out.
         jitter = self.rng.standard_t(TAILS, size=size) * self.kind.jitter / math.sqrt(TAILS / (TAILS - 2))
         chance, mean = self.kind.spikes
         return jitter + (self.rng.random(size) < chance) * self.rng.exponential(mean or 1.0, size)

@@ -51,6 +51,7 @@ def shortened(content: str, available: int) -> bytes:
     available -= len((_CLOSE + CUT).encode())
     if available <= 0:
         return b""
+    # Cut at a line feed, which is never inside a character or a row of a table.
     whole_lines = encoded[: encoded.rfind(b"\n", 0, available) + 1]
     # A <details> that stays open would hide what the next step writes.
     lines = whole_lines.splitlines()

@@ -21,6 +21,7 @@ def workflow_commands(run: GateRun) -> str:
     errors = [_annotation("error", *_title_and_message(cell)) for cell in cells if cell.verdict in text.RED]
     warnings = [_annotation("warning", *_title_and_message(cell)) for cell in cells if cell.verdict in text.UNSURE]
     if not run.null.fine:
+        # First, since GitHub drops the last ones, and this one concerns every cell.
         warnings.insert(0, _annotation("warning", "Null control", text.null_control(run)))
     notice = f"{line(run.verdict)} ({text.counted(run.cells)}; {text.about(run)})"
     commands = [*_at_most(errors, "error"), *_at_most(warnings, "warning"), _annotation("notice", "bench gate", notice)]

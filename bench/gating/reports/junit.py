@@ -33,6 +33,7 @@ def render(run: GateRun) -> str:
     """One test suite in a `testsuites`, with an XML declaration and a final line feed; times are seconds."""
     cases = [_null_case(run), *(_case(cell) for cell in text.ordered(run.cells))]
     suite = ET.Element("testsuite", {"name": _attribute(f"bench gate: {run.name}"), **_totals(run, cases)})
+    # Timestamps of JUnit have no time zone.
     suite.set("timestamp", _attribute(run.created)[:19])
     # No record holds a hostname; the machine's key tells readers which one it was.
     suite.set("hostname", _attribute(run.machine.key))
