@@ -35,7 +35,7 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     rows = compare_rows.rows(comparison)
     if rows:
         yield "### Cells"
-        yield table((*compare_rows.HEADINGS[:-1], "what it says"), map(_row, rows))
+        yield table((*compare_rows.HEADINGS[:-1], "conclusion"), map(_row, rows))
         yield plain(compare_rows.LEGEND)
     if quiet := compare_rows.quiet(comparison):
         yield f"{plain(quiet)}."
@@ -43,7 +43,7 @@ def _parts(comparison: Comparison) -> Iterator[str]:
 
 def _row(row: compare_rows.ComparisonRow) -> list[str]:
     # Numbers are formatted here; the other texts may come from a file of another machine, so they are escaped.
-    return [code(row.cell), plain(row.verdict), *row.numbers, plain(row.says)]
+    return [code(row.cell), plain(row.verdict), *row.numbers, plain(row.conclusion)]
 
 
 def document(comparison: Comparison) -> dict[str, Any]:

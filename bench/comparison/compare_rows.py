@@ -12,7 +12,7 @@ from bench.comparison.model import CellChange, Comparison, FigureChange, Nodes, 
 from bench.records import Interval, Run
 from bench.report import numbers, text
 
-HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "so")
+HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "conclusion")
 LEGEND = (
     "Times are geometric means over rounds, with 95 % intervals; + in the time is slower, + in the ratio to the "
     "control is faster."
@@ -39,7 +39,7 @@ class ComparisonRow(Struct, frozen=True):
     """Time, its change, ratio to the control, its change."""
     brief: str
     """The conclusion in one to three words."""
-    says: str
+    conclusion: str
     tone: str
     """`bad`, `good`, `warn` or empty: the colour of the row."""
 

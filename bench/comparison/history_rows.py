@@ -13,13 +13,13 @@ from bench.records import Status
 from bench.report import numbers, text
 
 ADVISORY = (
-    "Change points are advisory: from there on the runs differ from those before by more than either scatter among "
-    "themselves. They do not say what changed, they are no test with a known rate of errors on a machine that drifts, "
-    "and they fail nothing: `bench gate` is what decides."
+    "Change points are advisory: the runs after one differ from those before it by more than the scatter within each "
+    "group. They do not show what changed, and on a machine that drifts their rate of errors is unknown. They fail "
+    "nothing: use `bench gate` to decide."
 )
 HOW = (
-    f"They are looked for within one machine, where it has {MIN_RUNS} runs of a cell or more, in the logarithm of the "
-    "ratio to the control where there is one, else of the time (PELT)."
+    f"They are searched within the runs of one machine, if it has at least {MIN_RUNS} runs of a cell, in the logarithm "
+    "of the ratio to the control if there is one, else of the time (PELT)."
 )
 CHANGE = (
     "The change is against the run before on the same machine, with a 95 % interval from the rounds of both; drift "
@@ -38,7 +38,7 @@ class HistoryRow(Struct, frozen=True):
     change: str
     brief: str
     """The conclusion from the change, in one to three words."""
-    says: str
+    conclusion: str
     steps: tuple[str, ...]
     tone: str
     """`bad`, `good`, `warn` or empty: the colour of the row."""
@@ -127,7 +127,7 @@ def stale(history: History, series: Series) -> str:
 
 def _row(history: History, series: Series) -> HistoryRow:
     last, change = series.points[-1], series.last_change
-    says = words.say(change.conclusion) if change else _first(series)
+    conclusion = words.say(change.conclusion) if change else _first(series)
     return HistoryRow(
         cell=series.cell,
         figure=series.figure if series.figure != "call" else "",
@@ -135,8 +135,8 @@ def _row(history: History, series: Series) -> HistoryRow:
         last=numbers.plus_minus(last.ms) if last.ms else numbers.DASH,
         ratio=_ratio(series),
         change=numbers.change(change.change) if change else numbers.DASH,
-        brief=(change.verdict if change else says) if series.figure else "",
-        says=says if series.figure else "",
+        brief=(change.verdict if change else conclusion) if series.figure else "",
+        conclusion=conclusion if series.figure else "",
         steps=tuple(step(history, change_point) for change_point in series.change_points),
         tone=_tone(series),
     )

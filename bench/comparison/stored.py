@@ -37,7 +37,7 @@ def compare(base: Path, new: Path, only: Sequence[str] = (), skip: Sequence[str]
     comparison = side_by_side(old, now, [cell.id for cell in chosen])
     if not comparison.common:
         hint = "name two runs of one matrix" if not only and not skip else "loosen --only and --skip"
-        raise NothingToJudgeError(f"{base} and {new} have no cell in common that both were to measure", hint)
+        raise NothingToJudgeError(f"{base} and {new} have no common cell that both planned to measure", hint)
     return comparison
 
 

@@ -46,7 +46,7 @@ COLUMNS: dict[str, str] = {
     "nodes_elsewhere": "Nodes that were assigned to another one.",
     "elsewhere_ops": "Types of the nodes elsewhere.",
     "output_type": "Element type of the output that is most off.",
-    "max_abs_error": "Largest absolute error of that output; empty where it cannot be told.",
+    "max_abs_error": "Largest absolute error of that output; empty if it is unknown.",
     "values_outside": "How many of its values are outside the tolerance.",
     "values": "How many values it has.",
     "message": "What is wrong, or why it was refused.",

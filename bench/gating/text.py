@@ -207,7 +207,7 @@ def _not_slower(value: float, low: float | None, high: float | None, pairs: int,
 
 def _cannot_tell(value: float, low: float | None, high: float | None, pairs: int, limit: float) -> str:
     return (
-        f"{_count(pairs, 'fresh pair')} cannot tell {_ends(value, low, high)} from none, "
+        f"{_count(pairs, 'fresh pair')} cannot distinguish {_ends(value, low, high)} from no slowdown, "
         f"nor from the {100 * limit:g} % that fail a gate"
     )
 
@@ -221,7 +221,7 @@ def _regression(
         parts.append(f"{_cells(slower)} slower{named}")
     if lost:
         parts.append(f"{_cells(lost)} lost support ({first_lost})")
-    others = f"; {_cells(inconclusive)} cannot be told" if inconclusive else ""
+    others = f"; {_cells(inconclusive)} undecided" if inconclusive else ""
     return f"regression: {' and '.join(parts)}{others}"
 
 
@@ -300,7 +300,7 @@ WORDS: dict[str, Words] = {
     # The answer.
     "regression": _regression,
     "inconclusive": lambda: "inconclusive",
-    "cells-inconclusive": lambda count, passed, warned: f"{_cells(count)} cannot be told; {_passed(passed, warned)}",
+    "cells-inconclusive": lambda count, passed, warned: f"{_cells(count)} undecided; {_passed(passed, warned)}",
     "too-short": _too_short,
     "cells-gone": lambda count: f"not judged: the base measured {_cells(count)} that are no longer in the matrix",
     "nothing-to-judge": lambda: "nothing to judge: no cell of the base has a valid speed",

@@ -68,7 +68,7 @@ def test_the_sentence_counts_and_names_the_worst():
     rows = [slow, slower, a_row("lost-support"), a_row("inconclusive"), a_row("pass")]
     assert answer(rows, FINE).sentence == (
         "regression: 2 cells slower (m/fp32/cpu/b8: +12.0%) and 1 cell lost support (m/fp32/cpu/lost-support); "
-        "1 cell cannot be told"
+        "1 cell undecided"
     )
 
 
