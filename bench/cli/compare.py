@@ -93,7 +93,7 @@ def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
         cell = row.cell or next(reversed(told))
         told.setdefault(cell, []).append(row)
     for cell, own in told.items():
-        says = [row.says for row in own if row.says]
+        says = [row.conclusion for row in own if row.conclusion]
         if own[0].tone and says:
             _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(says))}")
 

@@ -1,1 +1,1 @@
-"""Stored runs beside each other, and over time."""
+"""Compare two stored runs, and follow stored runs over time."""

@@ -1,7 +1,7 @@
-"""Two stored runs side by side: cell by cell what changed, and what may be concluded from it (pure).
+"""Compare two stored runs cell by cell, with the conclusions that the data allow (pure).
 
-A time that changed by less than a machine drifts is called unclear. Across machines times are not compared at all: only
-ratios to one control, taken in the same rounds, are. See `bench.judge.stored_change` for the intervals.
+A change of time within the drift of a machine is called unclear. Between two machines times are not compared, only
+ratios to the same control from the same rounds. `bench.judge.stored_change` computes the intervals.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from bench.records import Interval, Note, Observation, Outcome, Run, note
 
 
 def judged(run: Run, observations: Sequence[Observation]) -> Judged:
-    """Judge a run's observations, and keep what a comparison needs of them."""
+    """Judge a run's observations, and keep the outcomes and figures without the raw samples."""
     outcomes = judge(run, observations)
     return Judged(run, {outcome.cell.id: outcome for outcome in outcomes}, figures(run, outcomes, observations))
 
 
 def compare(base: Judged, new: Judged, only: Sequence[str] | None = None) -> Comparison:
-    """Every cell that a run planned to measure, in the new run's order, then those that only the base has.
+    """Compare every cell that a run planned to measure: cells of the new run first, then those that only the base has.
 
-    `only` holds the ids of the cells to show; None shows all.
+    `only` holds the ids of the cells to compare; None is all.
     """
     same = base.run.machine.key == new.run.machine.key
     ids = dict.fromkeys((*new.outcomes, *base.outcomes))
-    wanted = [cell for cell in ids if only is None or cell in only]
-    cells = [_cell(cell, base, new, same) for cell in wanted if _planned(cell, base) or _planned(cell, new)]
-    found = differences(base.run, new.run)
+    chosen = [cell for cell in ids if only is None or cell in only]
+    cells = [_cell(cell, base, new, same) for cell in chosen if _planned(cell, base) or _planned(cell, new)]
+    run_differences = differences(base.run, new.run)
     return Comparison(
         base=base.run,
         new=new.run,
         same_machine=same,
-        differences=found,
-        conclusions=conclusions.of_runs(base.run, new.run, cells, found),
+        differences=run_differences,
+        conclusions=conclusions.of_runs(base.run, new.run, cells, run_differences),
         cells=tuple(cells),
     )
 
@@ -55,9 +55,10 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     assert known is not None
     before, after = (None if outcome is None else _nodes(outcome) for outcome in (old, now))
     support = _support(old, now, before, after)
+    # A cell that one run excluded has no figure there that could be compared.
     both = _planned(cell, base) and _planned(cell, new)
     emulated = any(outcome.cell.emulated for outcome in (old, now) if outcome)
-    found = _figures(cell, base, new, same) if both and not emulated else ()
+    cell_figures = _figures(cell, base, new, same) if both and not emulated else ()
     return CellChange(
         cell=cell,
         base_status=old.status if old else None,
@@ -67,8 +68,8 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
         new_nodes=after,
         emulated=emulated,
         is_control=known.cell.control,
-        figures=found,
-        conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(found)),
+        figures=cell_figures,
+        conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(cell_figures)),
         changed=_changed(base, new, old, now) if both and old and now else (),
         flags=_flags(old, now),
     )
@@ -82,11 +83,12 @@ def _nodes(outcome: Outcome) -> Nodes | None:
 
 
 def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, after: Nodes | None) -> Support:
-    """What became of the verdict; a run that ended before its turn says nothing of a cell."""
+    """How the support of a cell changed from base to new."""
     if old is None or old.status == "excluded":
         return "added"
     if now is None or now.status == "excluded":
         return "gone"
+    # A run that ended before the cell's turn says nothing about its support.
     if any(outcome.failure is not None and outcome.failure.kind == "not-measured" for outcome in (old, now)):
         return "not measured"
     was, works = old.status in ANSWERED, now.status in ANSWERED
@@ -98,13 +100,13 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
 
 
 def _figures(cell: str, base: Judged, new: Judged, same: bool) -> tuple[FigureChange, ...]:
-    """Every figure that either run has of the cell."""
+    """The changes of all figures that either run has of the cell."""
     old, now = ({figure.name: figure for figure in side.figures.get(cell, ())} for side in (base, new))
     return tuple(figure_change(cell, name, old.get(name), now.get(name), same) for name in dict.fromkeys((*old, *now)))
 
 
 def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, same: bool) -> FigureChange:
-    """One kind of time of one cell in two runs, of one machine or not; None for a run that has none."""
+    """Compare one figure of a cell in two runs; None is a run without it, `same` is whether they share a machine."""
     both = old is not None and now is not None
     time = change(old.logs, now.logs) if old and now and same else None
     alike = bool(old and now and old.control == now.control)
@@ -132,29 +134,33 @@ def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, 
 
 
 def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> SpeedVerdict:
-    """Across machines by the ratio alone; on one machine by a time beyond drift that the ratio does not contradict."""
+    """On two machines the ratio decides; on one a time beyond drift, if the ratio does not contradict it."""
     against = direction(ratio, faster_is_more=True)
     if not same:
         return "not compared" if ratio is None or ratio.low is None else against or "no difference shown"
     if time is None or time.low is None:
         return "not compared"
-    found = direction(time)
-    if found is None and against is None:
+    time_direction = direction(time)
+    if time_direction is None and against is None:
         return "no difference shown"
-    if found is None or not is_beyond_drift(time) or (ratio is not None and ratio.low is not None and against != found):
+    if (
+        time_direction is None
+        or not is_beyond_drift(time)
+        or (ratio is not None and ratio.low is not None and against != time_direction)
+    ):
         return "unclear"
-    return found
+    return time_direction
 
 
 def _flags(old: Outcome | None, now: Outcome | None) -> tuple[Note, ...]:
-    """Those of both, then those of one side; that a cell is emulated is said elsewhere."""
+    """The flags of both runs, then those of one run alone, without `emulated`: the cell has a field for that."""
     sides = [{flag.kind for flag in outcome.flags} - {"emulated"} if outcome else set() for outcome in (old, now)]
     parts = (("both", sides[0] & sides[1]), ("base", sides[0] - sides[1]), ("new", sides[1] - sides[0]))
     return tuple(note("flags", side=side, flags=tuple(sorted(flags))) for side, flags in parts if flags)
 
 
 def _changed(base: Judged, new: Judged, old: Outcome, now: Outcome) -> tuple[Note, ...]:
-    """What differs between the two cells beside their speed."""
+    """The differences of the cell itself: versions, provider, device, weights, threads, recipe, source."""
     facts: list[Change] = [
         (cut(name), version, now.versions[name]) for name, version in old.versions.items() if name in now.versions
     ]

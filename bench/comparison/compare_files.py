@@ -1,4 +1,4 @@
-"""A comparison as a file: Markdown for a pull request, JSON for programs; and a history as JSON."""
+"""Write a comparison as Markdown or JSON, and a history as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TITLE = "## Touchstone · two runs side by side"
 
 
 def markdown(comparison: Comparison) -> str:
-    """The whole text, with a final line feed."""
+    """The comparison as Markdown, with a final line feed."""
     return "\n\n".join(_parts(comparison)) + "\n"
 
 
@@ -35,21 +35,21 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     rows = compare_rows.rows(comparison)
     if rows:
         yield "### Cells"
-        yield table((*compare_rows.HEADINGS[:-1], "what it says"), map(_row, rows))
+        yield table((*compare_rows.HEADINGS[:-1], "conclusion"), map(_row, rows))
         yield plain(compare_rows.LEGEND)
     if quiet := compare_rows.quiet(comparison):
         yield f"{plain(quiet)}."
 
 
 def _row(row: compare_rows.ComparisonRow) -> list[str]:
-    """The numbers are ours; all else may hold what another machine's files say."""
-    return [code(row.cell), plain(row.verdict), *row.numbers, plain(row.says)]
+    # Numbers are formatted here; the other texts may come from a file of another machine, so they are escaped.
+    return [code(row.cell), plain(row.verdict), *row.numbers, plain(row.conclusion)]
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
-    """What `bench compare --json` prints; it does not repeat what `run.json` of either run holds.
+    """The data that `bench compare --json` prints; it does not repeat the `run.json` of either run.
 
-    Intervals hold `value`, `low` and `high`, changes are shares of 1, and each note has its words in `text`.
+    Intervals have `value`, `low` and `high`, changes are relative (0.05 is 5 %), and each note has its words in `text`.
     """
     return {
         "base": _side(comparison.base),
@@ -62,14 +62,14 @@ def document(comparison: Comparison) -> dict[str, Any]:
 
 
 def json(comparison: Comparison) -> str:
-    """The same as text, indented, with a final line feed."""
+    """The comparison as indented JSON, with a final line feed."""
     return msgspec.json.format(msgspec.json.encode(document(comparison)), indent=2).decode() + "\n"
 
 
 def history_document(history: History) -> dict[str, Any]:
-    """What `bench history --json` prints, with the words of each note beside kind and values."""
-    found: dict[str, Any] = _worded(history)
-    return found
+    """The data that `bench history --json` prints; each note has its words in `text`."""
+    content: dict[str, Any] = _worded(history)
+    return content
 
 
 def _side(run: Run) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def _side(run: Run) -> dict[str, Any]:
 
 
 def _worded(value: object) -> Any:
-    """A record as JSON has it, with `text` in every note."""
+    """Convert a record to JSON types, with `text` added to every note."""
+    # Programs read kind and values; the words are for people and may change.
     if isinstance(value, Note):
         return {"kind": value.kind, "values": value.values, "text": text.say(value)}
     if isinstance(value, msgspec.Struct):
@@ -95,4 +96,4 @@ def _worded(value: object) -> Any:
 
 
 RENDERERS: dict[str, Callable[[Comparison], str]] = {".md": markdown, ".json": json}
-"""What a comparison is written as, by the end of the file's name."""
+"""The renderer for each suffix of a file name."""

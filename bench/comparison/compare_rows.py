@@ -1,4 +1,4 @@
-"""The table of a comparison as plain text, and the lines around it: a row for each figure of each cell."""
+"""Format the table of a comparison as plain text, one row for each figure of each cell, and the lines around it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.comparison.model import CellChange, Comparison, FigureChange, Nodes, 
 from bench.records import Interval, Run
 from bench.report import numbers, text
 
-HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "so")
+HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "conclusion")
 LEGEND = (
     "Times are geometric means over rounds, with 95 % intervals; + in the time is slower, + in the ratio to the "
     "control is faster."
 )
 ARROW = "->"
 SHOWN_CHANGES = {"another-recipe", "another-source"}
-"""Changes of a cell that stand beside its figures; the others stand among the differences of the runs."""
+"""Changes of a cell that are shown beside its figures; the others are listed as differences of the runs."""
 
 NAMED = {"lost": "lost support", "gained": "gained support", "gone": "only in the base", "added": "only in the new run"}
 NAMED_ACROSS = NAMED | {
@@ -38,20 +38,20 @@ class ComparisonRow(Struct, frozen=True):
     numbers: tuple[str, str, str, str]
     """Time, its change, ratio to the control, its change."""
     brief: str
-    """What may be concluded, in a word or three."""
-    says: str
+    """The conclusion in one to three words."""
+    conclusion: str
     tone: str
-    """`bad`, `good`, `warn` or nothing: how the line is coloured."""
+    """`bad`, `good`, `warn` or empty: the colour of the row."""
 
 
 def rows(comparison: Comparison) -> list[ComparisonRow]:
-    """Every cell with a figure, or whose verdict changed; those that are as they were and have none are `quiet`."""
+    """The rows of all cells that have a figure or a changed verdict; `quiet` counts the others."""
     same = comparison.same_machine
     return [row for cell in comparison.cells if not _is_quiet(cell) for row in _rows(cell, same)]
 
 
 def quiet(comparison: Comparison) -> str:
-    """`12 cells without a speed have the verdict they had: 12 unavailable`; empty where there is none."""
+    """`12 cells without a speed kept the verdict: 12 unavailable`; empty if there are none."""
     counts = Counter(cell.new_status for cell in comparison.cells if _is_quiet(cell))
     counted = ", ".join(f"{number} {status}" for status, number in counts.most_common())
     plural = "s" if counts.total() > 1 else ""
@@ -71,26 +71,26 @@ def tally(comparison: Comparison) -> str:
 
 
 def differences(comparison: Comparison) -> tuple[str, ...]:
-    """What differs between the runs, a sentence each."""
+    """The differences between the runs, one sentence each."""
     return words.sentences(comparison.differences)
 
 
 def conclusions(comparison: Comparison) -> tuple[str, ...]:
-    """What may be concluded from the whole, a sentence each."""
+    """The conclusions from all cells, one sentence each."""
     return words.sentences(comparison.conclusions)
 
 
 def machines(comparison: Comparison) -> str:
-    """Whether one machine or two."""
+    """`one machine, key …` or `two machines`."""
     key = comparison.base.machine.key
     return f"one machine, key {key}" if comparison.same_machine else "two machines"
 
 
 def side(run: Run) -> str:
-    """A run on one line."""
-    made = f"touchstone-bench {run.bench_version}, budget {run.effort.name}, {run.threads} threads"
+    """A run, its machine and its settings on one line."""
+    tool = f"touchstone-bench {run.bench_version}, budget {run.effort.name}, {run.threads} threads"
     return (
-        f"{run.name} · {text.moment(run.created)} · {text.machine_line(run.machine)} · key {run.machine.key} · {made}"
+        f"{run.name} · {text.moment(run.created)} · {text.machine_line(run.machine)} · key {run.machine.key} · {tool}"
     )
 
 
@@ -117,7 +117,7 @@ def _rows(cell: CellChange, same: bool) -> Iterable[ComparisonRow]:
 
 
 def _brief(cell: CellChange, same: bool, figure: FigureChange | None = None) -> str:
-    """The verdict's change where there is one, else what the time says."""
+    """The change of support if there is one, else the verdict on the time."""
     if cell.support in {"lost", "gained"}:
         return f"{cell.support} support" if same else "right on one machine"
     change = "" if cell.support == "same" else cell.support

@@ -1,4 +1,4 @@
-"""What may be concluded from two stored runs side by side, and what may not, as notes (pure)."""
+"""Make notes of what may be concluded from two stored runs, and what may not (pure)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SUPPORT: dict[Support, Note] = {
     "added": note("only-in-new"),
     "not measured": note("not-measured-in-one-run"),
 }
-"""What became of a cell's status; there is no note where it is the same."""
+"""The note for each change of a cell's support; there is none if it is the same."""
 LONGEST_REASON = 200
 FIGURES_FOR_CHANCE = 10
-"""From so many figures on, one of them is likely to show a difference by chance."""
+"""With this many figures, one of them is likely to show a difference by chance."""
 
 
 class Compared(Struct, frozen=True):
-    """What is known of a figure against the control."""
+    """How a figure relates to the control."""
 
     is_control: bool
     alike: bool
-    """Both runs have one control, or none."""
+    """Both runs have the same control, or none."""
     known: bool
     """Both runs have a ratio to it."""
 
@@ -47,15 +47,15 @@ def of_figure(
     same: bool,
     compared: Compared,
 ) -> Note:
-    """What the rounds of two runs show of one kind of time; `same` is whether the runs are of one machine."""
+    """The conclusion from one figure of two runs; `same` is whether the runs are of one machine."""
     if not both:
         return note("one-valid-speed")
     if not same:
-        return _across(verdict, compared)
-    return _here(verdict, time, ratio, compared)
+        return _two_machines_figure(verdict, compared)
+    return _same_machine(verdict, time, ratio, compared)
 
 
-def _across(verdict: SpeedVerdict, compared: Compared) -> Note:
+def _two_machines_figure(verdict: SpeedVerdict, compared: Compared) -> Note:
     """On two machines only the ratio is compared."""
     if compared.is_control:
         return note("control-on-two-machines")
@@ -68,7 +68,7 @@ def _across(verdict: SpeedVerdict, compared: Compared) -> Note:
     return note("no-difference") if verdict == "no difference shown" else note("against-control", direction=verdict)
 
 
-def _here(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None, compared: Compared) -> Note:
+def _same_machine(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None, compared: Compared) -> Note:
     """On one machine the time is compared, with the control of the same rounds as evidence."""
     if verdict == "not compared":
         return note("one-round")
@@ -86,7 +86,7 @@ def _here(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None
 def of_cell(
     support: Support, old: Outcome | None, now: Outcome | None, emulated: bool, same: bool, timed: bool
 ) -> tuple[Note, ...]:
-    """What may be concluded of one cell's status; empty where it is as it was and there is a speed to compare."""
+    """The conclusions from one cell's status; empty if it did not change and there is a speed to compare."""
     notes = [SUPPORT[support]] if support in SUPPORT else []
     if support == "lost" and not same:
         notes = [note("lost-on-other-machine")]
@@ -100,11 +100,12 @@ def of_cell(
 
 
 def of_runs(base: Run, new: Run, cells: Sequence[CellChange], differences: Sequence[Note]) -> tuple[Note, ...]:
-    """What holds for every cell."""
+    """The conclusions that hold for all cells."""
     same = base.machine.key == new.machine.key
     notes = [*(_one_machine() if same else _two_machines(base, new)), *_width(cells)]
     if (base.name, base.created) == (new.name, new.created):
         notes.insert(0, note("same-run"))
+    # Dates are ISO 8601 in UTC, so they compare as text.
     if base.created > new.created:
         notes.append(note("base-is-later"))
     if differences:
@@ -112,6 +113,7 @@ def of_runs(base: Run, new: Run, cells: Sequence[CellChange], differences: Seque
     notes += _controls(cells)
     compared = sum(figure.verdict != "not compared" for cell in cells for figure in cell.figures)
     if compared >= FIGURES_FOR_CHANCE:
+        # 5 % of 95 % intervals miss the truth, which is one in twenty.
         notes.append(note("by-chance", figures=compared, expected=round(compared / 20) or 1))
     return tuple(notes)
 
@@ -126,7 +128,7 @@ def _two_machines(base: Run, new: Run) -> tuple[Note, ...]:
 
 
 def _width(cells: Sequence[CellChange]) -> list[Note]:
-    """How wide the intervals are: what the rounds alone could not have shown."""
+    """The half width of the intervals: smaller changes cannot be shown by the rounds alone."""
     changed = [figure.change or figure.ratio_change for cell in cells for figure in cell.figures]
     halves = [
         (interval.high - interval.low) / 2
@@ -137,7 +139,7 @@ def _width(cells: Sequence[CellChange]) -> list[Note]:
 
 
 def _controls(cells: Sequence[CellChange]) -> list[Note]:
-    """Whether the measure itself is the same in both runs."""
+    """A note if the control changed, since ratios to it may change by that alone."""
     ratios = any(figure.ratio_change is not None for cell in cells for figure in cell.figures)
     timed = any(cell.figures for cell in cells)
     if timed and not ratios:
@@ -150,6 +152,6 @@ def _controls(cells: Sequence[CellChange]) -> list[Note]:
 
 
 def _triple(fact: Note) -> tuple[str, str, str]:
-    """Name, value before and value after of a change; both values are empty where only the fact of it is known."""
+    """Name, value before and value after of a change; both values are empty if they are unknown."""
     values = fact.values
     return str(values.get("name", fact.kind)), str(values.get("before") or ""), str(values.get("after") or "")

@@ -1,4 +1,4 @@
-"""Each cell's figures over several runs, with what changed between the runs and advisory change points (pure)."""
+"""Follow each cell's figures over several runs, with the changes between runs and advisory change points (pure)."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ class RunEntry(Struct, frozen=True):
     processor: str
     bench_version: str
     other_machine: bool
-    """Whether the run before was of another machine."""
+    """Whether the previous run was on another machine."""
     changes: tuple[Note, ...]
-    """What differs from the run before of the same machine, but for what the run was asked to measure."""
+    """The differences from the previous run on the same machine, without the choice of cells and effort."""
 
 
 class Point(Struct, frozen=True):
-    """What one run says of one figure of a cell."""
+    """One figure of a cell in one run."""
 
     run: int
-    """Place among the runs."""
+    """Index of the run."""
     status: Status
     ms: Interval | None
     ratio: Interval | None
-    """Times the control's speed."""
+    """Speed relative to the control."""
     control: str | None
     rounds: int
     flags: tuple[str, ...]
 
 
 class ChangePoint(Struct, frozen=True):
-    """A step to another level: advisory, within one machine."""
+    """A change point within the runs of one machine (advisory)."""
 
     run: int
-    """Place among the runs of the first one after it."""
+    """Index of the first run after it."""
     machine: str
     of: Literal["ratio", "time"]
-    """What stepped: the ratio to the control where enough runs have one, else the time."""
+    """What changed: the ratio to the control if enough runs have one, else the time."""
     change: float
     """Relative: 0.05 is 5 % more, which is faster for a ratio and slower for a time."""
     before: int
     after: int
-    """Runs at the level before, and at the one after."""
+    """Number of runs in the segment before, and in the one after."""
 
 
 class Series(Struct, frozen=True):
@@ -68,14 +68,14 @@ class Series(Struct, frozen=True):
 
     cell: str
     figure: str
-    """`call`, `first token`, `decode`; empty where no run has a speed of it."""
+    """`call`, `first token` or `decode`; empty if no run has a speed of the cell."""
     emulated: bool
     points: tuple[Point, ...]
     last_change: FigureChange | None
-    """The last run against the one before on the same machine; None where there is none."""
+    """The last run compared with the previous one on the same machine; None if there is none."""
     change_points: tuple[ChangePoint, ...]
     judged_by: Literal["ratio", "time", ""]
-    """What change points were looked for in; empty where no machine has enough runs."""
+    """What change points were searched in; empty if no machine has enough runs."""
 
 
 class History(Struct, frozen=True):
@@ -86,27 +86,30 @@ class History(Struct, frozen=True):
     left_out: tuple[str, ...] = ()
     """Folders that could not be read, each with its reason."""
     notes: tuple[Note, ...] = ()
-    """What a reader must know of how it was made."""
+    """Facts about how the history was made."""
 
 
 def moment(created: str) -> dt.datetime | None:
-    """When a run was made; None where the record does not hold a date."""
+    """The time of a run in UTC; None if the record does not hold a date."""
     try:
-        found = dt.datetime.fromisoformat(created)
+        created_at = dt.datetime.fromisoformat(created)
         # A date at either end of the calendar has no UTC.
-        return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
+        return created_at.replace(tzinfo=dt.UTC) if created_at.tzinfo is None else created_at.astimezone(dt.UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out: Sequence[str] = ()) -> History:
-    """Put runs in the order of time, which each must tell, and follow every cell that one of them was to measure.
+    """Sort runs by time, and follow every cell that at least one of them planned to measure.
 
-    `only` holds the ids of the cells to follow; None follows all.
+    Each run needs a valid date (`moment`). `only` holds the ids of the cells to follow; None is all.
     """
     ordered = sorted(runs, key=lambda judged: moment(judged.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
     planned = [
-        cell for judged in reversed(ordered) for cell, found in judged.outcomes.items() if found.status != "excluded"
+        cell
+        for judged in reversed(ordered)
+        for cell, outcome in judged.outcomes.items()
+        if outcome.status != "excluded"
     ]
     cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
     series = tuple(each for cell in cells for each in _series(cell, ordered))
@@ -119,7 +122,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
     for number, judged in enumerate(ordered):
         run, key = judged.run, judged.run.machine.key
         before = latest.get(key)
-        found = differences(before.run, run) if before else ()
+        changes = differences(before.run, run) if before else ()
         yield RunEntry(
             name=run.name,
             created=run.created,
@@ -127,13 +130,13 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
             processor=run.machine.cpu.brand,
             bench_version=run.bench_version,
             other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
-            changes=tuple(fact for fact in found if fact.kind not in ASKED_FOR),
+            changes=tuple(fact for fact in changes if fact.kind not in ASKED_FOR),
         )
         latest[key] = judged
 
 
 def _series(cell: str, ordered: Sequence[Judged]) -> Iterable[Series]:
-    """A series for each figure that some run has; one without a figure where none has."""
+    """One series for each figure that any run has; one series without a figure if no run has one."""
     names = dict.fromkeys(figure.name for judged in ordered for figure in judged.figures.get(cell, ()))
     for name in names or ("",):
         figures = [_named(judged, cell, name) for judged in ordered]
@@ -175,7 +178,7 @@ def _point(number: int, judged: Judged, cell: str, figure: Figure | None) -> Poi
 def _last_change(
     cell: str, name: str, ordered: Sequence[Judged], figures: Sequence[Figure | None], points: Sequence[Point]
 ) -> FigureChange | None:
-    """Against the last run before it of the same machine that has the cell."""
+    """Compare the last run with the previous one on the same machine that has the cell."""
     if not name:
         return None
     last = points[-1].run
@@ -188,27 +191,32 @@ def _last_change(
 def _steps(
     cell: str, ordered: Sequence[Judged], figures: Sequence[Figure | None]
 ) -> tuple[list[ChangePoint], Literal["ratio", "time", ""]]:
-    """The steps within each machine, and what the last machine that has enough runs was judged by."""
-    found: list[ChangePoint] = []
+    """The change points of each machine, and the quantity that the last machine with enough runs was judged by."""
+    points: list[ChangePoint] = []
     judged_by: Literal["ratio", "time", ""] = ""
     for machine in dict.fromkeys(judged.run.machine.key for judged in ordered):
         own = [n for n, judged in enumerate(ordered) if judged.run.machine.key == machine and figures[n] is not None]
-        of, places, values = _signal(cell, own, figures)
+        quantity, places, values = _signal(cell, own, figures)
         if len(values) >= change_points.MIN_RUNS and change_points.is_available():
-            judged_by = of
+            judged_by = quantity
         for step in change_points.steps(values):
-            found.append(ChangePoint(places[step.at], machine, of, step.change, step.before, step.after))
-    return found, judged_by
+            points.append(ChangePoint(places[step.at], machine, quantity, step.change, step.before, step.after))
+    return points, judged_by
 
 
 def _signal(
     cell: str, own: Sequence[int], figures: Sequence[Figure | None]
 ) -> tuple[Literal["ratio", "time"], list[int], list[float]]:
-    """The ratio to the control that most runs have, as it does not drift with the machine; with too few, the time."""
+    """The quantity to search, the indices of its runs, and its logs.
+
+    It is the ratio to the control that most runs have, since it does not drift with the machine. If too few runs have
+    one, it is the time.
+    """
     known = [(n, figure) for n in own if (figure := figures[n]) is not None]
     controls = Counter(figure.control for _, figure in known if figure.ratios and figure.control != cell)
     control = controls.most_common(1)[0][0] if controls else None
     compared = [(n, figure) for n, figure in known if figure.ratios and figure.control == control]
+    # The ratio is preferred only if it alone has enough runs: values of two quantities must not be mixed.
     if len(compared) >= change_points.MIN_RUNS:
         return "ratio", [n for n, _ in compared], [_mean(figure.ratios) for _, figure in compared]
     return "time", [n for n, _ in known], [_mean(figure.logs) for _, figure in known]

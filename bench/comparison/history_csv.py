@@ -1,4 +1,4 @@
-"""history.csv: one flat row for each run of each figure of each cell."""
+"""Write `history.csv`: one row for each cell, figure and run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def render(history: History) -> str:
 
 def _row(history: History, series: Series, point: Point) -> dict[str, Any]:
     run = history.runs[point.run]
-    step = next((found for found in series.change_points if found.run == point.run), None)
+    step = next((change_point for change_point in series.change_points if change_point.run == point.run), None)
     return {
         "cell": series.cell,
         "figure": series.figure,
@@ -80,4 +80,5 @@ def _interval(name: str, ends: str, interval: Interval | None) -> dict[str, floa
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
+    # Escaped, since spreadsheets would run a text that starts like a formula.
     return escaping.csv_cell(value) if isinstance(value, str) and value else value

@@ -1,4 +1,4 @@
-"""history.html: one self-contained page with a table and charts; it loads nothing and runs no script."""
+"""Write `history.html`: one self-contained page with a table and charts. It loads nothing and runs no script."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ FILE = "history.html"
 TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 330, 120
 MACHINES = ("var(--chart)", "var(--chart-partial)", "var(--brass)", "var(--wrong)", "var(--refused)")
-"""The colours of the machines in the order of their first run; further ones begin again."""
-MOST_SAID = 20
-"""Runs that the description of a chart reads out, the last ones; history.csv has all."""
+"""The colours of the machines in the order of their first run; they repeat after the last."""
+MAX_DESCRIBED = 20
+"""The number of last runs in the text description of a chart; `history.csv` has all."""
 LABELS = 4
+"""Dates on the axis of a chart."""
 ROOM = 1.06
-"""Of a log scale, above and below what is drawn."""
+"""Margin above and below the points on a log scale, as a factor."""
 Data = list[dict[str, Any]]
 
 
@@ -37,7 +38,7 @@ class Picture(Struct, frozen=True):
 
 
 class SeriesView(Struct, frozen=True):
-    """One series with what is drawn and said of it."""
+    """One series with its charts and its table row."""
 
     series: Series
     pictures: tuple[Picture, ...]
@@ -69,7 +70,7 @@ def render(history: History) -> str:
 
 
 def _part(history: History, series: Series, number: int) -> SeriesView:
-    pictures = tuple(pictures_of(history, series, f"h{number}")) if series.figure else ()
+    pictures = tuple(series_charts(history, series, f"h{number}")) if series.figure else ()
     (row,) = history_rows.rows(History(history.runs, (series,)))
     return SeriesView(series, pictures, row, f"cell-{number}")
 
@@ -77,24 +78,24 @@ def _part(history: History, series: Series, number: int) -> SeriesView:
 # --- charts -----------------------------------------------------------------------------------------------------------
 
 
-def pictures_of(history: History, series: Series, name: str) -> list[Picture]:
-    """The chart of the times, and that of the ratios where there is a control; ids begin with `name`."""
+def series_charts(history: History, series: Series, name: str) -> list[Picture]:
+    """The chart of the times, and that of the ratios if there is a control; ids in the SVG begin with `name`."""
     unit = "ms a token" if series.figure == "decode" else "ms"
     label = series.cell if series.figure == "call" else f"{series.cell} {series.figure}"
     kinds = [
         (f"Time, {unit}", [(point, point.ms) for point in series.points]),
         ("Times the control's speed", [(point, point.ratio) for point in series.points]),
     ]
-    found = []
+    pictures = []
     for number, (title, values) in enumerate(kinds):
         points = [_point(history, point, value) for point, value in values if value and _can_be_drawn(value)]
         if points:
             chart = _chart(history, series, points, is_ratio=number == 1)
             description = escaping.line(f"{title} of {label} over {len(points)} runs")
-            svg = charts.svg(chart, description, points[-MOST_SAID:], f"{name}-{number}", HEIGHT, WIDTH)
+            svg = charts.svg(chart, description, points[-MAX_DESCRIBED:], f"{name}-{number}", HEIGHT, WIDTH)
             # Vega escapes what it draws, and `charts` what it adds.
-            found.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
-    return found
+            pictures.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
+    return pictures
 
 
 def tone(history: History, machine: str) -> str:
@@ -104,7 +105,7 @@ def tone(history: History, machine: str) -> str:
 
 
 def marks(history: History) -> dict[int, int]:
-    """The number of every run that differs from the one before on its machine, by the run's place."""
+    """The number that marks each run with changes from the previous one on its machine, by the run's index."""
     changed = [place for place, run in enumerate(history.runs) if run.changes]
     return {place: number for number, place in enumerate(changed, start=1)}
 
@@ -112,13 +113,14 @@ def marks(history: History) -> dict[int, int]:
 def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> alt.LayerChart:
     low = min([point["low"] for point in points] + [1.0] * is_ratio) / ROOM
     high = max([point["high"] for point in points] + [1.0] * is_ratio) * ROOM
-    # The uppermost tenth is for the marks, the lowest for runs without a right answer.
+    # Space for the marks at the top, and for the crosses of failed runs at the bottom.
     span = (high / low) ** 0.1
     low, high = low / span, high * span
     x = alt.X("run:Q", scale=alt.Scale(domain=[-0.7, len(history.runs) - 0.3], nice=False), axis=_dates(history))
     axis = alt.Axis(values=ticks(low, high), format="~g", title=None, minExtent=34)
     y = {"scale": alt.Scale(type="log", domain=[low, high], nice=False), "axis": axis}
     base = alt.Chart(alt.InlineData(points)).encode(x=x, color=_colours(history, points))
+    # Smaller dots for many runs, so that they do not overlap.
     size = max(10, min(45, 2400 / len(history.runs)))
     layers: list[Any] = [
         *_rules(history, series, x, y, high),
@@ -128,37 +130,37 @@ def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> al
         *_failures(series, x, y, low),
     ]
     if is_ratio:
-        one = alt.Chart(alt.InlineData([{"one": 1}]))
-        layers.insert(0, one.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(y=alt.Y("one:Q", **y)))
+        reference = alt.Chart(alt.InlineData([{"one": 1}]))
+        layers.insert(0, reference.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(y=alt.Y("one:Q", **y)))
     return alt.layer(*layers)
 
 
 def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: float) -> list[Any]:
-    """Vertical lines: another machine (dashed), something that changed (numbered), a change point (a triangle)."""
-    found: list[Any] = []
+    """Vertical lines: another machine (dashed), a run with changes (numbered), a change point (triangle)."""
+    layers: list[Any] = []
     switched: Data = [{"run": place - 0.5} for place, run in enumerate(history.runs) if run.other_machine]
     if switched:
         rules = alt.Chart(alt.InlineData(switched))
-        found.append(rules.mark_rule(stroke="var(--ink-soft)", strokeDash=[3, 3], strokeWidth=1).encode(x=x))
+        layers.append(rules.mark_rule(stroke="var(--ink-soft)", strokeDash=[3, 3], strokeWidth=1).encode(x=x))
     changed: Data = [{"run": place, "top": high, "number": str(number)} for place, number in marks(history).items()]
     if changed:
         base = alt.Chart(alt.InlineData(changed)).encode(x=x)
-        found.append(base.mark_rule(stroke="var(--brass)", strokeWidth=0.8, opacity=0.6).encode())
+        layers.append(base.mark_rule(stroke="var(--brass)", strokeWidth=0.8, opacity=0.6).encode())
         numbered = base.mark_text(baseline="bottom", dy=-2, fontSize=10, color="var(--brass)")
-        found.append(numbered.encode(y=alt.Y("top:Q", **y), text="number:N"))
+        layers.append(numbered.encode(y=alt.Y("top:Q", **y), text="number:N"))
     steps: Data = [{"run": step.run - 0.5, "top": high} for step in series.change_points]
     if steps:
         base = alt.Chart(alt.InlineData(steps)).encode(x=x)
-        found.append(base.mark_rule(stroke="var(--wrong)", strokeWidth=1.5))
+        layers.append(base.mark_rule(stroke="var(--wrong)", strokeWidth=1.5))
         triangle = base.mark_point(
             shape="triangle-down", size=55, filled=True, opacity=1, color="var(--wrong)", yOffset=5
         )
-        found.append(triangle.encode(y=alt.Y("top:Q", **y)))
-    return found
+        layers.append(triangle.encode(y=alt.Y("top:Q", **y)))
+    return layers
 
 
 def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[Any]:
-    """A cross at the foot for each run in which the cell gave no right answer."""
+    """A cross at the bottom for each run without correct output of the cell."""
     failed: Data = [{"run": point.run, "foot": low} for point in series.points if point.status not in {"ok", "partial"}]
     if not failed:
         return []
@@ -167,7 +169,7 @@ def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[A
 
 
 def _dates(history: History) -> alt.Axis:
-    """The days of a few runs; every run has one step of the axis, as several may be of one day."""
+    """An axis with the dates of a few runs. Its unit is a run, not a day, since a day may have several runs."""
     last = len(history.runs) - 1
     places = sorted({round(last * part / (LABELS - 1)) for part in range(LABELS)}) if last else [0]
     labels = "".join(f"datum.value == {place} ? '{_month_day(history, place)}' : " for place in places) + "''"
@@ -175,7 +177,7 @@ def _dates(history: History) -> alt.Axis:
 
 
 def _month_day(history: History, place: int) -> str:
-    """`11-05`: digits and dashes only, since the words of a file would be part of an expression here."""
+    """`11-05`. Only digits and dashes are kept, since Vega would evaluate other text of a file as an expression."""
     return "".join(c for c in history_rows.day(history.runs[place]) if c.isdigit() or c == "-")[-5:]
 
 

@@ -1,4 +1,4 @@
-"""The lines that page, terminal and table show of a history."""
+"""Format the lines of a history that the page and the terminal share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.records import Status
 from bench.report import numbers, text
 
 ADVISORY = (
-    "Change points are advisory: from there on the runs differ from those before by more than either scatter among "
-    "themselves. They do not say what changed, they are no test with a known rate of errors on a machine that drifts, "
-    "and they fail nothing: `bench gate` is what decides."
+    "Change points are advisory: the runs after one differ from those before it by more than the scatter within each "
+    "group. They do not show what changed, and on a machine that drifts their rate of errors is unknown. They fail "
+    "nothing: use `bench gate` to decide."
 )
 HOW = (
-    f"They are looked for within one machine, where it has {MIN_RUNS} runs of a cell or more, in the logarithm of the "
-    "ratio to the control where there is one, else of the time (PELT)."
+    f"They are searched within the runs of one machine, if it has at least {MIN_RUNS} runs of a cell, in the logarithm "
+    "of the ratio to the control if there is one, else of the time (PELT)."
 )
 CHANGE = (
     "The change is against the run before on the same machine, with a 95 % interval from the rounds of both; drift "
@@ -28,7 +28,7 @@ CHANGE = (
 
 
 class HistoryRow(Struct, frozen=True):
-    """One figure of one cell as it stands now; nothing in it is escaped."""
+    """The current state of one figure of one cell; nothing in it is escaped."""
 
     cell: str
     figure: str
@@ -37,15 +37,15 @@ class HistoryRow(Struct, frozen=True):
     ratio: str
     change: str
     brief: str
-    """What the change says, in a word or three."""
-    says: str
+    """The conclusion from the change, in one to three words."""
+    conclusion: str
     steps: tuple[str, ...]
     tone: str
-    """`bad`, `good`, `warn` or nothing."""
+    """`bad`, `good`, `warn` or empty: the colour of the row."""
 
 
 def rows(history: History) -> list[HistoryRow]:
-    """A row for each series, but for cells that never had a speed and kept one verdict."""
+    """A row for each series, without cells that never had a speed and kept one verdict."""
     return [_row(history, series) for series in history.series if not is_quiet(series)]
 
 
@@ -55,18 +55,18 @@ def is_quiet(series: Series) -> bool:
 
 
 def quiet(history: History) -> str:
-    """How many such cells there are; empty for none."""
-    found = sum(map(is_quiet, history.series))
-    return f"{found} cell{_s(found)} never had a speed and kept one verdict" if found else ""
+    """A sentence on the number of quiet cells; empty if there are none."""
+    count = sum(map(is_quiet, history.series))
+    return f"{count} cell{_s(count)} never had a speed and kept one verdict" if count else ""
 
 
 def notes(history: History) -> tuple[str, ...]:
-    """What a reader must know of how the history was made, a sentence each."""
+    """The notes on how the history was made, one sentence each."""
     return words.sentences(history.notes)
 
 
 def changes(run: RunEntry) -> tuple[str, ...]:
-    """What differs from the run before of the same machine, a sentence each."""
+    """The differences from the previous run on the same machine, one sentence each."""
     return words.sentences(run.changes)
 
 
@@ -87,24 +87,23 @@ def day(run: RunEntry) -> str:
     return run.created[:10]
 
 
-def step(history: History, found: ChangePoint) -> str:
+def step(history: History, change_point: ChangePoint) -> str:
     """`2026-11-05 (vm-012): 8 % slower against the control, 12 runs before and 6 after`."""
-    name = history.runs[found.run].name
-    return (
-        f"{day(history.runs[found.run])} ({name}): {level(found)}, {found.before} runs before and {found.after} after"
-    )
+    run = history.runs[change_point.run]
+    sizes = f"{change_point.before} runs before and {change_point.after} after"
+    return f"{day(run)} ({run.name}): {level(change_point)}, {sizes}"
 
 
-def level(found: ChangePoint) -> str:
+def level(change_point: ChangePoint) -> str:
     """`8 % slower against the control`."""
-    share = abs(found.change)
-    faster = (found.change > 0) == (found.of == "ratio")
+    share = abs(change_point.change)
+    faster = (change_point.change > 0) == (change_point.of == "ratio")
     size = numbers.percent(share) if share < 10 else f"{numbers.significant(share + 1, 2)} times"
-    return f"{size} {'faster' if faster else 'slower'}{' against the control' if found.of == 'ratio' else ''}"
+    return f"{size} {'faster' if faster else 'slower'}{' against the control' if change_point.of == 'ratio' else ''}"
 
 
 def looked_for(history: History, series: Series) -> str:
-    """Why a series shows no change point; empty where it does."""
+    """The reason why a series shows no change point; empty if it shows one."""
     if any(fact.kind == "no-change-point-library" for fact in history.notes):
         return "not looked for"
     if not series.judged_by:
@@ -113,7 +112,7 @@ def looked_for(history: History, series: Series) -> str:
 
 
 def verdicts(series: Series) -> str:
-    """`ok`, or `ok -> failed` where the last run's verdict is not that of the one before."""
+    """`ok`, or `ok -> failed` if the verdict changed in the last run."""
     statuses: list[Status] = [point.status for point in series.points]
     now = statuses[-1]
     before = statuses[-2] if len(statuses) > 1 else now
@@ -121,14 +120,14 @@ def verdicts(series: Series) -> str:
 
 
 def stale(history: History, series: Series) -> str:
-    """`(last seen 2026-11-02)` where later runs do not have the cell; else empty."""
+    """`(last seen 2026-11-02)` if later runs do not have the cell; else empty."""
     last = series.points[-1].run
     return "" if last == len(history.runs) - 1 else f"(last seen {day(history.runs[last])})"
 
 
 def _row(history: History, series: Series) -> HistoryRow:
     last, change = series.points[-1], series.last_change
-    says = words.say(change.conclusion) if change else _first(series)
+    conclusion = words.say(change.conclusion) if change else _first(series)
     return HistoryRow(
         cell=series.cell,
         figure=series.figure if series.figure != "call" else "",
@@ -136,9 +135,9 @@ def _row(history: History, series: Series) -> HistoryRow:
         last=numbers.plus_minus(last.ms) if last.ms else numbers.DASH,
         ratio=_ratio(series),
         change=numbers.change(change.change) if change else numbers.DASH,
-        brief=(change.verdict if change else says) if series.figure else "",
-        says=says if series.figure else "",
-        steps=tuple(step(history, found) for found in series.change_points),
+        brief=(change.verdict if change else conclusion) if series.figure else "",
+        conclusion=conclusion if series.figure else "",
+        steps=tuple(step(history, change_point) for change_point in series.change_points),
         tone=_tone(series),
     )
 
@@ -155,8 +154,9 @@ def _ratio(series: Series) -> str:
 
 
 def _tone(series: Series) -> str:
-    """A verdict that got worse comes before a time that did."""
+    """The colour of a row; a changed verdict is more important than a changed time."""
     tones = [text.STATUSES[point.status].tone for point in series.points[-2:]]
+    # With one run the slice has one element, which is both first and last.
     if tones[-1] != tones[0]:
         return "good" if tones[-1] == "good" else "bad"
     verdict = series.last_change.verdict if series.last_change else ""

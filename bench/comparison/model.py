@@ -1,4 +1,4 @@
-"""Two runs side by side as values: the figures of a cell, what changed of them, and what may be concluded."""
+"""Define the values of a comparison: the figures of a cell, their changes, and the conclusions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Nodes(Struct, frozen=True):
 
     on_target: int
     fell_back: int
-    """Those elsewhere that compute; shape and constant bookkeeping is not among them."""
+    """Computing nodes on other providers; nodes that only handle shapes and constants do not count."""
 
 
 class FigureChange(Struct, frozen=True):
-    """One kind of time of one cell in both runs."""
+    """One figure of one cell in both runs."""
 
     name: str
     base_ms: Interval | None
@@ -39,9 +39,9 @@ class FigureChange(Struct, frozen=True):
     """Relative change of the time with its 95 % interval, 0.05 for 5 % slower; None across machines."""
     base_ratio: Interval | None
     new_ratio: Interval | None
-    """Times the control's speed, in the rounds of each run."""
+    """Speed relative to the control, in the rounds of each run."""
     ratio_change: Interval | None
-    """Relative change of that ratio, 0.05 for 5 % faster against the control; None without one control in both."""
+    """Relative change of that ratio, 0.05 for 5 % faster against the control; None without the same control in both."""
     verdict: SpeedVerdict
     conclusion: Note
 
@@ -52,20 +52,20 @@ class CellChange(Struct, frozen=True):
     cell: str
     base_status: Status | None
     new_status: Status | None
-    """None where the run's plan does not have the cell."""
+    """None if the run's plan does not have the cell."""
     support: Support
     base_nodes: Nodes | None
     new_nodes: Nodes | None
     emulated: bool
     is_control: bool
-    """Whether ratios are against this cell."""
+    """Whether this cell is the control of the ratios."""
     figures: tuple[FigureChange, ...]
     conclusions: tuple[Note, ...]
-    """Of the status; each figure has a conclusion of its own."""
+    """The conclusions from the status; each figure has a conclusion of its own."""
     changed: tuple[Note, ...]
-    """What of the cell itself differs, beside its speed: versions, recipe, threads, weights."""
+    """The differences of the cell itself: versions, recipe, threads, weights."""
     flags: tuple[Note, ...]
-    """The warnings of the numbers, with the run or runs that they are of."""
+    """The flags of the numbers, with the run or runs that have them."""
 
 
 class Comparison(Struct, frozen=True):
@@ -76,7 +76,7 @@ class Comparison(Struct, frozen=True):
     same_machine: bool
     differences: tuple[Note, ...]
     conclusions: tuple[Note, ...]
-    """What may and what may not be concluded from the whole."""
+    """The conclusions from all cells."""
     cells: tuple[CellChange, ...]
 
     @property

@@ -1,4 +1,4 @@
-"""Folders of finished runs side by side, or over time: what `bench compare` and `bench history` do."""
+"""Compare or follow the runs in stored folders, for `bench compare` and `bench history`."""
 
 from __future__ import annotations
 
@@ -17,63 +17,63 @@ if TYPE_CHECKING:
     from bench.progress import Progress
 
 SUFFIXES = (".md", ".json")
-"""What a comparison is written as, by the end of the file's name."""
+"""The file formats of a comparison, by suffix."""
 
 
 def compare(base: Path, new: Path, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Comparison:
-    """Hold one run against another, cell by cell.
+    """Compare the runs in two folders, cell by cell.
 
-    `RunFolderError` for a folder without a run, `UsageError` for a glob that matches nothing, `NothingToJudgeError`
-    where no cell was to be measured in both.
+    Raises `RunFolderError` for a folder without a run, `UsageError` for a glob that matches nothing, and
+    `NothingToJudgeError` if no cell was planned in both runs.
     """
     from bench.comparison.compare import compare as side_by_side
     from bench.comparison.compare import judged
     from bench.declare.plan import select
 
-    # One after the other: the raw samples of the first are gone before the second's are read.
+    # One after the other: the raw samples of the first run are freed before those of the second are read.
     old, now = (judged(*store.read(folder)) for folder in (base, new))
     cells = {cell.id: cell for run in (now.run, old.run) for cell in run.cells}
-    wanted = select(tuple(cells.values()), only, skip)
-    found = side_by_side(old, now, [cell.id for cell in wanted])
-    if not found.common:
+    chosen = select(tuple(cells.values()), only, skip)
+    comparison = side_by_side(old, now, [cell.id for cell in chosen])
+    if not comparison.common:
         hint = "name two runs of one matrix" if not only and not skip else "loosen --only and --skip"
-        raise NothingToJudgeError(f"{base} and {new} have no cell in common that both were to measure", hint)
-    return found
+        raise NothingToJudgeError(f"{base} and {new} have no common cell that both planned to measure", hint)
+    return comparison
 
 
 def known_output(path: Path | None) -> None:
-    """`UsageError` for a file whose name does not say what to write; checked before anything is read."""
+    """Raise `UsageError` if a file name has no known suffix; call it first, since reading the runs takes long."""
     if path is not None and path.suffix not in SUFFIXES:
         raise UsageError(f"--out {path} is neither Markdown nor JSON", f"end it with {' or '.join(SUFFIXES)}")
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Write it as what the file's name ends with."""
+    """Write a comparison in the format that the file name's suffix names."""
     from bench.comparison.compare_files import RENDERERS
 
     write_atomically(path, RENDERERS[path.suffix](comparison).encode("utf-8", errors="replace"))
 
 
 def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Sequence[str] = ()) -> History:
-    """Follow every cell over the runs that a folder holds; what cannot be read is left out, with its reason.
+    """Follow every cell over the runs in a folder. Runs that cannot be read are listed with the reason.
 
-    `RunFolderError` where there is no such folder, `UsageError` for a glob that matches nothing, `NothingToJudgeError`
-    where it holds no run that can be read.
+    Raises `RunFolderError` if there is no such folder, `UsageError` for a glob that matches nothing, and
+    `NothingToJudgeError` if no run can be read.
     """
     from bench.comparison.history import history as over_time
     from bench.declare.plan import select
 
-    found, left_out = _readable(_run_folders(folder), progress)
-    if not found:
+    runs, left_out = _readable(_run_folders(folder), progress)
+    if not runs:
         why = f"; {left_out[0]}" if left_out else ""
         raise NothingToJudgeError(f"{folder} holds no run that can be read{why}", "name the folder that holds runs")
-    cells = {cell.id: cell for judged_run in found for cell in judged_run.run.cells}
-    wanted = [cell.id for cell in select(tuple(cells.values()), only, skip)]
-    return over_time(found, wanted, left_out)
+    cells = {cell.id: cell for judged_run in runs for cell in judged_run.run.cells}
+    chosen = [cell.id for cell in select(tuple(cells.values()), only, skip)]
+    return over_time(runs, chosen, left_out)
 
 
 def write_history(history: History, folder: Path, progress: Progress) -> tuple[Path, ...]:
-    """Write history.html and history.csv into a folder; their paths."""
+    """Write `history.html` and `history.csv` into a folder, and return their paths."""
     from bench.comparison import history_csv, history_page
 
     paths = []
@@ -85,7 +85,7 @@ def write_history(history: History, folder: Path, progress: Progress) -> tuple[P
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """The folders in it that hold a run, by name."""
+    """The subfolders that hold a run, sorted by name."""
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
@@ -100,11 +100,14 @@ def _run_folders(folder: Path) -> list[Path]:
 
 
 def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged], list[str]]:
-    """Every run judged, one in memory at a time; and a sentence for each that cannot be read."""
+    """All readable runs, judged, and a sentence for each that cannot be read.
+
+    The raw samples of only one run are in memory at a time.
+    """
     from bench.comparison.compare import judged
     from bench.comparison.history import moment
 
-    found: list[Judged] = []
+    runs: list[Judged] = []
     left_out: list[str] = []
     progress.step(f"reading {len(folders)} run{'' if len(folders) == 1 else 's'}")
     for number, path in enumerate(folders, start=1):
@@ -112,11 +115,11 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
         try:
             judged_run = judged(*store.read(path))
         except RunFolderError as error:
-            # A page that is published must not say where on this machine its runs lie.
+            # The page may be published, so it must not show paths of this machine.
             left_out.append(str(error).replace(f"{path.parent}{os.sep}", ""))
             continue
         if moment(judged_run.run.created) is None:
             left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
         else:
-            found.append(judged_run)
-    return found, left_out
+            runs.append(judged_run)
+    return runs, left_out

@@ -1,6 +1,6 @@
-"""The words for what a comparison and a history conclude (pure).
+"""Turn the notes of a comparison and of a history into words (pure).
 
-`conclusions` makes the notes. What differs between two runs has its words in `bench.report.text_differences`.
+`conclusions` makes the notes. `bench.report.text_differences` has the words of differences between two runs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from bench.report import text_differences, text_flags
 from bench.report.text_differences import arrow, listed
 from bench.report.text_notes import Words
 
-GATE = "`bench gate --baseline BASE` measures both side by side and tells them apart"
+GATE = "`bench gate --baseline BASE` measures both side by side and distinguishes them"
 CHANGES = {"another-recipe": "another recipe", "another-source": "another source of the model"}
-"""Changes of which only the fact is known."""
+"""Changes without known values before and after."""
 SEVERAL = "; "
 
 
@@ -40,7 +40,7 @@ def reason(outcome: Outcome) -> str:
 
 
 def figure(name: str, conclusion: Note) -> str:
-    """What may be concluded of one kind of time, `decode: slower, beyond drift`; a whole call has no name."""
+    """The conclusion from one figure, `decode: slower, beyond drift`; the figure `call` has no name in front."""
     return say(conclusion) if name == "call" else f"{name}: {say(conclusion)}"
 
 
@@ -78,8 +78,8 @@ def _control_changed(names: Sequence[str], before: Sequence[str], after: Sequenc
 
 
 def _interval_width(typical: float, worst: float) -> str:
-    noisiest = f", and {percent(worst)} in the noisiest cell" if percent(worst) != percent(typical) else ""
-    return f"The rounds alone leave the typical change open by {percent(typical)} either way{noisiest}."
+    noisiest = f", or {percent(worst)} in the noisiest cell" if percent(worst) != percent(typical) else ""
+    return f"The rounds alone cannot show a change smaller than {percent(typical)} in a typical cell{noisiest}."
 
 
 WORDS: dict[str, Words] = {
@@ -116,9 +116,7 @@ WORDS: dict[str, Words] = {
     "flags": lambda side, flags: f"{side}: {', '.join(map(text_flags.name, flags))}",
     # Both runs.
     "same-run": lambda: "Base and new are the same run.",
-    "base-is-later": lambda: (
-        "The base is the later of the two runs: what reads as a change from base to new happened before it."
-    ),
+    "base-is-later": lambda: "The base is the later of the two runs: a change from base to new is a step back in time.",
     "no-cause": lambda: (
         "What else differs between the runs is listed; stored numbers do not say which of it changed a figure."
     ),
@@ -130,14 +128,14 @@ WORDS: dict[str, Words] = {
         "Both runs are of one machine, made at different times: each change has an interval from the rounds of both, "
         "and how far the machine drifted in between is in none of them."
     ),
-    "drift": lambda limit: f"Differences under {percent(limit)} cannot be told from drift; {GATE}.",
+    "drift": lambda limit: f"Differences under {percent(limit)} cannot be distinguished from drift; {GATE}.",
     "two-machines": lambda base_key, new_key: (
-        f"The runs are of two machines (keys {base_key} and {new_key}): times stand side by side, and their change is "
-        "no regression and no progress of any version."
+        f"The runs are of two machines (keys {base_key} and {new_key}): times are shown side by side, but their "
+        "change is not a regression or an improvement of any version."
     ),
     "ratios-alone": lambda: (
-        "Only ratios to the same control, taken in the same rounds, are compared; how they changed tells of the "
-        "machines as much as of what ran on them."
+        "Only ratios to the same control, measured in the same rounds, are compared. A change of a ratio depends on "
+        "the machines as much as on what ran on them."
     ),
     "interval-width": _interval_width,
     "no-common-control": lambda: "No cell has a ratio to the same control in both runs.",

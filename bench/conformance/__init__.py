@@ -1,4 +1,4 @@
-"""ONNX's operator tests on every provider: make the cases, try the targets, run, judge, report."""
+"""Run ONNX's operator tests on every provider: make the cases, probe the targets, run, judge and report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from msgspec import Struct
 from bench import __version__, store
 from bench.commands import Value, command_line
 from bench.conformance import cases as operator_cases
-from bench.conformance import execution as walk
+from bench.conformance import execution
 from bench.conformance.cases import Cases
 from bench.conformance.verdicts import judge
 from bench.declare import catalogue
@@ -35,11 +35,11 @@ from bench.worker_process import Worker
 
 RUN, LINES = "operators.json", "operators.jsonl"
 SYNC_EVERY_S = 1.0
-"""A case takes milliseconds and a sync as long again: a power cut costs the cases of one second."""
+"""Seconds between syncs to the disk. A sync takes as long as a case, so a power cut may lose the last second."""
 
 
 class Options(Struct, frozen=True):
-    """What the command line asks for."""
+    """The options of a conformance run."""
 
     matrix: Path
     cache: Path
@@ -51,7 +51,7 @@ class Options(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """A conformance run that is over: its verdicts, and the files that it left."""
+    """The result of a finished conformance run: its verdicts and its files."""
 
     folder: Path
     run: OperatorRun
@@ -61,62 +61,66 @@ class Finished(Struct, frozen=True):
 
 @uses_cache
 def run(options: Options, progress: Progress) -> Finished:
-    """Run the cases on every target that is here; an interruption keeps what was seen, and reports it."""
+    """Run the cases on every available target, and write the report.
+
+    An interruption keeps what was measured, writes its report, and raises `Interrupted`.
+    """
     matrix = matrices.read(options.matrix)
-    wanted, further = chosen(matrix, options.providers)
+    selected, extra_runtimes = chosen(matrix, options.providers)
     machine = fingerprint()
     now = dt.datetime.now(dt.UTC)
     folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
     logs = _create(folder)
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
     cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
-    ready = _Ready({**matrix.runtimes, **further}, options.cache, machine, logs, progress)
-    found = tuple(
-        ready.target(target, install=options.install or target.runtime in matrix.runtimes) for target in wanted
+    runtimes = _TargetRuntimes({**matrix.runtimes, **extra_runtimes}, options.cache, machine, logs, progress)
+    targets = tuple(
+        runtimes.target(target, install=options.install or target.runtime in matrix.runtimes) for target in selected
     )
-    record = _record(options, folder, machine, now, cases.suite, found)
+    record = _record(options, folder, machine, now, cases.suite, targets)
+    # Written before the first case, so that a crash leaves lines that can be read with their suite.
     write_atomically(folder / RUN, msgspec.json.encode(record))
-    _something_to_do(found)
-    seen: list[CaseSeen] = []
+    _require_usable_target(targets)
+    observations: list[CaseSeen] = []
     try:
         with _lines(folder / LINES) as lines:
-            for target in found:
+            for target in targets:
                 if target.tried:
-                    _one_target(ready, target, cases, seen, lines)
+                    _run_target(runtimes, target, cases, observations, lines)
     except KeyboardInterrupt:
         progress.step("interrupted: what was seen is kept; writing its report")
-        finished = _report(folder, record, seen)
+        finished = _report(folder, record, observations)
         raise Interrupted(f"interrupted; the report of what was seen is {finished.files[0]}") from None
-    return _report(folder, record, seen)
+    return _report(folder, record, observations)
 
 
 def chosen(matrix: Matrix, names: tuple[str, ...]) -> tuple[tuple[Target, ...], dict[str, Runtime]]:
-    """The targets that were named, of the matrix or of the catalogue, or every provider of the matrix.
+    """The named targets of matrix or catalogue, or every provider of the matrix if there are no names.
 
-    With them the runtimes that only the catalogue knows.
+    Also returns the runtimes that only the catalogue has, by name.
     """
     providers = {name: target for name, target in matrix.targets.items() if target.provider}
-    further: dict[str, Runtime] = {}
+    extra_runtimes: dict[str, Runtime] = {}
     for name in names:
         if name not in providers:
-            target = _of_catalogue(name, providers)
+            target = _catalogue_target(name, providers)
             providers[name] = target
             if target.runtime not in matrix.runtimes:
-                further[target.runtime] = catalogue.runtime(target.runtime)
+                extra_runtimes[target.runtime] = catalogue.runtime(target.runtime)
     if not providers:
         raise UsageError("the matrix has no provider", "name one of the catalogue with --provider")
-    return tuple(providers[name] for name in dict.fromkeys(names or providers)), further
+    return tuple(providers[name] for name in dict.fromkeys(names or providers)), extra_runtimes
 
 
-def _of_catalogue(name: str, providers: dict[str, Target]) -> Target:
+def _catalogue_target(name: str, providers: dict[str, Target]) -> Target:
     try:
         return catalogue.target(name)
     except KeyError:
         raise UsageError(f"unknown provider '{name}'", nearest(name, [*providers, *catalogue.rows()])) from None
 
 
-class _Ready:
-    """The runtimes and the workers of the targets."""
+class _TargetRuntimes:
+    """Makes the runtimes and the workers of the targets."""
 
     def __init__(
         self, known: Mapping[str, Runtime], cache: Path, machine: Machine, logs: Path, progress: Progress
@@ -126,7 +130,7 @@ class _Ready:
         self.code = worker_code.stage(cache)
 
     def target(self, target: Target, *, install: bool) -> OperatorTarget:
-        """A target as a probe found it; a runtime that is not there is made where it may be."""
+        """Probe a target; `install` is whether a missing runtime may be installed."""
         assert target.provider is not None
         log = self.logs / f"probe-{target.name}.log"
         facts = probe.examine(target, self.pool, self.machine, self.code, log, self.progress, install=install)
@@ -140,30 +144,33 @@ class _Ready:
         """A fresh worker for a target's cases."""
         environment = worker_code.child_environment(self.code, target.provider.environment)
         executable = self.pool.ensure(target.runtime_name).executable
+        # As for a run: a worker must not take the whole machine down.
         limit = self.machine.memory_bytes * 9 // 10
         return Worker(executable, self.logs / f"{target.name}.log", environment, limit)
 
 
-def _one_target(ready: _Ready, target: OperatorTarget, cases: Cases, seen: list[CaseSeen], lines: _Lines) -> None:
-    """Every case on one target; each line is written as its case ends."""
-    begun = time.monotonic()
-    what = walk.Bench(
+def _run_target(
+    runtimes: _TargetRuntimes, target: OperatorTarget, cases: Cases, observations: list[CaseSeen], lines: _Lines
+) -> None:
+    """Run every case on one target, and write the line of each case when it ends."""
+    started = time.monotonic()
+    setup = execution.CaseTarget(
         target=target.name,
         provider=target.provider,
         payloads=cases.payloads,
-        start=lambda: ready.worker(target),
-        progress=ready.progress,
+        start=lambda: runtimes.worker(target),
+        progress=runtimes.progress,
     )
-    ready.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
-    with closing(walk.run(what, cases.suite.cases)) as found:  # an interruption here ends its worker too
-        for case_seen in found:
+    runtimes.progress.step(f"{target.name}: {len(cases.suite.cases)} cases")
+    with closing(execution.run(setup, cases.suite.cases)) as results:  # an interruption here ends its worker too
+        for case_seen in results:
             lines.add(case_seen)
-            seen.append(case_seen)
-    ready.progress.step(f"{target.name}: done in {duration(time.monotonic() - begun)}")
+            observations.append(case_seen)
+    runtimes.progress.step(f"{target.name}: done in {duration(time.monotonic() - started)}")
 
 
 def _create(folder: Path) -> Path:
-    """A new folder for the run; the folder of its logs."""
+    """Make the folder of the run, and return the folder of its logs."""
     with writing(folder):
         try:
             (folder / store.LOGS).mkdir(parents=True)
@@ -178,7 +185,7 @@ def _record(
     machine: Machine,
     now: dt.datetime,
     suite: CaseSuite,
-    found: tuple[OperatorTarget, ...],
+    targets: tuple[OperatorTarget, ...],
 ) -> OperatorRun:
     return OperatorRun(
         schema=SCHEMA,
@@ -188,12 +195,12 @@ def _record(
         command=command(options),
         machine=machine,
         suite=suite,
-        targets=found,
+        targets=targets,
     )
 
 
 def command(options: Options) -> str:
-    """How to make this run again, as one would type it."""
+    """The command line that makes this run again."""
     flags: dict[str, Value] = {
         "--matrix": options.matrix,
         "--provider": options.providers,
@@ -203,22 +210,22 @@ def command(options: Options) -> str:
     return command_line("ops", flags)
 
 
-def _something_to_do(found: tuple[OperatorTarget, ...]) -> None:
-    if not any(target.tried for target in found):
-        why = "; ".join(f"{target.name}: {target.facts.message}" for target in found)
-        hints = [target.facts.remedy for target in found if target.facts.remedy]
-        raise NothingMeasuredError(f"no provider could be run: {why}", hints[0] if hints else "see `bench doctor`")
+def _require_usable_target(targets: tuple[OperatorTarget, ...]) -> None:
+    if not any(target.tried for target in targets):
+        reasons = "; ".join(f"{target.name}: {target.facts.message}" for target in targets)
+        hints = [target.facts.remedy for target in targets if target.facts.remedy]
+        raise NothingMeasuredError(f"no provider could be run: {reasons}", hints[0] if hints else "see `bench doctor`")
 
 
 class _Lines:
-    """Adds one line for each case, and has the disk keep them once a second."""
+    """Appends one line for each case, and syncs them to the disk once a second."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.synced = file, time.monotonic()
 
-    def add(self, seen: CaseSeen) -> None:
-        """Write the line; a crash of this process loses nothing of it."""
-        self.file.write(msgspec.json.encode(seen) + b"\n")
+    def add(self, case_seen: CaseSeen) -> None:
+        """Write a line and flush it, so that a crash of this process does not lose it."""
+        self.file.write(msgspec.json.encode(case_seen) + b"\n")
         self.file.flush()
         if time.monotonic() - self.synced > SYNC_EVERY_S:
             self.sync()
@@ -239,11 +246,12 @@ def _lines(path: Path) -> Iterator[_Lines]:
             lines.sync()
 
 
-def _report(folder: Path, record: OperatorRun, seen: list[CaseSeen]) -> Finished:
-    """Judge what was seen, and write the page and the table."""
+def _report(folder: Path, record: OperatorRun, observations: list[CaseSeen]) -> Finished:
+    """Judge the observations, and write the page and the table."""
+    # Imported late: the page needs jinja2, which the checks before a run do without.
     from bench.conformance import reports
 
-    outcomes = judge(record, seen)
+    outcomes = judge(record, observations)
     files = []
     for name, render in reports.FORMATS.items():
         path = folder / name
@@ -253,7 +261,7 @@ def _report(folder: Path, record: OperatorRun, seen: list[CaseSeen]) -> Finished
 
 
 def as_json(finished: Finished) -> dict[str, object]:
-    """What `--json` prints: the counts of every target, every verdict, and where the files are."""
+    """The data that `--json` prints: the counts of every target, all verdicts, and the paths of the files."""
     from bench.conformance import summary
 
     return {

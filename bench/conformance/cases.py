@@ -1,4 +1,4 @@
-"""ONNX's operator tests: made once by a worker that has `onnx`, kept in the cache, and chosen by name."""
+"""Make ONNX's operator tests once in a worker that has `onnx`, keep them in the cache, and select them by name."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ from bench.worker_process import Worker
 
 ONNX = "1.23.2"
 RUNTIME = Runtime(name="onnx", requires=(f"onnx=={ONNX}",))
-"""A runtime of its own: the tests are the same whatever is tested, and few runtimes of providers hold `onnx`."""
+"""A separate runtime, since the tests do not depend on the provider, and few providers' runtimes have `onnx`."""
 SUITE, PAYLOADS = "cases.json", "payloads.bin"
 COLLECT_TIMEOUT_S = 600.0
 CODE = ("worker/conformance_collect.py", "worker/element_types.py", "records/conformance.py")
 
 
 class Cases(Struct, frozen=True):
-    """The suite, and where the content of its cases is."""
+    """The suite, and the file with the inputs and outputs of its cases."""
 
     suite: CaseSuite
     payloads: Path
 
 
 def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
-    """The cases, made now where the cache has none for this version of onnx and of the code that makes them."""
+    """The cases from the cache; they are made if it has none for this version of onnx and of the code.
+
+    Raises `RuntimeSetupError` if they cannot be made.
+    """
+    # The key of the cached cases: other code or another onnx makes new ones.
     code = code_digest.digest(worker_code.PACKAGE / name for name in CODE)[:16]
     parts = {"what": "operator cases", "model": "onnx-node-tests", "workload": f"onnx-{ONNX}", "code": code}
 
@@ -49,9 +53,9 @@ def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
 
 
 def _collect(cache: Path, log: Path, folder: Path, progress: Progress) -> None:
-    ready = environments.ensure(RUNTIME, cache, progress)
+    runtime = environments.ensure(RUNTIME, cache, progress)
     environment = worker_code.child_environment(worker_code.stage(cache))
-    with Worker(ready.executable, log, environment) as worker:
+    with Worker(runtime.executable, log, environment) as worker:
         for reply in worker.ask(Collect(str(folder)), COLLECT_TIMEOUT_S):
             if isinstance(reply, Failed):
                 message = f"the operator tests could not be made: {reply.failure.message}"
@@ -59,8 +63,8 @@ def _collect(cache: Path, log: Path, folder: Path, progress: Progress) -> None:
 
 
 def only(suite: CaseSuite, globs: Sequence[str]) -> CaseSuite:
-    """The cases whose names fit one of the globs; all where there is none."""
-    kept = tuple(case for case in suite.cases if not globs or any(fnmatch.fnmatchcase(case.name, g) for g in globs))
-    if not kept:
+    """The cases whose names match one of the globs; all if there are no globs. `UsageError` if none matches."""
+    cases = tuple(case for case in suite.cases if not globs or any(fnmatch.fnmatchcase(case.name, g) for g in globs))
+    if not cases:
         raise UsageError(f"no case is named like {' or '.join(globs)}", "the names begin with test_, e.g. 'test_conv*'")
-    return replace(suite, cases=kept)
+    return replace(suite, cases=cases)

@@ -1,4 +1,4 @@
-"""Running operator cases on a provider: every case has a result, whatever a worker dies of on the way."""
+"""Run operator cases on a provider, so that every case has a result even if its worker dies."""
 
 from __future__ import annotations
 
@@ -19,122 +19,126 @@ from bench.worker_process import Worker
 
 CASE_TIMEOUT_S = 30.0
 START_S = 60.0
-"""What the first case of a process has besides: imports, the plugin, the driver."""
+"""Additional seconds of the first case of a process: it imports, and loads plugin and driver."""
 MAX_LOST_IN_A_ROW = 25
-"""So many cases in a row that end the process, or say that the provider is not there: it is given up."""
+"""After so many cases in a row that end the process or find no provider, the target is abandoned."""
 MAX_TIMEOUTS = 20
-"""So many cases in all that do not end: it is given up, as each of them costs half a minute."""
-FIRST_WORD_S, WORD_EVERY_S = 3.0, 15.0
+"""After so many timeouts in all the target is abandoned, since each takes half a minute."""
+ESTIMATE_AFTER_S, PRINT_EVERY_S = 3.0, 15.0
+"""Seconds before the first estimate, which is unreliable earlier, and between printed lines."""
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
-class Bench(Struct, frozen=True):
-    """What one target's cases are run with."""
+class CaseTarget(Struct, frozen=True):
+    """A target and what its cases need to run."""
 
     target: str
     provider: Provider
     payloads: Path
     start: Callable[[], Worker]
-    """A fresh worker in the target's runtime."""
+    """Starts a fresh worker in the target's runtime."""
     progress: Progress
 
 
-def run(bench: Bench, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
-    """What was seen of every case, as they end; one worker serves them until one kills it.
+def run(target: CaseTarget, cases: tuple[Case, ...]) -> Generator[CaseSeen]:
+    """Run every case, and yield its result when it ends. One worker serves many cases, until a case kills it.
 
-    The order is shuffled, always in the same way: the long cases are alike and stand together, and an estimate
-    from the first hundred would be wrong.
+    The order is shuffled with a fixed seed: long cases are next to each other in the suite, so an estimate from the
+    first hundred would be wrong.
     """
     shuffled = list(cases)
     random.Random(0).shuffle(shuffled)
-    walk = _Walk(bench, len(cases))
+    runner = _CaseRunner(target, len(cases))
     try:
         for case in shuffled:
-            yield walk.run_case(case)
-    except BaseException:  # interrupted, or the reader has left: the worker may be amid a case
-        walk.end(Worker.kill)
+            yield runner.run_case(case)
+    except BaseException:  # interrupted, or the generator is closed: the worker may be in a case, so it is killed
+        runner.end(Worker.kill)
         raise
-    walk.end(Worker.close)
+    runner.end(Worker.close)
 
 
-class _Walk:
-    """Keeps a worker alive, counts what it cost, and tells how long it will take."""
+class _CaseRunner:
+    """Runs cases in a worker, replaces a worker that died, counts failures, and reports the remaining time."""
 
-    def __init__(self, bench: Bench, total: int) -> None:
-        self.bench, self.total = bench, total
+    def __init__(self, target: CaseTarget, total: int) -> None:
+        self.target, self.total = target, total
         self.worker: Worker | None = None
         self.served = 0
-        """How many cases the present worker has finished."""
+        """Number of cases that the present worker has finished."""
         self.done = self.lost_in_a_row = self.timeouts = 0
         self.given_up: Note | None = None
         self.began = self.printed = time.monotonic()
 
-    def end(self, way: Callable[[Worker], None]) -> None:
-        """Let go of the worker."""
+    def end(self, release: Callable[[Worker], None]) -> None:
+        """End the worker with `release`, if there is one."""
         if self.worker:
-            way(self.worker)
+            release(self.worker)
         self.worker, self.served = None, 0
 
     def run_case(self, case: Case) -> CaseSeen:
-        """Run one case, a second time where a process died that others had used before it."""
+        """Run one case; if the process dies, run it again in a fresh one unless it was fresh already."""
         if self.given_up:
             failure = Failure("failed", "start", "not-run", text.say(self.given_up))
-            return CaseSeen(self.bench.target, case.name, failure=failure)
+            return CaseSeen(self.target.target, case.name, failure=failure)
         served = self.served
-        seen = self.ask(case)
-        if seen.failure and seen.failure.status == "crashed" and served:
+        result = self.ask(case)
+        if result.failure and result.failure.status == "crashed" and served:
+            # Earlier cases may have damaged the process, so this case may not be the cause.
             second = self.ask(case)
-            how = seen.failure.signal or seen.failure.message
-            died = note("first-try-died", how=how, stage=seen.failure.stage, cases=served)
+            how = result.failure.signal or result.failure.message
+            died = note("first-try-died", how=how, stage=result.failure.stage, cases=served)
             crashed_again = second.failure is not None and second.failure.status == "crashed"
-            seen = second if crashed_again else replace(second, first_death=died)
-        self.count(seen)
-        return seen
+            result = second if crashed_again else replace(second, first_death=died)
+        self.count(result)
+        return result
 
     def ask(self, case: Case) -> CaseSeen:
         """Run one case in the present worker, or in a fresh one."""
         if self.worker is None:
-            self.worker = self.bench.start()
+            self.worker = self.target.start()
+        # Only the first case of a process pays for imports and the driver.
         allowed = CASE_TIMEOUT_S + (0 if self.served else START_S)
-        order = Conform(self.bench.provider, str(self.bench.payloads), case, margins(case), coarse())
-        seen = CaseSeen(self.bench.target, case.name)
+        order = Conform(self.target.provider, str(self.target.payloads), case, margins(case), coarse())
+        result = CaseSeen(self.target.target, case.name)
         for reply in self.worker.ask(order, allowed):
             if isinstance(reply, CaseDone):
-                seen = replace(seen, done=reply)
+                result = replace(result, done=reply)
             elif isinstance(reply, Failed):
-                seen = replace(seen, done=None, failure=_plain(reply.failure))
+                result = replace(result, done=None, failure=_plain(reply.failure))
         self.served += 1
         if not self.worker.alive:
             self.end(Worker.close)
-        return seen
+        return result
 
-    def count(self, seen: CaseSeen) -> None:
-        """Keep the accounts, and give the provider up where nothing comes of it."""
+    def count(self, result: CaseSeen) -> None:
+        """Count a result, and abandon the target after too many lost cases."""
         self.done += 1
-        status = seen.failure.status if seen.failure else "ok"
+        status = result.failure.status if result.failure else "ok"
         self.timeouts += status == "timeout"
+        # A refused case leaves the process alive and is a normal result, so it is not counted.
         lost = status in ("crashed", "timeout", "unavailable", "out-of-memory")
         self.lost_in_a_row = self.lost_in_a_row + 1 if lost else 0
         if self.lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            last = seen.failure.message if seen.failure else ""
+            last = result.failure.message if result.failure else ""
             self.given_up = note("cases-lost", count=self.lost_in_a_row, last=last)
         elif self.timeouts >= MAX_TIMEOUTS:
             self.given_up = note("cases-timed-out", count=self.timeouts)
-        self.tell(seen.case)
+        self.report_progress(result.case)
 
-    def tell(self, case: str) -> None:
-        """How far it is, and how long the rest takes at the pace so far."""
+    def report_progress(self, case: str) -> None:
+        """Show the number of finished cases, and the remaining time at the speed so far."""
         now = time.monotonic()
         spent = now - self.began
-        left = duration(spent / self.done * (self.total - self.done)) if spent > FIRST_WORD_S else "a while"
-        state = f"{self.bench.target}: {self.done} of {self.total} cases, about {left} to go"
-        self.bench.progress.detail(f"{state}; {case}")
-        if now - self.printed > WORD_EVERY_S and self.done < self.total:
+        remaining = duration(spent / self.done * (self.total - self.done)) if spent > ESTIMATE_AFTER_S else "a while"
+        state = f"{self.target.target}: {self.done} of {self.total} cases, about {remaining} to go"
+        self.target.progress.detail(f"{state}; {case}")
+        if now - self.printed > PRINT_EVERY_S and self.done < self.total:
             self.printed = now
-            self.bench.progress.step(state)
+            self.target.progress.step(state)
 
 
 def _plain(failure: Failure) -> Failure:
-    """A failure in plain words; hundreds are refused, and what stderr held then is in the log."""
+    """A failure with a short message. A refused case keeps no stderr: there are hundreds, and the log has it."""
     tail = failure.stderr_tail if failure.status in KEEPS_STDERR else ""
     return replace(failure, message=native_errors.brief(failure.message), stderr_tail=tail)

@@ -1,7 +1,7 @@
-"""The files of a conformance run: operators.html and operators.csv.
+"""Write the files of a conformance run: `operators.html` and `operators.csv`.
 
-The page asks the network for nothing. The one script on it filters the rows. Its hash is in the page's security policy:
-no other script can run.
+The page loads nothing from the network. Its only script filters the rows, and the page's security policy holds the hash
+of that script, so that no other script can run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ COLUMNS: dict[str, str] = {
     "nodes_elsewhere": "Nodes that were assigned to another one.",
     "elsewhere_ops": "Types of the nodes elsewhere.",
     "output_type": "Element type of the output that is most off.",
-    "max_abs_error": "Largest absolute error of that output; empty where it cannot be told.",
+    "max_abs_error": "Largest absolute error of that output; empty if it is unknown.",
     "values_outside": "How many of its values are outside the tolerance.",
     "values": "How many values it has.",
     "message": "What is wrong, or why it was refused.",
@@ -139,4 +139,4 @@ def _environment() -> Environment:
 
 
 FORMATS: dict[str, Callable[[OperatorRun, Sequence[CaseOutcome]], str]] = {PAGE: html, TABLE: csv_table}
-"""What renders each file, by its name."""
+"""The renderer of each file, by file name."""

@@ -1,4 +1,4 @@
-"""The words of operator conformance: what each verdict means, and what was wrong with a case (pure)."""
+"""Turn the verdicts and notes of operator conformance into words (pure)."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MEANINGS: dict[OperatorVerdict, str] = {
     "timeout": "no answer in the time that a case has",
     "not-run": "it was not tried, or cannot be",
 }
-"""What each verdict means, in the order in which they are counted."""
+"""The meaning of each verdict, in the order of `verdicts.VERDICTS`."""
 
 
 def say(note: Note) -> str:
-    """The words of a fact of a case."""
+    """The words of a note of a case."""
     return text_differences.say(note, WORDS if note.kind in WORDS else text_differences.WORDS)
 
 
 def joined(facts: Sequence[Note]) -> str:
-    """The words of the facts of a case on one line; what is wrong with an output follows the output's name."""
+    """The words of the notes of a case on one line; a problem of an output follows the output's name after a colon."""
     parts: list[str] = []
     for fact in facts:
         if parts and facts[len(parts) - 1].kind == "wrong-output":
@@ -61,13 +61,13 @@ def _values_off(
 
 
 def _other_length(length: int | None, expected: int) -> str:
-    have = "no sequence" if length is None else f"a sequence of {length}"
-    return f"{have}, and a sequence of {expected} is expected"
+    actual = "no sequence" if length is None else f"a sequence of {length}"
+    return f"{actual}, and a sequence of {expected} is expected"
 
 
 def _other_type(element: str | None, expected: str, is_tensor: bool) -> str:
-    have = element or ("nothing that can be read" if is_tensor else "no tensor")
-    return f"{have}, and {expected} is expected"
+    actual = element or ("nothing that can be read" if is_tensor else "no tensor")
+    return f"{actual}, and {expected} is expected"
 
 
 def _listed(providers: Iterable[str]) -> str:

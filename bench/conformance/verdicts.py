@@ -1,4 +1,4 @@
-"""The verdict on each operator case on each target, from what was seen of it (pure)."""
+"""Judge each operator case on each target from its observation (pure)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VERDICTS: tuple[OperatorVerdict, ...] = (
     "timeout",
     "not-run",
 )
-"""In the order in which they are counted; `text.MEANINGS` says what each means."""
+"""In the order of counts and tables; `text.MEANINGS` has their meanings."""
 SUPPORTED: OperatorVerdict = "full"
 """The only verdict that counts as support of the operator by the provider."""
 RIGHT: tuple[OperatorVerdict, ...] = ("full", "partial", "elsewhere", "folded", "unplaced")
@@ -43,19 +43,19 @@ RIGHT: tuple[OperatorVerdict, ...] = ("full", "partial", "elsewhere", "folded", 
 TWO_BFLOAT16_STEPS = 2.0**-6
 FLOAT16_MARGIN = Margin(rtol=2.0**-8, atol=2.0**-10)
 BFLOAT16_MARGIN = Margin(rtol=TWO_BFLOAT16_STEPS, atol=2.0**-7)
-"""What outputs of 16 bits may be off; ONNX's own margins (relative 1e-3) are made for FP32.
+"""Permitted errors of 16-bit outputs; ONNX's own margins (relative 1e-3) are made for FP32.
 
-FP16 has 11 significant bits: neighbours are 2^-10 apart, relatively. Four such steps are what a sum of rounded terms
-may be off; the absolute part is one step at 1.0, for what cancels to nearly nothing. BF16 has 8 bits, neighbours are
-2^-7 apart; two steps are what ONNX's own runner allows it.
+FP16 has 11 significant bits, so neighbouring values differ by 2^-10, relatively. A sum of rounded terms may be off by
+four such steps; the absolute part is one step at 1.0, for terms that nearly cancel. BF16 has 8 significant bits, so
+neighbouring values differ by 2^-7; ONNX's own test runner permits two steps.
 """
 FP32_STEP = 2.0**-23
 ROUNDING_STEPS = 8
-"""An error below so many FP32 steps of an output's largest value is what another order of additions makes."""
+"""Another order of additions explains an error of up to this many FP32 steps of an output's largest value."""
 
 
 def margins(case: Case) -> dict[str, Margin]:
-    """What each element type of a case's outputs may be off; types that are not named must be exact."""
+    """The permitted error of each element type of a case's outputs; other types must be exact."""
     own = Margin(case.rtol, case.atol)
     return {
         "float32": own,
@@ -68,7 +68,7 @@ def margins(case: Case) -> dict[str, Margin]:
 
 
 def coarse() -> Margin:
-    """What an FP32 output may be off to be called coarse, not wrong."""
+    """The error up to which an FP32 output is called coarse, not wrong."""
     return FLOAT16_MARGIN
 
 
@@ -76,27 +76,29 @@ def _wider(own: Margin, other: Margin) -> Margin:
     return Margin(max(own.rtol, other.rtol), max(own.atol, other.atol))
 
 
-def judge(run: OperatorRun, seen: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]:
-    """One verdict for every case on every target that was tried, in the order of targets, then of the suite."""
-    found: Mapping[tuple[str, str], CaseSeen] = {(case_seen.target, case_seen.case): case_seen for case_seen in seen}
+def judge(run: OperatorRun, observations: Iterable[CaseSeen]) -> tuple[CaseOutcome, ...]:
+    """Judge every case on every target that was tried, in the order of targets, then of the suite."""
+    by_target_and_case: Mapping[tuple[str, str], CaseSeen] = {
+        (case_seen.target, case_seen.case): case_seen for case_seen in observations
+    }
     return tuple(
-        verdict(target.name, target.provider.ep, case, found.get((target.name, case.name)))
+        verdict(target.name, target.provider.ep, case, by_target_and_case.get((target.name, case.name)))
         for target in run.targets
         if target.tried
         for case in run.suite.cases
     )
 
 
-def verdict(target: str, ep: str, case: Case, seen: CaseSeen | None) -> CaseOutcome:
-    """What was seen of one case, judged; a case that was not seen was not reached."""
-    if seen is None:
+def verdict(target: str, ep: str, case: Case, observation: CaseSeen | None) -> CaseOutcome:
+    """Judge one case. `observation` is None if the run ended before the case."""
+    if observation is None:
         return _outcome(target, case, "not-run", note("not-reached"))
-    died = (seen.first_death,) if seen.first_death else ()
-    if seen.done is None:
-        if seen.failure is None:
+    died = (observation.first_death,) if observation.first_death else ()
+    if observation.done is None:
+        if observation.failure is None:
             return _outcome(target, case, "refused", note("no-answer"), *died)
-        return _outcome(target, case, _failed(seen.failure), _failure(seen.failure), *died)
-    return _answered(target, ep, case, seen.done, died)
+        return _outcome(target, case, _failed(observation.failure), _failure(observation.failure), *died)
+    return _answered(target, ep, case, observation.done, died)
 
 
 def _outcome(target: str, case: Case, verdict: OperatorVerdict, *facts: Note) -> CaseOutcome:
@@ -104,13 +106,13 @@ def _outcome(target: str, case: Case, verdict: OperatorVerdict, *facts: Note) ->
 
 
 def _failed(failure: Failure) -> OperatorVerdict:
-    """What a failure says of a case."""
+    """The verdict on a case that failed."""
     if failure.kind == "not-run":
         return "not-run"
     if failure.status in ("crashed", "timeout"):
         return "crashed" if failure.status == "crashed" else "timeout"
     if failure.kind == "TypeError" and failure.stage == "run":
-        return "not-run"  # Python's API does not take the data: nothing is said of the provider
+        return "not-run"  # Python's API refuses the input data, which does not depend on the provider
     return "newer" if failure.kind == NEWER_MODEL else "refused"
 
 
@@ -124,6 +126,7 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note
     parts = split(done.placement, ep) if done.placement else None
     worst = max(done.deviations, key=_badness, default=None)
     is_wrong = worst is not None and bool(worst.problem or worst.outside)
+    # The list agrees with `nodes_elsewhere`, which counts nodes that handle shapes and constants too.
     away = parts.fallback_ops + parts.bookkeeping_ops if parts else ()
     placed = _placed(parts.on_target, parts.elsewhere) if parts else "unplaced"
     facts = _wrong(worst, placed, parts.others if parts else ()) if worst and is_wrong else _right(case)
@@ -145,7 +148,7 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note
 
 
 def _wrongness(deviations: tuple[Deviation, ...]) -> OperatorVerdict:
-    """Whether what is off is no more than fewer bits explain."""
+    """`coarse` if computing in fewer bits explains all errors, else `wrong`."""
     off = [deviation for deviation in deviations if deviation.problem or deviation.outside]
     return "coarse" if all(deviation.outside_coarse == 0 and not deviation.problem for deviation in off) else "wrong"
 
@@ -157,7 +160,7 @@ def _placed(on_target: int, elsewhere: int) -> OperatorVerdict:
 
 
 def _badness(deviation: Deviation) -> tuple[bool, bool, int, float]:
-    """What orders deviations, the worst last: what is more than coarse comes before what has more values off."""
+    """A sort key of deviations, the worst last. Being worse than coarse counts more than the number of wrong values."""
     outside = deviation.outside if deviation.outside_coarse is None else deviation.outside_coarse
     return deviation.problem is not None, bool(outside), deviation.outside, deviation.max_abs_error or 0.0
 
@@ -167,7 +170,7 @@ def _right(case: Case) -> tuple[Note, ...]:
 
 
 def _wrong(worst: Deviation, placed: OperatorVerdict, others: tuple[str, ...]) -> tuple[Note, ...]:
-    """What is wrong with an answer, and which providers computed it where the target did not."""
+    """The notes on a wrong answer, with the providers that computed it if the target did not."""
     where = (note("computed-by", providers=others),) if placed == "elsewhere" else ()
     if worst.problem:
         return (note("wrong-output", output=worst.output), worst.problem, *where)
@@ -185,7 +188,7 @@ def _wrong(worst: Deviation, placed: OperatorVerdict, others: tuple[str, ...]) -
 
 
 def _is_rounding(worst: Deviation) -> bool:
-    """Whether an error is of the size that FP32 rounding alone explains, which the case's margin does not allow for."""
+    """Whether FP32 rounding alone explains the error, although it is outside the case's own margin."""
     if worst.type != "float32" or worst.max_abs_error is None or not worst.largest:
         return False
     return worst.max_abs_error <= ROUNDING_STEPS * FP32_STEP * worst.largest

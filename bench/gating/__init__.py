@@ -1,7 +1,7 @@
-"""Whether anything got slower or lost support against a recorded run: the story of `bench gate`.
+"""Run `bench gate`: find cells that became slower or lost support since a recorded run.
 
-The base is made again from what its run recorded, and measured beside the new side in pairs of fresh processes. What
-cannot be made again is compared with its stored numbers, and the gate says so.
+The base is rebuilt from what its run recorded, and measured together with the new side in pairs of fresh processes. A
+cell whose base cannot be rebuilt is compared with its stored numbers, and the gate says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.gating.cells import answer
 from bench.gating.choice import choose
 from bench.gating.decision import Rules
 from bench.gating.measuring import Gate, Measured
-from bench.gating.options import Options, typed
+from bench.gating.options import Options, command
 from bench.gating.sides import Place
 from bench.gating.verdicts import SideResult
 from bench.judge.differences import differences
@@ -34,7 +34,7 @@ __all__ = ["Finished", "Options", "run"]
 
 
 class Finished(Struct, frozen=True):
-    """A gate that is over: its record, whose exit code is the answer, and the files of its report."""
+    """The result of a finished gate: its record with the exit code, and the files of its report."""
 
     folder: Path
     run: GateRun
@@ -43,44 +43,49 @@ class Finished(Struct, frozen=True):
 
 @uses_cache
 def run(options: Options, progress: Progress) -> Finished:
-    """Judge the new side against the base; an interruption keeps what was measured, and reports it."""
-    base, seen = baseline(options.baseline)
+    """Measure and judge the new side against the base, and write the report.
+
+    An interruption keeps what was measured, writes its report, and raises `Interrupted`.
+    """
+    base, observations = baseline(options.baseline)
     machine = fingerprint()
+    # Checked before the matrix is read and anything is installed: times of two machines are never gated.
     same_machine(base, machine, options.baseline)
     matrix = matrices.read(options.matrix)
-    recorded = {outcome.cell.id: outcome for outcome in judge(base, seen)}
+    recorded = {outcome.cell.id: outcome for outcome in judge(base, observations)}
     choice = choose(base, recorded, matrix, options.only, options.skip)
     place = _place(options, machine)
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
-    gate = Gate(options, SideResult(base, seen), matrix, choice, place, progress)
+    gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress)
     try:
         measured = gate.measure()
     finally:
-        gate.close()
+        gate.close()  # ends the workers of both sides, after an error too
     record = _record(options, base, measured, place)
     finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+    # Raised only now, so that an interrupted gate has its record and report on the disk.
     if measured.interrupted:
         raise Interrupted(f"interrupted; what was judged so far is in {finished.files[0]}")
     return finished
 
 
 def baseline(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
-    """The run to judge against; `BaselineError` where there is none, or its raw data is missing.
+    """Read the run to judge against, with its observations.
 
-    `RunFolderError` for one that is damaged or has another schema.
+    Raises `BaselineError` if there is no run or no raw data, `RunFolderError` if it is damaged or has another schema.
     """
     if not (folder / store.RUN).is_file():
         message = f"there is no baseline in {folder}: it holds no {store.RUN}"
         raise BaselineError(message, "name the folder of a run, as `bench run --out` makes it")
-    base, seen = store.read(folder)
-    if not seen:
+    base, observations = store.read(folder)
+    if not observations:
         message = f"the baseline in {folder} has no raw data: {store.RESULTS} is missing or empty"
         raise BaselineError(message, "keep the run's whole folder, not its report alone")
-    return base, seen
+    return base, observations
 
 
 def same_machine(base: Run, machine: Machine, folder: Path) -> None:
-    """Machines are never gated against one another."""
+    """Raise `BaselineError` if the base was recorded on another machine: their times are not comparable."""
     if base.machine.key != machine.key:
         message = f"the baseline in {folder} is of another machine (key {base.machine.key}; this one is {machine.key})"
         raise BaselineError(message, "record a baseline here; `bench compare` shows both side by side")
@@ -95,34 +100,35 @@ def _place(options: Options, machine: Machine) -> Place:
 
 
 def _record(options: Options, base: Run, measured: Measured, place: Place) -> GateRun:
-    found = answer(measured.cells, measured.null, measured.too_short)
-    differs = _differences(base, measured.new_run)
+    gate_answer = answer(measured.cells, measured.null, measured.too_short)
+    difference_notes = _differences(base, measured.new_run)
     return GateRun(
         schema=SCHEMA,
         bench_version=__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         name=place.folder.name,
-        command=typed(options),
+        command=command(options),
         machine=place.machine,
         base=base.name,
         base_created=base.created,
-        differences=text.sentences(differs),
+        differences=text.sentences(difference_notes),
         null=measured.null,
         cells=measured.cells,
-        exit_code=found.exit_code,
-        verdict=found.sentence,
+        exit_code=gate_answer.exit_code,
+        verdict=gate_answer.sentence,
         notes=text.sentences(measured.notes),
         minutes=round(measured.minutes, 2),
         budget_minutes=options.budget_minutes,
         effects=_figures(Rules()),
-        difference_facts=differs,
-        verdict_facts=found.facts,
+        difference_facts=difference_notes,
+        verdict_facts=gate_answer.facts,
         note_facts=measured.notes,
     )
 
 
 def _differences(base: Run, new: Run) -> tuple[Note, ...]:
-    """What differs, but for what this gate itself chose: its cells, and how long it measures them."""
+    """The differences between base and new run, without those that the gate itself makes."""
+    # A gate measures fewer cells, and for another time, than the run that it is compared with.
     cells = {cell.id: cell for cell in base.cells}
     chosen = tuple(cells[cell.id] for cell in new.cells)
     artifacts = {name: key for name, key in base.artifacts.items() if name in new.artifacts}
@@ -130,5 +136,5 @@ def _differences(base: Run, new: Run) -> tuple[Note, ...]:
 
 
 def _figures(rules: Rules) -> dict[str, float]:
-    """The rules that are numbers, for readers of the record."""
+    """The numeric rules, which the record holds for its readers."""
     return {name: float(value) for name, value in asdict(rules).items() if isinstance(value, (int, float))}

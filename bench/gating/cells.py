@@ -1,4 +1,4 @@
-"""Each cell's verdict from its speed and its support, and the gate's answer from all cells (pure)."""
+"""Decide each cell's verdict from its speed and support, and the gate's exit code from all cells (pure)."""
 
 from __future__ import annotations
 
@@ -11,64 +11,70 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.gating import text
-from bench.gating.decision import Decided
+from bench.gating.decision import CellDecision
 from bench.judge import placement, statistics
 from bench.judge.outcome import ANSWERED
 from bench.records import GateCell, GateVerdict, Note, NullControl, Outcome, Pair, Status, note
 
 Tally = Counter[GateVerdict]
 FINE, REGRESSION, INCONCLUSIVE, NOTHING = 0, 1, 3, 4
-"""Exit codes of a gate (DESIGN)."""
+"""Exit codes of a gate. `bench` exits with 2 for errors that the user can correct."""
 RANK: dict[Status, int] = {"ok": 2, "partial": 1}
-"""Every other status is no answer at all."""
+"""How well a cell works, by its status. A status that is not listed has rank 0: no usable output."""
 
 
 class Answer(Struct, frozen=True):
-    """What a gate says: its exit code, and why."""
+    """The result of a gate: its exit code and the reasons."""
 
     exit_code: int
     facts: tuple[Note, ...]
 
     @property
     def sentence(self) -> str:
-        """Why, in one sentence."""
+        """The reasons in one sentence."""
         return text.answer(self.facts)
 
 
 class Support(Struct, frozen=True):
-    """What is lost, None for nothing; `blamed` is False where the base has lost it too: the change is not why."""
+    """The support that a cell lost.
+
+    `lost` is None if nothing was lost. `blamed` is False if the base has lost it today too, so that the change under
+    test is not the cause.
+    """
 
     lost: Note | None = None
     blamed: bool = True
 
 
 def support(recorded: Outcome, remeasured: Outcome | None, new: Outcome) -> Support:
-    """Compare what was recorded of the base, what the base comes to today (None where it was not run), and the new.
+    """Compare the recorded outcome of the base, its outcome today (None if it was not run), and the new outcome.
 
-    Lost is a status of a lower rank (ok, partial, no answer), or more nodes than before on other providers than the
-    target: however fast, it is a regression.
+    Support is lost if the status has a lower rank (ok, partial, any other), or if more nodes than before run on other
+    providers than the target. This is a regression at any speed.
     """
-    lost = _lost(recorded, new)
+    lost = _loss(recorded, new)
     if lost is None:
         return Support()
-    blamed = remeasured is None or bool(_lost(remeasured, new)) or not _lost(recorded, remeasured)
+    # A base that is worse today than recorded shows a cause outside the change: a driver, a system, the machine.
+    blamed = remeasured is None or bool(_loss(remeasured, new)) or not _loss(recorded, remeasured)
     return Support(lost, blamed)
 
 
-def _lost(before: Outcome, after: Outcome) -> Note | None:
+def _loss(before: Outcome, after: Outcome) -> Note | None:
     if RANK.get(after.status, 0) < RANK.get(before.status, 0):
         return note("lost-status", before=before.status, after=after.status, reason=text.outcome_reason(after))
+    # Nodes of a cell without a valid answer say nothing about its support.
     if before.status not in ANSWERED:
         return None
-    was, now = _fallen(before), _fallen(after)
+    was, now = _fallback_count(before), _fallback_count(after)
     if was is None or now is None or now <= was:
         return None
     ops = tuple(after.fallback_ops)
     return note("lost-nodes", provider=after.cell.provider, before=was, after=now, operators=ops)
 
 
-def _fallen(outcome: Outcome) -> int | None:
-    """Working nodes that are not on the provider; None for an engine that is none, or where it is not known."""
+def _fallback_count(outcome: Outcome) -> int | None:
+    """The number of computing nodes off the provider; None if the engine has no provider or it is unknown."""
     provider, placed = outcome.cell.provider, outcome.placement
     return placement.split(placed, provider).fallback_nodes if provider and placed else None
 
@@ -81,7 +87,7 @@ def cell_row(
     stage: Literal["support", ""] = "",
     base_status: Status | None = None,
 ) -> GateCell:
-    """The row of a cell that was not measured in pairs, with its reasons in words too."""
+    """Make the row of a cell that was not measured in pairs."""
     return GateCell(
         cell=cell,
         verdict=verdict,
@@ -93,8 +99,9 @@ def cell_row(
     )
 
 
-def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
-    """The verdict on a cell's speed, from its pairs; null pairs are the base's alone."""
+def paired(decided: CellDecision, pairs: Sequence[Pair]) -> GateCell:
+    """Make the row of a cell from the decision on its speed and from its pairs."""
+    # Null pairs measure the base twice, so they say nothing of the new side.
     own = [pair for pair in pairs if pair.cell == decided.cell and pair.kind != "null" and not pair.set_aside]
     failed = next((pair.failure for pair in own if pair.failure), "")
     facts = (*decided.reasons, note("text", text=failed)) if failed else decided.reasons
@@ -113,31 +120,38 @@ def paired(decided: Decided, pairs: Sequence[Pair]) -> GateCell:
     )
 
 
-def supported(cell: GateCell, found: Support, recorded: Outcome, new: Outcome | None) -> GateCell:
-    """The verdict with its support: what is lost outranks every speed; `new` is None where nothing was seen of it."""
+def supported(cell: GateCell, change: Support, recorded: Outcome, new: Outcome | None) -> GateCell:
+    """Add the support to a row: lost support outranks every speed. `new` is None if the new side was not run."""
     cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None)
-    if found.lost is None or new is None:
+    if change.lost is None or new is None:
         return cell
-    if found.blamed:
-        facts: tuple[Note, ...] = (found.lost,)
+    if change.blamed:
+        facts: tuple[Note, ...] = (change.lost,)
         verdict: GateVerdict = "lost-support"
         remedy = text.outcome_remedy(new)
     else:
-        facts, verdict, remedy = (found.lost, note("base-lost-too")), "inconclusive", text.say(note("new-baseline"))
+        facts, verdict, remedy = (
+            (change.lost, note("base-lost-too")),
+            "inconclusive",
+            text.say(note("new-baseline")),
+        )
     reason = text.joined(facts)
     return replace(cell, verdict=verdict, reason=reason, stage="support", remedy=remedy, reason_facts=facts)
 
 
 def answer(cells: Sequence[GateCell], null: NullControl, too_short: Note | None = None) -> Answer:
-    """The exit code: 1 for what is confirmed, 3 for what cannot be told, 4 for what should have been judged.
+    """Decide the exit code of a gate.
 
-    `too_short` says why the time was too short to decide anything.
+    1: a confirmed regression or lost support. 3: too uncertain to decide. 4: cells could not be judged. 0: no
+    regression. `too_short` holds the reason if the time was too short to decide anything.
     """
     counts: Tally = Counter(cell.verdict for cell in cells)
+    # A confirmed regression stays one when other cells are undecided, so it is checked first.
     if counts["regression"] or counts["lost-support"]:
-        return Answer(REGRESSION, (_red(cells, counts),))
-    if why := _unsure(counts, null, too_short):
+        return Answer(REGRESSION, (_regression_note(cells, counts),))
+    if why := _doubts(counts, null, too_short):
         return Answer(INCONCLUSIVE, (note("inconclusive"), *why))
+    # A missing cell must not pass silently: a matrix that lost its cells would be green.
     if counts["gone"]:
         return Answer(NOTHING, (note("cells-gone", count=counts["gone"]),))
     if not counts["pass"] and not counts["warning"]:
@@ -145,10 +159,11 @@ def answer(cells: Sequence[GateCell], null: NullControl, too_short: Note | None 
     return Answer(FINE, (note("no-regression", passed=counts["pass"], warned=counts["warning"]),))
 
 
-def _unsure(counts: Tally, null: NullControl, too_short: Note | None) -> tuple[Note, ...]:
-    """Why the answer cannot be told; empty where it can."""
+def _doubts(counts: Tally, null: NullControl, too_short: Note | None) -> tuple[Note, ...]:
+    """The reasons why the gate is undecided; empty if it is decided."""
     if too_short:
         return (too_short,)
+    # Without a valid null control no verdict can be trusted, whatever the cells say.
     if not null.fine:
         return null.reason_facts
     unsure = counts["inconclusive"]
@@ -157,8 +172,8 @@ def _unsure(counts: Tally, null: NullControl, too_short: Note | None) -> tuple[N
     return (note("cells-inconclusive", count=unsure, passed=counts["pass"], warned=counts["warning"]),)
 
 
-def _red(cells: Sequence[GateCell], counts: Tally) -> Note:
-    """How many are red, and the worst by name."""
+def _regression_note(cells: Sequence[GateCell], counts: Tally) -> Note:
+    """Count the failed cells, and name the worst."""
     slower = [cell for cell in cells if cell.verdict == "regression" and cell.change]
     worst = max(slower, key=lambda cell: cell.change.value if cell.change else 0.0, default=None)
     lost = next((cell.cell for cell in cells if cell.verdict == "lost-support"), None)

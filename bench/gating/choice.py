@@ -1,4 +1,4 @@
-"""Which cells of a recorded run and a matrix are judged against each other, and what becomes of the others."""
+"""Choose the cells of a recorded run and of a matrix that are compared, and give a verdict to the others."""
 
 from __future__ import annotations
 
@@ -15,69 +15,71 @@ from bench.judge.outcome import ANSWERED
 from bench.records import Cell, GateCell, Outcome, Run, note
 
 EVERY = ("*",)
-"""A base may have been measured with `--only`, so its optional cells are asked for as well."""
+"""Selects optional cells too: a base that was measured with `--only` may have some."""
 
 
-class Both(Struct, frozen=True):
-    """A cell as the base has it, and as it is now."""
+class CommonCell(Struct, frozen=True):
+    """A cell that base and new matrix both have."""
 
     base: Cell
     new: Cell
 
     @property
     def id(self) -> str:
-        """The id that both have."""
+        """The cell's id, the same on both sides."""
         return self.base.id
 
 
 class Choice(Struct, frozen=True):
-    """The cells to judge, and the rows of those that are not."""
+    """The cells to judge, and the rows of the cells that are not judged."""
 
-    both: tuple[Both, ...]
+    both: tuple[CommonCell, ...]
     rest: tuple[GateCell, ...]
 
 
 def choose(
     run: Run, recorded: Mapping[str, Outcome], matrix: Matrix, only: Sequence[str], skip: Sequence[str]
 ) -> Choice:
-    """Every cell that the base answered and the new matrix still has is judged; `BaselineError` where there is none.
+    """Choose every cell that has a usable outcome in the base and is still in the new matrix.
 
-    `recorded` holds the base's outcomes by cell.
+    `recorded` holds the base's outcomes by cell id. Raises `BaselineError` if there is no such cell.
     """
     base = [cell for cell in select(run.cells, only, skip) if cell.excluded is None]
     now = {cell.id: cell for cell in plan(matrix, EVERY)}
-    both = [Both(cell, now[cell.id]) for cell in base if cell.id in now and recorded[cell.id].status in ANSWERED]
+    both = [CommonCell(cell, now[cell.id]) for cell in base if cell.id in now and recorded[cell.id].status in ANSWERED]
     judged = tuple(pair for pair in both if pair.new.excluded is None)
     if not judged:
         raise _nothing(run, base, recorded)
     rest = [row for cell in base if (row := _left_out(cell, now.get(cell.id), recorded[cell.id]))]
+    # A cell that the base's run left out with `--only` is not new.
     known = _ids_of(run) | {cell.id for cell in run.cells}
     added = [cell for cell in _planned(matrix, only, skip) if cell.id not in known]
     return Choice(judged, (*rest, *(cell_row(cell.id, "added", note("new-cell")) for cell in added)))
 
 
 def _ids_of(run: Run) -> set[str]:
-    """Every cell of the base's own matrix: one that its run left out with `--only` is not added by anything."""
+    """The ids of all cells of the base's matrix; empty if it cannot be read."""
     try:
+        # The matrix text in the record may come from a version with other keys.
         return {cell.id for cell in plan(parse(run.matrix_text), EVERY)}
     except MatrixError:
         return set()
 
 
 def _planned(matrix: Matrix, only: Sequence[str], skip: Sequence[str]) -> list[Cell]:
-    """What a plain run of the new matrix would measure of what was asked for; globs may be meant for the base alone."""
+    """The selected cells that a run of the new matrix measures. Globs that match only cells of the base are ignored."""
     cells = [cell for cell in plan(matrix, only if only and _any(matrix, only) else ()) if cell.excluded is None]
     return [cell for cell in cells if not any(matches(glob, cell.id) for glob in skip)]
 
 
 def _any(matrix: Matrix, globs: Sequence[str]) -> bool:
-    """Whether every glob matches a cell of the matrix, so that it may be asked for them."""
+    """Whether every glob matches a cell of the matrix: planning refuses one that matches nothing."""
     cells = plan(matrix, EVERY)
     return all(any(matches(glob, cell.id) for cell in cells) for glob in globs)
 
 
 def _left_out(cell: Cell, now: Cell | None, recorded: Outcome) -> GateCell | None:
-    """The row of a cell that is not judged; None for one that is."""
+    """The row of a cell that is not judged; None if it is judged."""
     if recorded.status not in ANSWERED:
         reason = note("no-valid-speed", status=recorded.status, reason=text.outcome_reason(recorded))
         return cell_row(cell.id, "not-judged", reason, base_status=recorded.status)

@@ -1,14 +1,14 @@
-"""What pairs of a base and a new side decide: which cells are slower, which are not, which cannot be told (pure).
+"""Decide from pairs of base and new side which cells are slower, which are not, and which stay undecided (pure).
 
-Every cell is screened with few pairs; suspects are confirmed on fresh ones, so that what made a cell suspect by chance
-is not counted against it twice. Base against base, in every gate, says whether the machine may be believed at all. The
-rules are MEASUREMENT's ("The gate"), and these that its simulation taught beside them:
+Every cell is screened with few pairs. Suspects are confirmed on fresh pairs, so that the noise that made a cell suspect
+is not counted twice. Every gate also compares base with base: this null control shows whether the machine can be
+trusted. `docs/gate.md` explains the rules. These were found by simulation (`nox -s calibrate`):
 
-- A screen's pairs are judged by their scatter. Two that scatter by 10 % show nothing, so a cell gets 4, 8 and 16 pairs
-  until a slowdown of 10 % would be seen with 99.5 % certainty; where even 16 would not show it, it is inconclusive.
-- A suspect is not cleared while a slowdown of 10 % is possible, however low its estimate is.
-- A suspect that is surely under the 2 % is cleared early as well as one that looks to be under 1 %.
-- At the end, every suspect that may be slower by 2 % is inconclusive: whether its interval holds 0 does not help it.
+- The pairs of a screen are judged by their scatter. Two pairs that scatter by 10 % show nothing, so a cell gets 4, 8
+  and 16 pairs, until they show a slowdown of 10 % with 99.5 % certainty. If 16 do not, the cell is inconclusive.
+- A suspect is not cleared while a slowdown of 10 % is possible, even if its estimate is low.
+- A suspect is cleared early if it is certainly below 2 %, or if its estimate is below 1 %.
+- At the end, every suspect that may be slower by 2 % is inconclusive, even if its interval contains 0.
 """
 
 from __future__ import annotations
@@ -20,80 +20,100 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from bench.gating.rules import RULES, Decided, Decision, Rules, Sampler, Seen, Step, Want
+from bench.gating.rules import RULES, CellDecision, CollectedPairs, Decision, PairRequest, Rules, Sampler, Step
 from bench.gating.scatter import own
-from bench.gating.stages import Screened, confirm, control, null_pairs, null_wants, screen
+from bench.gating.stages import ScreenState, confirm, control, null_pairs, null_requests, screen
 from bench.records import NullControl, Pair, PairKind, note
 
-__all__ = ["RULES", "Decided", "Decision", "Replay", "Rules", "Sampler", "Seen", "Step", "Want", "gate", "step"]
+__all__ = [
+    "RULES",
+    "CellDecision",
+    "CollectedPairs",
+    "Decision",
+    "PairRequest",
+    "Replay",
+    "Rules",
+    "Sampler",
+    "Step",
+    "gate",
+    "step",
+]
 
 
-def step(cells: Sequence[str], seen: Seen, rules: Rules = RULES) -> Step:
-    """What is wanted next of a gate that has seen so much; where nothing is, what it decides.
+def step(cells: Sequence[str], collected: CollectedPairs, rules: Rules = RULES) -> Step:
+    """The pairs that a gate needs next, or its decision if it needs none.
 
-    The answer hangs on the pairs alone: neither on the order of the cells, nor on how often this is asked.
+    The result depends on the collected pairs alone, not on the order of the cells or the number of calls.
     """
+    # Sorted, since null pairs are spread over the cells by position.
     names = sorted(set(cells))
     counts = [null_pairs(len(names), rules)]
-    screened = screen(names, seen, seen.null[: counts[0]], rules)
-    wants, decided = screened.wants, screened.decided
-    if not wants and not null_wants(names, counts[0], seen):
-        confirmed = confirm(screened.suspects, seen, rules)
-        wants, decided = confirmed.wants, decided | confirmed.decided
+    screened = screen(names, collected, collected.null[: counts[0]], rules)
+    requests, decided = screened.requests, screened.decided
+    # Confirming waits for the first null pairs: a biased machine would make every cell a suspect.
+    if not requests and not null_requests(names, counts[0], collected):
+        confirmed = confirm(screened.suspects, collected, rules)
+        requests, decided = confirmed.requests, decided | confirmed.decided
+        # At each look the control has at least as many pairs as a suspect.
         counts += [max(counts[0], look) for look in confirmed.looks]
-    wants += null_wants(names, counts[-1], seen)
-    null = _control(seen, counts, screened, wants, rules)
-    if null.fine and wants:
-        return Step(wants)
-    return Step((), Decision(tuple(_vouched(cell, decided.get(cell), seen, null) for cell in cells), null))
+    requests += null_requests(names, counts[-1], collected)
+    null = _control(collected, counts, screened, requests, rules)
+    # After a bad null control more pairs cannot help: no verdict of this machine counts.
+    if null.fine and requests:
+        return Step(requests)
+    return Step(
+        (), Decision(tuple(_apply_null_control(cell, decided.get(cell), collected, null) for cell in cells), null)
+    )
 
 
 def gate(cells: Sequence[str], sampler: Sampler, rules: Rules = RULES, seed: int = 0) -> Decision:
-    """Ask a sampler for pairs until every cell is decided; `ValueError` if a pair is not finite.
+    """Collect pairs from a sampler until every cell is decided.
 
-    Cells take turns, in an order drawn anew for each turn, so that whatever the machine does falls on all alike.
+    Cells take turns in a random order, new in each turn, so that slow changes of the machine affect all cells equally.
+    Raises `ValueError` if a pair is not finite.
     """
-    chance, seen = random.Random(seed), Seen()
+    rng, collected = random.Random(seed), CollectedPairs()
     while True:
-        now = step(cells, seen, rules)
+        now = step(cells, collected, rules)
         if now.decision is not None:
             return now.decision
-        for cell, kind in _turns(now.wants, chance):
-            _ask(sampler, cell, kind, seen)
+        for cell, kind in _turns(now.requests, rng):
+            _collect_pair(sampler, cell, kind, collected)
 
 
 class Replay:
-    """A sampler over recorded pairs, so that a gate's `pairs.jsonl` can be judged again.
+    """A sampler that returns recorded pairs, to judge a gate's `pairs.jsonl` again.
 
-    A pair that failed has no value, and one that was set aside is in no verdict.
+    Failed and discarded pairs are left out: no verdict uses them.
     """
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
-        self.left: defaultdict[tuple[str, PairKind], list[float]] = defaultdict(list)
+        self.remaining: defaultdict[tuple[str, PairKind], list[float]] = defaultdict(list)
+        # Reversed, since `pop` takes from the end.
         for pair in sorted(pairs, key=lambda pair: pair.number, reverse=True):
             if pair.value is not None and not pair.set_aside:
-                self.left[pair.cell, pair.kind].append(pair.value)
+                self.remaining[pair.cell, pair.kind].append(pair.value)
 
     def pair(self, cell: str, kind: PairKind) -> float | None:
         """The next recorded pair of a cell and kind, None after the last."""
-        left = self.left[cell, kind]
-        return left.pop() if left else None
+        remaining = self.remaining[cell, kind]
+        return remaining.pop() if remaining else None
 
 
-def _turns(wants: Sequence[Want], chance: random.Random) -> Iterator[tuple[str, PairKind]]:
-    """Every pair that is wanted, turn by turn; single pairs, as those of the null control are, fall on any turn."""
-    turns: list[list[tuple[str, PairKind]]] = [[] for _ in range(max(want.count for want in wants))]
-    for want in wants:
-        for number in sorted(chance.sample(range(len(turns)), want.count)):
-            turns[number].append((want.cell, want.kind))
+def _turns(requests: Sequence[PairRequest], rng: random.Random) -> Iterator[tuple[str, PairKind]]:
+    """The requested pairs in the order to measure them: one pair of a cell in a turn, the turns drawn at random."""
+    turns: list[list[tuple[str, PairKind]]] = [[] for _ in range(max(request.count for request in requests))]
+    for request in requests:
+        for number in sorted(rng.sample(range(len(turns)), request.count)):
+            turns[number].append((request.cell, request.kind))
     for turn in turns:
-        chance.shuffle(turn)
+        rng.shuffle(turn)
         yield from turn
 
 
-def _ask(sampler: Sampler, cell: str, kind: PairKind, seen: Seen) -> None:
-    """One pair, unless the cell has given its last."""
-    ended = seen.null_ended if kind == "null" else seen.ended
+def _collect_pair(sampler: Sampler, cell: str, kind: PairKind, collected: CollectedPairs) -> None:
+    """Collect one pair of a cell, unless the cell has ended."""
+    ended = collected.null_ended if kind == "null" else collected.ended
     if cell in ended:
         return
     value = sampler.pair(cell, kind)
@@ -102,28 +122,38 @@ def _ask(sampler: Sampler, cell: str, kind: PairKind, seen: Seen) -> None:
     elif not math.isfinite(value):
         raise ValueError(f"a pair of {cell} has the log ratio {value}, which is no number; a failed pair is None")
     elif kind == "null":
-        seen.null.append(value)
+        collected.null.append(value)
     else:
-        (seen.screen if kind == "screen" else seen.confirm).setdefault(cell, []).append(value)
+        (collected.screen if kind == "screen" else collected.confirm).setdefault(cell, []).append(value)
 
 
-def _control(seen: Seen, counts: Sequence[int], screened: Screened, wants: Sequence[Want], rules: Rules) -> NullControl:
-    """The null control at each count that is complete, the first that is bad or else the last; open ones count as fine.
+def _control(
+    collected: CollectedPairs,
+    counts: Sequence[int],
+    screened: ScreenState,
+    requests: Sequence[PairRequest],
+    rules: Rules,
+) -> NullControl:
+    """The first bad null control among those at complete counts, else the last one; fine if none is complete yet.
 
-    Where nothing more is wanted, or can be had, the pairs so far must do.
+    If no more pairs are needed or possible, the pairs so far are used.
     """
-    complete = sorted({count for count in counts if count <= len(seen.null)} | (set() if wants else {len(seen.null)}))
-    controls = [control(seen.null[:count], screened.scatter, screened.freedom, rules) for count in complete]
-    bad = [found for found in controls if not found.fine]
-    return (bad or controls[-1:] or [NullControl(len(seen.null), None, True, "")])[0]
+    complete = sorted(
+        {count for count in counts if count <= len(collected.null)} | (set() if requests else {len(collected.null)})
+    )
+    controls = [control(collected.null[:count], screened.scatter, screened.freedom, rules) for count in complete]
+    bad = [result for result in controls if not result.fine]
+    return (bad or controls[-1:] or [NullControl(len(collected.null), None, True, "")])[0]
 
 
-def _vouched(cell: str, decided: Decided | None, seen: Seen, null: NullControl) -> Decided:
-    """A verdict as the null control leaves it: what it does not vouch for is inconclusive."""
+def _apply_null_control(
+    cell: str, decided: CellDecision | None, collected: CollectedPairs, null: NullControl
+) -> CellDecision:
+    """Make a verdict inconclusive if the null control failed, or if the cell is not decided yet."""
     if decided is None:
-        values = seen.screen.get(cell, [])
+        values = collected.screen.get(cell, [])
         change = own(values).change() if len(values) > 1 else None
-        decided = Decided(cell, "inconclusive", (), "screen" if values else "", change, len(values), None)
+        decided = CellDecision(cell, "inconclusive", (), "screen" if values else "", change, len(values), None)
     elif null.fine or decided.verdict == "inconclusive":
         return decided
     return replace(decided, verdict="inconclusive", reasons=(note("unvouched"), *null.reason_facts))

@@ -1,4 +1,4 @@
-"""Measuring a gate: both sides are prepared, and pairs are made as the decisions ask for them."""
+"""Prepare both sides of a gate, and measure the pairs that its decisions request."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from msgspec import Struct
 from bench.declare.matrix import Matrix
 from bench.files import append_synced
 from bench.gating import verdicts
-from bench.gating.choice import Both, Choice
+from bench.gating.choice import Choice, CommonCell
 from bench.gating.decision import Rules, gate
-from bench.gating.options import Options, typed
-from bench.gating.pairs import Made, Pairer, median_call, quartile_call
+from bench.gating.options import Options, command
+from bench.gating.pairs import MeasuredPair, Pairer, median_call, quartile_call
 from bench.gating.remeasured_base import recreate
 from bench.gating.sampling import Processes, Sides, too_large_for_two
 from bench.gating.sides import GateSide, Place, base_side, new_side
@@ -28,7 +28,7 @@ NO_PAIRS = null_control(0, None, note("null-not-needed"), fine=True)
 
 
 class Measured(Struct, frozen=True):
-    """What measuring came to."""
+    """The rows of all cells, and how they were measured."""
 
     cells: tuple[GateCell, ...]
     null: NullControl
@@ -37,11 +37,11 @@ class Measured(Struct, frozen=True):
     minutes: float
     interrupted: bool
     too_short: Note | None = None
-    """Where the time was used up before anything was decided: what would be enough."""
+    """Set if the time was used up before anything was decided: it says how much time is enough."""
 
 
 class Gate:
-    """One gate's sides, and the pairs that are made of them."""
+    """The sides of one gate, and the pairs that are measured on them."""
 
     def __init__(
         self, options: Options, base: SideResult, matrix: Matrix, choice: Choice, place: Place, progress: Progress
@@ -57,32 +57,36 @@ class Gate:
     def _new(self, matrix: Matrix) -> GateSide:
         threads = self.options.threads or matrix.measure.threads or self.base.run.threads
         cells = tuple(both.new for both in self.choice.both)
-        return new_side(matrix, cells, threads, typed(self.options), self.place, self.progress)
+        return new_side(matrix, cells, threads, command(self.options), self.place, self.progress)
 
     def _remeasure(self) -> tuple[GateSide | None, Note | None]:
-        """The base made again; or why that cannot be."""
-        found = recreate(self.base.run, self.place.cache)
-        self.notes += found.notes
-        if found.matrix is None:
-            return None, found.reason
+        """The rebuilt base, or the reason why it cannot be rebuilt."""
+        recorded_base = recreate(self.base.run, self.place.cache)
+        self.notes += recorded_base.notes
+        if recorded_base.matrix is None:
+            return None, recorded_base.reason
         cells = tuple(both.base for both in self.choice.both)
-        side, strays = base_side(found, found.matrix, cells, typed(self.options), self.place, self.progress)
-        self.notes += strays
+        side, rebuild_notes = base_side(
+            recorded_base, recorded_base.matrix, cells, command(self.options), self.place, self.progress
+        )
+        self.notes += rebuild_notes
         return side, None
 
     def close(self) -> None:
-        """Nothing more is measured."""
+        """End the workers of both sides."""
         for side in filter(None, (self.new, self.remeasured_base)):
             side.close()
 
     def measure(self) -> Measured:
-        """Pairs for the cells whose both sides are there, and fresh rounds for those that have only the new one."""
+        """Measure pairs of the cells whose two sides are prepared, and rounds of those that have only the new side."""
         start = time.monotonic()
-        ready = [both for both in self.choice.both if both.id not in self.new.prepared.failures]
-        in_pairs = [both for both in ready if self._can_be_paired(both)]
+        prepared = [both for both in self.choice.both if both.id not in self.new.prepared.failures]
+        in_pairs = [both for both in prepared if self._can_be_paired(both)]
+        # The seed of the base makes the order of pairs the same when a gate is repeated.
         processes = self._processes(in_pairs)
         decision = gate([both.id for both in in_pairs], processes, self.rules, self.base.run.seed) if in_pairs else None
-        interrupted = processes.interrupted or self._visit([both for both in ready if both not in in_pairs])
+        # After an interruption nothing more is measured, but the pairs so far are judged.
+        interrupted = processes.interrupted or self._visit([both for both in prepared if both not in in_pairs])
         observed = GateObservations(
             choice=self.choice,
             base=self.base,
@@ -105,47 +109,47 @@ class Gate:
             too_short=short if processes.out_of_time else None,
         )
 
-    def _can_be_paired(self, both: Both) -> bool:
-        """An emulator's times mean nothing, and a base that cannot be made again has none."""
+    def _can_be_paired(self, both: CommonCell) -> bool:
+        """Whether both sides have meaningful times: not with an emulated device, nor if the base cannot be rebuilt."""
         return (
             self.remeasured_base is not None
             and not both.new.emulated
             and both.id not in self.remeasured_base.prepared.failures
         )
 
-    def _processes(self, cells: Sequence[Both]) -> Processes:
+    def _processes(self, cells: Sequence[CommonCell]) -> Processes:
         machine = self.place.machine
         sides = {both.id: self._sides(both, self.remeasured_base) for both in cells if self.remeasured_base}
-        pairer = Pairer(self.base.run.seed, quartile_call if shared(machine) else median_call)
+        pairer = Pairer(self.base.run.seed, quartile_call if is_shared(machine) else median_call)
         return Processes(sides, pairer, self._note, self.progress, 60 * self.options.budget_minutes)
 
-    def _sides(self, both: Both, remeasured: GateSide) -> Sides:
-        """Both sides of a cell, in sequence where two processes would not fit into the memory of host or device."""
-        seen = [observation for observation in self.base.seen if observation.cell == both.id]
+    def _sides(self, both: CommonCell, remeasured: GateSide) -> Sides:
+        """Both sides of a cell; they run in sequence if two processes do not fit into the memory of host or device."""
+        observations = [observation for observation in self.base.observations if observation.cell == both.id]
         host = self.new.visitor.settings.memory_limit_bytes or self.place.machine.memory_bytes
         device = max((card.memory_bytes or 0 for card in self.place.machine.accelerators), default=0)
-        large = too_large_for_two([observation.peak_rss_bytes for observation in seen], host)
+        large = too_large_for_two([observation.peak_rss_bytes for observation in observations], host)
+        # A GPU has memory of its own; without one the second limit does not apply.
         large = large or bool(
-            device and too_large_for_two([observation.device_memory_bytes for observation in seen], device)
+            device and too_large_for_two([observation.device_memory_bytes for observation in observations], device)
         )
         alone = self.options.in_sequence or large
         return Sides(remeasured.side(both.base), self.new.side(both.new), self.new.run.threads, alone)
 
-    def _note(self, made: Made) -> None:
-        """Both sides' observations and the pair are on the disk before the next one begins."""
+    def _note(self, measured: MeasuredPair) -> None:
+        """Write a pair and its observations to the disk before the next pair begins, so that a crash loses neither."""
         assert self.remeasured_base is not None
-        self.remeasured_base.note(made.base)
-        (self.remeasured_base if made.pair.kind == "null" else self.new).note(made.new)
-        self.pairs.append(made.pair)
-        append_synced(self.place.folder / PAIRS, msgspec.json.encode(made.pair) + b"\n")
+        self.remeasured_base.note(measured.base)
+        # Both sides of a null pair are the base.
+        (self.remeasured_base if measured.pair.kind == "null" else self.new).note(measured.new)
+        self.pairs.append(measured.pair)
+        append_synced(self.place.folder / PAIRS, msgspec.json.encode(measured.pair) + b"\n")
 
-    def _visit(self, cells: Sequence[Both]) -> bool:
-        """Rounds of the new side alone; emulated cells need but one, since their times mean nothing.
-
-        True where someone interrupts them.
-        """
+    def _visit(self, cells: Sequence[CommonCell]) -> bool:
+        """Measure rounds of the new side alone; True if the user interrupts."""
         try:
             for both in cells:
+                # The times of an emulated cell mean nothing: one round shows its support.
                 for number in range(1, 2 if both.new.emulated else ROUNDS + 1):
                     self.progress.detail(f"round {number} of {both.id}, against stored numbers")
                     self.new.visitor.visit([both.new], number)
@@ -154,6 +158,6 @@ class Gate:
         return False
 
 
-def shared(machine: Machine) -> bool:
-    """Whether other guests may use the processor: then a burst is told by its faster half."""
+def is_shared(machine: Machine) -> bool:
+    """Whether other guests may use the processor, so that the slower half of a burst's calls may be their doing."""
     return machine.hypervisor is not None or machine.container is not None

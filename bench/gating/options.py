@@ -1,4 +1,4 @@
-"""What the command line asks of a gate, and how to type it again."""
+"""Hold the options of a gate, and write them as a command line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from msgspec import Struct
 from bench.commands import Value, command_line
 
 BUDGET_MINUTES = 40.0
-"""What MEASUREMENT allows for a hundred cells of small models."""
+"""Enough for a hundred cells of small models."""
 
 
 class Options(Struct, frozen=True):
-    """What is judged, against what, and for how long at most."""
+    """What a gate compares, and how long it may take. Paths are not resolved."""
 
     baseline: Path
     matrix: Path
@@ -27,8 +27,8 @@ class Options(Struct, frozen=True):
     out: Path | None = None
 
 
-def typed(options: Options) -> str:
-    """How to run this gate again, as one would type it."""
+def command(options: Options) -> str:
+    """The command line that runs this gate again."""
     flags: dict[str, Value] = {
         "--baseline": options.baseline,
         "--matrix": options.matrix,

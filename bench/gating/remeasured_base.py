@@ -1,4 +1,4 @@
-"""What a recorded run is run again from: its matrix with its runtimes locked, its code, its artifacts."""
+"""Find what a recorded run can be rebuilt from: its matrix with locked runtimes, its code and its artifacts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from bench.records import Note, Run, RuntimeRecord, note
 
 
 class Baseline(Struct, frozen=True):
-    """What a recorded run is made again from; `reason` says why it cannot be, and then there is no matrix."""
+    """What a recorded run is rebuilt from. If it cannot be rebuilt, `matrix` is None and `reason` says why."""
 
     run: Run
     matrix: Matrix | None
     recorded: RecordedArtifacts
     code: Path | None = None
-    """The worker's code that the run measured with; None where today's must do."""
+    """The worker code that the run used; None if today's must be used."""
     reason: Note | None = None
     notes: tuple[Note, ...] = ()
 
 
 def recreate(run: Run, cache: Path) -> Baseline:
-    """Nothing is installed or built yet; what cannot be as it was is noted."""
+    """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ."""
     try:
         matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
     except MatrixError as error:
@@ -42,41 +42,43 @@ def recreate(run: Run, cache: Path) -> Baseline:
 
 
 def _locked(runtime: Runtime, recorded: RuntimeRecord | None, cache: Path) -> Runtime:
-    """The environment as it was: the very one where the cache still holds it, else every package by its version."""
+    """The runtime with the recorded packages: unchanged if the cache holds that environment, else pinned."""
+    # An interpreter of the user cannot be rebuilt: it is used as it is, and differences are noted.
     if recorded is None or runtime.python or runtime.unavailable:
         return runtime
     try:
-        found = environments.find(runtime, cache)
+        environment = environments.find(runtime, cache)
     except RuntimeSetupError:
-        found = None
-    if found and found.record.packages == recorded.packages:
+        environment = None
+    if environment and environment.record.packages == recorded.packages:
         return runtime
     return replace(runtime, requires=tuple(_pins(recorded)))
 
 
 def _pins(recorded: RuntimeRecord) -> Iterable[str]:
-    """`torch==2.13.0` for 2.13.0+cpu too: a local version is a build of the public one, and no index lists it."""
+    """Requirements such as `torch==2.13.0`, one for each package."""
     for name, version in recorded.packages.items():
+        # A local version (2.13.0+cpu) is a build of the public one, and package indexes do not list it.
         yield f"{name}=={version.partition('+')[0]}"
 
 
-def strays(run: Run, remeasured: Run) -> tuple[Note, ...]:
-    """What is not as it was, though it was made again: packages, interpreters, artifacts."""
-    found = [
+def rebuild_differences(run: Run, remeasured: Run) -> tuple[Note, ...]:
+    """What differs between the recorded base and the rebuilt one: packages, Python versions, artifacts."""
+    notes = [
         fact
         for name, recorded in run.runtimes.items()
         if name in remeasured.runtimes
-        for fact in _package_strays(name, recorded, remeasured.runtimes[name])
+        for fact in _package_differences(name, recorded, remeasured.runtimes[name])
     ]
     rebuilt = [name for name, key in remeasured.artifacts.items() if run.artifacts.get(name, key) != key]
     if rebuilt:
-        found.append(note("rebuilt-artifacts", names=tuple(rebuilt)))
-    return tuple(found)
+        notes.append(note("rebuilt-artifacts", names=tuple(rebuilt)))
+    return tuple(notes)
 
 
-def _package_strays(name: str, recorded: RuntimeRecord, made: RuntimeRecord) -> Iterable[Note]:
-    if recorded.python != made.python:
-        yield note("base-python", runtime=name, before=recorded.python, after=made.python)
-    other = [package for package, version in recorded.packages.items() if made.packages.get(package) != version]
+def _package_differences(name: str, recorded: RuntimeRecord, remeasured: RuntimeRecord) -> Iterable[Note]:
+    if recorded.python != remeasured.python:
+        yield note("base-python", runtime=name, before=recorded.python, after=remeasured.python)
+    other = [package for package, version in recorded.packages.items() if remeasured.packages.get(package) != version]
     if other:
         yield note("base-packages", runtime=name, names=tuple(other))

@@ -1,4 +1,4 @@
-"""What a gate asks for and what it answers: the rules, the pairs so far, and a verdict for each cell."""
+"""Hold the rules of a gate, the pairs collected so far, and the decisions on its cells."""
 
 from __future__ import annotations
 
@@ -13,70 +13,70 @@ PairVerdict = Literal["pass", "regression", "inconclusive"]
 
 
 class Rules(Struct, frozen=True):
-    """What a gate asks for; the figures are MEASUREMENT's, and `nox -s calibrate` shows what they are worth.
+    """The thresholds of a gate's decisions; `nox -s calibrate` measures the error rates that they give.
 
-    Slowdowns are relative, 0.015 for 1.5 %; chances are shares, 0.01 for 1 %.
+    Slowdowns are relative (0.015 is 1.5 %), and probabilities are shares (0.01 is 1 %).
     """
 
     screen_pairs: int = 2
     suspect: float = 0.015
-    """A cell whose screen comes out slower than this is looked at again, on fresh pairs."""
+    """A cell that is slower than this in its screen is measured again with fresh pairs."""
     looks: tuple[int, ...] = (6, 12, 24)
-    """Fresh pairs of a suspect at which it may be decided."""
+    """Numbers of fresh pairs at which a suspect may be decided (interim looks of a sequential test)."""
     q: float = 0.005
-    """Chance of a false alarm in a gate, all looks together."""
+    """Probability of a false alarm in a gate, over all looks."""
     regression: float = 0.02
-    """A slowdown below this fails no gate, however sure it is."""
+    """A slowdown below this never fails a gate, even if it is certain."""
     clear: float = 0.01
-    """A suspect whose fresh pairs come out below this was none."""
+    """A suspect whose fresh pairs show less than this is cleared."""
     more_screening: tuple[int, ...] = (4, 8, 16)
-    """Pairs at which a cell's screen is judged again where fewer could not have shown a slowdown of `hidden`."""
+    """Numbers of pairs at which a screen is judged again, if fewer pairs cannot show a slowdown of `hidden`."""
     hidden: float = 0.10
-    """The slowdown that no pass may hide."""
+    """A cell passes only if its pairs can show this slowdown."""
     certainty: float = 0.995
-    """The chance with which a screen must show a slowdown of `hidden`, so that it may pass a cell."""
+    """The probability with which a screen must show a slowdown of `hidden`, before it may pass a cell."""
     prior_pairs: float = 8.0
-    """What the scatter of all cells weighs against a cell's own, in degrees of freedom."""
+    """The weight of the pooled scatter against a cell's own scatter, in degrees of freedom."""
     outlying: float = 0.01
-    """Chance that a cell which scatters as all do is taken for one that scatters more, and gets more pairs."""
+    """Probability that a cell with ordinary scatter is treated as noisier than the others, and gets more pairs."""
     few_null_pairs: int = 6
     null_pairs: int = 12
-    """Base against base before anything is confirmed; the few in gates under `many_cells`."""
+    """Null pairs, base against base, before anything is confirmed; gates under `many_cells` need `few_null_pairs`."""
     many_cells: int = 20
     null_chance: float = 0.001
-    """Chance that a look at an honest machine's null pairs calls them biased."""
+    """Probability that the null pairs of an unbiased machine are called biased at one look."""
     null_bias: float = 0.005
-    """A bias below this is no matter: it is half of what clears a suspect."""
+    """A bias below this is ignored: it is half of `clear`."""
 
 
 RULES = Rules()
 
 
 class Sampler(Protocol):
-    """Whoever makes pairs: processes, a recording, or a simulation."""
+    """Where pairs come from: processes, a recording or a simulation."""
 
     def pair(self, cell: str, kind: PairKind) -> float | None:
-        """The natural log of new over base of the next fresh pair of a cell: above 0 is slower.
+        """The natural log of new over base of the next fresh pair of a cell; above 0 is slower.
 
-        None where there is no more to come, as the time is used up or a side fails; the cell is asked no more then.
+        None if there are no more pairs, because the time is used up or a side fails. The cell is not requested again.
         """
         ...
 
 
-class Seen(Struct):
-    """The pairs so far, as natural logs of new over base in the order they were made."""
+class CollectedPairs(Struct):
+    """The pairs so far, as natural logs of new over base, in the order of measurement."""
 
     screen: dict[str, list[float]] = field(default_factory=dict)
     confirm: dict[str, list[float]] = field(default_factory=dict)
     null: list[float] = field(default_factory=list)
-    """Of all cells together: base against base has no change in any of them."""
+    """Null pairs of all cells together: base against base has no change in any cell."""
     ended: set[str] = field(default_factory=set)
-    """Cells of which there is no more to come."""
+    """Cells that give no more pairs."""
     null_ended: set[str] = field(default_factory=set)
-    """Cells whose base against base gives no more."""
+    """Cells that give no more null pairs."""
 
 
-class Want(Struct, frozen=True):
+class PairRequest(Struct, frozen=True):
     """Pairs of one cell that a gate needs next."""
 
     cell: str
@@ -84,36 +84,36 @@ class Want(Struct, frozen=True):
     count: int
 
 
-class Decided(Struct, frozen=True):
-    """What the pairs of one cell say of its speed."""
+class CellDecision(Struct, frozen=True):
+    """The decision on the speed of one cell."""
 
     cell: str
     verdict: PairVerdict
     reasons: tuple[Note, ...]
     stage: Literal["screen", "confirm", ""]
-    """What decided; empty where nothing was measured."""
+    """The stage that decided; empty if nothing was measured."""
     change: Interval | None
     """Relative change of the time of a call, with its 95 % interval: 0.031 is 3.1 % slower."""
     pairs: int
-    """Pairs behind `change`: fresh ones only where the stage is `confirm`."""
+    """Number of pairs behind `change`; fresh pairs only if the stage is `confirm`."""
     detectable: float | None
-    """The smallest slowdown that as many pairs with this scatter would have led to a regression four times in five."""
+    """The smallest slowdown that as many pairs with this scatter detect with 80 % power."""
 
     @property
     def reason(self) -> str:
-        """Why, in words."""
+        """The reasons in words."""
         return text.joined(self.reasons)
 
 
 class Decision(Struct, frozen=True):
-    """What a whole gate says: one `Decided` for each cell, in the order given."""
+    """The decision of a whole gate: one `CellDecision` for each cell, in the order given."""
 
-    cells: tuple[Decided, ...]
+    cells: tuple[CellDecision, ...]
     null: NullControl
 
 
 class Step(Struct, frozen=True):
-    """What is wanted next; where that is nothing, the decision."""
+    """The pairs to measure next; if there are none, the decision."""
 
-    wants: tuple[Want, ...]
+    requests: tuple[PairRequest, ...]
     decision: Decision | None = None

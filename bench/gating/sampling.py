@@ -1,4 +1,4 @@
-"""The pairs of processes that a gate's decisions ask for, within its time."""
+"""Measure the pairs that a gate's decisions request, within the time budget."""
 
 from __future__ import annotations
 
@@ -9,39 +9,42 @@ from collections.abc import Callable, Collection, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.gating.pairs import Made, Pairer
+from bench.gating.pairs import MeasuredPair, Pairer
 from bench.gating.scatter import relative
 from bench.measure.warm_session import Side
 from bench.progress import Progress, duration
 from bench.records import PairKind
 
 FIRST_GUESS_S = 5.0
-"""What a pair of a small model takes; after the first pair of a cell its own time is known."""
+"""Expected seconds of the first pair of a gate; after that the measured times are used."""
 REPEATS = 2
-"""How often one pair is made again."""
+"""How often a disturbed pair is measured again."""
 PATIENCE = 6
-"""After so many disturbed pairs in a row the machine is busy for good, and nothing is set aside until it is quiet."""
+"""After so many disturbed pairs in a row the machine counts as always busy: no pair is discarded until it is quiet."""
 
 
 class Sides(Struct, frozen=True):
-    """A cell as the base has it, and as it is now."""
+    """The two sides of a cell."""
 
     base: Side
     new: Side
     threads: int = 1
-    """Of the new side, as the machine's load is judged by them where nothing better can be read."""
+    """Threads of the new side: they tell its own load from that of others if the system does not report it."""
     in_sequence: bool = False
-    """True where both do not fit into the memory at once."""
+    """True if both do not fit into memory at once."""
 
 
 class Processes:
-    """Makes the pairs that are asked for, until the time is used up, a side fails, or someone interrupts."""
+    """A sampler that measures pairs until the time is used up, a side fails, or the user interrupts.
+
+    `note` is called with each pair, `budget_s` is in seconds (None: no limit), and `clock` returns seconds.
+    """
 
     def __init__(
         self,
         sides: Mapping[str, Sides],
         pairer: Pairer,
-        note: Callable[[Made], None],
+        note: Callable[[MeasuredPair], None],
         progress: Progress,
         budget_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -55,74 +58,77 @@ class Processes:
         self.interrupted = False
         self.out_of_time = False
         self.disturbed = 0
-        """Pairs in a row that others disturbed."""
+        """Disturbed pairs in a row."""
 
     def pair(self, cell: str, kind: PairKind) -> float | None:
-        """The log of new over base of a fresh pair; None where there will be no more of this cell.
+        """The natural log of new over base of a fresh pair; None if there are no more pairs of this cell.
 
-        A pair that others disturbed is set aside and made again. Whether it is hangs on the machine's state alone,
-        which favours no side. A machine that is never quiet is not waited for: its scatter is the gate's to judge.
+        A pair that other programs disturbed is discarded and measured again. Only the machine's state decides this,
+        never the pair's value, so that neither side has an advantage. The gate does not wait for a machine that stays
+        busy: the scatter of its pairs is judged instead.
         """
-        made = self._next(cell, kind)
+        measured = self._next(cell, kind)
         for _ in range(REPEATS):
-            if made is None or not self._is_set_aside(made):
+            if measured is None or not self._is_set_aside(measured):
                 break
-            self._keep(Made(replace(made.pair, set_aside=True), made.base, made.new))
-            made = self._next(cell, kind)
-        if made is None:
+            self._keep(MeasuredPair(replace(measured.pair, set_aside=True), measured.base, measured.new))
+            measured = self._next(cell, kind)
+        if measured is None:
             return None
-        self._keep(made)
-        if made.pair.value is None:
+        self._keep(measured)
+        if measured.pair.value is None:
             self.failed.add(cell)
-        return made.pair.value
+        return measured.pair.value
 
-    def _keep(self, made: Made) -> None:
+    def _keep(self, measured: MeasuredPair) -> None:
         try:
-            self.note(made)
-            self.progress.step(_line(made))
-        except KeyboardInterrupt:  # writing to a slow disk takes long enough for it
+            self.note(measured)
+            self.progress.step(_line(measured))
+        except KeyboardInterrupt:  # may come while a slow disk writes: the pair is complete, so it still counts
             self.interrupted = True
 
-    def _next(self, cell: str, kind: PairKind) -> Made | None:
+    def _next(self, cell: str, kind: PairKind) -> MeasuredPair | None:
         if self.interrupted or cell in self.failed or not self._has_time(cell):
             return None
         try:
-            made = self._make(cell, kind)
+            measured = self._make(cell, kind)
         except KeyboardInterrupt:
             self.interrupted = True
             return None
-        self.took[cell] = made.pair.seconds
-        return made
+        self.took[cell] = measured.pair.seconds
+        return measured
 
-    def _is_set_aside(self, made: Made) -> bool:
-        """Whether others disturbed a pair that has a value, on a machine that is not busy for good."""
-        threads = self.sides[made.pair.cell].threads
-        disturbed = made.pair.value is not None and made.disturbed(threads)
+    def _is_set_aside(self, measured: MeasuredPair) -> bool:
+        """Whether a pair has a value but was disturbed, on a machine that is not always busy."""
+        threads = self.sides[measured.pair.cell].threads
+        disturbed = measured.pair.value is not None and measured.disturbed(threads)
+        # Pairs of all cells count together, since the load belongs to the machine.
         self.disturbed = self.disturbed + 1 if disturbed else 0
         return disturbed and self.disturbed <= PATIENCE
 
-    def _make(self, cell: str, kind: PairKind) -> Made:
+    def _make(self, cell: str, kind: PairKind) -> MeasuredPair:
         self.numbers[cell, kind] += 1
         number, sides = self.numbers[cell, kind], self.sides[cell]
         self.progress.detail(f"{kind} pair {number} of {cell}{self._left()}")
-        # A null pair is the base twice: whatever differs between its sides is the machine's doing, or ours.
+        # A null pair is the base twice: a difference between its sides comes from the machine or the measurement.
         new = Side(sides.new.name, sides.base.cell, sides.base.visitor) if kind == "null" else sides.new
         return self.pairer.pair(sides.base, new, kind, number, in_sequence=sides.in_sequence)
 
     def _has_time(self, cell: str) -> bool:
-        """Whether one more pair of this cell would end in time."""
-        guess = self.took.get(cell, max(self.took.values(), default=FIRST_GUESS_S))
-        fits = self.end is None or self.clock() + guess <= self.end
-        self.out_of_time = self.out_of_time or not fits
-        return fits
+        """Whether one more pair of this cell ends within the budget."""
+        # Before its first pair, the slowest pair of any cell so far stands for a cell.
+        expected_s = self.took.get(cell, max(self.took.values(), default=FIRST_GUESS_S))
+        is_enough = self.end is None or self.clock() + expected_s <= self.end
+        self.out_of_time = self.out_of_time or not is_enough
+        return is_enough
 
     def _left(self) -> str:
         return "" if self.end is None else f"; at most {duration(max(0.0, self.end - self.clock()))} more"
 
 
-def _line(made: Made) -> str:
+def _line(measured: MeasuredPair) -> str:
     """`minilm/int8/cpu/b1: screen pair 2: +0.4 %`."""
-    pair = made.pair
+    pair = measured.pair
     if pair.value is None:
         return f"{pair.cell}: {pair.kind} pair {pair.number} failed: {pair.failure}"
     aside = ", discarded: the CPU was busy" if pair.set_aside else ""
@@ -130,6 +136,6 @@ def _line(made: Made) -> str:
 
 
 def too_large_for_two(peaks_bytes: Collection[int | None], memory_bytes: int) -> bool:
-    """Whether two processes of these peaks do not fit at once into nine tenths of the memory."""
+    """Whether two processes with these memory peaks need more than nine tenths of the memory; None is unknown."""
     known = [peak for peak in peaks_bytes if peak is not None]
     return bool(known) and 2 * max(known) > memory_bytes * 9 // 10

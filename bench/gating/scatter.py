@@ -1,8 +1,8 @@
-"""How far the pairs of a gate scatter, intervals, and what slowdown such pairs can show (pure).
+"""Estimate the scatter of a gate's pairs, their intervals, and the slowdown that they can detect (pure).
 
-Two pairs of one cell say next to nothing of their scatter, so a screen borrows from the other cells: the variance of a
-cell is the pooled one and its own, weighed by degrees of freedom (Smyth 2004, the moderated t-test of gene arrays).
-Pooled alone, a cell that scatters more than the others would hide a slowdown; alone, its own would need many pairs.
+Two pairs are too few to estimate the scatter of a cell, so a screen also uses the other cells: the variance is the mean
+of the pooled one and the cell's own, weighted by degrees of freedom (moderated t-test, Smyth 2004). With the pooled
+variance alone, a noisy cell could hide a slowdown; with its own alone, every cell would need many pairs.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from bench.judge.statistics import CONFIDENCE, LOG_LIMIT, POWER
 from bench.records import Interval
 
 OUTLIER = 3.0
-"""Deviations beyond so many robust standard deviations count as that many in what is pooled: one pair that the system
-held up must not make all cells of a gate look noisy. In its own cell it counts in full."""
+"""Deviations are cut at this many robust standard deviations before they are pooled, so that one delayed pair does not
+make all cells of a gate look noisy. In its own cell it counts in full."""
 NORMAL_MEDIAN = 0.6745
 """The median of |x| of a standard normal x."""
 
 
 class Estimate(Struct, frozen=True):
-    """A mean of logs, how sure it is, and what that is based on."""
+    """A mean of log ratios with its uncertainty."""
 
     mean: float
     scatter: float
     """Standard deviation of one pair."""
     pairs: int
     freedom: float
+    """Degrees of freedom of `scatter`."""
 
     @property
     def error(self) -> float:
@@ -41,7 +42,7 @@ class Estimate(Struct, frozen=True):
         return self.scatter / math.sqrt(self.pairs)
 
     def bound(self, level: float) -> float:
-        """What the true mean lies below with the given one-sided confidence."""
+        """The upper bound of the true mean at the given one-sided confidence."""
         return self.mean + quantile(self.freedom, level) * self.error
 
     def change(self) -> Interval:
@@ -50,14 +51,15 @@ class Estimate(Struct, frozen=True):
         return Interval(relative(self.mean), relative(self.mean - margin), relative(self.mean + margin))
 
     def p_value(self) -> float:
-        """The chance of a mean as slow as this where there is no change, one-sided."""
+        """The one-sided p-value: the probability of a mean this high without any change."""
+        # Equal pairs have no scatter, and a t statistic would divide by zero.
         if self.error == 0:
             return 0.0 if self.mean > 0 else 1.0
         return float(special.stdtr(self.freedom, -self.mean / self.error))
 
 
 def own(values: Sequence[float]) -> Estimate:
-    """From a cell's pairs alone; two at least."""
+    """Estimate from a cell's own pairs alone; at least two."""
     mean = fmean(values)
     squares = sum((value - mean) ** 2 for value in values)
     freedom = len(values) - 1
@@ -65,9 +67,9 @@ def own(values: Sequence[float]) -> Estimate:
 
 
 def moderated(values: Sequence[float], scatter: float, freedom: int, rules: Rules) -> Estimate:
-    """From a cell's pairs and the scatter of all cells, which weighs as `rules.prior_pairs` degrees of freedom at most.
+    """Estimate from a cell's pairs and the pooled scatter, which has at most `rules.prior_pairs` degrees of freedom.
 
-    A cell that scatters more than the others by more than chance explains (F-test) is judged by its own pairs alone.
+    A cell that scatters significantly more than the others (F-test) is judged by its own pairs alone.
     """
     mean, count = fmean(values), len(values)
     squares = sum((value - mean) ** 2 for value in values)
@@ -79,7 +81,7 @@ def moderated(values: Sequence[float], scatter: float, freedom: int, rules: Rule
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """The standard deviation of a pair within its group, and its degrees of freedom: (0, 0) where nothing can tell."""
+    """The standard deviation of a pair in its group, with degrees of freedom; (0, 0) if no group has two pairs."""
     several = [values for values in groups if len(values) > 1]
     freedom = sum(len(values) - 1 for values in several)
     if not freedom:
@@ -87,6 +89,7 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
     deviations: list[float] = []
     for values in several:
         mean, unbiased = fmean(values), math.sqrt(len(values) / (len(values) - 1))
+        # A mean of few pairs is close to them, so their deviations are enlarged to be unbiased.
         deviations += [abs(value - mean) * unbiased for value in values]
     limit = OUTLIER * median(deviations) / NORMAL_MEDIAN
     return math.sqrt(
@@ -95,27 +98,28 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def screen_shows(estimate: Estimate, rules: Rules) -> bool:
-    """Whether pairs that scatter so would call a cell suspect that is slower by `hidden`, with the certainty asked."""
+    """Whether pairs with this scatter show a slowdown of `rules.hidden` with the required certainty."""
     room = math.log1p(rules.hidden) - math.log1p(rules.suspect)
     return quantile(estimate.freedom, rules.certainty) * estimate.error <= room
 
 
 def detectable(scatter: float, rules: Rules, screened: int, confirmed: int) -> float:
-    """The smallest slowdown that is found four times in five: by so many screening pairs, then by so many fresh ones.
+    """The smallest slowdown detected with 80 % power, by `screened` screening pairs and then `confirmed` fresh pairs.
 
     `scatter` is the standard deviation of a pair, taken as known; the cell is taken to be the only suspect. `screened`
-    is 0 where the screen is over and done with.
+    is 0 if the cell has passed its screen already. The result is relative: 0.02 is 2 %.
     """
     error = scatter / math.sqrt(confirmed)
     needed = max(math.log1p(rules.regression), quantile(confirmed - 1, 1 - rules.q / len(rules.looks)) * error)
 
     def power(slowdown: float) -> float:
-        found = _above(slowdown, needed, error)
+        probability = _above(slowdown, needed, error)
         if not screened:
-            return found
-        return found * _above(slowdown, math.log1p(rules.suspect), scatter / math.sqrt(screened))
+            return probability
+        return probability * _above(slowdown, math.log1p(rules.suspect), scatter / math.sqrt(screened))
 
     low, high = 0.0, needed + 20 * scatter + math.log1p(rules.suspect)
+    # Bisection: 30 steps reach a millionth of a percent, and power has no closed inverse.
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle) >= POWER else (middle, high)
@@ -123,29 +127,29 @@ def detectable(scatter: float, rules: Rules, screened: int, confirmed: int) -> f
 
 
 def at_least(scatter: float, freedom: int, level: float) -> float:
-    """What the true standard deviation lies above with the given one-sided confidence; 0 where nothing can tell."""
+    """The lower bound of the true standard deviation at a one-sided confidence; 0 without degrees of freedom."""
     return scatter * math.sqrt(freedom / float(special.chdtri(freedom, 1 - level))) if freedom else 0.0
 
 
 def relative(log: float) -> float:
-    """A log ratio as a relative change; what only a damaged file holds is cut, not overflowed."""
+    """A log ratio as a relative change. Values that only a damaged file holds are cut, since they would overflow."""
     return math.expm1(min(log, LOG_LIMIT))
 
 
 @lru_cache(maxsize=1024)
 def quantile(freedom: float, level: float) -> float:
-    """Student's t that is exceeded with the chance 1 - level."""
+    """The quantile of Student's t; cached, since every cell of a gate needs the same few."""
     return float(special.stdtrit(freedom, level))
 
 
 @lru_cache(maxsize=1024)
 def _most_alike(freedom: int, pooled_freedom: int, chance: float) -> float:
-    """The ratio of two variances that are alike which is exceeded by chance."""
+    """The ratio of two equal variances that is exceeded with the probability `chance`."""
     return float(special.fdtri(freedom, pooled_freedom, 1 - chance))
 
 
 def _above(mean: float, limit: float, error: float) -> float:
-    """The chance that an estimate about `mean` comes out above `limit`."""
+    """The probability that a normal estimate with this mean and error is above `limit`."""
     if error == 0:
         return float(mean > limit)
     return math.erfc((limit - mean) / error / math.sqrt(2)) / 2

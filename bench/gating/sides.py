@@ -1,4 +1,4 @@
-"""One side of a gate: prepared, with a run's folder and workers of its own."""
+"""Prepare one side of a gate, with its own run folder and workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from bench import run_steps, store
 from bench.declare.budgets import GATE
 from bench.declare.matrix import Matrix
-from bench.gating.remeasured_base import Baseline, strays
+from bench.gating.remeasured_base import Baseline, rebuild_differences
 from bench.gating.verdicts import SideResult
 from bench.measure.observations import now
 from bench.measure.visits import Settings, Visitor
@@ -22,7 +22,7 @@ from bench.records import Cell, Machine, Note, Observation, Run
 
 
 class Place(Struct, frozen=True):
-    """Where a gate keeps what it makes, and on what machine."""
+    """The folders of a gate, and the machine that it runs on."""
 
     folder: Path
     cache: Path
@@ -30,12 +30,12 @@ class Place(Struct, frozen=True):
 
 
 class GateSide:
-    """One side: its record, what was prepared for it, and the observations of its cells."""
+    """One side: its run record, its prepared artifacts, and the observations of its cells."""
 
     def __init__(self, name: str, matrix: Matrix, run: Run, prepared: Prepared, place: Place) -> None:
         self.name, self.run, self.prepared = name, run, prepared
         self.folder = place.folder / name
-        self.seen: list[Observation] = []
+        self.observations: list[Observation] = []
         settings = Settings(
             effort=GATE,
             threads=run.threads,
@@ -46,49 +46,50 @@ class GateSide:
         )
         self.visitor = Visitor(matrix, run, prepared, settings, self.keep)
         for cell in run.cells:
+            # A cell that cannot be prepared has an observation too, so that `bench report` can render a side as a run.
             if failure := prepared.failures.get(cell.id):
                 self.keep(Observation(cell=cell.id, round=0, started=now(), failure=failure))
 
     def keep(self, observation: Observation) -> None:
-        """On the disk at once, as in a run."""
-        self.seen.append(observation)
+        """Write an observation to the disk at once, as a run does, so that an interruption loses nothing."""
+        self.observations.append(observation)
         store.append(self.folder, observation)
 
     def note(self, observations: Sequence[Observation]) -> None:
-        """Keep what the processes of a pair saw; each is a round of its own."""
+        """Keep the observations of a pair's processes; each gets a round number of its own."""
         for observation in observations:
-            number = sum(seen.cell == observation.cell for seen in self.seen) + 1
+            number = sum(earlier.cell == observation.cell for earlier in self.observations) + 1
             self.keep(replace(observation, round=number))
 
     def result(self) -> SideResult:
-        """What is known of this side so far."""
-        return SideResult(self.run, tuple(self.seen), self.prepared.failures)
+        """The run, observations and failures of this side so far."""
+        return SideResult(self.run, tuple(self.observations), self.prepared.failures)
 
     def side(self, cell: Cell) -> Side:
-        """The side of a pair."""
+        """This side of a pair of one cell."""
         return Side(self.name, cell, self.visitor)
 
     def close(self) -> None:
-        """Nothing more is measured."""
+        """End the workers of this side."""
         self.visitor.close()
 
 
 def new_side(
-    matrix: Matrix, cells: tuple[Cell, ...], threads: int, typed: str, place: Place, progress: Progress
+    matrix: Matrix, cells: tuple[Cell, ...], threads: int, command: str, place: Place, progress: Progress
 ) -> GateSide:
-    """The side that is judged."""
-    record = run_steps.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", typed)
+    """Prepare the side that is judged."""
+    record = run_steps.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", command)
     return _side("new", matrix, record, place, progress)
 
 
 def base_side(
-    base: Baseline, matrix: Matrix, cells: tuple[Cell, ...], typed: str, place: Place, progress: Progress
+    base: Baseline, matrix: Matrix, cells: tuple[Cell, ...], command: str, place: Place, progress: Progress
 ) -> tuple[GateSide, tuple[Note, ...]]:
-    """The side that it is judged against, made again from its record; and what is not as it was."""
+    """Rebuild and prepare the base from its record; also return what differs from the record."""
     name = f"{place.folder.name}-base"
-    record = run_steps.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, typed)
+    record = run_steps.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, command)
     side = _side("base", matrix, record, place, progress, base)
-    return side, strays(base.run, side.run)
+    return side, rebuild_differences(base.run, side.run)
 
 
 def _side(

@@ -1,6 +1,6 @@
-"""The words of a gate: its facts, and the words and figures that every format of its record shares (pure).
+"""Turn the notes of a gate into words, and format the figures that all of its reports share (pure).
 
-The decisions make notes, and this module has their words. Nothing reads the words back.
+The decisions make notes, and this module holds their words. No code reads the words back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.report.escaping import line
 from bench.report.text_notes import Words
 
 LONGEST = 240
-"""Characters of a reason in a table before it is cut; `gate.json` holds it whole."""
+"""Maximum length of a reason in a table, in characters; `gate.json` holds the whole reason."""
 EXIT_CODES = {
     0: "nothing got slower or stopped working",
     1: "a confirmed regression, or lost support",
@@ -26,11 +26,11 @@ EXIT_CODES = {
 
 
 class VerdictWords(NamedTuple):
-    """What a verdict is called on one cell and on several, and what it says."""
+    """The name of a verdict for one cell and for several, and its meaning."""
 
     singular: str
     plural: str
-    says: str
+    meaning: str
 
 
 VERDICTS: dict[GateVerdict, VerdictWords] = {
@@ -43,7 +43,7 @@ VERDICTS: dict[GateVerdict, VerdictWords] = {
     "not-judged": VerdictWords("not judged", "not judged", "the base has no valid speed to compare with"),
     "added": VerdictWords("added", "added", "only the new matrix has the cell"),
 }
-"""In the order in which they are counted and listed: the worst first, and last what was not compared."""
+"""In the order of counts and lists: the worst first, and last the cells that were not compared."""
 RED: tuple[GateVerdict, ...] = ("regression", "lost-support")
 NOT_COMPARED: tuple[GateVerdict, ...] = ("not-judged", "added")
 UNSURE: tuple[GateVerdict, ...] = ("inconclusive", "warning")
@@ -54,7 +54,7 @@ HOW_TO_READ = (
 
 
 def ordered(cells: Iterable[GateCell]) -> list[GateCell]:
-    """The worst verdict first, and within one the slowest first."""
+    """Sort by verdict, the worst first, then by change, the slowest first."""
     ranks = list(VERDICTS)
 
     def place(cell: GateCell) -> tuple[int, float, str]:
@@ -65,8 +65,8 @@ def ordered(cells: Iterable[GateCell]) -> list[GateCell]:
 
 def counted(cells: Iterable[GateCell]) -> str:
     """`1 regression, 2 inconclusive, 247 pass`."""
-    found = Counter(cell.verdict for cell in cells)
-    return ", ".join(f"{found[name]:,} {named(name, found[name])}" for name in VERDICTS if found[name]) or "no cells"
+    counts = Counter(cell.verdict for cell in cells)
+    return ", ".join(f"{counts[name]:,} {named(name, counts[name])}" for name in VERDICTS if counts[name]) or "no cells"
 
 
 def named(verdict: GateVerdict, number: int = 1) -> str:
@@ -75,7 +75,7 @@ def named(verdict: GateVerdict, number: int = 1) -> str:
 
 
 def detectable(cell: GateCell) -> str:
-    """The smallest slowdown that the cell's pairs would have shown, `2.7 %`."""
+    """The smallest slowdown that the cell's pairs can detect, `2.7 %`."""
     return numbers.percent(cell.detectable)
 
 
@@ -88,19 +88,19 @@ def sides(cell: GateCell) -> str:
     return f"{_time(cell.base_ms)} → {_time(cell.new_ms)}"
 
 
-def _time(found: Interval | None) -> str:
-    return numbers.DASH if found is None else numbers.plus_minus(found, " ms")
+def _time(interval: Interval | None) -> str:
+    return numbers.DASH if interval is None else numbers.plus_minus(interval, " ms")
 
 
 def explanation(cell: GateCell) -> str:
-    """Reason, remedy and notes on one line; of a pass the notes only, as its figures say the rest."""
+    """Reason, remedy and notes on one line. A pass shows its notes only, since the figures already say the rest."""
     remedy = f"Remedy: {cell.remedy}" if cell.remedy else ""
     parts = cell.notes if cell.verdict == "pass" else (cell.reason, remedy, *cell.notes)
     return cut("; ".join(line(part) for part in parts if part))
 
 
 def figures(cell: GateCell) -> list[tuple[str, str]]:
-    """What a table's row says, as names and values, for formats that have no tables."""
+    """The columns of a table row as names and values, for formats without tables."""
     return [
         ("verdict", named(cell.verdict)),
         ("change", numbers.change(cell.change)),
@@ -111,15 +111,15 @@ def figures(cell: GateCell) -> list[tuple[str, str]]:
 
 
 def null_control(run: GateRun) -> str:
-    """What base against base showed, in one line."""
-    found = run.null
-    verdict = "fine" if found.fine else "not fine"
-    seen = f"{numbers.change(found.change)} over {_count(found.pairs, 'pair')}"
-    return f"{verdict}: {line(found.reason) or 'no reason given'} ({seen})"
+    """The result of the null control, base against base, on one line."""
+    null = run.null
+    verdict = "fine" if null.fine else "not fine"
+    measured = f"{numbers.change(null.change)} over {_count(null.pairs, 'pair')}"
+    return f"{verdict}: {line(null.reason) or 'no reason given'} ({measured})"
 
 
 def about(run: GateRun) -> str:
-    """Base, machine and time spent, in one line."""
+    """Base, machine, time spent and exit code, on one line."""
     budget = f" of {run.budget_minutes:g}" if run.budget_minutes is not None else ""
     parts = [
         f"base {line(run.base)} of {words.moment(line(run.base_created))}",
@@ -137,7 +137,7 @@ def exit_code(run: GateRun) -> str:
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """No longer than a table's cell can bear."""
+    """Cut a text at `longest` characters."""
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
@@ -149,22 +149,22 @@ def _count(number: int, noun: str) -> str:
 
 
 def say(note: Note) -> str:
-    """The words of a fact of a gate, or of a difference between base and new."""
+    """The words of a note of a gate, or of a difference between base and new."""
     return text_differences.say(note, WORDS if note.kind in WORDS else text_differences.WORDS)
 
 
 def sentences(facts: Iterable[Note]) -> tuple[str, ...]:
-    """The words of each fact."""
+    """The words of each note."""
     return tuple(map(say, facts))
 
 
 def joined(facts: Iterable[Note]) -> str:
-    """The words of several facts on one line."""
+    """The words of several notes on one line."""
     return "; ".join(map(say, facts))
 
 
 def answer(facts: Sequence[Note]) -> str:
-    """A gate's answer in one sentence: the first fact, and why where there are more."""
+    """The result of a gate in one sentence: the first note, then the reasons if there are more."""
     return ": ".join(filter(None, (say(facts[0]), joined(facts[1:]))))
 
 
@@ -174,18 +174,18 @@ def outcome_reason(outcome: Outcome) -> str:
 
 
 def outcome_remedy(outcome: Outcome) -> str:
-    """What to do about an outcome, in words; empty where nothing is known."""
+    """The remedy of an outcome, in words; empty if there is none."""
     return words.remedy(outcome)
 
 
 def percent(share: float) -> str:
-    """`5.1 %`; no figures after the point from a hundred up."""
+    """`5.1 %`; no decimals from 100 % up."""
     figure = f"{100 * share:.0f}" if abs(share) >= 0.9995 else f"{100 * share:.1f}"
     return f"{'0.0' if figure == '-0.0' else figure} %"
 
 
 def limit(share: float) -> str:
-    """A figure of the rules as it was written: `2 %`, `1.5 %`."""
+    """A threshold of the rules without trailing zeros: `2 %`, `1.5 %`."""
     return f"{100 * share:g} %"
 
 
@@ -207,7 +207,7 @@ def _not_slower(value: float, low: float | None, high: float | None, pairs: int,
 
 def _cannot_tell(value: float, low: float | None, high: float | None, pairs: int, limit: float) -> str:
     return (
-        f"{_count(pairs, 'fresh pair')} cannot tell {_ends(value, low, high)} from none, "
+        f"{_count(pairs, 'fresh pair')} cannot distinguish {_ends(value, low, high)} from no slowdown, "
         f"nor from the {100 * limit:g} % that fail a gate"
     )
 
@@ -221,7 +221,7 @@ def _regression(
         parts.append(f"{_cells(slower)} slower{named}")
     if lost:
         parts.append(f"{_cells(lost)} lost support ({first_lost})")
-    others = f"; {_cells(inconclusive)} cannot be told" if inconclusive else ""
+    others = f"; {_cells(inconclusive)} undecided" if inconclusive else ""
     return f"regression: {' and '.join(parts)}{others}"
 
 
@@ -300,7 +300,7 @@ WORDS: dict[str, Words] = {
     # The answer.
     "regression": _regression,
     "inconclusive": lambda: "inconclusive",
-    "cells-inconclusive": lambda count, passed, warned: f"{_cells(count)} cannot be told; {_passed(passed, warned)}",
+    "cells-inconclusive": lambda count, passed, warned: f"{_cells(count)} undecided; {_passed(passed, warned)}",
     "too-short": _too_short,
     "cells-gone": lambda count: f"not judged: the base measured {_cells(count)} that are no longer in the matrix",
     "nothing-to-judge": lambda: "nothing to judge: no cell of the base has a valid speed",

@@ -43,7 +43,7 @@ def page(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def wanted(window: Browser, words: str) -> None:
     """Type into the filter."""
-    window.run(f"const i = document.getElementById('wanted'); i.value = {words!r}; i.dispatchEvent(new Event('input'))")
+    window.run(f"const i = document.getElementById('query'); i.value = {words!r}; i.dispatchEvent(new Event('input'))")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What the gate's decisions and the printed intervals are worth: `python -m tests.calibration`."""
+"""Measure the error rates of the gate and the coverage of printed intervals: `python -m tests.calibration`."""

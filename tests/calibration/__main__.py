@@ -1,4 +1,4 @@
-"""Simulated gates, or recorded rounds that are drawn again, in; what decisions and intervals are worth, out."""
+"""Measure error rates of the gate on simulated machines, or the coverage of intervals on recorded rounds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.calibration.noise import KINDS
 
 
 def main() -> int:
-    """Print the tables; 1 where a figure is missed, or too few gates were run to show it."""
-    wanted = _arguments()
-    if wanted.replay:
-        return _replayed(wanted.replay, wanted.seed)
-    return _simulated(wanted.gates, wanted.seed, wanted.processes)
+    """Print the tables; return 1 if a figure is missed, or if too few gates were run to show it."""
+    arguments = _arguments()
+    if arguments.replay:
+        return _replayed(arguments.replay, arguments.seed)
+    return _simulated(arguments.gates, arguments.seed, arguments.processes)
 
 
 def _arguments() -> argparse.Namespace:
@@ -34,20 +34,22 @@ def _arguments() -> argparse.Namespace:
 def _simulated(gates: int, seed: int, processes: int) -> int:
     missed: list[str] = []
     for kind in KINDS:
-        asked = figures(kind)
-        scenarios = list(dict.fromkeys(figure.scenario for figure in asked))
+        kind_figures = figures(kind)
+        scenarios = list(dict.fromkeys(figure.scenario for figure in kind_figures))
         counts = all_counted([(scenario, gates) for scenario in scenarios], seed, processes)
-        found = dict(zip(scenarios, counts, strict=True))
-        rows = [row(figure, found[figure.scenario]) for figure in asked]
+        counts_by_scenario = dict(zip(scenarios, counts, strict=True))
+        rows = [row(figure, counts_by_scenario[figure.scenario]) for figure in kind_figures]
         print("\n".join((*table.lines(kind.name, rows), f"  {table.cost(counts[0])}")), flush=True)
-        missed += [f"{kind.name}, {one.figure.what}" for one in rows if one.reached() in {"no", "too few gates"}]
+        missed += [
+            f"{kind.name}, {result.figure.what}" for result in rows if result.reached() in {"no", "too few gates"}
+        ]
     return _ended(missed)
 
 
 def _replayed(runs: Sequence[Path], seed: int) -> int:
-    rows = [found for run in runs for found in coverage.replayed(run, seed)]
+    rows = [row_of_run for run in runs for row_of_run in coverage.replayed(run, seed)]
     if not rows:
-        print(f"no cell of {', '.join(map(str, runs))} has {coverage.LEAST_ROUNDS} rounds; record more of them")
+        print(f"no cell of {', '.join(map(str, runs))} has {coverage.MIN_ROUNDS} rounds; record more of them")
         return 1
     print("\n".join(coverage.lines(rows)))
     return _ended([] if coverage.reached(rows) else ["coverage of recorded rounds"])

@@ -1,4 +1,4 @@
-"""The figures that MEASUREMENT asks for, and the gates that show them; counts in, shares with intervals out."""
+"""Define the required error rates of the gate, and compute their shares and intervals from counts."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from tests.calibration.gates import Counts, Scenario
 from tests.calibration.noise import BUSY, Kind
 
 ROOM = 1.3
-"""The upper bound of a share that may be 1 % is to be under 1.3 %."""
+"""The upper bound of a share must be below this times its limit: 1.3 % for a limit of 1 %."""
 POWER = {0.03: 0.8, 0.05: 0.95, 0.10: 0.99}
+"""The required share of found slow cells, by their slowdown."""
 Count = Callable[[Counts], int]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A share of something counted, and where it is to lie; anywhere, where nothing is asked."""
+    """A share of counted events with its required range; 0 to 1 means that nothing is required."""
 
     what: str
     scenario: Scenario
     share: Count
-    of: Count
+    total: Count
     least: float = 0.0
     most: float = 1.0
-    of_busy: bool = False
-    """Whether it is asked of a busy machine too, which may say as often as it likes that it cannot tell."""
+    for_busy: bool = False
+    """Whether it is required of a busy machine too, which may be inconclusive at any rate."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure, and what was counted."""
+    """A figure with its counts."""
 
     figure: Figure
     count: int
@@ -42,7 +43,7 @@ class Row:
 
     @property
     def rate(self) -> float:
-        """The share that was found."""
+        """The measured share."""
         return self.count / self.total
 
     def ends(self, level: float = 0.95) -> tuple[float, float]:
@@ -53,7 +54,7 @@ class Row:
         return low, high
 
     def reached(self) -> Literal["yes", "no", "too few gates", ""]:
-        """Whether the figure is; empty where none is asked for. A rare thing's upper bound must be low enough too."""
+        """Whether the requirement is met; empty if there is none. For rare events the upper bound must be low too."""
         figure = self.figure
         if (figure.least, figure.most) == (0.0, 1.0):
             return ""
@@ -64,31 +65,34 @@ class Row:
 
 
 def row(figure: Figure, counts: Counts) -> Row:
-    """A figure as it came out."""
-    return Row(figure, figure.share(counts), figure.of(counts))
+    """Make the row of a figure from counts."""
+    return Row(figure, figure.share(counts), figure.total(counts))
 
 
 def figures(kind: Kind, rules: Rules = RULES) -> list[Figure]:
-    """What is asked of one kind of machine; a busy one may answer that it cannot tell."""
-    made = [*_no_change(kind, rules), *_power(kind, rules), *_intervals(kind, rules), *_small(kind, rules)]
+    """The figures of one kind of machine. A busy one may be inconclusive, so it has fewer requirements."""
+    kind_figures = [*_no_change(kind, rules), *_power(kind, rules), *_intervals(kind, rules), *_small(kind, rules)]
     if kind is not BUSY:
-        return made
-    return [one if one.of_busy else replace(one, least=0.0, most=1.0) for one in made] + list(_busy(rules))
+        return kind_figures
+    # The figures are still shown, without a required range.
+    return [figure if figure.for_busy else replace(figure, least=0.0, most=1.0) for figure in kind_figures] + list(
+        _busy(rules)
+    )
 
 
 def _no_change(kind: Kind, rules: Rules) -> Iterator[Figure]:
     same = Scenario(kind, rules=rules)
-    yield Figure("no change: false alarm", same, _number("false_alarms"), _number("gates"), most=0.01, of_busy=True)
+    yield Figure("no change: false alarm", same, _number("false_alarms"), _number("gates"), most=0.01, for_busy=True)
     yield Figure("no change: cannot tell (exit 3)", same, _undecided, _number("gates"), most=0.10)
     yield Figure("no change: the null control fails", same, _number("null_bad"), _number("gates"), most=0.01)
 
 
 def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
     for slower, least in POWER.items():
-        one = Scenario(kind, slow_cells=1, slower=slower, rules=rules)
+        scenario = Scenario(kind, slow_cells=1, slower=slower, rules=rules)
         what = f"1 of 100 slower by {100 * slower:g} %"
-        yield Figure(f"{what}: found", one, _number("found"), _number("slow_cells"), least=least)
-    yield Figure(f"{what}: green", one, _number("green"), _number("gates"), most=0.01, of_busy=True)
+        yield Figure(f"{what}: found", scenario, _number("found"), _number("slow_cells"), least=least)
+    yield Figure(f"{what}: green", scenario, _number("green"), _number("gates"), most=0.01, for_busy=True)
     for louder in (3, 5, 8):
         outlier = Scenario(kind, slow_cells=1, slower=0.10, louder=louder, rules=rules)
         yield Figure(f"… if it scatters {louder} times as much: green", outlier, _number("green"), _number("gates"))
@@ -100,14 +104,15 @@ def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
         _number("false_alarms"),
         _number("gates"),
         most=0.02,
-        of_busy=True,
+        for_busy=True,
     )
 
 
 def _intervals(kind: Kind, rules: Rules) -> Iterator[Figure]:
-    """Every cell is changed, by 3 % more or less: a cell that is as it was passes only with an estimate under 1.5 %.
+    """Coverage of the printed intervals, in gates where every cell changes by about 3 %.
 
-    That cuts off half of the intervals that miss, so that gates without any change show 97.5 % at best.
+    An unchanged cell passes only with an estimate under 1.5 %, which removes half of the intervals that miss: gates
+    without any change would show a coverage of 97.5 %.
     """
     spread = Scenario(kind, spread=0.03, rules=rules)
     yield Figure(
@@ -117,7 +122,7 @@ def _intervals(kind: Kind, rules: Rules) -> Iterator[Figure]:
         _intervals_of("intervals"),
         0.93,
         0.97,
-        of_busy=True,
+        for_busy=True,
     )
     for stage in ("screen", "confirm"):
         what, covered = f"… decided by {stage}", _intervals_of("covered", stage)
@@ -127,7 +132,7 @@ def _intervals(kind: Kind, rules: Rules) -> Iterator[Figure]:
 
 
 def _small(kind: Kind, rules: Rules) -> Iterator[Figure]:
-    """Gates of a few cells, where little is known of the scatter."""
+    """Gates of a few cells, which have little data on the scatter."""
     for cells in (1, 5):
         same, what = Scenario(kind, cells, rules=rules), f"1 of {cells} slower by 10 %"
         slow = Scenario(kind, cells, 1, 0.10, rules=rules)
@@ -137,10 +142,10 @@ def _small(kind: Kind, rules: Rules) -> Iterator[Figure]:
             _number("false_alarms"),
             _number("gates"),
             most=0.01,
-            of_busy=True,
+            for_busy=True,
         )
         yield Figure(f"{what}: found", slow, _number("found"), _number("slow_cells"), least=0.99)
-        yield Figure(f"{what}: green", slow, _number("green"), _number("gates"), most=0.01, of_busy=True)
+        yield Figure(f"{what}: green", slow, _number("green"), _number("gates"), most=0.01, for_busy=True)
 
 
 def _busy(rules: Rules) -> Iterator[Figure]:

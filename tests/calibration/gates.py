@@ -1,4 +1,4 @@
-"""A scenario in; many gates run through the real decisions on simulated pairs, and what came of them counted, out."""
+"""Run many gates of a scenario through the real decision code on simulated pairs, and count the results."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from bench.records import PairKind
 from tests.calibration.noise import Kind, Noise
 
 UNLIKE = 0.35
-"""Cells scatter unlike one another: the standard deviation of the log of their scale."""
+"""Cells scatter differently: the standard deviation of the log of their scale."""
 AT_ONCE = 25
-"""Gates that one process simulates before it takes the next piece of work."""
+"""Gates in one piece of work of a process."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Gates of one kind: what machine, how many cells, how many of them slower and by how much."""
+    """One kind of gates: the machine, the number of cells, how many are slower and by how much."""
 
     kind: Kind
     cells: int = 100
     slow_cells: int = 0
     slower: float = 0.0
-    """Of the slow cells, 0.03 for 3 %."""
+    """The slowdown of the slow cells; 0.03 is 3 %."""
     spread: float = 0.0
-    """Standard deviation of a change in log time that every cell has besides, faster or slower."""
+    """Standard deviation of an additional change of every cell in log time, faster or slower."""
     louder: float = 1.0
-    """How much more than the others the slow cells scatter."""
+    """The scatter of the slow cells relative to the others."""
     bias: float = 0.0
-    """What the measurement itself adds to the second side, in log time."""
+    """A bias of the measurement: it is added to the new side, in log time."""
     rules: Rules = RULES
 
 
 @dataclass
 class Counts:
-    """What came of gates; everything adds up."""
+    """The counted results of gates; counts of several sets can be added."""
 
     gates: int = 0
     false_alarms: int = 0
-    """Gates with a regression of a cell that is as it was."""
+    """Gates with a regression of an unchanged cell."""
     green: int = 0
     red: int = 0
     slow_cells: int = 0
@@ -57,11 +57,11 @@ class Counts:
     cells: int = 0
     inconclusive: int = 0
     intervals: Counter[str] = field(default_factory=Counter)
-    """Printed, by stage."""
+    """Number of printed intervals, by stage."""
     covered: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Counts) -> None:
-        """Add what came of other gates."""
+        """Add the counts of other gates."""
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
@@ -70,7 +70,7 @@ class Counts:
 
 
 class Machine:
-    """A sampler of simulated pairs; every cell has a scale of its own, and slow cells their slowdown."""
+    """A sampler of simulated pairs. Every cell has its own scatter, and slow cells have their slowdown."""
 
     def __init__(self, scenario: Scenario, seed: tuple[int, ...]) -> None:
         self.names = [f"cell-{number}" for number in range(scenario.cells)]
@@ -93,23 +93,25 @@ class Machine:
 
 
 def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts:
-    """What came of the gates from the number `first` on; a gate hangs on the seed and its number alone."""
+    """Simulate and count gates from the number `first` on. A gate depends on the seed and its number alone."""
     total = Counts()
     for number in range(first, first + gates):
+        # Seeded by number, so that the result does not depend on how the work is divided.
         machine = Machine(scenario, (seed, number))
         decision = gate(machine.names, machine, scenario.rules, seed=number)
-        total.add(_of_one(decision, machine))
+        total.add(_gate_counts(decision, machine))
     return total
 
 
 def all_counted(work: Sequence[tuple[Scenario, int]], seed: int, processes: int) -> list[Counts]:
-    """The counts of several scenarios with their numbers of gates, in their order; the processes share the work."""
+    """The counts of several scenarios with their numbers of gates, in the same order, computed in parallel."""
     totals = [Counts() for _ in work]
     pieces = [
         (place, scenario, min(AT_ONCE, gates - first), seed, first)
         for place, (scenario, gates) in enumerate(work)
         for first in range(0, gates, AT_ONCE)
     ]
+    # Forking a process that has threads of numeric libraries may hang.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn) as pool:
         for place, counts in pool.map(_piece, pieces):
@@ -122,9 +124,9 @@ def _piece(piece: tuple[int, Scenario, int, int, int]) -> tuple[int, Counts]:
     return place, counted(*what)
 
 
-def _of_one(decision: Decision, machine: Machine) -> Counts:
+def _gate_counts(decision: Decision, machine: Machine) -> Counts:
     """The counts of one gate."""
-    verdicts = {one.cell: one.verdict for one in decision.cells}
+    verdicts = {decided.cell: decided.verdict for decided in decision.cells}
     slow = Counter(verdicts[cell] for cell in machine.slower)
     counts = Counts(gates=1, pairs=machine.pairs, cells=len(verdicts), slow_cells=len(machine.slower))
     counts.red = int("regression" in verdicts.values())
@@ -133,9 +135,9 @@ def _of_one(decision: Decision, machine: Machine) -> Counts:
     counts.found, counts.slow_inconclusive = slow["regression"], slow["inconclusive"]
     counts.inconclusive = sum(verdict == "inconclusive" for verdict in verdicts.values())
     counts.null_bad = int(not decision.null.fine)
-    for one in decision.cells:
-        if one.change and one.change.low is not None and one.change.high is not None:
-            truth = math.expm1(machine.changes[one.cell])
-            counts.intervals[one.stage] += 1
-            counts.covered[one.stage] += one.change.low <= truth <= one.change.high
+    for decided in decision.cells:
+        if decided.change and decided.change.low is not None and decided.change.high is not None:
+            truth = math.expm1(machine.changes[decided.cell])
+            counts.intervals[decided.stage] += 1
+            counts.covered[decided.stage] += decided.change.low <= truth <= decided.change.high
     return counts

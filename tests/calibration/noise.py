@@ -1,9 +1,9 @@
-"""A kind of machine and a seed in; the log ratios of pairs of identical processes, as they would be measured, out.
+"""Simulate the log ratios of pairs of identical processes on a kind of machine.
 
-A pair is two processes of six bursts each, the two taking turns in an order drawn anew for each turn. A burst's time is
-made of what its process is stuck with (memory layout, placement), of what the machine does at that moment and the other
-side's burst a moment later sees too, and of its own jitter. The value of a pair is the product's: the median over the
-six turns of log(new / base).
+A pair is two processes of six bursts each, which take turns in a random order. The time of a burst has three parts: a
+constant of its process (memory layout, placement), the state of the machine, which the next burst of the other side
+shares, and its own jitter. The value of a pair is computed as in the product: the median over the six turns of
+log(new / base).
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from scipy import signal, special
 TURNS = 6
 """Bursts of each side in a pair."""
 SLOTS = 40
-"""Bursts that would fit into the time between the starts of two pairs: loading and warming up take more than half."""
+"""Bursts that fit between the starts of two pairs; loading and warm-up take more than half of that time."""
 TAILS = 4
-"""Degrees of freedom of a burst's jitter: Student's t has outliers that a normal law does not."""
+"""Degrees of freedom of a burst's jitter: Student's t has more outliers than a normal distribution."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What disturbs one kind of machine; sizes are log time, 0.01 for 1 %."""
+    """The disturbances of one kind of machine, in log time: 0.01 is 1 %."""
 
     name: str
     process: float
-    """Standard deviation of what a process is stuck with."""
+    """Standard deviation of the constant of a process."""
     jitter: float
-    """Standard deviation of a burst's own."""
+    """Standard deviation of a burst's own jitter."""
     drift: float
-    """Standard deviation of the machine's slow change, which is common to all processes of a moment …"""
+    """Standard deviation of the slow drift of the machine, which all processes share."""
     memory: float
-    """… and its correlation from one burst to the next."""
+    """Correlation of the drift from one burst to the next."""
     mode: tuple[float, float] = (0.0, 0.0)
-    """The chance of a process of being in its slow mode, and how slow that is."""
+    """The probability that a process is in a slow mode, and the slowdown of that mode."""
     contention: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """The share of time in which something else runs, what that costs, and its memory as of `drift`."""
+    """The share of time in which something else runs, the slowdown, and the correlation between bursts."""
     spikes: tuple[float, float] = (0.0, 0.0)
-    """The chance of a burst of being held up, and by how much in the mean (exponential)."""
+    """The probability that a burst is delayed, and the mean delay (exponential)."""
 
 
 QUIET = Kind("quiet", process=0.002, jitter=0.002, drift=0.004, memory=0.99)
@@ -56,7 +56,7 @@ SHARED_VM = Kind(
     mode=(0.03, 0.015),
     spikes=(0.03, 0.10),
 )
-"""Its figures are those measured on a 2-core VM: see `test_the_shared_vm_is_the_one_that_was_measured`."""
+"""These figures were measured on a 2-core VM: see `test_the_shared_vm_is_the_one_that_was_measured`."""
 LAPTOP = Kind(
     "throttling laptop",
     process=0.005,
@@ -66,7 +66,7 @@ LAPTOP = Kind(
     contention=(0.35, 0.18, 0.97),
     spikes=(0.02, 0.08),
 )
-"""Its contention is heat: for a third of the time the clock is lower by a sixth, in stretches of some seconds."""
+"""The contention models heat: a third of the time the clock is lower by a sixth, for some seconds each."""
 BUSY = Kind(
     "busy",
     process=0.012,
@@ -81,7 +81,7 @@ KINDS = (QUIET, SHARED_VM, LAPTOP, BUSY)
 
 
 class Noise:
-    """An endless series of pairs on one machine, in the order of time; its state goes on from pair to pair."""
+    """An endless series of pairs on one machine; the state of the machine continues from pair to pair."""
 
     def __init__(self, kind: Kind, seed: int | tuple[int, ...], ahead: int = 256) -> None:
         self.kind, self.ahead = kind, ahead
@@ -93,11 +93,15 @@ class Noise:
         """The log ratio of the next pair of identical processes."""
         if not self.values:
             base, new = self.bursts(self.ahead)
+            # Reversed, since `pop` takes from the end.
             self.values = np.median(new - base, axis=1)[::-1].tolist()
         return self.values.pop()
 
     def bursts(self, pairs: int, *, alternating: bool = True) -> tuple[Array, Array]:
-        """Log times of the bursts of base and new, `pairs` x `TURNS` each; not alternating, all of base come first."""
+        """Log times of the bursts of base and new, each of shape (pairs, TURNS).
+
+        If not alternating, all bursts of base come first.
+        """
         moments = self._machine(pairs) + self._own(pairs)
         if alternating:
             turns = moments.reshape(pairs, TURNS, 2)
@@ -109,7 +113,7 @@ class Noise:
         return base + self._stuck(pairs), new + self._stuck(pairs)
 
     def _machine(self, pairs: int) -> Array:
-        """What is common to all processes of a moment, by pair and slot in it."""
+        """The state of the machine in log time, by pair and slot."""
         drift, self.drift = self._series(pairs, self.kind.memory, self.drift)
         share, cost, memory = self.kind.contention
         state = self.kind.drift * drift
@@ -119,7 +123,8 @@ class Noise:
         return state
 
     def _series(self, pairs: int, memory: float, last: float) -> tuple[Array, float]:
-        """A Gaussian series with unit variance that goes on from `last`, at the bursts of pairs; and its last value."""
+        """A Gaussian series of unit variance that continues from `last`, at the bursts of pairs, and its last value."""
+        # This size of shocks gives the autoregressive series unit variance.
         shocks = self.rng.normal(size=pairs * SLOTS) * math.sqrt(1 - memory**2)
         series, _ = signal.lfilter([1.0], [1.0, -memory], shocks, zi=[memory * last])
         return series.reshape(pairs, SLOTS)[:, -2 * TURNS :], float(series[-1])
@@ -127,12 +132,13 @@ class Noise:
     def _own(self, pairs: int) -> Array:
         """Each burst's own jitter and spikes, by pair and slot."""
         size = (pairs, 2 * TURNS)
+        # Student's t has the variance n / (n - 2), which is divided out.
         jitter = self.rng.standard_t(TAILS, size=size) * self.kind.jitter / math.sqrt(TAILS / (TAILS - 2))
         chance, mean = self.kind.spikes
         return jitter + (self.rng.random(size) < chance) * self.rng.exponential(mean or 1.0, size)
 
     def _stuck(self, pairs: int) -> Array:
-        """What the processes of one side are stuck with, a column."""
+        """The constants of the processes of one side, of shape (pairs, 1)."""
         chance, cost = self.kind.mode
         mode = (self.rng.random(pairs) < chance) * cost
         return (self.rng.normal(size=pairs) * self.kind.process + mode)[:, None]

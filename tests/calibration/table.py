@@ -1,4 +1,4 @@
-"""Counts of simulated gates in; the table of MEASUREMENT's figures, as a person reads it, out."""
+"""Format the figures of simulated gates as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.calibration.figures import Figure, Row
 from tests.calibration.gates import Counts
 
 PAIR_S = 6.0
-"""What a pair of a small model takes: two processes load, warm up, and burst six times each."""
+"""Seconds of a pair of a small model: two processes load, warm up and run six bursts each."""
 HEAD = ("", "share", "95 % interval", "asked", "reached")
 WIDTHS = (40, 8, 18, 14, 0)
 
@@ -19,7 +19,7 @@ def lines(kind: str, rows: Sequence[Row]) -> list[str]:
 
 
 def cost(counts: Counts) -> str:
-    """What a gate takes: `248 pairs a gate, 25 min at 6 s a pair`."""
+    """The duration of a gate: `248 pairs a gate, 25 min at 6 s a pair`."""
     pairs = counts.pairs / counts.gates
     return f"no change: {pairs:.0f} pairs a gate, {pairs * PAIR_S / 60:.0f} min at {PAIR_S:g} s a pair"
 

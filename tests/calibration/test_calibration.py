@@ -1,4 +1,4 @@
-"""`nox -s calibrate` in short; rules that are worse on purpose must miss what the real ones reach.
+"""A short version of `nox -s calibrate`: rules that are worse on purpose must miss what the real rules reach.
 
 `nox -s nightly` simulates several times as many gates.
 """
@@ -24,9 +24,9 @@ from tests.unit.builders import a_cell, a_control, a_run, a_state, an_observatio
 
 ROOT = Path(__file__).parents[2]
 UNTESTED = replace(RULES, q=2.7)
-"""Nearly no p-value is too large: an estimate over 2 % on fresh pairs is enough."""
+"""Nearly every p-value is accepted, so an estimate over 2 % on fresh pairs is enough."""
 TRUSTING = replace(RULES, more_screening=(), certainty=0.5)
-"""Two pairs pass a cell however they scatter."""
+"""Two pairs can pass a cell, however much they scatter."""
 WITHOUT_NULL = replace(RULES, null_bias=math.inf)
 NIGHTLY = pytest.mark.nightly
 
@@ -35,13 +35,13 @@ NIGHTLY = pytest.mark.nightly
 
 
 def scatter(values):
-    """The standard deviation that a normal law with these quartiles would have: spikes are no matter of it."""
+    """The standard deviation of a normal distribution with these quartiles, so that spikes do not count."""
     low, high = np.percentile(values, [25, 75])
     return (high - low) / 1.349
 
 
 def test_the_shared_vm_is_the_one_that_was_measured():
-    """Between identical processes 4.4 %; ratios 0.8 % where bursts alternate, 1.9 % where they do not (MEASUREMENT)."""
+    """Between identical processes 4.4 %; ratios 0.8 % if bursts alternate, 1.9 % if not (measured)."""
     noise = Noise(SHARED_VM, 1)
     base, new = noise.bursts(4000)
     assert scatter(np.median(base, axis=1)) == pytest.approx(0.044, abs=0.006)
@@ -52,10 +52,10 @@ def test_the_shared_vm_is_the_one_that_was_measured():
 
 def test_each_kind_of_machine_scatters_more_than_the_last():
     pairs = [[noise.next() for _ in range(2000)] for noise in (Noise(kind, 2) for kind in KINDS)]
-    found = [np.std(values) for values in pairs]
-    assert found == sorted(found)
-    assert found[0] < 0.005
-    assert found[-1] > 0.05
+    deviations = [np.std(values) for values in pairs]
+    assert deviations == sorted(deviations)
+    assert deviations[0] < 0.005
+    assert deviations[-1] > 0.05
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -69,11 +69,11 @@ def test_the_same_seed_makes_the_same_pairs_however_many_are_made_ahead():
     assert [first.next() for _ in range(300)] == [second.next() for _ in range(300)]
 
 
-# --- what the decisions are worth, and worse ones are not -------------------------------------------------------------
+# --- error rates of the decisions, and of worse ones ------------------------------------------------------------------
 
 
 def two_pairs_and_a_threshold(scenario, gates):
-    """Gates with a false alarm where two pairs whose mean is 2 % slower fail a cell: nothing is confirmed."""
+    """Number of gates with a false alarm if two pairs with a mean over 2 % fail a cell, without confirmation."""
     machines = [Machine(scenario, (0, number)) for number in range(gates)]
     return sum(any(fmean([m.pair(c, "screen") for _ in range(2)]) > 0.02 for c in m.names) for m in machines)
 
@@ -167,10 +167,10 @@ def test_a_figure_is_reached_missed_or_not_shown():
 
 
 def test_a_busy_machine_is_asked_for_no_false_alarm_and_no_green_but_not_for_power():
-    asked = {one.what for one in figures(BUSY) if (one.least, one.most) != (0.0, 1.0)}
-    assert {"no change: false alarm", "1 of 100 slower by 10 %: green"} <= asked
-    assert "1 of 100 slower by 10 %: found or exit 3" in asked
-    assert "1 of 100 slower by 3 %: found" not in asked
+    required = {figure.what for figure in figures(BUSY) if (figure.least, figure.most) != (0.0, 1.0)}
+    assert {"no change: false alarm", "1 of 100 slower by 10 %: green"} <= required
+    assert "1 of 100 slower by 10 %: found or exit 3" in required
+    assert "1 of 100 slower by 3 %: found" not in required
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -179,7 +179,7 @@ def test_every_figure_counts_something_of_its_scenario(kind):
     counts.intervals.update(screen=90, confirm=10)
     counts.covered.update(screen=85, confirm=9)
     for figure in figures(kind):
-        assert 0 < figure.share(counts) <= figure.of(counts)
+        assert 0 < figure.share(counts) <= figure.total(counts)
 
 
 def test_the_table_shows_share_interval_and_what_is_asked():
@@ -210,32 +210,32 @@ def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too
 
 
 def a_recorded_run(folder, rounds, scatter, spike=0.0, seed=0):
-    """A cell and its control over many rounds that share a drift; every tenth round of the cell may be held up."""
+    """A cell and its control over many rounds with a shared drift; every tenth round of the cell may be delayed."""
     rng = np.random.default_rng(seed)
     cell, control = a_cell(), a_control()
     store.create(folder, a_run(cell, control))
     for number in range(1, rounds + 1):
         shared = rng.normal(0, scatter)
-        for one, ms in ((cell, 2.0), (control, 3.0)):
-            held_up = spike if one is cell and number % 10 == 0 else 0.0
+        for timed_cell, ms in ((cell, 2.0), (control, 3.0)):
+            held_up = spike if timed_cell is cell and number % 10 == 0 else 0.0
             ns = round(1e6 * ms * math.exp(shared + rng.normal(0, scatter / 2) + held_up))
-            store.append(folder, an_observation(one, number, samples_ns=[ns] * 5))
+            store.append(folder, an_observation(timed_cell, number, samples_ns=[ns] * 5))
     return folder
 
 
 @pytest.mark.parametrize("scatter", [0.003, 0.02, 0.06])
 def test_intervals_of_runs_drawn_from_recorded_rounds_hold_the_truth(tmp_path, scatter):
     rows = list(coverage.replayed(a_recorded_run(tmp_path / "run", 120, scatter), draws=600))
-    found = {(one.cell.split("/")[2], one.what) for one in rows}
-    assert found == {("webgpu", "latency"), ("webgpu", "ratio to control"), ("torch-eager", "latency")}
-    assert all(one.rounds == 120 for one in rows)
+    intervals = {(row.cell.split("/")[2], row.what) for row in rows}
+    assert intervals == {("webgpu", "latency"), ("webgpu", "ratio to control"), ("torch-eager", "latency")}
+    assert all(row.rounds == 120 for row in rows)
     assert 0.92 <= coverage.total(rows) <= 0.97
 
 
 def test_intervals_that_do_not_hold_the_truth_are_found_out(tmp_path):
     """Every tenth round takes five times as long: most runs of six rounds do not see one."""
     run = a_recorded_run(tmp_path / "run", 120, 0.01, spike=math.log(5))
-    rows = [one for one in coverage.replayed(run, draws=600) if "webgpu" in one.cell]
+    rows = [row for row in coverage.replayed(run, draws=600) if "webgpu" in row.cell]
     assert not coverage.reached(rows)
     assert coverage.total(rows) < 0.8
 
@@ -244,7 +244,7 @@ def test_a_round_that_others_disturbed_is_none_of_the_rounds_that_there_could_be
     folder = a_recorded_run(tmp_path / "run", 120, 0.01)
     busy = a_state(other_cpu_percent=60.0)
     store.append(folder, an_observation(a_cell(), 121, samples_ns=[90_000_000] * 5, state=busy))
-    assert all(one.rounds == 120 for one in coverage.replayed(folder, draws=10))
+    assert all(row.rounds == 120 for row in coverage.replayed(folder, draws=10))
 
 
 def test_the_command_replays_a_run_and_fails_where_there_are_too_few_rounds(tmp_path):

@@ -1,4 +1,4 @@
-"""A base made again from its record: runtimes by every version, its own code, its own artifacts, and what strays."""
+"""A base made again from its record: runtimes by every version, its own code, its own artifacts, and what differs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bench.declare.matrix import parse
 from bench.gating import text
-from bench.gating.remeasured_base import recreate, strays
+from bench.gating.remeasured_base import rebuild_differences, recreate
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import Artifacts
 from bench.prepare.recorded_artifacts import RecordedArtifacts, recorded_artifacts
@@ -98,18 +98,18 @@ def test_code_that_is_not_there_or_has_no_name_of_ours_is_noted(tmp_path, name):
     assert len(found.notes) == 1
 
 
-# --- what strays ------------------------------------------------------------------------------------------------------
+# --- what differs ---------------------------------------------------------------------------------------------------
 
 
 def test_what_was_made_again_as_it_was_strays_nowhere():
-    assert strays(a_base(), a_base()) == ()
+    assert rebuild_differences(a_base(), a_base()) == ()
 
 
 def test_another_python_other_packages_and_rebuilt_artifacts_are_said():
     base = a_base(artifacts={"minilm/fp32": "old", "minilm/int8": "same"})
     other = a_runtime(packages={**PACKAGES, "numpy": "2.5.0"}, python="3.12.1")
     again = replace(base, runtimes={"ort": other}, artifacts={"minilm/fp32": "new", "minilm/int8": "same"})
-    assert text.sentences(strays(base, again)) == (
+    assert text.sentences(rebuild_differences(base, again)) == (
         "runtime 'ort' of the base has Python 3.12.1, and had 3.11.7",
         "runtime 'ort' of the base has other versions than it had: numpy",
         "built again, by other tools or code than the base's: minilm/fp32",

@@ -44,7 +44,7 @@ def test_two_runs_are_compared_and_the_exit_code_is_none_of_the_answer(folder):
     assert done.returncode == 0
     assert "1 slower" in done.stdout
     assert "touchstone-bench 0.1 -> 0.2.0" in done.stdout
-    assert "cannot be told from drift" in done.stdout
+    assert "cannot be distinguished from drift" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith(FP32))
     assert "+49.9 %" in row
     assert row.rstrip().endswith("slower")
@@ -98,7 +98,7 @@ def test_what_another_machine_says_is_escaped_everywhere(folder, tmp_path):
         (["base"], 2, "Missing argument 'NEW'"),
         (["base", "new", "--only", "minilm/int7/*"], 2, "--only 'minilm/int7/*' matches no cell; "),
         (["base", "new", "--out", "x.pdf"], 2, "--out x.pdf is neither Markdown nor JSON; end it with .md or .json"),
-        (["base", "other"], 4, "base and other have no cell in common that both were to measure; "),
+        (["base", "other"], 4, "base and other have no common cell that both planned to measure; "),
     ],
 )
 def test_a_mistake_is_one_sentence(folder, arguments, code, said):

@@ -10,7 +10,7 @@ import pytest
 from bench import conformance, pipeline
 from bench.commands import command_line, shown_path
 from bench.gating.options import Options as GateOptions
-from bench.gating.options import typed
+from bench.gating.options import command as gate_command
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,6 @@ def test_each_verb_records_all_that_changes_its_result(tmp_path, monkeypatch):
     run = pipeline.Options(**common, threads=2)
     assert pipeline.command(run, "quick") == "bench run --matrix m.toml --budget quick --only 'x*' --threads 2"
     gate = GateOptions(baseline=Path("base"), **common, in_sequence=True)
-    assert typed(gate) == "bench gate --baseline base --matrix m.toml --only 'x*' --in-sequence"
+    assert gate_command(gate) == "bench gate --baseline base --matrix m.toml --only 'x*' --in-sequence"
     operators = conformance.Options(**common, providers=("cpu",), install=True)
     assert conformance.command(operators) == "bench ops --matrix m.toml --provider cpu --only 'x*' --install"

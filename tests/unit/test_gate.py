@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from bench.gating.decision import RULES, Replay, Seen, gate, step
+from bench.gating.decision import RULES, CollectedPairs, Replay, gate, step
 from bench.gating.rules import Rules
 from bench.gating.scatter import detectable, own, pooled
 from bench.gating.stages import benjamini_hochberg
@@ -179,7 +179,7 @@ def test_what_may_be_none_and_may_be_two_percent_is_inconclusive_after_the_last_
     sampler.special["a", "confirm"] = [0.05, -0.02]
     one = only(gate(["a"], sampler))
     assert (one.verdict, one.pairs) == ("inconclusive", 24)
-    assert "24 fresh pairs cannot tell 1.5 %" in one.reason
+    assert "24 fresh pairs cannot distinguish 1.5 %" in one.reason
 
 
 def test_a_suspect_is_not_cleared_while_ten_percent_are_possible():
@@ -449,9 +449,9 @@ def test_every_verdict_says_a_sentence_and_bears_its_numbers(what):
 @given(gates)
 def test_a_step_says_the_same_of_a_gate_that_is_over_as_the_gate_did(what):
     cells, sampler = drawn(what)
-    seen, limit = Seen(), 0
+    seen, limit = CollectedPairs(), 0
     while (now := step(cells, seen)).decision is None:
-        for want in now.wants:
+        for want in now.requests:
             for _ in range(want.count):
                 value = sampler.pair(want.cell, want.kind)
                 if want.kind == NULL:

@@ -6,7 +6,7 @@ import pytest
 from builders import an_outcome
 
 from bench.gating.cells import Support, answer, paired, supported
-from bench.gating.decision import Decided
+from bench.gating.decision import CellDecision
 from bench.gating.stages import null_control
 from bench.gating.verdicts import too_short
 from bench.records import GateCell, Interval, Note, NullControl, Pair, note
@@ -68,21 +68,21 @@ def test_the_sentence_counts_and_names_the_worst():
     rows = [slow, slower, a_row("lost-support"), a_row("inconclusive"), a_row("pass")]
     assert answer(rows, FINE).sentence == (
         "regression: 2 cells slower (m/fp32/cpu/b8: +12.0%) and 1 cell lost support (m/fp32/cpu/lost-support); "
-        "1 cell cannot be told"
+        "1 cell undecided"
     )
 
 
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 
-def a_decided(**said) -> Decided:
+def a_decided(**said) -> CellDecision:
     healthy = {
         "verdict": "pass",
         "reasons": (note("text", text="no slowdown shown"),),
         "stage": "screen",
         "change": Interval(0.0, -0.01, 0.01),
     }
-    return Decided(**{"cell": "m/fp32/cpu/b1", **healthy, "pairs": 2, "detectable": 0.02, **said})
+    return CellDecision(**{"cell": "m/fp32/cpu/b1", **healthy, "pairs": 2, "detectable": 0.02, **said})
 
 
 def test_a_row_has_the_typical_call_of_each_side_and_no_null_pair_in_it():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from builders import CPU, a_cell, a_failed, a_failure, a_placement, a_run, an_observation, rounds_of
 
 from bench.gating import text
-from bench.gating.choice import Both, Choice
-from bench.gating.decision import Decided, Rules
+from bench.gating.choice import Choice, CommonCell
+from bench.gating.decision import CellDecision, Rules
 from bench.gating.verdicts import GateObservations, SideResult, notes, rows, too_short
 from bench.records import GateCell, Interval, Pair, note
 
@@ -24,11 +24,11 @@ def healthy(number: int = 1, cell=CELL, **said):
 
 
 def sighted(**said) -> GateObservations:
-    decided = Decided(
+    decided = CellDecision(
         CELL.id, "pass", (note("text", text="no slowdown shown"),), "screen", Interval(0.0, -0.01, 0.01), 2, 0.02
     )
     usual = {
-        "choice": Choice((Both(CELL, CELL),), ()),
+        "choice": Choice((CommonCell(CELL, CELL),), ()),
         "base": half(healthy()),
         "new": half(healthy()),
         "remeasured_base": half(healthy()),
@@ -49,7 +49,7 @@ def test_a_cell_that_is_as_it_was_passes():
 
 
 def test_a_cell_whose_turn_never_came_has_lost_no_support():
-    open_ = Decided(CELL.id, "inconclusive", (), "", None, 0, None)
+    open_ = CellDecision(CELL.id, "inconclusive", (), "", None, 0, None)
     found = row(new=half(), remeasured_base=half(), decided=(open_,), pairs=())
     assert (found.verdict, found.stage, found.new_status) == ("inconclusive", "", None)
 
@@ -100,7 +100,7 @@ def test_a_matrix_that_cannot_be_read_any_more_leaves_stored_numbers_as_well():
 
 
 def test_an_emulated_cell_is_judged_by_its_answers_alone():
-    both = Choice((Both(EMULATED, EMULATED),), ())
+    both = Choice((CommonCell(EMULATED, EMULATED),), ())
     base, new = (half(an_observation(EMULATED, 1), cells=(EMULATED,)) for _ in range(2))
     found = row(choice=both, base=base, new=new, remeasured_base=None, decided=(), pairs=())
     assert (found.verdict, found.change, found.pairs) == ("pass", None, 0)
@@ -108,7 +108,7 @@ def test_an_emulated_cell_is_judged_by_its_answers_alone():
 
 def test_rows_that_are_not_judged_come_last():
     gone = GateCell("minilm/int8/cpu/b1", "gone", "the base measured it")
-    assert rows(sighted(choice=Choice((Both(CELL, CELL),), (gone,))), Rules())[-1] == gone
+    assert rows(sighted(choice=Choice((CommonCell(CELL, CELL),), (gone,))), Rules())[-1] == gone
 
 
 # --- notes and sentences ----------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def told(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, told: Path) -> execution.Bench:
+def bench(tmp_path: Path, told: Path) -> execution.CaseTarget:
     """A target whose worker does what the names of its cases say."""
     script = tmp_path / "python"
     script.write_text(WORKER.format(python=sys.executable, told=str(told)), encoding="utf-8")
@@ -63,7 +63,7 @@ def bench(tmp_path: Path, told: Path) -> execution.Bench:
     def start() -> Worker:
         return Worker(script, tmp_path / "worker.log", dict(os.environ))
 
-    return execution.Bench("webgpu", Provider(WEBGPU), tmp_path / "payloads.bin", start, Quiet())
+    return execution.CaseTarget("webgpu", Provider(WEBGPU), tmp_path / "payloads.bin", start, Quiet())
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "START_S", 1.0)
 
 
-def walk(bench: execution.Bench, *names: str) -> dict[str, CaseSeen]:
+def walk(bench: execution.CaseTarget, *names: str) -> dict[str, CaseSeen]:
     found = list(execution.run(bench, tuple(a_case(name) for name in names)))
     assert len({one.case for one in found}) == len(found) == len(names)
     return {one.case: one for one in found}

@@ -7,7 +7,7 @@ import math
 import pytest
 from builders import a_cell, a_state, an_observation
 
-from bench.gating.pairs import Made
+from bench.gating.pairs import MeasuredPair
 from bench.gating.sampling import PATIENCE, Processes, Sides, too_large_for_two
 from bench.measure.warm_session import Side
 from bench.progress import Progress, Quiet
@@ -32,7 +32,7 @@ class Maker:
             raise value
         seen = an_observation(base.cell, number, state=self.states.pop(0) if self.states else QUIET)
         pair = Pair(base.cell.id, kind, number, "now", value, seconds=10.0, failure="x" if value is None else "")
-        return Made(pair, (seen,), (seen,))
+        return MeasuredPair(pair, (seen,), (seen,))
 
 
 class Clock:
@@ -46,7 +46,7 @@ class Clock:
 
 
 def processes(maker: Maker, budget_s: float | None = None, progress: Progress | None = None, **sides):
-    noted: list[Made] = []
+    noted: list[MeasuredPair] = []
     both = Sides(Side("base", a_cell(), "the base's"), Side("new", a_cell(), "the new one's"), **sides)
     made = Processes({CELL: both}, maker, noted.append, progress or Quiet(), budget_s, Clock(maker))
     return made, noted

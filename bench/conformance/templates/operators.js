@@ -1,6 +1,6 @@
 "use strict";
 const form = document.getElementById("filter");
-const wanted = document.getElementById("wanted");
+const query = document.getElementById("query");
 const shown = document.getElementById("shown");
 const groups = [...document.querySelectorAll("details.operator")].map((element) => ({
   element,
@@ -9,27 +9,27 @@ const groups = [...document.querySelectorAll("details.operator")].map((element) 
     text: [
       element.dataset.operator,
       row.textContent,
-      ...[...row.querySelectorAll("td")].map((cell) => cell.dataset.said),
+      ...[...row.querySelectorAll("td")].map((cell) => cell.dataset.verdict),
     ].join(" ").toLowerCase(),
   })),
 }));
 function apply() {
-  const words = wanted.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
   let cases = 0;
   for (const { element, rows } of groups) {
-    let mine = 0;
+    let matching = 0;
     for (const { row, text } of rows) {
-      const fits = words.every((word) => text.includes(word));
-      row.hidden = !fits;
-      mine += fits;
+      const matches = words.every((word) => text.includes(word));
+      row.hidden = !matches;
+      matching += matches;
     }
-    element.hidden = mine === 0;
-    cases += mine;
+    element.hidden = matching === 0;
+    cases += matching;
   }
   const total = groups.reduce((sum, group) => sum + group.rows.length, 0);
   shown.textContent = words.length ? `${cases} of ${total} cases` : "";
 }
 form.hidden = false;
 form.addEventListener("submit", (event) => event.preventDefault());
-wanted.addEventListener("input", apply);
+query.addEventListener("input", apply);
 apply();

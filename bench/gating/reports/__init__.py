@@ -1,4 +1,4 @@
-"""The files of a gate: `gate.json`, `gate.xml`, `gate.md`, and what a job's summary on GitHub shows."""
+"""Write the report of a gate: `gate.json`, `gate.xml`, `gate.md`, and the job summary on GitHub."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from bench.records import GateRun
 
 FORMATS = (json, junit, markdown)
 MAX_SUMMARY_BYTES = 2**20
-"""GitHub refuses the whole summary of a step that is longer."""
+"""GitHub refuses the whole summary of a step if it is longer."""
 CUT = "\n\nCut here, as GitHub shows no more of a job's summary; gate.md holds the whole.\n"
 _CLOSE = "\n\n</details>\n"
 
 
 def write(run: GateRun, folder: Path) -> list[Path]:
-    """Write every format, each file replaced in one step; the paths written.
+    """Write every format, and return the paths. Each file is replaced atomically.
 
-    Raises `DiskError` where a file cannot be written.
+    Raises `DiskError` if a file cannot be written.
     """
     paths = []
     for form in FORMATS:
@@ -29,30 +29,31 @@ def write(run: GateRun, folder: Path) -> list[Path]:
 
 
 def append_summary(run: GateRun, path: Path) -> None:
-    """Append the Markdown to the file that `GITHUB_STEP_SUMMARY` names, cut where GitHub would refuse the whole.
+    """Append the Markdown to the file that `GITHUB_STEP_SUMMARY` names, cut to the size that GitHub accepts.
 
-    Raises `DiskError` where the file cannot be written.
+    Raises `DiskError` if the file cannot be written.
     """
     with writing(path):
-        there = path.stat().st_size if path.exists() else 0
-        content = shortened("\n" + markdown.render(run), MAX_SUMMARY_BYTES - there)
+        existing = path.stat().st_size if path.exists() else 0
+        content = shortened("\n" + markdown.render(run), MAX_SUMMARY_BYTES - existing)
         with path.open("ab") as file:
             file.write(content)
 
 
-def shortened(content: str, room: int) -> bytes:
-    """UTF-8 of at most `room` bytes: whole, or cut at the end of a line with a sentence that says so.
+def shortened(content: str, available: int) -> bytes:
+    """UTF-8 of at most `room` bytes: the whole text, or whole lines and a sentence that it was cut.
 
-    Nothing where not even that sentence fits.
+    Empty if not even that sentence fits.
     """
     encoded = content.encode("utf-8", errors="replace")
-    if len(encoded) <= room:
+    if len(encoded) <= available:
         return encoded
-    room -= len((_CLOSE + CUT).encode())
-    if room <= 0:
+    available -= len((_CLOSE + CUT).encode())
+    if available <= 0:
         return b""
-    kept = encoded[: encoded.rfind(b"\n", 0, room) + 1]
-    # A fold that stays open would swallow what the next step writes.
-    lines = kept.splitlines()
+    # Cut at a line feed, which is never inside a character or a row of a table.
+    whole_lines = encoded[: encoded.rfind(b"\n", 0, available) + 1]
+    # A <details> that stays open would hide what the next step writes.
+    lines = whole_lines.splitlines()
     opened = sum(line.startswith(b"<details>") for line in lines) > lines.count(b"</details>")
-    return kept + (_CLOSE if opened else "").encode() + CUT.encode()
+    return whole_lines + (_CLOSE if opened else "").encode() + CUT.encode()

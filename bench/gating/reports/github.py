@@ -1,4 +1,4 @@
-"""GitHub's workflow commands for a gate: what its runner turns into annotations of a job.
+"""Write a gate as GitHub's workflow commands, which the runner shows as annotations of a job.
 
 Source: GitHub's "Workflow commands for GitHub Actions", and the escaping of `@actions/core`.
 """
@@ -12,15 +12,16 @@ from bench.records import GateCell, GateRun
 from bench.report.escaping import line
 
 MOST = 10
-"""Annotations of one kind that GitHub shows for a step; the rest is dropped without a word."""
+"""Annotations of one kind that GitHub shows for a step; it drops further ones silently."""
 
 
 def workflow_commands(run: GateRun) -> str:
-    """Errors, warnings and one notice, a command a line; the tenth of a kind says how many more there are."""
+    """Errors, warnings and one notice, one command a line; the tenth of a kind gives the number of further ones."""
     cells = text.ordered(run.cells)
-    errors = [_annotation("error", *_said(cell)) for cell in cells if cell.verdict in text.RED]
-    warnings = [_annotation("warning", *_said(cell)) for cell in cells if cell.verdict in text.UNSURE]
+    errors = [_annotation("error", *_title_and_message(cell)) for cell in cells if cell.verdict in text.RED]
+    warnings = [_annotation("warning", *_title_and_message(cell)) for cell in cells if cell.verdict in text.UNSURE]
     if not run.null.fine:
+        # First, since GitHub drops the last ones, and this one concerns every cell.
         warnings.insert(0, _annotation("warning", "Null control", text.null_control(run)))
     notice = f"{line(run.verdict)} ({text.counted(run.cells)}; {text.about(run)})"
     commands = [*_at_most(errors, "error"), *_at_most(warnings, "warning"), _annotation("notice", "bench gate", notice)]
@@ -28,11 +29,11 @@ def workflow_commands(run: GateRun) -> str:
 
 
 def ended(message: str) -> str:
-    """The annotation of a gate that ended before it could judge, with its line feed."""
+    """The annotation of a gate that ended with an error before it could judge, with a line feed."""
     return _annotation("error", "bench gate", message) + "\n"
 
 
-def _said(cell: GateCell) -> tuple[str, str]:
+def _title_and_message(cell: GateCell) -> tuple[str, str]:
     """Title and message of one cell's annotation."""
     verdict = text.named(cell.verdict)
     figures = ", ".join(f"{name} {value}" for name, value in text.figures(cell)[1:])

@@ -1,4 +1,4 @@
-"""`gate.json`: the record of a gate itself, written and read."""
+"""Write and read `gate.json`, the record of a gate."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ def render(run: GateRun) -> str:
 
 
 def read(path: Path) -> GateRun:
-    """The gate that a `gate.json` holds.
+    """Read a gate from a `gate.json`.
 
-    Raises `RunFolderError` where the file cannot be read, has another schema, or does not hold a whole gate.
+    Raises `RunFolderError` if the file cannot be read, has another schema, or does not hold a complete gate.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", f"name the {FILE} of a gate") from None
+    # The schema is read first: a record of another version would fail with a confusing message about its fields.
     try:
-        found = msgspec.json.decode(content, type=_Versioned).schema
+        schema = msgspec.json.decode(content, type=_Versioned).schema
     except UNREADABLE as error:
         raise RunFolderError(f"{path} is not JSON of a gate: {error}", "run the gate again") from None
-    if found != SCHEMA:
+    if schema != SCHEMA:
         hint = f"use the version of touchstone-bench that wrote it, or gate again with this one (schema {SCHEMA})"
-        raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
+        raise RunFolderError(f"{path} has schema {schema}, and this version reads schema {SCHEMA}", hint)
     try:
         return msgspec.json.decode(content, type=GateRun)
     except UNREADABLE as error:

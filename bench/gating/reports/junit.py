@@ -1,7 +1,7 @@
-"""`gate.xml`: JUnit XML, a test case for each cell and one for the null control.
+"""Write `gate.xml`: JUnit XML with a test case for each cell and one for the null control.
 
-Written for the readers of the field (Jenkins, GitLab, Azure, test reporters on GitHub): the elements and attributes of
-Jenkins' `junit-10.xsd`, children in its order.
+It uses the elements and attributes of Jenkins' `junit-10.xsd`, children in its order, which GitLab, Azure and the test
+reporters on GitHub read too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.report import escaping
 FILE = "gate.xml"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 NO_XML = dict.fromkeys((0xFFFE, 0xFFFF))
-"""What XML 1.0 cannot hold, even escaped, of the characters that escaping leaves."""
+"""Characters that XML 1.0 cannot hold even escaped, and that `escaping` does not remove."""
 ELEMENTS: dict[GateVerdict, str] = {
     "regression": "failure",
     "lost-support": "failure",
@@ -26,13 +26,14 @@ ELEMENTS: dict[GateVerdict, str] = {
     "gone": "skipped",
     "added": "skipped",
 }
-"""What is no pass must never be counted as one: only `pass` has no element."""
+"""The element of each verdict. Only `pass` has none, since readers count a test case without an element as passed."""
 
 
 def render(run: GateRun) -> str:
     """One test suite in a `testsuites`, with an XML declaration and a final line feed; times are seconds."""
     cases = [_null_case(run), *(_case(cell) for cell in text.ordered(run.cells))]
     suite = ET.Element("testsuite", {"name": _attribute(f"bench gate: {run.name}"), **_totals(run, cases)})
+    # Timestamps of JUnit have no time zone.
     suite.set("timestamp", _attribute(run.created)[:19])
     # No record holds a hostname; the machine's key tells readers which one it was.
     suite.set("hostname", _attribute(run.machine.key))
@@ -40,7 +41,7 @@ def render(run: GateRun) -> str:
     suite.extend(cases)
     ET.SubElement(suite, "system-out").text = _body([run.verdict, *run.notes])
     suites = ET.Element("testsuites", {"name": "touchstone", **_totals(run, cases)})
-    suites.attrib.pop("skipped")  # the schema knows it on a suite only
+    suites.attrib.pop("skipped")  # the schema allows it on a suite only
     suites.append(suite)
     ET.indent(suites)
     return f"{DECLARATION}\n{ET.tostring(suites, encoding='unicode')}\n"
@@ -58,7 +59,7 @@ def _totals(run: GateRun, cases: list[ET.Element]) -> dict[str, str]:
 
 
 def _properties(suite: ET.Element, run: GateRun) -> None:
-    """What the gate compared, under which rules; each difference is a property of its own."""
+    """Add what the gate compared and its rules as properties; each difference is one property."""
     named = [
         ("base", run.base),
         ("base_created", run.base_created),
@@ -99,12 +100,12 @@ def _case(cell: GateCell) -> ET.Element:
 
 
 def _message(cell: GateCell) -> str:
-    """The reason, with the verdict in front where the element does not say it."""
+    """The reason, after the verdict if the element does not show it."""
     return cell.reason if cell.verdict in text.RED else f"{text.named(cell.verdict)}: {cell.reason}"
 
 
 def _class(cell: str) -> str:
-    """`gate.minilm`: readers group by it, and take a dot for the end of a package's name."""
+    """`gate.minilm`: readers group by it, and split package names at dots, so the model's own dots are replaced."""
     return f"gate.{_attribute(cell.partition('/')[0]).replace('.', '_')}"
 
 

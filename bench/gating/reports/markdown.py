@@ -1,4 +1,4 @@
-"""`gate.md`: GitHub-flavoured Markdown for a pull request or a job's summary."""
+"""Write `gate.md`: GitHub-flavoured Markdown for a pull request or a job summary."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.report.escaping import markdown as plain
 FILE = "gate.md"
 HEADER = ["cell", "verdict", "change (95 % interval)", "pairs", "detectable", "base → new", "details"]
 OPEN_ROWS = 25
-"""Rows of what wants attention before the rest is folded."""
+"""Rows of important cells that are shown; further rows are folded."""
 QUIET_ROWS = 10
-"""Rows of cells that are fine, or were not compared, before they are folded."""
+"""All passed or not compared cells are folded if there are more than this."""
 OPEN_DIFFERENCES = 12
 
 
 def render(run: GateRun) -> str:
-    """The answer first, then the table; what is long is folded."""
+    """The verdict, the table, the differences and the null control; long parts are folded."""
     parts = [
         f"## {plain(run.verdict)}",
         f"{text.counted(run.cells)}; {plain(text.about(run))}.",
@@ -34,29 +34,29 @@ def render(run: GateRun) -> str:
 
 
 def _tables(run: GateRun) -> Iterator[str]:
-    """One open table, the worst first; then what is too long for it, folded by verdict."""
+    """One table with the worst cells first, then the other cells in folded tables by verdict."""
     cells = text.ordered(run.cells)
-    loud = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
-    quiet = cells[len(loud) :]
+    important = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
+    quiet = cells[len(important) :]
     few = quiet if len(quiet) <= QUIET_ROWS else []
-    shown = loud[:OPEN_ROWS] + few
+    shown = important[:OPEN_ROWS] + few
     if shown:
         yield _table(shown)
-    folded = loud[OPEN_ROWS:] + (quiet if not few else [])
+    folded = important[OPEN_ROWS:] + (quiet if not few else [])
     for verdict in text.VERDICTS:
-        of_it = [cell for cell in folded if cell.verdict == verdict]
-        if of_it:
-            yield _folded(_summary(verdict, of_it, shown), _table(of_it))
+        same_verdict = [cell for cell in folded if cell.verdict == verdict]
+        if same_verdict:
+            yield _folded(_summary(verdict, same_verdict, shown), _table(same_verdict))
 
 
 def _summary(verdict: GateVerdict, folded: Sequence[GateCell], shown: Sequence[GateCell]) -> str:
     more = " more" if any(cell.verdict == verdict for cell in shown) else ""
-    meaning = text.VERDICTS[verdict].says
+    meaning = text.VERDICTS[verdict].meaning
     return f"{len(folded):,}{more} {text.named(verdict, len(folded))}: {meaning}"
 
 
 def _folded(summary: str, content: str) -> str:
-    # GitHub reads Markdown inside HTML only after an empty line.
+    # GitHub renders Markdown inside HTML only after an empty line.
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
