@@ -43,15 +43,15 @@ def _varint(value: int) -> bytes:
 
 def message(file: BinaryIO, span: Span) -> dict[int, list[Span]]:
     """Where each field of a message stands, by its number. ValueError where the bytes are no protobuf."""
-    found: dict[int, list[Span]] = {}
+    spans: dict[int, list[Span]] = {}
     for field, _, inner in fields(file, span):
-        found.setdefault(field, []).append(inner)
-    return found
+        spans.setdefault(field, []).append(inner)
+    return spans
 
 
-def inside(file: BinaryIO, span: Span, wanted: int) -> list[Span]:
+def inside(file: BinaryIO, span: Span, number: int) -> list[Span]:
     """Where each of a message's fields of that number stands."""
-    return [inner for field, _, inner in fields(file, span) if field == wanted]
+    return [inner for field, _, inner in fields(file, span) if field == number]
 
 
 def read(file: BinaryIO, span: Span) -> bytes:

@@ -34,15 +34,15 @@ def calibration(folder: Path) -> list[Path]:
 
 
 def _known(folder: Path, names: Sequence[str]) -> list[Path]:
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
-    return [found[name] for name in names] if set(names) <= set(found) else []
+    by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    return [by_name[name] for name in names] if set(names) <= set(by_name) else []
 
 
 def _all(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
         raise ValueError(f"no photographs in {folder.name}: expected files like .jpg or .png")
-    return found
+    return paths
 
 
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:

@@ -25,8 +25,8 @@ class Clip:
     def cut(self, seconds: int) -> Clip:
         """The first `seconds`, silence at the end where there is less; a clip that loses sound loses its label."""
         length = seconds * RATE
-        kept = np.pad(self.samples[:length], (0, max(0, length - len(self.samples))))
-        return Clip(kept, self.label if len(self.samples) <= length else None)
+        samples = np.pad(self.samples[:length], (0, max(0, length - len(self.samples))))
+        return Clip(samples, self.label if len(self.samples) <= length else None)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def _read(path: Path) -> Array:
         raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
     if shape != (1, 2, RATE):
         channels, width, rate = shape
-        told = f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
-        raise ValueError(f"{told}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
+        problem = f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
+        raise ValueError(f"{problem}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
     if len(frames) < 2:
         raise ValueError(f"{path.name} holds no audio")
     samples: Array = (np.frombuffer(frames[: len(frames) // 2 * 2], "<i2") / 32768).astype(np.float32)
@@ -87,8 +87,8 @@ def _vowel(count: int, speaker: Speaker) -> Array:
     """Harmonics of a gliding pitch, loud near formants between those of two vowels."""
     start, end = speaker.noise.uniform(0.85, 1.2, 2)
     phase = 2 * np.pi * np.cumsum(speaker.pitch * np.linspace(start, end, count)) / RATE
-    one, other = (np.array(VOWELS[index]) for index in speaker.noise.integers(len(VOWELS), size=2))
-    formants = speaker.tract * (one + (other - one) * speaker.noise.random())
+    first, second = (np.array(VOWELS[index]) for index in speaker.noise.integers(len(VOWELS), size=2))
+    formants = speaker.tract * (first + (second - first) * speaker.noise.random())
     harmonics = np.arange(1, int(4000 / speaker.pitch))
     resonance = 1 / (1 + ((harmonics[:, None] * speaker.pitch - formants) / 120) ** 2)
     sound: Array = (resonance.sum(1) / np.sqrt(harmonics)) @ np.sin(harmonics[:, None] * phase)

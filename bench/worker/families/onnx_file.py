@@ -61,8 +61,8 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
         onnx.checker.check_model(out / "model.onnx")
     except onnx.checker.ValidationError as error:
         raise ValueError(f"{path.name} is not a valid ONNX model: {str(error).strip()}") from error
-    found = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
-    return (f"opset {found}, as the file has it",)
+    opset_version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    return (f"opset {opset_version}, as the file has it",)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:

@@ -89,7 +89,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     clips = _clips(sizes["audio"], count, inputs)
     features = _features(source, [clip.samples for clip in clips])
     ids = np.array([start] * batch, np.int64)
-    feeds = [{"input_features": features[at : at + batch], "input_ids": ids} for at in range(0, count, batch)]
+    feeds = [{"input_features": features[start_row : start_row + batch], "input_ids": ids} for start_row in range(0, count, batch)]
     if clips[0].label:
         # What is said in the first clip travels with it: no engine reads it, `facts` does.
         feeds[0]["label"] = np.frombuffer(clips[0].label.encode("utf-8"), np.uint8)
@@ -141,14 +141,14 @@ def facts(source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, A
     """
     from bench.worker import hugging_face
 
-    told: dict[str, Any] = {"parameters": hugging_face.parameters(load(source))}
+    values: dict[str, Any] = {"parameters": hugging_face.parameters(load(source))}
     if "label" in feeds[0]:
         tokenizer, config = _tokenizer(source), _config(source)
         pieces = [tokenizer.decode([number], skip_special_tokens=True) for number in range(config.vocab_size)]
-        told["label"] = feeds[0]["label"].tobytes().decode("utf-8")
-        told["pieces"] = ["" if piece.startswith("<|") else piece for piece in pieces]
-        told["end"] = [config.eos_token_id]
-    return told
+        values["label"] = feeds[0]["label"].tobytes().decode("utf-8")
+        values["pieces"] = ["" if piece.startswith("<|") else piece for piece in pieces]
+        values["end"] = [config.eos_token_id]
+    return values
 
 
 def _config(source: Source) -> Any:
@@ -202,12 +202,12 @@ def _start(source: Source) -> list[int]:
     """The tokens that ask for an English transcript without times; Refusal where the tokenizer lacks one of them."""
     tokenizer = _tokenizer(source)
     known = tokenizer.get_vocab()
-    wanted = ENGLISH_ONLY if _config(source).vocab_size == ENGLISH_VOCABULARY else TASK
-    missing = [name for name in wanted if name not in known]
+    prompt = ENGLISH_ONLY if _config(source).vocab_size == ENGLISH_VOCABULARY else TASK
+    missing = [name for name in prompt if name not in known]
     if missing:
         message = f"the model's tokenizer has no {missing[0]!r}, which every transcript begins with"
         raise Refusal("unsupported", message, "give the folder of a whole Whisper, tokenizer included", "tokenizer")
-    return [known[name] for name in wanted]
+    return [known[name] for name in prompt]
 
 
 def _extractor(source: Source) -> Any:
@@ -234,5 +234,5 @@ def _clips(seconds: int, count: int, inputs: str | None) -> list[Clip]:
 
     if not inputs:
         return [_speech.babble(seconds, seed) for seed in range(count)]
-    found = _speech.clips(Path(inputs))
-    return [found[index % len(found)].cut(seconds) for index in range(count)]
+    clips = _speech.clips(Path(inputs))
+    return [clips[index % len(clips)].cut(seconds) for index in range(count)]

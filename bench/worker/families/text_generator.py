@@ -137,15 +137,15 @@ def _prefixes(model: torch.nn.Module, tokenizer: Any, ids: Array) -> list[dict[s
     ids = ids[:PREFIX_TOKENS]
     with torch.inference_mode():
         best = model(input_ids=torch.from_numpy(ids[None])).logits[0].argmax(-1).tolist()
-    found = []
+    prefixes = []
     for end in range(min(8, len(ids)), len(ids) + 1):
         prefix = tokenizer.decode(ids[:end].tolist(), skip_special_tokens=True)
         following = tokenizer.decode([best[end - 1]]).replace("\ufffd", "")
         # A server gets text: it must come to the same tokens, and its answer must be readable.
         readable = following.strip() and following.isprintable() and best[end - 1] not in tokenizer.all_special_ids
         if readable and tokenizer(prefix)["input_ids"] == ids[:end].tolist():
-            found.append({"prefix": prefix, "next": following})
-    return found[:: max(1, len(found) // PREFIXES)][:PREFIXES]
+            prefixes.append({"prefix": prefix, "next": following})
+    return prefixes[:: max(1, len(prefixes) // PREFIXES)][:PREFIXES]
 
 
 def _config(source: Source) -> Any:

@@ -57,19 +57,19 @@ def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
 
 def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, tuple[tuple[int, ...], Read]]:
     """The shape and the content of every tensor, by llama.cpp's name; `names` is gguf's own map of names."""
-    found: dict[str, tuple[tuple[int, ...], Read]] = {}
-    for theirs, shape in weights.shapes().items():
-        tied = theirs == "lm_head.weight" and config.get("tie_word_embeddings")
-        if tied or theirs.endswith("rotary_emb.inv_freq"):
+    contents: dict[str, tuple[tuple[int, ...], Read]] = {}
+    for source_name, shape in weights.shapes().items():
+        tied = source_name == "lm_head.weight" and config.get("tie_word_embeddings")
+        if tied or source_name.endswith("rotary_emb.inv_freq"):
             continue
-        ours = names.get_name(theirs, try_suffixes=(".weight", ".bias"))
-        if ours is None:
-            message = f"the weights hold {theirs}, for which llama.cpp's {name(config)} has no place"
+        name_in_gguf = names.get_name(source_name, try_suffixes=(".weight", ".bias"))
+        if name_in_gguf is None:
+            message = f"the weights hold {source_name}, for which llama.cpp's {name(config)} has no place"
             raise Refusal("unsupported", message, REMEDY, "architecture")
-        found[ours] = (shape, _reader(config, weights, theirs))
-    for ours, factors in _rope_factors(config).items():
-        found[ours] = (factors.shape, lambda factors=factors: factors)  # type: ignore[misc]
-    return found
+        contents[name_in_gguf] = (shape, _reader(config, weights, source_name))
+    for name_in_gguf, factors in _rope_factors(config).items():
+        contents[name_in_gguf] = (factors.shape, lambda factors=factors: factors)  # type: ignore[misc]
+    return contents
 
 
 def head_size(config: dict[str, Any]) -> int:
@@ -83,14 +83,14 @@ def rotated(config: dict[str, Any]) -> int:
     return int(head_size(config) * share)
 
 
-def _reader(config: dict[str, Any], weights: Weights, theirs: str) -> Read:
+def _reader(config: dict[str, Any], weights: Weights, source_name: str) -> Read:
     """A call that reads the tensor as llama.cpp wants it."""
     heads = config["num_attention_heads"]
     groups = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
-    part = theirs.split(".")[-2] if "." in theirs else ""
+    part = source_name.split(".")[-2] if "." in source_name else ""
     if name(config) not in PAIRED or part not in groups:
-        return lambda: weights.read(theirs)
-    return lambda: paired(weights.read(theirs), groups[part])
+        return lambda: weights.read(source_name)
+    return lambda: paired(weights.read(source_name), groups[part])
 
 
 def paired(rows: Tensor, heads: int) -> Tensor:
@@ -117,7 +117,7 @@ def _rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
         return {"rope_freqs.weight": _llama3(config, rope)}
     if kind == "longrope" and config["model_type"] == "phi3":
         both = {"rope_factors_long.weight": rope["long_factor"], "rope_factors_short.weight": rope["short_factor"]}
-        return {ours: np.array(factors, np.float32) for ours, factors in both.items()}
+        return {name_in_gguf: np.array(factors, np.float32) for name_in_gguf, factors in both.items()}
     message = f"GGUF with positions scaled by {kind!r} is not written by this project"
     raise Refusal("unsupported", message, "choose a model without that", "architecture")
 

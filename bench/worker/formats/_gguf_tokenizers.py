@@ -19,29 +19,29 @@ SPLITS = {f"{_WORDS}\\p{{N}}{{1,3}}{_REST}": "llama-bpe", f"{_WORDS}\\p{{N}}{_RE
 def write(writer: Any, folder: Path, size: int) -> tuple[str, ...]:
     """Tell the writer the tokenizer, for a vocabulary of `size`; notes say so where the file goes without one."""
     path = folder / "tokenizer.json"
-    said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    split = split_name(said)
+    tokenizer = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    split = split_name(tokenizer)
     if split is None:
         writer.add_tokenizer_model("none")
         return ("no tokenizer in the GGUF: it is none that llama.cpp has a name for; token ids go in as they are",)
-    names, kinds = tokens(said, size)
+    names, kinds = tokens(tokenizer, size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)
     writer.add_token_list(names)
     writer.add_token_types(kinds)
-    _write_special(writer, folder, size, has_merges=bool(said["model"].get("merges")))
+    _write_special(writer, folder, size, has_merges=bool(tokenizer["model"].get("merges")))
     return ()
 
 
-def split_name(said: dict[str, Any]) -> str | None:
+def split_name(tokenizer: dict[str, Any]) -> str | None:
     """llama.cpp's name for how a byte-level BPE tokenizer splits text; None for any other tokenizer.
 
     A wrong name would give other tokens, and no error.
     """
-    before = said.get("pre_tokenizer") or {}
+    before = tokenizer.get("pre_tokenizer") or {}
     steps = before.get("pretokenizers", [before])
     kinds = [step.get("type") for step in steps]
-    if (said.get("model") or {}).get("type") != "BPE" or kinds[-1:] != ["ByteLevel"]:
+    if (tokenizer.get("model") or {}).get("type") != "BPE" or kinds[-1:] != ["ByteLevel"]:
         return None
     if kinds == ["ByteLevel"]:
         return "gpt-2" if steps[0].get("use_regex", True) else None
@@ -52,14 +52,14 @@ def split_name(said: dict[str, Any]) -> str | None:
     return None
 
 
-def tokens(said: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
+def tokens(tokenizer: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
     """The name and the kind of every id below `size`; a model's matrices may have more rows than its tokenizer ids."""
     names = [f"[PAD{number}]" for number in range(size)]
     kinds = [UNUSED] * size
-    for name, number in said["model"]["vocab"].items():
+    for name, number in tokenizer["model"]["vocab"].items():
         if number < size:
             names[number], kinds[number] = name, ORDINARY
-    for token in said.get("added_tokens", []):
+    for token in tokenizer.get("added_tokens", []):
         if token["id"] < size:
             names[token["id"]] = token["content"]
             kinds[token["id"]] = CONTROL if token.get("special") else DEFINED

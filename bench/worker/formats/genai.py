@@ -184,10 +184,10 @@ def _build(context: Context, out: Path, precision: str, ep: str, options: dict[s
         folder = Path(scratch)
         source = str(context.generating.folder(context.source, folder / "source"))
         # No code of a source's folder is ever run, and no token is sent anywhere.
-        said = [f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()]
+        extra_options = [f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()]
         arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
         try:
-            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, said))
+            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, extra_options))
         except (NotImplementedError, ValueError) as error:
             raise _unknown(Path(source), error) or error from error
     genai_config.endless(out)
@@ -197,8 +197,8 @@ def _unknown(source: Path, error: Exception) -> Refusal | None:
     """The refusal of an architecture that the builder, or transformers under it, does not know; else None."""
     if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
         return None
-    told = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    name = (told.get("architectures") or [told.get("model_type", "")])[0]
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    name = (config.get("architectures") or [config.get("model_type", "")])[0]
     message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
     remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"
     return Refusal("unsupported", message, remedy, "architecture")
@@ -226,13 +226,13 @@ def _builder() -> Iterator[Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep hundreds of lines of progress back; what was printed is worth reading only where it ends in an error."""
-    said = io.StringIO()
+    output = io.StringIO()
     logging.disable(logging.WARNING)
     try:
-        with redirect_stdout(said), redirect_stderr(said):
+        with redirect_stdout(output), redirect_stderr(output):
             yield
     except BaseException:
-        sys.stderr.write(said.getvalue()[-KEPT:])
+        sys.stderr.write(output.getvalue()[-KEPT:])
         raise
     finally:
         logging.disable(logging.NOTSET)

@@ -137,13 +137,13 @@ def _quantized(context: Context, out: Path, kind: str) -> tuple[str, ...]:
     base = context.base
     llama_log.listen()
     since = llama_log.mark()
-    wanted = llama_cpp.llama_model_quantize_default_params()
-    wanted.ftype = getattr(llama_cpp, kind)
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = getattr(llama_cpp, kind)
     # llama.cpp takes UTF-8 on every system.
     paths = [str(path).encode() for path in (base / MODEL, out / MODEL)]
-    if llama_cpp.llama_model_quantize(*paths, ctypes.byref(wanted)) != 0:
-        told = llama_log.errors(since) or ["llama.cpp gave no reason"]
-        raise RuntimeError(f"llama.cpp did not quantize the model: {told[-1]}")
+    if llama_cpp.llama_model_quantize(*paths, ctypes.byref(parameters)) != 0:
+        reasons = llama_log.errors(since) or ["llama.cpp gave no reason"]
+        raise RuntimeError(f"llama.cpp did not quantize the model: {reasons[-1]}")
     return fallbacks(llama_log.warnings(since))
 
 
@@ -151,7 +151,7 @@ def fallbacks(warnings: list[str]) -> tuple[str, ...]:
     """What llama.cpp's own count of exceptions means."""
     counts = [FALLBACK.search(line) for line in warnings]
     return tuple(
-        f"{found[1]} of {found[2]} tensors are in a wider format: their rows do not divide into blocks of this one"
-        for found in counts
-        if found
+        f"{match[1]} of {match[2]} tensors are in a wider format: their rows do not divide into blocks of this one"
+        for match in counts
+        if match
     )

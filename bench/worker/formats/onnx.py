@@ -46,18 +46,18 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]
 
     `keep_fp32` names op types that stay in FP32 too, by commas: `Softmax,LayerNormalization`.
     """
-    parent, kept = context.base, _words(keep_fp32)
+    parent, fp32_types = context.base, _words(keep_fp32)
     model = float16.convert_float_to_float16(
         onnx.load(parent / MODEL),
         keep_io_types=True,
-        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *kept],
+        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *fp32_types],
         # In memory it cannot take a model that is larger than one file.
         disable_shape_infer=_is_large(parent),
     )
     # The casts of kept inputs and outputs are appended at the end, which the checker refuses.
     OnnxModel(model).topological_sort(is_deterministic=True)
     onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (f"FP32 op types: {', '.join(kept)}",) if kept else ())
+    return _checked(out, (f"FP32 op types: {', '.join(fp32_types)}",) if fp32_types else ())
 
 
 @recipe(
@@ -279,7 +279,7 @@ def _is_convolutional(graph: onnx.GraphProto) -> bool:
 
 def _share(before: onnx.GraphProto, out: Path, what: str) -> str:
     """How much of the model the recipe reached; ValueError where that is nothing."""
-    total, left = len(_weighted(before)), len(_weighted(onnx.load(out / MODEL, load_external_data=False).graph))
-    if left >= total:
+    total, remaining = len(_weighted(before)), len(_weighted(onnx.load(out / MODEL, load_external_data=False).graph))
+    if remaining >= total:
         raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
-    return f"{total - left} of {total} operators with weights are {what}"
+    return f"{total - remaining} of {total} operators with weights are {what}"

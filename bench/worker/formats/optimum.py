@@ -53,12 +53,12 @@ def _refuse_unread(config: Any) -> None:
 
     It would compute with its default, 10000 for `rope_theta`, and say nothing.
     """
-    said = getattr(config, "rope_parameters", None) or {}
+    parameters = getattr(config, "rope_parameters", None) or {}
     scaling = getattr(config, "rope_scaling", None) or {}
     read = {"rope_theta": getattr(config, "rope_theta", None), "rope_type": scaling.get("rope_type", "default")}
     for name, value in read.items():
-        if said.get(name, value) != value:
-            message = f"the config says {name} = {said[name]} in rope_parameters, which optimum's transformers ignores"
+        if parameters.get(name, value) != value:
+            message = f"the config says {name} = {parameters[name]} in rope_parameters, which optimum's transformers ignores"
             raise Refusal("unsupported", message, "write rope_theta and rope_scaling in config.json beside it")
 
 
@@ -117,10 +117,10 @@ def _try(folder: Path) -> None:
     """
     try:
         model = engine.open_model(folder, threads=1)
-        heard = _heard(model)
+        encoded = _heard(model)
         start = model.generation_config.decoder_start_token_id or 0
-        first = engine.step(model, torch.full((1, 4), start), heard=heard)
-        second = engine.step(model, torch.full((1, 1), start), first.past_key_values, heard)
+        first = engine.step(model, torch.full((1, 4), start), heard=encoded)
+        second = engine.step(model, torch.full((1, 1), start), first.past_key_values, encoded)
     except Exception as error:
         message = f"optimum's export cannot run: {reason_of(error)}"
         raise Refusal("unsupported", message, "use genai, which exports this model in another way") from error

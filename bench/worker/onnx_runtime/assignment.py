@@ -47,12 +47,12 @@ def _of_shapes(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool
 
 
 def _counted(
-    parts: Iterable[tuple[str, Iterable[Any]]], wanted: Callable[[Any], bool] = lambda _: True
+    parts: Iterable[tuple[str, Iterable[Any]]], is_counted: Callable[[Any], bool] = lambda _: True
 ) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for ep, nodes in parts:
-        found.setdefault(ep, Counter()).update(_op_name(node) for node in nodes if wanted(node))
-    return {ep: dict(sorted(ops.items())) for ep, ops in found.items()}
+        counts.setdefault(ep, Counter()).update(_op_name(node) for node in nodes if is_counted(node))
+    return {ep: dict(sorted(ops.items())) for ep, ops in counts.items()}
 
 
 def _op_name(node: Any) -> str:

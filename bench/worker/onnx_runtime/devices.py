@@ -40,8 +40,8 @@ def find(provider: Provider) -> Found:
         return _by_name(provider)
     if offered(provider.ep):
         return _by_handle(provider)
-    held = ", ".join(ort.get_available_providers())
-    message = f"{provider.ep} is not in this onnxruntime, which holds {held}"
+    providers = ", ".join(ort.get_available_providers())
+    message = f"{provider.ep} is not in this onnxruntime, which holds {providers}"
     remedy = f"install a wheel with {provider.ep} in a runtime of its own"
     raise Refusal("unavailable", message, plugins.with_hint(remedy, provider), "not-installed")
 
@@ -50,20 +50,20 @@ def offered(ep: str) -> list[tuple[Device, Any]]:
     """Every device that onnxruntime lists for a provider, each with its handle; indexes count within a type."""
     if not hasattr(ort, "get_ep_devices"):
         return []
-    seen: Counter[str] = Counter()
-    found = []
+    counts: Counter[str] = Counter()
+    offers = []
     for handle in ort.get_ep_devices():
         if handle.ep_name == ep:
             kind = handle.device.type.name.lower()
-            found.append((_device(handle, kind, seen[kind]), handle))
-            seen[kind] += 1
-    return found
+            offers.append((_device(handle, kind, counts[kind]), handle))
+            counts[kind] += 1
+    return offers
 
 
 def _device(handle: Any, kind: DeviceType, index: int) -> Device:
-    said = dict(handle.device.metadata)
+    metadata = dict(handle.device.metadata)
     # A path on this machine is nobody's business, whoever reports it.
-    clean = {key: value for key, value in sorted(said.items()) if not {"/", "\\"} & set(value)}
+    clean = {key: value for key, value in sorted(metadata.items()) if not {"/", "\\"} & set(value)}
     return Device(
         type=kind, index=index, vendor=handle.device.vendor, name=clean.get("Description", ""), metadata=clean
     )
@@ -71,11 +71,11 @@ def _device(handle: Any, kind: DeviceType, index: int) -> Device:
 
 def _by_handle(provider: Provider) -> Found:
     """A plugin's device, or one that the system brought: it must be one, and no doubt which."""
-    here = offered(provider.ep)
-    if not here:
+    offers = offered(provider.ep)
+    if not offers:
         raise _nothing(provider)
-    device, handle = _one(provider, here)
-    return Found(tuple(each for each, _ in here), device, handle)
+    device, handle = _one(provider, offers)
+    return Found(tuple(listed for listed, _ in offers), device, handle)
 
 
 def _nothing(provider: Provider) -> Refusal:
@@ -88,18 +88,18 @@ def _nothing(provider: Provider) -> Refusal:
     return Refusal("unavailable", message, remedy, "registers-nothing")
 
 
-def _one(provider: Provider, here: list[tuple[Device, Any]]) -> tuple[Device, Any]:
+def _one(provider: Provider, offers: list[tuple[Device, Any]]) -> tuple[Device, Any]:
     """The device that the choice names; where it fits none, or several, the labels of those that are there are told."""
     # What an emulator imitates is not listed: what it runs on is.
     choice = DeviceChoice(index=provider.device.index) if provider.emulated else provider.device
-    fitting = [pair for pair in here if _fits(choice, pair[0], [each for each, _ in here])]
+    fitting = [pair for pair in offers if _fits(choice, pair[0], [listed for listed, _ in offers])]
     if len(fitting) == 1:
         return fitting[0]
-    labels = ", ".join(each.label for each, _ in here)
+    labels = ", ".join(listed.label for listed, _ in offers)
     if not fitting:
         message = f"{provider.ep} has no device {provider.device} here: it has {labels}"
         raise Refusal("unavailable", message, plugins.with_hint(f"choose among {labels}", provider), "no-device")
-    several = [each.label for each, _ in fitting]
+    several = [listed.label for listed, _ in fitting]
     message = f"{provider.ep} has {len(several)} devices that fit: {', '.join(several)}"
     raise Refusal("unavailable", message, f"say which: device = {' or '.join(map(repr, several))}", "no-device")
 
@@ -114,15 +114,15 @@ def _fits(choice: DeviceChoice, device: Device, everyone: list[Device]) -> bool:
 def _by_name(provider: Provider) -> Found:
     """A provider of the wheel: its options choose the device, and what onnxruntime lists is held against the choice."""
     choice = provider.device
-    here = offered(provider.ep)
-    everyone = tuple(each for each, _ in here)
+    offers = offered(provider.ep)
+    everyone = tuple(listed for listed, _ in offers)
     if option := provider.device_option:
-        return _by_type(provider, option) if option.names_type else _by_index(provider, option, here)
+        return _by_type(provider, option) if option.names_type else _by_index(provider, option, offers)
     if kind := provider.only_device:
         _refuse_type(provider, (kind,))
         return Found(everyone or (Device(kind, 0),), everyone[0] if everyone else Device(kind, 0))
-    if here and choice != DeviceChoice():
-        device, handle = _one(provider, here)
+    if offers and choice != DeviceChoice():
+        device, handle = _one(provider, offers)
         return Found(everyone, device, handle)
     if choice.index:
         message = f"{provider.ep} gives no way to choose device {choice}"
@@ -136,12 +136,12 @@ def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
         raise Refusal("unavailable", message, f"write device = {kinds[0]!r}, or leave it out", "no-device")
 
 
-def _by_index(provider: Provider, option: DeviceOption, here: list[tuple[Device, Any]]) -> Found:
+def _by_index(provider: Provider, option: DeviceOption, offers: list[tuple[Device, Any]]) -> Found:
     """A provider that takes the index of its device as an option."""
-    choice, everyone = provider.device, tuple(each for each, _ in here)
+    choice, everyone = provider.device, tuple(each for each, _ in offers)
     _refuse_type(provider, option.indexed)
-    if here and choice != DeviceChoice():
-        _one(provider, here)
+    if offers and choice != DeviceChoice():
+        _one(provider, offers)
     index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
     kind = choice.type or option.indexed[0]
     listed = [each for each in everyone if each.label == f"{kind}.{index}"]
@@ -150,12 +150,12 @@ def _by_index(provider: Provider, option: DeviceOption, here: list[tuple[Device,
 
 def _by_type(provider: Provider, option: DeviceOption) -> Found:
     """A provider that takes the name of its device as an option: `CPU`, `GPU.1`, or several, `AUTO:GPU,NPU`."""
-    choice, said = provider.device, str(provider.options.get(option.name, ""))
-    base = said.partition(".")[0].lower()
+    choice, setting = provider.device, str(provider.options.get(option.name, ""))
+    base = setting.partition(".")[0].lower()
     if choice.type and base in TYPES and base != choice.type:
-        message = f"the row asks for {choice}, and its option {option.name} for {said}"
+        message = f"the row asks for {choice}, and its option {option.name} for {setting}"
         raise Refusal("unsupported", message, "leave one of the two out", "option")
-    name = said or (choice.type or "cpu").upper()
+    name = setting or (choice.type or "cpu").upper()
     if choice.index is not None and name.lower() in option.indexed:
         name = f"{name}.{choice.index}"
     kind, _, index = name.lower().partition(".")

@@ -17,10 +17,10 @@ def write(provider: Provider, request: sessions.Request) -> None:
     """Compile the request's model into its scratch folder, in place of what an earlier start left there."""
     if not hasattr(ort, "ModelCompiler"):
         raise Refusal("unsupported", f"onnxruntime {ort.__version__} has no ModelCompiler")
-    found = devices.find(provider)
-    text = options.texts(provider, found, request.threads, request.scratch)
-    settings, _ = sessions.settings_for(provider, request, found, text)
-    if found.handle is None:
+    selected = devices.find(provider)
+    text = options.texts(provider, selected, request.threads, request.scratch)
+    settings, _ = sessions.settings_for(provider, request, selected, text)
+    if selected.handle is None:
         settings.add_provider(provider.ep, text)
     out = Path(request.scratch) / NAME
     out.unlink(missing_ok=True)

@@ -13,13 +13,13 @@ def traits(export: Export, batch: int, length: int) -> Traits:
     """Of a generation of `length` tokens in all, prompt and context included, for each of `batch` sequences."""
     graph = onnx_protobuf.read_graph(export.decoder)
     element = graph.values[export.names["past_key_names"] % 0].element
-    said, bits = graphs.weights(graph)
+    storage, bits = graphs.weights(graph)
     item = graphs.BITS.get(element, 8) // 8
     return Traits(
         kv_type=graphs.SHORT.get(element, element),
         kv_bytes=item * batch * 2 * export.layers * (export.heads * length * export.head_size + _cross(export)),
         logits="last token" if last_only(export) else "every token",
-        weights=said,
+        weights=storage,
         declared_bits=bits,
         weight_bytes=export.weight_bytes(),
     )

@@ -36,11 +36,11 @@ class Memory:
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, self.kind, self.index)
 
 
-def memory_of(provider: Provider, found: Found) -> Memory:
+def memory_of(provider: Provider, selected: Found) -> Memory:
     """The memory of the device that was chosen; the host's where the provider has no other."""
-    if found.handle is not None:
-        return Memory(info=found.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
-    index = found.device.index if found.device else 0
+    if selected.handle is not None:
+        return Memory(info=selected.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
+    index = selected.device.index if selected.device else 0
     kind = provider.device_memory
     return Memory(kind, index if kind != "cpu" else 0)
 
@@ -159,9 +159,9 @@ class State:
             raise ValueError(f"{self.done + fed} tokens do not fit into a cache for {self.length}")
         self._bind_tokens(tokens)
         self._bind_logits(fed)
-        grown = [] if self.decoder.export.shares else self._bind_present(self.done + fed)
+        new_buffers = [] if self.decoder.export.shares else self._bind_present(self.done + fed)
         self.decoder.session.run_with_iobinding(self.binding, self.options)
-        for (past, _), value in zip(self.decoder.past, grown, strict=False):
+        for (past, _), value in zip(self.decoder.past, new_buffers, strict=False):
             self.binding.bind_ortvalue_input(past, value)
         self.done += fed
         return self.taken[:, -1]
@@ -213,12 +213,12 @@ class Encoder:
     def prepare(self, batch: int) -> tuple[ort.IOBinding, dict[str, ort.OrtValue]]:
         """A binding of its outputs to buffers of their own, and these by the decoder's names for them."""
         binding = self.session.io_binding()
-        made = {}
+        buffers = {}
         for name, tensor in self.outputs.items():
             shape = [batch, *(int(size) for size in tensor.shape[1:])]
-            made[name] = self.memory.empty(shape, element(tensor))
-            binding.bind_ortvalue_output(name, made[name])
-        return binding, {theirs: made[ours] for theirs, ours in self.cross.items()}
+            buffers[name] = self.memory.empty(shape, element(tensor))
+            binding.bind_ortvalue_output(name, buffers[name])
+        return binding, {decoder_name: buffers[encoder_name] for decoder_name, encoder_name in self.cross.items()}
 
     def run(self, binding: ort.IOBinding, features: Array) -> None:
         """Encode the features, float32 of (batch, mels, frames), into the buffers of the binding."""

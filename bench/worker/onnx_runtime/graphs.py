@@ -22,8 +22,8 @@ def weights(graph: Graph) -> tuple[str, float | None]:
         return _blockwise(graph, blocks)
     if any(node.op in DYNAMIC for node in graph.nodes):
         return "int8, activations quantized at run time", 8.0
-    held = _elements(graph)
-    kinds = Counter(held[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in held)
+    elements = _elements(graph)
+    kinds = Counter(elements[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in elements)
     if not kinds:
         return "", None
     kind = kinds.most_common(1)[0][0]
@@ -33,13 +33,13 @@ def weights(graph: Graph) -> tuple[str, float | None]:
 def _blockwise(graph: Graph, blocks: list[Node]) -> tuple[str, float]:
     """`MatMulNBits, 4 bits, blocks of 32`: a block has a scale, and may have a zero point of the weights' own bits."""
     sizes = [node.attributes["K"] * node.attributes["N"] for node in blocks]
-    held = _elements(graph)
-    bits = [_bits(held, node) for node in blocks]
-    average = sum(size * one for size, one in zip(sizes, bits, strict=True)) / sum(sizes)
+    elements = _elements(graph)
+    bits = [_bits(elements, node) for node in blocks]
+    average = sum(size * bit_count for size, bit_count in zip(sizes, bits, strict=True)) / sum(sizes)
     widths, lengths = (sorted({node.attributes[name] for node in blocks}) for name in ("bits", "block_size"))
-    said = f"MatMulNBits, {_and(widths)} bits, blocks of {_and(lengths)}"
+    storage = f"MatMulNBits, {_and(widths)} bits, blocks of {_and(lengths)}"
     levels = sorted({node.attributes.get("accuracy_level", 0) for node in blocks})
-    return f"{said}, accuracy level {_and(levels)}" if levels != [0] else said, average
+    return f"{storage}, accuracy level {_and(levels)}" if levels != [0] else storage, average
 
 
 def _elements(graph: Graph) -> dict[str, str]:
@@ -47,9 +47,9 @@ def _elements(graph: Graph) -> dict[str, str]:
     return {tensor.name: tensor.element for tensor in graph.initializers}
 
 
-def _bits(held: dict[str, str], node: Node) -> float:
+def _bits(elements: dict[str, str], node: Node) -> float:
     width = node.attributes["bits"]
-    scale = BITS.get(held.get(node.inputs[2], ""), 32)
+    scale = BITS.get(elements.get(node.inputs[2], ""), 32)
     zero_point = width if len(node.inputs) > 3 and node.inputs[3] else 0
     return width + (scale + zero_point) / node.attributes["block_size"]
 

@@ -136,8 +136,8 @@ def read_graph(path: Path) -> Graph:
     with path.open("rb") as file:
         parts = [message(file, span) for span in _graphs(file, path)]
 
-        def spans(wanted: int) -> Iterator[Span]:
-            return (span for part in parts for span in part.get(wanted, ()))
+        def spans(field_number: int) -> Iterator[Span]:
+            return (span for part in parts for span in part.get(field_number, ()))
 
         return Graph(
             nodes=tuple(_node(file, span) for span in spans(GRAPH_NODE)),
@@ -176,38 +176,38 @@ def _graphs(file: BinaryIO, path: Path) -> list[Span]:
 
 
 def _node(file: BinaryIO, span: Span) -> Node:
-    found = message(file, span)
-    attributes = [message(file, one) for one in found.get(NODE_ATTRIBUTE, ())]
+    parts = message(file, span)
+    attributes = [message(file, attribute) for attribute in parts.get(NODE_ATTRIBUTE, ())]
     return Node(
-        name=_last(file, found, NODE_NAME),
-        op_type=_last(file, found, NODE_OP_TYPE),
-        domain=_last(file, found, NODE_DOMAIN),
-        inputs=_texts(file, found, NODE_INPUT),
-        outputs=_texts(file, found, NODE_OUTPUT),
+        name=_last(file, parts, NODE_NAME),
+        op_type=_last(file, parts, NODE_OP_TYPE),
+        domain=_last(file, parts, NODE_DOMAIN),
+        inputs=_texts(file, parts, NODE_INPUT),
+        outputs=_texts(file, parts, NODE_OUTPUT),
         attributes={
-            _last(file, one, ATTRIBUTE_NAME): one[ATTRIBUTE_INT][0][0] for one in attributes if ATTRIBUTE_INT in one
+            _last(file, attribute, ATTRIBUTE_NAME): attribute[ATTRIBUTE_INT][0][0] for attribute in attributes if ATTRIBUTE_INT in attribute
         },
-        tensors=tuple(_tensor(file, tensor) for one in attributes for tensor in one.get(ATTRIBUTE_TENSOR, ())),
-        has_subgraph=any(ATTRIBUTE_GRAPH in one or ATTRIBUTE_GRAPHS in one for one in attributes),
+        tensors=tuple(_tensor(file, tensor) for attribute in attributes for tensor in attribute.get(ATTRIBUTE_TENSOR, ())),
+        has_subgraph=any(ATTRIBUTE_GRAPH in attribute or ATTRIBUTE_GRAPHS in attribute for attribute in attributes),
     )
 
 
 def _tensor(file: BinaryIO, span: Span) -> Tensor:
-    found = message(file, span)
-    dims = found.get(TENSOR_DIMS, [])
+    parts = message(file, span)
+    dims = parts.get(TENSOR_DIMS, [])
     packed = any(start != end for start, end in dims)
-    kind = found.get(TENSOR_TYPE, [(0, 0)])[0][0]
-    return Tensor(_last(file, found, TENSOR_NAME), _element(kind), len(dims) + packed)
+    kind = parts.get(TENSOR_TYPE, [(0, 0)])[0][0]
+    return Tensor(_last(file, parts, TENSOR_NAME), _element(kind), len(dims) + packed)
 
 
 def _value(file: BinaryIO, span: Span) -> Value:
-    found = message(file, span)
-    types = [message(file, one) for one in found.get(VALUE_TYPE, ())]
-    tensors = [message(file, one) for kind in types for one in kind.get(TYPE_TENSOR, ())]
+    parts = message(file, span)
+    types = [message(file, inner) for inner in parts.get(VALUE_TYPE, ())]
+    tensors = [message(file, inner) for kind in types for inner in kind.get(TYPE_TENSOR, ())]
     kinds = [kind for tensor in tensors for kind, _ in tensor.get(TENSOR_ELEMENT, ())]
     shapes = [shape for tensor in tensors for shape in tensor.get(TENSOR_SHAPE, ())]
-    dims = tuple(_dimension(file, one) for shape in shapes for one in inside(file, shape, SHAPE_DIM))
-    return Value(_last(file, found, VALUE_NAME), _element(kinds[0]) if kinds else "", dims)
+    dims = tuple(_dimension(file, inner) for shape in shapes for inner in inside(file, shape, SHAPE_DIM))
+    return Value(_last(file, parts, VALUE_NAME), _element(kinds[0]) if kinds else "", dims)
 
 
 def _element(kind: int) -> str:
@@ -216,16 +216,16 @@ def _element(kind: int) -> str:
 
 def _dimension(file: BinaryIO, span: Span) -> str | int:
     """A dimension of a shape: its size, or the name of a symbolic one; an empty name where the file says nothing."""
-    found = message(file, span)
-    if DIM_VALUE in found:
-        return found[DIM_VALUE][0][0]
-    return _last(file, found, DIM_NAME)
+    parts = message(file, span)
+    if DIM_VALUE in parts:
+        return parts[DIM_VALUE][0][0]
+    return _last(file, parts, DIM_NAME)
 
 
-def _last(file: BinaryIO, found: dict[int, list[Span]], wanted: int) -> str:
+def _last(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> str:
     """A string that may be given once; the last counts, as protobuf has it."""
-    return "".join(_texts(file, found, wanted)[-1:])
+    return "".join(_texts(file, parts, field_number)[-1:])
 
 
-def _texts(file: BinaryIO, found: dict[int, list[Span]], wanted: int) -> tuple[str, ...]:
-    return tuple(read(file, one).decode() for one in found.get(wanted, ()))
+def _texts(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> tuple[str, ...]:
+    return tuple(read(file, inner).decode() for inner in parts.get(field_number, ()))

@@ -6,12 +6,12 @@ from bench.records import Note, Option, Provider, ThreadsOption, note
 from bench.worker.onnx_runtime.devices import Found
 
 
-def texts(provider: Provider, found: Found, threads: int, scratch: str) -> dict[str, str]:
+def texts(provider: Provider, selected: Found, threads: int, scratch: str) -> dict[str, str]:
     """Every option as text: the matrix's own, those that choose the device, the threads and the folder of a cache."""
     text = {name: _text(provider, value) for name, value in provider.options.items()}
-    text |= found.options or {}
+    text |= selected.options or {}
     option = provider.threads_option
-    if option and _is_on_cpu(found) and not _holds_threads(text, option):
+    if option and _is_on_cpu(selected) and not _holds_threads(text, option):
         text[option.name] = str(threads)
     cache = provider.cache
     if cache and cache.kind == "option" and scratch:
@@ -25,8 +25,8 @@ def _text(provider: Provider, value: Option) -> str:
     return str(value)
 
 
-def _is_on_cpu(found: Found) -> bool:
-    return found.device is not None and found.device.type == "cpu"
+def _is_on_cpu(selected: Found) -> bool:
+    return selected.device is not None and selected.device.type == "cpu"
 
 
 def _holds_threads(text: dict[str, str], option: ThreadsOption) -> bool:
@@ -40,14 +40,14 @@ def threads(provider: Provider, text: dict[str, str], otherwise: int) -> int:
     return int(given) if given.isdecimal() else otherwise
 
 
-def notes(provider: Provider, found: Found) -> tuple[Note, ...]:
+def notes(provider: Provider, selected: Found) -> tuple[Note, ...]:
     """What a reader must know about where and how the provider computes."""
-    on_cpu = _is_on_cpu(found)
+    on_cpu = _is_on_cpu(selected)
     if provider.imitates_gpu and on_cpu:
         return (note("software-adapter"),)
     if provider.emulated:
         return (note("emulated-device"),)
-    if found.device is None:
+    if selected.device is None:
         return (note("device-unknown"),)
     is_set = provider.session_threads or provider.threads_option is not None
     return (note("own-threads"),) if on_cpu and not is_set else ()

@@ -28,12 +28,12 @@ class Ask(msgspec.Struct, frozen=True):
 
 def together(placements: Iterable[Placement | None]) -> Placement | None:
     """The placement of several graphs as one; None where that of any cannot be told."""
-    found = list(placements)
-    known = [one for one in found if one is not None]
-    if not known or len(known) < len(found):
+    listed = list(placements)
+    known = [placement for placement in listed if placement is not None]
+    if not known or len(known) < len(listed):
         return None
-    nodes = _summed(one.nodes for one in known)
-    return Placement(nodes=nodes, source=known[0].source, shape_nodes=_summed(one.shape_nodes for one in known))
+    nodes = _summed(placement.nodes for placement in known)
+    return Placement(nodes=nodes, source=known[0].source, shape_nodes=_summed(placement.shape_nodes for placement in known))
 
 
 def _summed(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
@@ -61,13 +61,13 @@ def main() -> None:
     from bench.worker.onnx_runtime import assignment, sessions
 
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
-    found = []
+    placements = []
     for graph in map(Path, ask.graphs):
         # One after another, so that two of them never hold memory at the same time.
         opened = sessions.open_session(ask.provider, sessions.Request(graph))
-        found.append(assignment.placement(opened.session, graph))
+        placements.append(assignment.placement(opened.session, graph))
         del opened
-    sys.stdout.write(f"\n{msgspec.json.encode(together(found)).decode()}\n")
+    sys.stdout.write(f"\n{msgspec.json.encode(together(placements)).decode()}\n")
 
 
 if __name__ == "__main__":

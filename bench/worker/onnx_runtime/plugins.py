@@ -80,8 +80,8 @@ def _not_registered(provider: Provider, library: Path, error: Exception) -> Refu
         return Refusal("unavailable", message, remedy, "version")
     if "CreateEpFactories" in words:
         return _not_loaded(provider, f"{library.name} is no plugin of onnxruntime: it has no CreateEpFactories")
-    found = NOT_LOADED.search(words)
-    error_line = found["reason"] if found else words
+    not_loaded = NOT_LOADED.search(words)
+    error_line = not_loaded["reason"] if not_loaded else words
     missing = MISSING.search(error_line)
     if missing and missing["library"] != library.name:
         return _not_loaded(provider, f"{library.name} needs {missing['library']}, which is missing")

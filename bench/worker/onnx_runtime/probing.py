@@ -22,40 +22,40 @@ NO_SUCH_OPTION = "touchstone_no_such_option"
 
 def versions(provider: Provider | None) -> dict[str, str]:
     """The versions of onnxruntime, of the plugin, and of the CUDA that the wheel was built for."""
-    found = {"onnxruntime": str(ort.__version__)}
+    versions_by_name = {"onnxruntime": str(ort.__version__)}
     if provider is None:
-        return found
+        return versions_by_name
     if provider.uses_cuda and getattr(ort, "cuda_version", None):
-        found["cuda"] = str(ort.cuda_version)
-    return found | plugins.version(provider)
+        versions_by_name["cuda"] = str(ort.cuda_version)
+    return versions_by_name | plugins.version(provider)
 
 
 def probe(provider: Provider) -> TargetFacts:
     """Everything that can be known of a target without a model of the user's."""
     facts, log_mark = TargetFacts(available=False, versions=versions(provider)), native_log.mark()
     try:
-        found = devices.find(provider)
+        selected = devices.find(provider)
         first = executed_fp32(provider)
     except Exception as error:  # noqa: BLE001 - whatever stands in the way is the finding
         failure = failure_of(error, "session")
         offered = tuple(device for device, _ in devices.offered(provider.ep))
-        told = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
-        return replace(told, devices=offered)
-    facts = replace(facts, available=True, device=found.device, devices=found.devices)
+        facts_of_failure = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
+        return replace(facts_of_failure, devices=offered)
+    facts = replace(facts, available=True, device=selected.device, devices=selected.devices)
     if first.format == "elsewhere":
         facts = replace(facts, message=native_log.first_error(log_mark))
     executes = (first, _tried("fp16", executed_fp16, provider))
-    facts = replace(facts, notes=options.notes(provider, found), executes=executes)
+    facts = replace(facts, notes=options.notes(provider, selected), executes=executes)
     if first.format in ("elsewhere", "refused"):
         return facts
     return replace(facts, checks_options=checks_options(provider))
 
 
-def _tried(asked: str, measure: Any, provider: Provider) -> Executed:
+def _tried(number_format: str, measure: Any, provider: Provider) -> Executed:
     try:
         return measure(provider)  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - a provider that cannot take the format says so
-        return Executed(asked=asked, format="refused", message=reason_of(error))
+        return Executed(asked=number_format, format="refused", message=reason_of(error))
 
 
 def executed_fp32(provider: Provider) -> Executed:

@@ -51,10 +51,10 @@ def open_session(provider: Provider, request: Request) -> Opened:
     """A session on the provider alone; onnxruntime's silent second try on the CPU is switched off."""
     ort.set_default_logger_severity(ERRORS_ONLY)
     mark = native_log.mark()
-    found = devices.find(provider)
+    selected = devices.find(provider)
     load_libraries(provider)
-    text = options.texts(provider, found, request.threads, request.scratch)
-    settings, arguments = settings_for(provider, request, found, text)
+    text = options.texts(provider, selected, request.threads, request.scratch)
+    settings, arguments = settings_for(provider, request, selected, text)
     model = request.model if isinstance(request.model, bytes) else str(request.model)
     try:
         session = ort.InferenceSession(model, settings, enable_fallback=0, **arguments)
@@ -63,7 +63,7 @@ def open_session(provider: Provider, request: Request) -> Opened:
     session.disable_fallback()
     if provider.ep not in session.get_providers():
         raise _not_created(provider, native_log.first_error(mark))
-    return Opened(session, found, text, mark)
+    return Opened(session, selected, text, mark)
 
 
 def load_libraries(provider: Provider) -> None:
@@ -73,7 +73,7 @@ def load_libraries(provider: Provider) -> None:
 
 
 def settings_for(
-    provider: Provider, request: Request, found: devices.Found, text: dict[str, str]
+    provider: Provider, request: Request, selected: devices.Found, text: dict[str, str]
 ) -> tuple[ort.SessionOptions, dict[str, object]]:
     """The session options, and the further arguments of a session on the provider.
 
@@ -92,9 +92,9 @@ def settings_for(
     if request.profile:
         settings.enable_profiling = True
         settings.profile_file_prefix = str(request.profile)
-    if found.handle is None:
+    if selected.handle is None:
         return settings, {"providers": [(provider.ep, text)]}
-    settings.add_provider_for_devices([found.handle], text)
+    settings.add_provider_for_devices([selected.handle], text)
     return settings, {}
 
 
@@ -110,7 +110,7 @@ def _refusal(provider: Provider, error: Exception) -> Refusal | None:
     return None
 
 
-def _not_created(provider: Provider, said: str) -> Refusal:
+def _not_created(provider: Provider, reason: str) -> Refusal:
     message = f"{provider.ep} could not be created, and onnxruntime would go on without it"
     remedy = plugins.with_hint("its log says what it lacks", provider)
-    return Refusal("unavailable", f"{message}: {said}" if said else message, remedy, "not-created")
+    return Refusal("unavailable", f"{message}: {reason}" if reason else message, remedy, "not-created")

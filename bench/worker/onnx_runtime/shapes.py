@@ -21,14 +21,14 @@ def shape_nodes(model: Path) -> dict[str, str]:
     graph = read_graph(model)
     # What is made of weights is data, wherever its other inputs come from.
     known = {tensor.name for tensor in graph.initializers if _is_index(tensor)}
-    found = {}
+    op_types = {}
     for node in graph.nodes:
         # ONNX lists nodes after those whose outputs they take.
         if _is_of_shapes(node, known):
             known.update(node.outputs)
-            found[node.name] = node.op_type
+            op_types[node.name] = node.op_type
     times = Counter(node.name for node in graph.nodes)
-    return {name: op for name, op in found.items() if name and times[name] == 1}
+    return {name: op for name, op in op_types.items() if name and times[name] == 1}
 
 
 def _is_of_shapes(node: Node, known: set[str]) -> bool:
