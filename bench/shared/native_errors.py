@@ -19,12 +19,12 @@ FUNCTION = (
 """A function as GCC writes it out: `virtual void ns::Factory::Create(const Options&, int) const `."""
 PLACE = rf"\S+\.(?:cc|cpp|cxx|h|hpp|mm):\d+ {FUNCTION}?"
 CONDITION = r"[\w.:=!<>&|()\"'\[\], +*/%-]+ was false\. "
-BEFORE = re.compile(
+PREFIXES = re.compile(
     rf"^{PLACE}|^{CONDITION}|^\[ONNXRuntimeError\] : \d+ : \w+ : |^\[ERROR\] "
     r"|^Error creating execution provider: |^Exception during initialization: "
 )
 """What stands before an error and says nothing of it; several may follow one another."""
-INSIDE = re.compile(rf": ?{PLACE}(?:{CONDITION})?")
+EMBEDDED_PLACE = re.compile(rf": ?{PLACE}(?:{CONDITION})?")
 FOLDERS = re.compile(r"(?<![\w:/.\\])(?:[A-Za-z]:|~)?[\\/](?:[^\s\\/:'\"]+[\\/])+")
 
 
@@ -44,6 +44,6 @@ def brief(words: str) -> str:
 
 def plain(words: str) -> str:
     """A native error without error codes and places in its source. Names of nodes look like paths, and stay."""
-    while (shorter := BEFORE.sub("", words, count=1)) != words and shorter:
+    while (shorter := PREFIXES.sub("", words, count=1)) != words and shorter:
         words = shorter
-    return INSIDE.sub(": ", words)
+    return EMBEDDED_PLACE.sub(": ", words)

@@ -49,7 +49,7 @@ def message(file: BinaryIO, span: Span) -> dict[int, list[Span]]:
     return spans
 
 
-def inside(file: BinaryIO, span: Span, number: int) -> list[Span]:
+def field_spans(file: BinaryIO, span: Span, number: int) -> list[Span]:
     """Where each of a message's fields of that number stands."""
     return [inner for field, _, inner in fields(file, span) if field == number]
 

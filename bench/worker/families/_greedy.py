@@ -12,7 +12,7 @@ SCORED = 16
 """How many positions keep their logits: a vocabulary of 150 000 takes 0.6 MB at each."""
 
 
-def follow(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor, new: int) -> Feed:
+def decode(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor, new: int) -> Feed:
     """Outputs of the greedy decoding of `new` tokens after `prompt` (batch, prompt); the end of sequence is no end.
 
     `forward` takes the tokens that follow those it had before, and gives the last one's logits (batch, vocabulary).

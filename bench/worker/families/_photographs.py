@@ -25,15 +25,15 @@ Prepare = Callable[[Image.Image], Array]
 
 def checked(folder: Path) -> list[Path]:
     """The photographs to check outputs with."""
-    return _known(folder, CHECKED) or _all(folder)[::2]
+    return _named(folder, CHECKED) or _all(folder)[::2]
 
 
 def calibration(folder: Path) -> list[Path]:
     """The photographs to calibrate with: none that `checked` gives, unless the folder holds a single one."""
-    return _known(folder, CALIBRATION) or _all(folder)[1::2] or _all(folder)
+    return _named(folder, CALIBRATION) or _all(folder)[1::2] or _all(folder)
 
 
-def _known(folder: Path, names: Sequence[str]) -> list[Path]:
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     return [by_name[name] for name in names] if set(names) <= set(by_name) else []
 
@@ -49,10 +49,10 @@ def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
     """`count` different pictures, float32 (count, channels, height, width): whole ones first, then closer crops."""
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
-    return np.stack([prepare(_closer(opened[photograph], step)) for step, photograph in turns])
+    return np.stack([prepare(_random_crop(opened[photograph], step)) for step, photograph in turns])
 
 
-def _closer(image: Image.Image, step: int) -> Image.Image:
+def _random_crop(image: Image.Image, step: int) -> Image.Image:
     """The whole image at step 0; then ever new squares of 40 to 90 % of its shorter side, anywhere in it."""
     if step == 0:
         return image

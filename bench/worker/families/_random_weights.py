@@ -56,7 +56,7 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
     return model
 
 
-def language(model: nn.Module, seed: int) -> nn.Module:
+def fill_language_model(model: nn.Module, seed: int) -> nn.Module:
     """Fill a model that generates, in place, so that its tokens depend on all of its input, as a trained one's do.
 
     transformers' own initialisation attends to everything alike, and its logits are flat: a prompt shifted by one or a
@@ -69,7 +69,9 @@ def language(model: nn.Module, seed: int) -> nn.Module:
         for name, module in model.named_modules():
             for kind, parameter in module.named_parameters(recurse=False):
                 if parameter.requires_grad:  # Whisper's table of sines is fixed.
-                    parameter.copy_(_filling(f"{name}.{kind}", parameter.shape, seed, model.config.num_hidden_layers))
+                    parameter.copy_(
+                        _weight_values(f"{name}.{kind}", parameter.shape, seed, model.config.num_hidden_layers)
+                    )
                 if kind == "weight" and parameter.ndim == 1:
                     norms.append(parameter)
         # The last norm is before the head. Signs at random, or a head that is the embedding's own table would answer
@@ -79,7 +81,7 @@ def language(model: nn.Module, seed: int) -> nn.Module:
     return model
 
 
-def _filling(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:
+def _weight_values(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:
     """Seeded noise, scaled and shifted as a trained weight of that name is; no bias and no norm is constant."""
     generator = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())]))
     noise = torch.from_numpy(generator.standard_normal(tuple(shape), np.float32))
@@ -115,7 +117,7 @@ def pictures(count: int, channels: int, size: int, seed: int) -> torch.Tensor:
     return (noise(1) + 0.3 * noise(channels)) * contrast.exp() + brightness
 
 
-def settle(model: nn.Module, images: torch.Tensor) -> nn.Module:
+def set_statistics(model: nn.Module, images: torch.Tensor) -> nn.Module:
     """Give a random image network the statistics of a trained one, in place, in one pass over `images`.
 
     Batch normalisation learns its means and variances: without them activations explode or die over 50 layers. The
@@ -126,11 +128,11 @@ def settle(model: nn.Module, images: torch.Tensor) -> nn.Module:
 
     def normalise(norm: nn.BatchNorm2d, args: tuple[torch.Tensor]) -> None:
         variance, mean = torch.var_mean(args[0], dim=(0, 2, 3), correction=0)
-        norm.running_mean = coarse(mean)
-        norm.running_var = coarse(variance)
+        norm.running_mean = round_to_8_bits(mean)
+        norm.running_var = round_to_8_bits(variance)
 
     def centre(linear: nn.Linear, args: tuple[torch.Tensor]) -> None:
-        linear.bias -= coarse((args[0] @ linear.weight.T).mean(0))
+        linear.bias -= round_to_8_bits((args[0] @ linear.weight.T).mean(0))
 
     model.double()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -149,7 +151,7 @@ def settle(model: nn.Module, images: torch.Tensor) -> nn.Module:
     return model.float()
 
 
-def coarse(values: torch.Tensor) -> torch.Tensor:
+def round_to_8_bits(values: torch.Tensor) -> torch.Tensor:
     """Rounded to 8 significant bits."""
     mantissa, exponent = torch.frexp(values)
     return torch.ldexp((mantissa * 256).round() / 256, exponent)

@@ -56,7 +56,9 @@ def _read(path: Path) -> Array:
         raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
     if shape != (1, 2, RATE):
         channels, width, rate = shape
-        problem = f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
+        problem = (
+            f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
+        )
         raise ValueError(f"{problem}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
     if len(frames) < 2:
         raise ValueError(f"{path.name} holds no audio")

@@ -52,7 +52,7 @@ def load(source: Source) -> torch.nn.Module:
     if source.weights == "random":
         # Convolutions take any size, and learn the same statistics from small pictures five times quicker.
         size = getattr(model.config, "image_size", 96)
-        _random_weights.settle(model, _random_weights.pictures(8, model.config.num_channels, size, source.seed))
+        _random_weights.set_statistics(model, _random_weights.pictures(8, model.config.num_channels, size, source.seed))
     return model
 
 

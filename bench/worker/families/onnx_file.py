@@ -34,9 +34,9 @@ MANIFEST = FamilyManifest(
 
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
-USUAL = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
+DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
 """What a symbolic dimension is set to whose name holds the word, unless the workload says otherwise."""
-OTHERWISE = 16
+FALLBACK_SIZE = 16
 
 
 def load(source: Source) -> NoReturn:
@@ -152,7 +152,9 @@ def _shapes(model: onnx.ModelProto, sizes: dict[str, int]) -> dict[str, list[Axi
         raise ValueError(f"batch = {sizes['batch']}, but no input has a symbolic first dimension")
     given = dict.fromkeys(first, sizes["batch"]) | sizes
     return {
-        value: [(name, size or given.get(name) or _usual(name), bool(size) or name in given) for name, size in axes]
+        value: [
+            (name, size or given.get(name) or _default_size(name), bool(size) or name in given) for name, size in axes
+        ]
         for value, axes in declared.items()
     }
 
@@ -168,8 +170,8 @@ def _dimensions(value: onnx.ValueInfoProto) -> list[tuple[str, int | None]]:
     ]
 
 
-def _usual(name: str) -> int:
-    return next((size for word, size in USUAL.items() if word in name.lower()), OTHERWISE)
+def _default_size(name: str) -> int:
+    return next((size for word, size in DEFAULT_SIZES.items() if word in name.lower()), FALLBACK_SIZE)
 
 
 def _feed(model: onnx.ModelProto, sizes: dict[str, int], seed: int) -> Feed:

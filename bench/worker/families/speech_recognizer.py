@@ -54,7 +54,7 @@ def load(source: Source) -> torch.nn.Module:
     from bench.worker.families import _random_weights
 
     config = _config(source)
-    model = hugging_face.load(source, AutoModelForSpeechSeq2Seq, _random_weights.language)
+    model = hugging_face.load(source, AutoModelForSpeechSeq2Seq, _random_weights.fill_language_model)
     if source.weights == "random":
         model.generation_config = _generation_config(config, _tokenizer(source))
     return model
@@ -89,7 +89,10 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     clips = _clips(sizes["audio"], count, inputs)
     features = _features(source, [clip.samples for clip in clips])
     ids = np.array([start] * batch, np.int64)
-    feeds = [{"input_features": features[start_row : start_row + batch], "input_ids": ids} for start_row in range(0, count, batch)]
+    feeds = [
+        {"input_features": features[start_row : start_row + batch], "input_ids": ids}
+        for start_row in range(0, count, batch)
+    ]
     if clips[0].label:
         # What is said in the first clip travels with it: no engine reads it, `facts` does.
         feeds[0]["label"] = np.frombuffer(clips[0].label.encode("utf-8"), np.uint8)
@@ -113,7 +116,7 @@ def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], 
     with torch.inference_mode():
         for feed in feeds:
             encoded = model.get_encoder()(torch.from_numpy(feed["input_features"])).last_hidden_state
-            outputs.append(_greedy.follow(_Forward(model, encoded), torch.from_numpy(feed["input_ids"]), new))
+            outputs.append(_greedy.decode(_Forward(model, encoded), torch.from_numpy(feed["input_ids"]), new))
     return outputs, hugging_face.computed_by()
 
 
@@ -224,8 +227,8 @@ def _extractor(source: Source) -> Any:
 def _features(source: Source, samples: list[Array]) -> Array:
     """Log-mel features of clips, padded with silence to 30 seconds."""
     features = _extractor(source)(samples, sampling_rate=16000, return_tensors="np")["input_features"]
-    wide: Array = np.ascontiguousarray(features, np.float32)
-    return wide
+    contiguous: Array = np.ascontiguousarray(features, np.float32)
+    return contiguous
 
 
 def _clips(seconds: int, count: int, inputs: str | None) -> list[Clip]:

@@ -54,7 +54,7 @@ def load(source: Source) -> torch.nn.Module:
     from bench.worker.families import _random_weights
 
     _config(source)
-    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.language)
+    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.fill_language_model)
 
 
 def save(source: Source, out: Path) -> None:
@@ -82,8 +82,10 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     rows = -(-CHECKED_PROMPTS // batch) * batch
     ids = _token_ids(source, _texts(_sentences(inputs), rows, context + prompt), context + prompt)
     batches = [ids[start : start + batch] for start in range(0, rows, batch)]
-    before = [{"context_ids": rows[:, :context]} if context else {} for rows in batches]
-    return [{"input_ids": rows[:, context:], **filled} for rows, filled in zip(batches, before, strict=True)]
+    contexts = [{"context_ids": rows[:, :context]} if context else {} for rows in batches]
+    return [
+        {"input_ids": rows[:, context:], **context_feed} for rows, context_feed in zip(batches, contexts, strict=True)
+    ]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
@@ -102,7 +104,7 @@ def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], 
 
     model = load(source)
     with torch.inference_mode():
-        outputs = [_greedy.follow(_Forward(model), torch.from_numpy(_whole(feed)), new) for feed in feeds]
+        outputs = [_greedy.decode(_Forward(model), torch.from_numpy(_context_and_prompt(feed)), new) for feed in feeds]
     return outputs, hugging_face.computed_by()
 
 
@@ -125,8 +127,8 @@ def facts(source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, A
     from bench.worker import hugging_face
 
     model, tokenizer = load(source), _tokenizer(source)
-    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in _whole(feeds[0]).tolist()]
-    prefixes = _prefixes(model, tokenizer, _whole(feeds[0])[0])
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in _context_and_prompt(feeds[0]).tolist()]
+    prefixes = _prefixes(model, tokenizer, _context_and_prompt(feeds[0])[0])
     return {"parameters": hugging_face.parameters(model), "prompts": texts, "prefixes": prefixes}
 
 
@@ -216,6 +218,6 @@ def _texts(sentences: list[str], count: int, words: int) -> list[str]:
     return texts
 
 
-def _whole(feed: Feed) -> Array:
+def _context_and_prompt(feed: Feed) -> Array:
     """Context and prompt in one, int64 (batch, context + prompt)."""
     return np.concatenate([feed[name] for name in ("context_ids", "input_ids") if name in feed], axis=1)

@@ -21,7 +21,7 @@ from bench.worker.refusal import Refusal
 
 NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
 """How onnxruntime says that the CPU lacks an operator, and not that the graph is wrong."""
-OTHER_EP = {
+REMEDIES = {
     ("genai-fp16", "cpu"): 'ep = "cuda" makes one that runs on the CPU as well',
     ("genai-fp32", "cuda"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
     ("genai-fp32", "dml"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
@@ -29,7 +29,7 @@ OTHER_EP = {
 """The way out of combinations of precision and target that the builder writes wrongly without a word (0.18)."""
 
 
-def tried(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
+def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
     """A prompt and one more token on the CPU; Refusal where they do not run and should."""
     export = genai_config.read(out)
     _refuse_without_bias(export)
@@ -42,11 +42,11 @@ def tried(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
         if ep != "cpu" and NO_KERNEL.search(str(error)):
             return (f"exported for {ep}, and not tried: on the CPU it does not run ({words})",)
         message = f"the export was written and does not run: {words}"
-        remedy = OTHER_EP.get((recipe, ep), "try other options of the recipe")
+        remedy = REMEDIES.get((recipe, ep), "try other options of the recipe")
         raise Refusal("unsupported", message, remedy, "export") from error
     if not np.isfinite(logits).all():
         message = "the export was written, and its logits are not finite"
-        raise Refusal("unsupported", message, OTHER_EP.get((recipe, ep), "a precision with more range"), "export")
+        raise Refusal("unsupported", message, REMEDIES.get((recipe, ep), "a precision with more range"), "export")
     return (f"exported for {ep}",) if ep != "cpu" else ()
 
 

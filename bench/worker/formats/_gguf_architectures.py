@@ -13,7 +13,7 @@ from bench.worker.refusal import Refusal
 
 NAMES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "phi3": "phi3"}
 """What llama.cpp calls the architecture of a `model_type`; of others no GGUF is written here."""
-PAIRED = ("llama",)
+INTERLEAVED = ("llama",)
 """Architectures whose rotary halves llama.cpp wants side by side: the rows of Q and K are put in another order."""
 REMEDY = "choose a model of these types: " + ", ".join(NAMES)
 
@@ -35,19 +35,19 @@ def name(config: dict[str, Any]) -> str:
 
 def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
     """Tell the writer the model's sizes; notes say what llama.cpp leaves out."""
-    heads, depth = _said(config, "num_attention_heads"), head_size(config)
-    writer.add_context_length(_said(config, "max_position_embeddings"))
-    writer.add_embedding_length(_said(config, "hidden_size"))
-    writer.add_block_count(_said(config, "num_hidden_layers"))
-    writer.add_feed_forward_length(_said(config, "intermediate_size"))
+    heads, depth = _required(config, "num_attention_heads"), head_size(config)
+    writer.add_context_length(_required(config, "max_position_embeddings"))
+    writer.add_embedding_length(_required(config, "hidden_size"))
+    writer.add_block_count(_required(config, "num_hidden_layers"))
+    writer.add_feed_forward_length(_required(config, "intermediate_size"))
     writer.add_head_count(heads)
     writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
     writer.add_key_length(depth)
     writer.add_value_length(depth)
-    writer.add_layer_norm_rms_eps(_said(config, "rms_norm_eps"))
+    writer.add_layer_norm_rms_eps(_required(config, "rms_norm_eps"))
     writer.add_rope_dimension_count(rotated(config))
-    writer.add_rope_freq_base(float(_rope(config).get("rope_theta") or _said(config, "rope_theta")))
-    writer.add_vocab_size(_said(config, "vocab_size"))
+    writer.add_rope_freq_base(float(_rope(config).get("rope_theta") or _required(config, "rope_theta")))
+    writer.add_vocab_size(_required(config, "vocab_size"))
     if config["model_type"] == "phi3":
         _describe_phi3(writer, config)
     window = config.get("sliding_window")
@@ -74,7 +74,7 @@ def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, t
 
 def head_size(config: dict[str, Any]) -> int:
     """The width of one attention head."""
-    return int(config.get("head_dim") or _said(config, "hidden_size") // _said(config, "num_attention_heads"))
+    return int(config.get("head_dim") or _required(config, "hidden_size") // _required(config, "num_attention_heads"))
 
 
 def rotated(config: dict[str, Any]) -> int:
@@ -88,12 +88,12 @@ def _reader(config: dict[str, Any], weights: Weights, source_name: str) -> Read:
     heads = config["num_attention_heads"]
     groups = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
     part = source_name.split(".")[-2] if "." in source_name else ""
-    if name(config) not in PAIRED or part not in groups:
+    if name(config) not in INTERLEAVED or part not in groups:
         return lambda: weights.read(source_name)
-    return lambda: paired(weights.read(source_name), groups[part])
+    return lambda: interleaved(weights.read(source_name), groups[part])
 
 
-def paired(rows: Tensor, heads: int) -> Tensor:
+def interleaved(rows: Tensor, heads: int) -> Tensor:
     """Rows of Q or K, of each head the first half and then the second, with the two halves interleaved."""
     split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(rows.shape))
@@ -146,7 +146,7 @@ def _describe_phi3(writer: Any, config: dict[str, Any]) -> None:
         )
 
 
-def _said(config: dict[str, Any], key: str) -> Any:
+def _required(config: dict[str, Any], key: str) -> Any:
     """What the config must say: a guess would be another model."""
     if config.get(key) is None:
         raise Refusal("unsupported", f"the model's config does not say its {key}", "complete config.json")

@@ -8,7 +8,7 @@ from typing import Any
 
 ORDINARY, CONTROL, DEFINED, UNUSED = 1, 3, 4, 5
 """Kinds of tokens, as `gguf.TokenType` numbers them."""
-UNSEEN = "Ā Ā"
+UNREACHABLE_MERGE = "Ā Ā"
 """A merge that no text comes to, two bytes of zero: llama.cpp loads no tokenizer without one."""
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -72,7 +72,7 @@ def _write_special(writer: Any, folder: Path, size: int, *, has_merges: bool) ->
     import gguf
 
     if not has_merges:
-        writer.add_token_merges([UNSEEN])
+        writer.add_token_merges([UNREACHABLE_MERGE])
     special = gguf.SpecialVocab(folder, load_merges=has_merges, n_vocab=size)
     # By default llama.cpp puts the beginning of text in, and most byte-level tokenizers do not.
     for end in ("bos", "eos"):

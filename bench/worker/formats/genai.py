@@ -30,7 +30,7 @@ MODELS = Path(onnxruntime_genai.__file__).parent / "models"
 """The builder is a folder of scripts, and no package."""
 EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
-KEPT = 4000
+OUTPUT_TAIL_CHARACTERS = 4000
 """Characters of what the builder printed, where it fails."""
 UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
 
@@ -41,13 +41,13 @@ UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized
 @recipe("genai-fp32", number_format="fp32")
 def fp32(context: Context, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[str, ...]:
     """The export in FP32; `prune_lm_head` computes logits for the last token of a prompt alone, as llama.cpp does."""
-    return _built(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
+    return _build_and_try(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
 
 
 @recipe("genai-fp16", number_format="fp16")
 def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[str, ...]:
     """Weights, arithmetic and cache in FP16; the export for CUDA runs on the CPU too, that for the CPU nowhere."""
-    return _built(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
+    return _build_and_try(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
 
 
 @recipe(
@@ -77,7 +77,7 @@ def int8(
     `accuracy_level` 4 lets kernels compute in INT8 and is the builder's own choice on the CPU; 1 is FP32.
     """
     options = _blockwise(prune_lm_head, block_size, accuracy_level, algo_config, symmetric, exclude)
-    return _built(context, out, "int8", ep, options)
+    return _build_and_try(context, out, "int8", ep, options)
 
 
 @recipe(
@@ -108,7 +108,7 @@ def int4(
     `algo_config`: default, rtn, k_quant, k_quant_mixed, k_quant_last … `mixed`: `last_matmul:int8,mixed_layers:int8`.
     """
     options = _blockwise(prune_lm_head, block_size, accuracy_level, algo_config, symmetric, exclude)
-    return _built(context, out, "int4", ep, options | ({"matmul_mixed_precision": mixed} if mixed else {}))
+    return _build_and_try(context, out, "int4", ep, options | ({"matmul_mixed_precision": mixed} if mixed else {}))
 
 
 @recipe(
@@ -135,7 +135,7 @@ def dynamic_int8(
         for file in base.iterdir():
             if file.name not in moved:
                 file.rename(out / file.name)
-    return _genai_trial.tried(out, "genai-dynamic-int8", "cpu")
+    return _genai_trial.try_export(out, "genai-dynamic-int8", "cpu")
 
 
 def _blockwise(
@@ -156,7 +156,7 @@ def _blockwise(
 def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
     """Only products with weights: one of two activations would lose precision and gain nothing."""
     large = sum(file.stat().st_size for file in graph.parent.glob(f"{graph.name}*")) > onnx.checker.MAXIMUM_PROTOBUF
-    with _quiet():
+    with _captured_output():
         quantization.quantize_dynamic(
             graph,
             out,
@@ -172,28 +172,30 @@ def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
 # --- the builder ------------------------------------------------------------------------------------------------------
 
 
-def _built(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
+def _build_and_try(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
     _build(context, out, precision, ep, options)
-    return _genai_trial.tried(out, f"genai-{precision}", ep)
+    return _genai_trial.try_export(out, f"genai-{precision}", ep)
 
 
 def _build(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
     """Write the export into `out`; Refusal where the builder does not take the model."""
     _refuse_options(ep, options.get("block_size"))
-    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _quiet():
+    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _captured_output():
         folder = Path(scratch)
         source = str(context.generating.folder(context.source, folder / "source"))
         # No code of a source's folder is ever run, and no token is sent anywhere.
-        extra_options = [f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()]
+        extra_options = [
+            f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()
+        ]
         arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
         try:
             builder.create_model(*arguments, **builder.parse_extra_options(*arguments, extra_options))
         except (NotImplementedError, ValueError) as error:
-            raise _unknown(Path(source), error) or error from error
+            raise _unknown_architecture(Path(source), error) or error from error
     genai_config.endless(out)
 
 
-def _unknown(source: Path, error: Exception) -> Refusal | None:
+def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
     """The refusal of an architecture that the builder, or transformers under it, does not know; else None."""
     if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
         return None
@@ -224,7 +226,7 @@ def _builder() -> Iterator[Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _captured_output() -> Iterator[None]:
     """Keep hundreds of lines of progress back; what was printed is worth reading only where it ends in an error."""
     output = io.StringIO()
     logging.disable(logging.WARNING)
@@ -232,7 +234,7 @@ def _quiet() -> Iterator[None]:
         with redirect_stdout(output), redirect_stderr(output):
             yield
     except BaseException:
-        sys.stderr.write(output.getvalue()[-KEPT:])
+        sys.stderr.write(output.getvalue()[-OUTPUT_TAIL_CHARACTERS:])
         raise
     finally:
         logging.disable(logging.NOTSET)

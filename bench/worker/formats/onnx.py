@@ -46,7 +46,7 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]
 
     `keep_fp32` names op types that stay in FP32 too, by commas: `Softmax,LayerNormalization`.
     """
-    parent, fp32_types = context.base, _words(keep_fp32)
+    parent, fp32_types = context.base, _split_names(keep_fp32)
     model = float16.convert_float_to_float16(
         onnx.load(parent / MODEL),
         keep_io_types=True,
@@ -89,7 +89,7 @@ def dynamic_int8(
     parent, integer = context.base, _integer(weight_type)
     with _prepared(parent) as source:
         graph = onnx.load(source).graph
-        chosen = _words(operators) or (WEIGHTED if _is_convolutional(graph) else ("Gemm", "MatMul"))
+        chosen = _split_names(operators) or (WEIGHTED if _is_convolutional(graph) else ("Gemm", "MatMul"))
         quantization.quantize_dynamic(
             source,
             out / MODEL,
@@ -100,7 +100,9 @@ def dynamic_int8(
             use_external_data_format=_is_large(parent),
         )
     slow = "dynamic INT8 makes convolutions slower than FP32: static-qdq-int8 suits them"
-    return _checked(out, (_share(graph, out, "INT8"), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ())))
+    return _checked(
+        out, (_describe_share(graph, out, "INT8"), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ()))
+    )
 
 
 @recipe(
@@ -143,7 +145,7 @@ def static_qdq_int8(
             _Reader(calibration),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=None if coverage == "all" else list(WEIGHTED),
-            nodes_to_exclude=[] if coverage == "all" else _without_weights(graph),
+            nodes_to_exclude=[] if coverage == "all" else _products_without_weights(graph),
             per_channel=per_channel,
             reduce_range=reduce_range,
             activation_type=_integer(activation_type),
@@ -151,7 +153,7 @@ def static_qdq_int8(
             use_external_data_format=_is_large(parent),
             extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
         )
-    return _checked(out, (_share(graph, out, "INT8"), f"calibrated on {len(calibration)} inputs"))
+    return _checked(out, (_describe_share(graph, out, "INT8"), f"calibrated on {len(calibration)} inputs"))
 
 
 @recipe(
@@ -201,7 +203,7 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
         )
         quantizer.process()
         onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (_share(before, out, f"INT{bits}, in blocks of {block}"),))
+    return _checked(out, (_describe_share(before, out, f"INT{bits}, in blocks of {block}"),))
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -249,7 +251,7 @@ def _integer(name: str) -> Any:
     return INTEGERS[name]
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _split_names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
@@ -257,29 +259,32 @@ def _count(graph: onnx.GraphProto, op_type: str) -> int:
     return sum(node.op_type == op_type for node in graph.node)
 
 
-def _weighted(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+def _operators_with_weights(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The operators whose second input is a floating-point constant of the graph."""
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return [node for node in graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
 
 
-def _without_weights(graph: onnx.GraphProto) -> list[str]:
+def _products_without_weights(graph: onnx.GraphProto) -> list[str]:
     """Products of two activations, as in attention: they stay FP32."""
-    weighted = {node.name for node in _weighted(graph)}
+    weighted = {node.name for node in _operators_with_weights(graph)}
     return [node.name for node in graph.node if node.op_type in WEIGHTED and node.name not in weighted]
 
 
 def _is_convolutional(graph: onnx.GraphProto) -> bool:
     sizes = {tensor.name: len(tensor.raw_data) for tensor in graph.initializer}
     total = dict.fromkeys(WEIGHTED, 0)
-    for node in _weighted(graph):
+    for node in _operators_with_weights(graph):
         total[node.op_type] += sizes[node.input[1]]
     return total["Conv"] > total["Gemm"] + total["MatMul"]
 
 
-def _share(before: onnx.GraphProto, out: Path, what: str) -> str:
+def _describe_share(before: onnx.GraphProto, out: Path, what: str) -> str:
     """How much of the model the recipe reached; ValueError where that is nothing."""
-    total, remaining = len(_weighted(before)), len(_weighted(onnx.load(out / MODEL, load_external_data=False).graph))
+    total, remaining = (
+        len(_operators_with_weights(before)),
+        len(_operators_with_weights(onnx.load(out / MODEL, load_external_data=False).graph)),
+    )
     if remaining >= total:
         raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
     return f"{total - remaining} of {total} operators with weights are {what}"

@@ -29,7 +29,7 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 def fp32(context: Context, out: Path) -> tuple[str, ...]:
     """What `from_pretrained(export=True)` exports: of speech the encoder, and decoders without and with past."""
     model = context.family.load(context.source)
-    _refuse_unread(model.config)
+    _refuse_ignored_rope(model.config)
     task = "automatic-speech-recognition" if model.config.is_encoder_decoder else "text-generation"
     with tempfile.TemporaryDirectory(dir=out) as folder:
         # No post-processing: it would add a merged decoder, which from_pretrained(export=True) does not make.
@@ -44,11 +44,11 @@ def fp32(context: Context, out: Path) -> tuple[str, ...]:
         )
         for file in sorted(Path(folder).iterdir()):
             shutil.move(file, out / file.name)
-    _try(out)
+    _try_model(out)
     return ()
 
 
-def _refuse_unread(config: Any) -> None:
+def _refuse_ignored_rope(config: Any) -> None:
     """Refuse a config that transformers 5 wrote with rotary positions that transformers 4, as optimum needs, ignores.
 
     It would compute with its default, 10000 for `rope_theta`, and say nothing.
@@ -58,7 +58,9 @@ def _refuse_unread(config: Any) -> None:
     read = {"rope_theta": getattr(config, "rope_theta", None), "rope_type": scaling.get("rope_type", "default")}
     for name, value in read.items():
         if parameters.get(name, value) != value:
-            message = f"the config says {name} = {parameters[name]} in rope_parameters, which optimum's transformers ignores"
+            message = (
+                f"the config says {name} = {parameters[name]} in rope_parameters, which optimum's transformers ignores"
+            )
             raise Refusal("unsupported", message, "write rope_theta and rope_scaling in config.json beside it")
 
 
@@ -80,16 +82,16 @@ def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
         if ".onnx" not in file.name:
             shutil.copy2(file, out / file.name)
     counted = [_quantize(file, out / file.name) for file in sorted(parent.glob("*.onnx"))]
-    taken, total = (sum(column) for column in zip(*counted, strict=True))
-    if not taken:
+    quantized, total = (sum(column) for column in zip(*counted, strict=True))
+    if not quantized:
         raise ValueError(f"nothing to quantize: none of the model's {total} matrix products with weights was taken")
-    _try(out)
-    return (f"{taken} of {total} matrix products with weights are INT8",)
+    _try_model(out)
+    return (f"{quantized} of {total} matrix products with weights are INT8",)
 
 
 def _quantize(file: Path, out: Path) -> tuple[int, int]:
-    """Quantize a file; how many of its matrix products with weights were taken, and how many there are."""
-    total = _weighted(file)
+    """Quantize a file; how many of its matrix products with weights were quantized, and how many there are."""
+    total = _count_weighted(file)
     large = sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")) > PROTOBUF_LIMIT_BYTES
     quantization.quantize_dynamic(
         file,
@@ -100,24 +102,24 @@ def _quantize(file: Path, out: Path) -> tuple[int, int]:
         use_external_data_format=large,
         extra_options={"MatMulConstBOnly": True},
     )
-    return total - _weighted(out), total
+    return total - _count_weighted(out), total
 
 
-def _weighted(file: Path) -> int:
+def _count_weighted(file: Path) -> int:
     """How many products of a file have an FP32 constant as their second input."""
     graph = onnx.load(file, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return sum(node.op_type in ("Gemm", "MatMul") and node.input[1] in weights for node in graph.node)
 
 
-def _try(folder: Path) -> None:
+def _try_model(folder: Path) -> None:
     """Open the folder, and run a prompt and one token after it: an exporter that ended well proves nothing.
 
     Seen: optimum's own caches have another shape than its export's wherever a config has its own `head_dim`.
     """
     try:
         model = engine.open_model(folder, threads=1)
-        encoded = _heard(model)
+        encoded = _encoded_silence(model)
         start = model.generation_config.decoder_start_token_id or 0
         first = engine.step(model, torch.full((1, 4), start), heard=encoded)
         second = engine.step(model, torch.full((1, 1), start), first.past_key_values, encoded)
@@ -128,7 +130,7 @@ def _try(folder: Path) -> None:
         raise Refusal("unsupported", "optimum's export gives numbers that are not finite", "use genai")
 
 
-def _heard(model: Any) -> Any:
+def _encoded_silence(model: Any) -> Any:
     """What the encoder of a speech model makes of silence; None for a model of text."""
     if not model.config.is_encoder_decoder:
         return None

@@ -25,9 +25,9 @@ def placement(session: ort.InferenceSession, model: Path | None = None) -> Place
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
     parts = [(part.ep_name, part.get_nodes()) for part in session.get_provider_graph_assignment_info()]
-    of_shapes = _of_shapes(model, [node for _, nodes in parts for node in nodes])
-    shapes = {ep: ops for ep, ops in _counted(parts, of_shapes).items() if ops}
-    return Placement(nodes=_counted(parts), source="assignment-info", shape_nodes=shapes)
+    is_shape_node = _shape_node_test(model, [node for _, nodes in parts for node in nodes])
+    shapes = {ep: ops for ep, ops in _count_by_provider(parts, is_shape_node).items() if ops}
+    return Placement(nodes=_count_by_provider(parts), source="assignment-info", shape_nodes=shapes)
 
 
 def unassigned(model: Path) -> Placement:
@@ -39,14 +39,14 @@ def unassigned(model: Path) -> Placement:
     return Placement(nodes={"no provider": dict(sorted(ops.items()))} if ops else {}, source="assignment-info")
 
 
-def _of_shapes(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
+def _shape_node_test(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
     """Whether a node is one of the model's that handle shapes only; a name is proof only where one node has it."""
     names = shape_nodes(model) if model else {}
-    times = Counter(node.name for node in nodes)
-    return lambda node: times[node.name] == 1 and names.get(node.name) == _op_name(node)
+    counts = Counter(node.name for node in nodes)
+    return lambda node: counts[node.name] == 1 and names.get(node.name) == _op_name(node)
 
 
-def _counted(
+def _count_by_provider(
     parts: Iterable[tuple[str, Iterable[Any]]], is_counted: Callable[[Any], bool] = lambda _: True
 ) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}

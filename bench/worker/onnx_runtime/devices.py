@@ -19,7 +19,7 @@ TYPES: tuple[DeviceType, ...] = ("cpu", "gpu", "npu")
 
 
 @dataclass(frozen=True)
-class Found:
+class SelectedDevice:
     """The devices of a provider here, the one that was chosen, and what a session on it must be told."""
 
     devices: tuple[Device, ...]
@@ -31,15 +31,15 @@ class Found:
     """Options that make a provider of the wheel take the device."""
 
 
-def find(provider: Provider) -> Found:
+def find(provider: Provider) -> SelectedDevice:
     """Register the plugin where there is one, and choose; Refusal says what is missing."""
     if provider.plugin:
         plugins.register(provider)
-        return _by_handle(provider)
+        return _select_by_handle(provider)
     if provider.ep in ort.get_available_providers():
-        return _by_name(provider)
+        return _select_by_name(provider)
     if offered(provider.ep):
-        return _by_handle(provider)
+        return _select_by_handle(provider)
     providers = ", ".join(ort.get_available_providers())
     message = f"{provider.ep} is not in this onnxruntime, which holds {providers}"
     remedy = f"install a wheel with {provider.ep} in a runtime of its own"
@@ -69,16 +69,16 @@ def _device(handle: Any, kind: DeviceType, index: int) -> Device:
     )
 
 
-def _by_handle(provider: Provider) -> Found:
+def _select_by_handle(provider: Provider) -> SelectedDevice:
     """A plugin's device, or one that the system brought: it must be one, and no doubt which."""
     offers = offered(provider.ep)
     if not offers:
-        raise _nothing(provider)
-    device, handle = _one(provider, offers)
-    return Found(tuple(listed for listed, _ in offers), device, handle)
+        raise _no_device(provider)
+    device, handle = _select(provider, offers)
+    return SelectedDevice(tuple(listed for listed, _ in offers), device, handle)
 
 
-def _nothing(provider: Provider) -> Refusal:
+def _no_device(provider: Provider) -> Refusal:
     others = sorted({d.ep_name for d in ort.get_ep_devices()} - {provider.ep, CPU}) if provider.plugin else []
     if others:
         message = f"{provider.plugin} offers {', '.join(others)}, and not {provider.ep}"
@@ -88,46 +88,46 @@ def _nothing(provider: Provider) -> Refusal:
     return Refusal("unavailable", message, remedy, "registers-nothing")
 
 
-def _one(provider: Provider, offers: list[tuple[Device, Any]]) -> tuple[Device, Any]:
+def _select(provider: Provider, offers: list[tuple[Device, Any]]) -> tuple[Device, Any]:
     """The device that the choice names; where it fits none, or several, the labels of those that are there are told."""
     # What an emulator imitates is not listed: what it runs on is.
     choice = DeviceChoice(index=provider.device.index) if provider.emulated else provider.device
-    fitting = [pair for pair in offers if _fits(choice, pair[0], [listed for listed, _ in offers])]
-    if len(fitting) == 1:
-        return fitting[0]
+    matches = [pair for pair in offers if _matches(choice, pair[0], [listed for listed, _ in offers])]
+    if len(matches) == 1:
+        return matches[0]
     labels = ", ".join(listed.label for listed, _ in offers)
-    if not fitting:
+    if not matches:
         message = f"{provider.ep} has no device {provider.device} here: it has {labels}"
         raise Refusal("unavailable", message, plugins.with_hint(f"choose among {labels}", provider), "no-device")
-    several = [listed.label for listed, _ in fitting]
+    several = [listed.label for listed, _ in matches]
     message = f"{provider.ep} has {len(several)} devices that fit: {', '.join(several)}"
     raise Refusal("unavailable", message, f"say which: device = {' or '.join(map(repr, several))}", "no-device")
 
 
-def _fits(choice: DeviceChoice, device: Device, everyone: list[Device]) -> bool:
+def _matches(choice: DeviceChoice, device: Device, all_devices: list[Device]) -> bool:
     """An index counts within its type, or among all devices where no type is asked for."""
     if choice.type is None:
-        return choice.index is None or everyone.index(device) == choice.index
+        return choice.index is None or all_devices.index(device) == choice.index
     return device.type == choice.type and choice.index in (None, device.index)
 
 
-def _by_name(provider: Provider) -> Found:
+def _select_by_name(provider: Provider) -> SelectedDevice:
     """A provider of the wheel: its options choose the device, and what onnxruntime lists is held against the choice."""
     choice = provider.device
     offers = offered(provider.ep)
-    everyone = tuple(listed for listed, _ in offers)
+    all_devices = tuple(listed for listed, _ in offers)
     if option := provider.device_option:
-        return _by_type(provider, option) if option.names_type else _by_index(provider, option, offers)
+        return _select_by_type(provider, option) if option.names_type else _select_by_index(provider, option, offers)
     if kind := provider.only_device:
         _refuse_type(provider, (kind,))
-        return Found(everyone or (Device(kind, 0),), everyone[0] if everyone else Device(kind, 0))
+        return SelectedDevice(all_devices or (Device(kind, 0),), all_devices[0] if all_devices else Device(kind, 0))
     if offers and choice != DeviceChoice():
-        device, handle = _one(provider, offers)
-        return Found(everyone, device, handle)
+        device, handle = _select(provider, offers)
+        return SelectedDevice(all_devices, device, handle)
     if choice.index:
         message = f"{provider.ep} gives no way to choose device {choice}"
         raise Refusal("unavailable", message, "leave the index out, and choose by its options", "no-device")
-    return Found(everyone, everyone[0] if len(everyone) == 1 else None)
+    return SelectedDevice(all_devices, all_devices[0] if len(all_devices) == 1 else None)
 
 
 def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
@@ -136,19 +136,19 @@ def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
         raise Refusal("unavailable", message, f"write device = {kinds[0]!r}, or leave it out", "no-device")
 
 
-def _by_index(provider: Provider, option: DeviceOption, offers: list[tuple[Device, Any]]) -> Found:
+def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tuple[Device, Any]]) -> SelectedDevice:
     """A provider that takes the index of its device as an option."""
-    choice, everyone = provider.device, tuple(each for each, _ in offers)
+    choice, all_devices = provider.device, tuple(listed for listed, _ in offers)
     _refuse_type(provider, option.indexed)
     if offers and choice != DeviceChoice():
-        _one(provider, offers)
+        _select(provider, offers)
     index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
     kind = choice.type or option.indexed[0]
-    listed = [each for each in everyone if each.label == f"{kind}.{index}"]
-    return Found(everyone, listed[0] if listed else Device(kind, index), options={option.name: str(index)})
+    chosen = next((device for device in all_devices if device.label == f"{kind}.{index}"), Device(kind, index))
+    return SelectedDevice(all_devices, chosen, options={option.name: str(index)})
 
 
-def _by_type(provider: Provider, option: DeviceOption) -> Found:
+def _select_by_type(provider: Provider, option: DeviceOption) -> SelectedDevice:
     """A provider that takes the name of its device as an option: `CPU`, `GPU.1`, or several, `AUTO:GPU,NPU`."""
     choice, setting = provider.device, str(provider.options.get(option.name, ""))
     base = setting.partition(".")[0].lower()
@@ -160,4 +160,4 @@ def _by_type(provider: Provider, option: DeviceOption) -> Found:
         name = f"{name}.{choice.index}"
     kind, _, index = name.lower().partition(".")
     device = Device(kind, int(index or 0)) if kind in TYPES and (index or "0").isdecimal() else None
-    return Found((device,) if device else (), device, options={option.name: name})
+    return SelectedDevice((device,) if device else (), device, options={option.name: name})

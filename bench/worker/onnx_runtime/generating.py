@@ -12,7 +12,7 @@ from bench.records import Provider
 from bench.worker import element_types
 from bench.worker.feeds import Array, Feed
 from bench.worker.genai_config import Export
-from bench.worker.onnx_runtime.devices import Found
+from bench.worker.onnx_runtime.devices import SelectedDevice
 from bench.worker.refusal import Refusal
 
 ARITHMETIC = {"float32": np.float32, "float16": np.float16}
@@ -36,7 +36,7 @@ class Memory:
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, self.kind, self.index)
 
 
-def memory_of(provider: Provider, selected: Found) -> Memory:
+def memory_of(provider: Provider, selected: SelectedDevice) -> Memory:
     """The memory of the device that was chosen; the host's where the provider has no other."""
     if selected.handle is not None:
         return Memory(info=selected.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
@@ -125,10 +125,10 @@ class State:
 
     def __init__(self, decoder: Decoder, batch: int, length: int) -> None:
         self.decoder, self.batch, self.length = decoder, batch, length
-        self.done = 0
+        self.position = 0
         self.binding = decoder.session.io_binding()
         self.options = ort.RunOptions()
-        self.taken: Array = np.empty((0, 0, 0))
+        self.last_logits: Array = np.empty((0, 0, 0))
         self.kinds = [element(decoder.inputs[past]) for past, _ in decoder.past]
         for (past, present), value in zip(decoder.past, self._cache(), strict=True):
             self.binding.bind_ortvalue_input(past, value)
@@ -155,34 +155,34 @@ class State:
         The array is overwritten by the next call.
         """
         fed = tokens.shape[1]
-        if self.done + fed > self.length:
-            raise ValueError(f"{self.done + fed} tokens do not fit into a cache for {self.length}")
+        if self.position + fed > self.length:
+            raise ValueError(f"{self.position + fed} tokens do not fit into a cache for {self.length}")
         self._bind_tokens(tokens)
         self._bind_logits(fed)
-        new_buffers = [] if self.decoder.export.shares else self._bind_present(self.done + fed)
+        new_buffers = [] if self.decoder.export.shares else self._bind_present(self.position + fed)
         self.decoder.session.run_with_iobinding(self.binding, self.options)
         for (past, _), value in zip(self.decoder.past, new_buffers, strict=False):
             self.binding.bind_ortvalue_input(past, value)
-        self.done += fed
-        return self.taken[:, -1]
+        self.position += fed
+        return self.last_logits[:, -1]
 
     def _bind_tokens(self, tokens: Array) -> None:
-        decoder, end = self.decoder, self.done + tokens.shape[1]
+        decoder, end = self.decoder, self.position + tokens.shape[1]
         self.binding.bind_cpu_input(decoder.ids, np.ascontiguousarray(tokens, decoder.ids_type))
         if decoder.masked:
             self.binding.bind_cpu_input(decoder.mask, np.ones((self.batch, end), np.int64))
         if decoder.positioned:
-            positions = np.arange(self.done, end, dtype=np.int64)
+            positions = np.arange(self.position, end, dtype=np.int64)
             self.binding.bind_cpu_input(decoder.positions, np.tile(positions, (self.batch, 1)))
 
     def _bind_logits(self, fed: int) -> None:
         """A buffer on the host for the logits; those of one token have theirs for all steps."""
         decoder = self.decoder
         rows = 1 if decoder.last_only else fed
-        if self.taken.shape[1] == rows:
+        if self.last_logits.shape[1] == rows:
             return
-        self.taken = np.empty((self.batch, rows, decoder.vocabulary), decoder.logits_type)
-        shape, address = list(self.taken.shape), self.taken.ctypes.data
+        self.last_logits = np.empty((self.batch, rows, decoder.vocabulary), decoder.logits_type)
+        shape, address = list(self.last_logits.shape), self.last_logits.ctypes.data
         self.binding.bind_output(decoder.logits, "cpu", 0, decoder.logits_type, shape, address)
 
     def _bind_present(self, length: int) -> list[ort.OrtValue]:

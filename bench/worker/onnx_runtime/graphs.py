@@ -23,7 +23,9 @@ def weights(graph: Graph) -> tuple[str, float | None]:
     if any(node.op in DYNAMIC for node in graph.nodes):
         return "int8, activations quantized at run time", 8.0
     elements = _elements(graph)
-    kinds = Counter(elements[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in elements)
+    kinds = Counter(
+        elements[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in elements
+    )
     if not kinds:
         return "", None
     kind = kinds.most_common(1)[0][0]
@@ -37,9 +39,9 @@ def _blockwise(graph: Graph, blocks: list[Node]) -> tuple[str, float]:
     bits = [_bits(elements, node) for node in blocks]
     average = sum(size * bit_count for size, bit_count in zip(sizes, bits, strict=True)) / sum(sizes)
     widths, lengths = (sorted({node.attributes[name] for node in blocks}) for name in ("bits", "block_size"))
-    storage = f"MatMulNBits, {_and(widths)} bits, blocks of {_and(lengths)}"
+    storage = f"MatMulNBits, {_join(widths)} bits, blocks of {_join(lengths)}"
     levels = sorted({node.attributes.get("accuracy_level", 0) for node in blocks})
-    return f"{storage}, accuracy level {_and(levels)}" if levels != [0] else storage, average
+    return f"{storage}, accuracy level {_join(levels)}" if levels != [0] else storage, average
 
 
 def _elements(graph: Graph) -> dict[str, str]:
@@ -54,5 +56,5 @@ def _bits(elements: dict[str, str], node: Node) -> float:
     return width + (scale + zero_point) / node.attributes["block_size"]
 
 
-def _and(numbers: list[int]) -> str:
+def _join(numbers: list[int]) -> str:
     return " and ".join(map(str, numbers))

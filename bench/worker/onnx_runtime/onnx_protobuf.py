@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from bench.shared.protobuf import Span, content, inside, message, number, read, text
+from bench.shared.protobuf import Span, content, field_spans, message, number, read, text
 from bench.worker import element_types
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -132,7 +132,7 @@ class Graph:
 
 
 def read_graph(path: Path) -> Graph:
-    """The graph of a model's file, without the inside of its subgraphs."""
+    """The graph of a model's file, without the content of its subgraphs."""
     with path.open("rb") as file:
         parts = [message(file, span) for span in _graphs(file, path)]
 
@@ -150,15 +150,15 @@ def read_graph(path: Path) -> Graph:
 def input_dimensions(path: Path) -> dict[str, list[str | int]]:
     """Each input's dimensions: a number, or the name of a symbolic one; nothing else of the file is read."""
     with path.open("rb") as file:
-        spans = [span for graph in _graphs(file, path) for span in inside(file, graph, GRAPH_INPUT)]
+        spans = [span for graph in _graphs(file, path) for span in field_spans(file, graph, GRAPH_INPUT)]
         return {value.name: list(value.dims) for value in (_value(file, span) for span in spans)}
 
 
 def operators(path: Path) -> Counter[str]:
     """How many nodes of each op type the model's graph has."""
     with path.open("rb") as file:
-        nodes = [node for graph in _graphs(file, path) for node in inside(file, graph, GRAPH_NODE)]
-        return Counter(read(file, name).decode() for node in nodes for name in inside(file, node, NODE_OP_TYPE))
+        nodes = [node for graph in _graphs(file, path) for node in field_spans(file, graph, GRAPH_NODE)]
+        return Counter(read(file, name).decode() for node in nodes for name in field_spans(file, node, NODE_OP_TYPE))
 
 
 def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, int]:
@@ -172,7 +172,7 @@ def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict
 
 
 def _graphs(file: BinaryIO, path: Path) -> list[Span]:
-    return inside(file, (0, path.stat().st_size), MODEL_GRAPH)
+    return field_spans(file, (0, path.stat().st_size), MODEL_GRAPH)
 
 
 def _node(file: BinaryIO, span: Span) -> Node:
@@ -185,9 +185,13 @@ def _node(file: BinaryIO, span: Span) -> Node:
         inputs=_texts(file, parts, NODE_INPUT),
         outputs=_texts(file, parts, NODE_OUTPUT),
         attributes={
-            _last(file, attribute, ATTRIBUTE_NAME): attribute[ATTRIBUTE_INT][0][0] for attribute in attributes if ATTRIBUTE_INT in attribute
+            _last(file, attribute, ATTRIBUTE_NAME): attribute[ATTRIBUTE_INT][0][0]
+            for attribute in attributes
+            if ATTRIBUTE_INT in attribute
         },
-        tensors=tuple(_tensor(file, tensor) for attribute in attributes for tensor in attribute.get(ATTRIBUTE_TENSOR, ())),
+        tensors=tuple(
+            _tensor(file, tensor) for attribute in attributes for tensor in attribute.get(ATTRIBUTE_TENSOR, ())
+        ),
         has_subgraph=any(ATTRIBUTE_GRAPH in attribute or ATTRIBUTE_GRAPHS in attribute for attribute in attributes),
     )
 
@@ -206,7 +210,7 @@ def _value(file: BinaryIO, span: Span) -> Value:
     tensors = [message(file, inner) for kind in types for inner in kind.get(TYPE_TENSOR, ())]
     kinds = [kind for tensor in tensors for kind, _ in tensor.get(TENSOR_ELEMENT, ())]
     shapes = [shape for tensor in tensors for shape in tensor.get(TENSOR_SHAPE, ())]
-    dims = tuple(_dimension(file, inner) for shape in shapes for inner in inside(file, shape, SHAPE_DIM))
+    dims = tuple(_dimension(file, inner) for shape in shapes for inner in field_spans(file, shape, SHAPE_DIM))
     return Value(_last(file, parts, VALUE_NAME), _element(kinds[0]) if kinds else "", dims)
 
 

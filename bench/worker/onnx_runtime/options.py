@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bench.records import Note, Option, Provider, ThreadsOption, note
-from bench.worker.onnx_runtime.devices import Found
+from bench.worker.onnx_runtime.devices import SelectedDevice
 
 
-def texts(provider: Provider, selected: Found, threads: int, scratch: str) -> dict[str, str]:
+def texts(provider: Provider, selected: SelectedDevice, threads: int, scratch: str) -> dict[str, str]:
     """Every option as text: the matrix's own, those that choose the device, the threads and the folder of a cache."""
-    text = {name: _text(provider, value) for name, value in provider.options.items()}
+    text = {name: _as_text(provider, value) for name, value in provider.options.items()}
     text |= selected.options or {}
     option = provider.threads_option
-    if option and _is_on_cpu(selected) and not _holds_threads(text, option):
+    if option and _is_on_cpu(selected) and not _sets_threads(text, option):
         text[option.name] = str(threads)
     cache = provider.cache
     if cache and cache.kind == "option" and scratch:
@@ -19,17 +19,17 @@ def texts(provider: Provider, selected: Found, threads: int, scratch: str) -> di
     return text
 
 
-def _text(provider: Provider, value: Option) -> str:
+def _as_text(provider: Provider, value: Option) -> str:
     if isinstance(value, bool):
         return str(value) if provider.boolean_words else str(int(value))
     return str(value)
 
 
-def _is_on_cpu(selected: Found) -> bool:
+def _is_on_cpu(selected: SelectedDevice) -> bool:
     return selected.device is not None and selected.device.type == "cpu"
 
 
-def _holds_threads(text: dict[str, str], option: ThreadsOption) -> bool:
+def _sets_threads(text: dict[str, str], option: ThreadsOption) -> bool:
     """Whether the matrix gives the number of threads itself, in this option or in one that can hold it too."""
     return option.name in text or any(word in text.get(name, "") for name, word in option.unless.items())
 
@@ -40,7 +40,7 @@ def threads(provider: Provider, text: dict[str, str], otherwise: int) -> int:
     return int(given) if given.isdecimal() else otherwise
 
 
-def notes(provider: Provider, selected: Found) -> tuple[Note, ...]:
+def notes(provider: Provider, selected: SelectedDevice) -> tuple[Note, ...]:
     """What a reader must know about where and how the provider computes."""
     on_cpu = _is_on_cpu(selected)
     if provider.imitates_gpu and on_cpu:

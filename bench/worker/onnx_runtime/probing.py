@@ -44,14 +44,14 @@ def probe(provider: Provider) -> TargetFacts:
     facts = replace(facts, available=True, device=selected.device, devices=selected.devices)
     if first.format == "elsewhere":
         facts = replace(facts, message=native_log.first_error(log_mark))
-    executes = (first, _tried("fp16", executed_fp16, provider))
+    executes = (first, _measure("fp16", executed_fp16, provider))
     facts = replace(facts, notes=options.notes(provider, selected), executes=executes)
     if first.format in ("elsewhere", "refused"):
         return facts
     return replace(facts, checks_options=checks_options(provider))
 
 
-def _tried(number_format: str, measure: Any, provider: Provider) -> Executed:
+def _measure(number_format: str, measure: Any, provider: Provider) -> Executed:
     try:
         return measure(provider)  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - a provider that cannot take the format says so
@@ -63,7 +63,7 @@ def executed_fp32(provider: Provider) -> Executed:
     x, weight = precision.random_pair("fp32")
     session = _session(provider, weight)
     try:
-        if message := _elsewhere(session, provider, 1):
+        if message := _other_providers(session, provider, 1):
             return Executed(asked="fp32", format="elsewhere", message=message)
         bits = precision.effective_bits(x, weight, _product(session, x))
         mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
@@ -77,27 +77,27 @@ def executed_fp16(provider: Provider) -> Executed:
     """What an FP16 product is computed in, and whether the next one gets it rounded."""
     x, weight = precision.random_pair("fp16")
     session = _session(provider, weight)
-    if message := _elsewhere(session, provider, 1):
+    if message := _other_providers(session, provider, 1):
         return Executed(asked="fp16", format="elsewhere", message=message)
     bits = precision.effective_bits(x, weight, _product(session, x))
     mantissa = precision.mantissa_bits("fp16", _product(session, precision.fine_input("fp16")))
     start, *weights = precision.chain()
-    two = _session(provider, *weights)
-    if message := _elsewhere(two, provider, 2):
+    two_products = _session(provider, *weights)
+    if message := _other_providers(two_products, provider, 2):
         return Executed(asked="fp16", format="elsewhere", message=message)
-    return precision.executed("fp16", precision.fp16_format(mantissa, float(_product(two, start)[0, 0])), bits)
+    return precision.executed("fp16", precision.fp16_format(mantissa, float(_product(two_products, start)[0, 0])), bits)
 
 
 def checks_options(provider: Provider) -> bool | None:
     """Whether an option that does not exist is refused; None for a provider that takes none."""
     if not provider.takes_options:
         return None
-    odd = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
+    with_unknown_option = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
     try:
-        session = _session(odd, precision.random_pair("fp32")[1])
+        session = _session(with_unknown_option, precision.random_pair("fp32")[1])
     except Exception:  # noqa: BLE001 - it was checked, whatever the words
         return True
-    return bool(_elsewhere(session, provider, 1))
+    return bool(_other_providers(session, provider, 1))
 
 
 def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:
@@ -110,7 +110,7 @@ def _product(session: ort.InferenceSession, x: precision.Floats) -> Any:
     return np.asarray(session.run(["y"], {"x": x})[0])
 
 
-def _elsewhere(session: ort.InferenceSession, provider: Provider, products: int) -> str:
+def _other_providers(session: ort.InferenceSession, provider: Provider, products: int) -> str:
     """Who has the products where the provider does not have all of them; onnxruntime 1.24 lists no FP16 on the CPU."""
     placed = assignment.placement(session)
     if placed is None or provider.ep == CPU or sum(placed.nodes.get(provider.ep, {}).values()) >= products:

@@ -49,11 +49,15 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
     nodes = [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
     copies, shares = [], []
     for run in runs:
-        inside = [node for node in nodes if run["ts"] <= node["ts"] <= run["ts"] + run["dur"]]
-        copies.append(sum(_is_copy(node) for node in inside))
-        away = [own for node, own in _own_times(inside) if node["args"]["provider"] != ep and not _is_copy(node)]
+        nodes_of_run = [node for node in nodes if run["ts"] <= node["ts"] <= run["ts"] + run["dur"]]
+        copies.append(sum(_is_copy(node) for node in nodes_of_run))
+        times_elsewhere = [
+            own_time
+            for node, own_time in _own_times(nodes_of_run)
+            if node["args"]["provider"] != ep and not _is_copy(node)
+        ]
         if run["dur"]:
-            shares.append(sum(away) / run["dur"])
+            shares.append(sum(times_elsewhere) / run["dur"])
     if not runs or not nodes:
         return None, None
     return round(median(copies)), min(1.0, median(shares)) if shares else None
@@ -62,15 +66,15 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
 def _own_times(nodes: list[Event]) -> list[tuple[Event, int]]:
     """Each node with its time less that of the nodes that ran inside it, in its body."""
     ordered = sorted(nodes, key=lambda node: (node["ts"], -node["dur"]))
-    own = [node["dur"] for node in ordered]
-    around: list[int] = []
+    own_times = [node["dur"] for node in ordered]
+    enclosing: list[int] = []
     for index, node in enumerate(ordered):
-        while around and ordered[around[-1]]["ts"] + ordered[around[-1]]["dur"] <= node["ts"]:
-            around.pop()
-        if around:
-            own[around[-1]] -= node["dur"]
-        around.append(index)
-    return list(zip(ordered, own, strict=True))
+        while enclosing and ordered[enclosing[-1]]["ts"] + ordered[enclosing[-1]]["dur"] <= node["ts"]:
+            enclosing.pop()
+        if enclosing:
+            own_times[enclosing[-1]] -= node["dur"]
+        enclosing.append(index)
+    return list(zip(ordered, own_times, strict=True))
 
 
 def _is_copy(node: Event) -> bool:

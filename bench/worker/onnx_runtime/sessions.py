@@ -42,7 +42,7 @@ class Opened:
     """A session, and what was found out on the way."""
 
     session: ort.InferenceSession
-    found: devices.Found
+    selected: devices.SelectedDevice
     text: dict[str, str]
     log_mark: int
 
@@ -73,7 +73,7 @@ def load_libraries(provider: Provider) -> None:
 
 
 def settings_for(
-    provider: Provider, request: Request, selected: devices.Found, text: dict[str, str]
+    provider: Provider, request: Request, selected: devices.SelectedDevice, text: dict[str, str]
 ) -> tuple[ort.SessionOptions, dict[str, object]]:
     """The session options, and the further arguments of a session on the provider.
 

@@ -24,14 +24,14 @@ def shape_nodes(model: Path) -> dict[str, str]:
     op_types = {}
     for node in graph.nodes:
         # ONNX lists nodes after those whose outputs they take.
-        if _is_of_shapes(node, known):
+        if _handles_only_shapes(node, known):
             known.update(node.outputs)
             op_types[node.name] = node.op_type
-    times = Counter(node.name for node in graph.nodes)
-    return {name: op for name, op in op_types.items() if name and times[name] == 1}
+    counts = Counter(node.name for node in graph.nodes)
+    return {name: op for name, op in op_types.items() if name and counts[name] == 1}
 
 
-def _is_of_shapes(node: Node, known: set[str]) -> bool:
+def _handles_only_shapes(node: Node, known: set[str]) -> bool:
     # A subgraph may take values that are none of the node's inputs.
     if node.domain not in OWN_DOMAINS or node.has_subgraph or node.op_type in MAKES_DATA:
         return False
