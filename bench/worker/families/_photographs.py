@@ -11,16 +11,16 @@ from PIL import Image
 from bench.worker.feeds import Array
 
 CHECKED = ("astronaut", "camera", "coffee", "coins", "grass", "moon", "retina", "rocket")
-"""The photographs of scikit-image's data folder that outputs are checked with: half of them in colour."""
+"""The photographs in scikit-image's data folder that outputs are checked with; half of them are in colour."""
 CALIBRATION = ("brick", "cell", "chelsea", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "motorcycle_right")
-"""The others, for calibration. The rest of that folder is drawings, text and test patterns."""
+"""The photographs for calibration. The other files of that folder are drawings, text and test patterns."""
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 Prepare = Callable[[Image.Image], Array]
-"""An RGB picture in, float32 (channels, height, width) out."""
+"""Converts an RGB picture to float32 (channels, height, width)."""
 
 
 def checked(folder: Path) -> list[Path]:
@@ -29,7 +29,7 @@ def checked(folder: Path) -> list[Path]:
 
 
 def calibration(folder: Path) -> list[Path]:
-    """The photographs to calibrate with: none that `checked` gives, unless the folder holds a single one."""
+    """The photographs to calibrate with: others than those of `checked`, unless the folder has a single one."""
     return _named(folder, CALIBRATION) or _all(folder)[1::2] or _all(folder)
 
 
@@ -46,14 +46,14 @@ def _all(folder: Path) -> list[Path]:
 
 
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
-    """`count` different pictures, float32 (count, channels, height, width): whole ones first, then closer crops."""
+    """`count` different pictures, float32 (count, channels, height, width): whole photographs first, then crops."""
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
     return np.stack([prepare(_random_crop(opened[photograph], step)) for step, photograph in turns])
 
 
 def _random_crop(image: Image.Image, step: int) -> Image.Image:
-    """The whole image at step 0; then ever new squares of 40 to 90 % of its shorter side, anywhere in it."""
+    """The whole image at step 0; else a seeded square crop with 40 to 90 % of its shorter side."""
     if step == 0:
         return image
     scale, across, down = np.random.Generator(np.random.PCG64(step)).random(3)
@@ -63,9 +63,9 @@ def _random_crop(image: Image.Image, step: int) -> Image.Image:
 
 
 def imagenet(image: Image.Image, size: int, channels: int) -> Array:
-    """Resized so that a centre crop of `size` leaves 1/16 of the shorter side at each edge; normalised as ImageNet is.
+    """Resize and crop the centre as is usual for ImageNet, and normalise: float32 (channels, size, size).
 
-    Any other number of channels than three gets the grey picture in each.
+    The crop leaves 1/16 of the shorter side at each edge. If there are not three channels, each is the grey picture.
     """
     ratio = size / 0.875 / min(image.size)
     width, height = (max(size, round(side * ratio)) for side in image.size)

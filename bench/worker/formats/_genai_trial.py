@@ -1,6 +1,6 @@
-"""Runs an export of the genai builder once and notes what it shows; refuses one that does not run.
+"""Runs an export of the genai builder once on the CPU, and refuses one that does not run.
 
-The builder ends with an exit code of 0 whatever it wrote.
+The builder reports no error when it writes an export that cannot run.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.refusal import Refusal
 
 NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
-"""How onnxruntime says that the CPU lacks an operator, and not that the graph is wrong."""
+"""How onnxruntime reports that the CPU has no kernel for an operator, in contrast to an invalid graph."""
 REMEDIES = {
     ("genai-fp16", "cpu"): 'ep = "cuda" makes one that runs on the CPU as well',
     ("genai-fp32", "cuda"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
     ("genai-fp32", "dml"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
 }
-"""The way out of combinations of precision and target that the builder writes wrongly without a word (0.18)."""
+"""Remedies for combinations of recipe and target that the builder (0.18) writes wrongly without an error."""
 
 
 def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
-    """A prompt and one more token on the CPU; Refusal where they do not run and should."""
+    """Run a prompt and further tokens on the CPU, and return notes. Raises Refusal if the export is invalid.
+
+    An export for another target may need kernels that the CPU does not have: then it stays untested, with a note.
+    """
     export = genai_config.read(out)
     _refuse_without_bias(export)
     try:
@@ -51,9 +54,10 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
 
 
 def _refuse_without_bias(export: genai_config.Export) -> None:
-    """The builder drops Whisper's biases where all are zero, as before training; Attention without any then segfaults.
+    """Refuse an encoder with Attention nodes without bias: they segfault.
 
-    Seen with onnxruntime 1.31.1; microsoft/onnxruntime#25005.
+    The builder leaves out Whisper's biases if all are zero, as before training. Seen with onnxruntime 1.31.1;
+    microsoft/onnxruntime#25005.
     """
     nodes = onnx_protobuf.read_graph(export.encoder).nodes if export.encoder else ()
     if any(node.op == "com.microsoft.Attention" and not "".join(node.inputs[2:3]) for node in nodes):
@@ -62,7 +66,7 @@ def _refuse_without_bias(export: genai_config.Export) -> None:
 
 
 def _run(export: genai_config.Export) -> Any:
-    """The logits of the second step after a prompt of two tokens, on the CPU."""
+    """The logits of the second token after a prompt of two tokens, on the CPU."""
     opened = {path: _session(path) for path in export.graphs}
     decoder = generating.Decoder(opened[export.decoder], export, generating.Memory())
     state = generating.State(decoder, 1, 4)

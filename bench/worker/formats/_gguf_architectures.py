@@ -12,16 +12,16 @@ from bench.worker.formats._safetensors import Tensor, Weights
 from bench.worker.refusal import Refusal
 
 NAMES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "phi3": "phi3"}
-"""What llama.cpp calls the architecture of a `model_type`; of others no GGUF is written here."""
+"""llama.cpp's name of the architecture for each supported `model_type`."""
 INTERLEAVED = ("llama",)
-"""Architectures whose rotary halves llama.cpp wants side by side: the rows of Q and K are put in another order."""
+"""Architectures for which llama.cpp needs the rotary halves interleaved: the rows of Q and K are reordered."""
 REMEDY = "choose a model of these types: " + ", ".join(NAMES)
 
 Read = Callable[[], Tensor]
 
 
 def name(config: dict[str, Any]) -> str:
-    """llama.cpp's name of the architecture; Refusal where this project does not write it."""
+    """llama.cpp's name of the architecture. Raises Refusal if this project cannot write it."""
     kind = config.get("model_type", "?")
     if kind not in NAMES:
         message = f"GGUF of the architecture {kind!r} is not written by this project"
@@ -34,7 +34,7 @@ def name(config: dict[str, Any]) -> str:
 
 
 def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
-    """Tell the writer the model's sizes; notes say what llama.cpp leaves out."""
+    """Add the model's sizes to the writer. Returns notes on what llama.cpp does not support."""
     heads, depth = _required(config, "num_attention_heads"), head_size(config)
     writer.add_context_length(_required(config, "max_position_embeddings"))
     writer.add_embedding_length(_required(config, "hidden_size"))
@@ -56,7 +56,7 @@ def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
 
 
 def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, tuple[tuple[int, ...], Read]]:
-    """The shape and the content of every tensor, by llama.cpp's name; `names` is gguf's own map of names."""
+    """The shape and a reader of every tensor, by llama.cpp's name; `names` is gguf's tensor name map."""
     contents: dict[str, tuple[tuple[int, ...], Read]] = {}
     for source_name, shape in weights.shapes().items():
         tied = source_name == "lm_head.weight" and config.get("tie_word_embeddings")
@@ -78,13 +78,13 @@ def head_size(config: dict[str, Any]) -> int:
 
 
 def rotated(config: dict[str, Any]) -> int:
-    """How much of a head's width carries positions."""
+    """The number of elements of a head that the rotary embedding changes."""
     share = config.get("partial_rotary_factor") or _rope(config).get("partial_rotary_factor") or 1.0
     return int(head_size(config) * share)
 
 
 def _reader(config: dict[str, Any], weights: Weights, source_name: str) -> Read:
-    """A call that reads the tensor as llama.cpp wants it."""
+    """A function that reads the tensor in llama.cpp's layout."""
     heads = config["num_attention_heads"]
     groups = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
     part = source_name.split(".")[-2] if "." in source_name else ""
@@ -94,7 +94,7 @@ def _reader(config: dict[str, Any], weights: Weights, source_name: str) -> Read:
 
 
 def interleaved(rows: Tensor, heads: int) -> Tensor:
-    """Rows of Q or K, of each head the first half and then the second, with the two halves interleaved."""
+    """Interleave the first and second half of each head's rows of Q or K."""
     split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(rows.shape))
 
@@ -103,12 +103,12 @@ def interleaved(rows: Tensor, heads: int) -> Tensor:
 
 
 def _rope(config: dict[str, Any]) -> dict[str, Any]:
-    """How positions are scaled: `rope_parameters` since transformers 5, `rope_scaling` before."""
+    """The parameters of the rotary embedding: `rope_parameters` since transformers 5, `rope_scaling` before."""
     return config.get("rope_parameters") or config.get("rope_scaling") or {}
 
 
 def _rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
-    """What the wave length of each pair is multiplied by, as tensors by name."""
+    """The factors of the wavelength of each pair, as tensors by name; empty if it is not scaled."""
     rope = _rope(config)
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind == "default":
@@ -123,7 +123,7 @@ def _rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _llama3(config: dict[str, Any], rope: dict[str, Any]) -> Tensor:
-    """Llama 3's: short waves stay, long ones are stretched by `factor`, and between the two it goes smoothly."""
+    """Llama 3's factors: 1 for short wavelengths, `factor` for long ones, with a smooth transition between them."""
     base = float(rope.get("rope_theta") or config["rope_theta"])
     half = rotated(config) // 2
     waves = 2 * math.pi * base ** (np.arange(half) / half)
@@ -134,7 +134,7 @@ def _llama3(config: dict[str, Any], rope: dict[str, Any]) -> Tensor:
 
 
 def _describe_phi3(writer: Any, config: dict[str, Any]) -> None:
-    """What llama.cpp asks of this architecture alone."""
+    """Add the metadata that llama.cpp needs for Phi-3 only."""
     longest = config["max_position_embeddings"]
     original = config.get("original_max_position_embeddings") or longest
     writer.add_rope_scaling_orig_ctx_len(original)
@@ -147,7 +147,7 @@ def _describe_phi3(writer: Any, config: dict[str, Any]) -> None:
 
 
 def _required(config: dict[str, Any], key: str) -> Any:
-    """What the config must say: a guess would be another model."""
+    """The config's value. Raises Refusal if it has none: a guess could describe another model."""
     if config.get(key) is None:
         raise Refusal("unsupported", f"the model's config does not say its {key}", "complete config.json")
     return config[key]

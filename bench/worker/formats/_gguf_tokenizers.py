@@ -1,4 +1,4 @@
-"""Writes a model's tokenizer.json as llama.cpp's own metadata, where llama.cpp knows its kind."""
+"""Writes a model's tokenizer.json as GGUF metadata, if llama.cpp supports its kind."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 ORDINARY, CONTROL, DEFINED, UNUSED = 1, 3, 4, 5
-"""Kinds of tokens, as `gguf.TokenType` numbers them."""
+"""Kinds of tokens: the numbers of `gguf.TokenType`."""
 UNREACHABLE_MERGE = "Ā Ā"
-"""A merge that no text comes to, two bytes of zero: llama.cpp loads no tokenizer without one."""
+"""A merge of two zero bytes, which no text contains: llama.cpp loads no tokenizer without merges."""
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SPLITS = {f"{_WORDS}\\p{{N}}{{1,3}}{_REST}": "llama-bpe", f"{_WORDS}\\p{{N}}{_REST}": "qwen2"}
-"""How text is split before bytes are merged, and llama.cpp's name for it."""
+"""llama.cpp's name for each pattern that splits text before bytes are merged."""
 
 
 def write(writer: Any, folder: Path, size: int) -> tuple[str, ...]:
-    """Tell the writer the tokenizer, for a vocabulary of `size`; notes say so where the file goes without one."""
+    """Add the tokenizer for a vocabulary of `size` to the writer. Returns a note if llama.cpp does not support it."""
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     split = split_name(tokenizer)
@@ -36,7 +36,7 @@ def write(writer: Any, folder: Path, size: int) -> tuple[str, ...]:
 def split_name(tokenizer: dict[str, Any]) -> str | None:
     """llama.cpp's name for how a byte-level BPE tokenizer splits text; None for any other tokenizer.
 
-    A wrong name would give other tokens, and no error.
+    All steps are compared: a wrong name would give other tokens without an error.
     """
     before = tokenizer.get("pre_tokenizer") or {}
     steps = before.get("pretokenizers", [before])
@@ -53,7 +53,7 @@ def split_name(tokenizer: dict[str, Any]) -> str | None:
 
 
 def tokens(tokenizer: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
-    """The name and the kind of every id below `size`; a model's matrices may have more rows than its tokenizer ids."""
+    """The name and kind of every id below `size`; a model's matrices may have more rows than its tokenizer has ids."""
     names = [f"[PAD{number}]" for number in range(size)]
     kinds = [UNUSED] * size
     for name, number in tokenizer["model"]["vocab"].items():
@@ -67,14 +67,14 @@ def tokens(tokenizer: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
 
 
 def _write_special(writer: Any, folder: Path, size: int, *, has_merges: bool) -> None:
-    """The merges, the ends of text and whether they are put in, as gguf's own reader finds them in the folder."""
-    # The format's recipes run in two runtimes, and only this one has the package.
+    """Add the merges, and the tokens for begin and end of text, as gguf's own reader finds them in the folder."""
+    # Imported here because the format's recipes run in two runtimes, and only this one has the package.
     import gguf
 
     if not has_merges:
         writer.add_token_merges([UNREACHABLE_MERGE])
     special = gguf.SpecialVocab(folder, load_merges=has_merges, n_vocab=size)
-    # By default llama.cpp puts the beginning of text in, and most byte-level tokenizers do not.
+    # By default llama.cpp adds the begin-of-text token, and most byte-level tokenizers do not.
     for end in ("bos", "eos"):
         special.add_special_token.setdefault(end, False)
     special.add_to_gguf(writer, quiet=True)

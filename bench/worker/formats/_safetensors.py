@@ -1,7 +1,7 @@
-"""Reads the tensors of a safetensors folder, in one file or sharded, one by one as FP32.
+"""Reads tensors of a safetensors folder, in one file or sharded, one at a time as FP32.
 
-The layout is read here, because the package of that name needs PyTorch to read BF16: 8 bytes of length, a JSON header,
-then the bytes of every tensor.
+The `safetensors` package needs PyTorch to read BF16, so this module reads the files itself: 8 bytes with the length of
+a JSON header, the header, then the bytes of every tensor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REMEDY = "give a folder with the model's weights as safetensors, in FP32, FP16 o
 
 
 class Weights:
-    """The tensors of a Hugging Face folder by name, each read when it is asked for."""
+    """The tensors of a Hugging Face folder by name; `read` loads a single one. Raises Refusal for other types."""
 
     def __init__(self, folder: Path) -> None:
         self._entries: dict[str, tuple[Path, int, dict[str, Any]]] = {}
@@ -40,7 +40,7 @@ class Weights:
         return {name: tuple(entry["shape"]) for name, (_, _, entry) in self._entries.items()}
 
     def read(self, name: str) -> Tensor:
-        """One tensor, widened to FP32."""
+        """The tensor as FP32; only this tensor is read from the file."""
         path, start, entry = self._entries[name]
         first, last = entry["data_offsets"]
         raw = np.memmap(path, np.uint8, "r", start + first, (last - first,)) if last > first else np.empty(0, np.uint8)
@@ -52,7 +52,7 @@ class Weights:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The one file, or the shards that the index names; a folder may hold other copies of the weights beside them."""
+    """The single file, or the shards in the index; the folder may have further copies of the weights."""
     if (folder / SINGLE_FILE).is_file():
         return [folder / SINGLE_FILE]
     if (folder / INDEX).is_file():
@@ -66,7 +66,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the tensors' bytes begin, and what the header says of them; Refusal where the file is cut short."""
+    """The offset of the tensors' bytes, and the header. Raises Refusal if the file is truncated."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,4 @@
-"""The format `optimum`: the folder that optimum's ORTModel classes open: ONNX files with past, and configs."""
+"""The format `optimum`: exports ONNX files with past and configs as a folder for optimum's ORTModel classes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from bench.worker.refusal import Refusal
 MANIFEST = FormatManifest(base="fp32", build_runtime="build", convert_runtime="build")
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
-"""A larger model cannot be one file: its weights stand beside it."""
+"""A larger model cannot be a single file: its weights are in a second one."""
 
 
 @recipe("fp32", number_format="fp32")
 def fp32(context: Context, out: Path) -> tuple[str, ...]:
-    """What `from_pretrained(export=True)` exports: of speech the encoder, and decoders without and with past."""
+    """As `from_pretrained(export=True)` exports; a speech model gets an encoder, and decoders without and with past."""
     model = context.family.load(context.source)
     _refuse_ignored_rope(model.config)
     task = "automatic-speech-recognition" if model.config.is_encoder_decoder else "text-generation"
@@ -49,9 +49,9 @@ def fp32(context: Context, out: Path) -> tuple[str, ...]:
 
 
 def _refuse_ignored_rope(config: Any) -> None:
-    """Refuse a config that transformers 5 wrote with rotary positions that transformers 4, as optimum needs, ignores.
+    """Refuse a config of transformers 5 with rotary parameters that transformers 4 ignores; optimum needs version 4.
 
-    It would compute with its default, 10000 for `rope_theta`, and say nothing.
+    It would use its default, 10000 for `rope_theta`, without a warning.
     """
     parameters = getattr(config, "rope_parameters", None) or {}
     scaling = getattr(config, "rope_scaling", None) or {}
@@ -71,12 +71,12 @@ def _refuse_ignored_rope(config: Any) -> None:
         # Measured at 32 positions of two texts or clips, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one
         # scale a tensor.
         "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
-        # 9.0e-3 / 0.81, likewise.
+        # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
 )
 def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
-    """INT8 weights of matrix products, one scale a channel; the scale of each activation is found at run time."""
+    """INT8 weights of matrix products, one scale a channel; activations get their scale at run time."""
     parent = context.base
     for file in sorted(parent.iterdir()):
         if ".onnx" not in file.name:
@@ -90,7 +90,7 @@ def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
 
 
 def _quantize(file: Path, out: Path) -> tuple[int, int]:
-    """Quantize a file; how many of its matrix products with weights were quantized, and how many there are."""
+    """Quantize a file; the number of its matrix products with weights that were quantized, and of all of them."""
     total = _count_weighted(file)
     large = sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")) > PROTOBUF_LIMIT_BYTES
     quantization.quantize_dynamic(
@@ -106,16 +106,17 @@ def _quantize(file: Path, out: Path) -> tuple[int, int]:
 
 
 def _count_weighted(file: Path) -> int:
-    """How many products of a file have an FP32 constant as their second input."""
+    """The number of products in a file whose second input is an FP32 constant."""
     graph = onnx.load(file, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return sum(node.op_type in ("Gemm", "MatMul") and node.input[1] in weights for node in graph.node)
 
 
 def _try_model(folder: Path) -> None:
-    """Open the folder, and run a prompt and one token after it: an exporter that ended well proves nothing.
+    """Open the folder, and run a prompt and one more token. Raises Refusal if that fails.
 
-    Seen: optimum's own caches have another shape than its export's wherever a config has its own `head_dim`.
+    An export without an error may still not run: if a config sets `head_dim`, optimum's caches have another shape than
+    its export's.
     """
     try:
         model = engine.open_model(folder, threads=1)
@@ -131,7 +132,7 @@ def _try_model(folder: Path) -> None:
 
 
 def _encoded_silence(model: Any) -> Any:
-    """What the encoder of a speech model makes of silence; None for a model of text."""
+    """The encoder's output for silence; None for a text model."""
     if not model.config.is_encoder_decoder:
         return None
     # The encoder halves the frames by the stride of a convolution.

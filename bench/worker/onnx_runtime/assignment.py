@@ -1,4 +1,4 @@
-"""A session in, which provider each of its nodes was assigned to out."""
+"""Reads from a session which provider each node is assigned to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.onnx_runtime.shapes import shape_nodes
 
 RECORD = "session.record_ep_graph_assignment_info"
-"""The session entry without which onnxruntime keeps nothing to ask for."""
+"""The session option that makes onnxruntime record the assignment."""
 
 
 def placement(session: ort.InferenceSession, model: Path | None = None) -> Placement | None:
-    """The nodes by provider and op type; None where this onnxruntime cannot tell.
+    """The number of nodes by provider and op type; None if this version of onnxruntime does not report it.
 
-    With the model's file, those that handle nothing but shapes are told apart.
+    If `model` is given, nodes that compute shapes only are also counted separately.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
@@ -31,16 +31,17 @@ def placement(session: ort.InferenceSession, model: Path | None = None) -> Place
 
 
 def unassigned(model: Path) -> Placement:
-    """What it means that no node is listed at all: onnxruntime 1.24 lists no FP16 nodes that the CPU runs with casts.
+    """The placement of a session that lists no nodes at all.
 
-    Where the model has none either, the placement is empty, and true.
+    onnxruntime 1.24 does not list FP16 nodes that the CPU runs with casts, so the model's operators count as on
+    no provider. The placement of a model without nodes is empty.
     """
     ops = onnx_protobuf.operators(model)
     return Placement(nodes={"no provider": dict(sorted(ops.items()))} if ops else {}, source="assignment-info")
 
 
 def _shape_node_test(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
-    """Whether a node is one of the model's that handle shapes only; a name is proof only where one node has it."""
+    """A function that tells whether a node computes shapes only; it needs a node name that is unique in the session."""
     names = shape_nodes(model) if model else {}
     counts = Counter(node.name for node in nodes)
     return lambda node: counts[node.name] == 1 and names.get(node.name) == _op_name(node)

@@ -1,4 +1,4 @@
-"""A provider as the matrix asks for it in; the device to open a session on, or the refusal that says why not, out."""
+"""Selects the device that a provider's session is opened on, or raises a Refusal with the reason."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from bench.worker.refusal import Refusal
 
 CPU = CPU_PROVIDER
 ON_CPU = Provider(CPU, only_device="cpu", takes_options=False, session_threads=True)
-"""The CPU provider for sessions that no target asks for; it behaves as its catalogue row says."""
+"""The CPU provider for sessions that belong to no target, as its row of the catalogue describes it."""
 TYPES: tuple[DeviceType, ...] = ("cpu", "gpu", "npu")
 
 
 @dataclass(frozen=True)
 class SelectedDevice:
-    """The devices of a provider here, the one that was chosen, and what a session on it must be told."""
+    """A provider's devices on this machine, the selected one, and the options that select it."""
 
     devices: tuple[Device, ...]
     device: Device | None
-    """None where neither onnxruntime nor the provider's options tell it."""
+    """None if neither onnxruntime nor the provider's options say which it is."""
     handle: Any = None
-    """The OrtEpDevice of a provider that is opened by device; None for one that is opened by name."""
+    """The OrtEpDevice of a provider that is opened by device; None if it is opened by name."""
     options: dict[str, str] | None = None
-    """Options that make a provider of the wheel take the device."""
+    """Provider options that select the device, for a provider that is opened by name."""
 
 
 def find(provider: Provider) -> SelectedDevice:
-    """Register the plugin where there is one, and choose; Refusal says what is missing."""
+    """Register the provider's plugin, if it has one, and select its device. Raises Refusal if something is missing."""
     if provider.plugin:
         plugins.register(provider)
         return _select_by_handle(provider)
@@ -47,7 +47,7 @@ def find(provider: Provider) -> SelectedDevice:
 
 
 def offered(ep: str) -> list[tuple[Device, Any]]:
-    """Every device that onnxruntime lists for a provider, each with its handle; indexes count within a type."""
+    """The provider's devices that onnxruntime lists, with their OrtEpDevice; indexes count from 0 within each type."""
     if not hasattr(ort, "get_ep_devices"):
         return []
     counts: Counter[str] = Counter()
@@ -62,7 +62,7 @@ def offered(ep: str) -> list[tuple[Device, Any]]:
 
 def _device(handle: Any, kind: DeviceType, index: int) -> Device:
     metadata = dict(handle.device.metadata)
-    # A path on this machine is nobody's business, whoever reports it.
+    # Metadata is published with the report, and paths can show user names.
     clean = {key: value for key, value in sorted(metadata.items()) if not {"/", "\\"} & set(value)}
     return Device(
         type=kind, index=index, vendor=handle.device.vendor, name=clean.get("Description", ""), metadata=clean
@@ -70,7 +70,7 @@ def _device(handle: Any, kind: DeviceType, index: int) -> Device:
 
 
 def _select_by_handle(provider: Provider) -> SelectedDevice:
-    """A plugin's device, or one that the system brought: it must be one, and no doubt which."""
+    """Select a device of a plugin or of the operating system; it must be listed, and the choice must be unique."""
     offers = offered(provider.ep)
     if not offers:
         raise _no_device(provider)
@@ -89,8 +89,8 @@ def _no_device(provider: Provider) -> Refusal:
 
 
 def _select(provider: Provider, offers: list[tuple[Device, Any]]) -> tuple[Device, Any]:
-    """The device that the choice names; where it fits none, or several, the labels of those that are there are told."""
-    # What an emulator imitates is not listed: what it runs on is.
+    """The device that matches the matrix row. Raises Refusal, with the devices' labels, if none or several match."""
+    # An emulator lists the device that it runs on, and not the type that it emulates.
     choice = DeviceChoice(index=provider.device.index) if provider.emulated else provider.device
     matches = [pair for pair in offers if _matches(choice, pair[0], [listed for listed, _ in offers])]
     if len(matches) == 1:
@@ -105,14 +105,14 @@ def _select(provider: Provider, offers: list[tuple[Device, Any]]) -> tuple[Devic
 
 
 def _matches(choice: DeviceChoice, device: Device, all_devices: list[Device]) -> bool:
-    """An index counts within its type, or among all devices where no type is asked for."""
+    """Whether a device matches; an index counts within the chosen type, or among all devices if no type is chosen."""
     if choice.type is None:
         return choice.index is None or all_devices.index(device) == choice.index
     return device.type == choice.type and choice.index in (None, device.index)
 
 
 def _select_by_name(provider: Provider) -> SelectedDevice:
-    """A provider of the wheel: its options choose the device, and what onnxruntime lists is held against the choice."""
+    """Select a device of a provider in the wheel by its options, and check it against onnxruntime's list."""
     choice = provider.device
     offers = offered(provider.ep)
     all_devices = tuple(listed for listed, _ in offers)
@@ -137,7 +137,7 @@ def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
 
 
 def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tuple[Device, Any]]) -> SelectedDevice:
-    """A provider that takes the index of its device as an option."""
+    """Select a device of a provider that takes the device's index as an option."""
     choice, all_devices = provider.device, tuple(listed for listed, _ in offers)
     _refuse_type(provider, option.indexed)
     if offers and choice != DeviceChoice():
@@ -149,7 +149,7 @@ def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tupl
 
 
 def _select_by_type(provider: Provider, option: DeviceOption) -> SelectedDevice:
-    """A provider that takes the name of its device as an option: `CPU`, `GPU.1`, or several, `AUTO:GPU,NPU`."""
+    """Select a device of a provider that takes its name as an option: `CPU`, `GPU.1`, or several: `AUTO:GPU,NPU`."""
     choice, setting = provider.device, str(provider.options.get(option.name, ""))
     base = setting.partition(".")[0].lower()
     if choice.type and base in TYPES and base != choice.type:
@@ -158,6 +158,7 @@ def _select_by_type(provider: Provider, option: DeviceOption) -> SelectedDevice:
     name = setting or (choice.type or "cpu").upper()
     if choice.index is not None and name.lower() in option.indexed:
         name = f"{name}.{choice.index}"
+    # `AUTO:GPU,NPU` names several devices, so the one that will be used is not known.
     kind, _, index = name.lower().partition(".")
     device = Device(kind, int(index or 0)) if kind in TYPES and (index or "0").isdecimal() else None
     return SelectedDevice((device,) if device else (), device, options={option.name: name})

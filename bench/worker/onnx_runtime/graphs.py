@@ -1,4 +1,4 @@
-"""How the weights of a model are stored, in ONNX's own words, read from its file without the `onnx` package."""
+"""Describes how a model's weights are stored, in ONNX's terms, from its graph."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PRODUCTS = ("MatMul", "Gemm")
 
 
 def weights(graph: Graph) -> tuple[str, float | None]:
-    """How the weights of matrix products are stored, in ONNX's own words, and their bits with scales and zero points.
+    """How the weights of matrix products are stored, in ONNX's terms, and the bits for each weight.
 
-    An average over the products where they differ; None where there is nothing to count.
+    The bits include scales and zero points, averaged over the products; None if there are no weights to count.
     """
     blocks = [node for node in graph.nodes if node.op == BLOCKWISE]
     if blocks:
@@ -33,7 +33,7 @@ def weights(graph: Graph) -> tuple[str, float | None]:
 
 
 def _blockwise(graph: Graph, blocks: list[Node]) -> tuple[str, float]:
-    """`MatMulNBits, 4 bits, blocks of 32`: a block has a scale, and may have a zero point of the weights' own bits."""
+    """As `MatMulNBits, 4 bits, blocks of 32`: each block has a scale, and may have a zero point as wide as a weight."""
     sizes = [node.attributes["K"] * node.attributes["N"] for node in blocks]
     elements = _elements(graph)
     bits = [_bits(elements, node) for node in blocks]

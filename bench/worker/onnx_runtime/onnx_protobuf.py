@@ -1,6 +1,6 @@
-"""The few messages of ONNX that runtimes without the `onnx` package need: small models written, graphs read.
+"""Writes small ONNX models and reads graphs in runtimes without the `onnx` package.
 
-Weights are passed over: only what describes them is read.
+Reading skips the content of weights: only their names, types and shapes are read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ATTRIBUTE_NAME, ATTRIBUTE_INT, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_GRAP
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
 VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM = 1, 2, 1, 1, 2, 1
 DIM_VALUE, DIM_NAME = 1, 2
-"""Numbers of fields, by message."""
+"""Field numbers of ONNX's Protobuf messages."""
 OWN_DOMAINS = ("", "ai.onnx")
 
 
@@ -36,7 +36,7 @@ OWN_DOMAINS = ("", "ai.onnx")
 
 
 def matrix_products(weights: Sequence[Array], inputs: tuple[int | str, int]) -> bytes:
-    """A model of one MatMul for each weight, one after another: input `x`, output `y`, all of the weights' type."""
+    """An ONNX model of MatMuls in series, one for each weight: input `x`, output `y`, all of the weights' type."""
     kind = ELEMENT[weights[0].dtype.name]
     names = ["x", *(f"h{index}" for index in range(1, len(weights))), "y"]
     graph = b""
@@ -48,6 +48,7 @@ def matrix_products(weights: Sequence[Array], inputs: tuple[int | str, int]) -> 
         graph += content(GRAPH_INITIALIZER, _tensor_of(f"w{index}", weight, kind))
     graph += content(GRAPH_INPUT, _value_of("x", kind, inputs))
     graph += content(GRAPH_OUTPUT, _value_of("y", kind, (inputs[0], weights[-1].shape[1])))
+    # The empty domain is ONNX's own.
     operators = text(1, "") + number(2, OPSET)
     return number(MODEL_IR, IR_VERSION) + content(MODEL_GRAPH, graph) + content(MODEL_OPSET, operators)
 
@@ -70,29 +71,29 @@ def _value_of(name: str, kind: int, shape: tuple[int | str, ...]) -> bytes:
 
 @dataclass(frozen=True)
 class Tensor:
-    """What describes a tensor of the file."""
+    """The description of a tensor in the file."""
 
     name: str
     element: str
     """Its element type, `float16`."""
     rank: int
-    """Its number of dimensions; a packed list of them, which exporters do not write, counts as one more."""
+    """The number of dimensions; approximate for a packed list of sizes, which exporters do not write."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output of the graph that is a tensor."""
+    """A graph's input or output that is a tensor."""
 
     name: str
     element: str
-    """Its element type; empty where the file does not say."""
+    """Its element type; empty if the file does not give it."""
     dims: tuple[str | int, ...]
-    """A number, or the name of a symbolic dimension."""
+    """The size of each dimension, or the name of a symbolic one."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node."""
+    """One node of a graph."""
 
     name: str
     op_type: str
@@ -100,20 +101,20 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, int] = field(default_factory=dict)
-    """Those that are integers."""
+    """The integer attributes by name."""
     tensors: tuple[Tensor, ...] = ()
-    """Those that are tensors."""
+    """The tensor attributes."""
     has_subgraph: bool = False
 
     @property
     def op(self) -> str:
-        """The operator, with its domain where it is none of ONNX's own."""
+        """The operator; its domain is a prefix unless it is ONNX's own."""
         return self.op_type if self.domain in OWN_DOMAINS else f"{self.domain}.{self.op_type}"
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What can be told of a model without running it."""
+    """The graph of a model as its file describes it."""
 
     nodes: tuple[Node, ...]
     initializers: tuple[Tensor, ...]
@@ -122,12 +123,12 @@ class Graph:
 
     @property
     def operators(self) -> Counter[str]:
-        """How many nodes there are of each operator."""
+        """The number of nodes of each operator."""
         return Counter(node.op for node in self.nodes)
 
     @property
     def values(self) -> dict[str, Value]:
-        """Its inputs and outputs by name."""
+        """The inputs and outputs by name."""
         return {value.name: value for value in (*self.inputs, *self.outputs)}
 
 
@@ -148,21 +149,21 @@ def read_graph(path: Path) -> Graph:
 
 
 def input_dimensions(path: Path) -> dict[str, list[str | int]]:
-    """Each input's dimensions: a number, or the name of a symbolic one; nothing else of the file is read."""
+    """The dimensions of each input: sizes, or names of symbolic ones. Reads nothing else of the file."""
     with path.open("rb") as file:
         spans = [span for graph in _graphs(file, path) for span in field_spans(file, graph, GRAPH_INPUT)]
         return {value.name: list(value.dims) for value in (_value(file, span) for span in spans)}
 
 
 def operators(path: Path) -> Counter[str]:
-    """How many nodes of each op type the model's graph has."""
+    """The number of nodes of each op type in the model's graph. Reads nothing else of the file."""
     with path.open("rb") as file:
         nodes = [node for graph in _graphs(file, path) for node in field_spans(file, graph, GRAPH_NODE)]
         return Counter(read(file, name).decode() for node in nodes for name in field_spans(file, node, NODE_OP_TYPE))
 
 
 def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, int]:
-    """The value that each symbolic dimension of the model's inputs has in `feed`."""
+    """The size that each symbolic dimension of the model's inputs has in `feed`."""
     sizes: dict[str, int] = {}
     for name, dims in input_dimensions(path).items():
         for dim, size in zip(dims, feed[name].shape if name in feed else (), strict=False):
@@ -219,7 +220,7 @@ def _element(kind: int) -> str:
 
 
 def _dimension(file: BinaryIO, span: Span) -> str | int:
-    """A dimension of a shape: its size, or the name of a symbolic one; an empty name where the file says nothing."""
+    """A dimension's size, or the name of a symbolic one; an empty name if the file gives neither."""
     parts = message(file, span)
     if DIM_VALUE in parts:
         return parts[DIM_VALUE][0][0]
@@ -227,7 +228,7 @@ def _dimension(file: BinaryIO, span: Span) -> str | int:
 
 
 def _last(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> str:
-    """A string that may be given once; the last counts, as protobuf has it."""
+    """A string field that is not repeated: Protobuf uses the last value; empty if there is none."""
     return "".join(_texts(file, parts, field_number)[-1:])
 
 

@@ -1,7 +1,7 @@
-"""Graphs and a provider in, where their nodes are placed out; in a process of its own where the caller must hold none.
+"""Finds the placement of graphs on a provider, in a separate process if needed, and merges placements.
 
-An engine that hides its sessions cannot say where its nodes are. Another session of the same graph can, and in another
-process it adds nothing to the memory of the one that is measured.
+An engine that hides its sessions cannot report where its nodes are placed. Another session of the same graph can. In
+another process it does not add to the memory of the process that is measured.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ TIMEOUT_S = 600.0
 
 
 class PlacementOrder(msgspec.Struct, frozen=True):
-    """What is opened: every graph on the provider."""
+    """The graphs to open, and the provider to open them on."""
 
     provider: Provider
     graphs: tuple[str, ...]
 
 
 def merge_placements(placements: Iterable[Placement | None]) -> Placement | None:
-    """The placement of several graphs as one; None where that of any cannot be told."""
+    """The sum of several graphs' placements; None if any of them is unknown."""
     listed = list(placements)
     known = [placement for placement in listed if placement is not None]
     if not known or len(known) < len(listed):
@@ -47,7 +47,7 @@ def _sum_counts(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[s
 
 
 def placement_in_subprocess(provider: Provider, graphs: Iterable[Path]) -> Placement | None:
-    """The placement as another process finds it; None where it does not come that far, and its log says why."""
+    """The placement of the graphs, found in another process; None if that process fails: its log has the reason."""
     order = msgspec.json.encode(PlacementOrder(provider, tuple(map(str, graphs))))
     command = [sys.executable, "-m", __name__]
     try:
@@ -59,13 +59,16 @@ def placement_in_subprocess(provider: Provider, graphs: Iterable[Path]) -> Place
 
 
 def main() -> None:
-    """Answer one question, on the last line of stdout."""
+    """Read an order from stdin and write its placement to stdout.
+
+    The placement is the last line: native code may print lines before it.
+    """
     from bench.worker.onnx_runtime import assignment, sessions
 
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=PlacementOrder)
     placements = []
     for graph in map(Path, order.graphs):
-        # One after another, so that two of them never hold memory at the same time.
+        # One session at a time, so that the memory of one graph is enough.
         opened = sessions.open_session(order.provider, sessions.Request(graph))
         placements.append(assignment.placement(opened.session, graph))
         del opened

@@ -1,6 +1,6 @@
-"""A provider in, what it is on this machine out: its devices, and the formats that small models are computed in.
+"""Probes a provider on this machine: its devices, and the number formats that it computes small models in.
 
-What is likeliest to kill the process comes last. What a probe raises is a finding, not an end.
+The check that is most likely to crash the process is last. An exception in a check is a result and is reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_SUCH_OPTION = "touchstone_no_such_option"
 
 
 def versions(provider: Provider | None) -> dict[str, str]:
-    """The versions of onnxruntime, of the plugin, and of the CUDA that the wheel was built for."""
+    """The versions of onnxruntime, of the plugin, and of CUDA as the wheel was built for it, by name."""
     versions_by_name = {"onnxruntime": str(ort.__version__)}
     if provider is None:
         return versions_by_name
@@ -31,12 +31,12 @@ def versions(provider: Provider | None) -> dict[str, str]:
 
 
 def probe(provider: Provider) -> TargetFacts:
-    """Everything that can be known of a target without a model of the user's."""
+    """All facts about a target that need no model of the user."""
     facts, log_mark = TargetFacts(available=False, versions=versions(provider)), native_log.mark()
     try:
         selected = devices.find(provider)
         first = executed_fp32(provider)
-    except Exception as error:  # noqa: BLE001 - whatever stands in the way is the finding
+    except Exception as error:  # noqa: BLE001 - any exception is the result of the probe
         failure = failure_of(error, "session")
         offered = tuple(device for device, _ in devices.offered(provider.ep))
         facts_of_failure = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
@@ -54,12 +54,12 @@ def probe(provider: Provider) -> TargetFacts:
 def _measure(number_format: str, measure: Any, provider: Provider) -> Executed:
     try:
         return measure(provider)  # type: ignore[no-any-return]
-    except Exception as error:  # noqa: BLE001 - a provider that cannot take the format says so
+    except Exception as error:  # noqa: BLE001 - a provider may refuse the format with any exception
         return Executed(asked=number_format, format="refused", message=reason_of(error))
 
 
 def executed_fp32(provider: Provider) -> Executed:
-    """What an FP32 product is computed in; an exception where the provider gives no session at all."""
+    """The number format that an FP32 product is computed in. Raises if the provider cannot open a session."""
     x, weight = precision.random_pair("fp32")
     session = _session(provider, weight)
     try:
@@ -68,13 +68,13 @@ def executed_fp32(provider: Provider) -> Executed:
         bits = precision.effective_bits(x, weight, _product(session, x))
         mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
         large = float(_product(session, precision.large_input())[0, -1])
-    except Exception as error:  # noqa: BLE001 - it took the model, and did not run it
+    except Exception as error:  # noqa: BLE001 - it opened the model and could not run it
         return Executed(asked="fp32", format="refused", message=reason_of(error))
     return precision.executed("fp32", precision.fp32_format(mantissa, bits, large), bits)
 
 
 def executed_fp16(provider: Provider) -> Executed:
-    """What an FP16 product is computed in, and whether the next one gets it rounded."""
+    """The number format that an FP16 product is computed in, and whether its result is rounded before the next one."""
     x, weight = precision.random_pair("fp16")
     session = _session(provider, weight)
     if message := _other_providers(session, provider, 1):
@@ -89,19 +89,19 @@ def executed_fp16(provider: Provider) -> Executed:
 
 
 def checks_options(provider: Provider) -> bool | None:
-    """Whether an option that does not exist is refused; None for a provider that takes none."""
+    """Whether the provider refuses an unknown option; None for a provider without options."""
     if not provider.takes_options:
         return None
     with_unknown_option = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
     try:
         session = _session(with_unknown_option, precision.random_pair("fp32")[1])
-    except Exception:  # noqa: BLE001 - it was checked, whatever the words
+    except Exception:  # noqa: BLE001 - any exception shows that the options are checked
         return True
     return bool(_other_providers(session, provider, 1))
 
 
 def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:
-    """A session of one product for each weight; profiles and caches of the user's sessions are left alone."""
+    """A session of MatMuls in series, one for each weight; it uses no profile and no compile cache."""
     model = onnx_protobuf.matrix_products(weights, (precision.SIZE, precision.SIZE))
     return sessions.open_session(provider, sessions.Request(model)).session
 
@@ -111,7 +111,10 @@ def _product(session: ort.InferenceSession, x: precision.Floats) -> Any:
 
 
 def _other_providers(session: ort.InferenceSession, provider: Provider, products: int) -> str:
-    """Who has the products where the provider does not have all of them; onnxruntime 1.24 lists no FP16 on the CPU."""
+    """Which providers run the products that the target does not run; an empty string if it runs all of them.
+
+    onnxruntime 1.24 does not list FP16 nodes on the CPU, so they are on no listed provider.
+    """
     placed = assignment.placement(session)
     if placed is None or provider.ep == CPU or sum(placed.nodes.get(provider.ep, {}).values()) >= products:
         return ""

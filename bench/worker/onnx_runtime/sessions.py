@@ -1,4 +1,4 @@
-"""A provider and a model in, a session that is really on that provider out; or the refusal that says why not."""
+"""Opens a session that really uses the provider, or raises a Refusal with the reason."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ NO_ADAPTER = re.compile(r"adapter|no (?:suitable |supported )?device|device not 
 
 @dataclass(frozen=True)
 class Request:
-    """What a session is opened with, besides its provider."""
+    """The model and settings of a session; the provider is given separately."""
 
     model: Path | bytes
     threads: int = 1
     scratch: str = ""
     sizes: dict[str, int] | None = None
-    """Fixed values of symbolic dimensions."""
+    """Sizes that symbolic dimensions are fixed to, by name."""
     profile: Path | None = None
-    """What the names of profiles begin with; None for a session that keeps none."""
+    """The prefix of profile files; None for a session without a profile."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A session, and what was found out on the way."""
+    """An open session with its device, its provider options as text, and the log's position before it was opened."""
 
     session: ort.InferenceSession
     selected: devices.SelectedDevice
@@ -48,7 +48,10 @@ class Opened:
 
 
 def open_session(provider: Provider, request: Request) -> Opened:
-    """A session on the provider alone; onnxruntime's silent second try on the CPU is switched off."""
+    """Open a session on the provider. Raises Refusal if onnxruntime would use the CPU instead.
+
+    onnxruntime's fallback to the CPU after an error is silent, so it is switched off.
+    """
     ort.set_default_logger_severity(ERRORS_ONLY)
     mark = native_log.mark()
     selected = devices.find(provider)
@@ -67,7 +70,7 @@ def open_session(provider: Provider, request: Request) -> Opened:
 
 
 def load_libraries(provider: Provider) -> None:
-    """Load CUDA's and cuDNN's libraries from their wheels, where the provider computes with them."""
+    """Load the libraries of CUDA and cuDNN from their wheels, if the provider uses them."""
     if provider.uses_cuda and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
 
@@ -75,9 +78,9 @@ def load_libraries(provider: Provider) -> None:
 def settings_for(
     provider: Provider, request: Request, selected: devices.SelectedDevice, text: dict[str, str]
 ) -> tuple[ort.SessionOptions, dict[str, object]]:
-    """The session options, and the further arguments of a session on the provider.
+    """The session options, and further keyword arguments for `InferenceSession`.
 
-    A plugin named in `providers=` would be passed over in silence (PROVIDERS 2); it is given by its device.
+    onnxruntime ignores a plugin in `providers=` without an error (PROVIDERS 2), so a plugin is given by its device.
     """
     settings = ort.SessionOptions()
     settings.log_severity_level = ERRORS_ONLY
@@ -99,7 +102,7 @@ def settings_for(
 
 
 def _refusal(provider: Provider, error: Exception) -> Refusal | None:
-    """What an exception of a session's creation says of the target; None where it speaks of the model."""
+    """The refusal for an exception at the creation of a session; None if the cause is the model and not the target."""
     words = reason_of(error)
     if any(name in words for name in provider.options) or OPTION_WORDS.search(words):
         return Refusal("unsupported", words, "see the provider's options in its documentation", "option")
