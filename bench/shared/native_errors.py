@@ -36,18 +36,18 @@ def first_error(log: str) -> str:
     return ""
 
 
-def brief(words: str) -> str:
+def brief(message: str) -> str:
     """A native error without codes and folders, on one line of at most `MAX_CHARACTERS`.
 
     Folders are removed because reports are published, and paths can show user names.
     """
-    words = " ".join(FOLDERS.sub("", plain(words)).split())
-    return words if len(words) <= MAX_CHARACTERS else f"{words[:MAX_CHARACTERS]}…"
+    message = " ".join(FOLDERS.sub("", plain(message)).split())
+    return message if len(message) <= MAX_CHARACTERS else f"{message[:MAX_CHARACTERS]}…"
 
 
-def plain(words: str) -> str:
+def plain(message: str) -> str:
     """A native error without error codes and positions in source code; names of nodes look like paths and are kept."""
     # A message that consists of a prefix only is kept: an empty reason would say nothing.
-    while (shorter := PREFIXES.sub("", words, count=1)) != words and shorter:
-        words = shorter
-    return EMBEDDED_PLACE.sub(": ", words)
+    while (shorter := PREFIXES.sub("", message, count=1)) != message and shorter:
+        message = shorter
+    return EMBEDDED_PLACE.sub(": ", message)

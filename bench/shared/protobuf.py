@@ -69,26 +69,27 @@ def fields(file: BinaryIO, span: Span) -> Iterator[tuple[int, int, Span]]:
     A span may end after the end of a truncated file: callers check that. The caller may read at other positions of the
     file between two fields.
     """
-    at, end = span
-    while at < end:
+    offset, end = span
+    while offset < end:
         # The caller may have moved the position since the last field.
-        file.seek(at)
+        file.seek(offset)
         field, kind = divmod(number_at(file), 8)
         if kind == VARINT:
             value = number_at(file)
-            place, at = (value, value), file.tell()
+            field_span, offset = (value, value), file.tell()
         else:
             size = {EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind)
             if size is None:
                 size = number_at(file)
-            place = (file.tell(), file.tell() + size)
-            at = place[1]
-        yield field, kind, place
+            field_span = (file.tell(), file.tell() + size)
+            offset = field_span[1]
+        yield field, kind, field_span
 
 
 def number_at(file: BinaryIO) -> int:
     """Read a varint at the file's position: seven bits a byte, lowest first. Raises ValueError if it does not end."""
     value = 0
+    # 64 bits need ten bytes of seven bits.
     for shift in range(0, MAX_BITS + 6, 7):
         byte = file.read(1)
         if not byte:

@@ -21,9 +21,9 @@ TIMESTAMPS = 1501
 
 def text(config: Any) -> PreTrainedTokenizerFast:
     """A tokenizer for a language model; the tokens for begin and end of text have the ids that its config gives."""
-    ends = {"eos_token": _first(config.eos_token_id), "bos_token": config.bos_token_id}
-    special = {number: f"<|{role[:3]}|>" for role, number in ends.items() if number is not None}
-    roles = {role: special[number] for role, number in ends.items() if number is not None}
+    end_tokens = {"eos_token": _first(config.eos_token_id), "bos_token": config.bos_token_id}
+    special = {token_id: f"<|{role[:3]}|>" for role, token_id in end_tokens.items() if token_id is not None}
+    roles = {role: special[token_id] for role, token_id in end_tokens.items() if token_id is not None}
     return _tokenizer(config.vocab_size, special, roles)
 
 
@@ -46,6 +46,7 @@ def _tokenizer(size: int, special: Mapping[int, str], roles: Mapping[str, str]) 
     vocabulary = dict(zip([*alphabet, *("".join(pair) for pair in pairs)], free, strict=False))
     vocabulary |= {f"<|{number}|>": number for number in free}
     vocabulary |= {name: number for number, name in special.items()}
+    # A small vocabulary has no room for all pairs.
     merges = [pair for pair in pairs if "".join(pair) in vocabulary]
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

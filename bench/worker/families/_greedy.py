@@ -28,6 +28,7 @@ def decode(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor
         ids = logits.argmax(-1, keepdim=True)
         tokens.append(ids)
         gaps.append(best - second)
+        # Only the first ones are stored, to limit the size of the reference.
         scores += [logits] if len(scores) < SCORED else []
     return {
         "tokens": torch.cat(tokens, dim=1).cpu().numpy(),

@@ -25,6 +25,7 @@ Prepare = Callable[[Image.Image], Array]
 
 def checked(folder: Path) -> list[Path]:
     """The photographs to check outputs with."""
+    # In a folder of the user every second file is for checks, and the others are for calibration.
     return _named(folder, CHECKED) or _all(folder)[::2]
 
 
@@ -56,6 +57,7 @@ def _random_crop(image: Image.Image, step: int) -> Image.Image:
     """The whole image at step 0; else a seeded square crop with 40 to 90 % of its shorter side."""
     if step == 0:
         return image
+    # The step is the seed, so that every machine gets the same crops.
     scale, across, down = np.random.Generator(np.random.PCG64(step)).random(3)
     side = int(min(image.size) * (0.4 + 0.5 * scale))
     left, top = int((image.width - side) * across), int((image.height - side) * down)

@@ -78,6 +78,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
     """Noise of other seeds; the batch size is 1, or the one that the file fixes."""
     model = _read(Path(source.path))
+    # Seeds that `make_inputs` does not use.
     return [_feed(model, MANIFEST.sizes, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
 
 
@@ -195,6 +196,7 @@ def _noise(generator: np.random.Generator, shape: list[int], dtype: Any, name: s
     """Normally distributed numbers; for integers valid indexes below `limit`, or ones for a mask."""
     if np.issubdtype(dtype, np.floating):
         return np.asarray(generator.standard_normal(shape), dtype)
+    # A mask with random values would hide parts of the input.
     if "mask" in name.lower():
         return np.ones(shape, dtype)
     return np.asarray(generator.integers(0, limit, shape), dtype)

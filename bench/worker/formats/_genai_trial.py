@@ -35,16 +35,18 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
     An export for another target may need kernels that the CPU does not have: then it stays untested, with a note.
     """
     export = genai_config.read(out)
+    # Before the run: it would crash this process.
     _refuse_without_bias(export)
     try:
         logits = _run(export)
     except Refusal:
         raise
     except Exception as error:
-        words = brief(reason_of(error))
+        reason = brief(reason_of(error))
+        # An export for a GPU may use operators that the CPU does not have; that is no fault of the export.
         if ep != "cpu" and NO_KERNEL.search(str(error)):
-            return (f"exported for {ep}, and not tried: on the CPU it does not run ({words})",)
-        message = f"the export was written and does not run: {words}"
+            return (f"exported for {ep}, and not tried: on the CPU it does not run ({reason})",)
+        message = f"the export was written and does not run: {reason}"
         remedy = REMEDIES.get((recipe, ep), "try other options of the recipe")
         raise Refusal("unsupported", message, remedy, "export") from error
     if not np.isfinite(logits).all():
@@ -78,6 +80,7 @@ def _run(export: genai_config.Export) -> Any:
         state.give(crossed)
     state.run(np.array([[1, 2]]))
     state.run(np.array([[3]]))
+    # Two single tokens: the second one also reads a cache that a single-token step wrote.
     return state.run(np.array([[4]])).astype(np.float32)
 
 

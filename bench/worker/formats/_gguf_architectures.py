@@ -59,6 +59,7 @@ def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, t
     """The shape and a reader of every tensor, by llama.cpp's name; `names` is gguf's tensor name map."""
     contents: dict[str, tuple[tuple[int, ...], Read]] = {}
     for source_name, shape in weights.shapes().items():
+        # With tied embeddings llama.cpp uses the embedding as output matrix. The rotary frequencies are computed.
         tied = source_name == "lm_head.weight" and config.get("tie_word_embeddings")
         if tied or source_name.endswith("rotary_emb.inv_freq"):
             continue
@@ -116,8 +117,11 @@ def _rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
     if kind == "llama3":
         return {"rope_freqs.weight": _llama3(config, rope)}
     if kind == "longrope" and config["model_type"] == "phi3":
-        both = {"rope_factors_long.weight": rope["long_factor"], "rope_factors_short.weight": rope["short_factor"]}
-        return {name_in_gguf: np.array(factors, np.float32) for name_in_gguf, factors in both.items()}
+        factors_by_name = {
+            "rope_factors_long.weight": rope["long_factor"],
+            "rope_factors_short.weight": rope["short_factor"],
+        }
+        return {name_in_gguf: np.array(factors, np.float32) for name_in_gguf, factors in factors_by_name.items()}
     message = f"GGUF with positions scaled by {kind!r} is not written by this project"
     raise Refusal("unsupported", message, "choose a model without that", "architecture")
 
@@ -126,9 +130,9 @@ def _llama3(config: dict[str, Any], rope: dict[str, Any]) -> Tensor:
     """Llama 3's factors: 1 for short wavelengths, `factor` for long ones, with a smooth transition between them."""
     base = float(rope.get("rope_theta") or config["rope_theta"])
     half = rotated(config) // 2
-    waves = 2 * math.pi * base ** (np.arange(half) / half)
+    wavelengths = 2 * math.pi * base ** (np.arange(half) / half)
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    smooth = ((rope["original_max_position_embeddings"] / waves - low) / (high - low)).clip(0.0, 1.0)
+    smooth = ((rope["original_max_position_embeddings"] / wavelengths - low) / (high - low)).clip(0.0, 1.0)
     factors: Tensor = (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
     return factors
 

@@ -61,6 +61,7 @@ def tokens(tokenizer: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
             names[number], kinds[number] = name, ORDINARY
     for token in tokenizer.get("added_tokens", []):
         if token["id"] < size:
+            # Added tokens may also be in the vocabulary; their kind here is the right one.
             names[token["id"]] = token["content"]
             kinds[token["id"]] = CONTROL if token.get("special") else DEFINED
     return names, kinds

@@ -43,6 +43,7 @@ class Weights:
         """The tensor as FP32; only this tensor is read from the file."""
         path, start, entry = self._entries[name]
         first, last = entry["data_offsets"]
+        # A memory map needs at least one byte.
         raw = np.memmap(path, np.uint8, "r", start + first, (last - first,)) if last > first else np.empty(0, np.uint8)
         values = raw.view(TYPES[entry["dtype"]]).reshape(entry["shape"])
         if entry["dtype"] == "BF16":
@@ -58,6 +59,7 @@ def _files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         shard_names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
         paths = [folder / name for name in sorted(set(shard_names))]
+        # The index is not trusted: its names must not leave the folder.
         missing = [path.name for path in paths if path.parent != folder or not path.is_file()]
         if not missing:
             return paths

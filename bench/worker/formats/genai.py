@@ -131,6 +131,7 @@ def dynamic_int8(
         export = genai_config.read(base)
         for graph in export.graphs:
             _quantize(graph, out / graph.name, per_channel, exclude)
+        # Configs and tokenizer stay as they are; the FP32 graphs and their weights are deleted with the folder.
         moved = {file.name for graph in export.graphs for file in base.glob(f"{graph.name}*")}
         for file in base.iterdir():
             if file.name not in moved:
@@ -192,6 +193,7 @@ def _build(context: Context, out: Path, precision: str, ep: str, options: dict[s
             builder.create_model(*arguments, **builder.parse_extra_options(*arguments, extra_options))
         except (NotImplementedError, ValueError) as error:
             raise _unknown_architecture(Path(source), error) or error from error
+    # Otherwise generations would stop at the end-of-sequence token and have different lengths.
     genai_config.endless(out)
 
 

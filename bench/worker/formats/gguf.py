@@ -58,6 +58,7 @@ def _write(writer: Any, contents: dict[str, Any]) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    # The format has all descriptions before the data.
     for _, read in contents.values():
         writer.write_tensor_data(read())
     writer.close()

@@ -22,6 +22,7 @@ def placement(session: ort.InferenceSession, model: Path | None = None) -> Place
 
     If `model` is given, nodes that compute shapes only are also counted separately.
     """
+    # Wheels with an older onnxruntime do not have this function.
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
     parts = [(part.ep_name, part.get_nodes()) for part in session.get_provider_graph_assignment_info()]
@@ -42,6 +43,7 @@ def unassigned(model: Path) -> Placement:
 
 def _shape_node_test(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
     """A function that tells whether a node computes shapes only; it needs a node name that is unique in the session."""
+    # Node names are optional in ONNX and need not be unique.
     names = shape_nodes(model) if model else {}
     counts = Counter(node.name for node in nodes)
     return lambda node: counts[node.name] == 1 and names.get(node.name) == _op_name(node)

@@ -49,9 +49,9 @@ class _Graph:
         self.session = owner.session
         place = (owner.device, owner.index)
         # Buffers need the outputs' shapes, and only a run without buffers shows them.
-        plain = self.session.run(owner.names, arrays, _run_options(NO_GRAPH))
+        plain_outputs = self.session.run(owner.names, arrays, _run_options(NO_GRAPH))
         self.inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, *place) for name, array in arrays.items()}
-        self.outputs = [ort.OrtValue.ortvalue_from_numpy(array, *place) for array in plain]
+        self.outputs = [ort.OrtValue.ortvalue_from_numpy(array, *place) for array in plain_outputs]
         self.binding = self.session.io_binding()
         for name, value in self.inputs.items():
             self.binding.bind_ortvalue_input(name, value)
@@ -68,5 +68,6 @@ class _Graph:
 
 def _run_options(graph: str) -> ort.RunOptions:
     options = ort.RunOptions()
+    # The provider records a graph under this number, or replays it; -1 turns graphs off for the run.
     options.add_run_config_entry(GRAPH, graph)
     return options

@@ -11,12 +11,14 @@ from bench.worker.onnx_runtime import graphs, onnx_protobuf
 
 def traits(export: Export, batch: int, length: int) -> Traits:
     """The traits of a generation of `batch` sequences; `length` counts all tokens: context, prompt and new ones."""
+    # The cache of all layers has the type of the first layer's keys.
     graph = onnx_protobuf.read_graph(export.decoder)
     element = graph.values[export.names["past_key_names"] % 0].element
     storage, bits = graphs.weights(graph)
     item = graphs.BITS.get(element, 8) // 8
     return Traits(
         kv_type=graphs.SHORT.get(element, element),
+        # Keys and values: 2 tensors for each layer.
         kv_bytes=item * batch * 2 * export.layers * (export.heads * length * export.head_size + _cross(export)),
         logits="last token" if last_only(export) else "every token",
         weights=storage,

@@ -47,8 +47,8 @@ def memory_of(provider: Provider, selected: SelectedDevice) -> Memory:
 
 def element(tensor: Any) -> str:
     """The element type of a session's input or output: `float16` for `tensor(float16)`."""
-    word = str(tensor.type).removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(word, word)
+    type_name = str(tensor.type).removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(type_name, type_name)
 
 
 def context(feed: Feed) -> Array | None:
@@ -83,9 +83,9 @@ class Decoder:
             *export.cache_names("past_value_names", "present_value_names"),
         ]
         self.cross = [
-            names[word] % layer
-            for word in ("cross_past_key_names", "cross_past_value_names")
-            if word in names
+            names[role] % layer
+            for role in ("cross_past_key_names", "cross_past_value_names")
+            if role in names
             for layer in range(export.layers)
         ]
         self._refuse_unknown()
@@ -126,6 +126,7 @@ class State:
     def __init__(self, decoder: Decoder, batch: int, length: int) -> None:
         self.decoder, self.batch, self.length = decoder, batch, length
         self.position = 0
+        # Without a binding onnxruntime would copy the cache to the host and back at every step.
         self.binding = decoder.session.io_binding()
         self.options = ort.RunOptions()
         self.last_logits: Array = np.empty((0, 0, 0))
@@ -159,6 +160,7 @@ class State:
             raise ValueError(f"{self.position + fed} tokens do not fit into a cache for {self.length}")
         self._bind_tokens(tokens)
         self._bind_logits(fed)
+        # A shared cache has its whole length from the start; else each step needs a longer output.
         new_buffers = [] if self.decoder.export.shares else self._bind_present(self.position + fed)
         self.decoder.session.run_with_iobinding(self.binding, self.options)
         for (past, _), value in zip(self.decoder.past, new_buffers, strict=False):
@@ -204,8 +206,8 @@ class Encoder:
         self.kind = element(next(tensor for tensor in session.get_inputs() if tensor.name == self.features))
         self.outputs = {tensor.name: tensor for tensor in session.get_outputs()}
         self.cross = {
-            export.names[f"cross_past_{word}_names"] % layer: export.encoded[f"cross_present_{word}_names"] % layer
-            for word in ("key", "value")
+            export.names[f"cross_past_{role}_names"] % layer: export.encoded[f"cross_present_{role}_names"] % layer
+            for role in ("key", "value")
             for layer in range(export.layers)
         }
         """The name of the encoder's output for each name of a decoder's input."""

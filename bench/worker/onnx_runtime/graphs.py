@@ -40,6 +40,7 @@ def _blockwise(graph: Graph, blocks: list[Node]) -> tuple[str, float]:
     average = sum(size * bit_count for size, bit_count in zip(sizes, bits, strict=True)) / sum(sizes)
     widths, lengths = (sorted({node.attributes[name] for node in blocks}) for name in ("bits", "block_size"))
     storage = f"MatMulNBits, {_join(widths)} bits, blocks of {_join(lengths)}"
+    # Level 0, the default, leaves the arithmetic to the kernel.
     levels = sorted({node.attributes.get("accuracy_level", 0) for node in blocks})
     return f"{storage}, accuracy level {_join(levels)}" if levels != [0] else storage, average
 
@@ -52,6 +53,7 @@ def _elements(graph: Graph) -> dict[str, str]:
 def _bits(elements: dict[str, str], node: Node) -> float:
     width = node.attributes["bits"]
     scale = BITS.get(elements.get(node.inputs[2], ""), 32)
+    # The zero point is an optional input: its name is empty if it is left out.
     zero_point = width if len(node.inputs) > 3 and node.inputs[3] else 0
     return width + (scale + zero_point) / node.attributes["block_size"]
 

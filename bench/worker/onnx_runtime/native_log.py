@@ -21,6 +21,7 @@ def first_error(since: int) -> str:
     try:
         with open("/proc/self/fd/2", "rb") as log:  # noqa: PTH123 - a descriptor, not a path
             log.seek(since)
+            # The first error is near the mark, and a provider may log without end.
             text = log.read(64 * 1024).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -41,8 +41,8 @@ def matrix_products(weights: Sequence[Array], inputs: tuple[int | str, int]) -> 
     names = ["x", *(f"h{index}" for index in range(1, len(weights))), "y"]
     graph = b""
     for index, (before, after) in enumerate(pairwise(names)):
-        ends = text(NODE_INPUT, before) + text(NODE_INPUT, f"w{index}") + text(NODE_OUTPUT, after)
-        graph += content(GRAPH_NODE, ends + text(NODE_NAME, f"n{index}") + text(NODE_OP_TYPE, "MatMul"))
+        tensor_names = text(NODE_INPUT, before) + text(NODE_INPUT, f"w{index}") + text(NODE_OUTPUT, after)
+        graph += content(GRAPH_NODE, tensor_names + text(NODE_NAME, f"n{index}") + text(NODE_OP_TYPE, "MatMul"))
     graph += text(GRAPH_NAME, "probe")
     for index, weight in enumerate(weights):
         graph += content(GRAPH_INITIALIZER, _tensor_of(f"w{index}", weight, kind))
@@ -55,6 +55,7 @@ def matrix_products(weights: Sequence[Array], inputs: tuple[int | str, int]) -> 
 
 def _tensor_of(name: str, array: Array, kind: int) -> bytes:
     dims = b"".join(number(TENSOR_DIMS, size) for size in array.shape)
+    # ONNX stores raw data in little-endian order on every machine.
     little_endian = array.astype(array.dtype.newbyteorder("<")).tobytes()
     return dims + number(TENSOR_TYPE, kind) + text(TENSOR_NAME, name) + content(TENSOR_RAW, little_endian)
 
@@ -135,6 +136,7 @@ class Graph:
 def read_graph(path: Path) -> Graph:
     """The graph of a model's file, without the content of its subgraphs."""
     with path.open("rb") as file:
+        # Protobuf allows a message field in several parts, which are to be merged.
         parts = [message(file, span) for span in _graphs(file, path)]
 
         def spans(field_number: int) -> Iterator[Span]:
@@ -200,6 +202,7 @@ def _node(file: BinaryIO, span: Span) -> Node:
 def _tensor(file: BinaryIO, span: Span) -> Tensor:
     parts = message(file, span)
     dims = parts.get(TENSOR_DIMS, [])
+    # Sizes that are not packed are varints, whose span is their value twice.
     packed = any(start != end for start, end in dims)
     kind = parts.get(TENSOR_TYPE, [(0, 0)])[0][0]
     return Tensor(_last(file, parts, TENSOR_NAME), _element(kind), len(dims) + packed)

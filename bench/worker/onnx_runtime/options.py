@@ -15,6 +15,7 @@ def texts(provider: Provider, selected: SelectedDevice, threads: int, scratch: s
         text[option.name] = str(threads)
     cache = provider.cache
     if cache and cache.kind == "option" and scratch:
+        # A folder that the matrix gives is kept.
         text.setdefault(cache.name, scratch)
     return text
 

@@ -25,6 +25,7 @@ _registered: dict[str, str] = {}
 def register(provider: Provider) -> None:
     """Register the plugin with onnxruntime, once in a process. Raises Refusal if that fails."""
     assert provider.plugin is not None
+    # Never unregister either: a session that runs afterwards segfaults.
     if _registered == {provider.ep: provider.plugin}:
         return
     if _registered:
@@ -50,6 +51,7 @@ def _module(provider: Provider) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
+        # Another name means that the plugin is installed, and one of its own imports is missing.
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             message = f"the plugin {name} is not installed in this runtime"
             remedy = provider.hint or f"put {name.replace('_', '-')} into the runtime's requirements"
@@ -73,15 +75,15 @@ def _library(provider: Provider, module: ModuleType) -> Path:
 
 def _not_registered(provider: Provider, library: Path, error: Exception) -> Refusal:
     """The refusal for an error of registration; onnxruntime's causes differ in the message only."""
-    words = reason_of(error).replace(str(library), library.name)
-    if OTHER_VERSION.search(words):
-        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {words}"
+    reason = reason_of(error).replace(str(library), library.name)
+    if OTHER_VERSION.search(reason):
+        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {reason}"
         remedy = f"put versions of onnxruntime and {provider.plugin} that belong together into the runtime"
         return Refusal("unavailable", message, remedy, "version")
-    if "CreateEpFactories" in words:
+    if "CreateEpFactories" in reason:
         return _not_loaded(provider, f"{library.name} is no plugin of onnxruntime: it has no CreateEpFactories")
-    not_loaded = NOT_LOADED.search(words)
-    error_line = not_loaded["reason"] if not_loaded else words
+    not_loaded = NOT_LOADED.search(reason)
+    error_line = not_loaded["reason"] if not_loaded else reason
     missing = MISSING.search(error_line)
     if missing and missing["library"] != library.name:
         return _not_loaded(provider, f"{library.name} needs {missing['library']}, which is missing")

@@ -42,10 +42,12 @@ def probe(provider: Provider) -> TargetFacts:
         facts_of_failure = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
         return replace(facts_of_failure, devices=offered)
     facts = replace(facts, available=True, device=selected.device, devices=selected.devices)
+    # A provider that fails silently leaves the reason in the log only.
     if first.format == "elsewhere":
         facts = replace(facts, message=native_log.first_error(log_mark))
     executes = (first, _measure("fp16", executed_fp16, provider))
     facts = replace(facts, notes=options.notes(provider, selected), executes=executes)
+    # If no small model runs on the provider, a session with an unknown option shows nothing.
     if first.format in ("elsewhere", "refused"):
         return facts
     return replace(facts, checks_options=checks_options(provider))
@@ -81,6 +83,7 @@ def executed_fp16(provider: Provider) -> Executed:
         return Executed(asked="fp16", format="elsewhere", message=message)
     bits = precision.effective_bits(x, weight, _product(session, x))
     mantissa = precision.mantissa_bits("fp16", _product(session, precision.fine_input("fp16")))
+    # Two products in series show whether the first result is rounded to FP16 before the second.
     start, *weights = precision.chain()
     two_products = _session(provider, *weights)
     if message := _other_providers(two_products, provider, 2):
@@ -97,6 +100,7 @@ def checks_options(provider: Provider) -> bool | None:
         session = _session(with_unknown_option, precision.random_pair("fp32")[1])
     except Exception:  # noqa: BLE001 - any exception shows that the options are checked
         return True
+    # Some providers refuse the option silently: the nodes are then on other providers.
     return bool(_other_providers(session, provider, 1))
 
 

@@ -45,6 +45,7 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
     enqueueing, but a CPU node's duration and the wall time are real, so the share is valid for every provider. The
     event of a Loop covers the events of its body; they are subtracted from its time.
     """
+    # The first call may include allocation and compilation.
     runs = [event for event in events if event.get("name") == "model_run"][1:]
     nodes = [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
     copies, shares = [], []
@@ -56,6 +57,7 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
             for node, own_time in _own_times(nodes_of_run)
             if node["args"]["provider"] != ep and not _is_copy(node)
         ]
+        # Durations are whole microseconds, so a very short run may have 0.
         if run["dur"]:
             shares.append(sum(times_elsewhere) / run["dur"])
     if not runs or not nodes:

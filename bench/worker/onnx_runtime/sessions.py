@@ -60,10 +60,14 @@ def open_session(provider: Provider, request: Request) -> Opened:
     settings, arguments = settings_for(provider, request, selected, text)
     model = request.model if isinstance(request.model, bytes) else str(request.model)
     try:
+        # Without this option onnxruntime retries on the CPU after an error, and only prints that.
         session = ort.InferenceSession(model, settings, enable_fallback=0, **arguments)
     except Exception as error:
         raise _refusal(provider, error) or error from error
+    # The same fallback exists at run time.
     session.disable_fallback()
+    # CUDA without its libraries gives a CPU session without an exception. A listed provider may still run no nodes:
+    # only the placement shows that.
     if provider.ep not in session.get_providers():
         raise _not_created(provider, native_log.first_error(mark))
     return Opened(session, selected, text, mark)
@@ -87,6 +91,7 @@ def settings_for(
     settings.intra_op_num_threads = request.threads
     settings.inter_op_num_threads = 1
     settings.graph_optimization_level = LEVELS[provider.optimization]
+    # The placement can only be read from a session that recorded it.
     settings.add_session_config_entry(assignment.RECORD, "1")
     for key, value in provider.session.items():
         settings.add_session_config_entry(key, value)
@@ -103,12 +108,13 @@ def settings_for(
 
 def _refusal(provider: Provider, error: Exception) -> Refusal | None:
     """The refusal for an exception at the creation of a session; None if the cause is the model and not the target."""
-    words = reason_of(error)
-    if any(name in words for name in provider.options) or OPTION_WORDS.search(words):
-        return Refusal("unsupported", words, "see the provider's options in its documentation", "option")
+    reason = reason_of(error)
+    # onnxruntime has no error codes for these causes, so its message must be searched.
+    if any(name in reason for name in provider.options) or OPTION_WORDS.search(reason):
+        return Refusal("unsupported", reason, "see the provider's options in its documentation", "option")
     if "Error creating execution provider" in str(error):
-        kind = "no-device" if NO_ADAPTER.search(words) else "not-created"
-        message = f"{provider.ep} could not be created: {words}"
+        kind = "no-device" if NO_ADAPTER.search(reason) else "not-created"
+        message = f"{provider.ep} could not be created: {reason}"
         return Refusal("unavailable", message, plugins.with_hint("see its log", provider), kind)
     return None
 
