@@ -36,18 +36,18 @@ def first_error(log: str) -> str:
     return ""
 
 
-def brief(message: str) -> str:
+def brief(error_text: str) -> str:
     """A native error without codes and folders, on one line of at most `MAX_CHARACTERS`.
 
     Folders are removed because reports are published, and paths can show user names.
     """
-    message = " ".join(FOLDERS.sub("", plain(message)).split())
-    return message if len(message) <= MAX_CHARACTERS else f"{message[:MAX_CHARACTERS]}…"
+    error_text = " ".join(FOLDERS.sub("", plain(error_text)).split())
+    return error_text if len(error_text) <= MAX_CHARACTERS else f"{error_text[:MAX_CHARACTERS]}…"
 
 
-def plain(message: str) -> str:
+def plain(error_text: str) -> str:
     """A native error without error codes and positions in source code; names of nodes look like paths and are kept."""
     # A message that consists of a prefix only is kept: an empty reason would say nothing.
-    while (shorter := PREFIXES.sub("", message, count=1)) != message and shorter:
-        message = shorter
-    return EMBEDDED_PLACE.sub(": ", message)
+    while (shorter := PREFIXES.sub("", error_text, count=1)) != error_text and shorter:
+        error_text = shorter
+    return EMBEDDED_PLACE.sub(": ", error_text)

@@ -75,15 +75,15 @@ def _library(provider: Provider, module: ModuleType) -> Path:
 
 def _not_registered(provider: Provider, library: Path, error: Exception) -> Refusal:
     """The refusal for an error of registration; onnxruntime's causes differ in the message only."""
-    reason = reason_of(error).replace(str(library), library.name)
-    if OTHER_VERSION.search(reason):
-        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {reason}"
+    error_text = reason_of(error).replace(str(library), library.name)
+    if OTHER_VERSION.search(error_text):
+        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {error_text}"
         remedy = f"put versions of onnxruntime and {provider.plugin} that belong together into the runtime"
         return Refusal("unavailable", message, remedy, "version")
-    if "CreateEpFactories" in reason:
+    if "CreateEpFactories" in error_text:
         return _not_loaded(provider, f"{library.name} is no plugin of onnxruntime: it has no CreateEpFactories")
-    not_loaded = NOT_LOADED.search(reason)
-    error_line = not_loaded["reason"] if not_loaded else reason
+    not_loaded = NOT_LOADED.search(error_text)
+    error_line = not_loaded["reason"] if not_loaded else error_text
     missing = MISSING.search(error_line)
     if missing and missing["library"] != library.name:
         return _not_loaded(provider, f"{library.name} needs {missing['library']}, which is missing")

@@ -108,13 +108,13 @@ def settings_for(
 
 def _refusal(provider: Provider, error: Exception) -> Refusal | None:
     """The refusal for an exception at the creation of a session; None if the cause is the model and not the target."""
-    reason = reason_of(error)
+    error_text = reason_of(error)
     # onnxruntime has no error codes for these causes, so its message must be searched.
-    if any(name in reason for name in provider.options) or OPTION_WORDS.search(reason):
-        return Refusal("unsupported", reason, "see the provider's options in its documentation", "option")
+    if any(name in error_text for name in provider.options) or OPTION_WORDS.search(error_text):
+        return Refusal("unsupported", error_text, "see the provider's options in its documentation", "option")
     if "Error creating execution provider" in str(error):
-        kind = "no-device" if NO_ADAPTER.search(reason) else "not-created"
-        message = f"{provider.ep} could not be created: {reason}"
+        kind = "no-device" if NO_ADAPTER.search(error_text) else "not-created"
+        message = f"{provider.ep} could not be created: {error_text}"
         return Refusal("unavailable", message, plugins.with_hint("see its log", provider), kind)
     return None
 
