@@ -54,7 +54,7 @@ def placement_in_subprocess(provider: Provider, graphs: Iterable[Path]) -> Place
         process = subprocess.run(command, input=order, stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True)
         return msgspec.json.decode(process.stdout.splitlines()[-1], type=Placement | None)
     except (subprocess.SubprocessError, IndexError, msgspec.DecodeError) as error:
-        sys.stderr.write(f"where the nodes are cannot be told: {type(error).__name__}\n")
+        sys.stderr.write(f"the placement of the nodes is unknown: {type(error).__name__}\n")
         return None
 
 
