@@ -26,11 +26,11 @@ MANIFEST = FamilyManifest(
     # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so the logits of another
     # photograph do not pass.
     tolerances={
-        # 1.000000 / 2e-6. What computes in TF32, FP16 or BF16 has 8e-4, 9e-4 or 1e-2 at the least, and is not FP32.
+        # 1.000000 / 2e-6. Arithmetic in TF32, FP16 or BF16 has 8e-4, 9e-4 or 1e-2 at the least, and is not FP32.
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
-        # 0.999986 / 3.9e-3 between casts around FP32; kernels that add up in FP16 have up to 0.9997 / 2.1e-2 (ResNet-50
-        # on WebGPU), and are FP16 all the same. BF16 in its place has 0.9997 / 1.2e-2: only the probe can tell, and
-        # flags it.
+        # 0.999986 / 3.9e-3 with casts around FP32; kernels that accumulate in FP16 have up to 0.9997 / 2.1e-2 (ResNet-50
+        # on WebGPU), and are FP16 too. BF16 instead has 0.9997 / 1.2e-2: only the probe can distinguish it, and flags
+        # it.
         "fp16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
         # 0.9992 / 3.2e-2.
         "bf16": Tolerance(min_cosine=0.997, max_relative_error=0.08),

@@ -60,7 +60,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of passages: the first, which is timed, is full; the others are ragged, padded to the same shape."""
+    """Batches of passages. The first, which is timed, has full length; the others have different lengths and padding."""
     batch, sequence = sizes["batch"], sizes["sequence"]
     others = max(batch, CHECKED_SAMPLES - batch)
     lengths = [sequence] * batch + [_ragged(index, sequence) for index in range(-(-others // batch) * batch)]
@@ -70,7 +70,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 
 
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Full passages of one, made of sentences that `make_inputs` does not take."""
+    """Batches of one full passage, of sentences that `make_inputs` does not use."""
     sequence = min(CALIBRATION_SEQUENCE, _longest(source))
     passages = _passages(_sentences(inputs)[1], CALIBRATION_SAMPLES, sequence)
     feed = _encode(source, passages, [sequence] * len(passages), sequence)

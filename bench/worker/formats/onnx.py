@@ -189,7 +189,7 @@ def weight_only_int4(context: Context, out: Path, *, block: int = 32, symmetric:
 
 
 def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: bool) -> tuple[str, ...]:
-    # Imported here alone: it needs onnx-ir, which nothing else does.
+    # Imported here because it needs onnx-ir, which the other recipes do not need.
     from onnxruntime.quantization import matmul_nbits_quantizer as blockwise
 
     logging.getLogger(blockwise.__name__).setLevel(logging.WARNING)

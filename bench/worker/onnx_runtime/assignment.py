@@ -42,7 +42,7 @@ def unassigned(model: Path) -> Placement:
 
 
 def _shape_node_test(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
-    """A function that tells whether a node computes shapes only; it needs a node name that is unique in the session."""
+    """A function: whether a node computes shapes only. It is false for nodes without a unique name."""
     # Node names are optional in ONNX and need not be unique.
     names = shape_nodes(model) if model else {}
     counts = Counter(node.name for node in nodes)
