@@ -60,7 +60,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of passages. The first, which is timed, has full length; the others have different lengths and padding."""
+    """Batches of passages. The first, which is timed, has full length; the others are padded."""
     batch, sequence = sizes["batch"], sizes["sequence"]
     others = max(batch, CHECKED_SAMPLES - batch)
     lengths = [sequence] * batch + [_ragged(index, sequence) for index in range(-(-others // batch) * batch)]
