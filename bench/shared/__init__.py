@@ -1,1 +1,1 @@
-"""What the orchestrator and the worker both use: it needs the standard library alone, and is staged for the worker."""
+"""Code that the orchestrator and the worker share; it imports the standard library only and is copied to the worker."""

@@ -1,4 +1,7 @@
-"""Protobuf's wire format: messages are written from their fields, and the fields of messages in a file are found."""
+"""Reads and writes Protobuf's wire format, field by field.
+
+The orchestrator and some runtimes must read ONNX files and do not have the `onnx` package.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 Span = tuple[int, int]
-"""Where the bytes of a field begin and end; a plain number is given as itself, twice."""
+"""Start and end of a field's bytes in the file, as offsets; for a varint its value, twice."""
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 """The wire types."""
 MAX_BITS = 64
@@ -16,17 +19,17 @@ MAX_BITS = 64
 
 
 def number(field: int, value: int) -> bytes:
-    """A field that holds a whole number of 0 or more."""
+    """An encoded field with an integer that is not negative."""
     return _varint(field << 3 | VARINT) + _varint(value)
 
 
 def content(field: int, value: bytes) -> bytes:
-    """A field that holds bytes or a message."""
+    """An encoded field with bytes or a message."""
     return _varint(field << 3 | LENGTH) + _varint(len(value)) + value
 
 
 def text(field: int, value: str) -> bytes:
-    """A field that holds a string."""
+    """An encoded field with a string, as UTF-8."""
     return content(field, value.encode())
 
 
@@ -42,16 +45,16 @@ def _varint(value: int) -> bytes:
 
 
 def message(file: BinaryIO, span: Span) -> dict[int, list[Span]]:
-    """Where each field of a message stands, by its number. ValueError where the bytes are no protobuf."""
-    found: dict[int, list[Span]] = {}
+    """The spans of a message's fields, by field number. Raises ValueError if the bytes are not Protobuf."""
+    spans: dict[int, list[Span]] = {}
     for field, _, inner in fields(file, span):
-        found.setdefault(field, []).append(inner)
-    return found
+        spans.setdefault(field, []).append(inner)
+    return spans
 
 
-def inside(file: BinaryIO, span: Span, wanted: int) -> list[Span]:
-    """Where each of a message's fields of that number stands."""
-    return [inner for field, _, inner in fields(file, span) if field == wanted]
+def field_spans(file: BinaryIO, span: Span, number: int) -> list[Span]:
+    """The spans of a message's fields with this number; a repeated field has several."""
+    return [inner for field, _, inner in fields(file, span) if field == number]
 
 
 def read(file: BinaryIO, span: Span) -> bytes:
@@ -61,29 +64,32 @@ def read(file: BinaryIO, span: Span) -> bytes:
 
 
 def fields(file: BinaryIO, span: Span) -> Iterator[tuple[int, int, Span]]:
-    """Each field of a message: its number, its wire type and its place; what is in it is passed over.
+    """Yield the number, wire type and span of each field of a message, without reading its content.
 
-    A field may claim to end after the file. The file can be read elsewhere between two fields.
+    A span may end after the end of a truncated file: callers check that. The caller may read at other positions of the
+    file between two fields.
     """
-    at, end = span
-    while at < end:
-        file.seek(at)
+    offset, end = span
+    while offset < end:
+        # The caller may have moved the position since the last field.
+        file.seek(offset)
         field, kind = divmod(number_at(file), 8)
         if kind == VARINT:
             value = number_at(file)
-            place, at = (value, value), file.tell()
+            field_span, offset = (value, value), file.tell()
         else:
             size = {EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind)
             if size is None:
                 size = number_at(file)
-            place = (file.tell(), file.tell() + size)
-            at = place[1]
-        yield field, kind, place
+            field_span = (file.tell(), file.tell() + size)
+            offset = field_span[1]
+        yield field, kind, field_span
 
 
 def number_at(file: BinaryIO) -> int:
-    """The number where the file stands: seven bits a byte, lowest first. ValueError where it has no end."""
+    """Read a varint at the file's position: seven bits a byte, lowest first. Raises ValueError if it does not end."""
     value = 0
+    # 64 bits need ten bytes of seven bits.
     for shift in range(0, MAX_BITS + 6, 7):
         byte = file.read(1)
         if not byte:

@@ -1,4 +1,4 @@
-"""The Theil–Sen estimator: how steeply a series rises, however far single values are off."""
+"""The Theil–Sen estimator of a series' slope, which outliers hardly change."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from statistics import median
 
 
 def median_slope(values: Sequence[float]) -> float:
-    """The median of the slopes of all pairs, in units of the values a step; of two values at least."""
+    """The median slope over all pairs of values, in the values' unit per step; needs at least two values."""
     return median((later - earlier) / (j - i) for (i, earlier), (j, later) in combinations(enumerate(values), 2))

@@ -161,6 +161,6 @@ def test_what_the_builder_printed_is_told_where_it_fails(capsys):
 
 
 def _talk_and_fail() -> None:
-    with genai._quiet():
+    with genai._captured_output():
         sys.stdout.write("reading layer 0")
         raise KeyError("layer 1")

@@ -112,20 +112,23 @@ def test_every_graph_is_in_the_placement(sessions, family):
 def test_a_placement_of_several_graphs_is_their_sum_and_none_where_one_is_unknown():
     one = Placement({CPU: {"MatMul": 2}}, "assignment-info", shape_nodes={CPU: {"Cast": 1}})
     two = Placement({CPU: {"MatMul": 1, "Add": 1}, "Straw": {"Add": 3}}, "assignment-info")
-    total = placement_subprocess.together([one, two])
+    total = placement_subprocess.merge_placements([one, two])
     assert total.nodes == {CPU: {"Add": 1, "MatMul": 3}, "Straw": {"Add": 3}}
     assert total.shape_nodes == {CPU: {"Cast": 1}}
-    assert placement_subprocess.together([one, None]) is None
+    assert placement_subprocess.merge_placements([one, None]) is None
 
 
 def test_another_process_finds_the_same_placement(made, sessions):
     export = genai_config.read(made["text-generator"][0])
-    assert placement_subprocess.apart(a_provider(CPU), export.graphs) == sessions["text-generator"].placement
+    assert (
+        placement_subprocess.placement_in_subprocess(a_provider(CPU), export.graphs)
+        == sessions["text-generator"].placement
+    )
 
 
 def test_a_placement_that_another_process_cannot_find_is_unknown(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"straw")
-    assert placement_subprocess.apart(a_provider(CPU), [tmp_path / "model.onnx"]) is None
+    assert placement_subprocess.placement_in_subprocess(a_provider(CPU), [tmp_path / "model.onnx"]) is None
 
 
 # --- what it refuses --------------------------------------------------------------------------------------------------

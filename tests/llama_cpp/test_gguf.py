@@ -149,7 +149,7 @@ def test_a_config_of_transformers_4_says_the_same(tmp_path):
 
 def test_pairing_puts_the_halves_of_each_head_side_by_side():
     rows = np.arange(8, dtype=np.float32)[:, None]
-    assert architectures.paired(rows, 2).ravel().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+    assert architectures.interleaved(rows, 2).ravel().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
 
 
 # --- tokenizers -------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_a_tokenizer_without_merges_is_one_that_llama_cpp_loads(tmp_path):
     said = a_tokenizer()
     said["model"]["merges"] = []
     (folder / "tokenizer.json").write_text(json.dumps(said), encoding="utf-8")
-    assert value(written(tmp_path / "out", folder), "tokenizer.ggml.merges") == [tokenizers.UNSEEN]
+    assert value(written(tmp_path / "out", folder), "tokenizer.ggml.merges") == [tokenizers.UNREACHABLE_MERGE]
 
 
 BYTES_ONLY = {"type": "ByteLevel", "use_regex": False}

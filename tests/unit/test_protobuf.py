@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.shared.protobuf import LENGTH, VARINT, content, fields, inside, message, number, number_at, read, text
+from bench.shared.protobuf import LENGTH, VARINT, content, field_spans, fields, message, number, number_at, read, text
 
 FIELD = st.integers(1, 2**29 - 1)
 
@@ -37,7 +37,7 @@ def test_fields_of_a_message_are_told_by_number_also_while_others_are_read():
     found = message(file, (0, len(whole)))
     assert {field: len(spans) for field, spans in found.items()} == {3: 2, 4: 1, 5: 1}
     assert [read(file, span) for span in (*found[4], *found[5])] == [b"four", b"eight888"]
-    assert inside(file, found[3][0], 1) == [(7, 7)]
+    assert field_spans(file, found[3][0], 1) == [(7, 7)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import onnxruntime_genai as og
 from bench.records import Provider
 from bench.worker import genai_config
 from bench.worker.onnx_runtime import plugins, sessions
-from bench.worker.onnx_runtime.devices import Found
+from bench.worker.onnx_runtime.devices import SelectedDevice
 from bench.worker.refusal import Refusal
 
 LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED"}
@@ -55,7 +55,12 @@ def register(provider: Provider) -> None:
 
 
 def opened(
-    provider: Provider, export: genai_config.Export, name: str, found: Found, text: dict[str, str], threads: int
+    provider: Provider,
+    export: genai_config.Export,
+    name: str,
+    found: SelectedDevice,
+    text: dict[str, str],
+    threads: int,
 ) -> Any:
     """The loaded model: on the provider that genai calls `name`, or on the CPU where that is nothing."""
     config = og.Config(str(export.folder))

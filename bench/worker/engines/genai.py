@@ -85,10 +85,10 @@ class Session:
         """The nodes by provider and op type: genai cannot tell, so on the CPU they are counted, else placed again."""
         paths = self.export.graphs
         if self.provider.ep == CPU:
-            return placement_subprocess.together(
+            return placement_subprocess.merge_placements(
                 Placement({CPU: dict(read_graph(path).operators)}, "graph") for path in paths
             )
-        return placement_subprocess.apart(self.provider, paths)
+        return placement_subprocess.placement_in_subprocess(self.provider, paths)
 
     @property
     def complaint(self) -> str:

@@ -39,7 +39,7 @@ class Session:
             request = _compiled(request)
         self.model = Path(str(request.model))
         opened = open_session(provider, request)
-        self.session, self.found, self._log_mark = opened.session, opened.found, opened.log_mark
+        self.session, self.found, self._log_mark = opened.session, opened.selected, opened.log_mark
         self.provider = provider
         self.names = [output.name for output in self.session.get_outputs()]
         self.inputs = {i.name for i in self.session.get_inputs()}

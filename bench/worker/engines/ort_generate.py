@@ -38,7 +38,7 @@ class Session:
         }
         first = self._first
         self.threads = options.threads(provider, first.text, visit.threads)
-        memory = generating.memory_of(provider, first.found)
+        memory = generating.memory_of(provider, first.selected)
         self.decoder = generating.Decoder(self.opened[self.export.decoder].session, self.export, memory)
         encoder = self.export.encoder
         self.encoder = generating.Encoder(self.opened[encoder].session, self.export, memory) if encoder else None
@@ -51,17 +51,17 @@ class Session:
     @property
     def device(self) -> Device | None:
         """The device that was chosen."""
-        return self._first.found.device
+        return self._first.selected.device
 
     @property
     def notes(self) -> tuple[Note, ...]:
         """What a reader must know of this session."""
-        return options.notes(self.provider, self._first.found)
+        return options.notes(self.provider, self._first.selected)
 
     @cached_property
     def placement(self) -> Placement | None:
         """The nodes of all graphs by provider and op type; asked for after the load was timed."""
-        return placement_subprocess.together(
+        return placement_subprocess.merge_placements(
             assignment.placement(one.session, path) for path, one in self.opened.items()
         )
 

@@ -1,4 +1,4 @@
-"""Families: one file for each kind of model; `bench.worker.contracts.Family` says what it has."""
+"""Families of models, one file each; `bench.worker.contracts.Family` is their interface."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.worker.contracts import Family
 
 
 def generates(name: str) -> bool:
-    """Whether the family's models emit tokens one after another."""
+    """Whether the family's models generate tokens one after another."""
     return named(name).MANIFEST.task != "forward"
 
 

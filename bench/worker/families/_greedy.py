@@ -1,4 +1,4 @@
-"""Greedy decoding of a reference, with the distance of each choice from the second best."""
+"""Decodes a reference greedily, with the gap between the logits of the best and the second best token."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from bench.worker.feeds import Feed
 
 SCORED = 16
-"""How many positions keep their logits: a vocabulary of 150 000 takes 0.6 MB at each."""
+"""The number of positions whose logits are stored: each takes 0.6 MB for a vocabulary of 150 000."""
 
 
-def follow(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor, new: int) -> Feed:
-    """Outputs of the greedy decoding of `new` tokens after `prompt` (batch, prompt); the end of sequence is no end.
+def decode(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor, new: int) -> Feed:
+    """Decode `new` tokens after `prompt` (batch, prompt); the end-of-sequence token does not stop it.
 
-    `forward` takes the tokens that follow those it had before, and gives the last one's logits (batch, vocabulary).
+    `forward` takes the tokens after those of its earlier calls, and returns the last one's logits (batch, vocabulary).
+    Returns `tokens` and `gaps` (batch, new) and `logits` (batch, at most `SCORED`, vocabulary).
     """
     tokens: list[torch.Tensor] = []
     gaps: list[torch.Tensor] = []
@@ -27,6 +28,7 @@ def follow(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor
         ids = logits.argmax(-1, keepdim=True)
         tokens.append(ids)
         gaps.append(best - second)
+        # Only the first ones are stored, to limit the size of the reference.
         scores += [logits] if len(scores) < SCORED else []
     return {
         "tokens": torch.cat(tokens, dim=1).cpu().numpy(),

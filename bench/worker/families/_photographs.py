@@ -11,51 +11,53 @@ from PIL import Image
 from bench.worker.feeds import Array
 
 CHECKED = ("astronaut", "camera", "coffee", "coins", "grass", "moon", "retina", "rocket")
-"""The photographs of scikit-image's data folder that outputs are checked with: half of them in colour."""
+"""The photographs in scikit-image's data folder that outputs are checked with; half of them are in colour."""
 CALIBRATION = ("brick", "cell", "chelsea", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "motorcycle_right")
-"""The others, for calibration. The rest of that folder is drawings, text and test patterns."""
+"""The photographs for calibration. The other files of that folder are drawings, text and test patterns."""
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 Prepare = Callable[[Image.Image], Array]
-"""An RGB picture in, float32 (channels, height, width) out."""
+"""Converts an RGB picture to float32 (channels, height, width)."""
 
 
 def checked(folder: Path) -> list[Path]:
     """The photographs to check outputs with."""
-    return _known(folder, CHECKED) or _all(folder)[::2]
+    # In a folder of the user every second file is for checks, and the others are for calibration.
+    return _named(folder, CHECKED) or _all(folder)[::2]
 
 
 def calibration(folder: Path) -> list[Path]:
-    """The photographs to calibrate with: none that `checked` gives, unless the folder holds a single one."""
-    return _known(folder, CALIBRATION) or _all(folder)[1::2] or _all(folder)
+    """The photographs to calibrate with: others than those of `checked`, unless the folder has a single one."""
+    return _named(folder, CALIBRATION) or _all(folder)[1::2] or _all(folder)
 
 
-def _known(folder: Path, names: Sequence[str]) -> list[Path]:
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
-    return [found[name] for name in names] if set(names) <= set(found) else []
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    return [by_name[name] for name in names] if set(names) <= set(by_name) else []
 
 
 def _all(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
         raise ValueError(f"no photographs in {folder.name}: expected files like .jpg or .png")
-    return found
+    return paths
 
 
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
-    """`count` different pictures, float32 (count, channels, height, width): whole ones first, then closer crops."""
+    """`count` different pictures, float32 (count, channels, height, width): whole photographs first, then crops."""
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
-    return np.stack([prepare(_closer(opened[photograph], step)) for step, photograph in turns])
+    return np.stack([prepare(_random_crop(opened[photograph], step)) for step, photograph in turns])
 
 
-def _closer(image: Image.Image, step: int) -> Image.Image:
-    """The whole image at step 0; then ever new squares of 40 to 90 % of its shorter side, anywhere in it."""
+def _random_crop(image: Image.Image, step: int) -> Image.Image:
+    """The whole image at step 0; else a seeded square crop with 40 to 90 % of its shorter side."""
     if step == 0:
         return image
+    # The step is the seed, so that every machine gets the same crops.
     scale, across, down = np.random.Generator(np.random.PCG64(step)).random(3)
     side = int(min(image.size) * (0.4 + 0.5 * scale))
     left, top = int((image.width - side) * across), int((image.height - side) * down)
@@ -63,9 +65,9 @@ def _closer(image: Image.Image, step: int) -> Image.Image:
 
 
 def imagenet(image: Image.Image, size: int, channels: int) -> Array:
-    """Resized so that a centre crop of `size` leaves 1/16 of the shorter side at each edge; normalised as ImageNet is.
+    """Resize and crop the centre as is usual for ImageNet, and normalise: float32 (channels, size, size).
 
-    Any other number of channels than three gets the grey picture in each.
+    The crop leaves 1/16 of the shorter side at each edge. If there are not three channels, each is the grey picture.
     """
     ratio = size / 0.875 / min(image.size)
     width, height = (max(size, round(side * ratio)) for side in image.size)

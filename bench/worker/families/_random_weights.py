@@ -12,21 +12,21 @@ from torch import nn
 SPREAD = 0.02
 """The standard deviation that transformers initialises most weights with."""
 LOGITS = 2.5
-"""The standard deviation of a random language model's logits over its vocabulary."""
+"""The standard deviation of the logits of a random language model over its vocabulary."""
 QUERY_NORMS = {"q_norm": 1.5, "k_norm": 1.5}
 GAINS = {
     # Attention scores get a deviation of 1.5², so that a few of some hundred positions are attended to.
     "q_proj": 1.5,
     "k_proj": 1.5,
     "qkv_proj": 1.5,
-    # What is added to the stream between layers comes from numbers of a deviation near 0.6. Attention adds more than
-    # the layers after it: it alone brings in the other tokens, while both make an error of quantization grow.
+    # The inputs of layers that add to the residual stream have a deviation near 0.6. Attention adds more than the
+    # layers after it: only attention uses the other tokens, while both increase an error of quantization.
     "o_proj": 1 / 0.6,
     "out_proj": 1 / 0.6,
     "down_proj": 0.5 / 0.6,
     "fc2": 0.5 / 0.6,
     "dense": 0.5 / 0.6,
-    # Of 1500 frames of audio a few must stand out, and count, or any two recordings lead to the same tokens.
+    # A few of the 1500 frames of audio must dominate, or any two recordings give the same tokens.
     "encoder_attn.q_proj": 2.3,
     "encoder_attn.k_proj": 2.3,
     "encoder_attn.out_proj": 1.5 / 0.6,
@@ -35,14 +35,14 @@ GAINS = {
     "conv2": 3.5,
 }
 BRANCHES = ("o_proj", "out_proj", "down_proj", "fc2", "dense")
-"""Layers whose output is added to the stream: all of one model add as much variance as its embedding has."""
+"""Layers whose output is added to the residual stream; together they add as much variance as the embedding has."""
 CENTRED = ("conv1", "conv2", "fc2")
-"""Layers that take a mean out: loudness, or what GELU leaves, which would be the same whatever is said."""
+"""Layers whose weights have a mean of zero, which removes a constant: the loudness, or the mean that GELU leaves."""
 HEADS = ("lm_head", "proj_out")
 
 
 def randomise(model: nn.Module, seed: int) -> nn.Module:
-    """Fill what initialisation leaves constant, in place: zero biases and unit norms make exporters drop operations."""
+    """Add noise to constant parameters, in place: exporters drop operations with zero biases and unit norms."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -56,31 +56,33 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
     return model
 
 
-def language(model: nn.Module, seed: int) -> nn.Module:
-    """Fill a model that generates, in place, so that its tokens depend on all of its input, as a trained one's do.
+def fill_language_model(model: nn.Module, seed: int) -> nn.Module:
+    """Fill a generating model, in place, so that its tokens depend on all of its input, as in a trained model.
 
-    transformers' own initialisation attends to everything alike, and its logits are flat: a prompt shifted by one or a
-    broken rotary embedding would pass any check that admits INT4. Here the stream between layers has a deviation near
-    1, and the logits one of `LOGITS`. Each tensor has a seed of its own and comes from NumPy, so that neither the order
-    of modules nor the version of a library changes a byte.
+    With transformers' own initialisation attention is uniform and the logits are flat: a prompt shifted by one token or
+    a broken rotary embedding would pass any check that accepts INT4. Here the residual stream has a deviation near 1,
+    and the logits have one of `LOGITS`. Each tensor has its own seed and comes from NumPy, so that neither the order of
+    modules nor the version of a library changes a byte.
     """
     norms = []
     with torch.no_grad():
         for name, module in model.named_modules():
             for kind, parameter in module.named_parameters(recurse=False):
                 if parameter.requires_grad:  # Whisper's table of sines is fixed.
-                    parameter.copy_(_filling(f"{name}.{kind}", parameter.shape, seed, model.config.num_hidden_layers))
+                    parameter.copy_(
+                        _weight_values(f"{name}.{kind}", parameter.shape, seed, model.config.num_hidden_layers)
+                    )
                 if kind == "weight" and parameter.ndim == 1:
                     norms.append(parameter)
-        # The last norm is before the head. Signs at random, or a head that is the embedding's own table would answer
-        # each token with itself; two tokens of such a model may still answer each other for a while.
+        # The last norm is before the head. Its signs are random: otherwise a head that shares the embedding's table
+        # would repeat each token. Such a model may still alternate between two tokens for a while.
         signs = np.random.Generator(np.random.PCG64(seed)).choice(np.array([-1, 1], np.float32), norms[-1].shape)
         norms[-1].mul_(torch.from_numpy(signs) * (LOGITS / math.sqrt(norms[-1].numel())))
     return model
 
 
-def _filling(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:
-    """Seeded noise, scaled and shifted as a trained weight of that name is; no bias and no norm is constant."""
+def _weight_values(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:
+    """Seeded noise, scaled and shifted like a trained weight of that name; no bias and no norm is constant."""
     generator = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())]))
     noise = torch.from_numpy(generator.standard_normal(tuple(shape), np.float32))
     *above, module, kind = name.split(".")
@@ -89,7 +91,7 @@ def _filling(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tens
     if "embed" in module or module in HEADS:
         return noise
     if module in CENTRED:
-        # In float64, whose sums come to the same float32 whatever the order of adding up.
+        # In float64: its sums give the same float32 in any order of addition.
         noise -= noise.double().mean(tuple(range(1, noise.ndim)), keepdim=True).float()
     gain = GAINS.get(".".join([*above[-1:], module]), GAINS.get(module, 1.0))
     branches = 2 * layers if module in BRANCHES else 1
@@ -97,7 +99,9 @@ def _filling(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tens
 
 
 def pictures(count: int, channels: int, size: int, seed: int) -> torch.Tensor:
-    """Seeded pictures as float64: noise of five scales, mostly grey, of varied brightness and contrast as photographs.
+    """Seeded pictures as float64 (count, channels, size, size): noise of five scales, mostly grey, like photographs.
+
+    Brightness and contrast vary from picture to picture.
 
     Measured on a random ResNet-50: with coloured noise of one brightness and contrast, the logits of any two real
     photographs had a cosine of 0.99; with these pictures it is 0.5 on average.
@@ -115,31 +119,31 @@ def pictures(count: int, channels: int, size: int, seed: int) -> torch.Tensor:
     return (noise(1) + 0.3 * noise(channels)) * contrast.exp() + brightness
 
 
-def settle(model: nn.Module, images: torch.Tensor) -> nn.Module:
+def set_statistics(model: nn.Module, images: torch.Tensor) -> nn.Module:
     """Give a random image network the statistics of a trained one, in place, in one pass over `images`.
 
-    Batch normalisation learns its means and variances: without them activations explode or die over 50 layers. The
-    head's bias takes out the mean picture: without that all logits are alike, whatever the picture, and no comparison
-    could fail. The pass runs in float64 and its results are rounded to 8 bits, so that every machine and every version
-    of PyTorch comes to the same weights.
+    Batch normalisation gets means and variances: without them activations overflow or vanish over 50 layers. The head's
+    bias subtracts the mean picture: without that the logits of all pictures are alike, and no comparison could fail.
+    The pass runs in float64 and its results are rounded to 8 bits, so that every machine and every version of PyTorch
+    gets the same weights.
     """
 
     def normalise(norm: nn.BatchNorm2d, args: tuple[torch.Tensor]) -> None:
         variance, mean = torch.var_mean(args[0], dim=(0, 2, 3), correction=0)
-        norm.running_mean = coarse(mean)
-        norm.running_var = coarse(variance)
+        norm.running_mean = round_to_8_bits(mean)
+        norm.running_var = round_to_8_bits(variance)
 
     def centre(linear: nn.Linear, args: tuple[torch.Tensor]) -> None:
-        linear.bias -= coarse((args[0] @ linear.weight.T).mean(0))
+        linear.bias -= round_to_8_bits((args[0] @ linear.weight.T).mean(0))
 
     model.double()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
-        # Most units of a ReLU stay open. At a bias of zero half are shut, and each layer makes an error grow: FP16 came
-        # out with 4 % error and INT8 with 50 % on a random ResNet-50; so 0.4 % and 9 %, much as on a trained one.
+        # With this bias most units of a ReLU are active. With a bias of zero half are not, and errors grow in each
+        # layer: a random ResNet-50 had an error of 4 % in FP16 and 50 % in INT8; now 0.4 % and 9 %, as a trained one.
         norm.bias.data += 1.0
     hooks = [norm.register_forward_pre_hook(normalise) for norm in norms]
-    # The last linear layer answers: batch 1 x 1000 classes, or however many.
+    # The last linear layer is the classifier's head.
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     hooks.append(head.register_forward_pre_hook(centre))
     with torch.no_grad():
@@ -149,7 +153,7 @@ def settle(model: nn.Module, images: torch.Tensor) -> nn.Module:
     return model.float()
 
 
-def coarse(values: torch.Tensor) -> torch.Tensor:
+def round_to_8_bits(values: torch.Tensor) -> torch.Tensor:
     """Rounded to 8 significant bits."""
     mantissa, exponent = torch.frexp(values)
     return torch.ldexp((mantissa * 256).round() / 256, exponent)

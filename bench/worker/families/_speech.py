@@ -1,4 +1,4 @@
-"""Reads clips of speech at 16 kHz with their transcripts from WAV files, or makes seeded sounds."""
+"""Reads clips of speech at 16 kHz with their transcripts from WAV files, or generates seeded sounds."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from bench.worker.feeds import Array
 
 RATE = 16000
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
-"""Formants in Hz: where the mouth makes a voice loud (Peterson and Barney, 1952)."""
+"""Formants of five vowels in Hz: the resonances of the vocal tract (Peterson and Barney, 1952)."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Samples from -1 to 1 at 16 kHz, float32, and what is said in them where that is known."""
+    """Samples from -1 to 1 at 16 kHz, float32, and their transcript if it is known."""
 
     samples: Array
     label: str | None = None
 
     def cut(self, seconds: int) -> Clip:
-        """The first `seconds`, silence at the end where there is less; a clip that loses sound loses its label."""
+        """The first `seconds`, padded with silence. A clip that is shortened loses its label, which no longer fits."""
         length = seconds * RATE
-        kept = np.pad(self.samples[:length], (0, max(0, length - len(self.samples))))
-        return Clip(kept, self.label if len(self.samples) <= length else None)
+        samples = np.pad(self.samples[:length], (0, max(0, length - len(self.samples))))
+        return Clip(samples, self.label if len(self.samples) <= length else None)
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A made-up voice: its pitch in Hz, its formants over those of an average one, and where its chances come from."""
+    """A synthetic voice: its pitch in Hz, the ratio of its formants to the average, and its random generator."""
 
     pitch: float
     tract: float
@@ -39,7 +39,7 @@ class Speaker:
 
 
 def clips(folder: Path) -> list[Clip]:
-    """The WAV files of a folder by name, each with the text of its `.txt` file where there is one."""
+    """The WAV files of a folder in the order of their names, with the text of their `.txt` files, if any."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".wav") if folder.is_dir() else []
     if not paths:
         raise ValueError(f"no WAV files in {folder.name}: a folder of them was expected, 16-bit mono at 16 kHz")
@@ -47,7 +47,7 @@ def clips(folder: Path) -> list[Clip]:
 
 
 def _read(path: Path) -> Array:
-    """The samples of a WAV file; ValueError says how it differs from what Whisper hears."""
+    """The samples of a WAV file. Raises ValueError if its format is not Whisper's: 16-bit mono at 16 kHz."""
     try:
         with wave.open(str(path), "rb") as file:
             shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
@@ -56,8 +56,10 @@ def _read(path: Path) -> Array:
         raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
     if shape != (1, 2, RATE):
         channels, width, rate = shape
-        told = f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
-        raise ValueError(f"{told}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
+        problem = (
+            f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
+        )
+        raise ValueError(f"{problem}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
     if len(frames) < 2:
         raise ValueError(f"{path.name} holds no audio")
     samples: Array = (np.frombuffer(frames[: len(frames) // 2 * 2], "<i2") / 32768).astype(np.float32)
@@ -69,7 +71,7 @@ def _label(path: Path) -> str | None:
 
 
 def babble(seconds: int, seed: int) -> Clip:
-    """Speech-like audio: syllables of voiced vowels and of hissing, with pauses, in the rhythm of speech."""
+    """Audio like speech: vowels, hisses and pauses of the length of syllables. Equal seeds give equal samples."""
     generator = np.random.Generator(np.random.PCG64(seed))
     speaker = Speaker(generator.uniform(90, 220), generator.uniform(0.8, 1.25), generator)
     parts: list[Array] = []
@@ -79,7 +81,7 @@ def babble(seconds: int, seed: int) -> Clip:
         sound = {"vowel": _vowel, "hiss": _hiss, "pause": _pause}[str(kind)]
         parts.append(sound(count, speaker) * np.hanning(count) * generator.uniform(0.3, 1))
     samples = np.concatenate(parts)[: seconds * RATE]
-    # Through 16 bits, as from a file: what rounding differs by between machines is gone.
+    # Rounded to 16 bits, as in a file: this removes differences in rounding between machines.
     return Clip((np.rint(samples / np.abs(samples).max() * 16384) / 32768).astype(np.float32))
 
 
@@ -87,8 +89,8 @@ def _vowel(count: int, speaker: Speaker) -> Array:
     """Harmonics of a gliding pitch, loud near formants between those of two vowels."""
     start, end = speaker.noise.uniform(0.85, 1.2, 2)
     phase = 2 * np.pi * np.cumsum(speaker.pitch * np.linspace(start, end, count)) / RATE
-    one, other = (np.array(VOWELS[index]) for index in speaker.noise.integers(len(VOWELS), size=2))
-    formants = speaker.tract * (one + (other - one) * speaker.noise.random())
+    first, second = (np.array(VOWELS[index]) for index in speaker.noise.integers(len(VOWELS), size=2))
+    formants = speaker.tract * (first + (second - first) * speaker.noise.random())
     harmonics = np.arange(1, int(4000 / speaker.pitch))
     resonance = 1 / (1 + ((harmonics[:, None] * speaker.pitch - formants) / 120) ** 2)
     sound: Array = (resonance.sum(1) / np.sqrt(harmonics)) @ np.sin(harmonics[:, None] * phase)

@@ -1,4 +1,4 @@
-"""A model that answers a picture with one logit for each class."""
+"""The family of models that compute one logit for each class of a picture."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MANIFEST = FamilyManifest(
     inputs="wheel:scikit-image==0.26.0/skimage/data",
     opset=18,
     # Measured with random weights on 16 photographs, worst of ResNet-50, ViT-tiny and ViT-small (lowest cosine /
-    # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so a wrong answer does
-    # not pass.
+    # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so the logits of another
+    # photograph do not pass.
     tolerances={
-        # 1.000000 / 2e-6. What computes in TF32, FP16 or BF16 has 8e-4, 9e-4 or 1e-2 at the least, and is not FP32.
+        # 1.000000 / 2e-6. Arithmetic in TF32, FP16 or BF16 has 8e-4, 9e-4 or 1e-2 at the least, and is not FP32.
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
-        # 0.999986 / 3.9e-3 between casts around FP32; kernels that add up in FP16 have up to 0.9997 / 2.1e-2 (ResNet-50
-        # on WebGPU), and are FP16 all the same. BF16 in its place has 0.9997 / 1.2e-2: only the probe can tell, and
-        # flags it.
+        # 0.999986 / 3.9e-3 with casts around FP32; kernels that accumulate in FP16 have 0.9997 / 2.1e-2 (ResNet-50
+        # on WebGPU), and are FP16 too. BF16 instead has 0.9997 / 1.2e-2: only the probe can distinguish it, and flags
+        # it.
         "fp16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
         # 0.9992 / 3.2e-2.
         "bf16": Tolerance(min_cosine=0.997, max_relative_error=0.08),
@@ -42,7 +42,7 @@ CALIBRATION_SAMPLES = 32
 
 
 def load(source: Source) -> torch.nn.Module:
-    """The classifier in FP32; random weights are given the statistics of a trained network."""
+    """The classifier in FP32; random weights get the statistics of a trained network."""
     from transformers import AutoModelForImageClassification
 
     from bench.worker import hugging_face
@@ -50,21 +50,21 @@ def load(source: Source) -> torch.nn.Module:
 
     model = hugging_face.load(source, AutoModelForImageClassification)
     if source.weights == "random":
-        # Convolutions take any size, and learn the same statistics from small pictures five times quicker.
+        # A convolutional network takes any size, and small pictures give the same statistics in a fifth of the time.
         size = getattr(model.config, "image_size", 96)
-        _random_weights.settle(model, _random_weights.pictures(8, model.config.num_channels, size, source.seed))
+        _random_weights.set_statistics(model, _random_weights.pictures(8, model.config.num_channels, size, source.seed))
     return model
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
-    """Write `out/model.onnx`: pixel_values (batch, channels, height, width) to logits (batch, classes)."""
+    """Write `out/model.onnx`: from pixel_values (batch, channels, height, width) to logits (batch, classes)."""
     from bench.worker import hugging_face
 
     return hugging_face.export(load(source), "image-classification", out, opset)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of different photographs, at least eight in all; noise of several scales where none are given."""
+    """Batches of at least eight different photographs in all; noise of several scales if none are given."""
     batch = sizes["batch"]
     count = max(2, -(-CHECKED_SAMPLES // batch)) * batch
     pixels = _pictures(source, count, inputs, checked=True)
@@ -72,27 +72,27 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 
 
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Single pictures of other photographs than `make_inputs` takes."""
+    """Batches of one picture each, of other photographs than those of `make_inputs`."""
     pixels = _pictures(source, CALIBRATION_SAMPLES, inputs, checked=False)
     return [{"pixel_values": pixels[index : index + 1]} for index in range(len(pixels))]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
-    """What the inputs are, where a reader would not expect it."""
+    """A note if the inputs are not photographs."""
     return () if inputs else ("inputs: seeded noise of several scales, no photographs were given",)
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
-    """The logits by PyTorch."""
+    """The logits that PyTorch computes, and a description of how."""
     from bench.worker import hugging_face
 
     return hugging_face.reference(load(source), feeds, ["logits"])
 
 
 def comparable(outputs: Feed, feed: Feed) -> Array:
-    """The logits (batch, classes), each row less its mean: a constant added to all classes changes no answer."""
+    """The logits (batch, classes) without each row's mean: a constant added to all classes changes no prediction."""
     logits: Array = np.asarray(outputs["logits"], np.float64)
-    # Of a single class nothing would be left.
+    # With a single class all values would be zero.
     return logits if logits.shape[1] == 1 else np.subtract(logits, logits.mean(axis=1, keepdims=True))
 
 
@@ -110,7 +110,7 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
 
 
 def _prepare(source: Source, size: int, channels: int) -> Any:
-    """The model's own preprocessing where its folder has one."""
+    """The model's own preprocessing if its folder has one, else ImageNet's."""
     from bench.worker.families import _photographs
 
     if not (Path(source.path) / "preprocessor_config.json").is_file():

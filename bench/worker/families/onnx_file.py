@@ -1,4 +1,4 @@
-"""Any ONNX file of the user's: its inputs are made from the shapes and types that it declares."""
+"""The family of users' own ONNX files; inputs are made from the shapes and types that the file declares."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANIFEST = FamilyManifest(
     opset=18,
     sources=("onnx",),
     has_module=False,
-    # What holds for the other families, with more room: nothing is known of the model, and its inputs are noise.
+    # As for the other families, with wider limits: the model is not known, and its inputs are noise.
     tolerances={
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
         "fp16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
@@ -34,24 +34,25 @@ MANIFEST = FamilyManifest(
 
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
-USUAL = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
-"""What a symbolic dimension is set to whose name holds the word, unless the workload says otherwise."""
-OTHERWISE = 16
+DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
+"""Sizes of symbolic dimensions whose name contains the word, unless the workload gives another."""
+FALLBACK_SIZE = 16
+"""The size of all other symbolic dimensions."""
 
 
 def load(source: Source) -> NoReturn:
-    """An ONNX file has no PyTorch module."""
+    """Raise ValueError: an ONNX file has no PyTorch module."""
     raise ValueError(f"{Path(source.path).name} is an ONNX file: there is no PyTorch model of it to run")
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
-    """Copy the file and its external data as they are; ValueError where it is no valid ONNX model."""
+    """Copy the file and its external data unchanged. Raises ValueError if it is not a valid ONNX model."""
     import onnx
 
     path = Path(source.path)
     model = _read(path)
     for location in sorted(_external(model)):
-        # Written by whoever made the file, so it may point anywhere.
+        # The file is not trusted: its locations must not name files outside its folder.
         if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
             raise ValueError(f"{path.name} keeps weights outside its own folder: {location}")
         (out / location).parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +62,12 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
         onnx.checker.check_model(out / "model.onnx")
     except onnx.checker.ValidationError as error:
         raise ValueError(f"{path.name} is not a valid ONNX model: {str(error).strip()}") from error
-    found = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
-    return (f"opset {found}, as the file has it",)
+    opset_version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    return (f"opset {opset_version}, as the file has it",)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of seeded noise, at least eight samples in all."""
+    """Batches of seeded noise, at least eight samples in all. Raises ValueError if `inputs` are given."""
     if inputs:
         raise ValueError("an onnx-file makes its inputs from the shapes it declares; it takes no 'inputs'")
     model = _read(Path(source.path))
@@ -75,13 +76,14 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 
 
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Noise of other seeds, in batches of one or of what the file fixes."""
+    """Noise of other seeds; the batch size is 1, or the one that the file fixes."""
     model = _read(Path(source.path))
+    # Seeds that `make_inputs` does not use.
     return [_feed(model, MANIFEST.sizes, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
-    """That the inputs are noise, and the sizes that were made up."""
+    """Notes that the inputs are noise, and which sizes are assumed."""
     shapes = _shapes(_read(Path(source.path)), sizes)
     guessed = {name: size for axes in shapes.values() for name, size, known in axes if not known}
     made_up = ", ".join(f"{name} = {size}" for name, size in guessed.items())
@@ -89,7 +91,7 @@ def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
-    """The file's own outputs on the CPU, node by node as they are written."""
+    """The outputs of the file on the CPU without graph optimizations, and a description of how."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -101,7 +103,7 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
 
 
 def comparable(outputs: Feed, feed: Feed) -> Array:
-    """A row for each sample of each output, filled up with zeros: a small output is judged beside a large one."""
+    """A row for each sample of each output, padded with zeros: a small output counts as much as a large one."""
     batch = next((array.shape[0] for array in feed.values() if array.ndim), 1)
     arrays = [np.asarray(outputs[name], np.float64) for name in sorted(outputs)]
     rows = [array.reshape(batch if array.shape[:1] == (batch,) else 1, -1) for array in arrays]
@@ -129,20 +131,20 @@ def _external(model: onnx.ModelProto) -> set[str]:
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that must be fed: old files list their weights among them."""
+    """The inputs without weights, which files of old versions list among them."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
 Axis = tuple[str, int, bool]
-"""A dimension's name, its size, and whether the file or the workload says so."""
+"""A dimension's name, its size, and whether the file or the workload gives that size."""
 
 
 def _shapes(model: onnx.ModelProto, sizes: dict[str, int]) -> dict[str, list[Axis]]:
-    """The shape of every input; ValueError for a batch or a name that the file does not have."""
+    """The shape of every input. Raises ValueError for a batch size or a dimension that the file does not have."""
     declared = {value.name: _dimensions(value) for value in _inputs(model)}
     symbolic = {name for axes in declared.values() for name, size in axes if size is None}
-    # A symbolic first dimension is the batch, and so is what has its name elsewhere.
+    # A symbolic first dimension is the batch, also where its name is used for other dimensions.
     first = {axes[0][0] for axes in declared.values() if axes and axes[0][1] is None}
     for name in sizes:
         if name != "batch" and name not in symbolic:
@@ -152,13 +154,15 @@ def _shapes(model: onnx.ModelProto, sizes: dict[str, int]) -> dict[str, list[Axi
         raise ValueError(f"batch = {sizes['batch']}, but no input has a symbolic first dimension")
     given = dict.fromkeys(first, sizes["batch"]) | sizes
     return {
-        value: [(name, size or given.get(name) or _usual(name), bool(size) or name in given) for name, size in axes]
+        value: [
+            (name, size or given.get(name) or _default_size(name), bool(size) or name in given) for name, size in axes
+        ]
         for value, axes in declared.items()
     }
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> list[tuple[str, int | None]]:
-    """The name and size of each dimension of an input; None where it is symbolic."""
+    """The name and size of each dimension of an input; the size is None if it is symbolic."""
     if not value.type.HasField("tensor_type"):
         raise ValueError(f"input {value.name!r} is no tensor; only tensors can be made up")
     dims = value.type.tensor_type.shape.dim
@@ -168,8 +172,8 @@ def _dimensions(value: onnx.ValueInfoProto) -> list[tuple[str, int | None]]:
     ]
 
 
-def _usual(name: str) -> int:
-    return next((size for word, size in USUAL.items() if word in name.lower()), OTHERWISE)
+def _default_size(name: str) -> int:
+    return next((size for word, size in DEFAULT_SIZES.items() if word in name.lower()), FALLBACK_SIZE)
 
 
 def _feed(model: onnx.ModelProto, sizes: dict[str, int], seed: int) -> Feed:
@@ -189,16 +193,17 @@ def _feed(model: onnx.ModelProto, sizes: dict[str, int], seed: int) -> Feed:
 
 
 def _noise(generator: np.random.Generator, shape: list[int], dtype: Any, name: str, limit: int) -> Array:
-    """Normal numbers; of integers, what is safe as an index, and ones for a mask."""
+    """Normally distributed numbers; for integers valid indexes below `limit`, or ones for a mask."""
     if np.issubdtype(dtype, np.floating):
         return np.asarray(generator.standard_normal(shape), dtype)
+    # A mask with random values would hide parts of the input.
     if "mask" in name.lower():
         return np.ones(shape, dtype)
     return np.asarray(generator.integers(0, limit, shape), dtype)
 
 
 def _index_limits(graph: onnx.GraphProto) -> dict[str, int]:
-    """How many rows each input may pick from, where it goes into lookups of a constant table, as token ids do."""
+    """The number of rows of the constant table that an input indexes, as token ids do; by the input's name."""
     tables = {tensor.name: tensor.dims for tensor in graph.initializer}
     casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
     limits: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A model that writes down what is said in 30 seconds of audio: an encoder, and a decoder that emits tokens."""
+"""The family of speech recognizers like Whisper: an encoder for 30 seconds of audio, and a decoder for the text."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ MANIFEST = FamilyManifest(
     labels={"batch": "b", "audio": "a", "new": "n"},
     rates={"tokens": ["batch", "new"]},
     # Measured with random weights (whisper-nano, whisper-tiny) at 32 positions of two clips: mean KL divergence / top-1
-    # agreement. The other clip's audio has 0.62 / 0.44 at the least, no positions in the encoder 0.56 / 0.41, a start
-    # that lacks a token 2.1 / 0.28, other weights 5.8 / 0.
+    # agreement. The smallest errors of faults: 0.62 / 0.44 with the audio of the other clip, 0.56 / 0.41 without
+    # positions in the encoder, 2.1 / 0.28 with a start that lacks a token, 5.8 / 0 with other weights.
     tolerances={
-        # 8e-12 / 1.00 in genai. Weights rounded to FP16 have 3e-6, what computes in FP16 8e-6, in BF16 6e-4: none is
-        # FP32.
+        # 8e-12 / 1.00 in genai. Weights rounded to FP16 have 3e-6, arithmetic in FP16 has 8e-6, in BF16 6e-4: none of
+        # them is FP32.
         "fp32": Tolerance(max_kl=1e-7, min_top1=0.95, same_tokens=True),
-        # 1.3e-5 / 1.00; with the room that kernels need which add up in FP16.
+        # 1.3e-5 / 1.00; the limit is wider because some kernels accumulate in FP16.
         "fp16": Tolerance(max_kl=1e-3, min_top1=0.85),
         # 8.1e-4 / 0.94.
         "bf16": Tolerance(max_kl=1e-2, min_top1=0.75),
@@ -43,25 +43,25 @@ LONGEST_S = 30
 TASK = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 ENGLISH_ONLY = ("<|startoftranscript|>", "<|notimestamps|>")
 ENGLISH_VOCABULARY = 51864
-"""The models that know English only have one token fewer; their tokenizers list the languages all the same."""
+"""The vocabulary of English-only models, one token smaller; their tokenizers list the other languages too."""
 
 
 def load(source: Source) -> torch.nn.Module:
-    """The Whisper in FP32; random weights are given what lets its answers be checked."""
+    """The Whisper in FP32; random weights are made so that its outputs can be checked."""
     from transformers import AutoModelForSpeechSeq2Seq
 
     from bench.worker import hugging_face
     from bench.worker.families import _random_weights
 
     config = _config(source)
-    model = hugging_face.load(source, AutoModelForSpeechSeq2Seq, _random_weights.language)
+    model = hugging_face.load(source, AutoModelForSpeechSeq2Seq, _random_weights.fill_language_model)
     if source.weights == "random":
         model.generation_config = _generation_config(config, _tokenizer(source))
     return model
 
 
 def save(source: Source, out: Path) -> None:
-    """Write a Hugging Face folder: config, safetensors in FP32, the tokenizer, and how audio becomes features."""
+    """Write a Hugging Face folder: config, safetensors in FP32, the tokenizer and the feature extractor."""
     from bench.worker import hugging_face
 
     hugging_face.save(load(source), _tokenizer(source), out)
@@ -69,7 +69,7 @@ def save(source: Source, out: Path) -> None:
 
 
 def folder(source: Source, scratch: Path) -> Path:
-    """The source's own folder where a builder can take it as it is; else one that is written to `scratch`."""
+    """The source's own folder if it is complete; else one that is written to `scratch`."""
     from bench.worker import hugging_face
 
     _config(source)
@@ -81,7 +81,7 @@ def folder(source: Source, scratch: Path) -> Path:
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of log-mel features, float32 (batch, mels, frames), with the tokens that every transcript begins with."""
+    """Batches of log-mel features, float32 (batch, mels, frames), with the tokens that start every transcript."""
     batch, config = sizes["batch"], _config(source)
     start = _start(source)
     _refuse_longer(config, sizes["audio"], len(start) + sizes["new"])
@@ -89,20 +89,23 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     clips = _clips(sizes["audio"], count, inputs)
     features = _features(source, [clip.samples for clip in clips])
     ids = np.array([start] * batch, np.int64)
-    feeds = [{"input_features": features[at : at + batch], "input_ids": ids} for at in range(0, count, batch)]
+    feeds = [
+        {"input_features": features[start_row : start_row + batch], "input_ids": ids}
+        for start_row in range(0, count, batch)
+    ]
     if clips[0].label:
-        # What is said in the first clip travels with it: no engine reads it, `facts` does.
+        # The first clip's transcript is stored with it for `facts`; engines do not read it.
         feeds[0]["label"] = np.frombuffer(clips[0].label.encode("utf-8"), np.uint8)
     return feeds
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
-    """What the inputs are, where a reader would not expect it."""
+    """A note if the inputs are not recordings."""
     return () if inputs else ("inputs: seeded sounds in the rhythm of speech, no recordings were given",)
 
 
 def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], str]:
-    """Greedy tokens, the distance of each from the second best, and the first logits, by PyTorch in FP32."""
+    """PyTorch's outputs in FP32, as `_greedy.decode` returns them, and a description of how they are computed."""
     import torch
 
     from bench.worker import hugging_face
@@ -113,12 +116,12 @@ def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], 
     with torch.inference_mode():
         for feed in feeds:
             encoded = model.get_encoder()(torch.from_numpy(feed["input_features"])).last_hidden_state
-            outputs.append(_greedy.follow(_Forward(model, encoded), torch.from_numpy(feed["input_ids"]), new))
+            outputs.append(_greedy.decode(_Forward(model, encoded), torch.from_numpy(feed["input_ids"]), new))
     return outputs, hugging_face.computed_by()
 
 
 class _Forward:
-    """Plain forward passes of the decoder over what the encoder heard, each after all tokens that went before."""
+    """Forward passes of the decoder with the encoder's output; each continues after the tokens of earlier ones."""
 
     def __init__(self, model: torch.nn.Module, encoded: torch.Tensor) -> None:
         self.model = model
@@ -135,24 +138,24 @@ class _Forward:
 
 
 def facts(source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, Any]:
-    """What readers need: weights counted; and where the timed clip has a label, that and what each token says.
+    """The number of parameters; if the timed clip has a transcript, also that and the text of each token.
 
-    `end` names the tokens after which nothing is said any more: a trained model's transcript ends there.
+    `end` lists the tokens that end a trained model's transcript.
     """
     from bench.worker import hugging_face
 
-    told: dict[str, Any] = {"parameters": hugging_face.parameters(load(source))}
+    values: dict[str, Any] = {"parameters": hugging_face.parameters(load(source))}
     if "label" in feeds[0]:
         tokenizer, config = _tokenizer(source), _config(source)
         pieces = [tokenizer.decode([number], skip_special_tokens=True) for number in range(config.vocab_size)]
-        told["label"] = feeds[0]["label"].tobytes().decode("utf-8")
-        told["pieces"] = ["" if piece.startswith("<|") else piece for piece in pieces]
-        told["end"] = [config.eos_token_id]
-    return told
+        values["label"] = feeds[0]["label"].tobytes().decode("utf-8")
+        values["pieces"] = ["" if piece.startswith("<|") else piece for piece in pieces]
+        values["end"] = [config.eos_token_id]
+    return values
 
 
 def _config(source: Source) -> Any:
-    """The config of a Whisper; Refusal where it is none."""
+    """The model's config. Raises Refusal if it is not a Whisper."""
     from bench.worker import hugging_face
 
     config = hugging_face.config(source)
@@ -163,7 +166,7 @@ def _config(source: Source) -> Any:
 
 
 def _generation_config(config: Any, tokenizer: Any) -> Any:
-    """What the published models say besides their config, so that users' own generation calls take a random one."""
+    """The generation config that published models have, so that users' own calls of `generate` accept a random one."""
     from transformers import GenerationConfig
 
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in ("<|en|>", "<|transcribe|>", "<|translate|>")}
@@ -181,7 +184,7 @@ def _generation_config(config: Any, tokenizer: Any) -> Any:
 
 
 def _refuse_longer(config: Any, seconds: int, tokens: int) -> None:
-    """Refuse more audio than Whisper hears at once, and more tokens than its decoder has positions for."""
+    """Refuse more audio than Whisper's encoder takes, and more tokens than its decoder has positions for."""
     if seconds > LONGEST_S:
         message = f"{seconds} seconds of audio are more than the {LONGEST_S} that Whisper hears at once"
         raise Refusal("unsupported", message, "ask for 30 seconds or fewer", "too-long")
@@ -191,7 +194,7 @@ def _refuse_longer(config: Any, seconds: int, tokens: int) -> None:
 
 
 def _tokenizer(source: Source) -> Any:
-    """The model's own tokenizer, or one of bytes with Whisper's special tokens where it has none."""
+    """The model's own tokenizer; if it has none, one of bytes with Whisper's special tokens."""
     from bench.worker import hugging_face
     from bench.worker.families import _byte_tokenizer
 
@@ -199,19 +202,19 @@ def _tokenizer(source: Source) -> Any:
 
 
 def _start(source: Source) -> list[int]:
-    """The tokens that ask for an English transcript without times; Refusal where the tokenizer lacks one of them."""
+    """The tokens that request an English transcript without timestamps. Raises Refusal if the tokenizer lacks one."""
     tokenizer = _tokenizer(source)
     known = tokenizer.get_vocab()
-    wanted = ENGLISH_ONLY if _config(source).vocab_size == ENGLISH_VOCABULARY else TASK
-    missing = [name for name in wanted if name not in known]
+    prompt = ENGLISH_ONLY if _config(source).vocab_size == ENGLISH_VOCABULARY else TASK
+    missing = [name for name in prompt if name not in known]
     if missing:
         message = f"the model's tokenizer has no {missing[0]!r}, which every transcript begins with"
         raise Refusal("unsupported", message, "give the folder of a whole Whisper, tokenizer included", "tokenizer")
-    return [known[name] for name in wanted]
+    return [known[name] for name in prompt]
 
 
 def _extractor(source: Source) -> Any:
-    """What makes log-mel features of audio: the model's own where its folder has one."""
+    """The feature extractor for log-mel features: the model's own if its folder has one."""
     from transformers import WhisperFeatureExtractor
 
     from bench.worker import hugging_face
@@ -222,17 +225,17 @@ def _extractor(source: Source) -> Any:
 
 
 def _features(source: Source, samples: list[Array]) -> Array:
-    """Log-mel features of clips, padded with silence to 30 seconds."""
+    """Log-mel features of clips, padded with silence to 30 seconds; float32 (clips, mels, frames)."""
     features = _extractor(source)(samples, sampling_rate=16000, return_tensors="np")["input_features"]
-    wide: Array = np.ascontiguousarray(features, np.float32)
-    return wide
+    contiguous: Array = np.ascontiguousarray(features, np.float32)
+    return contiguous
 
 
 def _clips(seconds: int, count: int, inputs: str | None) -> list[Clip]:
-    """`count` clips of that length: those of the folder in turn, cut or padded; made-up ones where there is none."""
+    """`count` clips of this length: those of the folder in turn, cut or padded; seeded sounds without a folder."""
     from bench.worker.families import _speech
 
     if not inputs:
         return [_speech.babble(seconds, seed) for seed in range(count)]
-    found = _speech.clips(Path(inputs))
-    return [found[index % len(found)].cut(seconds) for index in range(count)]
+    clips = _speech.clips(Path(inputs))
+    return [clips[index % len(clips)].cut(seconds) for index in range(count)]

@@ -1,4 +1,4 @@
-"""A model that turns passages of text into one vector for each token, and so into embeddings."""
+"""The family of text encoders: they compute a vector for each token of a passage, for embeddings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MANIFEST = FamilyManifest(
     # Measured on the real MiniLM, 16 passages at ONNX Runtime's CPU provider and PyTorch (lowest cosine / relative
     # error).
     tolerances={
-        # 1.000000 / 9e-7. What computes in TF32, FP16 or BF16 has 7e-4, 1e-3 or 1e-2, and is not FP32.
+        # 1.000000 / 9e-7. Arithmetic in TF32, FP16 or BF16 has 7e-4, 1e-3 or 1e-2, and is not FP32.
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
-        # 0.999999 / 1.5e-3 between casts around FP32; kernels that add up in FP16 have 0.99993 / 1.0e-2 (WebGPU, QNN),
-        # and are FP16 all the same. BF16 in its place has 0.99992 / 1.2e-2: only the probe can tell that, and flags it.
+        # 0.999999 / 1.5e-3 with casts around FP32. Kernels that accumulate in FP16 have 0.99993 / 1.0e-2 (WebGPU, QNN),
+        # and are FP16 too. BF16 instead has 0.99992 / 1.2e-2: only the probe can distinguish it, and flags it.
         "fp16": Tolerance(min_cosine=0.9998, max_relative_error=0.02),
         # 0.99992 / 1.2e-2.
         "bf16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
@@ -53,14 +53,14 @@ def load(source: Source) -> torch.nn.Module:
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
-    """Write `out/model.onnx`: token ids (batch, sequence) to last_hidden_state (batch, sequence, hidden)."""
+    """Write `out/model.onnx`: from token ids (batch, sequence) to last_hidden_state (batch, sequence, hidden)."""
     from bench.worker import hugging_face
 
     return hugging_face.export(load(source), "feature-extraction", out, opset)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of passages: the first, which is timed, is full; the others are ragged, padded to the same shape."""
+    """Batches of passages. The first, which is timed, has full length; the others are padded."""
     batch, sequence = sizes["batch"], sizes["sequence"]
     others = max(batch, CHECKED_SAMPLES - batch)
     lengths = [sequence] * batch + [_ragged(index, sequence) for index in range(-(-others // batch) * batch)]
@@ -70,7 +70,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 
 
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Full passages of one, made of sentences that `make_inputs` does not take."""
+    """Batches of one full passage, of sentences that `make_inputs` does not use."""
     sequence = min(CALIBRATION_SEQUENCE, _longest(source))
     passages = _passages(_sentences(inputs)[1], CALIBRATION_SAMPLES, sequence)
     feed = _encode(source, passages, [sequence] * len(passages), sequence)
@@ -78,25 +78,25 @@ def calibration(source: Source, inputs: str | None) -> list[Feed]:
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
-    """What the inputs are, where a reader would not expect it."""
+    """A note if the inputs are not text."""
     from bench.worker import hugging_face
 
     return () if hugging_face.tokenizer(source) else ("inputs: seeded random token ids, the model has no tokenizer",)
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
-    """The last hidden state by PyTorch."""
+    """The last hidden states that PyTorch computes, and a description of how."""
     from bench.worker import hugging_face
 
     return hugging_face.reference(load(source), feeds, [OUTPUT])
 
 
 def comparable(outputs: Feed, feed: Feed) -> Array:
-    """A row a passage: the vectors of its real tokens, and their mean, which weighs as much as all of them.
+    """One row for each passage: the vectors of its tokens, and their mean with the weight of all of them.
 
-    The mean is the sentence's embedding. It alone would hide what goes wrong at single tokens, since independent errors
-    shrink with the root of their number; the tokens alone would hide a small shift that they all share.
-    Padding is left out: what a model computes there is nobody's answer.
+    The mean is the sentence's embedding. It alone would hide errors at single tokens, since independent errors shrink
+    with the root of their number; the tokens alone would hide a small shift that they share. Padding is set to zero:
+    no user reads what a model computes there.
     """
     tokens = np.asarray(outputs[OUTPUT], np.float64)
     mask = np.asarray(feed["attention_mask"], np.float64)[..., None]
@@ -107,7 +107,7 @@ def comparable(outputs: Feed, feed: Feed) -> Array:
 
 
 def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
-    """The lines of a text file, in order: two thirds to check outputs with, and the last third to calibrate with."""
+    """The lines of a text file, in order: two thirds to check outputs with, the last third to calibrate with."""
     path = Path(inputs) if inputs else SENTENCES
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(lines) < 3:
@@ -117,13 +117,13 @@ def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
 
 
 def _passages(sentences: Sequence[str], count: int, words: int) -> list[str]:
-    """`count` different passages of at least `words` words each, and so of as many tokens; going round as needed."""
+    """`count` different passages of at least `words` words, and so of as many tokens; sentences repeat as needed."""
     total = len(sentences)
-    # Apart enough that neighbours share little, and by a step that comes to every sentence.
+    # Neighbouring passages share few sentences, and a step without a common divisor reaches every sentence.
     stride = next(step for step in (7, 5, 3, 2, 1) if math.gcd(step, total) == 1)
     passages = []
     for index in range(count):
-        # After every sentence had its turn to begin, the next passages take each second one, then each third.
+        # When every sentence has been the first once, the next passages take every second sentence, then every third.
         positions = itertools.count(index * stride, 1 + index // total)
         passage: list[str] = []
         while sum(len(sentence.split()) for sentence in passage) < words:
@@ -133,7 +133,7 @@ def _passages(sentences: Sequence[str], count: int, words: int) -> list[str]:
 
 
 def _ragged(index: int, sequence: int) -> int:
-    """A length from an eighth of `sequence` up to all of it, a different one for eight passages in a row."""
+    """A length from an eighth of `sequence` to all of it; eight passages in a row have different ones."""
     return max(min(3, sequence), sequence * (1 + 3 * index % 8) // 8)
 
 
@@ -154,7 +154,7 @@ def _encode(source: Source, passages: Sequence[str], lengths: Sequence[int], seq
 
 
 def _random_ids(config: Any, lengths: Sequence[int], sequence: int) -> Feed:
-    """Seeded ids of ordinary tokens: special and unused ones stand at the start of a vocabulary."""
+    """Seeded ids of ordinary tokens; special and unused ones are usually at the start of a vocabulary."""
     generator = np.random.Generator(np.random.PCG64(sequence))
     first = min(1000, config.vocab_size // 2)
     ids = generator.integers(first, config.vocab_size, (len(lengths), sequence))
@@ -166,7 +166,7 @@ def _random_ids(config: Any, lengths: Sequence[int], sequence: int) -> Feed:
 
 
 def _longest(source: Source) -> int:
-    """The most tokens that the model takes."""
+    """The largest number of tokens that the model takes."""
     from bench.worker import hugging_face
 
     config, tokenizer = hugging_face.config(source), hugging_face.tokenizer(source)

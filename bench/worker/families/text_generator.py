@@ -1,4 +1,4 @@
-"""A language model that continues text token by token: greedily, whatever the end-of-sequence token says."""
+"""The family of language models that continue text; decoding is greedy and ignores the end-of-sequence token."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MANIFEST = FamilyManifest(
     labels={"batch": "b", "prompt": "p", "new": "n", "context": "d"},
     rates={"tokens": ["batch", "new"]},
     # Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
-    # agreement. A prompt moved by one token has 0.42 / 0.66 at the least, no rotary embedding 0.70 / 0.47, other
-    # weights 5.6 / 0.
+    # agreement. The smallest errors of faults: 0.42 / 0.66 with a prompt shifted by one token, 0.70 / 0.47 without
+    # rotary embedding, 5.6 / 0 with other weights.
     tolerances={
-        # 3e-12 / 1.00 in genai. Weights rounded to FP16 have 9e-7, what computes in FP16 2e-5, in BF16 3e-4: none is
-        # FP32.
+        # 3e-12 / 1.00 in genai. Weights rounded to FP16 have 9e-7, arithmetic in FP16 has 2e-5, in BF16 3e-4: none of
+        # them is FP32.
         "fp32": Tolerance(max_kl=1e-7, min_top1=0.95, same_tokens=True),
-        # 2.1e-5 / 1.00; kernels that add up in FP16 have errors ten times as large in other families, and are FP16 all
-        # the same. BF16 in its place passes: only the probe can tell, and flags it.
+        # 2.1e-5 / 1.00. Kernels that accumulate in FP16 have errors ten times as large in other families, and are FP16
+        # too. BF16 instead passes: only the probe can distinguish it, and flags it.
         "fp16": Tolerance(max_kl=1e-3, min_top1=0.85),
         # 6.3e-4 / 0.97.
         "bf16": Tolerance(max_kl=1e-2, min_top1=0.75),
@@ -43,18 +43,18 @@ SENTENCES = Path(__file__).with_name("sentences.txt")
 CHECKED_PROMPTS = 2
 PREFIXES = 16
 PREFIX_TOKENS = 128
-"""Prefixes are taken from that many tokens at the start of the text."""
+"""The number of tokens at the start of the text that prefixes are taken from."""
 
 
 def load(source: Source) -> torch.nn.Module:
-    """The causal language model in FP32; random weights are given what lets its answers be checked."""
+    """The causal language model in FP32; random weights are made so that its outputs can be checked."""
     from transformers import AutoModelForCausalLM
 
     from bench.worker import hugging_face
     from bench.worker.families import _random_weights
 
     _config(source)
-    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.language)
+    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.fill_language_model)
 
 
 def save(source: Source, out: Path) -> None:
@@ -65,7 +65,7 @@ def save(source: Source, out: Path) -> None:
 
 
 def folder(source: Source, scratch: Path) -> Path:
-    """The source's own folder where a builder can take it as it is; else one that is written to `scratch`."""
+    """The source's own folder if it is complete; else one that is written to `scratch`."""
     from bench.worker import hugging_face
 
     _config(source)
@@ -76,25 +76,27 @@ def folder(source: Source, scratch: Path) -> Path:
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of texts, each another one, cut into a context and a prompt of exactly so many tokens; two at least."""
+    """Batches of different texts, at least two in all, cut to the given numbers of context and prompt tokens."""
     batch, prompt, context = sizes["batch"], sizes["prompt"], sizes.get("context", 0)
     _refuse_longer(_config(source), context + prompt + sizes["new"])
     rows = -(-CHECKED_PROMPTS // batch) * batch
     ids = _token_ids(source, _texts(_sentences(inputs), rows, context + prompt), context + prompt)
     batches = [ids[start : start + batch] for start in range(0, rows, batch)]
-    before = [{"context_ids": rows[:, :context]} if context else {} for rows in batches]
-    return [{"input_ids": rows[:, context:], **filled} for rows, filled in zip(batches, before, strict=True)]
+    contexts = [{"context_ids": rows[:, :context]} if context else {} for rows in batches]
+    return [
+        {"input_ids": rows[:, context:], **context_feed} for rows, context_feed in zip(batches, contexts, strict=True)
+    ]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
-    """What the inputs are, where a reader would not expect it."""
+    """A note if the model has no tokenizer of its own."""
     from bench.worker import hugging_face
 
     return () if hugging_face.tokenizer(source) else ("inputs: text in bytes and pairs, the model has no tokenizer",)
 
 
 def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], str]:
-    """Greedy tokens, the distance of each from the second best, and the first logits, by PyTorch in FP32."""
+    """PyTorch's outputs in FP32, as `_greedy.decode` returns them, and a description of how they are computed."""
     import torch
 
     from bench.worker import hugging_face
@@ -102,12 +104,12 @@ def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], 
 
     model = load(source)
     with torch.inference_mode():
-        outputs = [_greedy.follow(_Forward(model), torch.from_numpy(_whole(feed)), new) for feed in feeds]
+        outputs = [_greedy.decode(_Forward(model), torch.from_numpy(_context_and_prompt(feed)), new) for feed in feeds]
     return outputs, hugging_face.computed_by()
 
 
 class _Forward:
-    """Plain forward passes, each after all tokens that went before."""
+    """Forward passes of the model; each continues after the tokens of earlier ones."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
@@ -121,42 +123,42 @@ class _Forward:
 
 
 def facts(source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, Any]:
-    """What engines without token ids, and readers, need: weights counted, prompts as text, and some next tokens."""
+    """The number of parameters, and for engines that take text the prompts and some next tokens as text."""
     from bench.worker import hugging_face
 
     model, tokenizer = load(source), _tokenizer(source)
-    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in _whole(feeds[0]).tolist()]
-    prefixes = _prefixes(model, tokenizer, _whole(feeds[0])[0])
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in _context_and_prompt(feeds[0]).tolist()]
+    prefixes = _prefixes(model, tokenizer, _context_and_prompt(feeds[0])[0])
     return {"parameters": hugging_face.parameters(model), "prompts": texts, "prefixes": prefixes}
 
 
 def _prefixes(model: torch.nn.Module, tokenizer: Any, ids: Array) -> list[dict[str, str]]:
-    """Beginnings of the text, and the likeliest next token of each: evenly spread, of those that text can tell."""
+    """Prefixes of the text, evenly spread, each with its most likely next token as text."""
     import torch
 
     ids = ids[:PREFIX_TOKENS]
     with torch.inference_mode():
         best = model(input_ids=torch.from_numpy(ids[None])).logits[0].argmax(-1).tolist()
-    found = []
+    prefixes = []
     for end in range(min(8, len(ids)), len(ids) + 1):
         prefix = tokenizer.decode(ids[:end].tolist(), skip_special_tokens=True)
         following = tokenizer.decode([best[end - 1]]).replace("\ufffd", "")
-        # A server gets text: it must come to the same tokens, and its answer must be readable.
+        # A server takes and returns text: it must give the same tokens again, and the next token must be visible.
         readable = following.strip() and following.isprintable() and best[end - 1] not in tokenizer.all_special_ids
         if readable and tokenizer(prefix)["input_ids"] == ids[:end].tolist():
-            found.append({"prefix": prefix, "next": following})
-    return found[:: max(1, len(found) // PREFIXES)][:PREFIXES]
+            prefixes.append({"prefix": prefix, "next": following})
+    return prefixes[:: max(1, len(prefixes) // PREFIXES)][:PREFIXES]
 
 
 def _config(source: Source) -> Any:
-    """The config of a causal language model; Refusal where it is none."""
+    """The model's config. Raises Refusal if it is not a causal language model."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
     from bench.worker import hugging_face
 
     config = hugging_face.config(source)
     kind = type(config)
-    # Encoders are in both tables: as causal models they are decoders that nobody trained.
+    # Encoders are in both of transformers' tables, but are not trained as causal models.
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING or kind in MODEL_FOR_MASKED_LM_MAPPING:
         message = f"a model of the type {config.model_type!r} does not generate text"
         raise Refusal(
@@ -166,7 +168,7 @@ def _config(source: Source) -> Any:
 
 
 def _refuse_longer(config: Any, length: int) -> None:
-    """Refuse what the model has no positions for."""
+    """Refuse sequences that are longer than the model's context."""
     limit = getattr(config, "max_position_embeddings", None)
     if limit and length > limit:
         message = f"context, prompt and new tokens are {length}, the model's context is {limit}"
@@ -174,7 +176,7 @@ def _refuse_longer(config: Any, length: int) -> None:
 
 
 def _tokenizer(source: Source) -> Any:
-    """The model's own tokenizer, or bytes where it has none."""
+    """The model's own tokenizer; if it has none, one of bytes."""
     from bench.worker import hugging_face
     from bench.worker.families import _byte_tokenizer
 
@@ -182,7 +184,7 @@ def _tokenizer(source: Source) -> Any:
 
 
 def _token_ids(source: Source, texts: list[str], length: int) -> Array:
-    """The first `length` tokens of each text, int64 (texts, length), with what the tokenizer puts before them."""
+    """The first `length` tokens of each text, with the tokenizer's own begin of text; int64 (texts, length)."""
     config, tokenizer = _config(source), _tokenizer(source)
     ids = np.array([tokenizer(text)["input_ids"][:length] for text in texts], np.int64)
     if ids.max() >= config.vocab_size:
@@ -203,11 +205,11 @@ def _sentences(inputs: str | None) -> list[str]:
 
 
 def _texts(sentences: list[str], count: int, words: int) -> list[str]:
-    """`count` texts of at least `words` words each, and so of as many tokens; each begins with another sentence."""
+    """`count` texts of at least `words` words, and so of as many tokens; each begins with another sentence."""
     total = len(sentences)
     texts = []
     for index in range(count):
-        # Seven on, so that the texts share little; after every sentence had its turn to begin, others follow it.
+        # With a step of seven, texts share few sentences. When every sentence has been the first, others follow it.
         positions = itertools.count(7 * index + index // total, 1 + index // total)
         text: list[str] = []
         while sum(len(sentence.split()) for sentence in text) < words:
@@ -216,6 +218,6 @@ def _texts(sentences: list[str], count: int, words: int) -> list[str]:
     return texts
 
 
-def _whole(feed: Feed) -> Array:
-    """Context and prompt in one, int64 (batch, context + prompt)."""
+def _context_and_prompt(feed: Feed) -> Array:
+    """Context and prompt as one array, int64 (batch, context + prompt)."""
     return np.concatenate([feed[name] for name in ("context_ids", "input_ids") if name in feed], axis=1)

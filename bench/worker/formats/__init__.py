@@ -1,4 +1,4 @@
-"""Formats: one file makes one kind of artifact; `bench.worker.contracts.Format` says what it has."""
+"""Formats of artifacts, one file each; `bench.worker.contracts.Format` is their interface."""
 
 from __future__ import annotations
 

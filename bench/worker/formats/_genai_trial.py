@@ -1,6 +1,6 @@
-"""Runs an export of the genai builder once and notes what it shows; refuses one that does not run.
+"""Runs an export of the genai builder once on the CPU, and refuses one that does not run.
 
-The builder ends with an exit code of 0 whatever it wrote.
+The builder reports no error when it writes an export that cannot run.
 """
 
 from __future__ import annotations
@@ -20,40 +20,46 @@ from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.refusal import Refusal
 
 NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
-"""How onnxruntime says that the CPU lacks an operator, and not that the graph is wrong."""
-OTHER_EP = {
+"""How onnxruntime reports that the CPU has no kernel for an operator, in contrast to an invalid graph."""
+REMEDIES = {
     ("genai-fp16", "cpu"): 'ep = "cuda" makes one that runs on the CPU as well',
     ("genai-fp32", "cuda"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
     ("genai-fp32", "dml"): 'ep = "webgpu" makes one for GPUs that is valid, ep = "cpu" one for all',
 }
-"""The way out of combinations of precision and target that the builder writes wrongly without a word (0.18)."""
+"""Remedies for combinations of recipe and target that the builder (0.18) writes wrongly without an error."""
 
 
-def tried(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
-    """A prompt and one more token on the CPU; Refusal where they do not run and should."""
+def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
+    """Run a prompt and further tokens on the CPU, and return notes. Raises Refusal if the export is invalid.
+
+    An export for another target may need kernels that the CPU does not have: then it stays untested, with a note.
+    """
     export = genai_config.read(out)
+    # Before the run: it would crash this process.
     _refuse_without_bias(export)
     try:
         logits = _run(export)
     except Refusal:
         raise
     except Exception as error:
-        words = brief(reason_of(error))
+        reason = brief(reason_of(error))
+        # An export for a GPU may use operators that the CPU does not have; that is no fault of the export.
         if ep != "cpu" and NO_KERNEL.search(str(error)):
-            return (f"exported for {ep}, and not tried: on the CPU it does not run ({words})",)
-        message = f"the export was written and does not run: {words}"
-        remedy = OTHER_EP.get((recipe, ep), "try other options of the recipe")
+            return (f"exported for {ep}, and not tried: on the CPU it does not run ({reason})",)
+        message = f"the export was written and does not run: {reason}"
+        remedy = REMEDIES.get((recipe, ep), "try other options of the recipe")
         raise Refusal("unsupported", message, remedy, "export") from error
     if not np.isfinite(logits).all():
         message = "the export was written, and its logits are not finite"
-        raise Refusal("unsupported", message, OTHER_EP.get((recipe, ep), "a precision with more range"), "export")
+        raise Refusal("unsupported", message, REMEDIES.get((recipe, ep), "a precision with more range"), "export")
     return (f"exported for {ep}",) if ep != "cpu" else ()
 
 
 def _refuse_without_bias(export: genai_config.Export) -> None:
-    """The builder drops Whisper's biases where all are zero, as before training; Attention without any then segfaults.
+    """Refuse an encoder with Attention nodes without bias: they segfault.
 
-    Seen with onnxruntime 1.31.1; microsoft/onnxruntime#25005.
+    The builder leaves out Whisper's biases if all are zero, as before training. Seen with onnxruntime 1.31.1;
+    microsoft/onnxruntime#25005.
     """
     nodes = onnx_protobuf.read_graph(export.encoder).nodes if export.encoder else ()
     if any(node.op == "com.microsoft.Attention" and not "".join(node.inputs[2:3]) for node in nodes):
@@ -62,7 +68,7 @@ def _refuse_without_bias(export: genai_config.Export) -> None:
 
 
 def _run(export: genai_config.Export) -> Any:
-    """The logits of the second step after a prompt of two tokens, on the CPU."""
+    """The logits of the second token after a prompt of two tokens, on the CPU."""
     opened = {path: _session(path) for path in export.graphs}
     decoder = generating.Decoder(opened[export.decoder], export, generating.Memory())
     state = generating.State(decoder, 1, 4)
@@ -74,6 +80,7 @@ def _run(export: genai_config.Export) -> Any:
         state.give(crossed)
     state.run(np.array([[1, 2]]))
     state.run(np.array([[3]]))
+    # Two single tokens: the second one also reads a cache that a single-token step wrote.
     return state.run(np.array([[4]])).astype(np.float32)
 
 

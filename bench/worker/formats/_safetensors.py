@@ -1,7 +1,7 @@
-"""Reads the tensors of a safetensors folder, in one file or sharded, one by one as FP32.
+"""Reads tensors of a safetensors folder, in one file or sharded, one at a time as FP32.
 
-The layout is read here, because the package of that name needs PyTorch to read BF16: 8 bytes of length, a JSON header,
-then the bytes of every tensor.
+The `safetensors` package needs PyTorch to read BF16, so this module reads the files itself: 8 bytes with the length of
+a JSON header, the header, then the bytes of every tensor.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ from bench.worker.refusal import Refusal
 
 Tensor = npt.NDArray[np.float32]
 
-ONE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 REMEDY = "give a folder with the model's weights as safetensors, in FP32, FP16 or BF16"
 
 
 class Weights:
-    """The tensors of a Hugging Face folder by name, each read when it is asked for."""
+    """The tensors of a Hugging Face folder by name; `read` loads a single one. Raises Refusal for other types."""
 
     def __init__(self, folder: Path) -> None:
-        self._found: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+        self._entries: dict[str, tuple[Path, int, dict[str, Any]]] = {}
         for path in _files(folder):
             start, header = _header(path)
-            self._found |= {name: (path, start, entry) for name, entry in header.items() if name != "__metadata__"}
-        for name, (_, _, entry) in self._found.items():
+            self._entries |= {name: (path, start, entry) for name, entry in header.items() if name != "__metadata__"}
+        for name, (_, _, entry) in self._entries.items():
             if entry["dtype"] not in TYPES:
                 message = f"the weights hold {name} as {entry['dtype']}, which is not widened to FP32 here"
                 raise Refusal("unsupported", message, REMEDY)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor, in the order of the files."""
-        return {name: tuple(entry["shape"]) for name, (_, _, entry) in self._found.items()}
+        return {name: tuple(entry["shape"]) for name, (_, _, entry) in self._entries.items()}
 
     def read(self, name: str) -> Tensor:
-        """One tensor, widened to FP32."""
-        path, start, entry = self._found[name]
+        """The tensor as FP32; only this tensor is read from the file."""
+        path, start, entry = self._entries[name]
         first, last = entry["data_offsets"]
+        # A memory map needs at least one byte.
         raw = np.memmap(path, np.uint8, "r", start + first, (last - first,)) if last > first else np.empty(0, np.uint8)
         values = raw.view(TYPES[entry["dtype"]]).reshape(entry["shape"])
         if entry["dtype"] == "BF16":
@@ -52,21 +53,22 @@ class Weights:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The one file, or the shards that the index names; a folder may hold other copies of the weights beside them."""
-    if (folder / ONE).is_file():
-        return [folder / ONE]
+    """The single file, or the shards in the index; the folder may have further copies of the weights."""
+    if (folder / SINGLE_FILE).is_file():
+        return [folder / SINGLE_FILE]
     if (folder / INDEX).is_file():
-        named = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
-        paths = [folder / name for name in sorted(set(named))]
+        shard_names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        paths = [folder / name for name in sorted(set(shard_names))]
+        # The index is not trusted: its names must not leave the folder.
         missing = [path.name for path in paths if path.parent != folder or not path.is_file()]
         if not missing:
             return paths
         raise Refusal("unsupported", f"the index of the weights names {missing[0]}, which is not there", REMEDY)
-    raise Refusal("unsupported", f"there is neither {ONE} nor {INDEX} in the model's folder", REMEDY)
+    raise Refusal("unsupported", f"there is neither {SINGLE_FILE} nor {INDEX} in the model's folder", REMEDY)
 
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the tensors' bytes begin, and what the header says of them; Refusal where the file is cut short."""
+    """The offset of the tensors' bytes, and the header. Raises Refusal if the file is truncated."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,4 @@
-"""The format `genai`: exports of onnxruntime-genai's model builder, each run once before it counts as made."""
+"""The format `genai`: exports models with onnxruntime-genai's model builder, and runs each export once."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from bench.worker.refusal import Refusal
 MANIFEST = FormatManifest(build_runtime="genai-build")
 
 MODELS = Path(onnxruntime_genai.__file__).parent / "models"
-"""The builder is a folder of scripts, and no package."""
+"""The folder of the builder's scripts, which are not a package."""
 EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
-KEPT = 4000
-"""Characters of what the builder printed, where it fails."""
+OUTPUT_TAIL_CHARACTERS = 4000
+"""The number of characters of the builder's output that are reported if it fails."""
 UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
 
 
@@ -40,14 +40,14 @@ UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized
 
 @recipe("genai-fp32", number_format="fp32")
 def fp32(context: Context, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[str, ...]:
-    """The export in FP32; `prune_lm_head` computes logits for the last token of a prompt alone, as llama.cpp does."""
-    return _built(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
+    """The export in FP32; `prune_lm_head` computes logits for the last token of a prompt only, as llama.cpp does."""
+    return _build_and_try(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
 
 
 @recipe("genai-fp16", number_format="fp16")
 def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[str, ...]:
-    """Weights, arithmetic and cache in FP16; the export for CUDA runs on the CPU too, that for the CPU nowhere."""
-    return _built(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
+    """Weights, arithmetic and cache in FP16. The export for CUDA runs on the CPU too, that for the CPU does not run."""
+    return _build_and_try(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
 
 
 @recipe(
@@ -56,7 +56,7 @@ def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool =
     tolerance={
         # Measured at 32 positions, mean KL divergence / top-1 agreement: 6.6e-4 / 1.00 in blocks of 32.
         "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
-        # 1.2e-3 / 0.94, likewise.
+        # Measured as above: 1.2e-3 / 0.94.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
 )
@@ -72,12 +72,12 @@ def int8(
     symmetric: bool = True,
     exclude: str = "",
 ) -> tuple[str, ...]:
-    """Weights of matrix products as blocks of INT8 (MatMulNBits); `exclude` names nodes that are left out, by commas.
+    """Weights of matrix products as blocks of INT8 (MatMulNBits), except the nodes in `exclude`, separated by commas.
 
-    `accuracy_level` 4 lets kernels compute in INT8 and is the builder's own choice on the CPU; 1 is FP32.
+    `accuracy_level` 4 lets kernels compute in INT8 and is the builder's default for the CPU; 1 is FP32.
     """
     options = _blockwise(prune_lm_head, block_size, accuracy_level, algo_config, symmetric, exclude)
-    return _built(context, out, "int8", ep, options)
+    return _build_and_try(context, out, "int8", ep, options)
 
 
 @recipe(
@@ -86,7 +86,7 @@ def int8(
     tolerance={
         # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-2 / 0.69 in blocks of 32.
         "text-generator": Tolerance(max_kl=0.3, min_top1=0.3),
-        # 0.161 / 0.72, likewise.
+        # Measured as above: 0.161 / 0.72.
         "speech-recognizer": Tolerance(max_kl=0.4, min_top1=0.3),
     },
 )
@@ -103,12 +103,12 @@ def int4(
     exclude: str = "",
     mixed: str = "",
 ) -> tuple[str, ...]:
-    """Weights of matrix products as blocks of INT4 (MatMulNBits), some of them in INT8 where `mixed` says so.
+    """Weights of matrix products as blocks of INT4 (MatMulNBits); `mixed` selects some that are INT8.
 
     `algo_config`: default, rtn, k_quant, k_quant_mixed, k_quant_last … `mixed`: `last_matmul:int8,mixed_layers:int8`.
     """
     options = _blockwise(prune_lm_head, block_size, accuracy_level, algo_config, symmetric, exclude)
-    return _built(context, out, "int4", ep, options | ({"matmul_mixed_precision": mixed} if mixed else {}))
+    return _build_and_try(context, out, "int4", ep, options | ({"matmul_mixed_precision": mixed} if mixed else {}))
 
 
 @recipe(
@@ -117,31 +117,32 @@ def int4(
     tolerance={
         # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one scale a tensor.
         "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
-        # 9.0e-3 / 0.81, likewise.
+        # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
 )
 def dynamic_int8(
     context: Context, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
 ) -> tuple[str, ...]:
-    """The FP32 export with INT8 weights; the scale of each activation is found at run time."""
+    """The FP32 export with INT8 weights; the scale of each activation is computed at run time."""
     with tempfile.TemporaryDirectory(dir=out) as folder:
         base = Path(folder)
         _build(context, base, "fp32", "cpu", {"prune_lm_head": prune_lm_head})
         export = genai_config.read(base)
         for graph in export.graphs:
             _quantize(graph, out / graph.name, per_channel, exclude)
+        # Configs and tokenizer stay as they are; the FP32 graphs and their weights are deleted with the folder.
         moved = {file.name for graph in export.graphs for file in base.glob(f"{graph.name}*")}
         for file in base.iterdir():
             if file.name not in moved:
                 file.rename(out / file.name)
-    return _genai_trial.tried(out, "genai-dynamic-int8", "cpu")
+    return _genai_trial.try_export(out, "genai-dynamic-int8", "cpu")
 
 
 def _blockwise(
     prune_lm_head: bool, block_size: int, level: int | None, algorithm: str, symmetric: bool, exclude: str
 ) -> dict[str, Any]:
-    """The builder's words for the options of blockwise weights; where none is said, it chooses by the provider."""
+    """The builder's options for blockwise weights; if one is not given, the builder chooses by the provider."""
     options = {
         "prune_lm_head": prune_lm_head,
         "block_size": block_size,
@@ -154,9 +155,9 @@ def _blockwise(
 
 
 def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
-    """Only products with weights: one of two activations would lose precision and gain nothing."""
+    """Quantize the products with weights only: products of two activations would lose precision without any gain."""
     large = sum(file.stat().st_size for file in graph.parent.glob(f"{graph.name}*")) > onnx.checker.MAXIMUM_PROTOBUF
-    with _quiet():
+    with _captured_output():
         quantization.quantize_dynamic(
             graph,
             out,
@@ -172,40 +173,43 @@ def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
 # --- the builder ------------------------------------------------------------------------------------------------------
 
 
-def _built(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
+def _build_and_try(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
     _build(context, out, precision, ep, options)
-    return _genai_trial.tried(out, f"genai-{precision}", ep)
+    return _genai_trial.try_export(out, f"genai-{precision}", ep)
 
 
 def _build(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
-    """Write the export into `out`; Refusal where the builder does not take the model."""
+    """Write the export into `out`. Raises Refusal if the builder does not support the model or an option."""
     _refuse_options(ep, options.get("block_size"))
-    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _quiet():
+    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _captured_output():
         folder = Path(scratch)
         source = str(context.generating.folder(context.source, folder / "source"))
-        # No code of a source's folder is ever run, and no token is sent anywhere.
-        said = [f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()]
+        # For security: no code of the source's folder is run, and no Hugging Face token is sent.
+        extra_options = [
+            f"{name}={value}" for name, value in {**options, "hf_token": False, "hf_remote": False}.items()
+        ]
         arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
         try:
-            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, said))
+            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, extra_options))
         except (NotImplementedError, ValueError) as error:
-            raise _unknown(Path(source), error) or error from error
+            raise _unknown_architecture(Path(source), error) or error from error
+    # Otherwise generations would stop at the end-of-sequence token and have different lengths.
     genai_config.endless(out)
 
 
-def _unknown(source: Path, error: Exception) -> Refusal | None:
-    """The refusal of an architecture that the builder, or transformers under it, does not know; else None."""
+def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
+    """The refusal of an architecture that the builder or its transformers does not support; else None."""
     if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
         return None
-    told = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    name = (told.get("architectures") or [told.get("model_type", "")])[0]
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    name = (config.get("architectures") or [config.get("model_type", "")])[0]
     message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
     remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"
     return Refusal("unsupported", message, remedy, "architecture")
 
 
 def _refuse_options(ep: str, block_size: int | None) -> None:
-    """The builder finds these wrong late, and in words that help nobody."""
+    """Refuse invalid options early: the builder fails late, with messages that do not help."""
     if ep not in EPS:
         raise Refusal("unsupported", f"the builder has no target {ep!r}", f"ep is one of {', '.join(EPS)}", "option")
     if block_size not in (None, *BLOCKS):
@@ -215,7 +219,7 @@ def _refuse_options(ep: str, block_size: int | None) -> None:
 
 @contextmanager
 def _builder() -> Iterator[Any]:
-    """The builder's module, with its folder on the path for as long as it is used."""
+    """The builder's module; its folder is on the path while it is used."""
     sys.path.insert(0, str(MODELS))
     try:
         yield import_module("builder")
@@ -224,15 +228,15 @@ def _builder() -> Iterator[Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep hundreds of lines of progress back; what was printed is worth reading only where it ends in an error."""
-    said = io.StringIO()
+def _captured_output() -> Iterator[None]:
+    """Hide hundreds of lines of progress; the end of the output is written to stderr if an exception is raised."""
+    output = io.StringIO()
     logging.disable(logging.WARNING)
     try:
-        with redirect_stdout(said), redirect_stderr(said):
+        with redirect_stdout(output), redirect_stderr(output):
             yield
     except BaseException:
-        sys.stderr.write(said.getvalue()[-KEPT:])
+        sys.stderr.write(output.getvalue()[-OUTPUT_TAIL_CHARACTERS:])
         raise
     finally:
         logging.disable(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""The format `gguf`: a GGUF file in FP32, written here, and what llama.cpp itself quantizes from it."""
+"""The format `gguf`: writes a GGUF file in FP32, and lets llama.cpp quantize it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ FALLBACK = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantizatio
 
 @recipe("gguf-f32", number_format="fp32")
 def gguf_f32(context: Context, out: Path) -> tuple[str, ...]:
-    """Every tensor in FP32, and the model's own tokenizer where llama.cpp knows its kind."""
-    # The package is in the runtime of this recipe; the other recipes run in llama.cpp's, which lacks it.
+    """Every tensor in FP32, and the model's own tokenizer if llama.cpp supports its kind."""
+    # Imported here because the other recipes run in llama.cpp's runtime, which does not have the package.
     import gguf
 
     with tempfile.TemporaryDirectory(dir=out) as scratch:
@@ -38,7 +38,7 @@ def gguf_f32(context: Context, out: Path) -> tuple[str, ...]:
 
 
 def _contents(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Every tensor by llama.cpp's name."""
+    """The shape and a reader of every tensor, by llama.cpp's name."""
     import gguf
 
     kind = {name: model for model, name in gguf.MODEL_ARCH_NAMES.items()}[architectures.name(config)]
@@ -47,7 +47,7 @@ def _contents(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _write(writer: Any, contents: dict[str, Any]) -> None:
-    """Write the file; of the tensors one at a time is in memory."""
+    """Write the file, with only one tensor in memory at a time."""
     import gguf
     import numpy as np
 
@@ -58,6 +58,7 @@ def _write(writer: Any, contents: dict[str, Any]) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    # The format has all descriptions before the data.
     for _, read in contents.values():
         writer.write_tensor_data(read())
     writer.close()
@@ -75,7 +76,7 @@ def gguf_f16(context: Context, out: Path) -> tuple[str, ...]:
 @recipe(
     "gguf-q8_0",
     number_format="int8",
-    # The limit of INT8 in every format; weights alone in blocks of 32 lose less.
+    # The limit of INT8 in every format; quantized weights without activations, in blocks of 32, have smaller errors.
     tolerance={"text-generator": Tolerance(max_kl=4e-2, min_top1=0.6)},
 )
 def gguf_q8_0(context: Context, out: Path) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ def gguf_q6_k(context: Context, out: Path) -> tuple[str, ...]:
 @recipe(
     "gguf-q5_k_m",
     number_format="int5",
-    # 2.1e-2 / 0.78, likewise.
+    # Measured as above: 2.1e-2 / 0.78.
     tolerance={"text-generator": Tolerance(max_kl=0.1, min_top1=0.5)},
 )
 def gguf_q5_k_m(context: Context, out: Path) -> tuple[str, ...]:
@@ -108,7 +109,7 @@ def gguf_q5_k_m(context: Context, out: Path) -> tuple[str, ...]:
 @recipe(
     "gguf-q4_k_m",
     number_format="int4",
-    # 7.9e-2 / 0.69, likewise.
+    # Measured as above: 7.9e-2 / 0.69.
     tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
 )
 def gguf_q4_k_m(context: Context, out: Path) -> tuple[str, ...]:
@@ -119,7 +120,7 @@ def gguf_q4_k_m(context: Context, out: Path) -> tuple[str, ...]:
 @recipe(
     "gguf-q4_0",
     number_format="int4",
-    # 7.9e-2 / 0.69; 0.59 at the least with one scale each.
+    # Measured as above: 7.9e-2 / 0.69; 0.59 at the least with one scale each.
     tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
 )
 def gguf_q4_0(context: Context, out: Path) -> tuple[str, ...]:
@@ -128,8 +129,8 @@ def gguf_q4_0(context: Context, out: Path) -> tuple[str, ...]:
 
 
 def _quantized(context: Context, out: Path, kind: str) -> tuple[str, ...]:
-    """Have llama.cpp quantize the base artifact; notes say which tensors did not take the format."""
-    # The package is in the runtime of these recipes; that of the base artifact lacks it.
+    """Let llama.cpp quantize the base artifact. Returns a note on tensors that stay in a wider format."""
+    # Imported here because the base artifact's runtime does not have the package.
     import llama_cpp
 
     from bench.worker import llama_log
@@ -137,21 +138,21 @@ def _quantized(context: Context, out: Path, kind: str) -> tuple[str, ...]:
     base = context.base
     llama_log.listen()
     since = llama_log.mark()
-    wanted = llama_cpp.llama_model_quantize_default_params()
-    wanted.ftype = getattr(llama_cpp, kind)
-    # llama.cpp takes UTF-8 on every system.
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = getattr(llama_cpp, kind)
+    # llama.cpp takes paths in UTF-8 on every system.
     paths = [str(path).encode() for path in (base / MODEL, out / MODEL)]
-    if llama_cpp.llama_model_quantize(*paths, ctypes.byref(wanted)) != 0:
-        told = llama_log.errors(since) or ["llama.cpp gave no reason"]
-        raise RuntimeError(f"llama.cpp did not quantize the model: {told[-1]}")
+    if llama_cpp.llama_model_quantize(*paths, ctypes.byref(parameters)) != 0:
+        reasons = llama_log.errors(since) or ["llama.cpp gave no reason"]
+        raise RuntimeError(f"llama.cpp did not quantize the model: {reasons[-1]}")
     return fallbacks(llama_log.warnings(since))
 
 
 def fallbacks(warnings: list[str]) -> tuple[str, ...]:
-    """What llama.cpp's own count of exceptions means."""
+    """Notes on the tensors that llama.cpp quantized to a wider format, from its warnings."""
     counts = [FALLBACK.search(line) for line in warnings]
     return tuple(
-        f"{found[1]} of {found[2]} tensors are in a wider format: their rows do not divide into blocks of this one"
-        for found in counts
-        if found
+        f"{match[1]} of {match[2]} tensors are in a wider format: their rows do not divide into blocks of this one"
+        for match in counts
+        if match
     )

@@ -1,4 +1,4 @@
-"""The format `onnx`: a checked `model.onnx`, exported by its family or made from that export by a recipe."""
+"""The format `onnx`: a checked `model.onnx`, which the family exports or a recipe makes from that export."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MANIFEST = FormatManifest(base="fp32")
 MODEL = "model.onnx"
 WEIGHTS = "model.onnx_data"
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
-"""A larger model cannot be one file: its weights stand beside it."""
+"""A larger model cannot be a single file: its weights are in a second one."""
 INTEGERS = {"int8": quantization.QuantType.QInt8, "uint8": quantization.QuantType.QUInt8}
 WEIGHTED = ("Conv", "Gemm", "MatMul")
-"""The operators that hold nearly all weights and nearly all the work of the families here."""
+"""The operators with nearly all weights and nearly all work of the families' models."""
 
 
 # --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
@@ -44,20 +44,20 @@ def fp32(context: Context, out: Path) -> tuple[str, ...]:
 def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]:
     """Weights and arithmetic in FP16; inputs and outputs stay FP32, so that every precision takes the same feeds.
 
-    `keep_fp32` names op types that stay in FP32 too, by commas: `Softmax,LayerNormalization`.
+    `keep_fp32` lists op types that stay in FP32 too, separated by commas: `Softmax,LayerNormalization`.
     """
-    parent, kept = context.base, _words(keep_fp32)
+    parent, fp32_types = context.base, _split_names(keep_fp32)
     model = float16.convert_float_to_float16(
         onnx.load(parent / MODEL),
         keep_io_types=True,
-        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *kept],
-        # In memory it cannot take a model that is larger than one file.
+        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *fp32_types],
+        # Shape inference in memory fails for a model that is larger than a single file can be.
         disable_shape_infer=_is_large(parent),
     )
-    # The casts of kept inputs and outputs are appended at the end, which the checker refuses.
+    # The converter appends the casts of inputs and outputs at the end; the checker needs topological order.
     OnnxModel(model).topological_sort(is_deterministic=True)
     onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (f"FP32 op types: {', '.join(kept)}",) if kept else ())
+    return _checked(out, (f"FP32 op types: {', '.join(fp32_types)}",) if fp32_types else ())
 
 
 @recipe(
@@ -81,15 +81,15 @@ def dynamic_int8(
     reduce_range: bool = False,
     operators: str = "",
 ) -> tuple[str, ...]:
-    """INT8 weights; the scale of each activation is found at run time.
+    """INT8 weights; the scale of each activation is computed at run time.
 
-    One scale a channel: MiniLM's lowest cosine is 0.986 so, and 0.932 with one a tensor (PROVIDERS 6). `operators` are
-    op types by commas; by default MatMul and Gemm, and Conv too where convolutions hold most of the weights.
+    With one scale a channel MiniLM's lowest cosine is 0.986, with one a tensor 0.932 (PROVIDERS 6). `operators` lists
+    op types, separated by commas; by default MatMul and Gemm, and Conv too if convolutions have most of the weights.
     """
     parent, integer = context.base, _integer(weight_type)
     with _prepared(parent) as source:
         graph = onnx.load(source).graph
-        chosen = _words(operators) or (WEIGHTED if _is_convolutional(graph) else ("Gemm", "MatMul"))
+        chosen = _split_names(operators) or (WEIGHTED if _is_convolutional(graph) else ("Gemm", "MatMul"))
         quantization.quantize_dynamic(
             source,
             out / MODEL,
@@ -100,7 +100,9 @@ def dynamic_int8(
             use_external_data_format=_is_large(parent),
         )
     slow = "dynamic INT8 makes convolutions slower than FP32: static-qdq-int8 suits them"
-    return _checked(out, (_share(graph, out, "INT8"), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ())))
+    return _checked(
+        out, (_describe_share(graph, out, "INT8"), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ()))
+    )
 
 
 @recipe(
@@ -125,11 +127,11 @@ def static_qdq_int8(
     samples: int = 16,
     coverage: str = "weights",
 ) -> tuple[str, ...]:
-    """INT8 weights and activations in QDQ form, with ranges from `samples` real inputs that are not the checked ones.
+    """INT8 weights and activations in QDQ form; ranges come from `samples` inputs that outputs are not checked with.
 
-    `coverage`: "weights" quantizes the operators that hold weights, and leaves the outputs of matrix products in FP32;
-    measured on MiniLM that gives a cosine of 0.98 where quantized outputs give 0.84, at equal speed. "all" quantizes
-    every operator that can be, as integer-only NPUs want it.
+    `coverage`: "weights" quantizes the operators with weights, and leaves the outputs of matrix products in FP32: on
+    MiniLM the cosine is 0.98, and 0.84 with quantized outputs, at equal speed. "all" quantizes every operator that can
+    be quantized, as integer-only NPUs need it.
     """
     if coverage not in ("weights", "all"):
         raise ValueError(f"unknown coverage {coverage!r}; there are 'weights' and 'all'")
@@ -143,7 +145,7 @@ def static_qdq_int8(
             _Reader(calibration),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=None if coverage == "all" else list(WEIGHTED),
-            nodes_to_exclude=[] if coverage == "all" else _without_weights(graph),
+            nodes_to_exclude=[] if coverage == "all" else _products_without_weights(graph),
             per_channel=per_channel,
             reduce_range=reduce_range,
             activation_type=_integer(activation_type),
@@ -151,14 +153,14 @@ def static_qdq_int8(
             use_external_data_format=_is_large(parent),
             extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
         )
-    return _checked(out, (_share(graph, out, "INT8"), f"calibrated on {len(calibration)} inputs"))
+    return _checked(out, (_describe_share(graph, out, "INT8"), f"calibrated on {len(calibration)} inputs"))
 
 
 @recipe(
     "weight-only-int8",
     number_format="int8",
     tolerance={
-        # Weights alone lose less than activations too; the limit is that of the other INT8 recipes.
+        # The limit of the other INT8 recipes; quantized weights without activations have smaller errors.
         "text-encoder": Tolerance(min_cosine=0.97, max_relative_error=0.25),
         "image-classifier": Tolerance(min_cosine=0.98, max_relative_error=0.2),
         "onnx-file": Tolerance(min_cosine=0.97, max_relative_error=0.25),
@@ -187,7 +189,7 @@ def weight_only_int4(context: Context, out: Path, *, block: int = 32, symmetric:
 
 
 def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: bool) -> tuple[str, ...]:
-    # Imported here alone: it needs onnx-ir, which nothing else does.
+    # Imported here because it needs onnx-ir, which the other recipes do not need.
     from onnxruntime.quantization import matmul_nbits_quantizer as blockwise
 
     logging.getLogger(blockwise.__name__).setLevel(logging.WARNING)
@@ -201,11 +203,11 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
         )
         quantizer.process()
         onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (_share(before, out, f"INT{bits}, in blocks of {block}"),))
+    return _checked(out, (_describe_share(before, out, f"INT{bits}, in blocks of {block}"),))
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Batches one by one, as the quantizer asks for them."""
+    """Gives the quantizer one batch at a time."""
 
     def __init__(self, batches: list[feeds.Feed]) -> None:
         self.batches = iter(batches)
@@ -218,17 +220,17 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 
 def _checked(out: Path, notes: tuple[str, ...]) -> tuple[str, ...]:
-    """The notes of a model that ONNX's checker accepts; `onnx.checker.ValidationError` says what is wrong with it."""
+    """Return the notes after ONNX's checker has accepted the model. Raises `onnx.checker.ValidationError`."""
     onnx.checker.check_model(out / MODEL)
     return notes
 
 
 @contextmanager
 def _prepared(parent: Path) -> Iterator[Path]:
-    """The parent's model with shapes inferred and constants folded, in a folder that goes away again."""
+    """The parent's model with inferred shapes and folded constants, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
-        # Symbolic shape inference gives up on BERT ("Incomplete symbolic shape inference"); nothing here needs it.
+        # Symbolic shape inference fails for BERT ("Incomplete symbolic shape inference"), and no recipe needs it.
         quant_pre_process(
             parent / MODEL,
             path,
@@ -249,7 +251,7 @@ def _integer(name: str) -> Any:
     return INTEGERS[name]
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _split_names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
@@ -257,29 +259,32 @@ def _count(graph: onnx.GraphProto, op_type: str) -> int:
     return sum(node.op_type == op_type for node in graph.node)
 
 
-def _weighted(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The operators whose second input is a floating-point constant of the graph."""
+def _operators_with_weights(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes whose second input is an FP32 constant of the graph."""
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return [node for node in graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
 
 
-def _without_weights(graph: onnx.GraphProto) -> list[str]:
-    """Products of two activations, as in attention: they stay FP32."""
-    weighted = {node.name for node in _weighted(graph)}
+def _products_without_weights(graph: onnx.GraphProto) -> list[str]:
+    """The names of products of two activations, as in attention, which stay FP32."""
+    weighted = {node.name for node in _operators_with_weights(graph)}
     return [node.name for node in graph.node if node.op_type in WEIGHTED and node.name not in weighted]
 
 
 def _is_convolutional(graph: onnx.GraphProto) -> bool:
     sizes = {tensor.name: len(tensor.raw_data) for tensor in graph.initializer}
     total = dict.fromkeys(WEIGHTED, 0)
-    for node in _weighted(graph):
+    for node in _operators_with_weights(graph):
         total[node.op_type] += sizes[node.input[1]]
     return total["Conv"] > total["Gemm"] + total["MatMul"]
 
 
-def _share(before: onnx.GraphProto, out: Path, what: str) -> str:
-    """How much of the model the recipe reached; ValueError where that is nothing."""
-    total, left = len(_weighted(before)), len(_weighted(onnx.load(out / MODEL, load_external_data=False).graph))
-    if left >= total:
+def _describe_share(before: onnx.GraphProto, out: Path, what: str) -> str:
+    """A note on how many operators the recipe changed. Raises ValueError if there are none."""
+    total, remaining = (
+        len(_operators_with_weights(before)),
+        len(_operators_with_weights(onnx.load(out / MODEL, load_external_data=False).graph)),
+    )
+    if remaining >= total:
         raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
-    return f"{total - left} of {total} operators with weights are {what}"
+    return f"{total - remaining} of {total} operators with weights are {what}"

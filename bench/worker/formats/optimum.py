@@ -1,4 +1,4 @@
-"""The format `optimum`: the folder that optimum's ORTModel classes open: ONNX files with past, and configs."""
+"""The format `optimum`: exports ONNX files with past and configs as a folder for optimum's ORTModel classes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from bench.worker.refusal import Refusal
 MANIFEST = FormatManifest(base="fp32", build_runtime="build", convert_runtime="build")
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
-"""A larger model cannot be one file: its weights stand beside it."""
+"""A larger model cannot be a single file: its weights are in a second one."""
 
 
 @recipe("fp32", number_format="fp32")
 def fp32(context: Context, out: Path) -> tuple[str, ...]:
-    """What `from_pretrained(export=True)` exports: of speech the encoder, and decoders without and with past."""
+    """As `from_pretrained(export=True)` exports; a speech model gets an encoder, and decoders without and with past."""
     model = context.family.load(context.source)
-    _refuse_unread(model.config)
+    _refuse_ignored_rope(model.config)
     task = "automatic-speech-recognition" if model.config.is_encoder_decoder else "text-generation"
     with tempfile.TemporaryDirectory(dir=out) as folder:
         # No post-processing: it would add a merged decoder, which from_pretrained(export=True) does not make.
@@ -44,21 +44,23 @@ def fp32(context: Context, out: Path) -> tuple[str, ...]:
         )
         for file in sorted(Path(folder).iterdir()):
             shutil.move(file, out / file.name)
-    _try(out)
+    _try_model(out)
     return ()
 
 
-def _refuse_unread(config: Any) -> None:
-    """Refuse a config that transformers 5 wrote with rotary positions that transformers 4, as optimum needs, ignores.
+def _refuse_ignored_rope(config: Any) -> None:
+    """Refuse a config of transformers 5 with rotary parameters that transformers 4 ignores; optimum needs version 4.
 
-    It would compute with its default, 10000 for `rope_theta`, and say nothing.
+    It would use its default, 10000 for `rope_theta`, without a warning.
     """
-    said = getattr(config, "rope_parameters", None) or {}
+    parameters = getattr(config, "rope_parameters", None) or {}
     scaling = getattr(config, "rope_scaling", None) or {}
     read = {"rope_theta": getattr(config, "rope_theta", None), "rope_type": scaling.get("rope_type", "default")}
     for name, value in read.items():
-        if said.get(name, value) != value:
-            message = f"the config says {name} = {said[name]} in rope_parameters, which optimum's transformers ignores"
+        if parameters.get(name, value) != value:
+            message = (
+                f"the config says {name} = {parameters[name]} in rope_parameters, which optimum's transformers ignores"
+            )
             raise Refusal("unsupported", message, "write rope_theta and rope_scaling in config.json beside it")
 
 
@@ -69,27 +71,27 @@ def _refuse_unread(config: Any) -> None:
         # Measured at 32 positions of two texts or clips, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one
         # scale a tensor.
         "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
-        # 9.0e-3 / 0.81, likewise.
+        # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
 )
 def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
-    """INT8 weights of matrix products, one scale a channel; the scale of each activation is found at run time."""
+    """INT8 weights of matrix products, one scale a channel; activations get their scale at run time."""
     parent = context.base
     for file in sorted(parent.iterdir()):
         if ".onnx" not in file.name:
             shutil.copy2(file, out / file.name)
     counted = [_quantize(file, out / file.name) for file in sorted(parent.glob("*.onnx"))]
-    taken, total = (sum(column) for column in zip(*counted, strict=True))
-    if not taken:
+    quantized, total = (sum(column) for column in zip(*counted, strict=True))
+    if not quantized:
         raise ValueError(f"nothing to quantize: none of the model's {total} matrix products with weights was taken")
-    _try(out)
-    return (f"{taken} of {total} matrix products with weights are INT8",)
+    _try_model(out)
+    return (f"{quantized} of {total} matrix products with weights are INT8",)
 
 
 def _quantize(file: Path, out: Path) -> tuple[int, int]:
-    """Quantize a file; how many of its matrix products with weights were taken, and how many there are."""
-    total = _weighted(file)
+    """Quantize a file; the number of its matrix products with weights that were quantized, and of all of them."""
+    total = _count_weighted(file)
     large = sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")) > PROTOBUF_LIMIT_BYTES
     quantization.quantize_dynamic(
         file,
@@ -100,36 +102,38 @@ def _quantize(file: Path, out: Path) -> tuple[int, int]:
         use_external_data_format=large,
         extra_options={"MatMulConstBOnly": True},
     )
-    return total - _weighted(out), total
+    return total - _count_weighted(out), total
 
 
-def _weighted(file: Path) -> int:
-    """How many products of a file have an FP32 constant as their second input."""
+def _count_weighted(file: Path) -> int:
+    """The number of products in a file whose second input is an FP32 constant."""
     graph = onnx.load(file, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return sum(node.op_type in ("Gemm", "MatMul") and node.input[1] in weights for node in graph.node)
 
 
-def _try(folder: Path) -> None:
-    """Open the folder, and run a prompt and one token after it: an exporter that ended well proves nothing.
+def _try_model(folder: Path) -> None:
+    """Open the folder, and run a prompt and one more token. Raises Refusal if that fails.
 
-    Seen: optimum's own caches have another shape than its export's wherever a config has its own `head_dim`.
+    An export without an error may still not run: if a config sets `head_dim`, optimum's caches have another shape than
+    its export's.
     """
     try:
         model = engine.open_model(folder, threads=1)
-        heard = _heard(model)
+        encoded = _encoded_silence(model)
         start = model.generation_config.decoder_start_token_id or 0
-        first = engine.step(model, torch.full((1, 4), start), heard=heard)
-        second = engine.step(model, torch.full((1, 1), start), first.past_key_values, heard)
+        first = engine.step(model, torch.full((1, 4), start), None, encoded)
+        second = engine.step(model, torch.full((1, 1), start), first.past_key_values, encoded)
     except Exception as error:
         message = f"optimum's export cannot run: {reason_of(error)}"
         raise Refusal("unsupported", message, "use genai, which exports this model in another way") from error
+    # A wrong export may run and give NaN.
     if not np.isfinite(second.logits.numpy()).all():
         raise Refusal("unsupported", "optimum's export gives numbers that are not finite", "use genai")
 
 
-def _heard(model: Any) -> Any:
-    """What the encoder of a speech model makes of silence; None for a model of text."""
+def _encoded_silence(model: Any) -> Any:
+    """The encoder's output for silence; None for a text model."""
     if not model.config.is_encoder_decoder:
         return None
     # The encoder halves the frames by the stride of a convolution.

@@ -1,1 +1,1 @@
-"""Everything about ONNX Runtime that its engine and its operator tests share; one file for each subject."""
+"""Code for ONNX Runtime that its engines and the operator tests share; one file for each subject."""

@@ -1,4 +1,4 @@
-"""A session in, which provider each of its nodes was assigned to out."""
+"""Reads from a session which provider each node is assigned to."""
 
 from __future__ import annotations
 
@@ -14,45 +14,48 @@ from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.onnx_runtime.shapes import shape_nodes
 
 RECORD = "session.record_ep_graph_assignment_info"
-"""The session entry without which onnxruntime keeps nothing to ask for."""
+"""The session option that makes onnxruntime record the assignment."""
 
 
 def placement(session: ort.InferenceSession, model: Path | None = None) -> Placement | None:
-    """The nodes by provider and op type; None where this onnxruntime cannot tell.
+    """The number of nodes by provider and op type; None if this version of onnxruntime does not report it.
 
-    With the model's file, those that handle nothing but shapes are told apart.
+    If `model` is given, nodes that compute shapes only are also counted separately.
     """
+    # Wheels with an older onnxruntime do not have this function.
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
     parts = [(part.ep_name, part.get_nodes()) for part in session.get_provider_graph_assignment_info()]
-    of_shapes = _of_shapes(model, [node for _, nodes in parts for node in nodes])
-    shapes = {ep: ops for ep, ops in _counted(parts, of_shapes).items() if ops}
-    return Placement(nodes=_counted(parts), source="assignment-info", shape_nodes=shapes)
+    is_shape_node = _shape_node_test(model, [node for _, nodes in parts for node in nodes])
+    shapes = {ep: ops for ep, ops in _count_by_provider(parts, is_shape_node).items() if ops}
+    return Placement(nodes=_count_by_provider(parts), source="assignment-info", shape_nodes=shapes)
 
 
 def unassigned(model: Path) -> Placement:
-    """What it means that no node is listed at all: onnxruntime 1.24 lists no FP16 nodes that the CPU runs with casts.
+    """The placement of a session that lists no nodes at all.
 
-    Where the model has none either, the placement is empty, and true.
+    onnxruntime 1.24 does not list FP16 nodes that the CPU runs with casts, so the model's operators count as on
+    no provider. The placement of a model without nodes is empty.
     """
     ops = onnx_protobuf.operators(model)
     return Placement(nodes={"no provider": dict(sorted(ops.items()))} if ops else {}, source="assignment-info")
 
 
-def _of_shapes(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
-    """Whether a node is one of the model's that handle shapes only; a name is proof only where one node has it."""
+def _shape_node_test(model: Path | None, nodes: Iterable[Any]) -> Callable[[Any], bool]:
+    """A function: whether a node computes shapes only. It is false for nodes without a unique name."""
+    # Node names are optional in ONNX and need not be unique.
     names = shape_nodes(model) if model else {}
-    times = Counter(node.name for node in nodes)
-    return lambda node: times[node.name] == 1 and names.get(node.name) == _op_name(node)
+    counts = Counter(node.name for node in nodes)
+    return lambda node: counts[node.name] == 1 and names.get(node.name) == _op_name(node)
 
 
-def _counted(
-    parts: Iterable[tuple[str, Iterable[Any]]], wanted: Callable[[Any], bool] = lambda _: True
+def _count_by_provider(
+    parts: Iterable[tuple[str, Iterable[Any]]], is_counted: Callable[[Any], bool] = lambda _: True
 ) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for ep, nodes in parts:
-        found.setdefault(ep, Counter()).update(_op_name(node) for node in nodes if wanted(node))
-    return {ep: dict(sorted(ops.items())) for ep, ops in found.items()}
+        counts.setdefault(ep, Counter()).update(_op_name(node) for node in nodes if is_counted(node))
+    return {ep: dict(sorted(ops.items())) for ep, ops in counts.items()}
 
 
 def _op_name(node: Any) -> str:

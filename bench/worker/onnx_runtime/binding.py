@@ -1,4 +1,4 @@
-"""A session whose provider records a CUDA graph in; calls that replay it, with data crossing inside, out."""
+"""Runs a session with CUDA graphs; every call includes the copies of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ NO_GRAPH = "-1"
 
 
 def wants_graph(provider: Provider, options: dict[str, str]) -> bool:
-    """Whether the provider's options ask for a CUDA graph."""
+    """Whether the provider's options turn CUDA graphs on."""
     return options.get(provider.graph_option, "0").lower() in ("1", "true")
 
 
 class Graphs:
-    """One recorded graph for each set of input shapes.
+    """One recorded CUDA graph for each set of input shapes.
 
-    A graph replays on the addresses that it was recorded with, so inputs and outputs live in buffers on the device:
-    every call copies its inputs in, replays, and copies the outputs to the host, all inside the call.
+    A graph uses the memory addresses of its recording again, so inputs and outputs are in fixed buffers on the device.
+    Every call copies its inputs to the device, replays the graph, and copies the outputs to the host.
     """
 
     def __init__(self, session: ort.InferenceSession, names: list[str], device: str, index: int) -> None:
@@ -33,7 +33,7 @@ class Graphs:
         self.recorded: dict[tuple[object, ...], _Graph] = {}
 
     def bind(self, feed: Feed) -> Callable[[], list[Any]]:
-        """A call of this feed; the first of its shapes makes the buffers, and so belongs to the first call's time."""
+        """A function that runs this feed; the first call with new shapes also records the graph."""
         arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
         return partial(self._run, arrays)
 
@@ -48,10 +48,10 @@ class _Graph:
     def __init__(self, owner: Graphs, arrays: Feed, number: str) -> None:
         self.session = owner.session
         place = (owner.device, owner.index)
-        # An ordinary run tells the outputs' shapes, which no one else knows before there are buffers for them.
-        plain = self.session.run(owner.names, arrays, _run_options(NO_GRAPH))
+        # Buffers need the outputs' shapes, and only a run without buffers shows them.
+        plain_outputs = self.session.run(owner.names, arrays, _run_options(NO_GRAPH))
         self.inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, *place) for name, array in arrays.items()}
-        self.outputs = [ort.OrtValue.ortvalue_from_numpy(array, *place) for array in plain]
+        self.outputs = [ort.OrtValue.ortvalue_from_numpy(array, *place) for array in plain_outputs]
         self.binding = self.session.io_binding()
         for name, value in self.inputs.items():
             self.binding.bind_ortvalue_input(name, value)
@@ -68,5 +68,6 @@ class _Graph:
 
 def _run_options(graph: str) -> ort.RunOptions:
     options = ort.RunOptions()
+    # The provider records a graph under this number, or replays it; -1 turns graphs off for the run.
     options.add_run_config_entry(GRAPH, graph)
     return options

@@ -1,4 +1,4 @@
-"""A provider as the matrix asks for it in; the device to open a session on, or the refusal that says why not, out."""
+"""Selects the device that a provider's session is opened on, or raises a Refusal with the reason."""
 
 from __future__ import annotations
 
@@ -14,71 +14,71 @@ from bench.worker.refusal import Refusal
 
 CPU = CPU_PROVIDER
 ON_CPU = Provider(CPU, only_device="cpu", takes_options=False, session_threads=True)
-"""The CPU provider for sessions that no target asks for; it behaves as its catalogue row says."""
+"""The CPU provider for sessions that belong to no target, as its row of the catalogue describes it."""
 TYPES: tuple[DeviceType, ...] = ("cpu", "gpu", "npu")
 
 
 @dataclass(frozen=True)
-class Found:
-    """The devices of a provider here, the one that was chosen, and what a session on it must be told."""
+class SelectedDevice:
+    """A provider's devices on this machine, the selected one, and the options that select it."""
 
     devices: tuple[Device, ...]
     device: Device | None
-    """None where neither onnxruntime nor the provider's options tell it."""
+    """None if neither onnxruntime nor the provider's options say which it is."""
     handle: Any = None
-    """The OrtEpDevice of a provider that is opened by device; None for one that is opened by name."""
+    """The OrtEpDevice of a provider that is opened by device; None if it is opened by name."""
     options: dict[str, str] | None = None
-    """Options that make a provider of the wheel take the device."""
+    """Provider options that select the device, for a provider that is opened by name."""
 
 
-def find(provider: Provider) -> Found:
-    """Register the plugin where there is one, and choose; Refusal says what is missing."""
+def find(provider: Provider) -> SelectedDevice:
+    """Register the provider's plugin, if it has one, and select its device. Raises Refusal if something is missing."""
     if provider.plugin:
         plugins.register(provider)
-        return _by_handle(provider)
+        return _select_by_handle(provider)
     if provider.ep in ort.get_available_providers():
-        return _by_name(provider)
+        return _select_by_name(provider)
     if offered(provider.ep):
-        return _by_handle(provider)
-    held = ", ".join(ort.get_available_providers())
-    message = f"{provider.ep} is not in this onnxruntime, which holds {held}"
+        return _select_by_handle(provider)
+    providers = ", ".join(ort.get_available_providers())
+    message = f"{provider.ep} is not in this onnxruntime, which holds {providers}"
     remedy = f"install a wheel with {provider.ep} in a runtime of its own"
     raise Refusal("unavailable", message, plugins.with_hint(remedy, provider), "not-installed")
 
 
 def offered(ep: str) -> list[tuple[Device, Any]]:
-    """Every device that onnxruntime lists for a provider, each with its handle; indexes count within a type."""
+    """The provider's devices that onnxruntime lists, with their OrtEpDevice; indexes count from 0 within each type."""
     if not hasattr(ort, "get_ep_devices"):
         return []
-    seen: Counter[str] = Counter()
-    found = []
+    counts: Counter[str] = Counter()
+    offers = []
     for handle in ort.get_ep_devices():
         if handle.ep_name == ep:
             kind = handle.device.type.name.lower()
-            found.append((_device(handle, kind, seen[kind]), handle))
-            seen[kind] += 1
-    return found
+            offers.append((_device(handle, kind, counts[kind]), handle))
+            counts[kind] += 1
+    return offers
 
 
 def _device(handle: Any, kind: DeviceType, index: int) -> Device:
-    said = dict(handle.device.metadata)
-    # A path on this machine is nobody's business, whoever reports it.
-    clean = {key: value for key, value in sorted(said.items()) if not {"/", "\\"} & set(value)}
+    metadata = dict(handle.device.metadata)
+    # Metadata is published with the report, and paths can show user names.
+    clean = {key: value for key, value in sorted(metadata.items()) if not {"/", "\\"} & set(value)}
     return Device(
         type=kind, index=index, vendor=handle.device.vendor, name=clean.get("Description", ""), metadata=clean
     )
 
 
-def _by_handle(provider: Provider) -> Found:
-    """A plugin's device, or one that the system brought: it must be one, and no doubt which."""
-    here = offered(provider.ep)
-    if not here:
-        raise _nothing(provider)
-    device, handle = _one(provider, here)
-    return Found(tuple(each for each, _ in here), device, handle)
+def _select_by_handle(provider: Provider) -> SelectedDevice:
+    """Select a device of a plugin or of the operating system; it must be listed, and the choice must be unique."""
+    offers = offered(provider.ep)
+    if not offers:
+        raise _no_device(provider)
+    device, handle = _select(provider, offers)
+    return SelectedDevice(tuple(listed for listed, _ in offers), device, handle)
 
 
-def _nothing(provider: Provider) -> Refusal:
+def _no_device(provider: Provider) -> Refusal:
     others = sorted({d.ep_name for d in ort.get_ep_devices()} - {provider.ep, CPU}) if provider.plugin else []
     if others:
         message = f"{provider.plugin} offers {', '.join(others)}, and not {provider.ep}"
@@ -88,46 +88,46 @@ def _nothing(provider: Provider) -> Refusal:
     return Refusal("unavailable", message, remedy, "registers-nothing")
 
 
-def _one(provider: Provider, here: list[tuple[Device, Any]]) -> tuple[Device, Any]:
-    """The device that the choice names; where it fits none, or several, the labels of those that are there are told."""
-    # What an emulator imitates is not listed: what it runs on is.
+def _select(provider: Provider, offers: list[tuple[Device, Any]]) -> tuple[Device, Any]:
+    """The device that matches the matrix row. Raises Refusal, with the devices' labels, if none or several match."""
+    # An emulator lists the device that it runs on, and not the type that it emulates.
     choice = DeviceChoice(index=provider.device.index) if provider.emulated else provider.device
-    fitting = [pair for pair in here if _fits(choice, pair[0], [each for each, _ in here])]
-    if len(fitting) == 1:
-        return fitting[0]
-    labels = ", ".join(each.label for each, _ in here)
-    if not fitting:
+    matches = [pair for pair in offers if _matches(choice, pair[0], [listed for listed, _ in offers])]
+    if len(matches) == 1:
+        return matches[0]
+    labels = ", ".join(listed.label for listed, _ in offers)
+    if not matches:
         message = f"{provider.ep} has no device {provider.device} here: it has {labels}"
         raise Refusal("unavailable", message, plugins.with_hint(f"choose among {labels}", provider), "no-device")
-    several = [each.label for each, _ in fitting]
+    several = [listed.label for listed, _ in matches]
     message = f"{provider.ep} has {len(several)} devices that fit: {', '.join(several)}"
     raise Refusal("unavailable", message, f"say which: device = {' or '.join(map(repr, several))}", "no-device")
 
 
-def _fits(choice: DeviceChoice, device: Device, everyone: list[Device]) -> bool:
-    """An index counts within its type, or among all devices where no type is asked for."""
+def _matches(choice: DeviceChoice, device: Device, all_devices: list[Device]) -> bool:
+    """Whether a device matches; an index counts within the chosen type, or among all devices if no type is chosen."""
     if choice.type is None:
-        return choice.index is None or everyone.index(device) == choice.index
+        return choice.index is None or all_devices.index(device) == choice.index
     return device.type == choice.type and choice.index in (None, device.index)
 
 
-def _by_name(provider: Provider) -> Found:
-    """A provider of the wheel: its options choose the device, and what onnxruntime lists is held against the choice."""
+def _select_by_name(provider: Provider) -> SelectedDevice:
+    """Select a device of a provider in the wheel by its options, and check it against onnxruntime's list."""
     choice = provider.device
-    here = offered(provider.ep)
-    everyone = tuple(each for each, _ in here)
+    offers = offered(provider.ep)
+    all_devices = tuple(listed for listed, _ in offers)
     if option := provider.device_option:
-        return _by_type(provider, option) if option.names_type else _by_index(provider, option, here)
+        return _select_by_type(provider, option) if option.names_type else _select_by_index(provider, option, offers)
     if kind := provider.only_device:
         _refuse_type(provider, (kind,))
-        return Found(everyone or (Device(kind, 0),), everyone[0] if everyone else Device(kind, 0))
-    if here and choice != DeviceChoice():
-        device, handle = _one(provider, here)
-        return Found(everyone, device, handle)
+        return SelectedDevice(all_devices or (Device(kind, 0),), all_devices[0] if all_devices else Device(kind, 0))
+    if offers and choice != DeviceChoice():
+        device, handle = _select(provider, offers)
+        return SelectedDevice(all_devices, device, handle)
     if choice.index:
         message = f"{provider.ep} gives no way to choose device {choice}"
         raise Refusal("unavailable", message, "leave the index out, and choose by its options", "no-device")
-    return Found(everyone, everyone[0] if len(everyone) == 1 else None)
+    return SelectedDevice(all_devices, all_devices[0] if len(all_devices) == 1 else None)
 
 
 def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
@@ -136,28 +136,29 @@ def _refuse_type(provider: Provider, kinds: tuple[DeviceType, ...]) -> None:
         raise Refusal("unavailable", message, f"write device = {kinds[0]!r}, or leave it out", "no-device")
 
 
-def _by_index(provider: Provider, option: DeviceOption, here: list[tuple[Device, Any]]) -> Found:
-    """A provider that takes the index of its device as an option."""
-    choice, everyone = provider.device, tuple(each for each, _ in here)
+def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tuple[Device, Any]]) -> SelectedDevice:
+    """Select a device of a provider that takes the device's index as an option."""
+    choice, all_devices = provider.device, tuple(listed for listed, _ in offers)
     _refuse_type(provider, option.indexed)
-    if here and choice != DeviceChoice():
-        _one(provider, here)
+    if offers and choice != DeviceChoice():
+        _select(provider, offers)
     index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
     kind = choice.type or option.indexed[0]
-    listed = [each for each in everyone if each.label == f"{kind}.{index}"]
-    return Found(everyone, listed[0] if listed else Device(kind, index), options={option.name: str(index)})
+    chosen = next((device for device in all_devices if device.label == f"{kind}.{index}"), Device(kind, index))
+    return SelectedDevice(all_devices, chosen, options={option.name: str(index)})
 
 
-def _by_type(provider: Provider, option: DeviceOption) -> Found:
-    """A provider that takes the name of its device as an option: `CPU`, `GPU.1`, or several, `AUTO:GPU,NPU`."""
-    choice, said = provider.device, str(provider.options.get(option.name, ""))
-    base = said.partition(".")[0].lower()
+def _select_by_type(provider: Provider, option: DeviceOption) -> SelectedDevice:
+    """Select a device of a provider that takes its name as an option: `CPU`, `GPU.1`, or several: `AUTO:GPU,NPU`."""
+    choice, setting = provider.device, str(provider.options.get(option.name, ""))
+    base = setting.partition(".")[0].lower()
     if choice.type and base in TYPES and base != choice.type:
-        message = f"the row asks for {choice}, and its option {option.name} for {said}"
+        message = f"the row asks for {choice}, and its option {option.name} for {setting}"
         raise Refusal("unsupported", message, "leave one of the two out", "option")
-    name = said or (choice.type or "cpu").upper()
+    name = setting or (choice.type or "cpu").upper()
     if choice.index is not None and name.lower() in option.indexed:
         name = f"{name}.{choice.index}"
+    # `AUTO:GPU,NPU` names several devices, so the one that will be used is not known.
     kind, _, index = name.lower().partition(".")
     device = Device(kind, int(index or 0)) if kind in TYPES and (index or "0").isdecimal() else None
-    return Found((device,) if device else (), device, options={option.name: name})
+    return SelectedDevice((device,) if device else (), device, options={option.name: name})

@@ -1,4 +1,4 @@
-"""A session's settings in, an EP context model out: what the provider compiled, to be opened in the model's place."""
+"""Compiles a model to an EP context model, which later starts open instead of the model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ NAME = "compiled_ctx.onnx"
 
 
 def write(provider: Provider, request: sessions.Request) -> None:
-    """Compile the request's model into its scratch folder, in place of what an earlier start left there."""
+    """Compile the request's model into its scratch folder. Replaces the result of an earlier start."""
     if not hasattr(ort, "ModelCompiler"):
         raise Refusal("unsupported", f"onnxruntime {ort.__version__} has no ModelCompiler")
-    found = devices.find(provider)
-    text = options.texts(provider, found, request.threads, request.scratch)
-    settings, _ = sessions.settings_for(provider, request, found, text)
-    if found.handle is None:
+    selected = devices.find(provider)
+    text = options.texts(provider, selected, request.threads, request.scratch)
+    settings, _ = sessions.settings_for(provider, request, selected, text)
+    # `settings_for` returns a provider that is opened by name as an argument, which the compiler does not take.
+    if selected.handle is None:
         settings.add_provider(provider.ep, text)
     out = Path(request.scratch) / NAME
     out.unlink(missing_ok=True)
@@ -29,7 +30,7 @@ def write(provider: Provider, request: sessions.Request) -> None:
 
 
 def path(request: sessions.Request) -> Path:
-    """Where an earlier start left its context model; Refusal where it left none."""
+    """The path of the context model that an earlier start wrote. Raises Refusal if there is none."""
     out = Path(request.scratch) / NAME
     if not out.is_file():
         raise Refusal("unsupported", "no compiled model was kept by the cold start", kind="no-cache")

@@ -1,4 +1,4 @@
-"""A genai export and a workload in, what differs between engines that run it, beside their speed, out."""
+"""Describes properties of a genai export besides its speed: type and size of its cache, logits and weights."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from bench.worker.onnx_runtime import graphs, onnx_protobuf
 
 
 def traits(export: Export, batch: int, length: int) -> Traits:
-    """Of a generation of `length` tokens in all, prompt and context included, for each of `batch` sequences."""
+    """The traits of a generation of `batch` sequences; `length` counts all tokens: context, prompt and new ones."""
+    # The cache of all layers has the type of the first layer's keys.
     graph = onnx_protobuf.read_graph(export.decoder)
     element = graph.values[export.names["past_key_names"] % 0].element
-    said, bits = graphs.weights(graph)
+    storage, bits = graphs.weights(graph)
     item = graphs.BITS.get(element, 8) // 8
     return Traits(
         kv_type=graphs.SHORT.get(element, element),
+        # Keys and values: 2 tensors for each layer.
         kv_bytes=item * batch * 2 * export.layers * (export.heads * length * export.head_size + _cross(export)),
         logits="last token" if last_only(export) else "every token",
-        weights=said,
+        weights=storage,
         declared_bits=bits,
         weight_bytes=export.weight_bytes(),
     )
 
 
 def _cross(export: Export) -> int:
-    """Numbers in one layer's keys of the audio, for one sequence."""
+    """The elements of one layer's cross-attention keys for one sequence; 0 for a model without an encoder."""
     name = export.names.get("cross_past_key_names")
     if name is None:
         return 0
@@ -34,5 +36,5 @@ def _cross(export: Export) -> int:
 
 
 def last_only(export: Export) -> bool:
-    """Whether prefill computes logits for the last token alone."""
+    """Whether prefill computes logits for the last token only."""
     return onnx_protobuf.read_graph(export.decoder).values[export.names["logits"]].dims[1] == 1

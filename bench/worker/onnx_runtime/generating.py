@@ -1,4 +1,4 @@
-"""Sessions of a genai export in; greedy steps, whose keys and values stay where the session computes, out."""
+"""Runs the graphs of a genai export step by step; keys and values stay in the device's memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bench.records import Provider
 from bench.worker import element_types
 from bench.worker.feeds import Array, Feed
 from bench.worker.genai_config import Export
-from bench.worker.onnx_runtime.devices import Found
+from bench.worker.onnx_runtime.devices import SelectedDevice
 from bench.worker.refusal import Refusal
 
 ARITHMETIC = {"float32": np.float32, "float16": np.float16}
-"""The types of logits that NumPy has."""
+"""The element types of logits that NumPy can hold."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Where buffers are made that a provider computes in without copies."""
+    """Allocates buffers in the memory that a provider computes in, so that binding them needs no copies."""
 
     kind: str = "cpu"
     index: int = 0
@@ -29,30 +29,30 @@ class Memory:
     """The OrtMemoryInfo of a provider that is opened by device."""
 
     def empty(self, shape: list[int], element: str) -> ort.OrtValue:
-        """A buffer of this shape; what is in it is left as it is found."""
+        """A buffer of this shape and element type; its content is not initialised."""
         number = element_types.NUMBERS[element]
         if self.info is not None:
             return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, memory_info=self.info)
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, self.kind, self.index)
 
 
-def memory_of(provider: Provider, found: Found) -> Memory:
-    """The memory of the device that was chosen; the host's where the provider has no other."""
-    if found.handle is not None:
-        return Memory(info=found.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
-    index = found.device.index if found.device else 0
+def memory_of(provider: Provider, selected: SelectedDevice) -> Memory:
+    """The memory of the selected device; host memory if the provider has no memory of its own."""
+    if selected.handle is not None:
+        return Memory(info=selected.handle.memory_info(ort.OrtDeviceMemoryType.DEFAULT))
+    index = selected.device.index if selected.device else 0
     kind = provider.device_memory
     return Memory(kind, index if kind != "cpu" else 0)
 
 
 def element(tensor: Any) -> str:
-    """The element type of a session's input or output: `float16` of `tensor(float16)`."""
-    word = str(tensor.type).removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(word, word)
+    """The element type of a session's input or output: `float16` for `tensor(float16)`."""
+    type_name = str(tensor.type).removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(type_name, type_name)
 
 
 def context(feed: Feed) -> Array | None:
-    """The tokens that stand before the prompt; Refusal where GroupQueryAttention does not take a prompt after them."""
+    """The tokens before the prompt, or None. Raises Refusal for a batch: GroupQueryAttention does not support that."""
     before = feed.get("context_ids")
     if before is not None and len(before) > 1:
         message = "GroupQueryAttention takes a prompt after a context for one sequence only"
@@ -61,7 +61,7 @@ def context(feed: Feed) -> Array | None:
 
 
 def room(export: Export, length: int) -> int:
-    """The length of a sequence in tokens, prompt and all; Refusal where the model has no positions for it."""
+    """Return `length`, the tokens of a whole sequence. Raises Refusal if the model's context is shorter."""
     if length > export.context:
         message = f"context, prompt and new tokens are {length}, the model's context is {export.context}"
         raise Refusal("unsupported", message, "ask for fewer tokens", "too-long")
@@ -69,7 +69,7 @@ def room(export: Export, length: int) -> int:
 
 
 class Decoder:
-    """The session of a decoder, and what its tensors are called."""
+    """The session of a decoder, with the names and types of its inputs and outputs."""
 
     def __init__(self, session: ort.InferenceSession, export: Export, memory: Memory) -> None:
         self.session, self.export, self.memory = session, export, memory
@@ -83,16 +83,16 @@ class Decoder:
             *export.cache_names("past_value_names", "present_value_names"),
         ]
         self.cross = [
-            names[word] % layer
-            for word in ("cross_past_key_names", "cross_past_value_names")
-            if word in names
+            names[role] % layer
+            for role in ("cross_past_key_names", "cross_past_value_names")
+            if role in names
             for layer in range(export.layers)
         ]
         self._refuse_unknown()
         self.ids_type = element(self.inputs[self.ids])
         self.logits_type = ARITHMETIC[element(self.outputs[self.logits])]
         self.masked, self.positioned = self.mask in self.inputs, self.positions in self.inputs
-        # Whether logits are computed for the last token alone.
+        # Some exports compute logits for the last token of a prompt only.
         self.last_only = self.outputs[self.logits].shape[1] == 1
         self.vocabulary = _vocabulary(self.outputs[self.logits])
 
@@ -106,7 +106,7 @@ class Decoder:
             raise Refusal("unsupported", message, "use the engine genai for this precision")
 
     def cache_shape(self, batch: int, length: int) -> list[int]:
-        """The shape of one layer's keys."""
+        """The shape of one layer's keys, and of its values."""
         return [batch, self.export.heads, length, self.export.head_size]
 
 
@@ -118,17 +118,18 @@ def _vocabulary(logits: Any) -> int:
 
 
 class State:
-    """One generation: its cache, for `length` tokens in all, and its bindings.
+    """The cache and the bindings of one generation of up to `length` tokens.
 
-    Only what changes is bound again: the tokens, their mask, and the cache where past and present are two buffers.
+    Each step binds only what changes: the tokens, their mask, and the cache if past and present are separate buffers.
     """
 
     def __init__(self, decoder: Decoder, batch: int, length: int) -> None:
         self.decoder, self.batch, self.length = decoder, batch, length
-        self.done = 0
+        self.position = 0
+        # Without a binding onnxruntime would copy the cache to the host and back at every step.
         self.binding = decoder.session.io_binding()
         self.options = ort.RunOptions()
-        self.taken: Array = np.empty((0, 0, 0))
+        self.last_logits: Array = np.empty((0, 0, 0))
         self.kinds = [element(decoder.inputs[past]) for past, _ in decoder.past]
         for (past, present), value in zip(decoder.past, self._cache(), strict=True):
             self.binding.bind_ortvalue_input(past, value)
@@ -136,7 +137,7 @@ class State:
                 self.binding.bind_ortvalue_output(present, value)
 
     def _cache(self) -> list[ort.OrtValue]:
-        """A buffer for each of the cache's tensors: of its whole length, or where it grows of none."""
+        """A buffer for each tensor of the cache: of the whole length if past and present share it, else of length 0."""
         decoder = self.decoder
         shape = decoder.cache_shape(self.batch, self.length if decoder.export.shares else 0)
         try:
@@ -145,48 +146,49 @@ class State:
             raise MemoryError(f"no memory for a key-value cache of {self.length} tokens ({error})") from error
 
     def give(self, values: dict[str, ort.OrtValue]) -> None:
-        """Bind what the encoder computed, once."""
+        """Bind the encoder's outputs; they are the same for all steps."""
         for name, value in values.items():
             self.binding.bind_ortvalue_input(name, value)
 
     def run(self, tokens: Array) -> Array:
-        """Feed tokens, integers of (batch, n), after those before; logits of the last, (batch, vocabulary).
+        """Append tokens, integers (batch, n), and return the last token's logits (batch, vocabulary).
 
-        The array is overwritten by the next call.
+        The next call overwrites the returned array.
         """
         fed = tokens.shape[1]
-        if self.done + fed > self.length:
-            raise ValueError(f"{self.done + fed} tokens do not fit into a cache for {self.length}")
+        if self.position + fed > self.length:
+            raise ValueError(f"{self.position + fed} tokens do not fit into a cache for {self.length}")
         self._bind_tokens(tokens)
         self._bind_logits(fed)
-        grown = [] if self.decoder.export.shares else self._bind_present(self.done + fed)
+        # A shared cache has its whole length from the start; else each step needs a longer output.
+        new_buffers = [] if self.decoder.export.shares else self._bind_present(self.position + fed)
         self.decoder.session.run_with_iobinding(self.binding, self.options)
-        for (past, _), value in zip(self.decoder.past, grown, strict=False):
+        for (past, _), value in zip(self.decoder.past, new_buffers, strict=False):
             self.binding.bind_ortvalue_input(past, value)
-        self.done += fed
-        return self.taken[:, -1]
+        self.position += fed
+        return self.last_logits[:, -1]
 
     def _bind_tokens(self, tokens: Array) -> None:
-        decoder, end = self.decoder, self.done + tokens.shape[1]
+        decoder, end = self.decoder, self.position + tokens.shape[1]
         self.binding.bind_cpu_input(decoder.ids, np.ascontiguousarray(tokens, decoder.ids_type))
         if decoder.masked:
             self.binding.bind_cpu_input(decoder.mask, np.ones((self.batch, end), np.int64))
         if decoder.positioned:
-            positions = np.arange(self.done, end, dtype=np.int64)
+            positions = np.arange(self.position, end, dtype=np.int64)
             self.binding.bind_cpu_input(decoder.positions, np.tile(positions, (self.batch, 1)))
 
     def _bind_logits(self, fed: int) -> None:
-        """A buffer on the host for the logits; those of one token have theirs for all steps."""
+        """Bind a host buffer for the logits; steps of equal length use the same one again."""
         decoder = self.decoder
         rows = 1 if decoder.last_only else fed
-        if self.taken.shape[1] == rows:
+        if self.last_logits.shape[1] == rows:
             return
-        self.taken = np.empty((self.batch, rows, decoder.vocabulary), decoder.logits_type)
-        shape, address = list(self.taken.shape), self.taken.ctypes.data
+        self.last_logits = np.empty((self.batch, rows, decoder.vocabulary), decoder.logits_type)
+        shape, address = list(self.last_logits.shape), self.last_logits.ctypes.data
         self.binding.bind_output(decoder.logits, "cpu", 0, decoder.logits_type, shape, address)
 
     def _bind_present(self, length: int) -> list[ort.OrtValue]:
-        """New buffers for a cache that grows with every token; what they held before is freed with its OrtValue."""
+        """Bind new buffers for a cache that grows with every token; the old ones are freed with their OrtValue."""
         decoder = self.decoder
         shape = decoder.cache_shape(self.batch, length)
         values = [decoder.memory.empty(shape, kind) for kind in self.kinds]
@@ -196,7 +198,7 @@ class State:
 
 
 class Encoder:
-    """The session of an encoder, which gives the decoder keys and values of the audio."""
+    """The session of an audio encoder, whose outputs are the decoder's cross-attention keys and values."""
 
     def __init__(self, session: ort.InferenceSession, export: Export, memory: Memory) -> None:
         self.session, self.memory = session, memory
@@ -204,23 +206,23 @@ class Encoder:
         self.kind = element(next(tensor for tensor in session.get_inputs() if tensor.name == self.features))
         self.outputs = {tensor.name: tensor for tensor in session.get_outputs()}
         self.cross = {
-            export.names[f"cross_past_{word}_names"] % layer: export.encoded[f"cross_present_{word}_names"] % layer
-            for word in ("key", "value")
+            export.names[f"cross_past_{role}_names"] % layer: export.encoded[f"cross_present_{role}_names"] % layer
+            for role in ("key", "value")
             for layer in range(export.layers)
         }
-        """The encoder's output for each of the decoder's inputs."""
+        """The name of the encoder's output for each name of a decoder's input."""
 
     def prepare(self, batch: int) -> tuple[ort.IOBinding, dict[str, ort.OrtValue]]:
-        """A binding of its outputs to buffers of their own, and these by the decoder's names for them."""
+        """A binding of the outputs to new buffers, and the buffers by the names of the decoder's inputs."""
         binding = self.session.io_binding()
-        made = {}
+        buffers = {}
         for name, tensor in self.outputs.items():
             shape = [batch, *(int(size) for size in tensor.shape[1:])]
-            made[name] = self.memory.empty(shape, element(tensor))
-            binding.bind_ortvalue_output(name, made[name])
-        return binding, {theirs: made[ours] for theirs, ours in self.cross.items()}
+            buffers[name] = self.memory.empty(shape, element(tensor))
+            binding.bind_ortvalue_output(name, buffers[name])
+        return binding, {decoder_name: buffers[encoder_name] for decoder_name, encoder_name in self.cross.items()}
 
     def run(self, binding: ort.IOBinding, features: Array) -> None:
-        """Encode the features, float32 of (batch, mels, frames), into the buffers of the binding."""
+        """Encode the features, float32 (batch, mels, frames), into the buffers of the binding."""
         binding.bind_cpu_input(self.features, np.ascontiguousarray(features, self.kind))
         self.session.run_with_iobinding(binding)

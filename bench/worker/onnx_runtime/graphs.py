@@ -1,4 +1,4 @@
-"""How the weights of a model are stored, in ONNX's own words, read from its file without the `onnx` package."""
+"""Describes how a model's weights are stored, in ONNX's terms, from its graph."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ PRODUCTS = ("MatMul", "Gemm")
 
 
 def weights(graph: Graph) -> tuple[str, float | None]:
-    """How the weights of matrix products are stored, in ONNX's own words, and their bits with scales and zero points.
+    """How the weights of matrix products are stored, in ONNX's terms, and the bits for each weight.
 
-    An average over the products where they differ; None where there is nothing to count.
+    The bits include scales and zero points, averaged over the products; None if there are no weights to count.
     """
     blocks = [node for node in graph.nodes if node.op == BLOCKWISE]
     if blocks:
         return _blockwise(graph, blocks)
     if any(node.op in DYNAMIC for node in graph.nodes):
         return "int8, activations quantized at run time", 8.0
-    held = _elements(graph)
-    kinds = Counter(held[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in held)
+    elements = _elements(graph)
+    kinds = Counter(
+        elements[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in elements
+    )
     if not kinds:
         return "", None
     kind = kinds.most_common(1)[0][0]
@@ -31,15 +33,16 @@ def weights(graph: Graph) -> tuple[str, float | None]:
 
 
 def _blockwise(graph: Graph, blocks: list[Node]) -> tuple[str, float]:
-    """`MatMulNBits, 4 bits, blocks of 32`: a block has a scale, and may have a zero point of the weights' own bits."""
+    """As `MatMulNBits, 4 bits, blocks of 32`: each block has a scale, and may have a zero point as wide as a weight."""
     sizes = [node.attributes["K"] * node.attributes["N"] for node in blocks]
-    held = _elements(graph)
-    bits = [_bits(held, node) for node in blocks]
-    average = sum(size * one for size, one in zip(sizes, bits, strict=True)) / sum(sizes)
+    elements = _elements(graph)
+    bits = [_bits(elements, node) for node in blocks]
+    average = sum(size * bit_count for size, bit_count in zip(sizes, bits, strict=True)) / sum(sizes)
     widths, lengths = (sorted({node.attributes[name] for node in blocks}) for name in ("bits", "block_size"))
-    said = f"MatMulNBits, {_and(widths)} bits, blocks of {_and(lengths)}"
+    storage = f"MatMulNBits, {_join(widths)} bits, blocks of {_join(lengths)}"
+    # Level 0, the default, leaves the arithmetic to the kernel.
     levels = sorted({node.attributes.get("accuracy_level", 0) for node in blocks})
-    return f"{said}, accuracy level {_and(levels)}" if levels != [0] else said, average
+    return f"{storage}, accuracy level {_join(levels)}" if levels != [0] else storage, average
 
 
 def _elements(graph: Graph) -> dict[str, str]:
@@ -47,12 +50,13 @@ def _elements(graph: Graph) -> dict[str, str]:
     return {tensor.name: tensor.element for tensor in graph.initializers}
 
 
-def _bits(held: dict[str, str], node: Node) -> float:
+def _bits(elements: dict[str, str], node: Node) -> float:
     width = node.attributes["bits"]
-    scale = BITS.get(held.get(node.inputs[2], ""), 32)
+    scale = BITS.get(elements.get(node.inputs[2], ""), 32)
+    # The zero point is an optional input: its name is empty if it is left out.
     zero_point = width if len(node.inputs) > 3 and node.inputs[3] else 0
     return width + (scale + zero_point) / node.attributes["block_size"]
 
 
-def _and(numbers: list[int]) -> str:
+def _join(numbers: list[int]) -> str:
     return " and ".join(map(str, numbers))

@@ -1,7 +1,7 @@
-"""What native code wrote to the log since a mark, so that a provider's own reason can be told.
+"""Reads what native code wrote to the log since a mark, to report a provider's own reason for a failure.
 
-Providers say on stderr alone why they are not there: no exception carries it (PROVIDERS 2). The log is a file that the
-parent opened; Linux lets it be read through the descriptor. Elsewhere nothing is found, and the log is still kept.
+Providers write the reason to stderr only: no exception contains it (PROVIDERS 2). The log is a file that the parent
+process opened as stderr. Linux can read it through the descriptor; other systems report no reason, but keep the log.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from bench.shared import native_errors
 
 
 def mark() -> int:
-    """How long the log is now."""
+    """The present length of the log in bytes."""
     return os.fstat(2).st_size
 
 
 def first_error(since: int) -> str:
-    """The first error that onnxruntime or a provider logged since the mark, in plain words; or nothing."""
+    """The first error that onnxruntime or a provider logged since the mark; an empty string if there is none."""
     try:
         with open("/proc/self/fd/2", "rb") as log:  # noqa: PTH123 - a descriptor, not a path
             log.seek(since)
+            # The first error is near the mark, and a provider may log without end.
             text = log.read(64 * 1024).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -1,6 +1,6 @@
-"""The few messages of ONNX that runtimes without the `onnx` package need: small models written, graphs read.
+"""Writes small ONNX models and reads graphs in runtimes without the `onnx` package.
 
-Weights are passed over: only what describes them is read.
+Reading skips the content of weights: only their names, types and shapes are read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from bench.shared.protobuf import Span, content, inside, message, number, read, text
+from bench.shared.protobuf import Span, content, field_spans, message, number, read, text
 from bench.worker import element_types
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -28,7 +28,7 @@ ATTRIBUTE_NAME, ATTRIBUTE_INT, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_GRAP
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
 VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM = 1, 2, 1, 1, 2, 1
 DIM_VALUE, DIM_NAME = 1, 2
-"""Numbers of fields, by message."""
+"""Field numbers of ONNX's Protobuf messages."""
 OWN_DOMAINS = ("", "ai.onnx")
 
 
@@ -36,24 +36,26 @@ OWN_DOMAINS = ("", "ai.onnx")
 
 
 def matrix_products(weights: Sequence[Array], inputs: tuple[int | str, int]) -> bytes:
-    """A model of one MatMul for each weight, one after another: input `x`, output `y`, all of the weights' type."""
+    """An ONNX model of MatMuls in series, one for each weight: input `x`, output `y`, all of the weights' type."""
     kind = ELEMENT[weights[0].dtype.name]
     names = ["x", *(f"h{index}" for index in range(1, len(weights))), "y"]
     graph = b""
     for index, (before, after) in enumerate(pairwise(names)):
-        ends = text(NODE_INPUT, before) + text(NODE_INPUT, f"w{index}") + text(NODE_OUTPUT, after)
-        graph += content(GRAPH_NODE, ends + text(NODE_NAME, f"n{index}") + text(NODE_OP_TYPE, "MatMul"))
+        tensor_names = text(NODE_INPUT, before) + text(NODE_INPUT, f"w{index}") + text(NODE_OUTPUT, after)
+        graph += content(GRAPH_NODE, tensor_names + text(NODE_NAME, f"n{index}") + text(NODE_OP_TYPE, "MatMul"))
     graph += text(GRAPH_NAME, "probe")
     for index, weight in enumerate(weights):
         graph += content(GRAPH_INITIALIZER, _tensor_of(f"w{index}", weight, kind))
     graph += content(GRAPH_INPUT, _value_of("x", kind, inputs))
     graph += content(GRAPH_OUTPUT, _value_of("y", kind, (inputs[0], weights[-1].shape[1])))
+    # The empty domain is ONNX's own.
     operators = text(1, "") + number(2, OPSET)
     return number(MODEL_IR, IR_VERSION) + content(MODEL_GRAPH, graph) + content(MODEL_OPSET, operators)
 
 
 def _tensor_of(name: str, array: Array, kind: int) -> bytes:
     dims = b"".join(number(TENSOR_DIMS, size) for size in array.shape)
+    # ONNX stores raw data in little-endian order on every machine.
     little_endian = array.astype(array.dtype.newbyteorder("<")).tobytes()
     return dims + number(TENSOR_TYPE, kind) + text(TENSOR_NAME, name) + content(TENSOR_RAW, little_endian)
 
@@ -70,29 +72,29 @@ def _value_of(name: str, kind: int, shape: tuple[int | str, ...]) -> bytes:
 
 @dataclass(frozen=True)
 class Tensor:
-    """What describes a tensor of the file."""
+    """The description of a tensor in the file."""
 
     name: str
     element: str
     """Its element type, `float16`."""
     rank: int
-    """Its number of dimensions; a packed list of them, which exporters do not write, counts as one more."""
+    """The number of dimensions; approximate for a packed list of sizes, which exporters do not write."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output of the graph that is a tensor."""
+    """A graph's input or output that is a tensor."""
 
     name: str
     element: str
-    """Its element type; empty where the file does not say."""
+    """Its element type; empty if the file does not give it."""
     dims: tuple[str | int, ...]
-    """A number, or the name of a symbolic dimension."""
+    """The size of each dimension, or the name of a symbolic one."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node."""
+    """One node of a graph."""
 
     name: str
     op_type: str
@@ -100,20 +102,20 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, int] = field(default_factory=dict)
-    """Those that are integers."""
+    """The integer attributes by name."""
     tensors: tuple[Tensor, ...] = ()
-    """Those that are tensors."""
+    """The tensor attributes."""
     has_subgraph: bool = False
 
     @property
     def op(self) -> str:
-        """The operator, with its domain where it is none of ONNX's own."""
+        """The operator; its domain is a prefix unless it is ONNX's own."""
         return self.op_type if self.domain in OWN_DOMAINS else f"{self.domain}.{self.op_type}"
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What can be told of a model without running it."""
+    """The graph of a model as its file describes it."""
 
     nodes: tuple[Node, ...]
     initializers: tuple[Tensor, ...]
@@ -122,22 +124,23 @@ class Graph:
 
     @property
     def operators(self) -> Counter[str]:
-        """How many nodes there are of each operator."""
+        """The number of nodes of each operator."""
         return Counter(node.op for node in self.nodes)
 
     @property
     def values(self) -> dict[str, Value]:
-        """Its inputs and outputs by name."""
+        """The inputs and outputs by name."""
         return {value.name: value for value in (*self.inputs, *self.outputs)}
 
 
 def read_graph(path: Path) -> Graph:
-    """The graph of a model's file, without the inside of its subgraphs."""
+    """The graph of a model's file, without the content of its subgraphs."""
     with path.open("rb") as file:
+        # Protobuf allows a message field in several parts, which are to be merged.
         parts = [message(file, span) for span in _graphs(file, path)]
 
-        def spans(wanted: int) -> Iterator[Span]:
-            return (span for part in parts for span in part.get(wanted, ()))
+        def spans(field_number: int) -> Iterator[Span]:
+            return (span for part in parts for span in part.get(field_number, ()))
 
         return Graph(
             nodes=tuple(_node(file, span) for span in spans(GRAPH_NODE)),
@@ -148,21 +151,21 @@ def read_graph(path: Path) -> Graph:
 
 
 def input_dimensions(path: Path) -> dict[str, list[str | int]]:
-    """Each input's dimensions: a number, or the name of a symbolic one; nothing else of the file is read."""
+    """The dimensions of each input: sizes, or names of symbolic ones. Reads nothing else of the file."""
     with path.open("rb") as file:
-        spans = [span for graph in _graphs(file, path) for span in inside(file, graph, GRAPH_INPUT)]
+        spans = [span for graph in _graphs(file, path) for span in field_spans(file, graph, GRAPH_INPUT)]
         return {value.name: list(value.dims) for value in (_value(file, span) for span in spans)}
 
 
 def operators(path: Path) -> Counter[str]:
-    """How many nodes of each op type the model's graph has."""
+    """The number of nodes of each op type in the model's graph. Reads nothing else of the file."""
     with path.open("rb") as file:
-        nodes = [node for graph in _graphs(file, path) for node in inside(file, graph, GRAPH_NODE)]
-        return Counter(read(file, name).decode() for node in nodes for name in inside(file, node, NODE_OP_TYPE))
+        nodes = [node for graph in _graphs(file, path) for node in field_spans(file, graph, GRAPH_NODE)]
+        return Counter(read(file, name).decode() for node in nodes for name in field_spans(file, node, NODE_OP_TYPE))
 
 
 def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, int]:
-    """The value that each symbolic dimension of the model's inputs has in `feed`."""
+    """The size that each symbolic dimension of the model's inputs has in `feed`."""
     sizes: dict[str, int] = {}
     for name, dims in input_dimensions(path).items():
         for dim, size in zip(dims, feed[name].shape if name in feed else (), strict=False):
@@ -172,42 +175,47 @@ def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict
 
 
 def _graphs(file: BinaryIO, path: Path) -> list[Span]:
-    return inside(file, (0, path.stat().st_size), MODEL_GRAPH)
+    return field_spans(file, (0, path.stat().st_size), MODEL_GRAPH)
 
 
 def _node(file: BinaryIO, span: Span) -> Node:
-    found = message(file, span)
-    attributes = [message(file, one) for one in found.get(NODE_ATTRIBUTE, ())]
+    parts = message(file, span)
+    attributes = [message(file, attribute) for attribute in parts.get(NODE_ATTRIBUTE, ())]
     return Node(
-        name=_last(file, found, NODE_NAME),
-        op_type=_last(file, found, NODE_OP_TYPE),
-        domain=_last(file, found, NODE_DOMAIN),
-        inputs=_texts(file, found, NODE_INPUT),
-        outputs=_texts(file, found, NODE_OUTPUT),
+        name=_last(file, parts, NODE_NAME),
+        op_type=_last(file, parts, NODE_OP_TYPE),
+        domain=_last(file, parts, NODE_DOMAIN),
+        inputs=_texts(file, parts, NODE_INPUT),
+        outputs=_texts(file, parts, NODE_OUTPUT),
         attributes={
-            _last(file, one, ATTRIBUTE_NAME): one[ATTRIBUTE_INT][0][0] for one in attributes if ATTRIBUTE_INT in one
+            _last(file, attribute, ATTRIBUTE_NAME): attribute[ATTRIBUTE_INT][0][0]
+            for attribute in attributes
+            if ATTRIBUTE_INT in attribute
         },
-        tensors=tuple(_tensor(file, tensor) for one in attributes for tensor in one.get(ATTRIBUTE_TENSOR, ())),
-        has_subgraph=any(ATTRIBUTE_GRAPH in one or ATTRIBUTE_GRAPHS in one for one in attributes),
+        tensors=tuple(
+            _tensor(file, tensor) for attribute in attributes for tensor in attribute.get(ATTRIBUTE_TENSOR, ())
+        ),
+        has_subgraph=any(ATTRIBUTE_GRAPH in attribute or ATTRIBUTE_GRAPHS in attribute for attribute in attributes),
     )
 
 
 def _tensor(file: BinaryIO, span: Span) -> Tensor:
-    found = message(file, span)
-    dims = found.get(TENSOR_DIMS, [])
+    parts = message(file, span)
+    dims = parts.get(TENSOR_DIMS, [])
+    # Sizes that are not packed are varints, whose span is their value twice.
     packed = any(start != end for start, end in dims)
-    kind = found.get(TENSOR_TYPE, [(0, 0)])[0][0]
-    return Tensor(_last(file, found, TENSOR_NAME), _element(kind), len(dims) + packed)
+    kind = parts.get(TENSOR_TYPE, [(0, 0)])[0][0]
+    return Tensor(_last(file, parts, TENSOR_NAME), _element(kind), len(dims) + packed)
 
 
 def _value(file: BinaryIO, span: Span) -> Value:
-    found = message(file, span)
-    types = [message(file, one) for one in found.get(VALUE_TYPE, ())]
-    tensors = [message(file, one) for kind in types for one in kind.get(TYPE_TENSOR, ())]
+    parts = message(file, span)
+    types = [message(file, inner) for inner in parts.get(VALUE_TYPE, ())]
+    tensors = [message(file, inner) for kind in types for inner in kind.get(TYPE_TENSOR, ())]
     kinds = [kind for tensor in tensors for kind, _ in tensor.get(TENSOR_ELEMENT, ())]
     shapes = [shape for tensor in tensors for shape in tensor.get(TENSOR_SHAPE, ())]
-    dims = tuple(_dimension(file, one) for shape in shapes for one in inside(file, shape, SHAPE_DIM))
-    return Value(_last(file, found, VALUE_NAME), _element(kinds[0]) if kinds else "", dims)
+    dims = tuple(_dimension(file, inner) for shape in shapes for inner in field_spans(file, shape, SHAPE_DIM))
+    return Value(_last(file, parts, VALUE_NAME), _element(kinds[0]) if kinds else "", dims)
 
 
 def _element(kind: int) -> str:
@@ -215,17 +223,17 @@ def _element(kind: int) -> str:
 
 
 def _dimension(file: BinaryIO, span: Span) -> str | int:
-    """A dimension of a shape: its size, or the name of a symbolic one; an empty name where the file says nothing."""
-    found = message(file, span)
-    if DIM_VALUE in found:
-        return found[DIM_VALUE][0][0]
-    return _last(file, found, DIM_NAME)
+    """A dimension's size, or the name of a symbolic one; an empty name if the file gives neither."""
+    parts = message(file, span)
+    if DIM_VALUE in parts:
+        return parts[DIM_VALUE][0][0]
+    return _last(file, parts, DIM_NAME)
 
 
-def _last(file: BinaryIO, found: dict[int, list[Span]], wanted: int) -> str:
-    """A string that may be given once; the last counts, as protobuf has it."""
-    return "".join(_texts(file, found, wanted)[-1:])
+def _last(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> str:
+    """A string field that is not repeated: Protobuf uses the last value; empty if there is none."""
+    return "".join(_texts(file, parts, field_number)[-1:])
 
 
-def _texts(file: BinaryIO, found: dict[int, list[Span]], wanted: int) -> tuple[str, ...]:
-    return tuple(read(file, one).decode() for one in found.get(wanted, ()))
+def _texts(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> tuple[str, ...]:
+    return tuple(read(file, inner).decode() for inner in parts.get(field_number, ()))

@@ -1,53 +1,55 @@
-"""A provider's options and threads as the matrix writes them in, as its own parser reads them out."""
+"""Turns a provider's options and threads from the matrix into the texts that its own parser reads."""
 
 from __future__ import annotations
 
 from bench.records import Note, Option, Provider, ThreadsOption, note
-from bench.worker.onnx_runtime.devices import Found
+from bench.worker.onnx_runtime.devices import SelectedDevice
 
 
-def texts(provider: Provider, found: Found, threads: int, scratch: str) -> dict[str, str]:
-    """Every option as text: the matrix's own, those that choose the device, the threads and the folder of a cache."""
-    text = {name: _text(provider, value) for name, value in provider.options.items()}
-    text |= found.options or {}
+def texts(provider: Provider, selected: SelectedDevice, threads: int, scratch: str) -> dict[str, str]:
+    """All provider options as text: the matrix's, and those for the device, the threads and the compile cache."""
+    text = {name: _as_text(provider, value) for name, value in provider.options.items()}
+    text |= selected.options or {}
     option = provider.threads_option
-    if option and _is_on_cpu(found) and not _holds_threads(text, option):
+    if option and _is_on_cpu(selected) and not _sets_threads(text, option):
         text[option.name] = str(threads)
     cache = provider.cache
     if cache and cache.kind == "option" and scratch:
+        # A folder that the matrix gives is kept.
         text.setdefault(cache.name, scratch)
     return text
 
 
-def _text(provider: Provider, value: Option) -> str:
+def _as_text(provider: Provider, value: Option) -> str:
+    # Providers differ in how they write a boolean: True and False, or 1 and 0.
     if isinstance(value, bool):
         return str(value) if provider.boolean_words else str(int(value))
     return str(value)
 
 
-def _is_on_cpu(found: Found) -> bool:
-    return found.device is not None and found.device.type == "cpu"
+def _is_on_cpu(selected: SelectedDevice) -> bool:
+    return selected.device is not None and selected.device.type == "cpu"
 
 
-def _holds_threads(text: dict[str, str], option: ThreadsOption) -> bool:
-    """Whether the matrix gives the number of threads itself, in this option or in one that can hold it too."""
+def _sets_threads(text: dict[str, str], option: ThreadsOption) -> bool:
+    """Whether the matrix sets the number of threads, in this option or in another that can contain it."""
     return option.name in text or any(word in text.get(name, "") for name, word in option.unless.items())
 
 
 def threads(provider: Provider, text: dict[str, str], otherwise: int) -> int:
-    """The number of threads that the provider was told, or that of the session."""
+    """The number of threads in the provider's options; `otherwise` if they do not give it."""
     given = text.get(provider.threads_option.name, "") if provider.threads_option else ""
     return int(given) if given.isdecimal() else otherwise
 
 
-def notes(provider: Provider, found: Found) -> tuple[Note, ...]:
-    """What a reader must know about where and how the provider computes."""
-    on_cpu = _is_on_cpu(found)
+def notes(provider: Provider, selected: SelectedDevice) -> tuple[Note, ...]:
+    """Notes for the reader on where and how the provider computes."""
+    on_cpu = _is_on_cpu(selected)
     if provider.imitates_gpu and on_cpu:
         return (note("software-adapter"),)
     if provider.emulated:
         return (note("emulated-device"),)
-    if found.device is None:
+    if selected.device is None:
         return (note("device-unknown"),)
     is_set = provider.session_threads or provider.threads_option is not None
     return (note("own-threads"),) if on_cpu and not is_set else ()

@@ -1,7 +1,7 @@
-"""Graphs and a provider in, where their nodes are placed out; in a process of its own where the caller must hold none.
+"""Finds the placement of graphs on a provider, in a separate process if needed, and merges placements.
 
-An engine that hides its sessions cannot say where its nodes are. Another session of the same graph can, and in another
-process it adds nothing to the memory of the one that is measured.
+An engine that hides its sessions cannot report where its nodes are placed. Another session of the same graph can. In
+another process it does not add to the memory of the process that is measured.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from bench.records import Placement, Provider
 TIMEOUT_S = 600.0
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """What is opened: every graph on the provider."""
+class PlacementOrder(msgspec.Struct, frozen=True):
+    """The graphs to open, and the provider to open them on."""
 
     provider: Provider
     graphs: tuple[str, ...]
 
 
-def together(placements: Iterable[Placement | None]) -> Placement | None:
-    """The placement of several graphs as one; None where that of any cannot be told."""
-    found = list(placements)
-    known = [one for one in found if one is not None]
-    if not known or len(known) < len(found):
+def merge_placements(placements: Iterable[Placement | None]) -> Placement | None:
+    """The sum of several graphs' placements; None if any of them is unknown."""
+    listed = list(placements)
+    known = [placement for placement in listed if placement is not None]
+    if not known or len(known) < len(listed):
         return None
-    nodes = _summed(one.nodes for one in known)
-    return Placement(nodes=nodes, source=known[0].source, shape_nodes=_summed(one.shape_nodes for one in known))
+    nodes = _sum_counts(placement.nodes for placement in known)
+    return Placement(
+        nodes=nodes, source=known[0].source, shape_nodes=_sum_counts(placement.shape_nodes for placement in known)
+    )
 
 
-def _summed(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+def _sum_counts(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
     total: dict[str, Counter[str]] = {}
     for table in tables:
         for ep, ops in table.items():
@@ -44,30 +46,33 @@ def _summed(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, 
     return {ep: dict(sorted(ops.items())) for ep, ops in total.items()}
 
 
-def apart(provider: Provider, graphs: Iterable[Path]) -> Placement | None:
-    """The placement as another process finds it; None where it does not come that far, and its log says why."""
-    ask = msgspec.json.encode(Ask(provider, tuple(map(str, graphs))))
+def placement_in_subprocess(provider: Provider, graphs: Iterable[Path]) -> Placement | None:
+    """The placement of the graphs, found in another process; None if that process fails: its log has the reason."""
+    order = msgspec.json.encode(PlacementOrder(provider, tuple(map(str, graphs))))
     command = [sys.executable, "-m", __name__]
     try:
-        done = subprocess.run(command, input=ask, stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True)
-        return msgspec.json.decode(done.stdout.splitlines()[-1], type=Placement | None)
+        process = subprocess.run(command, input=order, stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True)
+        return msgspec.json.decode(process.stdout.splitlines()[-1], type=Placement | None)
     except (subprocess.SubprocessError, IndexError, msgspec.DecodeError) as error:
-        sys.stderr.write(f"where the nodes are cannot be told: {type(error).__name__}\n")
+        sys.stderr.write(f"the placement of the nodes is unknown: {type(error).__name__}\n")
         return None
 
 
 def main() -> None:
-    """Answer one question, on the last line of stdout."""
+    """Read an order from stdin and write its placement to stdout.
+
+    The placement is the last line: native code may print lines before it.
+    """
     from bench.worker.onnx_runtime import assignment, sessions
 
-    ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
-    found = []
-    for graph in map(Path, ask.graphs):
-        # One after another, so that two of them never hold memory at the same time.
-        opened = sessions.open_session(ask.provider, sessions.Request(graph))
-        found.append(assignment.placement(opened.session, graph))
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=PlacementOrder)
+    placements = []
+    for graph in map(Path, order.graphs):
+        # One session at a time, so that the memory of one graph is enough.
+        opened = sessions.open_session(order.provider, sessions.Request(graph))
+        placements.append(assignment.placement(opened.session, graph))
         del opened
-    sys.stdout.write(f"\n{msgspec.json.encode(together(found)).decode()}\n")
+    sys.stdout.write(f"\n{msgspec.json.encode(merge_placements(placements)).decode()}\n")
 
 
 if __name__ == "__main__":

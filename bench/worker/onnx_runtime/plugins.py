@@ -1,4 +1,4 @@
-"""A plugin's Python module in, its library registered with onnxruntime once, or the reason why it is not, out."""
+"""Registers a provider plugin's library with onnxruntime, or raises a Refusal with the reason."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from bench.worker.failures import reason_of
 from bench.worker.refusal import Refusal
 
 OTHER_VERSION = re.compile(r"API version|minimum required version|requires (?:ORT|onnxruntime)\b", re.IGNORECASE)
-"""How WebGPU's, QNN's and onnxruntime's own code say that library and plugin do not belong together."""
+"""How WebGPU, QNN and onnxruntime report that the versions of onnxruntime and plugin do not fit."""
 NOT_LOADED = re.compile(r"Failed to load library (?P<path>.+?) with error: (?P<reason>.*)", re.DOTALL)
 MISSING = re.compile(r"(?P<library>[\w.+-]+\.(?:so|dylib)[\w.]*): cannot open shared object file")
 
 _registered: dict[str, str] = {}
-"""Plugin by provider: a second registration, or a second plugin, makes the next session segfault."""
+"""The registered plugin by provider. Never more than one: another registration makes the next session segfault."""
 
 
 def register(provider: Provider) -> None:
-    """Make the plugin's devices known to onnxruntime; a plugin that is known already is left alone."""
+    """Register the plugin with onnxruntime, once in a process. Raises Refusal if that fails."""
     assert provider.plugin is not None
+    # Never unregister either: a session that runs afterwards segfaults.
     if _registered == {provider.ep: provider.plugin}:
         return
     if _registered:
@@ -41,7 +42,7 @@ def register(provider: Provider) -> None:
 
 
 def library_of(provider: Provider) -> Path:
-    """The shared library that the provider's plugin brings; Refusal where there is none."""
+    """The path of the plugin's shared library. Raises Refusal if there is none."""
     return _library(provider, _module(provider))
 
 
@@ -50,6 +51,7 @@ def _module(provider: Provider) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
+        # Another name means that the plugin is installed, and one of its own imports is missing.
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             message = f"the plugin {name} is not installed in this runtime"
             remedy = provider.hint or f"put {name.replace('_', '-')} into the runtime's requirements"
@@ -72,16 +74,16 @@ def _library(provider: Provider, module: ModuleType) -> Path:
 
 
 def _not_registered(provider: Provider, library: Path, error: Exception) -> Refusal:
-    """The three ways in which onnxruntime refuses a library, told apart by its words."""
-    words = reason_of(error).replace(str(library), library.name)
-    if OTHER_VERSION.search(words):
-        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {words}"
+    """The refusal for an error of registration; onnxruntime's causes differ in the message only."""
+    error_text = reason_of(error).replace(str(library), library.name)
+    if OTHER_VERSION.search(error_text):
+        message = f"{provider.plugin} needs another onnxruntime than {ort.__version__}: {error_text}"
         remedy = f"put versions of onnxruntime and {provider.plugin} that belong together into the runtime"
         return Refusal("unavailable", message, remedy, "version")
-    if "CreateEpFactories" in words:
+    if "CreateEpFactories" in error_text:
         return _not_loaded(provider, f"{library.name} is no plugin of onnxruntime: it has no CreateEpFactories")
-    found = NOT_LOADED.search(words)
-    error_line = found["reason"] if found else words
+    not_loaded = NOT_LOADED.search(error_text)
+    error_line = not_loaded["reason"] if not_loaded else error_text
     missing = MISSING.search(error_line)
     if missing and missing["library"] != library.name:
         return _not_loaded(provider, f"{library.name} needs {missing['library']}, which is missing")
@@ -95,12 +97,12 @@ def _not_loaded(provider: Provider, reason: str) -> Refusal:
 
 
 def with_hint(remedy: str, provider: Provider) -> str:
-    """A remedy, and what the catalogue says of the provider."""
+    """A remedy, followed by the catalogue's hint for the provider if it has one."""
     return f"{remedy}; {provider.hint}" if provider.hint else remedy
 
 
 def version(provider: Provider) -> dict[str, str]:
-    """The plugin's distribution and its version; empty for a provider of the wheel."""
+    """The version of the plugin's distribution, by its name; empty for a provider in onnxruntime's wheel."""
     if not provider.plugin:
         return {}
     top = provider.plugin.partition(".")[0]

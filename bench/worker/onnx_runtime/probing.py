@@ -1,6 +1,6 @@
-"""A provider in, what it is on this machine out: its devices, and the formats that small models are computed in.
+"""Probes a provider on this machine: its devices, and the number formats that it computes small models in.
 
-What is likeliest to kill the process comes last. What a probe raises is a finding, not an end.
+The check that is most likely to crash the process is last. An exception in a check is a result and is reported.
 """
 
 from __future__ import annotations
@@ -21,87 +21,91 @@ NO_SUCH_OPTION = "touchstone_no_such_option"
 
 
 def versions(provider: Provider | None) -> dict[str, str]:
-    """The versions of onnxruntime, of the plugin, and of the CUDA that the wheel was built for."""
-    found = {"onnxruntime": str(ort.__version__)}
+    """The versions of onnxruntime, of the plugin, and of CUDA as the wheel was built for it, by name."""
+    versions_by_name = {"onnxruntime": str(ort.__version__)}
     if provider is None:
-        return found
+        return versions_by_name
     if provider.uses_cuda and getattr(ort, "cuda_version", None):
-        found["cuda"] = str(ort.cuda_version)
-    return found | plugins.version(provider)
+        versions_by_name["cuda"] = str(ort.cuda_version)
+    return versions_by_name | plugins.version(provider)
 
 
 def probe(provider: Provider) -> TargetFacts:
-    """Everything that can be known of a target without a model of the user's."""
+    """All facts about a target that need no model of the user."""
     facts, log_mark = TargetFacts(available=False, versions=versions(provider)), native_log.mark()
     try:
-        found = devices.find(provider)
+        selected = devices.find(provider)
         first = executed_fp32(provider)
-    except Exception as error:  # noqa: BLE001 - whatever stands in the way is the finding
+    except Exception as error:  # noqa: BLE001 - any exception is the result of the probe
         failure = failure_of(error, "session")
         offered = tuple(device for device, _ in devices.offered(provider.ep))
-        told = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
-        return replace(told, devices=offered)
-    facts = replace(facts, available=True, device=found.device, devices=found.devices)
+        facts_of_failure = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
+        return replace(facts_of_failure, devices=offered)
+    facts = replace(facts, available=True, device=selected.device, devices=selected.devices)
+    # A provider that fails silently leaves the reason in the log only.
     if first.format == "elsewhere":
         facts = replace(facts, message=native_log.first_error(log_mark))
-    executes = (first, _tried("fp16", executed_fp16, provider))
-    facts = replace(facts, notes=options.notes(provider, found), executes=executes)
+    executes = (first, _measure("fp16", executed_fp16, provider))
+    facts = replace(facts, notes=options.notes(provider, selected), executes=executes)
+    # If no small model runs on the provider, a session with an unknown option shows nothing.
     if first.format in ("elsewhere", "refused"):
         return facts
     return replace(facts, checks_options=checks_options(provider))
 
 
-def _tried(asked: str, measure: Any, provider: Provider) -> Executed:
+def _measure(number_format: str, measure: Any, provider: Provider) -> Executed:
     try:
         return measure(provider)  # type: ignore[no-any-return]
-    except Exception as error:  # noqa: BLE001 - a provider that cannot take the format says so
-        return Executed(asked=asked, format="refused", message=reason_of(error))
+    except Exception as error:  # noqa: BLE001 - a provider may refuse the format with any exception
+        return Executed(asked=number_format, format="refused", message=reason_of(error))
 
 
 def executed_fp32(provider: Provider) -> Executed:
-    """What an FP32 product is computed in; an exception where the provider gives no session at all."""
+    """The number format that an FP32 product is computed in. Raises if the provider cannot open a session."""
     x, weight = precision.random_pair("fp32")
     session = _session(provider, weight)
     try:
-        if message := _elsewhere(session, provider, 1):
+        if message := _other_providers(session, provider, 1):
             return Executed(asked="fp32", format="elsewhere", message=message)
         bits = precision.effective_bits(x, weight, _product(session, x))
         mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
         large = float(_product(session, precision.large_input())[0, -1])
-    except Exception as error:  # noqa: BLE001 - it took the model, and did not run it
+    except Exception as error:  # noqa: BLE001 - it opened the model and could not run it
         return Executed(asked="fp32", format="refused", message=reason_of(error))
     return precision.executed("fp32", precision.fp32_format(mantissa, bits, large), bits)
 
 
 def executed_fp16(provider: Provider) -> Executed:
-    """What an FP16 product is computed in, and whether the next one gets it rounded."""
+    """The number format that an FP16 product is computed in, and whether its result is rounded before the next one."""
     x, weight = precision.random_pair("fp16")
     session = _session(provider, weight)
-    if message := _elsewhere(session, provider, 1):
+    if message := _other_providers(session, provider, 1):
         return Executed(asked="fp16", format="elsewhere", message=message)
     bits = precision.effective_bits(x, weight, _product(session, x))
     mantissa = precision.mantissa_bits("fp16", _product(session, precision.fine_input("fp16")))
+    # Two products in series show whether the first result is rounded to FP16 before the second.
     start, *weights = precision.chain()
-    two = _session(provider, *weights)
-    if message := _elsewhere(two, provider, 2):
+    two_products = _session(provider, *weights)
+    if message := _other_providers(two_products, provider, 2):
         return Executed(asked="fp16", format="elsewhere", message=message)
-    return precision.executed("fp16", precision.fp16_format(mantissa, float(_product(two, start)[0, 0])), bits)
+    return precision.executed("fp16", precision.fp16_format(mantissa, float(_product(two_products, start)[0, 0])), bits)
 
 
 def checks_options(provider: Provider) -> bool | None:
-    """Whether an option that does not exist is refused; None for a provider that takes none."""
+    """Whether the provider refuses an unknown option; None for a provider without options."""
     if not provider.takes_options:
         return None
-    odd = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
+    with_unknown_option = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
     try:
-        session = _session(odd, precision.random_pair("fp32")[1])
-    except Exception:  # noqa: BLE001 - it was checked, whatever the words
+        session = _session(with_unknown_option, precision.random_pair("fp32")[1])
+    except Exception:  # noqa: BLE001 - any exception shows that the options are checked
         return True
-    return bool(_elsewhere(session, provider, 1))
+    # Some providers refuse the option silently: the nodes are then on other providers.
+    return bool(_other_providers(session, provider, 1))
 
 
 def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:
-    """A session of one product for each weight; profiles and caches of the user's sessions are left alone."""
+    """A session of MatMuls in series, one for each weight; it uses no profile and no compile cache."""
     model = onnx_protobuf.matrix_products(weights, (precision.SIZE, precision.SIZE))
     return sessions.open_session(provider, sessions.Request(model)).session
 
@@ -110,8 +114,11 @@ def _product(session: ort.InferenceSession, x: precision.Floats) -> Any:
     return np.asarray(session.run(["y"], {"x": x})[0])
 
 
-def _elsewhere(session: ort.InferenceSession, provider: Provider, products: int) -> str:
-    """Who has the products where the provider does not have all of them; onnxruntime 1.24 lists no FP16 on the CPU."""
+def _other_providers(session: ort.InferenceSession, provider: Provider, products: int) -> str:
+    """Which providers run the products that the target does not run; an empty string if it runs all of them.
+
+    onnxruntime 1.24 does not list FP16 nodes on the CPU, so they are on no listed provider.
+    """
     placed = assignment.placement(session)
     if placed is None or provider.ep == CPU or sum(placed.nodes.get(provider.ep, {}).values()) >= products:
         return ""

@@ -1,4 +1,4 @@
-"""A profile that onnxruntime wrote in; copies between devices and the share of time off the target, by call, out."""
+"""Reads onnxruntime's profile: copies between devices, and the share of time in other providers, for each call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.records import Placement
 
 CALLS = 6
 LIMIT_S = 20.0
-"""Five calls after the first tell enough; where a call takes seconds, one does."""
+"""Five calls after the first are enough; if a call takes seconds, one is enough."""
 
 Event = dict[str, Any]
 
@@ -25,7 +25,7 @@ Event = dict[str, Any]
 def profiled(
     open_with: Callable[[Path], ort.InferenceSession], feed: dict[str, Any], ep: str, placement: Placement
 ) -> Placement:
-    """The placement with what some calls of a session of its own showed; the profile itself is not kept."""
+    """The placement with copies and times from the profile of an extra session; the profile is deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         session = open_with(Path(folder) / "profile")
         end = monotonic() + LIMIT_S
@@ -39,38 +39,45 @@ def profiled(
 
 
 def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
-    """Copies in one call, and the share of its wall time in other providers' nodes: medians without the first call.
+    """The copies in one call, and the share of its wall time in nodes of other providers.
 
-    A GPU's own durations are those of enqueueing, but a CPU node's is real and so is the wall time: the share holds for
-    every provider. Where the graph is nested, a Loop's time is what its body leaves of it: its event spans theirs.
-    None where the profile holds no call after the first.
+    Both are medians over the calls after the first; None if there is no such call. A GPU node's duration is that of
+    enqueueing, but a CPU node's duration and the wall time are real, so the share is valid for every provider. The
+    event of a Loop covers the events of its body; they are subtracted from its time.
     """
+    # The first call may include allocation and compilation.
     runs = [event for event in events if event.get("name") == "model_run"][1:]
     nodes = [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
     copies, shares = [], []
     for run in runs:
-        inside = [node for node in nodes if run["ts"] <= node["ts"] <= run["ts"] + run["dur"]]
-        copies.append(sum(_is_copy(node) for node in inside))
-        away = [own for node, own in _own_times(inside) if node["args"]["provider"] != ep and not _is_copy(node)]
+        nodes_of_run = [node for node in nodes if run["ts"] <= node["ts"] <= run["ts"] + run["dur"]]
+        copies.append(sum(_is_copy(node) for node in nodes_of_run))
+        times_elsewhere = [
+            own_time
+            for node, own_time in _own_times(nodes_of_run)
+            if node["args"]["provider"] != ep and not _is_copy(node)
+        ]
+        # Durations are whole microseconds, so a very short run may have 0.
         if run["dur"]:
-            shares.append(sum(away) / run["dur"])
+            shares.append(sum(times_elsewhere) / run["dur"])
     if not runs or not nodes:
         return None, None
     return round(median(copies)), min(1.0, median(shares)) if shares else None
 
 
 def _own_times(nodes: list[Event]) -> list[tuple[Event, int]]:
-    """Each node with its time less that of the nodes that ran inside it, in its body."""
+    """Each node with its own time: its duration without that of the nodes in its body."""
+    # A node that starts together with its body comes before it: it lasts longer.
     ordered = sorted(nodes, key=lambda node: (node["ts"], -node["dur"]))
-    own = [node["dur"] for node in ordered]
-    around: list[int] = []
+    own_times = [node["dur"] for node in ordered]
+    enclosing: list[int] = []
     for index, node in enumerate(ordered):
-        while around and ordered[around[-1]]["ts"] + ordered[around[-1]]["dur"] <= node["ts"]:
-            around.pop()
-        if around:
-            own[around[-1]] -= node["dur"]
-        around.append(index)
-    return list(zip(ordered, own, strict=True))
+        while enclosing and ordered[enclosing[-1]]["ts"] + ordered[enclosing[-1]]["dur"] <= node["ts"]:
+            enclosing.pop()
+        if enclosing:
+            own_times[enclosing[-1]] -= node["dur"]
+        enclosing.append(index)
+    return list(zip(ordered, own_times, strict=True))
 
 
 def _is_copy(node: Event) -> bool:

@@ -1,4 +1,4 @@
-"""A provider and a model in, a session that is really on that provider out; or the refusal that says why not."""
+"""Opens a session that really uses the provider, or raises a Refusal with the reason."""
 
 from __future__ import annotations
 
@@ -26,64 +26,72 @@ NO_ADAPTER = re.compile(r"adapter|no (?:suitable |supported )?device|device not 
 
 @dataclass(frozen=True)
 class Request:
-    """What a session is opened with, besides its provider."""
+    """The model and settings of a session; the provider is given separately."""
 
     model: Path | bytes
     threads: int = 1
     scratch: str = ""
     sizes: dict[str, int] | None = None
-    """Fixed values of symbolic dimensions."""
+    """Sizes that symbolic dimensions are fixed to, by name."""
     profile: Path | None = None
-    """What the names of profiles begin with; None for a session that keeps none."""
+    """The prefix of profile files; None for a session without a profile."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A session, and what was found out on the way."""
+    """An open session with its device, its provider options as text, and the log's position before it was opened."""
 
     session: ort.InferenceSession
-    found: devices.Found
+    selected: devices.SelectedDevice
     text: dict[str, str]
     log_mark: int
 
 
 def open_session(provider: Provider, request: Request) -> Opened:
-    """A session on the provider alone; onnxruntime's silent second try on the CPU is switched off."""
+    """Open a session on the provider. Raises Refusal if onnxruntime would use the CPU instead.
+
+    onnxruntime's fallback to the CPU after an error is silent, so it is switched off.
+    """
     ort.set_default_logger_severity(ERRORS_ONLY)
     mark = native_log.mark()
-    found = devices.find(provider)
+    selected = devices.find(provider)
     load_libraries(provider)
-    text = options.texts(provider, found, request.threads, request.scratch)
-    settings, arguments = settings_for(provider, request, found, text)
+    text = options.texts(provider, selected, request.threads, request.scratch)
+    settings, arguments = settings_for(provider, request, selected, text)
     model = request.model if isinstance(request.model, bytes) else str(request.model)
     try:
+        # Without this option onnxruntime retries on the CPU after an error, and only prints that.
         session = ort.InferenceSession(model, settings, enable_fallback=0, **arguments)
     except Exception as error:
         raise _refusal(provider, error) or error from error
+    # The same fallback exists at run time.
     session.disable_fallback()
+    # CUDA without its libraries gives a CPU session without an exception. A listed provider may still run no nodes:
+    # only the placement shows that.
     if provider.ep not in session.get_providers():
         raise _not_created(provider, native_log.first_error(mark))
-    return Opened(session, found, text, mark)
+    return Opened(session, selected, text, mark)
 
 
 def load_libraries(provider: Provider) -> None:
-    """Load CUDA's and cuDNN's libraries from their wheels, where the provider computes with them."""
+    """Load the libraries of CUDA and cuDNN from their wheels, if the provider uses them."""
     if provider.uses_cuda and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
 
 
 def settings_for(
-    provider: Provider, request: Request, found: devices.Found, text: dict[str, str]
+    provider: Provider, request: Request, selected: devices.SelectedDevice, text: dict[str, str]
 ) -> tuple[ort.SessionOptions, dict[str, object]]:
-    """The session options, and the further arguments of a session on the provider.
+    """The session options, and further keyword arguments for `InferenceSession`.
 
-    A plugin named in `providers=` would be passed over in silence (PROVIDERS 2); it is given by its device.
+    onnxruntime ignores a plugin in `providers=` without an error (PROVIDERS 2), so a plugin is given by its device.
     """
     settings = ort.SessionOptions()
     settings.log_severity_level = ERRORS_ONLY
     settings.intra_op_num_threads = request.threads
     settings.inter_op_num_threads = 1
     settings.graph_optimization_level = LEVELS[provider.optimization]
+    # The placement can only be read from a session that recorded it.
     settings.add_session_config_entry(assignment.RECORD, "1")
     for key, value in provider.session.items():
         settings.add_session_config_entry(key, value)
@@ -92,25 +100,26 @@ def settings_for(
     if request.profile:
         settings.enable_profiling = True
         settings.profile_file_prefix = str(request.profile)
-    if found.handle is None:
+    if selected.handle is None:
         return settings, {"providers": [(provider.ep, text)]}
-    settings.add_provider_for_devices([found.handle], text)
+    settings.add_provider_for_devices([selected.handle], text)
     return settings, {}
 
 
 def _refusal(provider: Provider, error: Exception) -> Refusal | None:
-    """What an exception of a session's creation says of the target; None where it speaks of the model."""
-    words = reason_of(error)
-    if any(name in words for name in provider.options) or OPTION_WORDS.search(words):
-        return Refusal("unsupported", words, "see the provider's options in its documentation", "option")
+    """The refusal for an exception at the creation of a session; None if the cause is the model and not the target."""
+    error_text = reason_of(error)
+    # onnxruntime has no error codes for these causes, so its message must be searched.
+    if any(name in error_text for name in provider.options) or OPTION_WORDS.search(error_text):
+        return Refusal("unsupported", error_text, "see the provider's options in its documentation", "option")
     if "Error creating execution provider" in str(error):
-        kind = "no-device" if NO_ADAPTER.search(words) else "not-created"
-        message = f"{provider.ep} could not be created: {words}"
+        kind = "no-device" if NO_ADAPTER.search(error_text) else "not-created"
+        message = f"{provider.ep} could not be created: {error_text}"
         return Refusal("unavailable", message, plugins.with_hint("see its log", provider), kind)
     return None
 
 
-def _not_created(provider: Provider, said: str) -> Refusal:
+def _not_created(provider: Provider, reason: str) -> Refusal:
     message = f"{provider.ep} could not be created, and onnxruntime would go on without it"
     remedy = plugins.with_hint("its log says what it lacks", provider)
-    return Refusal("unavailable", f"{message}: {said}" if said else message, remedy, "not-created")
+    return Refusal("unavailable", f"{message}: {reason}" if reason else message, remedy, "not-created")

@@ -1,7 +1,7 @@
-"""A model file in, the names of its nodes that handle nothing but shapes out.
+"""Finds the nodes of a model that compute shapes only.
 
-Counts by op type cannot tell the Gather that picks a dimension from the one that is an embedding. The graph can: what
-is made of shapes and constants alone holds no value of the model's data.
+A Gather may select a dimension or be an embedding: the op type does not show which. The graph does: values that are
+computed from shapes and constants only contain none of the model's data.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ MAKES_DATA = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUnifor
 
 
 def shape_nodes(model: Path) -> dict[str, str]:
-    """The op types of top-level nodes that handle nothing but shapes, by name; a name that is not unique is none."""
+    """The op types of top-level nodes that compute shapes only, by unique node name."""
     graph = read_graph(model)
-    # What is made of weights is data, wherever its other inputs come from.
+    # A value that is computed from weights is data, whatever its other inputs are.
     known = {tensor.name for tensor in graph.initializers if _is_index(tensor)}
-    found = {}
+    op_types = {}
     for node in graph.nodes:
-        # ONNX lists nodes after those whose outputs they take.
-        if _is_of_shapes(node, known):
+        # ONNX lists a node after the nodes that compute its inputs, so one pass is enough.
+        if _handles_only_shapes(node, known):
             known.update(node.outputs)
-            found[node.name] = node.op_type
-    times = Counter(node.name for node in graph.nodes)
-    return {name: op for name, op in found.items() if name and times[name] == 1}
+            op_types[node.name] = node.op_type
+    counts = Counter(node.name for node in graph.nodes)
+    return {name: op for name, op in op_types.items() if name and counts[name] == 1}
 
 
-def _is_of_shapes(node: Node, known: set[str]) -> bool:
-    # A subgraph may take values that are none of the node's inputs.
+def _handles_only_shapes(node: Node, known: set[str]) -> bool:
+    # A subgraph may use values that are not inputs of the node.
     if node.domain not in OWN_DOMAINS or node.has_subgraph or node.op_type in MAKES_DATA:
         return False
     if node.op_type in READS_A_SHAPE:
@@ -44,5 +44,6 @@ def _is_of_shapes(node: Node, known: set[str]) -> bool:
 
 
 def _is_index(tensor: Tensor) -> bool:
-    """Whole numbers of any rank, as exporters keep position ids; of other types, scales and such of one dimension."""
+    """Whether a constant can belong to a shape: integers of any rank, or other types of rank 0 or 1."""
+    # Exporters keep position ids as integers of rank 2.
     return tensor.element in INDEX_TYPES or tensor.rank <= 1
