@@ -28,17 +28,17 @@ def verbs() -> list[ModuleType]:
 
 def build() -> typer.Typer:
     """The application with every verb."""
-    made = typer.Typer(
+    application = typer.Typer(
         name="bench",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Benchmark and compatibility matrix for ONNX Runtime: what runs, how fast, how reliable each number is.",
     )
-    made.callback(invoke_without_command=True)(_version)
+    application.callback(invoke_without_command=True)(_version)
     for verb in verbs():
-        verb.add_to(made)
-    return made
+        verb.add_to(application)
+    return application
 
 
 def main(arguments: list[str] | None = None) -> None:

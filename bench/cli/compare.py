@@ -58,8 +58,8 @@ def comparison_table(comparison: Comparison) -> None:
     rows = compare_rows.rows(comparison)
     if rows:
         out.print(_table(rows), "", safe(compare_rows.LEGEND), sep="\n", highlight=False)
-    if said := compare_rows.quiet(comparison):
-        _line(out, safe(said))
+    if quiet_cells := compare_rows.quiet(comparison):
+        _line(out, safe(quiet_cells))
     if any(row.tone for row in rows):
         out.print("", "[bold]Cells to look at[/]", sep="\n")
         _noteworthy(out, rows)
@@ -88,11 +88,11 @@ def _table(rows: list[ComparisonRow]) -> Table:
 
 def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
     """In full words what is more than `no difference shown`, cell by cell."""
-    told: dict[str, list[ComparisonRow]] = {}
+    by_cell: dict[str, list[ComparisonRow]] = {}
     for row in rows:
-        cell = row.cell or next(reversed(told))
-        told.setdefault(cell, []).append(row)
-    for cell, own in told.items():
+        cell = row.cell or next(reversed(by_cell))
+        by_cell.setdefault(cell, []).append(row)
+    for cell, own in by_cell.items():
         says = [row.says for row in own if row.says]
         if own[0].tone and says:
             _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(says))}")

@@ -59,20 +59,20 @@ def doctor(
         doctor_tables(findings)
 
 
-def doctor_tables(found: Findings, out: Console | None = None) -> None:
+def doctor_tables(findings: Findings, out: Console | None = None) -> None:
     """The machine, then the targets by whether they can be used."""
     out = out or console()
     facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in machine_facts(found.machine):
+    for name, value in machine_facts(findings.machine):
         facts.add_row(f"[bold]{name}[/]", escape(value))
     out.print(facts)
-    _usable(_by_standing(found, "usable"), out)
-    _enabling(_by_standing(found, "could-be-enabled"), out)
-    _foreign(_by_standing(found, "not-for-this-machine"), out)
+    _usable(_by_standing(findings, "usable"), out)
+    _enabling(_by_standing(findings, "could-be-enabled"), out)
+    _foreign(_by_standing(findings, "not-for-this-machine"), out)
 
 
-def _by_standing(found: Findings, standing: Standing) -> list[Finding]:
-    return [finding for finding in found.targets if finding.standing == standing]
+def _by_standing(findings: Findings, standing: Standing) -> list[Finding]:
+    return [finding for finding in findings.targets if finding.standing == standing]
 
 
 def _usable(findings: Sequence[Finding], out: Console) -> None:
@@ -93,12 +93,12 @@ def _usable(findings: Sequence[Finding], out: Console) -> None:
 def _row(finding: Finding) -> tuple[str, ...]:
     facts = finding.facts
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    formats = {one.asked: one for one in facts.executes}
+    formats = {executed.asked: executed for executed in facts.executes}
     computed = []
-    for asked in ("fp32", "fp16"):
-        one = formats.get(asked)
-        bits = f", {one.bits:.1f} bits" if one and one.bits is not None else ""
-        computed.append(f"{one.format}{bits}" if one else "–")
+    for number_format in ("fp32", "fp16"):
+        executed = formats.get(number_format)
+        bits = f", {executed.bits:.1f} bits" if executed and executed.bits is not None else ""
+        computed.append(f"{executed.format}{bits}" if executed else "–")
     return finding.target, "yes" if finding.in_matrix else "–", _device(facts), *computed, versions or "–"
 
 
@@ -107,9 +107,9 @@ def _device(facts: TargetFacts) -> str:
     if facts.device is None:
         return "–"
     device = facts.device
-    others = [one.label for one in facts.devices if one.label != device.label]
-    said = f"{device.label} {device.name or device.vendor}".strip()
-    return f"{said} (also offers {', '.join(others)})" if others else said
+    others = [other.label for other in facts.devices if other.label != device.label]
+    label = f"{device.label} {device.name or device.vendor}".strip()
+    return f"{label} (also offers {', '.join(others)})" if others else label
 
 
 def _notes(finding: Finding) -> Iterable[str]:

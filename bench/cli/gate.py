@@ -130,8 +130,8 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
         out.print(f"not shown here, but in the files: {text.counted(hidden)}")
     if shown:
         out.print("")
-    for name, said in _lines(run):
-        out.print(f"{name}: {_safe_in_ci(said)}", highlight=False)
+    for name, value in _lines(run):
+        out.print(f"{name}: {_safe_in_ci(value)}", highlight=False)
     out.print(f"[bold]{_safe_in_ci(run.verdict)}[/] ({text.counted(run.cells)})", highlight=False)
     for path in files:
         out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)

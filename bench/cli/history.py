@@ -67,11 +67,11 @@ def history_table(history: History, files: Sequence[Path]) -> None:
         for row, step in steps:
             out.print(f"  {safe(f'{row.cell} {row.figure}'.strip())}: {safe(step)}", highlight=False, soft_wrap=True)
         out.print("", safe(history_rows.ADVISORY), "", sep="\n", highlight=False, soft_wrap=True)
-    for said in filter(
+    for line in filter(
         None,
-        (*history_rows.notes(history), history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out)),
+        (*history_rows.notes(history), history_rows.quiet(history), *(f"left out: {reason}" for reason in history.left_out)),
     ):
-        out.print(safe(said), highlight=False, soft_wrap=True)
+        out.print(safe(line), highlight=False, soft_wrap=True)
     out.print(f"[bold]{safe(history_rows.tally(history))}[/]", highlight=False)
     for path in files:
         out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)

@@ -64,9 +64,9 @@ def run_table(finished: RunResult) -> None:
     if absent:
         out.print(_absent_table(absent), "", sep="\n")
     counts = Counter(outcome.status for outcome in finished.outcomes)
-    said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
-    out.print(f"{len(finished.outcomes)} cells: {said}{why}")
+    out.print(f"{len(finished.outcomes)} cells: {tally}{why}")
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
@@ -90,10 +90,10 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed
     if speed is None:
-        told = f"{reason}; {flags}" if flags else reason
-        return outcome.cell.id, status, "–", "–", "–", escape(told)
-    told = flags if outcome.status == "ok" else f"{reason}; {flags}"
-    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(told)
+        remark = f"{reason}; {flags}" if flags else reason
+        return outcome.cell.id, status, "–", "–", "–", escape(remark)
+    remark = flags if outcome.status == "ok" else f"{reason}; {flags}"
+    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(remark)
 
 
 def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:

@@ -37,24 +37,24 @@ class AcrossRow:
 
 def rows(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
     """Machines are compared by ratios only, and only by ratios against one control."""
-    found: dict[tuple[str, str, str], dict[int, Outcome]] = {}
+    by_place: dict[tuple[str, str, str], dict[int, Outcome]] = {}
     for number, sheet in enumerate(sheets):
         for outcome in sheet.outcomes:
             speed = outcome.speed
             if speed and speed.control and speed.control != outcome.cell.id:
-                for of in generation.compared(speed):
-                    found.setdefault((outcome.cell.id, speed.control, of), {})[number] = outcome
-    return tuple(_row(*place, by_sheet, sheets) for place, by_sheet in found.items())
+                for part in generation.compared(speed):
+                    by_place.setdefault((outcome.cell.id, speed.control, part), {})[number] = outcome
+    return tuple(_row(*place, by_sheet, sheets) for place, by_sheet in by_place.items())
 
 
-def _row(cell: str, control: str, of: str, by_sheet: dict[int, Outcome], sheets: Sequence[Judged]) -> AcrossRow:
+def _row(cell: str, control: str, part: str, by_sheet: dict[int, Outcome], sheets: Sequence[Judged]) -> AcrossRow:
     outcomes = [by_sheet.get(number) for number in range(len(sheets))]
     speeds = [outcome.speed if outcome else None for outcome in outcomes]
     return AcrossRow(
         cell=cell,
         control=control,
-        of=of,
+        of=part,
         weights=tuple(text.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
-        ratios=tuple(generation.compared(speed).get(of) if speed else None for speed in speeds),
-        resolvable=tuple(speed.resolvable if speed and not of else None for speed in speeds),
+        ratios=tuple(generation.compared(speed).get(part) if speed else None for speed in speeds),
+        resolvable=tuple(speed.resolvable if speed and not part else None for speed in speeds),
     )

@@ -45,7 +45,7 @@ class Chart:
 
 def model_charts(part: ModelPart, prefix: str) -> list[Chart]:
     """The charts of a model, two or three a workload where it has a control; `prefix` keeps the ids of a page apart."""
-    found = []
+    drawn_charts = []
     for number, workload in enumerate(part.workloads):
         name = f"{part.name}, {workload.name}"
         weights = " (random weights)" if part.weights == "random" else ""
@@ -53,8 +53,8 @@ def model_charts(part: ModelPart, prefix: str) -> list[Chart]:
             if drawn is not None:
                 title, spec, points = drawn
                 described = escaping.line(f"{title}, {name}{weights}")
-                found.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
-    return found
+                drawn_charts.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
+    return drawn_charts
 
 
 Drawn = tuple[str, alt.LayerChart, list[dict[str, Any]]]
@@ -77,7 +77,7 @@ def _of_workload(workload: WorkloadPart) -> Iterator[tuple[str, Drawn | None]]:
 
 def _decoding(workload: WorkloadPart) -> list[tuple[Outcome, Interval | None]]:
     timed = [(outcome, outcome.speed.generation) for outcome in workload.outcomes if outcome.speed]
-    return [(outcome, made.decode_tok_s) for outcome, made in timed if made]
+    return [(outcome, generated.decode_tok_s) for outcome, generated in timed if generated]
 
 
 def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
@@ -96,10 +96,10 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
     x = alt.X("value:Q", **along)
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
-    one = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
+    parity = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
     marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
     title = f"{part} speedup over the control".strip().capitalize()
-    return title, alt.layer(one, *_whiskers(base, along, _tone()), marks), points
+    return title, alt.layer(parity, *_whiskers(base, along, _tone()), marks), points
 
 
 def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]]) -> Drawn | None:
@@ -182,8 +182,8 @@ def svg(
     height = alt.Step(STEP) if height is None else height
     spec = chart.properties(width=width, height=height).configure(**_config()).to_dict()
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
-    said = "; ".join(f"{point['name']}: {point['says']}" for point in points)
-    return _described(drawn, title, said, name)
+    description = "; ".join(f"{point['name']}: {point['says']}" for point in points)
+    return _described(drawn, title, description, name)
 
 
 def _config() -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _config() -> dict[str, Any]:
     }
 
 
-def _described(svg: str, title: str, said: str, name: str) -> str:
+def _described(svg: str, title: str, description: str, name: str) -> str:
     """The SVG as one image with a title and a description, in place of Vega's label on every mark; ids made unique."""
     inner = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg[svg.index(">") + 1 :])
     inner = re.sub(r'(id="|url\(#)', rf"\g<1>{name}-", inner)
@@ -214,5 +214,5 @@ def _described(svg: str, title: str, said: str, name: str) -> str:
         f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}">'
     )
-    named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(said)}</desc>'
+    named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     return opening + named + inner

@@ -55,11 +55,11 @@ def names() -> tuple[str, ...]:
 
 def known(text: str) -> tuple[str, ...]:
     """The names in `html,csv`, each once; `UsageError` for one that no format has. No format is imported for it."""
-    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in found:
+    requested = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in requested:
         if name not in BUILT_IN:
             _entry_point(name)
-    return found
+    return requested
 
 
 def load(name: str) -> ReportFormat:
@@ -76,13 +76,13 @@ def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
     loaded = [_load(name) for name in dict.fromkeys(names)]
     paths: list[Path] = []
     failures: list[UsageError] = []
-    for one in loaded:
+    for entry in loaded:
         try:
-            content = _render(one, report)
+            content = _render(entry, report)
         except UsageError as error:
             failures.append(error)
             continue
-        paths.append(folder / one.format.FILE)
+        paths.append(folder / entry.format.FILE)
         write_atomically(paths[-1], content)
     if failures:
         raise failures[0]

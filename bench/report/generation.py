@@ -42,13 +42,13 @@ def headline(speed: Speed) -> str:
 
 def compared(speed: Speed) -> dict[str, Interval]:
     """The ratios to the control by what they are of; the name is empty where that is the whole call."""
-    made = speed.generation
-    if made is None:
+    generated = speed.generation
+    if generated is None:
         ratios = {"": speed.ratio_to_control}
-    elif made.real_time_factor is not None:
-        ratios = {"decode": made.decode_ratio, "whole clip": speed.ratio_to_control}
+    elif generated.real_time_factor is not None:
+        ratios = {"decode": generated.decode_ratio, "whole clip": speed.ratio_to_control}
     else:
-        ratios = {"decode": made.decode_ratio, "prefill": made.prefill_ratio}
+        ratios = {"decode": generated.decode_ratio, "prefill": generated.prefill_ratio}
     return {name: ratio for name, ratio in ratios.items() if ratio is not None}
 
 
@@ -92,8 +92,8 @@ def _milli(interval: Interval | None) -> Interval | None:
 def _cache(outcome: Outcome) -> str | None:
     """`fp32, 6.75 MiB`."""
     traits = outcome.traits
-    found = (traits.kv_type, _some(traits.kv_bytes, numbers.size)) if traits else ()
-    return ", ".join(filter(None, found)) or None
+    parts = (traits.kv_type, _some(traits.kv_bytes, numbers.size)) if traits else ()
+    return ", ".join(filter(None, parts)) or None
 
 
 SPEEDS = (

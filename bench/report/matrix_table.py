@@ -43,7 +43,7 @@ class Box:
     @property
     def computed_in(self) -> str | None:
         """The number format that the target computes this precision in, where that is not the one asked for."""
-        return next((found for outcome in self.outcomes if (found := text.computed_in(outcome))), None)
+        return next((number_format for outcome in self.outcomes if (number_format := text.computed_in(outcome))), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +59,29 @@ class MatrixRow:
     @property
     def left_out(self) -> bool:
         """Whether rules keep all of it out, so that it has nothing to show."""
-        seen = [outcome.status for box in self.boxes for outcome in box.outcomes]
-        return bool(seen) and set(seen) == {"excluded"} and not any(box.unreached for box in self.boxes)
+        statuses = [outcome.status for box in self.boxes for outcome in box.outcomes]
+        return bool(statuses) and set(statuses) == {"excluded"} and not any(box.unreached for box in self.boxes)
 
 
 def rows(
     run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome], unreached: Sequence[Cell], columns: Sequence[str]
 ) -> tuple[MatrixRow, ...]:
     """A row for each model and precision of the cells, with a box for each target among the columns."""
-    found: dict[tuple[str, str, str], list[Outcome]] = {}
+    reached: dict[tuple[str, str, str], list[Outcome]] = {}
     missed: dict[tuple[str, str, str], list[Cell]] = {}
     for outcome in outcomes:
-        found.setdefault(place(outcome.cell), []).append(outcome)
+        reached.setdefault(place(outcome.cell), []).append(outcome)
     for cell in unreached:
         missed.setdefault(place(cell), []).append(cell)
-    made = []
+    table = []
     for model, precision in sorted_pairs(cells):
         places = [(model, precision, target) for target in columns]
-        boxes = tuple(Box(p[2], tuple(found.get(p, ())), tuple(missed.get(p, ()))) for p in places)
+        boxes = tuple(Box(p[2], tuple(reached.get(p, ())), tuple(missed.get(p, ()))) for p in places)
         alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
         recipes = dict.fromkeys(text.recipe(cell) for cell in alike if cell.excluded is None)
         behind = text.weights_behind(run, [outcome for box in boxes for outcome in box.outcomes], model)
-        made.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, boxes))
-    return tuple(made)
+        table.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, boxes))
+    return tuple(table)
 
 
 def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:

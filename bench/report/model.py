@@ -99,7 +99,7 @@ class RunReport:
     @property
     def flags(self) -> tuple[str, ...]:
         """The kind of every flag that some cell has, in its rounds or run on end."""
-        both = ((*one.flags, *(one.sustained.flags if one.sustained else ())) for one in self.outcomes)
+        both = ((*outcome.flags, *(outcome.sustained.flags if outcome.sustained else ())) for outcome in self.outcomes)
         return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
     @property
@@ -110,11 +110,11 @@ class RunReport:
         """
         known = [outcome for outcome in self.outcomes if outcome.nodes_on_target is not None]
         profiled = {_nodes(outcome) for outcome in known if _cost(outcome)}
-        found: dict[tuple[object, ...], Outcome] = {}
+        distinct: dict[tuple[object, ...], Outcome] = {}
         for outcome in known:
             if _cost(outcome) or _nodes(outcome) not in profiled:
-                found.setdefault((*_nodes(outcome), _cost(outcome)), outcome)
-        return tuple(found.values())
+                distinct.setdefault((*_nodes(outcome), _cost(outcome)), outcome)
+        return tuple(distinct.values())
 
 
 def _nodes(outcome: Outcome) -> tuple[object, ...]:
@@ -181,11 +181,11 @@ def summary(sheet: RunReport) -> Summary:
         others.append(f"{len(sheet.unreached)} not reached")
     if excluded:
         others.append(f"and {excluded} more that rules leave out")
-    found = sheet.resolvable
+    resolvable = sheet.resolvable
     return Summary(
         ok=f"{counts.get('ok', 0)} of {sheet.total - excluded} cells ok",
         others=", ".join(others),
-        resolution=text.resolution(found.typical, found.worst) if found else text.NO_RESOLUTION,
+        resolution=text.resolution(resolvable.typical, resolvable.worst) if resolvable else text.NO_RESOLUTION,
     )
 
 
@@ -196,15 +196,15 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
     reached = {outcome.cell.id for outcome in ordered}
     unreached = tuple(cell for cell in run.cells if cell.id not in reached)
     cells = _cells(run, ordered)
-    found = targets.parts(run, cells, shown)
-    columns = [target.name for target in _columns(found)]
+    target_parts = targets.parts(run, cells, shown)
+    columns = [target.name for target in _columns(target_parts)]
     return RunReport(
         run=run,
         outcomes=shown,
         emulator_times=emulation.times(ordered),
         unreached=unreached,
-        targets=found,
-        version_groups=version_comparison.groups(found, shown),
+        targets=target_parts,
+        version_groups=version_comparison.groups(target_parts, shown),
         every_row=matrix_table.rows(run, cells, shown, unreached, columns),
         models=model_tables.parts(run, shown, unreached),
         troubles=problem_groups.told(shown),
@@ -212,8 +212,8 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
     )
 
 
-def _columns(found: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
-    return tuple(target for target in found if not (target.absent or target.left_out)) or found
+def _columns(target_parts: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
+    return tuple(target for target in target_parts if not (target.absent or target.left_out)) or target_parts
 
 
 def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:
@@ -222,5 +222,5 @@ def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:
 
 
 def _resolvable(outcomes: Sequence[Outcome]) -> Resolvable | None:
-    found = [o.speed.resolvable for o in outcomes if o.speed is not None and o.speed.resolvable is not None]
-    return Resolvable(statistics.median(found), max(found)) if found else None
+    resolvable = [o.speed.resolvable for o in outcomes if o.speed is not None and o.speed.resolvable is not None]
+    return Resolvable(statistics.median(resolvable), max(resolvable)) if resolvable else None

@@ -209,10 +209,10 @@ def _said(interval: Interval, unit: str) -> str:
 
 def _place(interval: Interval) -> int:
     """The power of ten of the last figure worth printing: 12.345 ± 0.4 ends at the tenths."""
-    wanted = _exponent(interval.value) - DIGITS + 1
+    smallest = _exponent(interval.value) - DIGITS + 1
     if interval.low is None or interval.high is None or interval.high <= interval.low:
-        return wanted
-    return min(max(wanted, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
+        return smallest
+    return min(max(smallest, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
 
 
 def _supported(half: float) -> int:

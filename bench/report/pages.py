@@ -18,7 +18,7 @@ def environment(*folders: Path) -> Environment:
 
     `folders` hold the templates of a feature; those of the report can be included from them.
     """
-    made = Environment(
+    pages = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -26,8 +26,8 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(words=words, version=__version__, DASH=numbers.DASH)
-    return made
+    pages.globals.update(words=words, version=__version__, DASH=numbers.DASH)
+    return pages
 
 
 def _finalize(value: object) -> object:

@@ -39,11 +39,11 @@ def outcomes_of(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 def row(outcome: Outcome) -> SustainedRow:
     """What the table says of one cell."""
-    found = outcome.sustained
-    assert found is not None
-    ends = [figure(minute) for minute in (*found.minutes[:1], *found.minutes[-1:])] or [numbers.DASH] * 2
+    speed = outcome.sustained
+    assert speed is not None
+    ends = [figure(minute) for minute in (*speed.minutes[:1], *speed.minutes[-1:])] or [numbers.DASH] * 2
     burst = generation.figure(outcome.speed) if outcome.speed else None
-    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), text.say(found.ended))
+    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(speed.ratio), _reached(speed), text.say(speed.ended))
 
 
 def figure(minute: SustainedMinute) -> str:
@@ -53,9 +53,9 @@ def figure(minute: SustainedMinute) -> str:
     return numbers.duration(minute.latency_ms)
 
 
-def _reached(found: SustainedSpeed) -> str:
-    lasted = sum(minute.seconds for minute in found.minutes) / 60
-    return f"{numbers.given(round(lasted, 2))} of {numbers.given(found.asked_minutes)} min"
+def _reached(speed: SustainedSpeed) -> str:
+    lasted = sum(minute.seconds for minute in speed.minutes) / 60
+    return f"{numbers.given(round(lasted, 2))} of {numbers.given(speed.asked_minutes)} min"
 
 
 # --- minute by minute -------------------------------------------------------------------------------------------------
@@ -67,8 +67,8 @@ HEADINGS = ("minute", "calls", "median call", "p90", "decode", "clock", "heat", 
 def table(minutes: Sequence[SustainedMinute]) -> tuple[list[str], list[list[str]]]:
     """The headings, and a row for each minute."""
     rows = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
-    kept = [place for place in range(len(HEADINGS)) if any(row[place] != numbers.DASH for row in rows)]
-    return [HEADINGS[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    filled = [place for place in range(len(HEADINGS)) if any(row[place] != numbers.DASH for row in rows)]
+    return [HEADINGS[place] for place in filled], [[row[place] for place in filled] for row in rows]
 
 
 def _minute(number: int, minute: SustainedMinute) -> list[str]:
@@ -76,7 +76,7 @@ def _minute(number: int, minute: SustainedMinute) -> list[str]:
     clock = None if state.frequency_mhz is None else f"{state.frequency_mhz / 1000:.2f} GHz"
     heat = None if state.temperature_c is None else f"{state.temperature_c:.0f} °C"
     power = {None: None, True: "battery", False: "mains"}[state.on_battery]
-    said = [
+    values = [
         str(number),
         numbers.count(minute.calls),
         numbers.duration(minute.latency_ms),
@@ -88,7 +88,7 @@ def _minute(number: int, minute: SustainedMinute) -> list[str]:
         _share(state.steal_percent),
         power,
     ]
-    return [numbers.DASH if one is None else one for one in said]
+    return [numbers.DASH if value is None else value for value in values]
 
 
 def _share(percent: float | None) -> str | None:

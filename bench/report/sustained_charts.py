@@ -18,10 +18,10 @@ LEAST_MINUTES = 2
 
 def chart(outcome: Outcome, name: str) -> str:
     """The SVG; empty where there are too few minutes. `name` keeps its ids apart from those of the page's others."""
-    found = outcome.sustained
-    if found is None or len(found.minutes) < LEAST_MINUTES or outcome.speed is None:
+    speed = outcome.sustained
+    if speed is None or len(speed.minutes) < LEAST_MINUTES or outcome.speed is None:
         return ""
-    points = [_point(number, minute) for number, minute in enumerate(found.minutes, start=1)]
+    points = [_point(number, minute) for number, minute in enumerate(speed.minutes, start=1)]
     burst, unit = generation.figure(outcome.speed)
     title = escaping.line(f"Minute by minute, {outcome.cell.id}")
     return charts.svg(_layers(points, burst, unit), title, points, name, HEIGHT)

@@ -69,18 +69,18 @@ class TargetPart:
         """The provider's other devices."""
         return tuple(device for device in self.facts.devices if device != self.found) if self.facts else ()
 
-    def executed(self, asked: str) -> Executed | None:
+    def executed(self, number_format: str) -> Executed | None:
         """What the probe computed in that number format."""
-        return next((one for one in self.facts.executes if one.asked == asked), None) if self.facts else None
+        return next((result for result in self.facts.executes if result.asked == number_format), None) if self.facts else None
 
 
 def parts(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> tuple[TargetPart, ...]:
     """Every target of the cells, in their order."""
-    found = tuple(
+    target_parts = tuple(
         _part(run, [cell for cell in cells if cell.target == name], [o for o in outcomes if o.cell.target == name])
         for name in dict.fromkeys(cell.target for cell in cells)
     )
-    return tuple(replace(part, apart=_apart(part, _siblings(part, found))) for part in found)
+    return tuple(replace(part, apart=_apart(part, _siblings(part, target_parts))) for part in target_parts)
 
 
 def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> TargetPart:
@@ -117,21 +117,21 @@ def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[Note]
 
 def _versions(run: Run, cell: Cell, facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> dict[str, str]:
     """As the probe said them, else as the last outcome did, with the ONNX Runtime that the runtime holds."""
-    told = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
-    said = dict((facts.versions if facts else None) or next(told, {}))
-    onnxruntime = versions.onnxruntime(run, cell, said)
-    return {"onnxruntime": onnxruntime, **said} if onnxruntime else said
+    by_outcome = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
+    known = dict((facts.versions if facts else None) or next(by_outcome, {}))
+    onnxruntime = versions.onnxruntime(run, cell, known)
+    return {"onnxruntime": onnxruntime, **known} if onnxruntime else known
 
 
 def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]:
-    return [one for one in every if one.library == part.library and one.absent == part.absent]
+    return [other for other in every if other.library == part.library and other.absent == part.absent]
 
 
 def _apart(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
     """The first version that differs among the siblings, and the device where that does."""
-    names = dict.fromkeys(name for one in siblings for name in one.versions)
-    different = [name for name in names if len({one.versions[name] for one in siblings if name in one.versions}) > 1]
+    names = dict.fromkeys(name for sibling in siblings for name in sibling.versions)
+    different = [name for name in names if len({sibling.versions[name] for sibling in siblings if name in sibling.versions}) > 1]
     version = next((f"{name} {part.versions[name]}" for name in different if name in part.versions), "")
-    devices = {one.device for one in siblings}
+    devices = {sibling.device for sibling in siblings}
     device = part.device.partition(" ")[0] if part.device and len(devices) > 1 else ""
     return ", ".join(filter(None, (version, device)))

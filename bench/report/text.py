@@ -100,20 +100,20 @@ def gap_tone(outcome: Outcome) -> str:
 
 def asked_and_computed(outcome: Outcome) -> str | None:
     """`asked fp32, computes in bf16`; None where the two agree, or nothing is known."""
-    found = computed_in(outcome)
-    return f"asked {number_format(outcome.cell)}, computes in {found}" if found else None
+    computed = computed_in(outcome)
+    return f"asked {number_format(outcome.cell)}, computes in {computed}" if computed else None
 
 
-def executed(found: Executed | None) -> tuple[str, str]:
+def executed(result: Executed | None) -> tuple[str, str]:
     """What a probe found for one number format in words, and the tone of it: `bf16 (9.2 bits)` for FP32 is wrong."""
-    if found is None:
+    if result is None:
         return numbers.DASH, ""
-    bits = f" ({numbers.significant(found.bits, 2)} bits)" if found.bits is not None else ""
-    if found.format in NO_FORMAT:
-        said = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[found.format]
-        return said + bits, "absent"
-    tone = "wrong" if found.format in COARSER.get(found.asked, ()) else "warn" if found.format != found.asked else ""
-    return found.format + bits, tone
+    bits = f" ({numbers.significant(result.bits, 2)} bits)" if result.bits is not None else ""
+    if result.format in NO_FORMAT:
+        words = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[result.format]
+        return words + bits, "absent"
+    tone = "wrong" if result.format in COARSER.get(result.asked, ()) else "warn" if result.format != result.asked else ""
+    return result.format + bits, tone
 
 
 def notes(outcome: Outcome) -> tuple[str, ...]:
@@ -123,8 +123,8 @@ def notes(outcome: Outcome) -> tuple[str, ...]:
 
 def start_note(outcome: Outcome, start: str) -> str:
     """Why there is no `cold` or `cached` start; empty where nothing is known of it."""
-    kept = (note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start)
-    return next((text_notes.say(note, text_notes.STARTS) for note in kept), "")
+    start_notes = (note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start)
+    return next((text_notes.say(note, text_notes.STARTS) for note in start_notes), "")
 
 
 def energy_from(sources: Iterable[str]) -> str:

@@ -58,4 +58,4 @@ def detail(flag: Note) -> str:
 
 def details(flags: Iterable[Note]) -> dict[str, str]:
     """By name what raised each flag, of those that know more than their name says."""
-    return {name(flag.kind): said for flag in flags if (said := detail(flag))}
+    return {name(flag.kind): words for flag in flags if (words := detail(flag))}

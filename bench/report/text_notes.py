@@ -150,11 +150,11 @@ def _busy_machine(times: int, total: int, unit: str, others_percent: float | Non
 
 
 def _not_steady(limited: int, rounds: int, drift: float) -> str:
-    said = [f"the warm-up ended at its limit in {limited} of {rounds} rounds"] if limited else []
+    parts = [f"the warm-up ended at its limit in {limited} of {rounds} rounds"] if limited else []
     if drift:
-        way = "slower" if drift > 0 else "faster"
-        said.append(f"calls became {abs(drift) * 100:.1f} % {way} from the first third of the timed ones to the last")
-    return "; ".join(said)
+        direction = "slower" if drift > 0 else "faster"
+        parts.append(f"calls became {abs(drift) * 100:.1f} % {direction} from the first third of the timed ones to the last")
+    return "; ".join(parts)
 
 
 def _start_failed(start: str, status: str, text: str) -> str:

@@ -35,13 +35,13 @@ class VersionGroup:
 
 def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[VersionGroup, ...]:
     """A group for each provider that runs here in more than one runtime, with different versions."""
-    found = []
+    version_groups = []
     present = [target for target in targets if not target.absent]
     for library in dict.fromkeys(target.library for target in present):
         alike = tuple(target for target in present if target.library == library)
         if len({target.cell.runtime for target in alike}) > 1 and len({str(target.versions) for target in alike}) > 1:
-            found.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
-    return tuple(found)
+            version_groups.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
+    return tuple(version_groups)
 
 
 def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[VersionRow, ...]:

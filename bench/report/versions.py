@@ -10,10 +10,10 @@ NO_WHEELS = ("onnxruntime-ep-", "onnxruntime-qnn", "onnxruntime-genai", "onnxrun
 """Packages that begin like a wheel of ONNX Runtime and hold something else."""
 
 
-def onnxruntime(run: Run, cell: Cell, said: Mapping[str, str]) -> str | None:
+def onnxruntime(run: Run, cell: Cell, known: Mapping[str, str]) -> str | None:
     """What the worker said; before it could, the package that the runtime holds under one of its many names."""
-    if "onnxruntime" in said:
-        return said["onnxruntime"]
+    if "onnxruntime" in known:
+        return known["onnxruntime"]
     if cell.provider is None or cell.runtime not in run.runtimes:
         return None
     packages = run.runtimes[cell.runtime].packages

@@ -46,8 +46,8 @@ def _document(kind: type[Record], title: str) -> dict[str, Any]:
 
 def _record(name: str) -> type[Record]:
     """The record of that name, wherever it is declared."""
-    found: type[Record] = next(getattr(room, name) for room in (report, records, emulation) if hasattr(room, name))
-    return found
+    record: type[Record] = next(getattr(room, name) for room in (report, records, emulation) if hasattr(room, name))
+    return record
 
 
 def _describe(record: type[Record], definition: dict[str, Any]) -> None:
@@ -61,11 +61,11 @@ def field_meanings(record: type[Any]) -> dict[str, str]:
     """By field: the string that stands below it in the class, on one line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(record))).body[0]
     assert isinstance(tree, ast.ClassDef)
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for field, below in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
-    return found
+            meanings[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return meanings
 
 
 def _metrics() -> dict[str, Any]:

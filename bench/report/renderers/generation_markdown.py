@@ -38,8 +38,8 @@ def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
 
 def flags(raised: Iterable[Note]) -> str:
     """Each with what raised it in figures, where that is known."""
-    said = ((text_flags.name(flag.kind), text_flags.detail(flag)) for flag in raised)
-    return ", ".join(plain(f"{name} ({detail})" if detail else name) for name, detail in said)
+    named = ((text_flags.name(flag.kind), text_flags.detail(flag)) for flag in raised)
+    return ", ".join(plain(f"{name} ({detail})" if detail else name) for name, detail in named)
 
 
 def cell(outcome: Outcome) -> str:

@@ -41,7 +41,7 @@ def render(report: Report) -> str:
 
 def _results(report: Report) -> Iterator[CellResult]:
     """The cells whose details have figures."""
-    return (sheet.result(one) for sheet in report.sheets for one in sheet.outcomes if one.calls)
+    return (sheet.result(outcome) for sheet in report.sheets for outcome in sheet.outcomes if outcome.calls)
 
 
 def _environment() -> Environment:
@@ -64,8 +64,8 @@ def _sustained_chart(outcome: Outcome, name: str) -> Markup:
 
 def _top(workload: WorkloadPart) -> float:
     """The right end of the latency bars of one workload: its slowest cell, interval included."""
-    found = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
-    ends = [(one.high if numbers.is_usable(one) else None) or one.value for one in found]
+    latencies = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
+    ends = [(latency.high if numbers.is_usable(latency) else None) or latency.value for latency in latencies]
     return max(filter(math.isfinite, ends), default=1.0) or 1.0
 
 

@@ -44,8 +44,8 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     machine = sheet.run.machine
     yield f"## Touchstone · {plain(machine.cpu.brand)} · {plain(text.moment(sheet.run.created))}"
     yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
-    found = summary(sheet)
-    yield f"**{found.ok}**{', ' if found.others else ''}{found.others}. {found.resolution}"
+    overview = summary(sheet)
+    yield f"**{overview.ok}**{', ' if overview.others else ''}{overview.others}. {overview.resolution}"
     if sheet.rows:
         yield _matrix(sheet)
     yield from _absent(sheet)
@@ -78,20 +78,20 @@ def _heading(target: TargetPart) -> str:
     marks = [word for word, true in (("control", target.control), ("emulated", target.emulated)) if true]
     if target.software:
         marks.append("software adapter")
-    said = [*([plain(target.apart)] if target.apart else []), *marks]
-    return plain(target.name) + (f" ({', '.join(said)})" if said else "")
+    labels = [*([plain(target.apart)] if target.apart else []), *marks]
+    return plain(target.name) + (f" ({', '.join(labels)})" if labels else "")
 
 
 def _absent(sheet: RunReport) -> Iterator[str]:
     """Targets without a column and models without a row; what would enable them stands among what is not ok."""
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
     left_out = [part.name for part in sheet.left_out if part not in sheet.columns]
-    for said, names in (
+    for label, names in (
         ("Not on this machine", absent),
         ("Left out by rules of the matrix", [*left_out, *sheet.rows_left_out]),
     ):
         if names:
-            yield f"{said}: {', '.join(map(plain, names))}."
+            yield f"{label}: {', '.join(map(plain, names))}."
 
 
 def _targets(sheet: RunReport) -> str:
@@ -103,14 +103,14 @@ def _target(target: TargetPart) -> list[str]:
     checks = target.facts.checks_options if target.facts else None
     options = {True: "checked", False: "**not checked**", None: numbers.DASH}[checks]
     versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in target.versions.items())
-    formats = [_format(target, asked) for asked in PROBED]
+    formats = [_format(target, number_format) for number_format in PROBED]
     on = plain(f"{target.library}, {target.device}" if target.device else target.library)
     return [_heading(target), on, versions or numbers.DASH, *formats, options, "; ".join(map(plain, target.notes))]
 
 
-def _format(target: TargetPart, asked: str) -> str:
-    said, tone = text.executed(target.executed(asked))
-    return f"**{plain(said)}**" if tone in {"wrong", "warn"} else plain(said)
+def _format(target: TargetPart, number_format: str) -> str:
+    words, tone = text.executed(target.executed(number_format))
+    return f"**{plain(words)}**" if tone in {"wrong", "warn"} else plain(words)
 
 
 def _model(row: MatrixRow) -> str:
@@ -159,8 +159,8 @@ def _emulated(sheet: RunReport) -> Iterator[str]:
 
 
 def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
-    found = sheet.emulator_times.get(outcome.cell.id)
-    return f"{numbers.time(found.speed.latency_ms)} a call in the emulator" if found else "no time"
+    times = sheet.emulator_times.get(outcome.cell.id)
+    return f"{numbers.time(times.speed.latency_ms)} a call in the emulator" if times else "no time"
 
 
 def _version_group(group: VersionGroup) -> str:
@@ -191,10 +191,10 @@ def _starts(sheet: RunReport) -> Iterator[str]:
 
 def _start(outcome: Outcome) -> list[str]:
     times = [outcome.load_ms, outcome.first_call_ms, outcome.first_answer_ms]
-    single = [cold_start.times(one).answer_ms for one in (outcome.cold, outcome.cached)]
+    single = [cold_start.times(start).answer_ms for start in (outcome.cold, outcome.cached)]
     sizes = [outcome.model_rss_bytes, outcome.device_memory_bytes]
-    said = [*map(numbers.time, times), *map(numbers.duration, single), *map(numbers.size, sizes)]
-    return [code(outcome.cell.id), *said, numbers.joules(outcome.energy_j)]
+    values = [*map(numbers.time, times), *map(numbers.duration, single), *map(numbers.size, sizes)]
+    return [code(outcome.cell.id), *values, numbers.joules(outcome.energy_j)]
 
 
 def _sustained(sheet: RunReport) -> Iterator[str]:
@@ -207,11 +207,11 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
 
 
 def _lasted(outcome: Outcome) -> list[str]:
-    row, found = sustained.row(outcome), outcome.sustained
+    row, speed = sustained.row(outcome), outcome.sustained
     burst = numbers.plus_minus(row.burst.interval, f" {row.burst.unit}") if row.burst else numbers.DASH
-    said = flags(found.flags) if found else ""
+    warnings = flags(speed.flags) if speed else ""
     lasted = plain(f"{row.reached}: {row.ended}" if row.ended else row.reached)
-    return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, said]
+    return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, warnings]
 
 
 def _placement(sheet: RunReport) -> Iterator[str]:
@@ -230,14 +230,14 @@ def _fallen(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome) -> list[str]:
-    said = flags(outcome.flags)
+    warnings = flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
-        return [withheld, numbers.DASH, numbers.DASH, said]
+        return [withheld, numbers.DASH, numbers.DASH, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
     ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
-    return [numbers.plus_minus(speed.latency_ms), rates, ratio, said]
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
 
 
 def _glossary(sheet: RunReport) -> Iterator[str]:

@@ -38,7 +38,7 @@ def render(report: Report) -> str:
     """
     first = report.sheets[0].run
     several = len(report.sheets) > 1
-    made = [
+    benchmarks = [
         _benchmark(sheet.run, outcome, outcome.speed, several)
         for sheet in report.sheets
         for outcome in sheet.outcomes
@@ -47,7 +47,7 @@ def render(report: Report) -> str:
     document = {
         "machine_info": _machine(first.machine),
         "commit_info": {**UNVERSIONED, "project": "touchstone-bench"},
-        "benchmarks": made,
+        "benchmarks": benchmarks,
         "datetime": line(first.created),
         "version": FORMAT_VERSION,
     }
