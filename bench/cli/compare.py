@@ -93,9 +93,9 @@ def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
         cell = row.cell or next(reversed(by_cell))
         by_cell.setdefault(cell, []).append(row)
     for cell, own in by_cell.items():
-        says = [row.says for row in own if row.says]
-        if own[0].tone and says:
-            _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(says))}")
+        texts = [row.says for row in own if row.says]
+        if own[0].tone and texts:
+            _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(texts))}")
 
 
 def _line(out: Console, text: str) -> None:

@@ -67,8 +67,8 @@ def doctor_tables(findings: Findings, out: Console | None = None) -> None:
         facts.add_row(f"[bold]{name}[/]", escape(value))
     out.print(facts)
     _usable(_by_standing(findings, "usable"), out)
-    _enabling(_by_standing(findings, "could-be-enabled"), out)
-    _foreign(_by_standing(findings, "not-for-this-machine"), out)
+    _could_be_enabled(_by_standing(findings, "could-be-enabled"), out)
+    _not_for_this_machine(_by_standing(findings, "not-for-this-machine"), out)
 
 
 def _by_standing(findings: Findings, standing: Standing) -> list[Finding]:
@@ -125,7 +125,7 @@ def _notes(finding: Finding) -> Iterable[str]:
         yield "this project wrote it from documentation and never ran it"
 
 
-def _enabling(findings: Sequence[Finding], out: Console) -> None:
+def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
     """What is one command away in one line; each of the others with its remedy."""
     if not findings:
         return
@@ -136,17 +136,17 @@ def _enabling(findings: Sequence[Finding], out: Console) -> None:
         out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
     for finding in findings:
         if finding not in missing:
-            out.print(f"[bold]{escape(finding.target)}[/]: {escape(_way(finding.facts))}")
+            out.print(f"[bold]{escape(finding.target)}[/]: {escape(_explanation(finding.facts))}")
 
 
-def _way(facts: TargetFacts) -> str:
+def _explanation(facts: TargetFacts) -> str:
     """What is wrong and what helps; where there is no wheel, what helps says both."""
     if facts.kind == "no-wheel" and facts.remedy:
         return facts.remedy
     return "; ".join(filter(None, (facts.message, facts.remedy)))
 
 
-def _foreign(findings: Sequence[Finding], out: Console) -> None:
+def _not_for_this_machine(findings: Sequence[Finding], out: Console) -> None:
     """One line for each reason, as many rows share theirs."""
     if not findings:
         return

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ORDER = 80
 COLOURS = {"regression": "red", "lost-support": "red", "inconclusive": "yellow", "warning": "yellow", "pass": "green"}
-MOST = 40
+MAX_ROWS = 40
 """Rows before some are only counted."""
 
 
@@ -141,10 +141,10 @@ def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
     """All of few; of many without those that were not compared, and of very many without those that pass either."""
     from bench.gating import text
 
-    if len(cells) <= MOST:
+    if len(cells) <= MAX_ROWS:
         return list(cells)
     compared = [cell for cell in cells if cell.verdict not in text.NOT_COMPARED]
-    return compared if len(compared) <= MOST else [cell for cell in compared if cell.verdict != "pass"][:MOST]
+    return compared if len(compared) <= MAX_ROWS else [cell for cell in compared if cell.verdict != "pass"][:MAX_ROWS]
 
 
 def _row(cell: GateCell) -> tuple[str, ...]:

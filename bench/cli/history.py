@@ -69,7 +69,11 @@ def history_table(history: History, files: Sequence[Path]) -> None:
         out.print("", safe(history_rows.ADVISORY), "", sep="\n", highlight=False, soft_wrap=True)
     for line in filter(
         None,
-        (*history_rows.notes(history), history_rows.quiet(history), *(f"left out: {reason}" for reason in history.left_out)),
+        (
+            *history_rows.notes(history),
+            history_rows.quiet(history),
+            *(f"left out: {reason}" for reason in history.left_out),
+        ),
     ):
         out.print(safe(line), highlight=False, soft_wrap=True)
     out.print(f"[bold]{safe(history_rows.tally(history))}[/]", highlight=False)

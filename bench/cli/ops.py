@@ -93,7 +93,13 @@ def operators_table(finished: Finished) -> None:
         kind = summary.imitated(provider.target)
         name = f"{provider.target.name} ({kind})" if kind else provider.target.name
         counts = [str(provider.counts.get(verdict, "–")) for verdict in verdicts]
-        table.add_row(escape(name), provider.onnxruntime or "–", str(provider.cases), *counts, f"{provider.whole} of {provider.operators}")
+        table.add_row(
+            escape(name),
+            provider.onnxruntime or "–",
+            str(provider.cases),
+            *counts,
+            f"{provider.whole} of {provider.operators}",
+        )
     out = console()
     out.print(table)
     for target in finished.run.targets:

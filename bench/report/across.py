@@ -28,8 +28,8 @@ class AcrossRow:
 
     cell: str
     control: str
-    of: str
-    """What the ratio is of, `decode`; empty where it is of the whole call."""
+    part: str
+    """The part of a call that the ratio compares, such as `decode`; empty for the whole call."""
     weights: tuple[Weights | None, ...]
     ratios: tuple[Interval | None, ...]
     resolvable: tuple[float | None, ...]
@@ -53,7 +53,7 @@ def _row(cell: str, control: str, part: str, by_sheet: dict[int, Outcome], sheet
     return AcrossRow(
         cell=cell,
         control=control,
-        of=part,
+        part=part,
         weights=tuple(text.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
         ratios=tuple(generation.compared(speed).get(part) if speed else None for speed in speeds),
         resolvable=tuple(speed.resolvable if speed and not part else None for speed in speeds),

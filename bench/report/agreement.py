@@ -15,16 +15,16 @@ def columns(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
     return filled(COLUMNS, outcomes)
 
 
-def _seen(read: Callable[[Parity], float | None], form: Callable[[float | None], str]) -> Callable[[Outcome], Any]:
-    def found(outcome: Outcome) -> str | None:
+def _figure(read: Callable[[Parity], float | None], form: Callable[[float | None], str]) -> Callable[[Outcome], Any]:
+    def text_of(outcome: Outcome) -> str | None:
         value = read(outcome.parity) if outcome.parity else None
         return None if value is None else form(value)
 
-    return found
+    return text_of
 
 
-def _asked(read: Callable[[Tolerance], float | None]) -> Callable[[Outcome], Any]:
-    return _seen(lambda parity: read(parity.tolerance), numbers.given)
+def _limit(read: Callable[[Tolerance], float | None]) -> Callable[[Outcome], Any]:
+    return _figure(lambda parity: read(parity.tolerance), numbers.given)
 
 
 def _tokens(outcome: Outcome) -> str | None:
@@ -35,7 +35,7 @@ def _tokens(outcome: Outcome) -> str | None:
     return f"{numbers.count(parity.tokens_same)} of {numbers.count(parity.tokens_compared)}"
 
 
-def _all(outcome: Outcome) -> str | None:
+def _every_token(outcome: Outcome) -> str | None:
     return "all" if outcome.parity and outcome.parity.tolerance.same_tokens else None
 
 
@@ -47,17 +47,17 @@ def _word_error_rate(outcome: Outcome) -> str | None:
 LIMITS = ("at most", "at least", "asked for")
 """The columns that show what a tolerance asks for."""
 COLUMNS = (
-    Column("KL divergence", "nats", "text", _seen(lambda parity: parity.kl_divergence, numbers.significant)),
-    Column("at most", "", "text", _asked(lambda limit: limit.max_kl)),
-    Column("Top-1 agreement", "", "text", _seen(lambda parity: parity.top1_agreement, numbers.significant)),
-    Column("at least", "", "text", _asked(lambda limit: limit.min_top1)),
+    Column("KL divergence", "nats", "text", _figure(lambda parity: parity.kl_divergence, numbers.significant)),
+    Column("at most", "", "text", _limit(lambda limit: limit.max_kl)),
+    Column("Top-1 agreement", "", "text", _figure(lambda parity: parity.top1_agreement, numbers.significant)),
+    Column("at least", "", "text", _limit(lambda limit: limit.min_top1)),
     Column("Same tokens", "", "text", _tokens),
-    Column("asked for", "", "text", _all),
-    Column("Cosine", "", "text", _seen(lambda parity: parity.cosine, numbers.cosine)),
-    Column("at least", "", "text", _asked(lambda limit: limit.min_cosine)),
-    Column("Relative error", "", "text", _seen(lambda parity: parity.relative_error, numbers.significant)),
-    Column("at most", "", "text", _asked(lambda limit: limit.max_relative_error)),
-    Column("Largest error", "", "text", _seen(lambda parity: parity.max_abs_error, numbers.significant)),
+    Column("asked for", "", "text", _every_token),
+    Column("Cosine", "", "text", _figure(lambda parity: parity.cosine, numbers.cosine)),
+    Column("at least", "", "text", _limit(lambda limit: limit.min_cosine)),
+    Column("Relative error", "", "text", _figure(lambda parity: parity.relative_error, numbers.significant)),
+    Column("at most", "", "text", _limit(lambda limit: limit.max_relative_error)),
+    Column("Largest error", "", "text", _figure(lambda parity: parity.max_abs_error, numbers.significant)),
     Column("Word error rate", "worst round", "text", _word_error_rate),
-    Column("Effective bits", "", "text", _seen(lambda parity: parity.effective_bits, numbers.significant)),
+    Column("Effective bits", "", "text", _figure(lambda parity: parity.effective_bits, numbers.significant)),
 )

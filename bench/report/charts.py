@@ -96,7 +96,9 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
     x = alt.X("value:Q", **along)
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
-    parity = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
+    parity = (
+        alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
+    )
     marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
     title = f"{part} speedup over the control".strip().capitalize()
     return title, alt.layer(parity, *_whiskers(base, along, _tone()), marks), points
@@ -124,7 +126,7 @@ def _can_be_drawn(interval: Interval) -> bool:
     return numbers.is_usable(interval) and all(end is None or (math.isfinite(end) and end > 0) for end in ends)
 
 
-def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
+def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, Any]:
     """What is drawn of one cell; an interval that is missing has the width of its point."""
     cell = outcome.cell
     partial = " (partial)" if outcome.status == "partial" else ""
@@ -135,7 +137,7 @@ def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
         "low": low,
         "high": high,
         "tone": words.STATUSES[outcome.status].tone,
-        "says": says,
+        "description": description,
     }
 
 
@@ -175,14 +177,14 @@ def svg(
     height: int | alt.Step | None = None,
     width: int = PLOT_WIDTH,
 ) -> str:
-    """The chart as one image that says in words what it draws: of each point its `name` and what it `says`.
+    """The chart as one image that says in words what it draws: of each point its `name` and its `description`.
 
     Without a height, each name on the vertical axis has a row. The ids inside begin with `name`.
     """
     height = alt.Step(STEP) if height is None else height
     spec = chart.properties(width=width, height=height).configure(**_config()).to_dict()
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
-    description = "; ".join(f"{point['name']}: {point['says']}" for point in points)
+    description = "; ".join(f"{point['name']}: {point['description']}" for point in points)
     return _described(drawn, title, description, name)
 
 

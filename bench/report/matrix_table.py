@@ -1,4 +1,4 @@
-"""A run's outcomes in, the boxes of the compatibility matrix out: one for each model, precision and target (pure)."""
+"""A run's outcomes in, the entries of the compatibility matrix out: one for each model, precision and target (pure)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report import text
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class MatrixEntry:
     """Where a row of the matrix meets a column: one outcome for each workload, and the cells that were not reached."""
 
     target: str
@@ -30,12 +30,12 @@ class Box:
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
-        """Each status of the box with its count, in the order of `STATUSES`."""
+        """Each status of the entry with its count, in the order of `STATUSES`."""
         return tally(self.outcomes)
 
     @property
     def headline(self) -> Outcome | None:
-        """The outcome whose speed stands for the box: the first workload's, where the workloads agree on the status."""
+        """The first workload's outcome, whose speed the entry shows; None where workloads differ in status."""
         if self.unreached or len(self.tally) != 1 or self.outcomes[0].speed is None:
             return None
         return self.outcomes[0]
@@ -54,19 +54,19 @@ class MatrixRow:
     precision: str
     recipe: str
     weights: Weights | None
-    boxes: tuple[Box, ...]
+    entries: tuple[MatrixEntry, ...]
 
     @property
-    def left_out(self) -> bool:
+    def excluded(self) -> bool:
         """Whether rules keep all of it out, so that it has nothing to show."""
-        statuses = [outcome.status for box in self.boxes for outcome in box.outcomes]
-        return bool(statuses) and set(statuses) == {"excluded"} and not any(box.unreached for box in self.boxes)
+        statuses = [outcome.status for entry in self.entries for outcome in entry.outcomes]
+        return bool(statuses) and set(statuses) == {"excluded"} and not any(entry.unreached for entry in self.entries)
 
 
 def rows(
     run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome], unreached: Sequence[Cell], columns: Sequence[str]
 ) -> tuple[MatrixRow, ...]:
-    """A row for each model and precision of the cells, with a box for each target among the columns."""
+    """A row for each model and precision of the cells, with an entry for each target among the columns."""
     reached: dict[tuple[str, str, str], list[Outcome]] = {}
     missed: dict[tuple[str, str, str], list[Cell]] = {}
     for outcome in outcomes:
@@ -76,11 +76,11 @@ def rows(
     table = []
     for model, precision in sorted_pairs(cells):
         places = [(model, precision, target) for target in columns]
-        boxes = tuple(Box(p[2], tuple(reached.get(p, ())), tuple(missed.get(p, ()))) for p in places)
+        entries = tuple(MatrixEntry(p[2], tuple(reached.get(p, ())), tuple(missed.get(p, ()))) for p in places)
         alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
         recipes = dict.fromkeys(text.recipe(cell) for cell in alike if cell.excluded is None)
-        behind = text.weights_behind(run, [outcome for box in boxes for outcome in box.outcomes], model)
-        table.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, boxes))
+        behind = text.weights_behind(run, [outcome for entry in entries for outcome in entry.outcomes], model)
+        table.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, entries))
     return tuple(table)
 
 
@@ -92,7 +92,7 @@ def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
 
 
 def place(cell: Cell) -> tuple[str, str, str]:
-    """The box that a cell is in."""
+    """The entry that a cell is in."""
     return cell.model, cell.precision, cell.target
 
 

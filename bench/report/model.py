@@ -23,7 +23,7 @@ from bench.report.emulation import EmulatorTimes
 from bench.report.matrix_table import MatrixRow
 from bench.report.metric import CellResult
 from bench.report.model_tables import ModelPart
-from bench.report.problem_groups import Trouble
+from bench.report.problem_groups import ProblemGroup
 from bench.report.targets import TargetPart
 from bench.report.version_comparison import VersionGroup
 
@@ -51,7 +51,7 @@ class RunReport:
     version_groups: tuple[VersionGroup, ...]
     every_row: tuple[MatrixRow, ...]
     models: tuple[ModelPart, ...]
-    troubles: tuple[Trouble, ...]
+    problems: tuple[ProblemGroup, ...]
     resolvable: Resolvable | None
 
     def result(self, outcome: Outcome) -> CellResult:
@@ -67,10 +67,10 @@ class RunReport:
     @property
     def rows(self) -> tuple[MatrixRow, ...]:
         """The rows that the matrix shows: those with something in them, or all where none has."""
-        return tuple(row for row in self.every_row if not row.left_out) or self.every_row
+        return tuple(row for row in self.every_row if not row.excluded) or self.every_row
 
     @property
-    def rows_left_out(self) -> tuple[str, ...]:
+    def excluded_rows(self) -> tuple[str, ...]:
         """The models, and single rows of others, that rules keep out altogether: `qwen`, `minilm int4`."""
         models, shown = {row.model for row in self.rows}, {(row.model, row.precision) for row in self.rows}
         hidden = [row for row in self.every_row if (row.model, row.precision) not in shown]
@@ -82,9 +82,9 @@ class RunReport:
         return tuple(target for target in self.targets if target.absent)
 
     @property
-    def left_out(self) -> tuple[TargetPart, ...]:
+    def excluded(self) -> tuple[TargetPart, ...]:
         """The targets that rules of the matrix keep out altogether."""
-        return tuple(target for target in self.targets if target.left_out)
+        return tuple(target for target in self.targets if target.excluded)
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
@@ -207,13 +207,13 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
         version_groups=version_comparison.groups(target_parts, shown),
         every_row=matrix_table.rows(run, cells, shown, unreached, columns),
         models=model_tables.parts(run, shown, unreached),
-        troubles=problem_groups.told(shown),
+        problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
     )
 
 
 def _columns(target_parts: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
-    return tuple(target for target in target_parts if not (target.absent or target.left_out)) or target_parts
+    return tuple(target for target in target_parts if not (target.absent or target.excluded)) or target_parts
 
 
 def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:

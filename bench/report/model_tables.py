@@ -32,7 +32,7 @@ class ModelPart:
     """What emulators answered: judged like the others, and in no table of speeds."""
     ran: tuple[Outcome, ...]
     """Every outcome with an answer, in the order of the plan."""
-    silent: int
+    unanswered: int
     """Cells of the model without an answer, hence without a row in these tables."""
 
     @property
@@ -76,10 +76,10 @@ def _part(run: Run, own: Sequence[Outcome], unreached: Sequence[Cell]) -> ModelP
         family=cell.family,
         source=cell.source,
         weights=text.weights_behind(run, own, cell.model),
-        workloads=tuple(_workload(name, real) for name in dict.fromkeys(one.cell.workload for one in real)),
+        workloads=tuple(_workload(name, real) for name in dict.fromkeys(answered.cell.workload for answered in real)),
         emulated=tuple(outcome for outcome in ran if outcome.cell.emulated),
         ran=ran,
-        silent=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),
+        unanswered=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),
     )
 
 

@@ -9,11 +9,11 @@ from bench.records import Interval
 
 DASH = "–"
 NO_INTERVAL = "no interval (1 round)"
-HOPELESS = "no usable interval"
+UNUSABLE = "no usable interval"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
 WIDE_RATIO = 1.5
-HOPELESS_RATIO = 1000
+UNUSABLE_RATIO = 1000
 
 
 class Shown(NamedTuple):
@@ -34,7 +34,7 @@ def significant(value: float | None, digits: int = DIGITS) -> str:
     if abs(value) < 1e-4:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    return _at(value, _exponent(value) - digits + 1)
+    return _rounded(value, _exponent(value) - digits + 1)
 
 
 def count(value: int | None) -> str:
@@ -45,13 +45,13 @@ def count(value: int | None) -> str:
 def shown(interval: Interval) -> Shown:
     """An interval rounded at three figures, or sooner where its width does not support as many."""
     place = _place(interval)
-    value = _at(interval.value, place)
+    value = _rounded(interval.value, place)
     if interval.low is None or interval.high is None:
         return Shown(value, None, None, NO_INTERVAL)
     if not is_usable(interval):
-        return Shown(value, None, None, HOPELESS)
+        return Shown(value, None, None, UNUSABLE)
     wide = _is_wide(interval)
-    low, high = (_at(end, _own_place(end, place) if wide else place) for end in (interval.low, interval.high))
+    low, high = (_rounded(end, _own_place(end, place) if wide else place) for end in (interval.low, interval.high))
     return Shown(value, low, high, f"{low}–{high}")
 
 
@@ -63,7 +63,7 @@ def plus_minus(interval: Interval, unit: str = "") -> str:
     if _is_wide(interval):
         return f"{text.value}{unit} ({text.range})"
     half = (interval.high - interval.low) / 2
-    return f"{text.value} ± {_at(half, min(_place(interval), _exponent(half)))}{unit}"
+    return f"{text.value} ± {_rounded(half, min(_place(interval), _exponent(half)))}{unit}"
 
 
 def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
@@ -113,8 +113,8 @@ def change(interval: Interval | None) -> str:
     if low is None or high is None:
         return f"{value} · no interval"
     if not is_usable(Interval(1 + interval.value, 1 + low, 1 + high)):
-        return f"{value} · {HOPELESS}"
-    return f"{value} ({_end(100 * low, place)} to {_end(100 * high, place)})"
+        return f"{value} · {UNUSABLE}"
+    return f"{value} ({_rounded_end(100 * low, place)} to {_rounded_end(100 * high, place)})"
 
 
 def given(value: float | None) -> str:
@@ -135,7 +135,7 @@ def is_usable(interval: Interval) -> bool:
     """False where the ends lie so far apart that nothing is known: two rounds that disagree can do that."""
     if interval.low is None or interval.high is None:
         return True
-    return math.isfinite(interval.high) and interval.low >= 0 and interval.high <= HOPELESS_RATIO * interval.low
+    return math.isfinite(interval.high) and interval.low >= 0 and interval.high <= UNUSABLE_RATIO * interval.low
 
 
 def duration(milliseconds: float | None) -> str:
@@ -169,12 +169,12 @@ def in_energy(joules: Interval) -> tuple[Interval, str]:
 
 def time(milliseconds: Interval | None) -> str:
     """`84.6 ± 1.7 ms`, `1.24 ± 0.03 s`."""
-    return DASH if milliseconds is None else _said(*in_time(milliseconds))
+    return DASH if milliseconds is None else _with_unit(*in_time(milliseconds))
 
 
 def joules(interval: Interval | None) -> str:
     """`12.3 ± 0.4 mJ`."""
-    return DASH if interval is None else _said(*in_energy(interval))
+    return DASH if interval is None else _with_unit(*in_energy(interval))
 
 
 def scaled(interval: Interval, factor: float) -> Interval:
@@ -203,16 +203,16 @@ def percent(share: float | None) -> str:
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
-def _said(interval: Interval, unit: str) -> str:
+def _with_unit(interval: Interval, unit: str) -> str:
     return plus_minus(interval, f" {unit}")
 
 
 def _place(interval: Interval) -> int:
     """The power of ten of the last figure worth printing: 12.345 ± 0.4 ends at the tenths."""
-    smallest = _exponent(interval.value) - DIGITS + 1
+    place = _exponent(interval.value) - DIGITS + 1
     if interval.low is None or interval.high is None or interval.high <= interval.low:
-        return smallest
-    return min(max(smallest, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
+        return place
+    return min(max(place, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
 
 
 def _supported(half: float) -> int:
@@ -225,12 +225,12 @@ def _supported(half: float) -> int:
 
 def _signed(value: float, place: int) -> str:
     """`+5.1`, `-3.0`; a change that rounds to nothing has no sign."""
-    text = _end(value, place)
+    text = _rounded_end(value, place)
     return f"+{text}" if value > 0 and _number(text) else text
 
 
-def _end(value: float, place: int) -> str:
-    text = _at(value, place)
+def _rounded_end(value: float, place: int) -> str:
+    text = _rounded(value, place)
     return text if _number(text) else text.removeprefix("-")
 
 
@@ -251,7 +251,7 @@ def _exponent(value: float) -> int:
     return int(f"{value:.{DIGITS - 1}e}".split("e")[1])
 
 
-def _at(value: float, place: int) -> str:
+def _rounded(value: float, place: int) -> str:
     if not math.isfinite(value):
         return DASH
     return f"{round(value, -place):,.{max(-place, 0)}f}"

@@ -12,7 +12,7 @@ from bench.report import text as words
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ProblemGroup:
     """Cells that share one story of why they have no speed, or not the one that was asked for."""
 
     status: Status
@@ -29,7 +29,7 @@ class Trouble:
     def reason(self) -> str:
         """What the cells' reasons share: what fallen nodes cost differs from workload to workload."""
         alike = len({outcome.reason for outcome in self.outcomes}) == 1
-        return words.say(self.first.reason if alike else _head(self.first))
+        return words.say(self.first.reason if alike else _shared_reason(self.first))
 
     @property
     def remedy(self) -> str:
@@ -44,27 +44,27 @@ class Trouble:
         return message.splitlines()[0] if message and message != quoted else ""
 
 
-def told(outcomes: Sequence[Outcome]) -> tuple[Trouble, ...]:
+def groups(outcomes: Sequence[Outcome]) -> tuple[ProblemGroup, ...]:
     """Outcomes that tell the same story stand together: a target that is missing is missing for every model."""
-    stories: dict[tuple[object, ...], list[Outcome]] = {}
+    by_key: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.status != "ok":
-            stories.setdefault(_story(outcome), []).append(outcome)
+            by_key.setdefault(_group_key(outcome), []).append(outcome)
     order = list(words.STATUSES)
-    groups = sorted(stories.values(), key=lambda group: order.index(group[0].status))
-    return tuple(Trouble(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in groups)
+    ordered = sorted(by_key.values(), key=lambda group: order.index(group[0].status))
+    return tuple(ProblemGroup(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in ordered)
 
 
-def _story(outcome: Outcome) -> tuple[object, ...]:
+def _group_key(outcome: Outcome) -> tuple[object, ...]:
     failure = outcome.failure
-    shared = (outcome.status, _head(outcome), outcome.remedy)
+    shared = (outcome.status, _shared_reason(outcome), outcome.remedy)
     if failure is None:
         return shared
     target = outcome.cell.target if failure.stage == "target" else None
     return (*shared, target, failure.stage, failure.kind, failure.message, failure.exit_code, failure.signal)
 
 
-def _head(outcome: Outcome) -> Note:
+def _shared_reason(outcome: Outcome) -> Note:
     """The reason; of nodes that fell back only which, not what it cost."""
     return replace(outcome.reason, parts=()) if outcome.reason.kind == "fell-back" else outcome.reason
 

@@ -29,7 +29,7 @@ def chart(outcome: Outcome, name: str) -> str:
 
 def _point(number: int, minute: SustainedMinute) -> dict[str, Any]:
     value = minute.latency_ms if minute.decode_tok_s is None else minute.decode_tok_s
-    return {"minute": number, "name": f"minute {number}", "value": value, "says": sustained.figure(minute)}
+    return {"minute": number, "name": f"minute {number}", "value": value, "description": sustained.figure(minute)}
 
 
 def _layers(points: list[dict[str, Any]], burst: Interval, unit: str) -> alt.LayerChart:

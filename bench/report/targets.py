@@ -29,11 +29,11 @@ class TargetPart:
     control: bool
     absent: bool
     """True where no cell of it could run, as it is not on this machine."""
-    left_out: bool
+    excluded: bool
     """True where a rule of the matrix keeps every cell of it from running."""
     message: str
     remedy: str
-    apart: str = ""
+    distinction: str = ""
     """What tells it from the other targets of its provider: a version, a device."""
 
     @property
@@ -52,7 +52,7 @@ class TargetPart:
         return self.cell.emulated
 
     @property
-    def found(self) -> Device | None:
+    def chosen_device(self) -> Device | None:
         """The device that its cells run on, as a probe found it."""
         return self.facts.device if self.facts else None
 
@@ -67,11 +67,15 @@ class TargetPart:
     @property
     def others(self) -> tuple[Device, ...]:
         """The provider's other devices."""
-        return tuple(device for device in self.facts.devices if device != self.found) if self.facts else ()
+        return tuple(device for device in self.facts.devices if device != self.chosen_device) if self.facts else ()
 
     def executed(self, number_format: str) -> Executed | None:
         """What the probe computed in that number format."""
-        return next((result for result in self.facts.executes if result.asked == number_format), None) if self.facts else None
+        return (
+            next((result for result in self.facts.executes if result.asked == number_format), None)
+            if self.facts
+            else None
+        )
 
 
 def parts(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> tuple[TargetPart, ...]:
@@ -80,14 +84,14 @@ def parts(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> tuple
         _part(run, [cell for cell in cells if cell.target == name], [o for o in outcomes if o.cell.target == name])
         for name in dict.fromkeys(cell.target for cell in cells)
     )
-    return tuple(replace(part, apart=_apart(part, _siblings(part, target_parts))) for part in target_parts)
+    return tuple(replace(part, distinction=_distinction(part, _siblings(part, target_parts))) for part in target_parts)
 
 
 def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> TargetPart:
     cell, facts = cells[0], run.targets.get(cells[0].target)
     reached = {outcome.cell.id for outcome in outcomes}
-    away = next((outcome for outcome in outcomes if outcome.status == "unavailable"), None)
-    absent = away is not None and len(reached) == len(cells) and {o.status for o in outcomes} <= ABSENT
+    unavailable = next((outcome for outcome in outcomes if outcome.status == "unavailable"), None)
+    absent = unavailable is not None and len(reached) == len(cells) and {o.status for o in outcomes} <= ABSENT
     return TargetPart(
         cell=cell,
         cells=len(cells),
@@ -97,18 +101,20 @@ def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Targe
         software=any(note.kind == "software-adapter" for note in _notes(facts, outcomes)),
         control=any(cell.control and not cell.emulated for cell in cells),
         absent=absent,
-        left_out=bool(outcomes) and len(reached) == len(cells) and {o.status for o in outcomes} == {"excluded"},
-        message=_message(facts, away),
-        remedy=(facts.remedy if facts else "") or (text.remedy(away) if away else ""),
+        excluded=bool(outcomes) and len(reached) == len(cells) and {o.status for o in outcomes} == {"excluded"},
+        message=_message(facts, unavailable),
+        remedy=(facts.remedy if facts else "") or (text.remedy(unavailable) if unavailable else ""),
     )
 
 
-def _message(facts: TargetFacts | None, away: Outcome | None) -> str:
+def _message(facts: TargetFacts | None, unavailable: Outcome | None) -> str:
     if facts is not None and facts.message:
         return facts.message
-    if away is None:
+    if unavailable is None:
         return ""
-    return away.failure.message if away.failure and away.failure.message else text.reason(away)
+    return (
+        unavailable.failure.message if unavailable.failure and unavailable.failure.message else text.reason(unavailable)
+    )
 
 
 def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[Note]:
@@ -127,10 +133,12 @@ def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]
     return [other for other in every if other.library == part.library and other.absent == part.absent]
 
 
-def _apart(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
+def _distinction(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
     """The first version that differs among the siblings, and the device where that does."""
     names = dict.fromkeys(name for sibling in siblings for name in sibling.versions)
-    different = [name for name in names if len({sibling.versions[name] for sibling in siblings if name in sibling.versions}) > 1]
+    different = [
+        name for name in names if len({sibling.versions[name] for sibling in siblings if name in sibling.versions}) > 1
+    ]
     version = next((f"{name} {part.versions[name]}" for name in different if name in part.versions), "")
     devices = {sibling.device for sibling in siblings}
     device = part.device.partition(" ")[0] if part.device and len(devices) > 1 else ""

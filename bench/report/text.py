@@ -54,7 +54,7 @@ RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
 EMULATED = "times of an emulator, not of a device"
 NO_FORMAT = {"elsewhere", "refused", "unknown"}
 """What a probe says where it has no number format to tell."""
-SAID_ELSEWHERE = {"software-adapter", "emulated-device", *text_notes.STARTS}
+SHOWN_ELSEWHERE = {"software-adapter", "emulated-device", *text_notes.STARTS}
 """Kinds of notes that a flag says as well, that every table says of an emulated target, or that the starts show."""
 HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
 NO_RESOLUTION = "This run cannot show which differences are real."
@@ -89,8 +89,8 @@ def flag(kind: str) -> str:
 
 def computed_in(outcome: Outcome) -> str | None:
     """The number format that the target computes in, where the cell ran and asks for another."""
-    found = outcome.executed if outcome.status in RAN else None
-    return None if found is None or found in NO_FORMAT or found == number_format(outcome.cell) else found
+    executed = outcome.executed if outcome.status in RAN else None
+    return None if executed is None or executed in NO_FORMAT or executed == number_format(outcome.cell) else executed
 
 
 def gap_tone(outcome: Outcome) -> str:
@@ -112,18 +112,22 @@ def executed(result: Executed | None) -> tuple[str, str]:
     if result.format in NO_FORMAT:
         words = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[result.format]
         return words + bits, "absent"
-    tone = "wrong" if result.format in COARSER.get(result.asked, ()) else "warn" if result.format != result.asked else ""
+    tone = (
+        "wrong" if result.format in COARSER.get(result.asked, ()) else "warn" if result.format != result.asked else ""
+    )
     return result.format + bits, tone
 
 
 def notes(outcome: Outcome) -> tuple[str, ...]:
     """What the engine tells of itself, without what other places of the report show."""
-    return tuple(say(note) for note in outcome.notes if note.kind not in SAID_ELSEWHERE)
+    return tuple(say(note) for note in outcome.notes if note.kind not in SHOWN_ELSEWHERE)
 
 
 def start_note(outcome: Outcome, start: str) -> str:
     """Why there is no `cold` or `cached` start; empty where nothing is known of it."""
-    start_notes = (note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start)
+    start_notes = (
+        note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start
+    )
     return next((text_notes.say(note, text_notes.STARTS) for note in start_notes), "")
 
 
@@ -222,10 +226,8 @@ def _rounds(effort: Effort) -> str:
 def _difference(share: float) -> str:
     if share < 1:
         return numbers.percent(share)
-    hopeless = numbers.HOPELESS_RATIO
-    return (
-        f"a factor of {hopeless:,} and more" if share > hopeless else f"a factor of {numbers.significant(share + 1, 2)}"
-    )
+    most = numbers.UNUSABLE_RATIO
+    return f"a factor of {most:,} and more" if share > most else f"a factor of {numbers.significant(share + 1, 2)}"
 
 
 def _option(value: object) -> str:

@@ -35,7 +35,7 @@ def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
     """
     table = WORDS if words is None else words
     kind = table.get(note.kind)
-    if kind is None or not _fits(kind, note):
+    if kind is None or not _accepts(kind, note):
         return unknown(note)
     try:
         return kind(*(say(part, words) for part in note.parts), **note.values)
@@ -58,7 +58,7 @@ def _plain(value: NoteValue) -> str:
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _fits(words: Words, note: Note) -> bool:
+def _accepts(words: Words, note: Note) -> bool:
     names, takes_parts = _signature(words)
     return names == note.values.keys() and (takes_parts or not note.parts)
 
@@ -153,7 +153,9 @@ def _not_steady(limited: int, rounds: int, drift: float) -> str:
     parts = [f"the warm-up ended at its limit in {limited} of {rounds} rounds"] if limited else []
     if drift:
         direction = "slower" if drift > 0 else "faster"
-        parts.append(f"calls became {abs(drift) * 100:.1f} % {direction} from the first third of the timed ones to the last")
+        parts.append(
+            f"calls became {abs(drift) * 100:.1f} % {direction} from the first third of the timed ones to the last"
+        )
     return "; ".join(parts)
 
 

@@ -9,9 +9,9 @@ from bench.report import cold_start, generation, numbers, sustained, text, text_
 from bench.report.across import AcrossRow
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
-from bench.report.matrix_table import Box, MatrixRow
+from bench.report.matrix_table import MatrixEntry, MatrixRow
 from bench.report.model import Report, RunReport, summary
-from bench.report.problem_groups import Trouble
+from bench.report.problem_groups import ProblemGroup
 from bench.report.renderers import figures_markdown, generation_markdown
 from bench.report.renderers.generation_markdown import cell, flags
 from bench.report.targets import PROBED, TargetPart
@@ -58,9 +58,9 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield from _starts(sheet)
     yield from _sustained(sheet)
     yield from _placement(sheet)
-    if sheet.troubles:
+    if sheet.problems:
         yield "### Problems and remedies"
-        yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
+        yield "\n".join(_problem(problem) for problem in sheet.problems)
     if figures:
         yield from figures_markdown.tables(sheet)
     else:
@@ -70,7 +70,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
 
 
 def _matrix(sheet: RunReport) -> str:
-    rows = ([_model(row), plain(row.precision), *map(_box, row.boxes)] for row in sheet.rows)
+    rows = ([_model(row), plain(row.precision), *map(_entry, row.entries)] for row in sheet.rows)
     return table(["model", "precision", *map(_heading, sheet.columns)], rows)
 
 
@@ -78,17 +78,17 @@ def _heading(target: TargetPart) -> str:
     marks = [word for word, true in (("control", target.control), ("emulated", target.emulated)) if true]
     if target.software:
         marks.append("software adapter")
-    labels = [*([plain(target.apart)] if target.apart else []), *marks]
+    labels = [*([plain(target.distinction)] if target.distinction else []), *marks]
     return plain(target.name) + (f" ({', '.join(labels)})" if labels else "")
 
 
 def _absent(sheet: RunReport) -> Iterator[str]:
     """Targets without a column and models without a row; what would enable them stands among what is not ok."""
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
-    left_out = [part.name for part in sheet.left_out if part not in sheet.columns]
+    excluded = [part.name for part in sheet.excluded if part not in sheet.columns]
     for label, names in (
         ("Not on this machine", absent),
-        ("Left out by rules of the matrix", [*left_out, *sheet.rows_left_out]),
+        ("Left out by rules of the matrix", [*excluded, *sheet.excluded_rows]),
     ):
         if names:
             yield f"{label}: {', '.join(map(plain, names))}."
@@ -117,18 +117,18 @@ def _model(row: MatrixRow) -> str:
     return plain(row.model) + (" (random weights)" if row.weights == "random" else "")
 
 
-def _box(box: Box) -> str:
-    if not box.planned:
+def _entry(entry: MatrixEntry) -> str:
+    if not entry.planned:
         return numbers.DASH
-    agreed = len(box.tally) == 1 and not box.unreached
-    words_of_it = [f"**{status}**" if agreed else f"**{status}** {number}" for status, number in box.tally]
-    if box.unreached:
-        words_of_it.append(f"not reached {len(box.unreached)}" if box.outcomes else "not reached")
-    if box.headline and box.headline.speed:
-        words_of_it.append(generation.headline(box.headline.speed))
-    if box.computed_in:
-        words_of_it.append(f"**in {plain(box.computed_in)}**")
-    return " · ".join(words_of_it)
+    agreed = len(entry.tally) == 1 and not entry.unreached
+    parts = [f"**{status}**" if agreed else f"**{status}** {number}" for status, number in entry.tally]
+    if entry.unreached:
+        parts.append(f"not reached {len(entry.unreached)}" if entry.outcomes else "not reached")
+    if entry.headline and entry.headline.speed:
+        parts.append(generation.headline(entry.headline.speed))
+    if entry.computed_in:
+        parts.append(f"**in {plain(entry.computed_in)}**")
+    return " · ".join(parts)
 
 
 def _speed(sheet: RunReport) -> Iterator[str]:
@@ -202,11 +202,11 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
     if lasted:
         yield "### Sustained"
         header = ["cell", "burst", "first minute", "last minute", "sustained / burst", "duration", "warnings"]
-        yield table(header, map(_lasted, lasted))
+        yield table(header, map(_sustained_row, lasted))
         yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
 
 
-def _lasted(outcome: Outcome) -> list[str]:
+def _sustained_row(outcome: Outcome) -> list[str]:
     row, speed = sustained.row(outcome), outcome.sustained
     burst = numbers.plus_minus(row.burst.interval, f" {row.burst.unit}") if row.burst else numbers.DASH
     warnings = flags(speed.flags) if speed else ""
@@ -219,10 +219,10 @@ def _placement(sheet: RunReport) -> Iterator[str]:
     if fallen:
         yield "### Nodes that ran elsewhere"
         header = ["cell", "on target", "elsewhere", "copies a call", "share of time (1 profile)", "fell back"]
-        yield table(header, map(_fallen, fallen))
+        yield table(header, map(_placement_row, fallen))
 
 
-def _fallen(outcome: Outcome) -> list[str]:
+def _placement_row(outcome: Outcome) -> list[str]:
     placed = outcome.placement
     counts = [outcome.nodes_on_target, outcome.nodes_elsewhere, placed.copies if placed else None]
     share = numbers.percent(placed.time_elsewhere if placed else None)
@@ -245,24 +245,24 @@ def _glossary(sheet: RunReport) -> Iterator[str]:
         yield "\n".join(f"- {plain(text_flags.name(flag))}: {plain(text.flag(flag))}" for flag in sheet.flags)
 
 
-def _trouble(trouble: Trouble) -> str:
-    first = trouble.first
-    cells = [code(outcome.cell.id) for outcome in trouble.outcomes[:NAMED_CELLS]]
-    more = len(trouble.outcomes) - len(cells)
+def _problem(problem: ProblemGroup) -> str:
+    first = problem.first
+    cells = [code(outcome.cell.id) for outcome in problem.outcomes[:NAMED_CELLS]]
+    more = len(problem.outcomes) - len(cells)
     named = ", ".join(cells) + (f" and {more} more" if more else "")
-    if trouble.target:
-        named = f"{plain(trouble.target)} (every cell)"
-    reason = f": {plain(trouble.reason)}" if trouble.reason else ""
+    if problem.target:
+        named = f"{plain(problem.target)} (every cell)"
+    reason = f": {plain(problem.reason)}" if problem.reason else ""
     ended = text.ending(first.failure) if first.failure else ""
     ending = f" ({plain(ended)})" if ended else ""
-    remedy = f"<br>Remedy: {plain(trouble.remedy)}" if trouble.remedy else ""
-    return f"- **{trouble.status}** {named}{reason}{ending}{remedy}"
+    remedy = f"<br>Remedy: {plain(problem.remedy)}" if problem.remedy else ""
+    return f"- **{problem.status}** {named}{reason}{ending}{remedy}"
 
 
 def _across(report: Report) -> str:
     header = ["cell", "against", *(plain(sheet.run.name) for sheet in report.sheets)]
     return table(
-        header, ([f"{code(row.cell)} {row.of}".strip(), code(row.control), *_ratios(row)] for row in report.across)
+        header, ([f"{code(row.cell)} {row.part}".strip(), code(row.control), *_ratios(row)] for row in report.across)
     )
 
 
