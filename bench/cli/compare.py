@@ -1,4 +1,4 @@
-"""`bench compare`: two recorded runs side by side."""
+"""`bench compare`: shows two recorded runs side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORDER = 60
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(compare)
 
 
@@ -48,7 +48,7 @@ def compare(
 
 
 def comparison_table(comparison: Comparison) -> None:
-    """Both runs, the cells, what differs, and last what may be concluded, where the eye ends."""
+    """Print both runs, the cells, what differs, and last what may be concluded."""
     from bench.comparison import compare_rows
 
     out = console()
@@ -87,7 +87,8 @@ def _table(rows: list[ComparisonRow]) -> Table:
 
 
 def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
-    """In full words what is more than `no difference shown`, cell by cell."""
+    """Print in full words, cell by cell, what the table only abbreviates."""
+    # A row without a cell name continues the cell of the row above.
     by_cell: dict[str, list[ComparisonRow]] = {}
     for row in rows:
         cell = row.cell or next(reversed(by_cell))

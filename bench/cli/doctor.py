@@ -1,4 +1,4 @@
-"""`bench doctor`: the machine, what can be used on it, and how to enable the rest."""
+"""`bench doctor`: shows the machine, the usable targets, and how to enable the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDER = 40
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(doctor)
 
 
@@ -60,7 +60,7 @@ def doctor(
 
 
 def doctor_tables(findings: Findings, out: Console | None = None) -> None:
-    """The machine, then the targets by whether they can be used."""
+    """Print the machine, then the targets grouped by whether they can be used."""
     out = out or console()
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in machine_facts(findings.machine):
@@ -103,7 +103,7 @@ def _row(finding: Finding) -> tuple[str, ...]:
 
 
 def _device(facts: TargetFacts) -> str:
-    """The device that was chosen, then the labels of the others that were offered."""
+    """The chosen device, then the labels of the provider's other devices."""
     if facts.device is None:
         return "–"
     device = facts.device
@@ -113,7 +113,7 @@ def _device(facts: TargetFacts) -> str:
 
 
 def _notes(finding: Finding) -> Iterable[str]:
-    """What a reader must know before they believe a row."""
+    """What a reader must know before they trust a row."""
     from bench.report import text_notes
 
     yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
@@ -126,7 +126,7 @@ def _notes(finding: Finding) -> Iterable[str]:
 
 
 def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
-    """What is one command away in one line; each of the others with its remedy."""
+    """Print the targets that `--install` enables in one line, and each of the others with its remedy."""
     if not findings:
         return
     _heading("could be enabled", out)
@@ -140,14 +140,14 @@ def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
 
 
 def _explanation(facts: TargetFacts) -> str:
-    """What is wrong and what helps; where there is no wheel, what helps says both."""
+    """The problem and its remedy; if there is no wheel, the remedy alone, because it names the problem too."""
     if facts.kind == "no-wheel" and facts.remedy:
         return facts.remedy
     return "; ".join(filter(None, (facts.message, facts.remedy)))
 
 
 def _not_for_this_machine(findings: Sequence[Finding], out: Console) -> None:
-    """One line for each reason, as many rows share theirs."""
+    """Print one line for each reason, because many targets share one."""
     if not findings:
         return
     _heading("not for this machine", out)
@@ -165,7 +165,7 @@ def _heading(text: str, out: Console) -> None:
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
-    """The fingerprint as names and values."""
+    """The facts of a machine as names and values."""
     cpu = machine.cpu
     cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
     gpus = "; ".join(map(_accelerator, machine.accelerators)) or "none seen"
@@ -182,7 +182,7 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
 
 
 def _accelerator(device: Accelerator) -> str:
-    """`NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
+    """An accelerator on one line: `NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
     memory = f"{device.memory_bytes / 2**30:.1f} GiB" if device.memory_bytes else None
     facts = ", ".join(filter(None, (memory, device.driver and f"driver {device.driver}", device.api)))
     return f"{device.name} ({facts})" if facts else device.name

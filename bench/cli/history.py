@@ -1,4 +1,4 @@
-"""`bench history`: every cell over the runs of a folder."""
+"""`bench history`: shows every cell over the runs of a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORDER = 70
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(history)
 
 
@@ -49,7 +49,7 @@ def history(
 
 
 def history_table(history: History, files: Sequence[Path]) -> None:
-    """Each cell as it stands, change points, what was left out, and where the files are."""
+    """Print the latest figures of each cell, change points, what was left out, and the paths of the files."""
     from bench.comparison import history_rows
 
     out = console()

@@ -1,4 +1,4 @@
-"""`bench ops`: ONNX's operator tests on every provider."""
+"""`bench ops`: runs the operator tests of ONNX on every provider."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COLOURS = {
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(ops)
 
 
@@ -77,7 +77,7 @@ def ops(
 
 
 def operators_table(finished: Finished) -> None:
-    """How every provider's cases ended, then where the files are."""
+    """Print the verdicts of each provider's cases, then the paths of the files."""
     from bench.conformance import summary
     from bench.conformance.verdicts import VERDICTS
 

@@ -1,4 +1,4 @@
-"""`bench plan`: the cells of a matrix, and why some will not run."""
+"""`bench plan`: shows the cells of a matrix, and why some will not run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 ORDER = 10
 MAX_NAMED = 8
-"""Rows of one model that are named one by one."""
+"""How many groups of one model are named; more are only counted."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(plan)
 
 
@@ -40,7 +40,10 @@ def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None
 
 
 def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
-    """The cells of a plan, and why some will not run; `missing` says why a runtime cannot be had on this platform."""
+    """Print the cells of a plan, and why some will not run.
+
+    `missing` says, by the name of a runtime, why it cannot be installed on this platform.
+    """
     out = console()
     table = plain_table("cell", "recipe", "runtime", "will it run")
     runs = [cell for cell in cells if cell.excluded is None]
@@ -56,7 +59,7 @@ def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
 
 
 def _excluded_table(cells: Sequence[Cell]) -> Table:
-    """Cells that are left out for one reason stand in one row."""
+    """A table with one row for each reason, with the cells that are excluded for it."""
     reasons: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.excluded is not None:

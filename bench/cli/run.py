@@ -1,4 +1,4 @@
-"""`bench run`: measure a matrix."""
+"""`bench run`: measures a matrix."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from bench.errors import UsageError
 
 ORDER = 20
 MOST_MINUTES = 1440
+"""A sustained run lasts at most a day."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(run)
 
 

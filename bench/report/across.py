@@ -1,4 +1,4 @@
-"""Compares several runs: the ratio of each cell to one control, run beside run."""
+"""Compares several runs by the ratio of each cell to the same control."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Judged(Protocol):
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Its outcomes, those of emulators without their times."""
+        """Its outcomes; those of emulated cells have no times."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcrossRow:
-    """One cell on every run, as its ratio to one control."""
+    """The ratios of one cell to one control, with one value for each run."""
 
     cell: str
     control: str
@@ -36,7 +36,10 @@ class AcrossRow:
 
 
 def rows(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
-    """Machines are compared by ratios only, and only by ratios against one control."""
+    """A row for each cell, control and part of a call; None where a run has no such ratio.
+
+    Milliseconds of different machines are not comparable, so only ratios to the same control are compared.
+    """
     by_place: dict[tuple[str, str, str], dict[int, Outcome]] = {}
     for number, sheet in enumerate(sheets):
         for outcome in sheet.outcomes:

@@ -1,4 +1,4 @@
-"""The table of a model's accuracy against its FP32 reference: the columns that have something to show."""
+"""The columns of the table that shows a model's accuracy against its FP32 reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report.table import Column, filled
 
 
 def columns(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """What some outcome was compared by, or asked for."""
+    """The columns in which at least one outcome has a figure or a limit."""
     return filled(COLUMNS, outcomes)
 
 
@@ -28,7 +28,7 @@ def _limit(read: Callable[[Tolerance], float | None]) -> Callable[[Outcome], Any
 
 
 def _tokens(outcome: Outcome) -> str | None:
-    """`11 of 64`: so many came before the first that is not the reference's."""
+    """`11 of 64`: the number of tokens before the first one that differs from the reference."""
     parity = outcome.parity
     if parity is None or parity.tokens_compared is None:
         return None
@@ -45,7 +45,7 @@ def _word_error_rate(outcome: Outcome) -> str | None:
 
 
 LIMITS = ("at most", "at least", "asked for")
-"""The columns that show what a tolerance asks for."""
+"""The headings of the columns that show the limits of a tolerance."""
 COLUMNS = (
     Column("KL divergence", "nats", "text", _figure(lambda parity: parity.kl_divergence, numbers.significant)),
     Column("at most", "", "text", _limit(lambda limit: limit.max_kl)),

@@ -1,4 +1,4 @@
-"""What tables, boxes and charts show of models that generate."""
+"""The figures that tables, matrix entries and charts show for models that generate."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ STEP_TIME = "inter-token, ms"
 
 
 class Figure(NamedTuple):
-    """The one figure that stands for a cell, and its unit."""
+    """The main figure of a cell, and its unit."""
 
     interval: Interval
     unit: str
 
 
 def generates(outcome: Outcome) -> bool:
-    """Whether the outcome is of a model that generates, be its speed withheld or not."""
+    """Whether the outcome belongs to a model that generates, even if its speed is withheld."""
     return outcome.traits is not None or (outcome.speed is not None and outcome.speed.generation is not None)
 
 
 def figure(speed: Speed) -> Figure:
-    """Tokens a second of decoding, or the time to the one token; of other models the latency."""
+    """The decode speed in tokens per second, or the time to first token if only one token is generated.
+
+    For other models, the latency.
+    """
     if speed.generation is None:
         return Figure(speed.latency_ms, "ms")
     if speed.generation.decode_tok_s is None:
@@ -41,7 +44,7 @@ def headline(speed: Speed) -> str:
 
 
 def compared(speed: Speed) -> dict[str, Interval]:
-    """The ratios to the control by what they are of; the name is empty where that is the whole call."""
+    """The ratios to the control by the part of a call that they compare; an empty name means the whole call."""
     generated = speed.generation
     if generated is None:
         ratios = {"": speed.ratio_to_control}
@@ -53,12 +56,15 @@ def compared(speed: Speed) -> dict[str, Interval]:
 
 
 def speeds(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """The columns of the table of speeds: one at least, for the word `withheld`."""
+    """The columns of the table of speeds that at least one outcome fills.
+
+    There is always one column, because the word `withheld` needs a place.
+    """
     return filled(SPEEDS, outcomes) or SPEEDS[:1]
 
 
 def differences(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """The columns of the table of what differs between the engines."""
+    """The filled columns of the table that shows how the engines differ."""
     return filled(DIFFERENCES, outcomes)
 
 
@@ -77,7 +83,7 @@ def _ratio(name: str) -> Callable[[Outcome], Interval | None]:
 
 
 def _trait_text(read: Callable[[Traits], Any]) -> Callable[[Outcome], str | None]:
-    """Text of a trait; what is empty or missing is no text."""
+    """Reads a trait as text; None where it is empty or missing."""
     return lambda outcome: (read(outcome.traits) or None) if outcome.traits else None
 
 

@@ -1,4 +1,4 @@
-"""A run's outcomes in, the entries of the compatibility matrix out: one for each model, precision and target (pure)."""
+"""Builds the compatibility matrix of a run: an entry for each model, precision and target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report import text
 
 @dataclass(frozen=True, slots=True)
 class MatrixEntry:
-    """Where a row of the matrix meets a column: one outcome for each workload, and the cells that were not reached."""
+    """One entry of the matrix: the outcomes of all its workloads, and the cells that were not reached."""
 
     target: str
     outcomes: tuple[Outcome, ...]
@@ -20,12 +20,12 @@ class MatrixEntry:
 
     @property
     def planned(self) -> bool:
-        """False where the matrix of the run has no such combination."""
+        """False if the plan of the run has no such combination."""
         return bool(self.outcomes or self.unreached)
 
     @property
     def size(self) -> int:
-        """How many workloads were planned here."""
+        """How many workloads were planned for this entry."""
         return len(self.outcomes) + len(self.unreached)
 
     @property
@@ -42,13 +42,13 @@ class MatrixEntry:
 
     @property
     def computed_in(self) -> str | None:
-        """The number format that the target computes this precision in, where that is not the one asked for."""
+        """The number format that the target really computes in, if it differs from the requested one; else None."""
         return next((number_format for outcome in self.outcomes if (number_format := text.computed_in(outcome))), None)
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One model in one precision, across the columns."""
+    """The row of one model in one precision, with an entry for each column."""
 
     model: str
     precision: str
@@ -58,7 +58,7 @@ class MatrixRow:
 
     @property
     def excluded(self) -> bool:
-        """Whether rules keep all of it out, so that it has nothing to show."""
+        """Whether rules of the matrix exclude the whole row, so that it has nothing to show."""
         statuses = [outcome.status for entry in self.entries for outcome in entry.outcomes]
         return bool(statuses) and set(statuses) == {"excluded"} and not any(entry.unreached for entry in self.entries)
 
@@ -92,7 +92,7 @@ def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
 
 
 def place(cell: Cell) -> tuple[str, str, str]:
-    """The entry that a cell is in."""
+    """The model, precision and target of a cell, which identify its entry."""
     return cell.model, cell.precision, cell.target
 
 

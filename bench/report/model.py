@@ -1,4 +1,4 @@
-"""The model of a report: the tables that every format prints, made of runs and their outcomes."""
+"""Builds the model of a report from runs and their outcomes: the tables that every format prints."""
 
 from __future__ import annotations
 
@@ -30,23 +30,25 @@ from bench.report.version_comparison import VersionGroup
 
 @dataclass(frozen=True, slots=True)
 class Resolvable:
-    """The smallest relative differences that a run could have told from noise: a typical cell's, and the noisiest's."""
+    """The smallest relative differences that a run can distinguish from noise, as shares of 1."""
 
     typical: float
+    """The median over cells."""
     worst: float
+    """That of the noisiest cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run: its tables."""
+    """The tables of one run."""
 
     run: Run
     outcomes: tuple[Outcome, ...]
-    """In the order of the plan; those of emulated cells without a time."""
+    """In the order of the plan; those of emulated cells have no times."""
     emulator_times: dict[str, EmulatorTimes]
-    """By emulated cell: what it took in its emulator."""
+    """By the id of each emulated cell: its times in the emulator."""
     unreached: tuple[Cell, ...]
-    """Planned cells without an outcome: the run was interrupted."""
+    """Planned cells without an outcome, because the run was interrupted."""
     targets: tuple[TargetPart, ...]
     version_groups: tuple[VersionGroup, ...]
     every_row: tuple[MatrixRow, ...]
@@ -55,40 +57,40 @@ class RunReport:
     resolvable: Resolvable | None
 
     def result(self, outcome: Outcome) -> CellResult:
-        """One of its outcomes, as the rows of `metrics` read it."""
+        """An outcome of this run in the form that the rows of `metrics` read."""
         times = self.emulator_times.get(outcome.cell.id)
         return CellResult(self.run, outcome, times.speed if times else None)
 
     @property
     def columns(self) -> tuple[TargetPart, ...]:
-        """The targets that the matrix has a column for: those that could run, or all where none could."""
+        """The targets with a column in the matrix: those that could run, or all if none could."""
         return _columns(self.targets)
 
     @property
     def rows(self) -> tuple[MatrixRow, ...]:
-        """The rows that the matrix shows: those with something in them, or all where none has."""
+        """The rows that the matrix shows: those that rules do not exclude, or all if every row is excluded."""
         return tuple(row for row in self.every_row if not row.excluded) or self.every_row
 
     @property
     def excluded_rows(self) -> tuple[str, ...]:
-        """The models, and single rows of others, that rules keep out altogether: `qwen`, `minilm int4`."""
+        """Names of models that rules exclude as a whole, and of single excluded rows: `qwen`, `minilm int4`."""
         models, shown = {row.model for row in self.rows}, {(row.model, row.precision) for row in self.rows}
         hidden = [row for row in self.every_row if (row.model, row.precision) not in shown]
         return tuple(dict.fromkeys(f"{r.model} {r.precision}" if r.model in models else r.model for r in hidden))
 
     @property
     def absent(self) -> tuple[TargetPart, ...]:
-        """The targets that are not on this machine."""
+        """The targets that are not available on this machine."""
         return tuple(target for target in self.targets if target.absent)
 
     @property
     def excluded(self) -> tuple[TargetPart, ...]:
-        """The targets that rules of the matrix keep out altogether."""
+        """The targets of which rules of the matrix exclude every cell."""
         return tuple(target for target in self.targets if target.excluded)
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
-        """Each status of the run with its count."""
+        """Each status of the run with the number of its cells."""
         return matrix_table.tally(self.outcomes)
 
     @property
@@ -98,15 +100,17 @@ class RunReport:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The kind of every flag that some cell has, in its rounds or run on end."""
+        """The kind of every flag that a cell has, in its rounds or in its sustained run."""
         both = ((*outcome.flags, *(outcome.sustained.flags if outcome.sustained else ())) for outcome in self.outcomes)
         return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
     @property
     def placed(self) -> tuple[Outcome, ...]:
-        """One outcome for each placement that is known: the workloads of one session share it, fixed shapes differ.
+        """One outcome for each distinct placement of nodes that is known.
 
-        Profiled ones differ by what the fallen nodes cost; one that was not profiled adds nothing to one that was.
+        The workloads of one session share a placement; sessions with fixed shapes may differ. Placements also count as
+        distinct if their profiles differ in copies or time. An outcome without a profile is left out if an outcome with
+        the same placement has one.
         """
         known = [outcome for outcome in self.outcomes if outcome.nodes_on_target is not None]
         profiled = {_nodes(outcome) for outcome in known if _cost(outcome)}
@@ -129,7 +133,7 @@ def _cost(outcome: Outcome) -> tuple[int | None, float | None] | None:
 
 
 class Summary(NamedTuple):
-    """A run in words: how much is ok, what the rest is, and how small a difference could have been seen."""
+    """A run in words: how many cells are ok, the counts of the others, and the smallest visible difference."""
 
     ok: str
     others: str
@@ -138,42 +142,42 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One sheet a run, and what can be said across them."""
+    """The tables of every run, and the comparison across runs."""
 
     sheets: tuple[RunReport, ...]
     across: tuple[AcrossRow, ...]
 
     @property
     def statuses(self) -> tuple[Status, ...]:
-        """Every status that some cell has, in the order of `STATUSES`."""
+        """Every status that at least one cell has, in the order of `STATUSES`."""
         return tuple(
             status for status, _ in matrix_table.tally([outcome for sheet in self.sheets for outcome in sheet.outcomes])
         )
 
     @property
     def generates(self) -> bool:
-        """Whether some model of it generates."""
+        """Whether at least one of the models generates."""
         return any(model.generates for sheet in self.sheets for model in sheet.models)
 
     @property
     def sustained(self) -> bool:
-        """Whether some cell of it was run on end."""
+        """Whether at least one cell has a sustained run."""
         return any(outcome.sustained for sheet in self.sheets for outcome in sheet.outcomes)
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Every flag that some cell has."""
+        """The kind of every flag that at least one cell has."""
         return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
 
 
 def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
-    """The tables of one or more runs; an outcome for every planned cell is not needed, an interrupted run has fewer."""
+    """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells."""
     sheets = tuple(_sheet(run, outcomes) for run, outcomes in runs_and_outcomes)
     return Report(sheets, across.rows(sheets) if len(sheets) > 1 else ())
 
 
 def summary(sheet: RunReport) -> Summary:
-    """What a run found in a sentence or two."""
+    """The result of a run in one or two sentences."""
     counts = dict(sheet.tally)
     excluded = counts.pop("excluded", 0)
     others = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
@@ -217,7 +221,7 @@ def _columns(target_parts: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
 
 
 def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:
-    """Planned cells first; an outcome that the plan does not know still counts."""
+    """The planned cells, then those of outcomes that are not in the plan."""
     return tuple({cell.id: cell for cell in (*run.cells, *(outcome.cell for outcome in outcomes))}.values())
 
 

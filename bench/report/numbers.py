@@ -1,4 +1,4 @@
-"""Numbers in, text out: the one place where digits are rounded and units are chosen (pure)."""
+"""Writes numbers as text. All rounding and every choice of a unit happens in this module."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ NO_INTERVAL = "no interval (1 round)"
 UNUSABLE = "no usable interval"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
+"""How many significant figures a number has by default."""
 WIDE_RATIO = 1.5
+"""Above this ratio of the upper to the lower end, an interval is written as its ends and not as ±."""
 UNUSABLE_RATIO = 1000
+"""Above this ratio of the upper to the lower end, an interval says nothing."""
 
 
 class Shown(NamedTuple):
-    """An interval as text: the value, its ends where there are any, and `12.1–12.5` or why there is no such thing."""
+    """An interval as text. `range` is `12.1–12.5`, or says why there is no interval."""
 
     value: str
     low: str | None
@@ -26,7 +29,7 @@ class Shown(NamedTuple):
 
 
 def significant(value: float | None, digits: int = DIGITS) -> str:
-    """A number with so many significant figures, thousands apart: `0.0123`, `12.3`, `12,300`, `1.23e-7`."""
+    """A number with `digits` significant figures and a comma between thousands: `0.0123`, `12,300`, `1.23e-7`."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
@@ -38,12 +41,12 @@ def significant(value: float | None, digits: int = DIGITS) -> str:
 
 
 def count(value: int | None) -> str:
-    """A whole number, thousands apart."""
+    """A whole number with a comma between thousands."""
     return DASH if value is None else f"{value:,}"
 
 
 def shown(interval: Interval) -> Shown:
-    """An interval rounded at three figures, or sooner where its width does not support as many."""
+    """An interval rounded to three figures, or to fewer if its width does not support three."""
     place = _place(interval)
     value = _rounded(interval.value, place)
     if interval.low is None or interval.high is None:
@@ -56,7 +59,7 @@ def shown(interval: Interval) -> Shown:
 
 
 def plus_minus(interval: Interval, unit: str = "") -> str:
-    """`12.3 ± 0.4 ms`: half of the interval's width, or `20 ms (1–190)` where that is far from symmetric."""
+    """`12.3 ± 0.4 ms` with half of the interval's width, or `20 ms (1–190)` for a wide interval."""
     text = shown(interval)
     if interval.low is None or interval.high is None or text.low is None:
         return f"{text.value}{unit} · {text.range}"
@@ -67,7 +70,7 @@ def plus_minus(interval: Interval, unit: str = "") -> str:
 
 
 def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
-    """`1.83× (1.79–1.88)`; where that is no difference, `no difference shown (0.98–1.04)`."""
+    """`1.83× (1.79–1.88)`, or `no difference shown (0.98–1.04)`."""
     if interval is None:
         return DASH
     text = shown(interval)
@@ -79,7 +82,7 @@ def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
 
 
 def times(interval: Interval | None) -> str:
-    """`2.1x (1.4–3.3)`, whether or not that is a difference from 1."""
+    """`2.1x (1.4–3.3)`, even if the interval contains 1."""
     if interval is None:
         return DASH
     text = shown(interval)
@@ -87,9 +90,10 @@ def times(interval: Interval | None) -> str:
 
 
 def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
-    """True where a ratio's interval leaves out 1 as printed, and the difference is one that the rounds can resolve.
+    """True if the printed interval of a ratio does not contain 1, and the rounds can resolve the difference.
 
-    The printed ends decide, so that no line reads "1.02× (1.00–1.04)" and calls that a difference.
+    `resolvable` is the smallest relative difference that they can resolve. The printed ends decide, so that no line
+    reads "1.02× (1.00–1.04)" and calls that a difference.
     """
     text = shown(interval)
     if text.low is None or text.high is None or interval.value <= 0:
@@ -100,9 +104,9 @@ def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
 
 
 def change(interval: Interval | None) -> str:
-    """A relative change in percent, `+5.1 % (4.2 to 6.0)` for 0.051: as many figures as its width supports.
+    """A relative change in percent, `+5.1 % (4.2 to 6.0)` for 0.051, with as many figures as its width supports.
 
-    Whole percents at the coarsest, hundredths at the finest: a change is near 0, so its own first figure says nothing.
+    The figures end between whole percents and hundredths. A change is near 0, so its own first figure cannot decide.
     """
     if interval is None or not math.isfinite(interval.value):
         return DASH
@@ -118,12 +122,12 @@ def change(interval: Interval | None) -> str:
 
 
 def given(value: float | None) -> str:
-    """A figure that somebody wrote down, as short as it was written: `0.98`."""
+    """A figure from a matrix or an option, as short as it was written there: `0.98`."""
     return DASH if value is None else f"{value:g}"
 
 
 def cosine(value: float | None) -> str:
-    """As many figures as tell it from 1, and one more: `0.9901`, `0.9999960`."""
+    """As many figures as distinguish it from 1, and one more: `0.9901`, `0.9999960`."""
     if value is None or not math.isfinite(value):
         return DASH
     if value >= 1:
@@ -132,14 +136,14 @@ def cosine(value: float | None) -> str:
 
 
 def is_usable(interval: Interval) -> bool:
-    """False where the ends lie so far apart that nothing is known: two rounds that disagree can do that."""
+    """False if the ends are so far apart that the interval says nothing, as after two rounds that disagree."""
     if interval.low is None or interval.high is None:
         return True
     return math.isfinite(interval.high) and interval.low >= 0 and interval.high <= UNUSABLE_RATIO * interval.low
 
 
 def duration(milliseconds: float | None) -> str:
-    """A time in the unit that reads best: `85.0 µs`, `12.3 ms`, `1.24 s`, `2 min 5 s`."""
+    """A time in milliseconds, written in the unit that reads best: `85.0 µs`, `12.3 ms`, `1.24 s`, `2 min 5 s`."""
     if milliseconds is None or not math.isfinite(milliseconds):
         return DASH
     if milliseconds >= 120_000:
@@ -153,14 +157,14 @@ def duration(milliseconds: float | None) -> str:
 
 
 def in_time(milliseconds: Interval) -> tuple[Interval, str]:
-    """An interval of a time in the unit in which its value reads best, and that unit."""
+    """An interval in milliseconds, converted to the unit that reads best, and that unit."""
     if milliseconds.value >= 999.5:
         return scaled(milliseconds, 1e-3), "s"
     return (scaled(milliseconds, 1e3), "µs") if 0 < milliseconds.value < 0.1 else (milliseconds, "ms")
 
 
 def in_energy(joules: Interval) -> tuple[Interval, str]:
-    """The same of an energy."""
+    """An interval in joules, converted to the unit that reads best, and that unit."""
     for unit, size_j in (("J", 1.0), ("mJ", 1e-3)):
         if joules.value >= 0.9995 * size_j:
             return scaled(joules, 1 / size_j), unit
@@ -208,7 +212,7 @@ def _with_unit(interval: Interval, unit: str) -> str:
 
 
 def _place(interval: Interval) -> int:
-    """The power of ten of the last figure worth printing: 12.345 ± 0.4 ends at the tenths."""
+    """The power of ten of the last figure to print: 12.345 ± 0.4 ends at the tenths."""
     place = _exponent(interval.value) - DIGITS + 1
     if interval.low is None or interval.high is None or interval.high <= interval.low:
         return place
@@ -216,15 +220,16 @@ def _place(interval: Interval) -> int:
 
 
 def _supported(half: float) -> int:
-    """The last place that half a width supports.
+    """The power of ten of the last figure that an interval's half width supports.
 
-    One that starts with 1 keeps one figure more (the Particle Data Group's rule): 0.10 and 0.14 are not alike.
+    A half width that starts with 1 keeps one figure more, as in the rule of the Particle Data Group: 0.10 and 0.14
+    differ too much to be rounded to one figure.
     """
     return _exponent(half) - (f"{half:e}"[0] == "1")
 
 
 def _signed(value: float, place: int) -> str:
-    """`+5.1`, `-3.0`; a change that rounds to nothing has no sign."""
+    """`+5.1`, `-3.0`; a change that rounds to zero has no sign."""
     text = _rounded_end(value, place)
     return f"+{text}" if value > 0 and _number(text) else text
 
@@ -235,17 +240,17 @@ def _rounded_end(value: float, place: int) -> str:
 
 
 def _is_wide(interval: Interval) -> bool:
-    """Where the ends differ that much, an interval from logarithms is visibly lopsided."""
+    """Whether the ends differ so much that the interval is clearly not symmetric, so that ± would mislead."""
     return interval.low is not None and interval.high is not None and interval.high > WIDE_RATIO * interval.low
 
 
 def _own_place(end: float, place: int) -> int:
-    """The place of an end far from the value: one of its own figures at least, and two at most beyond the place."""
+    """The last place of an end that is far from the value: it shows one or two of its own figures."""
     return max(min(place, _exponent(end)), _exponent(end) - 1)
 
 
 def _exponent(value: float) -> int:
-    """The power of ten of a number's first figure, after rounding: 9.996 counts as 10.0."""
+    """The power of ten of a number's first figure after rounding: that of 9.996 is the one of 10.0."""
     if value == 0 or not math.isfinite(value):
         return 0
     return int(f"{value:.{DIGITS - 1}e}".split("e")[1])

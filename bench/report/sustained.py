@@ -1,4 +1,4 @@
-"""What tables show of sustained runs: each cell beside its rounds, and minute by minute."""
+"""Writes the tables of sustained runs: each cell beside its rounds, and minute by minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report import generation, numbers, text
 from bench.report.generation import Figure
 
 ONE_PROCESS = "1 process"
-"""What stands where other figures have an interval: the minutes of one process are no replicates."""
+"""Shown in the place of an interval: the minutes of one process are not replicates."""
 HOW_TO_READ = (
     "Each cell ran continuously in a process of its own, after all rounds. Sustained divided by burst is the speed "
     "of the last minute divided by that of the rounds (of decoding, for models that generate): 0.9× is a tenth slower. "
@@ -19,26 +19,26 @@ HOW_TO_READ = (
 
 
 class SustainedRow(NamedTuple):
-    """The minutes of one cell in words."""
+    """The sustained run of one cell as text."""
 
     burst: Figure | None
-    """What the rounds say."""
+    """The figure of the rounds."""
     first: str
     last: str
     against_burst: str
     reached: str
     """`10 of 10 min`."""
     ended: str
-    """Why before its time; empty where it was not."""
+    """Why it ended early; empty if it did not."""
 
 
 def outcomes_of(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    """Those with a sustained run."""
+    """The outcomes that have a sustained run."""
     return tuple(outcome for outcome in outcomes if outcome.sustained is not None)
 
 
 def row(outcome: Outcome) -> SustainedRow:
-    """What the table says of one cell."""
+    """The row of one cell; the outcome must have a sustained run."""
     speed = outcome.sustained
     assert speed is not None
     ends = [figure(minute) for minute in (*speed.minutes[:1], *speed.minutes[-1:])] or [numbers.DASH] * 2
@@ -61,7 +61,7 @@ def _reached(speed: SustainedSpeed) -> str:
 # --- minute by minute -------------------------------------------------------------------------------------------------
 
 HEADINGS = ("minute", "calls", "median call", "p90", "decode", "clock", "heat", "others", "stolen", "power")
-"""Of the table of minutes; a column that no minute fills is left out."""
+"""Headings of the table of minutes; a column that no minute fills is left out."""
 
 
 def table(minutes: Sequence[SustainedMinute]) -> tuple[list[str], list[list[str]]]:

@@ -1,4 +1,4 @@
-"""What each target of a run is on its machine: device, versions, and the number formats that it computes in."""
+"""Describes each target of a run: its device, its versions, and the number formats that it computes in."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from bench.report import text, versions
 
 ABSENT = {"unavailable", "excluded"}
 PROBED = ("fp32", "fp16")
-"""The number formats that a probe asks for."""
+"""The number formats that a probe tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPart:
-    """One row of `[providers]` or `[baselines]`, as the run met it."""
+    """A row of `[providers]` or `[baselines]` on the machine of the run."""
 
     cell: Cell
     """Any cell of the target: it names the provider, the engine and the runtime."""
     cells: int
     facts: TargetFacts | None
     device: str | None
-    """As its outcomes tell it, or as the row asks for it."""
+    """The device in its outcomes, else the one that the row asks for."""
     versions: Mapping[str, str]
     software: bool
-    """True where a program does the work of a GPU."""
+    """True if a program on the CPU does the work of a GPU."""
     control: bool
     absent: bool
-    """True where no cell of it could run, as it is not on this machine."""
+    """True if no cell of it could run, because it is not on this machine."""
     excluded: bool
-    """True where a rule of the matrix keeps every cell of it from running."""
+    """True if rules of the matrix exclude every cell of it."""
     message: str
     remedy: str
     distinction: str = ""
-    """What tells it from the other targets of its provider: a version, a device."""
+    """What distinguishes it from the other targets of its provider: a version, a device."""
 
     @property
     def name(self) -> str:
-        """As the matrix calls it."""
+        """Its name in the matrix."""
         return self.cell.target
 
     @property
@@ -48,17 +48,17 @@ class TargetPart:
 
     @property
     def emulated(self) -> bool:
-        """True where an emulator stands in for the device."""
+        """True if an emulator replaces the device."""
         return self.cell.emulated
 
     @property
     def chosen_device(self) -> Device | None:
-        """The device that its cells run on, as a probe found it."""
+        """The device that its cells run on, according to the probe."""
         return self.facts.device if self.facts else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of it: the probe's notes, and its last word."""
+        """The notes and the message of the probe, as text."""
         if self.facts is None:
             return ()
         notes = (text.say(note) for note in self.facts.notes if note.kind != "emulated-device")
@@ -70,7 +70,7 @@ class TargetPart:
         return tuple(device for device in self.facts.devices if device != self.chosen_device) if self.facts else ()
 
     def executed(self, number_format: str) -> Executed | None:
-        """What the probe computed in that number format."""
+        """The result of the probe for a requested number format; None if there is none."""
         return (
             next((result for result in self.facts.executes if result.asked == number_format), None)
             if self.facts
@@ -122,7 +122,7 @@ def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[Note]
 
 
 def _versions(run: Run, cell: Cell, facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """As the probe said them, else as the last outcome did, with the ONNX Runtime that the runtime holds."""
+    """The versions from the probe, else from the last outcome, with that of ONNX Runtime first."""
     by_outcome = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
     known = dict((facts.versions if facts else None) or next(by_outcome, {}))
     onnxruntime = versions.onnxruntime(run, cell, known)
@@ -134,7 +134,7 @@ def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]
 
 
 def _distinction(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
-    """The first version that differs among the siblings, and the device where that does."""
+    """The first version that differs between the siblings, and the device if that differs too."""
     names = dict.fromkeys(name for sibling in siblings for name in sibling.versions)
     different = [
         name for name in names if len({sibling.versions[name] for sibling in siblings if name in sibling.versions}) > 1

@@ -1,4 +1,4 @@
-"""Words for flags, which readers know as warnings: the name of each, its sentence, and what raised it."""
+"""The words for flags, which the report calls warnings: name, explanation, and what raised each."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ GLOSSARY = {
     "placement-varies": "The nodes were not on the same providers in every round; the worst round is the one shown.",
     "mixed-versions": "A library had another version in some rounds, as after a resumed run; the rounds are not alike.",
 }
-"""Every flag, in the order in which a cell carries them, with one sentence for readers."""
+"""Every flag with one sentence that explains it, in the order in which a cell lists its flags."""
 NAMES = {"casts-around-fp32": "casts around FP32"}
-"""The names that are not the kind without its hyphens."""
+"""Names that differ from the kind with spaces for hyphens."""
 UNKNOWN_FLAG = "This version of Touchstone does not know the warning; the run was made by another one."
 
 
 def name(kind: str) -> str:
-    """`few rounds` of the kind `few-rounds`; a kind that nobody here knows stays as it is."""
+    """`few rounds` of the kind `few-rounds`; an unknown kind is returned unchanged."""
     return NAMES.get(kind, kind.replace("-", " ")) if kind in GLOSSARY else kind
 
 
@@ -45,17 +45,17 @@ def names(flags: Iterable[Note]) -> tuple[str, ...]:
 
 
 def sentence(kind: str) -> str:
-    """What a flag says."""
+    """The sentence that explains a flag; a general one for an unknown kind."""
     return GLOSSARY.get(kind, UNKNOWN_FLAG)
 
 
 def detail(flag: Note) -> str:
-    """What raised a flag, in words and figures; empty where no more is known than its name says."""
+    """What raised a flag, in words and figures; empty if no more is known than its name says."""
     if flag.kind in text_notes.DETAILS:
         return text_notes.say(flag)
     return text_notes.parameters(flag)
 
 
 def details(flags: Iterable[Note]) -> dict[str, str]:
-    """By name what raised each flag, of those that know more than their name says."""
+    """What raised each flag, by the name of the flag; flags without such details are left out."""
     return {name(flag.kind): words for flag in flags if (words := detail(flag))}

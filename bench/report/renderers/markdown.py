@@ -1,4 +1,4 @@
-"""The format `markdown`: summary.md, for pasting into a pull request."""
+"""The format `markdown`: summary.md, which can be pasted into a pull request."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from bench.report.version_comparison import VersionGroup
 NAME = "markdown"
 FILE = "summary.md"
 NAMED_CELLS = 3
+"""How many cells of a problem are named; the others are only counted."""
 MOST_CHARACTERS = 65_536
-"""What GitHub takes in a comment on a pull request."""
+"""The limit of GitHub for a comment on a pull request."""
 
 
 def render(report: Report) -> str:
-    """The summary of every run, and the comparison across runs where there are several.
+    """The summary of every run, and the comparison across runs if there are several.
 
-    The folded tables of all figures are left out where a comment on GitHub could not hold them.
+    The folded tables of all figures are left out if the text would be too long for a comment on GitHub.
     """
     whole = _text(report, figures=True)
     return whole if len(whole) <= MOST_CHARACTERS else _text(report, figures=False)
@@ -83,7 +84,7 @@ def _heading(target: TargetPart) -> str:
 
 
 def _absent(sheet: RunReport) -> Iterator[str]:
-    """Targets without a column and models without a row; what would enable them stands among what is not ok."""
+    """The names of targets without a column and of models without a row; their remedies are among the problems."""
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
     excluded = [part.name for part in sheet.excluded if part not in sheet.columns]
     for label, names in (
@@ -164,7 +165,7 @@ def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
 
 
 def _version_group(group: VersionGroup) -> str:
-    """One provider under several versions, cell beside cell."""
+    """One provider under several versions, with a row for each cell."""
     header = [plain(group.library), *map(_heading, group.targets)]
     return table(header, ([code(row.name), *map(_version, row.outcomes)] for row in group.rows))
 
