@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this verb to the command line."""
     verbs = typer.Typer(
         no_args_is_help=True,
-        help="What the cache holds: artifacts, runtimes, fetched wheels and models, worker code, compiled models.",
+        help="List, verify or prune the cache: artifacts, runtimes, wheels, models, worker code, compiled models.",
     )
     verbs.command("list")(list_)
     verbs.command()(verify)
@@ -59,7 +59,7 @@ def verify(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFla
     if as_json:
         print_json(damaged)
     elif not damaged:
-        print("everything is as it was made")  # noqa: T201
+        print("no entry is damaged")  # noqa: T201
     if damaged:
         names = "; ".join(f"{entry.kind} {entry.key}: {', '.join(entry.problems)}" for entry in damaged)
         raise BenchError(f"damaged: {names}", "remove it with: bench cache prune --damaged")
@@ -74,9 +74,9 @@ def prune(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
 ) -> None:
-    """Remove what was not used lately, and what stopped runs left. It is made or fetched again when it is needed.
+    """Remove entries that were not used lately, and leftovers of stopped runs. What is needed again is made again.
 
-    It is safe beside a running `bench`: what that uses stays.
+    It is safe while another `bench` runs: entries in use are kept.
     """
     from bench import cache
 

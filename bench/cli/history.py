@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.progress import Progress
 
 ORDER = 70
+HEADINGS = ("cell", "verdict", "last, ms", "speedup over control", "change from the previous run", "summary")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,7 +55,7 @@ def history_table(history: History, files: Sequence[Path]) -> None:
 
     out = console()
     rows = history_rows.rows(history)
-    table = plain_table("cell", "verdict", "last, ms", "x the control", "change from the run before", "so")
+    table = plain_table(*HEADINGS)
     for row in rows:
         colour = TONES.get(row.tone)
         verdict, says = (f"[{colour}]{part}[/]" if colour else part for part in map(safe, (row.verdict, row.brief)))

@@ -54,10 +54,10 @@ def run(
 
     if resume and (only or skip or budget or threads or out or sustained is not None):
         hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
-        raise UsageError("--resume goes on with a run as it was begun", hint)
+        raise UsageError("--resume continues a run with its original options", hint)
     if sustained is not None and not 0 < sustained <= MOST_MINUTES:
         hint = f"give more than 0 and at most {MOST_MINUTES}, a day: --sustained 10"
-        raise UsageError(f"--sustained {sustained:g} is no number of minutes", hint)
+        raise UsageError(f"--sustained {sustained:g} is not a number of minutes", hint)
     stop_on_sigterm()
     options = pipeline.Options(
         matrix=matrix_path(matrix),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.records import Cell, Outcome, Speed
 
 PIPE_WIDTH = 160
+"""Columns of a table that does not go to a terminal: wide enough for a row."""
 COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
 TONES = {"bad": "red", "good": "green", "warn": "yellow"}
 """The colours of the tones in a comparison or a history."""

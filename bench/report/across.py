@@ -44,6 +44,7 @@ def rows(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
     for number, sheet in enumerate(sheets):
         for outcome in sheet.outcomes:
             speed = outcome.speed
+            # The control itself has no row: its ratio is 1 on every machine.
             if speed and speed.control and speed.control != outcome.cell.id:
                 for part in generation.compared(speed):
                     by_place.setdefault((outcome.cell.id, speed.control, part), {})[number] = outcome
@@ -59,5 +60,6 @@ def _row(cell: str, control: str, part: str, by_sheet: dict[int, Outcome], sheet
         part=part,
         weights=tuple(text.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
         ratios=tuple(generation.compared(speed).get(part) if speed else None for speed in speeds),
+        # The rounds resolve differences of whole calls; no such figure is known for a part of a call.
         resolvable=tuple(speed.resolvable if speed and not part else None for speed in speeds),
     )

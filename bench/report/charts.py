@@ -29,6 +29,7 @@ STEP = 26
 DECADES = [10.0**power for power in range(-6, 7)]
 COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5)]
 FINE_TICKS = [tick / 20 for tick in range(1, 61)]
+# vl_convert contains several versions of Vega-Lite; the version must be the one that altair writes.
 VEGA_LITE = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)"}
 """CSS variables of the page. Vega copies colours that it does not know into the SVG unchanged."""
@@ -94,7 +95,9 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     ]
     if not points:
         return None
+    # A tenth more at both ends, so that no mark touches the border.
     low, high = min(1, *(p["low"] for p in points)) / 1.1, max(1, *(p["high"] for p in points)) * 1.1
+    # `nice` would extend a log axis to whole decades.
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
     axis = alt.Axis(values=_ticks(low, high), format="~g")
     along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
@@ -191,6 +194,7 @@ def svg(
     """
     height = alt.Step(STEP) if height is None else height
     spec = chart.properties(width=width, height=height).configure(**_config()).to_dict()
+    # All data is inline, so no URL is allowed.
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
     description = "; ".join(f"{point['name']}: {point['description']}" for point in points)
     return _described(drawn, title, description, name)
@@ -219,6 +223,7 @@ def _described(svg: str, title: str, description: str, name: str) -> str:
     """The SVG with a title and a description for the whole image, and with ids that begin with `name`."""
     # Vega labels every mark for screen readers; one description of the whole chart is easier to follow.
     inner = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg[svg.index(">") + 1 :])
+    # Vega uses the same ids in every chart, and ids must be unique on a page.
     inner = re.sub(r'(id="|url\(#)', rf"\g<1>{name}-", inner)
     width, height = (math.ceil(float(re.search(rf' {side}="([\d.]+)"', svg)[1])) for side in ("width", "height"))  # type: ignore[index]
     opening = (

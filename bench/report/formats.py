@@ -85,6 +85,7 @@ def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
     for entry in loaded:
         try:
             content = _render(entry, report)
+        # A faulty format of another package must not keep the other formats from being written.
         except UsageError as error:
             failures.append(error)
             continue
@@ -128,6 +129,7 @@ def _fault(loaded: Any, name: str) -> str:
             return f"it has no {attribute}"
     if name != loaded.NAME:
         return f"its NAME is {loaded.NAME!r}"
+    # The file must be in the run's folder and must not replace the files of the run.
     file = loaded.FILE
     if not isinstance(file, str) or Path(file).name != file or "\\" in file or file in {"", ".", "..", *RESERVED}:
         return f"its FILE is {file!r}, which is no name for a file of a report"
@@ -140,6 +142,7 @@ def _render(loaded: _Loaded, report: Report) -> bytes:
         content = loaded.format.render(report)
         return content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
     except Exception as error:
+        # An error in a format of this package is a fault of this package and keeps its traceback.
         if not loaded.origin:
             raise
         raise UsageError(f"{loaded.origin} failed: {_line(error)}", "the other formats are written") from error

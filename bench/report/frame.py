@@ -22,6 +22,7 @@ CATEGORIES = {
 
 def frame_of(runs: Sequence[tuple[Run, Sequence[Outcome]]], *, drop_empty: bool) -> pd.DataFrame:
     """One row for each cell, in the order of the plan; `drop_empty` leaves out columns without any value."""
+    # pandas is imported late, so that `bench plan` and `bench --help` start quickly.
     import pandas as pd
 
     rows = [row for run, outcomes in runs for row in rows_of(run, outcomes)]

@@ -179,6 +179,7 @@ def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
 def summary(sheet: RunReport) -> Summary:
     """The result of a run in one or two sentences."""
     counts = dict(sheet.tally)
+    # Excluded cells are not meant to run, so they are not part of the total.
     excluded = counts.pop("excluded", 0)
     others = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
     if sheet.unreached:
@@ -196,6 +197,7 @@ def summary(sheet: RunReport) -> Summary:
 def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
+    # All tables use outcomes without the times of emulators; `emulator_times` keeps these times apart.
     shown = tuple(map(emulation.without_times, ordered))
     reached = {outcome.cell.id for outcome in ordered}
     unreached = tuple(cell for cell in run.cells if cell.id not in reached)

@@ -149,6 +149,7 @@ def duration(milliseconds: float | None) -> str:
     if milliseconds >= 120_000:
         minutes, seconds = divmod(round(milliseconds / 1000), 60)
         return f"{minutes:,} min {seconds} s"
+    # From 999.5 on, a value with three figures rounds to 1,000 ms.
     if milliseconds >= 999.5:
         return f"{significant(milliseconds / 1000)} s"
     if 0 < milliseconds < 0.1:
@@ -165,6 +166,7 @@ def in_time(milliseconds: Interval) -> tuple[Interval, str]:
 
 def in_energy(joules: Interval) -> tuple[Interval, str]:
     """An interval in joules, converted to the unit that reads best, and that unit."""
+    # From 0.9995 on, a value with three figures rounds to 1.00 of the unit.
     for unit, size_j in (("J", 1.0), ("mJ", 1e-3)):
         if joules.value >= 0.9995 * size_j:
             return scaled(joules, 1 / size_j), unit
@@ -193,6 +195,7 @@ def size(size_bytes: float | None) -> str:
         return DASH
     amount = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
+        # 1000 to 1023 of a unit are written in the next one, which needs three figures only.
         if amount < 1000:
             return f"{amount:.0f} B" if unit == "B" else f"{significant(amount)} {unit}"
         amount /= 1024

@@ -60,6 +60,7 @@ def _group_key(outcome: Outcome) -> tuple[object, ...]:
     shared = (outcome.status, _shared_reason(outcome), outcome.remedy)
     if failure is None:
         return shared
+    # Missing targets are separate problems even if the message is the same; other failures are shared by targets.
     target = outcome.cell.target if failure.stage == "target" else None
     return (*shared, target, failure.stage, failure.kind, failure.message, failure.exit_code, failure.signal)
 

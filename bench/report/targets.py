@@ -141,5 +141,6 @@ def _distinction(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
     ]
     version = next((f"{name} {part.versions[name]}" for name in different if name in part.versions), "")
     devices = {sibling.device for sibling in siblings}
+    # Only the label of the device, such as `gpu.0`, without its name.
     device = part.device.partition(" ")[0] if part.device and len(devices) > 1 else ""
     return ", ".join(filter(None, (version, device)))

@@ -48,4 +48,5 @@ def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[VersionRow
     own = {(o.cell.model, o.cell.precision, o.cell.workload, o.cell.target): o for o in outcomes}
     places = dict.fromkeys(place[:3] for place in own if place[3] in names)
     rows = (VersionRow(*place, tuple(own.get((*place, name)) for name in names)) for place in places)
+    # A row that rules exclude under every version has nothing to compare.
     return tuple(row for row in rows if any(outcome and outcome.status != "excluded" for outcome in row.outcomes))

@@ -45,6 +45,7 @@ def matrix() -> Schema:
         "baselines": (_baseline(), "Engines without an execution provider to run on, such as PyTorch."),
     }
     tables = {name: _named(table, meaning) for name, (table, meaning) in axes.items()}
+    # Editors offer the names of the catalogue; other names are accepted too.
     tables["providers"]["properties"] = dict.fromkeys(catalogue.rows(), PROVIDER)
     return {
         "$schema": DRAFT,
@@ -57,6 +58,7 @@ def matrix() -> Schema:
             "measure": _measure(),
         },
         "required": ["schema", "models", "precisions"],
+        # A cell needs a target, which is a provider or a baseline.
         "anyOf": [{"required": ["providers"]}, {"required": ["baselines"]}],
         "additionalProperties": False,
         "definitions": {"provider": _provider()},

@@ -74,6 +74,7 @@ def _benchmark(run: Run, outcome: Outcome, speed: Speed, several: bool) -> dict[
             "min_time": run.effort.burst_s,
             "warmup": True,
         },
+        # pytest-benchmark keeps times in seconds.
         "stats": stats([time / 1000 for time in speed.rounds_ms]),
     }
 
