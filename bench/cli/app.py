@@ -1,4 +1,4 @@
-"""The `bench` command: it finds the verbs, runs one, and turns errors into exit codes. Nothing else exits.
+"""The `bench` command: it finds the verbs, runs one, and turns errors into exit codes. No other module exits.
 
 Each other file of this folder that has a function `add_to` is a verb: a new one needs no line here.
 """
@@ -20,7 +20,7 @@ from bench.errors import BenchError, Interrupted, UsageError
 
 
 def verbs() -> list[ModuleType]:
-    """The modules of the verbs, in the order that `bench --help` lists them in: by their `ORDER`, then by name."""
+    """The modules of the verbs in the order of `bench --help`: by their `ORDER`, then by name."""
     names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
     modules = [importlib.import_module(f"bench.cli.{name}") for name in names if name != "app"]
     return sorted((module for module in modules if hasattr(module, "add_to")), key=lambda module: module.ORDER)
@@ -28,31 +28,32 @@ def verbs() -> list[ModuleType]:
 
 def build() -> typer.Typer:
     """The application with every verb."""
-    made = typer.Typer(
+    application = typer.Typer(
         name="bench",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Benchmark and compatibility matrix for ONNX Runtime: what runs, how fast, how reliable each number is.",
     )
-    made.callback(invoke_without_command=True)(_version)
+    application.callback(invoke_without_command=True)(_version)
     for verb in verbs():
-        verb.add_to(made)
-    return made
+        verb.add_to(application)
+    return application
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line; the process ends with DESIGN's exit codes: 0 to 4, or 130."""
+    """Run a command line and end the process with its exit code: 0 to 4, or 130 after an interruption."""
     try:
         code = app(args=arguments, standalone_mode=False)
     except BenchError as error:
         sys.exit(_print_error(error))
     except KeyboardInterrupt:
         sys.exit(_print_error(Interrupted("interrupted")))
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe; that is no error
+        # Python flushes stdout at exit and would print a second error, so stdout is replaced.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as error:  # noqa: BLE001 - the outer border; what is not the user's mistake is raised again
+    except Exception as error:  # noqa: BLE001 - the outermost handler; faults of this program are raised again
         sys.exit(_usage_error(error))
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -63,12 +64,12 @@ def _print_error(error: BenchError) -> int:
 
 
 def _usage_error(error: Exception) -> int:
-    """Typer's own complaints in our words; anything else is a fault of ours and keeps its traceback."""
+    """The exit code for an error of typer, which is printed like our own; any other error is raised again."""
     message = getattr(error, "format_message", None)
     if message is None:
         raise error
-    if type(error).__name__ == "NoArgsIsHelpError":  # typer carries a click of its own, whose classes may move
-        print(message(), end="")  # noqa: T201 - empty where rich has printed the help already
+    if type(error).__name__ == "NoArgsIsHelpError":  # by name, because typer has its own copy of click
+        print(message(), end="")  # noqa: T201 - empty if rich has printed the help already
         return UsageError.exit_code
     return _print_error(UsageError(message().rstrip("."), "see `bench --help`"))
 

@@ -1,4 +1,4 @@
-"""`bench cache`: what the cache holds, whether it is whole, and how what is not used is removed."""
+"""`bench cache`: lists the cache, verifies its entries, and removes unused or damaged ones."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ KindFlag = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     verbs = typer.Typer(
         no_args_is_help=True,
-        help="What the cache holds: artifacts, runtimes, fetched wheels and models, worker code, compiled models.",
+        help="List, verify or prune the cache: artifacts, runtimes, wheels, models, worker code, compiled models.",
     )
     verbs.command("list")(list_)
     verbs.command()(verify)
@@ -59,7 +59,7 @@ def verify(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFla
     if as_json:
         print_json(damaged)
     elif not damaged:
-        print("everything is as it was made")  # noqa: T201
+        print("no entry is damaged")  # noqa: T201
     if damaged:
         names = "; ".join(f"{entry.kind} {entry.key}: {', '.join(entry.problems)}" for entry in damaged)
         raise BenchError(f"damaged: {names}", "remove it with: bench cache prune --damaged")
@@ -74,9 +74,9 @@ def prune(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
 ) -> None:
-    """Remove what was not used lately, and what stopped runs left. It is made or fetched again when it is needed.
+    """Remove entries that were not used lately, and leftovers of stopped runs. What is needed again is made again.
 
-    It is safe beside a running `bench`: what that uses stays.
+    It is safe while another `bench` runs: entries in use are kept.
     """
     from bench import cache
 
@@ -89,7 +89,7 @@ def prune(
 
 
 def cache_table(entries: Sequence[Entry], root: Path) -> None:
-    """What a cache holds, and the size of each kind."""
+    """Print the entries of a cache, and the size of each kind."""
     table = plain_table("kind", "key", "what", "MiB", "made", "used, days ago")
     for entry in entries:
         what = f"{entry.what} (being made, or left by a stopped run)" if entry.unfinished else entry.what
@@ -103,7 +103,7 @@ def cache_table(entries: Sequence[Entry], root: Path) -> None:
 
 
 def pruned_table(pruned: Pruned) -> None:
-    """How much of each kind was removed, and what a running process kept."""
+    """Print how much of each kind was removed, and what was kept because a running process uses it."""
     out = console()
     if pruned.removed:
         out.print(_totals(pruned.removed), "", sep="\n")

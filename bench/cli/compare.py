@@ -1,4 +1,4 @@
-"""`bench compare`: two recorded runs side by side."""
+"""`bench compare`: shows two recorded runs side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORDER = 60
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(compare)
 
 
@@ -48,7 +48,7 @@ def compare(
 
 
 def comparison_table(comparison: Comparison) -> None:
-    """Both runs, the cells, what differs, and last what may be concluded, where the eye ends."""
+    """Print both runs, the cells, what differs, and last what may be concluded."""
     from bench.comparison import compare_rows
 
     out = console()
@@ -58,8 +58,8 @@ def comparison_table(comparison: Comparison) -> None:
     rows = compare_rows.rows(comparison)
     if rows:
         out.print(_table(rows), "", safe(compare_rows.LEGEND), sep="\n", highlight=False)
-    if said := compare_rows.quiet(comparison):
-        _line(out, safe(said))
+    if quiet_cells := compare_rows.quiet(comparison):
+        _line(out, safe(quiet_cells))
     if any(row.tone for row in rows):
         out.print("", "[bold]Cells to look at[/]", sep="\n")
         _noteworthy(out, rows)
@@ -87,15 +87,16 @@ def _table(rows: list[ComparisonRow]) -> Table:
 
 
 def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
-    """In full words what is more than `no difference shown`, cell by cell."""
-    told: dict[str, list[ComparisonRow]] = {}
+    """Print in full words, cell by cell, what the table only abbreviates."""
+    # A row without a cell name continues the cell of the row above.
+    by_cell: dict[str, list[ComparisonRow]] = {}
     for row in rows:
-        cell = row.cell or next(reversed(told))
-        told.setdefault(cell, []).append(row)
-    for cell, own in told.items():
-        says = [row.conclusion for row in own if row.conclusion]
-        if own[0].tone and says:
-            _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(says))}")
+        cell = row.cell or next(reversed(by_cell))
+        by_cell.setdefault(cell, []).append(row)
+    for cell, own in by_cell.items():
+        texts = [row.conclusion for row in own if row.conclusion]
+        if own[0].tone and texts:
+            _line(out, f"  [{TONES[own[0].tone]}]{safe(cell)}[/]: {safe('; '.join(texts))}")
 
 
 def _line(out: Console, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`bench doctor`: the machine, what can be used on it, and how to enable the rest."""
+"""`bench doctor`: shows the machine, the usable targets, and how to enable the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDER = 40
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(doctor)
 
 
@@ -59,20 +59,20 @@ def doctor(
         doctor_tables(findings)
 
 
-def doctor_tables(found: Findings, out: Console | None = None) -> None:
-    """The machine, then the targets by whether they can be used."""
+def doctor_tables(findings: Findings, out: Console | None = None) -> None:
+    """Print the machine, then the targets grouped by whether they can be used."""
     out = out or console()
     facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in machine_facts(found.machine):
+    for name, value in machine_facts(findings.machine):
         facts.add_row(f"[bold]{name}[/]", escape(value))
     out.print(facts)
-    _usable(_by_standing(found, "usable"), out)
-    _enabling(_by_standing(found, "could-be-enabled"), out)
-    _foreign(_by_standing(found, "not-for-this-machine"), out)
+    _usable(_by_standing(findings, "usable"), out)
+    _could_be_enabled(_by_standing(findings, "could-be-enabled"), out)
+    _not_for_this_machine(_by_standing(findings, "not-for-this-machine"), out)
 
 
-def _by_standing(found: Findings, standing: Standing) -> list[Finding]:
-    return [finding for finding in found.targets if finding.standing == standing]
+def _by_standing(findings: Findings, standing: Standing) -> list[Finding]:
+    return [finding for finding in findings.targets if finding.standing == standing]
 
 
 def _usable(findings: Sequence[Finding], out: Console) -> None:
@@ -93,27 +93,27 @@ def _usable(findings: Sequence[Finding], out: Console) -> None:
 def _row(finding: Finding) -> tuple[str, ...]:
     facts = finding.facts
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    formats = {one.asked: one for one in facts.executes}
+    formats = {executed.asked: executed for executed in facts.executes}
     computed = []
-    for asked in ("fp32", "fp16"):
-        one = formats.get(asked)
-        bits = f", {one.bits:.1f} bits" if one and one.bits is not None else ""
-        computed.append(f"{one.format}{bits}" if one else "–")
+    for number_format in ("fp32", "fp16"):
+        executed = formats.get(number_format)
+        bits = f", {executed.bits:.1f} bits" if executed and executed.bits is not None else ""
+        computed.append(f"{executed.format}{bits}" if executed else "–")
     return finding.target, "yes" if finding.in_matrix else "–", _device(facts), *computed, versions or "–"
 
 
 def _device(facts: TargetFacts) -> str:
-    """The device that was chosen, then the labels of the others that were offered."""
+    """The chosen device, then the labels of the provider's other devices."""
     if facts.device is None:
         return "–"
     device = facts.device
-    others = [one.label for one in facts.devices if one.label != device.label]
-    said = f"{device.label} {device.name or device.vendor}".strip()
-    return f"{said} (also offers {', '.join(others)})" if others else said
+    others = [other.label for other in facts.devices if other.label != device.label]
+    label = f"{device.label} {device.name or device.vendor}".strip()
+    return f"{label} (also offers {', '.join(others)})" if others else label
 
 
 def _notes(finding: Finding) -> Iterable[str]:
-    """What a reader must know before they believe a row."""
+    """What a reader must know before they trust a row."""
     from bench.report import text_notes
 
     yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
@@ -125,8 +125,8 @@ def _notes(finding: Finding) -> Iterable[str]:
         yield "this project wrote it from documentation and never ran it"
 
 
-def _enabling(findings: Sequence[Finding], out: Console) -> None:
-    """What is one command away in one line; each of the others with its remedy."""
+def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
+    """Print the targets that `--install` enables in one line, and each of the others with its remedy."""
     if not findings:
         return
     _heading("could be enabled", out)
@@ -136,18 +136,18 @@ def _enabling(findings: Sequence[Finding], out: Console) -> None:
         out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
     for finding in findings:
         if finding not in missing:
-            out.print(f"[bold]{escape(finding.target)}[/]: {escape(_way(finding.facts))}")
+            out.print(f"[bold]{escape(finding.target)}[/]: {escape(_explanation(finding.facts))}")
 
 
-def _way(facts: TargetFacts) -> str:
-    """What is wrong and what helps; where there is no wheel, what helps says both."""
+def _explanation(facts: TargetFacts) -> str:
+    """The problem and its remedy; if there is no wheel, the remedy alone, because it names the problem too."""
     if facts.kind == "no-wheel" and facts.remedy:
         return facts.remedy
     return "; ".join(filter(None, (facts.message, facts.remedy)))
 
 
-def _foreign(findings: Sequence[Finding], out: Console) -> None:
-    """One line for each reason, as many rows share theirs."""
+def _not_for_this_machine(findings: Sequence[Finding], out: Console) -> None:
+    """Print one line for each reason, because many targets share one."""
     if not findings:
         return
     _heading("not for this machine", out)
@@ -165,7 +165,7 @@ def _heading(text: str, out: Console) -> None:
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
-    """The fingerprint as names and values."""
+    """The facts of a machine as names and values."""
     cpu = machine.cpu
     cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
     gpus = "; ".join(map(_accelerator, machine.accelerators)) or "none seen"
@@ -182,7 +182,7 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
 
 
 def _accelerator(device: Accelerator) -> str:
-    """`NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
+    """An accelerator on one line: `NVIDIA L4 (24.0 GiB, driver 570.86, CUDA 12.8)`."""
     memory = f"{device.memory_bytes / 2**30:.1f} GiB" if device.memory_bytes else None
     facts = ", ".join(filter(None, (memory, device.driver and f"driver {device.driver}", device.api)))
     return f"{device.name} ({facts})" if facts else device.name

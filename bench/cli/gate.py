@@ -1,4 +1,4 @@
-"""`bench gate`: whether anything got slower or lost support against a recorded run."""
+"""`bench gate`: tells whether anything got slower or lost support since a recorded run."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 ORDER = 80
 COLOURS = {"regression": "red", "lost-support": "red", "inconclusive": "yellow", "warning": "yellow", "pass": "green"}
-MOST = 40
-"""Rows before some are only counted."""
+MAX_ROWS = 40
+"""How many rows the table shows at most; the others are only counted."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(gate)
 
 
@@ -93,7 +93,7 @@ def gate(
 
 
 def _show(finished: Finished, *, github: bool, as_json: bool) -> None:
-    """The table or the record on stdout, and what GitHub shows of a job."""
+    """Print the table or the record on stdout, and write the annotations and the summary for GitHub."""
     from bench.gating import reports
     from bench.gating.reports.github import workflow_commands
 
@@ -108,12 +108,12 @@ def _show(finished: Finished, *, github: bool, as_json: bool) -> None:
 
 
 def _annotate(commands: str) -> None:
-    """On stderr, where GitHub reads them as well: stdout may be JSON."""
+    """Print annotations on stderr: GitHub reads them there too, and stdout may be JSON."""
     print(commands, end="", file=sys.stderr)  # noqa: T201
 
 
 def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
-    """Every cell with its change, the null control, what differs, the answer, then where the files are."""
+    """Print every cell with its change, what differs, the null control, the verdict, and the paths of the files."""
     from bench.gating import text
 
     cells = text.ordered(run.cells)
@@ -130,21 +130,21 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
         out.print(f"not shown here, but in the files: {text.counted(hidden)}")
     if shown:
         out.print("")
-    for name, said in _lines(run):
-        out.print(f"{name}: {_safe_in_ci(said)}", highlight=False)
+    for name, value in _lines(run):
+        out.print(f"{name}: {_safe_in_ci(value)}", highlight=False)
     out.print(f"[bold]{_safe_in_ci(run.verdict)}[/] ({text.counted(run.cells)})", highlight=False)
     for path in files:
         out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
 
 
 def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
-    """All of few; of many without those that were not compared, and of very many without those that pass either."""
+    """The cells to show: without those that were not compared if there are too many, then without those that pass."""
     from bench.gating import text
 
-    if len(cells) <= MOST:
+    if len(cells) <= MAX_ROWS:
         return list(cells)
     compared = [cell for cell in cells if cell.verdict not in text.NOT_COMPARED]
-    return compared if len(compared) <= MOST else [cell for cell in compared if cell.verdict != "pass"][:MOST]
+    return compared if len(compared) <= MAX_ROWS else [cell for cell in compared if cell.verdict != "pass"][:MAX_ROWS]
 
 
 def _row(cell: GateCell) -> tuple[str, ...]:
@@ -173,10 +173,9 @@ def _lines(run: GateRun) -> Iterable[tuple[str, str]]:
 
 
 def _safe_in_ci(text: str) -> str:
-    """Foreign text that neither rich nor the runner of a CI takes for a command.
-
-    GitHub's runner obeys `::name::` at the start of a line, where a folded column may begin, and `##[name]` anywhere.
-    """
+    """Foreign text that neither rich nor the runner of a CI reads as a command."""
     from bench.report import escaping
 
+    # GitHub's runner obeys `##[name]` anywhere and `::name::` at the start of a line, where a folded column may begin.
+    # The invisible word joiner breaks both.
     return escape(escaping.line(text).replace("::", ":\u2060:").replace("##[", "##\u2060["))

@@ -1,4 +1,4 @@
-"""`bench history`: every cell over the runs of a folder."""
+"""`bench history`: shows every cell over the runs of a folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from bench.progress import Progress
 
 ORDER = 70
+HEADINGS = ("cell", "verdict", "last, ms", "speedup over control", "change from the previous run", "summary")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(history)
 
 
@@ -49,12 +50,12 @@ def history(
 
 
 def history_table(history: History, files: Sequence[Path]) -> None:
-    """Each cell as it stands, change points, what was left out, and where the files are."""
+    """Print the latest figures of each cell, change points, what was left out, and the paths of the files."""
     from bench.comparison import history_rows
 
     out = console()
     rows = history_rows.rows(history)
-    table = plain_table("cell", "verdict", "last, ms", "x the control", "change from the run before", "so")
+    table = plain_table(*HEADINGS)
     for row in rows:
         colour = TONES.get(row.tone)
         verdict, says = (f"[{colour}]{part}[/]" if colour else part for part in map(safe, (row.verdict, row.brief)))
@@ -67,11 +68,15 @@ def history_table(history: History, files: Sequence[Path]) -> None:
         for row, step in steps:
             out.print(f"  {safe(f'{row.cell} {row.figure}'.strip())}: {safe(step)}", highlight=False, soft_wrap=True)
         out.print("", safe(history_rows.ADVISORY), "", sep="\n", highlight=False, soft_wrap=True)
-    for said in filter(
+    for line in filter(
         None,
-        (*history_rows.notes(history), history_rows.quiet(history), *(f"left out: {one}" for one in history.left_out)),
+        (
+            *history_rows.notes(history),
+            history_rows.quiet(history),
+            *(f"left out: {reason}" for reason in history.left_out),
+        ),
     ):
-        out.print(safe(said), highlight=False, soft_wrap=True)
+        out.print(safe(line), highlight=False, soft_wrap=True)
     out.print(f"[bold]{safe(history_rows.tally(history))}[/]", highlight=False)
     for path in files:
         out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)

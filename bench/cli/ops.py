@@ -1,4 +1,4 @@
-"""`bench ops`: ONNX's operator tests on every provider."""
+"""`bench ops`: runs the operator tests of ONNX on every provider."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COLOURS = {
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(ops)
 
 
@@ -77,28 +77,34 @@ def ops(
 
 
 def operators_table(finished: Finished) -> None:
-    """How every provider's cases ended, then where the files are."""
+    """Print the verdicts of each provider's cases, then the paths of the files."""
     from bench.conformance import summary
     from bench.conformance.verdicts import VERDICTS
 
-    found = summary.summaries(finished.run, finished.outcomes)
-    verdicts = [verdict for verdict in VERDICTS if any(verdict in one.counts for one in found)]
+    summaries = summary.summaries(finished.run, finished.outcomes)
+    verdicts = [verdict for verdict in VERDICTS if any(verdict in provider.counts for provider in summaries)]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("provider", "onnxruntime", "cases"):
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
         table.add_column(f"[{COLOURS.get(verdict, 'default')}]{verdict}[/]", justify="right")
     table.add_column("operators wholly on it", justify="right")
-    for one in found:
-        kind = summary.imitated(one.target)
-        name = f"{one.target.name} ({kind})" if kind else one.target.name
-        counts = [str(one.counts.get(verdict, "–")) for verdict in verdicts]
-        table.add_row(escape(name), one.onnxruntime or "–", str(one.cases), *counts, f"{one.whole} of {one.operators}")
+    for provider in summaries:
+        kind = summary.imitated(provider.target)
+        name = f"{provider.target.name} ({kind})" if kind else provider.target.name
+        counts = [str(provider.counts.get(verdict, "–")) for verdict in verdicts]
+        table.add_row(
+            escape(name),
+            provider.onnxruntime or "–",
+            str(provider.cases),
+            *counts,
+            f"{provider.whole} of {provider.operators}",
+        )
     out = console()
     out.print(table)
     for target in finished.run.targets:
         if not target.tried:
-            said = "; ".join(filter(None, (target.facts.message, target.facts.remedy)))
-            out.print(f"{target.name} is unavailable: {said}", markup=False, highlight=False)
+            reason = "; ".join(filter(None, (target.facts.message, target.facts.remedy)))
+            out.print(f"{target.name} is unavailable: {reason}", markup=False, highlight=False)
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""The options that several verbs share, and how a verb shows its progress and prints JSON."""
+"""The options that several verbs share, and functions that show progress and print JSON."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FormatFlag = Annotated[
 
 
 def known_formats(text: str) -> tuple[str, ...]:
-    """The names of report formats, checked before anything is measured."""
+    """The names in `--format`; `UsageError` for an unknown one, before anything is measured."""
     from bench.report.formats import known
 
     return known(text)
@@ -64,7 +64,7 @@ def stop_on_sigterm() -> None:
 
 
 def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
-    """Do long work with its progress on stderr: a spinner on a terminal, plain lines elsewhere, nothing if `quiet`."""
+    """Do long work and show its progress on stderr: live on a terminal, as lines elsewhere, not at all if `quiet`."""
     from bench.progress import Lines, Live, Quiet
 
     if quiet:
@@ -82,7 +82,7 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
 
 
 def print_json(value: Any) -> None:
-    """What a verb prints with `--json`."""
+    """Print a value as JSON, for `--json`."""
     import msgspec
 
     plain = msgspec.to_builtins(value)

@@ -1,4 +1,4 @@
-"""`bench plan`: the cells of a matrix, and why some will not run."""
+"""`bench plan`: shows the cells of a matrix, and why some will not run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from bench.records import Cell
 
 ORDER = 10
-MANY = 8
-"""Rows of one model that are named one by one."""
+MAX_NAMED = 8
+"""How many groups of one model are named; more are only counted."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(plan)
 
 
@@ -40,7 +40,10 @@ def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None
 
 
 def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
-    """The cells of a plan, and why some will not run; `missing` says why a runtime cannot be had on this platform."""
+    """Print the cells of a plan, and why some will not run.
+
+    `missing` says, by the name of a runtime, why it cannot be installed on this platform.
+    """
     out = console()
     table = plain_table("cell", "recipe", "runtime", "will it run")
     runs = [cell for cell in cells if cell.excluded is None]
@@ -56,31 +59,31 @@ def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
 
 
 def _excluded_table(cells: Sequence[Cell]) -> Table:
-    """Cells that are left out for one reason stand in one row."""
+    """A table with one row for each reason, with the cells that are excluded for it."""
     reasons: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.excluded is not None:
             reasons.setdefault(cell.excluded, []).append(cell)
     table = plain_table("excluded", "cells", "why")
-    for reason, left_out in reasons.items():
-        table.add_row(_together(left_out, cells), str(len(left_out)), escape(reason))
+    for reason, excluded in reasons.items():
+        table.add_row(_group_labels(excluded, cells), str(len(excluded)), escape(reason))
     return table
 
 
-def _together(left_out: Sequence[Cell], cells: Sequence[Cell]) -> str:
+def _group_labels(excluded: Sequence[Cell], cells: Sequence[Cell]) -> str:
     """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
-    groups = tuple(dict.fromkeys(cell.group for cell in left_out))
-    targets = {cell.target for cell in left_out}
-    if len(groups) > 1 and len(targets) == 1 and len(left_out) == sum(cell.target in targets for cell in cells):
+    groups = tuple(dict.fromkeys(cell.group for cell in excluded))
+    targets = {cell.target for cell in excluded}
+    if len(groups) > 1 and len(targets) == 1 and len(excluded) == sum(cell.target in targets for cell in cells):
         return f"*/{targets.pop()}/*"
-    models = dict.fromkeys(cell.model for cell in left_out)
-    return ", ".join(part for model in models for part in _of_model(model, left_out, cells))
+    models = dict.fromkeys(cell.model for cell in excluded)
+    return ", ".join(part for model in models for part in _groups_of_model(model, excluded, cells))
 
 
-def _of_model(model: str, left_out: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:
+def _groups_of_model(model: str, excluded: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:
     """The groups of one model: `qwen/*` for all of them, `qwen/… (24 rows)` for many; `--json` names each."""
-    own = [cell for cell in left_out if cell.model == model]
+    own = [cell for cell in excluded if cell.model == model]
     groups = tuple(dict.fromkeys(cell.group for cell in own))
     if len(groups) > 1 and len(own) == sum(cell.model == model for cell in cells):
         return (f"{model}/*",)
-    return (f"{model}/… ({len(groups)} rows)",) if len(groups) > MANY else groups
+    return (f"{model}/… ({len(groups)} rows)",) if len(groups) > MAX_NAMED else groups

@@ -1,4 +1,4 @@
-"""`bench report`: render recorded runs again."""
+"""`bench report`: renders recorded runs again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORDER = 30
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(report)
 
 

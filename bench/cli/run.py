@@ -1,4 +1,4 @@
-"""`bench run`: measure a matrix."""
+"""`bench run`: measures a matrix."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from bench.errors import UsageError
 
 ORDER = 20
 MOST_MINUTES = 1440
+"""A sustained run lasts at most a day."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make this verb one of the command line's."""
+    """Add this verb to the command line."""
     app.command()(run)
 
 
@@ -53,10 +54,10 @@ def run(
 
     if resume and (only or skip or budget or threads or out or sustained is not None):
         hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
-        raise UsageError("--resume goes on with a run as it was begun", hint)
+        raise UsageError("--resume continues a run with its original options", hint)
     if sustained is not None and not 0 < sustained <= MOST_MINUTES:
         hint = f"give more than 0 and at most {MOST_MINUTES}, a day: --sustained 10"
-        raise UsageError(f"--sustained {sustained:g} is no number of minutes", hint)
+        raise UsageError(f"--sustained {sustained:g} is not a number of minutes", hint)
     stop_on_sigterm()
     options = pipeline.Options(
         matrix=matrix_path(matrix),

@@ -1,4 +1,4 @@
-"""What the terminal tables of several verbs share: the console, plain tables, foreign text made safe, a run's table."""
+"""What the terminal tables of several verbs share: the console, plain tables, escaping, and the table of a run."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
     from bench.records import Cell, Outcome, Speed
 
 PIPE_WIDTH = 160
+"""Columns of a table that does not go to a terminal: wide enough for a row."""
 COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
 TONES = {"bad": "red", "good": "green", "warn": "yellow"}
-"""Colours of what a comparison or a history says of a cell."""
+"""The colours of the tones in a comparison or a history."""
 
 
 class _Console(Console):
-    """rich ends the process with exit code 1 when its reader leaves; only `cli` decides that."""
+    """A console that leaves the exit code to `cli.app`: rich ends the process with 1 if the pipe is closed."""
 
     def on_broken_pipe(self) -> None:
-        """Say it to `cli`."""
+        """Raise the error for `cli.app`."""
         raise BrokenPipeError
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, and wide enough for a row where there is none."""
+    """The console for tables: as wide as the terminal, or `PIPE_WIDTH` columns if there is no terminal."""
     out = _Console()
     return out if out.is_terminal else _Console(width=PIPE_WIDTH)
 
 
 def plain_table(*columns: str) -> Table:
-    """A table without lines, whose long words are folded."""
+    """A table without lines, which folds long words."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -43,14 +44,14 @@ def plain_table(*columns: str) -> Table:
 
 
 def safe(text: str) -> str:
-    """Foreign text, without what would steer the terminal or rich."""
+    """Foreign text on one line, without control characters for the terminal and markup for rich."""
     from bench.report import escaping
 
     return escape(escaping.line(text))
 
 
 def run_table(finished: RunResult) -> None:
-    """Every verdict of a run, then where its files are."""
+    """Print every verdict of a run, then the paths of its files."""
     table = plain_table("cell", "status", "latency, ms", "throughput", "speedup over control", "warnings")
     absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
@@ -64,15 +65,15 @@ def run_table(finished: RunResult) -> None:
     if absent:
         out.print(_absent_table(absent), "", sep="\n")
     counts = Counter(outcome.status for outcome in finished.outcomes)
-    said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
-    out.print(f"{len(finished.outcomes)} cells: {said}{why}")
+    out.print(f"{len(finished.outcomes)} cells: {tally}{why}")
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
 
 def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
-    """Targets that are not on this machine: one row each, whatever was planned on them."""
+    """A table with one row for each target that is not on this machine."""
     from bench.report import text
 
     table = plain_table("unavailable", "cells", "why", "how to enable it")
@@ -82,7 +83,7 @@ def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
 
 
 def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
-    """One verdict; the numbers are rounded by their intervals, as they are in the report."""
+    """The row of one outcome; numbers are rounded by their intervals, as in the report."""
     from bench.report import emulation, text, text_flags
 
     outcome = emulation.without_times(outcome)
@@ -90,14 +91,14 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed
     if speed is None:
-        told = f"{reason}; {flags}" if flags else reason
-        return outcome.cell.id, status, "–", "–", "–", escape(told)
-    told = flags if outcome.status == "ok" else f"{reason}; {flags}"
-    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(told)
+        remark = f"{reason}; {flags}" if flags else reason
+        return outcome.cell.id, status, "–", "–", "–", escape(remark)
+    remark = flags if outcome.status == "ok" else f"{reason}; {flags}"
+    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(remark)
 
 
 def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:
-    """Latency, throughput and ratio; of a model that generates, its time to first token, and those of decoding."""
+    """Latency, throughput and ratio; of a model that generates, time to first token, and rate and ratio of decode."""
     from bench.report import numbers
 
     unit, rate = next(iter(speed.throughput.items()))

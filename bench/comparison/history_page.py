@@ -197,7 +197,7 @@ def _point(history: History, point: Point, value: Interval) -> dict[str, Any]:
         "low": low,
         "high": high,
         "name": escaping.line(f"{history_rows.day(run)} {run.name}"),
-        "says": numbers.plus_minus(value),
+        "description": numbers.plus_minus(value),
     }
 
 

@@ -1,1 +1,1 @@
-"""Report: outcomes to pages, tables and files."""
+"""Turns the outcomes of runs into pages, tables and files."""

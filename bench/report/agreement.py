@@ -1,4 +1,4 @@
-"""The table of a model's accuracy against its FP32 reference: the columns that have something to show."""
+"""The columns of the table that shows a model's accuracy against its FP32 reference."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from bench.report.table import Column, filled
 
 
 def columns(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """What some outcome was compared by, or asked for."""
+    """The columns in which at least one outcome has a figure or a limit."""
     return filled(COLUMNS, outcomes)
 
 
-def _seen(read: Callable[[Parity], float | None], form: Callable[[float | None], str]) -> Callable[[Outcome], Any]:
-    def found(outcome: Outcome) -> str | None:
+def _figure(read: Callable[[Parity], float | None], form: Callable[[float | None], str]) -> Callable[[Outcome], Any]:
+    def text_of(outcome: Outcome) -> str | None:
         value = read(outcome.parity) if outcome.parity else None
         return None if value is None else form(value)
 
-    return found
+    return text_of
 
 
-def _asked(read: Callable[[Tolerance], float | None]) -> Callable[[Outcome], Any]:
-    return _seen(lambda parity: read(parity.tolerance), numbers.given)
+def _limit(read: Callable[[Tolerance], float | None]) -> Callable[[Outcome], Any]:
+    return _figure(lambda parity: read(parity.tolerance), numbers.given)
 
 
 def _tokens(outcome: Outcome) -> str | None:
-    """`11 of 64`: so many came before the first that is not the reference's."""
+    """`11 of 64`: the number of tokens before the first one that differs from the reference."""
     parity = outcome.parity
     if parity is None or parity.tokens_compared is None:
         return None
     return f"{numbers.count(parity.tokens_same)} of {numbers.count(parity.tokens_compared)}"
 
 
-def _all(outcome: Outcome) -> str | None:
+def _every_token(outcome: Outcome) -> str | None:
     return "all" if outcome.parity and outcome.parity.tolerance.same_tokens else None
 
 
@@ -45,19 +45,19 @@ def _word_error_rate(outcome: Outcome) -> str | None:
 
 
 LIMITS = ("at most", "at least", "asked for")
-"""The columns that show what a tolerance asks for."""
+"""The headings of the columns that show the limits of a tolerance."""
 COLUMNS = (
-    Column("KL divergence", "nats", "text", _seen(lambda parity: parity.kl_divergence, numbers.significant)),
-    Column("at most", "", "text", _asked(lambda limit: limit.max_kl)),
-    Column("Top-1 agreement", "", "text", _seen(lambda parity: parity.top1_agreement, numbers.significant)),
-    Column("at least", "", "text", _asked(lambda limit: limit.min_top1)),
+    Column("KL divergence", "nats", "text", _figure(lambda parity: parity.kl_divergence, numbers.significant)),
+    Column("at most", "", "text", _limit(lambda limit: limit.max_kl)),
+    Column("Top-1 agreement", "", "text", _figure(lambda parity: parity.top1_agreement, numbers.significant)),
+    Column("at least", "", "text", _limit(lambda limit: limit.min_top1)),
     Column("Same tokens", "", "text", _tokens),
-    Column("asked for", "", "text", _all),
-    Column("Cosine", "", "text", _seen(lambda parity: parity.cosine, numbers.cosine)),
-    Column("at least", "", "text", _asked(lambda limit: limit.min_cosine)),
-    Column("Relative error", "", "text", _seen(lambda parity: parity.relative_error, numbers.significant)),
-    Column("at most", "", "text", _asked(lambda limit: limit.max_relative_error)),
-    Column("Largest error", "", "text", _seen(lambda parity: parity.max_abs_error, numbers.significant)),
+    Column("asked for", "", "text", _every_token),
+    Column("Cosine", "", "text", _figure(lambda parity: parity.cosine, numbers.cosine)),
+    Column("at least", "", "text", _limit(lambda limit: limit.min_cosine)),
+    Column("Relative error", "", "text", _figure(lambda parity: parity.relative_error, numbers.significant)),
+    Column("at most", "", "text", _limit(lambda limit: limit.max_relative_error)),
+    Column("Largest error", "", "text", _figure(lambda parity: parity.max_abs_error, numbers.significant)),
     Column("Word error rate", "worst round", "text", _word_error_rate),
-    Column("Effective bits", "", "text", _seen(lambda parity: parity.effective_bits, numbers.significant)),
+    Column("Effective bits", "", "text", _figure(lambda parity: parity.effective_bits, numbers.significant)),
 )

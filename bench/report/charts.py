@@ -1,4 +1,4 @@
-"""The charts of one model, as inline SVG that follows the light or dark colours of the page."""
+"""Draws the charts of one model as inline SVG, which follows the light or dark colours of the page."""
 
 from __future__ import annotations
 
@@ -20,32 +20,37 @@ from bench.report.model_tables import ModelPart, WorkloadPart
 PLOT_WIDTH = 215
 LABEL_WIDTH = 170
 LABEL_ROOM = 205
-"""A reader's font may be a fifth wider than the one that labels are measured in.
+"""The width that is reserved for labels, in pixels. It is larger than `LABEL_WIDTH`, because the reader's font may be a
+fifth wider than the one that labels are measured in.
 
-Plot, labels and ticks come to some 430 px, so that a phone shrinks the text by no more than a fifth.
+Plot, labels and ticks together take about 430 px, so that a phone shrinks the text by no more than a fifth.
 """
 STEP = 26
 DECADES = [10.0**power for power in range(-6, 7)]
 COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5)]
 FINE_TICKS = [tick / 20 for tick in range(1, 61)]
+# vl_convert contains several versions of Vega-Lite; the version must be the one that altair writes.
 VEGA_LITE = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)"}
-"""The page's own variables: Vega passes colours that it does not know through to the SVG."""
+"""CSS variables of the page. Vega copies colours that it does not know into the SVG unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """An SVG of one model and workload."""
+    """An SVG for one model and workload."""
 
     place: int
-    """Which of the model's workloads it is of."""
+    """The index of the workload among those of the model."""
     title: str
     svg: str
 
 
 def model_charts(part: ModelPart, prefix: str) -> list[Chart]:
-    """The charts of a model, two or three a workload where it has a control; `prefix` keeps the ids of a page apart."""
-    found = []
+    """All charts of a model: for each workload the ratios to the control, and a rate.
+
+    `prefix` begins the ids in each SVG, so that they are unique on a page with several models.
+    """
+    drawn_charts = []
     for number, workload in enumerate(part.workloads):
         name = f"{part.name}, {workload.name}"
         weights = " (random weights)" if part.weights == "random" else ""
@@ -53,15 +58,15 @@ def model_charts(part: ModelPart, prefix: str) -> list[Chart]:
             if drawn is not None:
                 title, spec, points = drawn
                 described = escaping.line(f"{title}, {name}{weights}")
-                found.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
-    return found
+                drawn_charts.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
+    return drawn_charts
 
 
 Drawn = tuple[str, alt.LayerChart, list[dict[str, Any]]]
 
 
 def _of_workload(workload: WorkloadPart) -> Iterator[tuple[str, Drawn | None]]:
-    """Every chart by a word for its id: ratios to the control, one of each part of a call, and a rate."""
+    """Each chart with a word for its id: the ratios to the control for each part of a call, then one rate."""
     speeds = [outcome.speed for outcome in workload.outcomes if outcome.speed]
     for part in dict.fromkeys(part for speed in speeds for part in generation.compared(speed)):
         yield f"{part} ratio".strip().replace(" ", "-"), _ratios(workload, part)
@@ -77,11 +82,11 @@ def _of_workload(workload: WorkloadPart) -> Iterator[tuple[str, Drawn | None]]:
 
 def _decoding(workload: WorkloadPart) -> list[tuple[Outcome, Interval | None]]:
     timed = [(outcome, outcome.speed.generation) for outcome in workload.outcomes if outcome.speed]
-    return [(outcome, made.decode_tok_s) for outcome, made in timed if made]
+    return [(outcome, generated.decode_tok_s) for outcome, generated in timed if generated]
 
 
 def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
-    """Points with intervals on a log scale, where half as fast is as far from 1 as twice as fast."""
+    """Points with intervals on a log scale, where 0.5 is as far from 1 as 2 is."""
     points = [
         _point(outcome, interval, numbers.ratio(interval, None if part else speed.resolvable))
         for outcome in workload.outcomes
@@ -90,20 +95,24 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     ]
     if not points:
         return None
+    # A tenth more at both ends, so that no mark touches the border.
     low, high = min(1, *(p["low"] for p in points)) / 1.1, max(1, *(p["high"] for p in points)) * 1.1
+    # `nice` would extend a log axis to whole decades.
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
     axis = alt.Axis(values=_ticks(low, high), format="~g")
     along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
     x = alt.X("value:Q", **along)
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
-    one = alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
+    parity = (
+        alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
+    )
     marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
     title = f"{part} speedup over the control".strip().capitalize()
-    return title, alt.layer(one, *_whiskers(base, along, _tone()), marks), points
+    return title, alt.layer(parity, *_whiskers(base, along, _tone()), marks), points
 
 
 def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]]) -> Drawn | None:
-    """Bars from zero, as their lengths are compared."""
+    """Bars that begin at zero, because readers compare their lengths."""
     points = [
         _point(outcome, rate, numbers.plus_minus(rate, f" {unit}/s"))
         for outcome, rate in rates
@@ -119,13 +128,16 @@ def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]
 
 
 def _can_be_drawn(interval: Interval) -> bool:
-    """A log scale takes nothing from zero down, and one interval without an end would flatten all the others."""
+    """Whether all ends are finite and positive.
+
+    A log scale has no place for zero, and one interval without an end would make all others too small to read.
+    """
     ends = (interval.value, interval.low, interval.high)
     return numbers.is_usable(interval) and all(end is None or (math.isfinite(end) and end > 0) for end in ends)
 
 
-def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
-    """What is drawn of one cell; an interval that is missing has the width of its point."""
+def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, Any]:
+    """The values that are drawn for one cell; a missing end of the interval takes the value itself."""
     cell = outcome.cell
     partial = " (partial)" if outcome.status == "partial" else ""
     low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
@@ -135,7 +147,7 @@ def _point(outcome: Outcome, interval: Interval, says: str) -> dict[str, Any]:
         "low": low,
         "high": high,
         "tone": words.STATUSES[outcome.status].tone,
-        "says": says,
+        "description": description,
     }
 
 
@@ -145,7 +157,7 @@ def _names() -> alt.Y:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Enough round numbers between the ends to read the axis, and not more than fit."""
+    """Round numbers between the ends: enough to read the axis, and few enough not to overlap."""
     coarse = [tick for tick in COARSE_TICKS if low <= tick <= high]
     if len(coarse) > 6:
         return [tick for tick in DECADES if low <= tick <= high]
@@ -160,7 +172,8 @@ def _tone() -> alt.Color:
 
 
 def _whiskers(base: alt.Chart, along: dict[str, Any], color: alt.Color) -> list[alt.Chart]:
-    """The intervals and their ends; each says how the axis looks, or Vega-Lite would join all their titles."""
+    """The marks of the intervals and of their ends."""
+    # Every layer repeats the same axis; otherwise Vega-Lite joins the default titles of all layers into one.
     low, high = alt.X("low:Q", **along), alt.X("high:Q", **along)
     line = base.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", color=color)
     ends = base.mark_tick(thickness=1.5, size=9, opacity=1)
@@ -175,15 +188,16 @@ def svg(
     height: int | alt.Step | None = None,
     width: int = PLOT_WIDTH,
 ) -> str:
-    """The chart as one image that says in words what it draws: of each point its `name` and what it `says`.
+    """The chart as one image, with a text alternative that lists the `name` and the `description` of each point.
 
-    Without a height, each name on the vertical axis has a row. The ids inside begin with `name`.
+    Without a height, each name on the vertical axis has a row of `STEP` pixels. The ids in the SVG begin with `name`.
     """
     height = alt.Step(STEP) if height is None else height
     spec = chart.properties(width=width, height=height).configure(**_config()).to_dict()
+    # All data is inline, so no URL is allowed.
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
-    said = "; ".join(f"{point['name']}: {point['says']}" for point in points)
-    return _described(drawn, title, said, name)
+    description = "; ".join(f"{point['name']}: {point['description']}" for point in points)
+    return _described(drawn, title, description, name)
 
 
 def _config() -> dict[str, Any]:
@@ -205,14 +219,16 @@ def _config() -> dict[str, Any]:
     }
 
 
-def _described(svg: str, title: str, said: str, name: str) -> str:
-    """The SVG as one image with a title and a description, in place of Vega's label on every mark; ids made unique."""
+def _described(svg: str, title: str, description: str, name: str) -> str:
+    """The SVG with a title and a description for the whole image, and with ids that begin with `name`."""
+    # Vega labels every mark for screen readers; one description of the whole chart is easier to follow.
     inner = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg[svg.index(">") + 1 :])
+    # Vega uses the same ids in every chart, and ids must be unique on a page.
     inner = re.sub(r'(id="|url\(#)', rf"\g<1>{name}-", inner)
     width, height = (math.ceil(float(re.search(rf' {side}="([\d.]+)"', svg)[1])) for side in ("width", "height"))  # type: ignore[index]
     opening = (
         f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}">'
     )
-    named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(said)}</desc>'
+    named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     return opening + named + inner

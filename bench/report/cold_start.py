@@ -1,4 +1,4 @@
-"""The parts of one start of a target in milliseconds: load, first call, and the time to the first answer."""
+"""The times of one start of a target in milliseconds: load, first call, and the time to the first answer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from bench.report import text
 
 
 class StartTimes(NamedTuple):
-    """One start, of one process, so that nothing is known of its scatter.
+    """The times of one start, in milliseconds. It is a single process, so the times have no interval.
 
-    None in all three where it did not come to an answer; the note may say why.
+    All three are None if the start gave no answer; then the note may say why.
     """
 
     load_ms: float | None
@@ -22,12 +22,13 @@ class StartTimes(NamedTuple):
 
 
 ONE_START = "1 start"
-"""What stands where other times have an interval."""
+"""Shown in the place of the interval that other times have."""
 NOTHING = StartTimes(None, None, None)
 
 
 def times(start: Start | None) -> StartTimes:
-    """Of a start in a process of its own; a session that took no time to open was never open."""
+    """The times of a start in its own process; no times if its session was never opened."""
+    # A session that took no time to load was never opened.
     if start is None or start.load_ns <= 0:
         return NOTHING._replace(note=text.say(start.note) if start else "")
     whole = start.import_ns + start.load_ns + start.first_call_ns

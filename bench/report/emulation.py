@@ -1,6 +1,6 @@
 """Separates the times of emulators from the outcomes of their cells.
 
-Every table, chart and file shows the outcomes without these times, so that no ranking holds a time that says nothing
+Every table, chart and file shows the outcomes without these times, so that no ranking contains a time that says nothing
 about a device. The rows of `metrics` decide which fields are times.
 """
 
@@ -15,7 +15,7 @@ from bench.report import metrics
 
 
 class EmulatorTimes(Record, frozen=True):
-    """What an emulated cell took in its emulator."""
+    """The times of an emulated cell in its emulator. They say nothing about a device."""
 
     speed: Speed
     load_ms: Interval | None
@@ -25,14 +25,14 @@ class EmulatorTimes(Record, frozen=True):
 
 
 def without_times(outcome: Outcome) -> Outcome:
-    """The verdict and the answers of an emulated cell; another outcome as it is."""
+    """The outcome of an emulated cell with its times set to None; any other outcome unchanged."""
     if not outcome.cell.emulated:
         return outcome
     return replace(outcome, **dict.fromkeys(metrics.time_fields()))
 
 
 def times(outcomes: Sequence[Outcome]) -> dict[str, EmulatorTimes]:
-    """By the id of each emulated cell that gave right answers."""
+    """The times in the emulator, by cell id, of each emulated cell that has a speed."""
     return {
         outcome.cell.id: EmulatorTimes(
             outcome.speed, outcome.load_ms, outcome.first_call_ms, outcome.cold, outcome.cached

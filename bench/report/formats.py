@@ -1,4 +1,4 @@
-"""The formats of a report: this package's own, and those that other packages add by an entry point."""
+"""Finds and writes the formats of a report: those of this package, and those that other packages add."""
 
 from __future__ import annotations
 
@@ -23,66 +23,73 @@ BUILT_IN = {
     "markdown": "bench.report.renderers.markdown",
     "pytest-benchmark": "bench.report.renderers.pytest_benchmark",
 }
-"""The module of each format of this package, imported when the format is asked for: html needs heavy libraries."""
+"""The module of each format of this package. It is imported only on request, because html needs heavy libraries."""
 RESERVED = {store.RUN, store.RESULTS, store.LOGS}
-"""What a run's folder holds already."""
+"""File names that a run's folder already uses, so that no format may write them."""
 
 
 class ReportFormat(Protocol):
-    """What a format is: a module, or an object, with these three names."""
+    """A report format: a module, or an object, with these three names."""
 
     NAME: str
-    """What `--format` calls it; the entry point has the same name."""
+    """The name in `--format`; the entry point has the same name."""
     FILE: str
-    """The name of its file in the run's folder."""
+    """The name of the file that it writes in the run's folder."""
 
     def render(self, report: Report) -> str | bytes:
-        """Give the whole content of the file; text is written in UTF-8."""
+        """Return the whole content of the file; text is written in UTF-8."""
         ...
 
 
 class _Loaded(NamedTuple):
-    """A format that was asked for, and where it comes from if it is another package's."""
+    """A loaded format; `origin` says which package it comes from, and is empty for a format of this package."""
 
     format: ReportFormat
     origin: str = ""
 
 
 def names() -> tuple[str, ...]:
-    """Every format that can be asked for; no format is imported for it."""
+    """The names of all available formats; no format is imported."""
     return tuple(dict.fromkeys((*BUILT_IN, *sorted(point.name for point in entry_points(group=GROUP)))))
 
 
 def known(text: str) -> tuple[str, ...]:
-    """The names in `html,csv`, each once; `UsageError` for one that no format has. No format is imported for it."""
-    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in found:
+    """The names in a text such as `html,csv`, each once; no format is imported.
+
+    Raises `UsageError` for a name that no format has.
+    """
+    requested = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in requested:
         if name not in BUILT_IN:
             _entry_point(name)
-    return found
+    return requested
 
 
 def load(name: str) -> ReportFormat:
-    """The format of that name; `UsageError` where there is none, or where another package's cannot be used."""
+    """The format of that name.
+
+    Raises `UsageError` if there is none, or if the format of another package cannot be used.
+    """
     return _load(name).format
 
 
 def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
-    """Render every named format into `folder`, each file replaced in one step; the paths written, in that order.
+    """Render every named format into `folder`, each file replaced atomically; return the paths in the same order.
 
-    Raises `UsageError` for a name that no format has, before anything is rendered, and for a format of another package
-    that fails, after the other formats are written; `DiskError` where a file cannot be written.
+    Raises `UsageError` before anything is rendered if no format has one of the names. If a format of another package
+    fails, raises `UsageError` after the other formats are written. Raises `DiskError` if a file cannot be written.
     """
     loaded = [_load(name) for name in dict.fromkeys(names)]
     paths: list[Path] = []
     failures: list[UsageError] = []
-    for one in loaded:
+    for entry in loaded:
         try:
-            content = _render(one, report)
+            content = _render(entry, report)
+        # A faulty format of another package must not keep the other formats from being written.
         except UsageError as error:
             failures.append(error)
             continue
-        paths.append(folder / one.format.FILE)
+        paths.append(folder / entry.format.FILE)
         write_atomically(paths[-1], content)
     if failures:
         raise failures[0]
@@ -116,12 +123,13 @@ def _entry_point(name: str) -> EntryPoint:
 
 
 def _fault(loaded: Any, name: str) -> str:
-    """What keeps an object from being the format of that name; empty where nothing does."""
+    """Why an object cannot be the format of that name; empty if it can."""
     for attribute in ("NAME", "FILE", "render"):
         if not hasattr(loaded, attribute):
             return f"it has no {attribute}"
     if name != loaded.NAME:
         return f"its NAME is {loaded.NAME!r}"
+    # The file must be in the run's folder and must not replace the files of the run.
     file = loaded.FILE
     if not isinstance(file, str) or Path(file).name != file or "\\" in file or file in {"", ".", "..", *RESERVED}:
         return f"its FILE is {file!r}, which is no name for a file of a report"
@@ -129,11 +137,12 @@ def _fault(loaded: Any, name: str) -> str:
 
 
 def _render(loaded: _Loaded, report: Report) -> bytes:
-    """The content of a file; whatever goes wrong in another package is that package's error."""
+    """The content of a file; any error in another package's format becomes a `UsageError` that names the package."""
     try:
         content = loaded.format.render(report)
         return content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
     except Exception as error:
+        # An error in a format of this package is a fault of this package and keeps its traceback.
         if not loaded.origin:
             raise
         raise UsageError(f"{loaded.origin} failed: {_line(error)}", "the other formats are written") from error

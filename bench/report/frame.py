@@ -1,4 +1,4 @@
-"""Runs as a pandas DataFrame with typed columns: the same rows and values as results.csv."""
+"""Makes a pandas DataFrame of runs, with typed columns and the same rows and values as results.csv."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from bench.records import Outcome, Run
 
 DTYPES = {"number": "Float64", "integer": "Int64", "boolean": "boolean", "text": "string", "list": "string"}
-"""The types of pandas that know missing values, by the type of a column; a list is joined by `;`, as in the CSV."""
+"""The pandas type for each type of column. All can hold missing values; a list is joined by `;`, as in the CSV."""
 CATEGORIES = {
     *("run", "machine", "model", "family", "weights", "precision", "executed", "target", "engine", "provider"),
     *("device", "runtime", "workload", "stage", "throughput_unit", "energy_source", "kv_type", "logits"),
     *("weight_format", "tokens_counted_by", "onnxruntime", "engine_version"),
 }
-"""Texts that many rows share: pandas keeps each once, and can group by them."""
+"""Columns of texts that many rows share: as categories, pandas stores each text once."""
 
 
 def frame_of(runs: Sequence[tuple[Run, Sequence[Outcome]]], *, drop_empty: bool) -> pd.DataFrame:
-    """One row a cell, in the order of the plan; columns without a value are left out on request."""
+    """One row for each cell, in the order of the plan; `drop_empty` leaves out columns without any value."""
+    # pandas is imported late, so that `bench plan` and `bench --help` start quickly.
     import pandas as pd
 
     rows = [row for run, outcomes in runs for row in rows_of(run, outcomes)]
@@ -41,7 +42,7 @@ def _series(name: str, kind: str, values: Sequence[Any]) -> pd.Series:
     return series.astype("category") if name in CATEGORIES else series
 
 
-# --- all that knows how the columns are declared ----------------------------------------------------------------------
+# --- how the columns are declared ----------------------------------------------------------------------
 
 
 def column_types() -> dict[str, str]:
@@ -52,7 +53,7 @@ def column_types() -> dict[str, str]:
 
 
 def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]]:
-    """The values of every column, by name, of each outcome; missing, and not finite, is None."""
+    """For each outcome the value of every column, by name; None where it is missing or not finite."""
     from bench.report import metrics, model
 
     for sheet in model.build([(run, outcomes)]).sheets:

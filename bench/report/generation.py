@@ -1,4 +1,4 @@
-"""What tables, boxes and charts show of models that generate."""
+"""The figures that tables, matrix entries and charts show for models that generate."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from bench.records import GenerationSpeed, Interval, Outcome, Speed, Traits
 from bench.report import numbers
 from bench.report.table import Column, filled
 
-AGAINST = "speedup over the control"
-BETWEEN = "inter-token, ms"
+SPEEDUP = "speedup over the control"
+STEP_TIME = "inter-token, ms"
 
 
 class Figure(NamedTuple):
-    """The one figure that stands for a cell, and its unit."""
+    """The main figure of a cell, and its unit."""
 
     interval: Interval
     unit: str
 
 
 def generates(outcome: Outcome) -> bool:
-    """Whether the outcome is of a model that generates, be its speed withheld or not."""
+    """Whether the outcome belongs to a model that generates, even if its speed is withheld."""
     return outcome.traits is not None or (outcome.speed is not None and outcome.speed.generation is not None)
 
 
 def figure(speed: Speed) -> Figure:
-    """Tokens a second of decoding, or the time to the one token; of other models the latency."""
+    """The decode speed in tokens per second, or the time to first token if only one token is generated.
+
+    For other models, the latency.
+    """
     if speed.generation is None:
         return Figure(speed.latency_ms, "ms")
     if speed.generation.decode_tok_s is None:
@@ -41,47 +44,50 @@ def headline(speed: Speed) -> str:
 
 
 def compared(speed: Speed) -> dict[str, Interval]:
-    """The ratios to the control by what they are of; the name is empty where that is the whole call."""
-    made = speed.generation
-    if made is None:
+    """The ratios to the control by the part of a call that they compare; an empty name means the whole call."""
+    generated = speed.generation
+    if generated is None:
         ratios = {"": speed.ratio_to_control}
-    elif made.real_time_factor is not None:
-        ratios = {"decode": made.decode_ratio, "whole clip": speed.ratio_to_control}
+    elif generated.real_time_factor is not None:
+        ratios = {"decode": generated.decode_ratio, "whole clip": speed.ratio_to_control}
     else:
-        ratios = {"decode": made.decode_ratio, "prefill": made.prefill_ratio}
+        ratios = {"decode": generated.decode_ratio, "prefill": generated.prefill_ratio}
     return {name: ratio for name, ratio in ratios.items() if ratio is not None}
 
 
 def speeds(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """The columns of the table of speeds: one at least, for the word `withheld`."""
+    """The columns of the table of speeds that at least one outcome fills.
+
+    There is always one column, because the word `withheld` needs a place.
+    """
     return filled(SPEEDS, outcomes) or SPEEDS[:1]
 
 
 def differences(outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """The columns of the table of what differs between the engines."""
+    """The filled columns of the table that shows how the engines differ."""
     return filled(DIFFERENCES, outcomes)
 
 
 # --- what the columns show --------------------------------------------------------------------------------------------
 
 
-def _of(read: Callable[[GenerationSpeed], Any]) -> Callable[[Outcome], Any]:
-    def found(outcome: Outcome) -> Any:
+def _generation_figure(read: Callable[[GenerationSpeed], Any]) -> Callable[[Outcome], Any]:
+    def read_outcome(outcome: Outcome) -> Any:
         return read(outcome.speed.generation) if outcome.speed and outcome.speed.generation else None
 
-    return found
+    return read_outcome
 
 
 def _ratio(name: str) -> Callable[[Outcome], Interval | None]:
     return lambda outcome: compared(outcome.speed).get(name) if outcome.speed else None
 
 
-def _said(read: Callable[[Traits], Any]) -> Callable[[Outcome], str | None]:
-    """Text of a trait; what is empty or missing is no text."""
+def _trait_text(read: Callable[[Traits], Any]) -> Callable[[Outcome], str | None]:
+    """Reads a trait as text; None where it is empty or missing."""
     return lambda outcome: (read(outcome.traits) or None) if outcome.traits else None
 
 
-def _some(value: float | None, form: Callable[[float | None], str]) -> str | None:
+def _text_of(value: float | None, form: Callable[[float | None], str]) -> str | None:
     return None if value is None else form(value)
 
 
@@ -92,35 +98,42 @@ def _milli(interval: Interval | None) -> Interval | None:
 def _cache(outcome: Outcome) -> str | None:
     """`fp32, 6.75 MiB`."""
     traits = outcome.traits
-    found = (traits.kv_type, _some(traits.kv_bytes, numbers.size)) if traits else ()
-    return ", ".join(filter(None, found)) or None
+    parts = (traits.kv_type, _text_of(traits.kv_bytes, numbers.size)) if traits else ()
+    return ", ".join(filter(None, parts)) or None
 
 
 SPEEDS = (
-    Column("First token", "ms", "interval", _of(lambda made: made.first_token_ms)),
-    Column("Encoder", "ms", "interval", _of(lambda made: made.encode_ms), brief=False),
-    Column("Prefill", "tok/s", "interval", _of(lambda made: made.prefill_tok_s)),
-    Column("Real-time factor", "", "interval", _of(lambda made: made.real_time_factor)),
-    Column("Decode", "tok/s", "interval", _of(lambda made: made.decode_tok_s)),
-    Column("Decode", AGAINST, "ratio", _ratio("decode")),
-    Column("Prefill", AGAINST, "ratio", _ratio("prefill")),
-    Column("Whole clip", AGAINST, "ratio", _ratio("whole clip")),
-    Column("Word error rate", "worst round", "text", lambda outcome: _some(outcome.word_error_rate, numbers.percent)),
-    Column("p50", BETWEEN, "interval", _of(lambda made: made.token_p50_ms), brief=False),
-    Column("p90", BETWEEN, "interval", _of(lambda made: made.token_p90_ms), brief=False),
-    Column("p99", BETWEEN, "interval", _of(lambda made: made.token_p99_ms), brief=False),
+    Column("First token", "ms", "interval", _generation_figure(lambda speed: speed.first_token_ms)),
+    Column("Encoder", "ms", "interval", _generation_figure(lambda speed: speed.encode_ms), brief=False),
+    Column("Prefill", "tok/s", "interval", _generation_figure(lambda speed: speed.prefill_tok_s)),
+    Column("Real-time factor", "", "interval", _generation_figure(lambda speed: speed.real_time_factor)),
+    Column("Decode", "tok/s", "interval", _generation_figure(lambda speed: speed.decode_tok_s)),
+    Column("Decode", SPEEDUP, "ratio", _ratio("decode")),
+    Column("Prefill", SPEEDUP, "ratio", _ratio("prefill")),
+    Column("Whole clip", SPEEDUP, "ratio", _ratio("whole clip")),
+    Column(
+        "Word error rate", "worst round", "text", lambda outcome: _text_of(outcome.word_error_rate, numbers.percent)
+    ),
+    Column("p50", STEP_TIME, "interval", _generation_figure(lambda speed: speed.token_p50_ms), brief=False),
+    Column("p90", STEP_TIME, "interval", _generation_figure(lambda speed: speed.token_p90_ms), brief=False),
+    Column("p99", STEP_TIME, "interval", _generation_figure(lambda speed: speed.token_p99_ms), brief=False),
 )
 """In the order of the table."""
 DIFFERENCES = (
     Column("KV cache", "", "words", _cache),
-    Column("Logits", "that prefill computes", "words", _said(lambda traits: traits.logits)),
-    Column("Weights", "as they are stored", "words", _said(lambda traits: traits.weights)),
-    Column("Bits a weight", "declared", "text", _said(lambda traits: _some(traits.declared_bits, numbers.significant))),
-    Column("Bits a weight", "counted", "text", lambda outcome: _some(outcome.bits_per_weight, numbers.significant)),
+    Column("Logits", "that prefill computes", "words", _trait_text(lambda traits: traits.logits)),
+    Column("Weights", "as they are stored", "words", _trait_text(lambda traits: traits.weights)),
+    Column(
+        "Bits a weight",
+        "declared",
+        "text",
+        _trait_text(lambda traits: _text_of(traits.declared_bits, numbers.significant)),
+    ),
+    Column("Bits a weight", "counted", "text", lambda outcome: _text_of(outcome.bits_per_weight, numbers.significant)),
     Column("First token", "cold start, ms", "interval", lambda outcome: outcome.first_token_from_nothing_ms),
-    Column("Memory", "peak", "text", lambda outcome: _some(outcome.peak_rss_bytes, numbers.size)),
+    Column("Memory", "peak", "text", lambda outcome: _text_of(outcome.peak_rss_bytes, numbers.size)),
     Column("Energy", "a token, mJ", "interval", lambda outcome: _milli(outcome.energy_per_token_j)),
     Column("Threads", "", "text", lambda outcome: outcome.threads),
-    Column("Tokens", "counted by", "words", _said(lambda traits: traits.counted_by)),
-    Column("Sampling", "", "words", _said(lambda traits: traits.sampling)),
+    Column("Tokens", "counted by", "words", _trait_text(lambda traits: traits.counted_by)),
+    Column("Sampling", "", "words", _trait_text(lambda traits: traits.sampling)),
 )

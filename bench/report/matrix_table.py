@@ -1,4 +1,4 @@
-"""A run's outcomes in, the boxes of the compatibility matrix out: one for each model, precision and target (pure)."""
+"""Builds the compatibility matrix of a run: an entry for each model, precision and target."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bench.report import text
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """Where a row of the matrix meets a column: one outcome for each workload, and the cells that were not reached."""
+class MatrixEntry:
+    """One entry of the matrix: the outcomes of all its workloads, and the cells that were not reached."""
 
     target: str
     outcomes: tuple[Outcome, ...]
@@ -20,68 +20,68 @@ class Box:
 
     @property
     def planned(self) -> bool:
-        """False where the matrix of the run has no such combination."""
+        """False if the plan of the run has no such combination."""
         return bool(self.outcomes or self.unreached)
 
     @property
     def size(self) -> int:
-        """How many workloads were planned here."""
+        """How many workloads were planned for this entry."""
         return len(self.outcomes) + len(self.unreached)
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
-        """Each status of the box with its count, in the order of `STATUSES`."""
+        """Each status of the entry with its count, in the order of `STATUSES`."""
         return tally(self.outcomes)
 
     @property
     def headline(self) -> Outcome | None:
-        """The outcome whose speed stands for the box: the first workload's, where the workloads agree on the status."""
+        """The first workload's outcome, whose speed the entry shows; None where workloads differ in status."""
         if self.unreached or len(self.tally) != 1 or self.outcomes[0].speed is None:
             return None
         return self.outcomes[0]
 
     @property
     def computed_in(self) -> str | None:
-        """The number format that the target computes this precision in, where that is not the one asked for."""
-        return next((found for outcome in self.outcomes if (found := text.computed_in(outcome))), None)
+        """The number format that the target really computes in, if it differs from the requested one; else None."""
+        return next((number_format for outcome in self.outcomes if (number_format := text.computed_in(outcome))), None)
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One model in one precision, across the columns."""
+    """The row of one model in one precision, with an entry for each column."""
 
     model: str
     precision: str
     recipe: str
     weights: Weights | None
-    boxes: tuple[Box, ...]
+    entries: tuple[MatrixEntry, ...]
 
     @property
-    def left_out(self) -> bool:
-        """Whether rules keep all of it out, so that it has nothing to show."""
-        seen = [outcome.status for box in self.boxes for outcome in box.outcomes]
-        return bool(seen) and set(seen) == {"excluded"} and not any(box.unreached for box in self.boxes)
+    def excluded(self) -> bool:
+        """Whether rules of the matrix exclude the whole row, so that it has nothing to show."""
+        statuses = [outcome.status for entry in self.entries for outcome in entry.outcomes]
+        return bool(statuses) and set(statuses) == {"excluded"} and not any(entry.unreached for entry in self.entries)
 
 
 def rows(
     run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome], unreached: Sequence[Cell], columns: Sequence[str]
 ) -> tuple[MatrixRow, ...]:
-    """A row for each model and precision of the cells, with a box for each target among the columns."""
-    found: dict[tuple[str, str, str], list[Outcome]] = {}
+    """A row for each model and precision of the cells, with an entry for each target among the columns."""
+    reached: dict[tuple[str, str, str], list[Outcome]] = {}
     missed: dict[tuple[str, str, str], list[Cell]] = {}
     for outcome in outcomes:
-        found.setdefault(place(outcome.cell), []).append(outcome)
+        reached.setdefault(place(outcome.cell), []).append(outcome)
     for cell in unreached:
         missed.setdefault(place(cell), []).append(cell)
-    made = []
+    table = []
     for model, precision in sorted_pairs(cells):
         places = [(model, precision, target) for target in columns]
-        boxes = tuple(Box(p[2], tuple(found.get(p, ())), tuple(missed.get(p, ()))) for p in places)
+        entries = tuple(MatrixEntry(p[2], tuple(reached.get(p, ())), tuple(missed.get(p, ()))) for p in places)
         alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
         recipes = dict.fromkeys(text.recipe(cell) for cell in alike if cell.excluded is None)
-        behind = text.weights_behind(run, [outcome for box in boxes for outcome in box.outcomes], model)
-        made.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, boxes))
-    return tuple(made)
+        behind = text.weights_behind(run, [outcome for entry in entries for outcome in entry.outcomes], model)
+        table.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, entries))
+    return tuple(table)
 
 
 def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -92,7 +92,7 @@ def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
 
 
 def place(cell: Cell) -> tuple[str, str, str]:
-    """The box that a cell is in."""
+    """The model, precision and target of a cell, which identify its entry."""
     return cell.model, cell.precision, cell.target
 
 

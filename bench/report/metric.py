@@ -131,6 +131,7 @@ class Metric:
 
 
 def _finite(value: Scalar | None) -> Scalar | None:
+    # JSON has no NaN and no infinity.
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Writes the table of docs/metrics.md from the rows: `python -m bench.report.metric_docs`, in a checkout."""
+"""Writes the table in docs/metrics.md: run `python -m bench.report.metric_docs` in a checkout."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TYPES = {"interval": "number, with interval", "integer": "whole number", "boolea
 
 
 def table() -> str:
-    """A Markdown table with a line for each row, in the order of the columns of results.csv."""
+    """A Markdown table with a line for each metric, in the order of the columns of results.csv."""
     lines = ["| name | kind | type | unit | since | meaning |", "| --- | --- | --- | --- | --- | --- |"]
     return "\n".join([*lines, *map(_line, metrics.METRICS)])
 
 
 def with_table(page: str) -> str:
-    """The text of the page with today's table between its two marks; `ValueError` where a mark is missing."""
+    """The text of the page with the current table between its two marks; `ValueError` if a mark is missing."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"

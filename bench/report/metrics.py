@@ -422,8 +422,8 @@ def row(result: CellResult) -> dict[str, Scalar | None]:
 
 def measured(result: CellResult) -> dict[str, Scalar | None]:
     """The same without facts: the flat `metrics` of one cell in results.json."""
-    found = row(result)
-    return {column.name: found[column.name] for column in measured_columns()}
+    values = row(result)
+    return {column.name: values[column.name] for column in measured_columns()}
 
 
 def measured_columns() -> tuple[Column, ...]:

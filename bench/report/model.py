@@ -1,4 +1,4 @@
-"""The model of a report: the tables that every format prints, made of runs and their outcomes."""
+"""Builds the model of a report from runs and their outcomes: the tables that every format prints."""
 
 from __future__ import annotations
 
@@ -23,72 +23,74 @@ from bench.report.emulation import EmulatorTimes
 from bench.report.matrix_table import MatrixRow
 from bench.report.metric import CellResult
 from bench.report.model_tables import ModelPart
-from bench.report.problem_groups import Trouble
+from bench.report.problem_groups import ProblemGroup
 from bench.report.targets import TargetPart
 from bench.report.version_comparison import VersionGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Resolvable:
-    """The smallest relative differences that a run could have told from noise: a typical cell's, and the noisiest's."""
+    """The smallest relative differences that a run can distinguish from noise, as shares of 1."""
 
     typical: float
+    """The median over cells."""
     worst: float
+    """That of the noisiest cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run: its tables."""
+    """The tables of one run."""
 
     run: Run
     outcomes: tuple[Outcome, ...]
-    """In the order of the plan; those of emulated cells without a time."""
+    """In the order of the plan; those of emulated cells have no times."""
     emulator_times: dict[str, EmulatorTimes]
-    """By emulated cell: what it took in its emulator."""
+    """By the id of each emulated cell: its times in the emulator."""
     unreached: tuple[Cell, ...]
-    """Planned cells without an outcome: the run was interrupted."""
+    """Planned cells without an outcome, because the run was interrupted."""
     targets: tuple[TargetPart, ...]
     version_groups: tuple[VersionGroup, ...]
     every_row: tuple[MatrixRow, ...]
     models: tuple[ModelPart, ...]
-    troubles: tuple[Trouble, ...]
+    problems: tuple[ProblemGroup, ...]
     resolvable: Resolvable | None
 
     def result(self, outcome: Outcome) -> CellResult:
-        """One of its outcomes, as the rows of `metrics` read it."""
+        """An outcome of this run in the form that the rows of `metrics` read."""
         times = self.emulator_times.get(outcome.cell.id)
         return CellResult(self.run, outcome, times.speed if times else None)
 
     @property
     def columns(self) -> tuple[TargetPart, ...]:
-        """The targets that the matrix has a column for: those that could run, or all where none could."""
+        """The targets with a column in the matrix: those that could run, or all if none could."""
         return _columns(self.targets)
 
     @property
     def rows(self) -> tuple[MatrixRow, ...]:
-        """The rows that the matrix shows: those with something in them, or all where none has."""
-        return tuple(row for row in self.every_row if not row.left_out) or self.every_row
+        """The rows that the matrix shows: those that rules do not exclude, or all if every row is excluded."""
+        return tuple(row for row in self.every_row if not row.excluded) or self.every_row
 
     @property
-    def rows_left_out(self) -> tuple[str, ...]:
-        """The models, and single rows of others, that rules keep out altogether: `qwen`, `minilm int4`."""
+    def excluded_rows(self) -> tuple[str, ...]:
+        """Names of models that rules exclude as a whole, and of single excluded rows: `qwen`, `minilm int4`."""
         models, shown = {row.model for row in self.rows}, {(row.model, row.precision) for row in self.rows}
         hidden = [row for row in self.every_row if (row.model, row.precision) not in shown]
         return tuple(dict.fromkeys(f"{r.model} {r.precision}" if r.model in models else r.model for r in hidden))
 
     @property
     def absent(self) -> tuple[TargetPart, ...]:
-        """The targets that are not on this machine."""
+        """The targets that are not available on this machine."""
         return tuple(target for target in self.targets if target.absent)
 
     @property
-    def left_out(self) -> tuple[TargetPart, ...]:
-        """The targets that rules of the matrix keep out altogether."""
-        return tuple(target for target in self.targets if target.left_out)
+    def excluded(self) -> tuple[TargetPart, ...]:
+        """The targets of which rules of the matrix exclude every cell."""
+        return tuple(target for target in self.targets if target.excluded)
 
     @property
     def tally(self) -> tuple[tuple[Status, int], ...]:
-        """Each status of the run with its count."""
+        """Each status of the run with the number of its cells."""
         return matrix_table.tally(self.outcomes)
 
     @property
@@ -98,23 +100,25 @@ class RunReport:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The kind of every flag that some cell has, in its rounds or run on end."""
-        both = ((*one.flags, *(one.sustained.flags if one.sustained else ())) for one in self.outcomes)
+        """The kind of every flag that a cell has, in its rounds or in its sustained run."""
+        both = ((*outcome.flags, *(outcome.sustained.flags if outcome.sustained else ())) for outcome in self.outcomes)
         return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
     @property
     def placed(self) -> tuple[Outcome, ...]:
-        """One outcome for each placement that is known: the workloads of one session share it, fixed shapes differ.
+        """One outcome for each distinct placement of nodes that is known.
 
-        Profiled ones differ by what the fallen nodes cost; one that was not profiled adds nothing to one that was.
+        The workloads of one session share a placement; sessions with fixed shapes may differ. Placements also count as
+        distinct if their profiles differ in copies or time. An outcome without a profile is left out if an outcome with
+        the same placement has one.
         """
         known = [outcome for outcome in self.outcomes if outcome.nodes_on_target is not None]
         profiled = {_nodes(outcome) for outcome in known if _cost(outcome)}
-        found: dict[tuple[object, ...], Outcome] = {}
+        distinct: dict[tuple[object, ...], Outcome] = {}
         for outcome in known:
             if _cost(outcome) or _nodes(outcome) not in profiled:
-                found.setdefault((*_nodes(outcome), _cost(outcome)), outcome)
-        return tuple(found.values())
+                distinct.setdefault((*_nodes(outcome), _cost(outcome)), outcome)
+        return tuple(distinct.values())
 
 
 def _nodes(outcome: Outcome) -> tuple[object, ...]:
@@ -129,7 +133,7 @@ def _cost(outcome: Outcome) -> tuple[int | None, float | None] | None:
 
 
 class Summary(NamedTuple):
-    """A run in words: how much is ok, what the rest is, and how small a difference could have been seen."""
+    """A run in words: how many cells are ok, the counts of the others, and the smallest visible difference."""
 
     ok: str
     others: str
@@ -138,89 +142,91 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One sheet a run, and what can be said across them."""
+    """The tables of every run, and the comparison across runs."""
 
     sheets: tuple[RunReport, ...]
     across: tuple[AcrossRow, ...]
 
     @property
     def statuses(self) -> tuple[Status, ...]:
-        """Every status that some cell has, in the order of `STATUSES`."""
+        """Every status that at least one cell has, in the order of `STATUSES`."""
         return tuple(
             status for status, _ in matrix_table.tally([outcome for sheet in self.sheets for outcome in sheet.outcomes])
         )
 
     @property
     def generates(self) -> bool:
-        """Whether some model of it generates."""
+        """Whether at least one of the models generates."""
         return any(model.generates for sheet in self.sheets for model in sheet.models)
 
     @property
     def sustained(self) -> bool:
-        """Whether some cell of it was run on end."""
+        """Whether at least one cell has a sustained run."""
         return any(outcome.sustained for sheet in self.sheets for outcome in sheet.outcomes)
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Every flag that some cell has."""
+        """The kind of every flag that at least one cell has."""
         return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
 
 
 def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
-    """The tables of one or more runs; an outcome for every planned cell is not needed, an interrupted run has fewer."""
+    """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells."""
     sheets = tuple(_sheet(run, outcomes) for run, outcomes in runs_and_outcomes)
     return Report(sheets, across.rows(sheets) if len(sheets) > 1 else ())
 
 
 def summary(sheet: RunReport) -> Summary:
-    """What a run found in a sentence or two."""
+    """The result of a run in one or two sentences."""
     counts = dict(sheet.tally)
+    # Excluded cells are not meant to run, so they are not part of the total.
     excluded = counts.pop("excluded", 0)
     others = [f"{number} {status}" for status, number in counts.items() if status != "ok"]
     if sheet.unreached:
         others.append(f"{len(sheet.unreached)} not reached")
     if excluded:
         others.append(f"and {excluded} more that rules leave out")
-    found = sheet.resolvable
+    resolvable = sheet.resolvable
     return Summary(
         ok=f"{counts.get('ok', 0)} of {sheet.total - excluded} cells ok",
         others=", ".join(others),
-        resolution=text.resolution(found.typical, found.worst) if found else text.NO_RESOLUTION,
+        resolution=text.resolution(resolvable.typical, resolvable.worst) if resolvable else text.NO_RESOLUTION,
     )
 
 
 def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
+    # All tables use outcomes without the times of emulators; `emulator_times` keeps these times apart.
     shown = tuple(map(emulation.without_times, ordered))
     reached = {outcome.cell.id for outcome in ordered}
     unreached = tuple(cell for cell in run.cells if cell.id not in reached)
     cells = _cells(run, ordered)
-    found = targets.parts(run, cells, shown)
-    columns = [target.name for target in _columns(found)]
+    target_parts = targets.parts(run, cells, shown)
+    columns = [target.name for target in _columns(target_parts)]
     return RunReport(
         run=run,
         outcomes=shown,
         emulator_times=emulation.times(ordered),
         unreached=unreached,
-        targets=found,
-        version_groups=version_comparison.groups(found, shown),
+        targets=target_parts,
+        version_groups=version_comparison.groups(target_parts, shown),
         every_row=matrix_table.rows(run, cells, shown, unreached, columns),
         models=model_tables.parts(run, shown, unreached),
-        troubles=problem_groups.told(shown),
+        problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
     )
 
 
-def _columns(found: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
-    return tuple(target for target in found if not (target.absent or target.left_out)) or found
+def _columns(target_parts: tuple[TargetPart, ...]) -> tuple[TargetPart, ...]:
+    return tuple(target for target in target_parts if not (target.absent or target.excluded)) or target_parts
 
 
 def _cells(run: Run, outcomes: Iterable[Outcome]) -> tuple[Cell, ...]:
-    """Planned cells first; an outcome that the plan does not know still counts."""
+    """The planned cells, then those of outcomes that are not in the plan."""
     return tuple({cell.id: cell for cell in (*run.cells, *(outcome.cell for outcome in outcomes))}.values())
 
 
 def _resolvable(outcomes: Sequence[Outcome]) -> Resolvable | None:
-    found = [o.speed.resolvable for o in outcomes if o.speed is not None and o.speed.resolvable is not None]
-    return Resolvable(statistics.median(found), max(found)) if found else None
+    resolvable = [o.speed.resolvable for o in outcomes if o.speed is not None and o.speed.resolvable is not None]
+    return Resolvable(statistics.median(resolvable), max(resolvable)) if resolvable else None

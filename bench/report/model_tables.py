@@ -1,4 +1,4 @@
-"""What the tables of each model show, by workload."""
+"""Groups the outcomes of each model by workload, for the tables of its speed and accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report import generation, text
 
 @dataclass(frozen=True, slots=True)
 class WorkloadPart:
-    """The outcomes of one model and workload that gave an answer: the ones whose speeds can be compared."""
+    """The outcomes of one model and workload that gave an answer; their speeds can be compared."""
 
     name: str
     sizes: dict[str, int]
@@ -21,7 +21,7 @@ class WorkloadPart:
 
 @dataclass(frozen=True, slots=True)
 class ModelPart:
-    """What one model's tables show."""
+    """The outcomes that the tables of one model show."""
 
     name: str
     family: str
@@ -29,30 +29,30 @@ class ModelPart:
     weights: Weights | None
     workloads: tuple[WorkloadPart, ...]
     emulated: tuple[Outcome, ...]
-    """What emulators answered: judged like the others, and in no table of speeds."""
+    """The outcomes of emulated cells: they are judged like others, but are in no table of speeds."""
     ran: tuple[Outcome, ...]
     """Every outcome with an answer, in the order of the plan."""
-    silent: int
-    """Cells of the model without an answer, hence without a row in these tables."""
+    unanswered: int
+    """How many cells of the model gave no answer, and so have no row in these tables."""
 
     @property
     def rates(self) -> tuple[str, ...]:
-        """Every unit of throughput of the model, in order."""
+        """Every unit of throughput of the model, each once, in the order of the workloads."""
         return tuple(dict.fromkeys(rate for part in self.workloads for rate in part.rates))
 
     @property
     def generates(self) -> bool:
-        """Whether its speeds are those of prefill and decoding."""
+        """Whether the model generates: its speeds are then those of prefill and decoding."""
         return any(generation.generates(outcome) for outcome in self.ran)
 
     @property
     def scored(self) -> bool:
-        """Whether a task's own score was measured, beside the agreement with the reference."""
+        """Whether a score of the task itself was measured, such as a word error rate."""
         return any(outcome.word_error_rate is not None for outcome in self.ran)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Every outcome of the model's tables of speeds."""
+        """Every outcome in the model's tables of speeds."""
         return tuple(outcome for part in self.workloads for outcome in part.outcomes)
 
     @property
@@ -62,7 +62,7 @@ class ModelPart:
 
 
 def parts(run: Run, outcomes: Sequence[Outcome], unreached: Sequence[Cell]) -> tuple[ModelPart, ...]:
-    """A part for each model of which anything was seen."""
+    """A part for each model that has at least one outcome."""
     models = dict.fromkeys(outcome.cell.model for outcome in outcomes)
     return tuple(_part(run, [o for o in outcomes if o.cell.model == model], unreached) for model in models)
 
@@ -76,10 +76,10 @@ def _part(run: Run, own: Sequence[Outcome], unreached: Sequence[Cell]) -> ModelP
         family=cell.family,
         source=cell.source,
         weights=text.weights_behind(run, own, cell.model),
-        workloads=tuple(_workload(name, real) for name in dict.fromkeys(one.cell.workload for one in real)),
+        workloads=tuple(_workload(name, real) for name in dict.fromkeys(answered.cell.workload for answered in real)),
         emulated=tuple(outcome for outcome in ran if outcome.cell.emulated),
         ran=ran,
-        silent=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),
+        unanswered=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),
     )
 
 

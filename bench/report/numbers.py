@@ -1,4 +1,4 @@
-"""Numbers in, text out: the one place where digits are rounded and units are chosen (pure)."""
+"""Writes numbers as text. All rounding and every choice of a unit happens in this module."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from bench.records import Interval
 
 DASH = "–"
 NO_INTERVAL = "no interval (1 round)"
-HOPELESS = "no usable interval"
+UNUSABLE = "no usable interval"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
+"""How many significant figures a number has by default."""
 WIDE_RATIO = 1.5
-HOPELESS_RATIO = 1000
+"""Above this ratio of the upper to the lower end, an interval is written as its ends and not as ±."""
+UNUSABLE_RATIO = 1000
+"""Above this ratio of the upper to the lower end, an interval says nothing."""
 
 
 class Shown(NamedTuple):
-    """An interval as text: the value, its ends where there are any, and `12.1–12.5` or why there is no such thing."""
+    """An interval as text. `range` is `12.1–12.5`, or says why there is no interval."""
 
     value: str
     low: str | None
@@ -26,7 +29,7 @@ class Shown(NamedTuple):
 
 
 def significant(value: float | None, digits: int = DIGITS) -> str:
-    """A number with so many significant figures, thousands apart: `0.0123`, `12.3`, `12,300`, `1.23e-7`."""
+    """A number with `digits` significant figures and a comma between thousands: `0.0123`, `12,300`, `1.23e-7`."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
@@ -34,40 +37,40 @@ def significant(value: float | None, digits: int = DIGITS) -> str:
     if abs(value) < 1e-4:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    return _at(value, _exponent(value) - digits + 1)
+    return _rounded(value, _exponent(value) - digits + 1)
 
 
 def count(value: int | None) -> str:
-    """A whole number, thousands apart."""
+    """A whole number with a comma between thousands."""
     return DASH if value is None else f"{value:,}"
 
 
 def shown(interval: Interval) -> Shown:
-    """An interval rounded at three figures, or sooner where its width does not support as many."""
+    """An interval rounded to three figures, or to fewer if its width does not support three."""
     place = _place(interval)
-    value = _at(interval.value, place)
+    value = _rounded(interval.value, place)
     if interval.low is None or interval.high is None:
         return Shown(value, None, None, NO_INTERVAL)
     if not is_usable(interval):
-        return Shown(value, None, None, HOPELESS)
+        return Shown(value, None, None, UNUSABLE)
     wide = _is_wide(interval)
-    low, high = (_at(end, _own_place(end, place) if wide else place) for end in (interval.low, interval.high))
+    low, high = (_rounded(end, _own_place(end, place) if wide else place) for end in (interval.low, interval.high))
     return Shown(value, low, high, f"{low}–{high}")
 
 
 def plus_minus(interval: Interval, unit: str = "") -> str:
-    """`12.3 ± 0.4 ms`: half of the interval's width, or `20 ms (1–190)` where that is far from symmetric."""
+    """`12.3 ± 0.4 ms` with half of the interval's width, or `20 ms (1–190)` for a wide interval."""
     text = shown(interval)
     if interval.low is None or interval.high is None or text.low is None:
         return f"{text.value}{unit} · {text.range}"
     if _is_wide(interval):
         return f"{text.value}{unit} ({text.range})"
     half = (interval.high - interval.low) / 2
-    return f"{text.value} ± {_at(half, min(_place(interval), _exponent(half)))}{unit}"
+    return f"{text.value} ± {_rounded(half, min(_place(interval), _exponent(half)))}{unit}"
 
 
 def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
-    """`1.83× (1.79–1.88)`; where that is no difference, `no difference shown (0.98–1.04)`."""
+    """`1.83× (1.79–1.88)`, or `no difference shown (0.98–1.04)`."""
     if interval is None:
         return DASH
     text = shown(interval)
@@ -79,7 +82,7 @@ def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
 
 
 def times(interval: Interval | None) -> str:
-    """`2.1x (1.4–3.3)`, whether or not that is a difference from 1."""
+    """`2.1x (1.4–3.3)`, even if the interval contains 1."""
     if interval is None:
         return DASH
     text = shown(interval)
@@ -87,9 +90,10 @@ def times(interval: Interval | None) -> str:
 
 
 def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
-    """True where a ratio's interval leaves out 1 as printed, and the difference is one that the rounds can resolve.
+    """True if the printed interval of a ratio does not contain 1, and the rounds can resolve the difference.
 
-    The printed ends decide, so that no line reads "1.02× (1.00–1.04)" and calls that a difference.
+    `resolvable` is the smallest relative difference that they can resolve. The printed ends decide, so that no line
+    reads "1.02× (1.00–1.04)" and calls that a difference.
     """
     text = shown(interval)
     if text.low is None or text.high is None or interval.value <= 0:
@@ -100,9 +104,9 @@ def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
 
 
 def change(interval: Interval | None) -> str:
-    """A relative change in percent, `+5.1 % (4.2 to 6.0)` for 0.051: as many figures as its width supports.
+    """A relative change in percent, `+5.1 % (4.2 to 6.0)` for 0.051, with as many figures as its width supports.
 
-    Whole percents at the coarsest, hundredths at the finest: a change is near 0, so its own first figure says nothing.
+    The figures end between whole percents and hundredths. A change is near 0, so its own first figure cannot decide.
     """
     if interval is None or not math.isfinite(interval.value):
         return DASH
@@ -113,17 +117,17 @@ def change(interval: Interval | None) -> str:
     if low is None or high is None:
         return f"{value} · no interval"
     if not is_usable(Interval(1 + interval.value, 1 + low, 1 + high)):
-        return f"{value} · {HOPELESS}"
-    return f"{value} ({_end(100 * low, place)} to {_end(100 * high, place)})"
+        return f"{value} · {UNUSABLE}"
+    return f"{value} ({_rounded_end(100 * low, place)} to {_rounded_end(100 * high, place)})"
 
 
 def given(value: float | None) -> str:
-    """A figure that somebody wrote down, as short as it was written: `0.98`."""
+    """A figure from a matrix or an option, as short as it was written there: `0.98`."""
     return DASH if value is None else f"{value:g}"
 
 
 def cosine(value: float | None) -> str:
-    """As many figures as tell it from 1, and one more: `0.9901`, `0.9999960`."""
+    """As many figures as distinguish it from 1, and one more: `0.9901`, `0.9999960`."""
     if value is None or not math.isfinite(value):
         return DASH
     if value >= 1:
@@ -132,19 +136,20 @@ def cosine(value: float | None) -> str:
 
 
 def is_usable(interval: Interval) -> bool:
-    """False where the ends lie so far apart that nothing is known: two rounds that disagree can do that."""
+    """False if the ends are so far apart that the interval says nothing, as after two rounds that disagree."""
     if interval.low is None or interval.high is None:
         return True
-    return math.isfinite(interval.high) and interval.low >= 0 and interval.high <= HOPELESS_RATIO * interval.low
+    return math.isfinite(interval.high) and interval.low >= 0 and interval.high <= UNUSABLE_RATIO * interval.low
 
 
 def duration(milliseconds: float | None) -> str:
-    """A time in the unit that reads best: `85.0 µs`, `12.3 ms`, `1.24 s`, `2 min 5 s`."""
+    """A time in milliseconds, written in the unit that reads best: `85.0 µs`, `12.3 ms`, `1.24 s`, `2 min 5 s`."""
     if milliseconds is None or not math.isfinite(milliseconds):
         return DASH
     if milliseconds >= 120_000:
         minutes, seconds = divmod(round(milliseconds / 1000), 60)
         return f"{minutes:,} min {seconds} s"
+    # From 999.5 on, a value with three figures rounds to 1,000 ms.
     if milliseconds >= 999.5:
         return f"{significant(milliseconds / 1000)} s"
     if 0 < milliseconds < 0.1:
@@ -153,14 +158,15 @@ def duration(milliseconds: float | None) -> str:
 
 
 def in_time(milliseconds: Interval) -> tuple[Interval, str]:
-    """An interval of a time in the unit in which its value reads best, and that unit."""
+    """An interval in milliseconds, converted to the unit that reads best, and that unit."""
     if milliseconds.value >= 999.5:
         return scaled(milliseconds, 1e-3), "s"
     return (scaled(milliseconds, 1e3), "µs") if 0 < milliseconds.value < 0.1 else (milliseconds, "ms")
 
 
 def in_energy(joules: Interval) -> tuple[Interval, str]:
-    """The same of an energy."""
+    """An interval in joules, converted to the unit that reads best, and that unit."""
+    # From 0.9995 on, a value with three figures rounds to 1.00 of the unit.
     for unit, size_j in (("J", 1.0), ("mJ", 1e-3)):
         if joules.value >= 0.9995 * size_j:
             return scaled(joules, 1 / size_j), unit
@@ -169,12 +175,12 @@ def in_energy(joules: Interval) -> tuple[Interval, str]:
 
 def time(milliseconds: Interval | None) -> str:
     """`84.6 ± 1.7 ms`, `1.24 ± 0.03 s`."""
-    return DASH if milliseconds is None else _said(*in_time(milliseconds))
+    return DASH if milliseconds is None else _with_unit(*in_time(milliseconds))
 
 
 def joules(interval: Interval | None) -> str:
     """`12.3 ± 0.4 mJ`."""
-    return DASH if interval is None else _said(*in_energy(interval))
+    return DASH if interval is None else _with_unit(*in_energy(interval))
 
 
 def scaled(interval: Interval, factor: float) -> Interval:
@@ -189,6 +195,7 @@ def size(size_bytes: float | None) -> str:
         return DASH
     amount = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
+        # 1000 to 1023 of a unit are written in the next one, which needs three figures only.
         if amount < 1000:
             return f"{amount:.0f} B" if unit == "B" else f"{significant(amount)} {unit}"
         amount /= 1024
@@ -203,55 +210,56 @@ def percent(share: float | None) -> str:
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
-def _said(interval: Interval, unit: str) -> str:
+def _with_unit(interval: Interval, unit: str) -> str:
     return plus_minus(interval, f" {unit}")
 
 
 def _place(interval: Interval) -> int:
-    """The power of ten of the last figure worth printing: 12.345 ± 0.4 ends at the tenths."""
-    wanted = _exponent(interval.value) - DIGITS + 1
+    """The power of ten of the last figure to print: 12.345 ± 0.4 ends at the tenths."""
+    place = _exponent(interval.value) - DIGITS + 1
     if interval.low is None or interval.high is None or interval.high <= interval.low:
-        return wanted
-    return min(max(wanted, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
+        return place
+    return min(max(place, _supported((interval.high - interval.low) / 2)), _exponent(interval.value))
 
 
 def _supported(half: float) -> int:
-    """The last place that half a width supports.
+    """The power of ten of the last figure that an interval's half width supports.
 
-    One that starts with 1 keeps one figure more (the Particle Data Group's rule): 0.10 and 0.14 are not alike.
+    A half width that starts with 1 keeps one figure more, as in the rule of the Particle Data Group: 0.10 and 0.14
+    differ too much to be rounded to one figure.
     """
     return _exponent(half) - (f"{half:e}"[0] == "1")
 
 
 def _signed(value: float, place: int) -> str:
-    """`+5.1`, `-3.0`; a change that rounds to nothing has no sign."""
-    text = _end(value, place)
+    """`+5.1`, `-3.0`; a change that rounds to zero has no sign."""
+    text = _rounded_end(value, place)
     return f"+{text}" if value > 0 and _number(text) else text
 
 
-def _end(value: float, place: int) -> str:
-    text = _at(value, place)
+def _rounded_end(value: float, place: int) -> str:
+    text = _rounded(value, place)
     return text if _number(text) else text.removeprefix("-")
 
 
 def _is_wide(interval: Interval) -> bool:
-    """Where the ends differ that much, an interval from logarithms is visibly lopsided."""
+    """Whether the ends differ so much that the interval is clearly not symmetric, so that ± would mislead."""
     return interval.low is not None and interval.high is not None and interval.high > WIDE_RATIO * interval.low
 
 
 def _own_place(end: float, place: int) -> int:
-    """The place of an end far from the value: one of its own figures at least, and two at most beyond the place."""
+    """The last place of an end that is far from the value: it shows one or two of its own figures."""
     return max(min(place, _exponent(end)), _exponent(end) - 1)
 
 
 def _exponent(value: float) -> int:
-    """The power of ten of a number's first figure, after rounding: 9.996 counts as 10.0."""
+    """The power of ten of a number's first figure after rounding: that of 9.996 is the one of 10.0."""
     if value == 0 or not math.isfinite(value):
         return 0
     return int(f"{value:.{DIGITS - 1}e}".split("e")[1])
 
 
-def _at(value: float, place: int) -> str:
+def _rounded(value: float, place: int) -> str:
     if not math.isfinite(value):
         return DASH
     return f"{round(value, -place):,.{max(-place, 0)}f}"

@@ -1,4 +1,4 @@
-"""The environment of all HTML pages: our templates, strict about names, with foreign text escaped."""
+"""Makes the Jinja environment of all HTML pages: unknown names are errors, and foreign text is escaped."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment(*folders: Path) -> Environment:
-    """A new environment with what all pages share; a page adds its own names and filters.
+    """A new environment with the names that all pages share; a page adds its own names and filters.
 
-    `folders` hold the templates of a feature; those of the report can be included from them.
+    `folders` contain the templates of a feature, which can include those of the report.
     """
-    made = Environment(
+    pages = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -26,12 +26,12 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(words=words, version=__version__, DASH=numbers.DASH)
-    return made
+    pages.globals.update(words=words, version=__version__, DASH=numbers.DASH)
+    return pages
 
 
 def _finalize(value: object) -> object:
-    """Missing is a dash; foreign text loses what would steer a terminal or reverse the reading direction."""
+    """A dash for None; other text without control characters and bidirectional overrides."""
     if value is None:
         return numbers.DASH
     return escaping.lines(value) if type(value) is str else value

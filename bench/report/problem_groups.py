@@ -1,4 +1,4 @@
-"""What is not ok in a run: cells with the same reason stand together."""
+"""Groups the cells of a run that are not ok by their reason."""
 
 from __future__ import annotations
 
@@ -12,60 +12,61 @@ from bench.report import text as words
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Cells that share one story of why they have no speed, or not the one that was asked for."""
+class ProblemGroup:
+    """Cells that are not ok for the same reason."""
 
     status: Status
     outcomes: tuple[Outcome, ...]
     target: str | None
-    """The target that is not on this machine, where the story is about every cell of it."""
+    """The target, if it is not on this machine and the group has every cell of it; else None."""
 
     @property
     def first(self) -> Outcome:
-        """The outcome that tells the story."""
+        """The outcome that represents the group."""
         return self.outcomes[0]
 
     @property
     def reason(self) -> str:
-        """What the cells' reasons share: what fallen nodes cost differs from workload to workload."""
+        """The reason that all cells share, without the cost of fallback nodes if that differs between workloads."""
         alike = len({outcome.reason for outcome in self.outcomes}) == 1
-        return words.say(self.first.reason if alike else _head(self.first))
+        return words.say(self.first.reason if alike else _shared_reason(self.first))
 
     @property
     def remedy(self) -> str:
-        """What to do about it; empty where nothing is known."""
+        """What to do about it; empty if nothing is known."""
         return words.remedy(self.first)
 
     @property
     def error(self) -> str:
-        """The first line of the error, where the reason does not quote the whole of it."""
+        """The first line of the error message; empty if the reason already quotes the whole message."""
         message = self.first.failure.message if self.first.failure else ""
         quoted = self.first.reason.values.get("text")
         return message.splitlines()[0] if message and message != quoted else ""
 
 
-def told(outcomes: Sequence[Outcome]) -> tuple[Trouble, ...]:
-    """Outcomes that tell the same story stand together: a target that is missing is missing for every model."""
-    stories: dict[tuple[object, ...], list[Outcome]] = {}
+def groups(outcomes: Sequence[Outcome]) -> tuple[ProblemGroup, ...]:
+    """The groups in the order of `STATUSES`; a missing target makes one group for all models."""
+    by_key: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.status != "ok":
-            stories.setdefault(_story(outcome), []).append(outcome)
+            by_key.setdefault(_group_key(outcome), []).append(outcome)
     order = list(words.STATUSES)
-    groups = sorted(stories.values(), key=lambda group: order.index(group[0].status))
-    return tuple(Trouble(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in groups)
+    ordered = sorted(by_key.values(), key=lambda group: order.index(group[0].status))
+    return tuple(ProblemGroup(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in ordered)
 
 
-def _story(outcome: Outcome) -> tuple[object, ...]:
+def _group_key(outcome: Outcome) -> tuple[object, ...]:
     failure = outcome.failure
-    shared = (outcome.status, _head(outcome), outcome.remedy)
+    shared = (outcome.status, _shared_reason(outcome), outcome.remedy)
     if failure is None:
         return shared
+    # Missing targets are separate problems even if the message is the same; other failures are shared by targets.
     target = outcome.cell.target if failure.stage == "target" else None
     return (*shared, target, failure.stage, failure.kind, failure.message, failure.exit_code, failure.signal)
 
 
-def _head(outcome: Outcome) -> Note:
-    """The reason; of nodes that fell back only which, not what it cost."""
+def _shared_reason(outcome: Outcome) -> Note:
+    """The reason without its parts if nodes fell back: the parts say the cost, which differs between workloads."""
     return replace(outcome.reason, parts=()) if outcome.reason.kind == "fell-back" else outcome.reason
 
 

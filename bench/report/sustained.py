@@ -1,4 +1,4 @@
-"""What tables show of sustained runs: each cell beside its rounds, and minute by minute."""
+"""Writes the tables of sustained runs: each cell beside its rounds, and minute by minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report import generation, numbers, text
 from bench.report.generation import Figure
 
 ONE_PROCESS = "1 process"
-"""What stands where other figures have an interval: the minutes of one process are no replicates."""
+"""Shown in the place of an interval: the minutes of one process are not replicates."""
 HOW_TO_READ = (
     "Each cell ran continuously in a process of its own, after all rounds. Sustained divided by burst is the speed "
     "of the last minute divided by that of the rounds (of decoding, for models that generate): 0.9× is a tenth slower. "
@@ -19,31 +19,31 @@ HOW_TO_READ = (
 
 
 class SustainedRow(NamedTuple):
-    """The minutes of one cell in words."""
+    """The sustained run of one cell as text."""
 
     burst: Figure | None
-    """What the rounds say."""
+    """The figure of the rounds."""
     first: str
     last: str
     against_burst: str
     reached: str
     """`10 of 10 min`."""
     ended: str
-    """Why before its time; empty where it was not."""
+    """Why it ended early; empty if it did not."""
 
 
 def outcomes_of(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    """Those with a sustained run."""
+    """The outcomes that have a sustained run."""
     return tuple(outcome for outcome in outcomes if outcome.sustained is not None)
 
 
 def row(outcome: Outcome) -> SustainedRow:
-    """What the table says of one cell."""
-    found = outcome.sustained
-    assert found is not None
-    ends = [figure(minute) for minute in (*found.minutes[:1], *found.minutes[-1:])] or [numbers.DASH] * 2
+    """The row of one cell; the outcome must have a sustained run."""
+    speed = outcome.sustained
+    assert speed is not None
+    ends = [figure(minute) for minute in (*speed.minutes[:1], *speed.minutes[-1:])] or [numbers.DASH] * 2
     burst = generation.figure(outcome.speed) if outcome.speed else None
-    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(found.ratio), _reached(found), text.say(found.ended))
+    return SustainedRow(burst, ends[0], ends[-1], numbers.ratio(speed.ratio), _reached(speed), text.say(speed.ended))
 
 
 def figure(minute: SustainedMinute) -> str:
@@ -53,22 +53,22 @@ def figure(minute: SustainedMinute) -> str:
     return numbers.duration(minute.latency_ms)
 
 
-def _reached(found: SustainedSpeed) -> str:
-    lasted = sum(minute.seconds for minute in found.minutes) / 60
-    return f"{numbers.given(round(lasted, 2))} of {numbers.given(found.asked_minutes)} min"
+def _reached(speed: SustainedSpeed) -> str:
+    lasted = sum(minute.seconds for minute in speed.minutes) / 60
+    return f"{numbers.given(round(lasted, 2))} of {numbers.given(speed.asked_minutes)} min"
 
 
 # --- minute by minute -------------------------------------------------------------------------------------------------
 
 HEADINGS = ("minute", "calls", "median call", "p90", "decode", "clock", "heat", "others", "stolen", "power")
-"""Of the table of minutes; a column that no minute fills is left out."""
+"""Headings of the table of minutes; a column that no minute fills is left out."""
 
 
 def table(minutes: Sequence[SustainedMinute]) -> tuple[list[str], list[list[str]]]:
     """The headings, and a row for each minute."""
     rows = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
-    kept = [place for place in range(len(HEADINGS)) if any(row[place] != numbers.DASH for row in rows)]
-    return [HEADINGS[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    filled = [place for place in range(len(HEADINGS)) if any(row[place] != numbers.DASH for row in rows)]
+    return [HEADINGS[place] for place in filled], [[row[place] for place in filled] for row in rows]
 
 
 def _minute(number: int, minute: SustainedMinute) -> list[str]:
@@ -76,7 +76,7 @@ def _minute(number: int, minute: SustainedMinute) -> list[str]:
     clock = None if state.frequency_mhz is None else f"{state.frequency_mhz / 1000:.2f} GHz"
     heat = None if state.temperature_c is None else f"{state.temperature_c:.0f} °C"
     power = {None: None, True: "battery", False: "mains"}[state.on_battery]
-    said = [
+    values = [
         str(number),
         numbers.count(minute.calls),
         numbers.duration(minute.latency_ms),
@@ -88,7 +88,7 @@ def _minute(number: int, minute: SustainedMinute) -> list[str]:
         _share(state.steal_percent),
         power,
     ]
-    return [numbers.DASH if one is None else one for one in said]
+    return [numbers.DASH if value is None else value for value in values]
 
 
 def _share(percent: float | None) -> str | None:

@@ -1,4 +1,4 @@
-"""A small chart of a cell's sustained run, minute by minute beside its rounds, as inline SVG."""
+"""Draws a small chart of a cell's sustained run, minute by minute, with the figure of its rounds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bench.report import charts, escaping, generation, sustained
 HEIGHT = 74
 MOST_TICKS = 6
 LEAST_MINUTES = 2
-"""One point is no course."""
+"""A single point shows no trend."""
 
 
 def chart(outcome: Outcome, name: str) -> str:
-    """The SVG; empty where there are too few minutes. `name` keeps its ids apart from those of the page's others."""
-    found = outcome.sustained
-    if found is None or len(found.minutes) < LEAST_MINUTES or outcome.speed is None:
+    """The inline SVG; empty if there are too few minutes. Its ids begin with `name`, which is unique on the page."""
+    speed = outcome.sustained
+    if speed is None or len(speed.minutes) < LEAST_MINUTES or outcome.speed is None:
         return ""
-    points = [_point(number, minute) for number, minute in enumerate(found.minutes, start=1)]
+    points = [_point(number, minute) for number, minute in enumerate(speed.minutes, start=1)]
     burst, unit = generation.figure(outcome.speed)
     title = escaping.line(f"Minute by minute, {outcome.cell.id}")
     return charts.svg(_layers(points, burst, unit), title, points, name, HEIGHT)
@@ -29,11 +29,14 @@ def chart(outcome: Outcome, name: str) -> str:
 
 def _point(number: int, minute: SustainedMinute) -> dict[str, Any]:
     value = minute.latency_ms if minute.decode_tok_s is None else minute.decode_tok_s
-    return {"minute": number, "name": f"minute {number}", "value": value, "says": sustained.figure(minute)}
+    return {"minute": number, "name": f"minute {number}", "value": value, "description": sustained.figure(minute)}
 
 
 def _layers(points: list[dict[str, Any]], burst: Interval, unit: str) -> alt.LayerChart:
-    """The minutes as a line, and the rounds as a dashed one; from zero, so that a percent looks like one."""
+    """A line for the minutes and a dashed line for the rounds.
+
+    The axis begins at zero, so that a change of one percent looks as small as it is.
+    """
     ticks = list(range(1, len(points) + 1, math.ceil(len(points) / MOST_TICKS)))
     axis = alt.Axis(values=ticks, format="d")
     x = alt.X("minute:Q", title="minute", axis=axis, scale=alt.Scale(domain=[1, len(points)], nice=False))

@@ -1,4 +1,4 @@
-"""Columns of tables, each with how it reads an outcome; a table leaves out those without a value."""
+"""Columns of tables, each with a function that reads its value from an outcome."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bench.report import numbers
 
 
 class Column(NamedTuple):
-    """What a column shows of an outcome: an interval, a ratio to the control, or text; None is a dash."""
+    """A column that shows an interval, a ratio to the control, or text; None is shown as a dash."""
 
     heading: str
     unit: str
-    """The second, smaller line of the heading; may be empty."""
+    """The second, smaller line of the heading; it may be empty."""
     kind: Literal["interval", "ratio", "text", "words"]
-    """`words` may be broken into lines and stand to the left; all else is a number."""
+    """`words` may wrap and are aligned to the left; the others are aligned like numbers."""
     read: Callable[[Outcome], Any]
     brief: bool = True
-    """False for what a summary does without."""
+    """False if a summary leaves the column out."""
 
     @property
     def name(self) -> str:
@@ -27,7 +27,7 @@ class Column(NamedTuple):
         return ", ".join(filter(None, (self.heading, self.unit)))
 
     def text(self, outcome: Outcome) -> str:
-        """The figure as text."""
+        """The value of one outcome as text."""
         value = self.read(outcome)
         if value is None:
             return numbers.DASH
@@ -40,6 +40,6 @@ class Column(NamedTuple):
 
 
 def filled(columns: Sequence[Column], outcomes: Iterable[Outcome]) -> tuple[Column, ...]:
-    """Without those that no outcome has anything for."""
+    """The columns that have a value for at least one outcome."""
     every = tuple(outcomes)
     return tuple(column for column in columns if any(column.read(outcome) is not None for outcome in every))

@@ -1,4 +1,4 @@
-"""What each target of a run is on its machine: device, versions, and the number formats that it computes in."""
+"""Describes each target of a run: its device, its versions, and the number formats that it computes in."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from bench.report import text, versions
 
 ABSENT = {"unavailable", "excluded"}
 PROBED = ("fp32", "fp16")
-"""The number formats that a probe asks for."""
+"""The number formats that a probe tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPart:
-    """One row of `[providers]` or `[baselines]`, as the run met it."""
+    """A row of `[providers]` or `[baselines]` on the machine of the run."""
 
     cell: Cell
     """Any cell of the target: it names the provider, the engine and the runtime."""
     cells: int
     facts: TargetFacts | None
     device: str | None
-    """As its outcomes tell it, or as the row asks for it."""
+    """The device in its outcomes, else the one that the row asks for."""
     versions: Mapping[str, str]
     software: bool
-    """True where a program does the work of a GPU."""
+    """True if a program on the CPU does the work of a GPU."""
     control: bool
     absent: bool
-    """True where no cell of it could run, as it is not on this machine."""
-    left_out: bool
-    """True where a rule of the matrix keeps every cell of it from running."""
+    """True if no cell of it could run, because it is not on this machine."""
+    excluded: bool
+    """True if rules of the matrix exclude every cell of it."""
     message: str
     remedy: str
-    apart: str = ""
-    """What tells it from the other targets of its provider: a version, a device."""
+    distinction: str = ""
+    """What distinguishes it from the other targets of its provider: a version, a device."""
 
     @property
     def name(self) -> str:
-        """As the matrix calls it."""
+        """Its name in the matrix."""
         return self.cell.target
 
     @property
@@ -48,17 +48,17 @@ class TargetPart:
 
     @property
     def emulated(self) -> bool:
-        """True where an emulator stands in for the device."""
+        """True if an emulator replaces the device."""
         return self.cell.emulated
 
     @property
-    def found(self) -> Device | None:
-        """The device that its cells run on, as a probe found it."""
+    def chosen_device(self) -> Device | None:
+        """The device that its cells run on, according to the probe."""
         return self.facts.device if self.facts else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of it: the probe's notes, and its last word."""
+        """The notes and the message of the probe, as text."""
         if self.facts is None:
             return ()
         notes = (text.say(note) for note in self.facts.notes if note.kind != "emulated-device")
@@ -67,27 +67,31 @@ class TargetPart:
     @property
     def others(self) -> tuple[Device, ...]:
         """The provider's other devices."""
-        return tuple(device for device in self.facts.devices if device != self.found) if self.facts else ()
+        return tuple(device for device in self.facts.devices if device != self.chosen_device) if self.facts else ()
 
-    def executed(self, asked: str) -> Executed | None:
-        """What the probe computed in that number format."""
-        return next((one for one in self.facts.executes if one.asked == asked), None) if self.facts else None
+    def executed(self, number_format: str) -> Executed | None:
+        """The result of the probe for a requested number format; None if there is none."""
+        return (
+            next((result for result in self.facts.executes if result.asked == number_format), None)
+            if self.facts
+            else None
+        )
 
 
 def parts(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> tuple[TargetPart, ...]:
     """Every target of the cells, in their order."""
-    found = tuple(
+    target_parts = tuple(
         _part(run, [cell for cell in cells if cell.target == name], [o for o in outcomes if o.cell.target == name])
         for name in dict.fromkeys(cell.target for cell in cells)
     )
-    return tuple(replace(part, apart=_apart(part, _siblings(part, found))) for part in found)
+    return tuple(replace(part, distinction=_distinction(part, _siblings(part, target_parts))) for part in target_parts)
 
 
 def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> TargetPart:
     cell, facts = cells[0], run.targets.get(cells[0].target)
     reached = {outcome.cell.id for outcome in outcomes}
-    away = next((outcome for outcome in outcomes if outcome.status == "unavailable"), None)
-    absent = away is not None and len(reached) == len(cells) and {o.status for o in outcomes} <= ABSENT
+    unavailable = next((outcome for outcome in outcomes if outcome.status == "unavailable"), None)
+    absent = unavailable is not None and len(reached) == len(cells) and {o.status for o in outcomes} <= ABSENT
     return TargetPart(
         cell=cell,
         cells=len(cells),
@@ -97,18 +101,20 @@ def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Targe
         software=any(note.kind == "software-adapter" for note in _notes(facts, outcomes)),
         control=any(cell.control and not cell.emulated for cell in cells),
         absent=absent,
-        left_out=bool(outcomes) and len(reached) == len(cells) and {o.status for o in outcomes} == {"excluded"},
-        message=_message(facts, away),
-        remedy=(facts.remedy if facts else "") or (text.remedy(away) if away else ""),
+        excluded=bool(outcomes) and len(reached) == len(cells) and {o.status for o in outcomes} == {"excluded"},
+        message=_message(facts, unavailable),
+        remedy=(facts.remedy if facts else "") or (text.remedy(unavailable) if unavailable else ""),
     )
 
 
-def _message(facts: TargetFacts | None, away: Outcome | None) -> str:
+def _message(facts: TargetFacts | None, unavailable: Outcome | None) -> str:
     if facts is not None and facts.message:
         return facts.message
-    if away is None:
+    if unavailable is None:
         return ""
-    return away.failure.message if away.failure and away.failure.message else text.reason(away)
+    return (
+        unavailable.failure.message if unavailable.failure and unavailable.failure.message else text.reason(unavailable)
+    )
 
 
 def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[Note]:
@@ -116,22 +122,25 @@ def _notes(facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> list[Note]
 
 
 def _versions(run: Run, cell: Cell, facts: TargetFacts | None, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """As the probe said them, else as the last outcome did, with the ONNX Runtime that the runtime holds."""
-    told = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
-    said = dict((facts.versions if facts else None) or next(told, {}))
-    onnxruntime = versions.onnxruntime(run, cell, said)
-    return {"onnxruntime": onnxruntime, **said} if onnxruntime else said
+    """The versions from the probe, else from the last outcome, with that of ONNX Runtime first."""
+    by_outcome = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
+    known = dict((facts.versions if facts else None) or next(by_outcome, {}))
+    onnxruntime = versions.onnxruntime(run, cell, known)
+    return {"onnxruntime": onnxruntime, **known} if onnxruntime else known
 
 
 def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]:
-    return [one for one in every if one.library == part.library and one.absent == part.absent]
+    return [other for other in every if other.library == part.library and other.absent == part.absent]
 
 
-def _apart(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
-    """The first version that differs among the siblings, and the device where that does."""
-    names = dict.fromkeys(name for one in siblings for name in one.versions)
-    different = [name for name in names if len({one.versions[name] for one in siblings if name in one.versions}) > 1]
+def _distinction(part: TargetPart, siblings: Sequence[TargetPart]) -> str:
+    """The first version that differs between the siblings, and the device if that differs too."""
+    names = dict.fromkeys(name for sibling in siblings for name in sibling.versions)
+    different = [
+        name for name in names if len({sibling.versions[name] for sibling in siblings if name in sibling.versions}) > 1
+    ]
     version = next((f"{name} {part.versions[name]}" for name in different if name in part.versions), "")
-    devices = {one.device for one in siblings}
+    devices = {sibling.device for sibling in siblings}
+    # Only the label of the device, such as `gpu.0`, without its name.
     device = part.device.partition(" ")[0] if part.device and len(devices) > 1 else ""
     return ", ".join(filter(None, (version, device)))

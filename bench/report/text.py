@@ -1,4 +1,4 @@
-"""What the report calls things: statuses, flags, machines, recipes and weights in plain words (pure)."""
+"""The words of the report for statuses, flags, machines, recipes and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report import numbers, text_flags, text_notes
 
 
 class Meaning(NamedTuple):
-    """What a status says, and the tone that it is coloured in."""
+    """The meaning of a status, and the tone of its colour."""
 
     tone: str
     text: str
@@ -33,7 +33,7 @@ STATUSES: dict[Status, Meaning] = {
     "unavailable": Meaning("absent", "the target is not on this machine"),
     "excluded": Meaning("absent", "a rule of the matrix leaves it out"),
 }
-"""In the order in which they are counted and listed: what went wrong comes before what was never there."""
+"""In the order in which they are counted and listed: failures come before unavailable and excluded cells."""
 
 WEIGHTS: dict[Weights | None, str] = {
     "pretrained": "pretrained",
@@ -53,22 +53,22 @@ RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
 """The statuses of cells that gave an answer."""
 EMULATED = "times of an emulator, not of a device"
 NO_FORMAT = {"elsewhere", "refused", "unknown"}
-"""What a probe says where it has no number format to tell."""
-SAID_ELSEWHERE = {"software-adapter", "emulated-device", *text_notes.STARTS}
-"""Kinds of notes that a flag says as well, that every table says of an emulated target, or that the starts show."""
+"""Results of a probe that are not number formats."""
+SHOWN_ELSEWHERE = {"software-adapter", "emulated-device", *text_notes.STARTS}
+"""Kinds of notes that the report shows in another place: as a flag, as a mark of the target, or with the starts."""
 HOW_TO_READ = "2× is twice as fast; ± and brackets are 95 % confidence intervals."
 NO_RESOLUTION = "This run cannot show which differences are real."
 
 
 def resolution(typical: float, worst: float) -> str:
-    """How small a relative difference the run could have seen in its typical cell, and in its noisiest."""
+    """A sentence on the smallest relative differences that the run can show, in its typical and its noisiest cell."""
     typically, at_worst = _difference(typical), _difference(worst)
     noisiest = f" (under {at_worst} in the noisiest cell)" if at_worst != typically else ""
     return f"Differences under {typically} cannot be distinguished on this machine in this run{noisiest}."
 
 
 def say(note: Note | None) -> str:
-    """The words of a fact; empty where there is none."""
+    """The words of a note; empty for None."""
     return "" if note is None else text_notes.say(note)
 
 
@@ -78,73 +78,80 @@ def reason(outcome: Outcome) -> str:
 
 
 def remedy(outcome: Outcome) -> str:
-    """What to do about it; empty where nothing is known."""
+    """What to do about the status; empty if nothing is known."""
     return say(outcome.remedy)
 
 
 def flag(kind: str) -> str:
-    """What a flag says."""
+    """The sentence that explains a flag."""
     return text_flags.sentence(kind)
 
 
 def computed_in(outcome: Outcome) -> str | None:
-    """The number format that the target computes in, where the cell ran and asks for another."""
-    found = outcome.executed if outcome.status in RAN else None
-    return None if found is None or found in NO_FORMAT or found == number_format(outcome.cell) else found
+    """The number format that the target computes in, if the cell ran and asks for another; else None."""
+    executed = outcome.executed if outcome.status in RAN else None
+    return None if executed is None or executed in NO_FORMAT or executed == number_format(outcome.cell) else executed
 
 
 def gap_tone(outcome: Outcome) -> str:
-    """`wrong` where fewer bits are computed than were asked for, else `warn`."""
+    """`wrong` if the target computes in fewer bits than requested, else `warn`."""
     return "wrong" if outcome.executed in COARSER.get(number_format(outcome.cell), ()) else "warn"
 
 
 def asked_and_computed(outcome: Outcome) -> str | None:
-    """`asked fp32, computes in bf16`; None where the two agree, or nothing is known."""
-    found = computed_in(outcome)
-    return f"asked {number_format(outcome.cell)}, computes in {found}" if found else None
+    """`asked fp32, computes in bf16`; None if the two agree, or nothing is known."""
+    computed = computed_in(outcome)
+    return f"asked {number_format(outcome.cell)}, computes in {computed}" if computed else None
 
 
-def executed(found: Executed | None) -> tuple[str, str]:
-    """What a probe found for one number format in words, and the tone of it: `bf16 (9.2 bits)` for FP32 is wrong."""
-    if found is None:
+def executed(result: Executed | None) -> tuple[str, str]:
+    """The text and the tone of a probe's result for one number format: `bf16 (9.2 bits)` for FP32 is `wrong`."""
+    if result is None:
         return numbers.DASH, ""
-    bits = f" ({numbers.significant(found.bits, 2)} bits)" if found.bits is not None else ""
-    if found.format in NO_FORMAT:
-        said = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[found.format]
-        return said + bits, "absent"
-    tone = "wrong" if found.format in COARSER.get(found.asked, ()) else "warn" if found.format != found.asked else ""
-    return found.format + bits, tone
+    bits = f" ({numbers.significant(result.bits, 2)} bits)" if result.bits is not None else ""
+    if result.format in NO_FORMAT:
+        words = {"elsewhere": "ran elsewhere", "refused": "refused", "unknown": "no known format"}[result.format]
+        return words + bits, "absent"
+    tone = (
+        "wrong" if result.format in COARSER.get(result.asked, ()) else "warn" if result.format != result.asked else ""
+    )
+    return result.format + bits, tone
 
 
 def notes(outcome: Outcome) -> tuple[str, ...]:
-    """What the engine tells of itself, without what other places of the report show."""
-    return tuple(say(note) for note in outcome.notes if note.kind not in SAID_ELSEWHERE)
+    """The notes of an outcome as text, without those that the report shows in another place."""
+    return tuple(say(note) for note in outcome.notes if note.kind not in SHOWN_ELSEWHERE)
 
 
 def start_note(outcome: Outcome, start: str) -> str:
-    """Why there is no `cold` or `cached` start; empty where nothing is known of it."""
-    kept = (note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start)
-    return next((text_notes.say(note, text_notes.STARTS) for note in kept), "")
+    """Why there is no `cold` or `cached` start; empty if nothing is known."""
+    start_notes = (
+        note for note in outcome.notes if note.kind in text_notes.STARTS and note.values.get("start") == start
+    )
+    return next((text_notes.say(note, text_notes.STARTS) for note in start_notes), "")
 
 
 def energy_from(sources: Iterable[str]) -> str:
-    """What the energy of a call was read from, and what that takes in."""
+    """A phrase on the source of the energy figures and what the source includes."""
     return f"read from {' and '.join(sources)}, which counts all that the device did meanwhile, not this process alone."
 
 
 def weights_of(run: Run, outcome: Outcome) -> Weights | None:
-    """The weights behind a number: what the outcome says, else what the run found for the model."""
+    """The weights that an outcome used, else those that the run records for its model."""
     return outcome.weights or run.weights.get(outcome.cell.model)
 
 
 def weights_behind(run: Run, outcomes: Iterable[Outcome], model: str) -> Weights | None:
-    """Random if any of them is: a number must never look better founded than it is."""
+    """`random` if any outcome used random weights, so that no figure looks more reliable than it is."""
     every = {weights_of(run, outcome) for outcome in outcomes} or {run.weights.get(model)}
     return "random" if "random" in every else next(iter(every - {None}), None)
 
 
 def control(cell: str) -> str:
-    """`fp32 on torch-eager`, of a control's cell id: the model and the workload are those of the cell beside it."""
+    """`fp32 on torch-eager` for the cell id of a control.
+
+    The model and the workload are left out, because they are those of the cell that it is compared with.
+    """
     parts = cell.split("/")
     return f"{parts[1]} on {parts[2]}" if len(parts) == 4 else cell
 
@@ -152,7 +159,8 @@ def control(cell: str) -> str:
 def ending(failure: Failure) -> str:
     """How a failure ended: `RuntimeError, exit code 1`, or `SIGSEGV, exit code -11`.
 
-    A kind in lower case, such as `signal` or `not-measured`, is no exception's class: the status says the same.
+    A kind in lower case, such as `signal` or `not-measured`, is not the class of an exception and only repeats the
+    status, so it is left out.
     """
     kind = "" if failure.kind.islower() else failure.kind
     code = "" if failure.exit_code is None else f"exit code {failure.exit_code}"
@@ -160,7 +168,7 @@ def ending(failure: Failure) -> str:
 
 
 def recipe(cell: Cell) -> str:
-    """`dynamic-int8 per_channel=true`: the recipe's name and its options; empty where the precision has none."""
+    """`dynamic-int8 per_channel=true`: the recipe's name and its options; empty if the precision has none."""
     if cell.recipe is None:
         return ""
     options = (f"{key}={_option(value)}" for key, value in cell.recipe.options.items())
@@ -168,7 +176,7 @@ def recipe(cell: Cell) -> str:
 
 
 def cores(machine: Machine) -> str:
-    """`2 of 4 cores`: what affinity and quota leave of the logical cores."""
+    """`2 of 4 logical cores`: those that affinity and quota allow, of all."""
     usable, logical = machine.cpu.usable_cores, machine.cpu.logical_cores
     if usable >= logical:
         return f"{logical} logical core{_s(logical)}"
@@ -176,18 +184,18 @@ def cores(machine: Machine) -> str:
 
 
 def accelerators(machine: Machine) -> str:
-    """Every GPU and NPU by name, or that there is none."""
+    """The names of all GPUs and NPUs, or `no GPU or NPU`."""
     return ", ".join(a.name for a in machine.accelerators) or "no GPU or NPU"
 
 
 def machine_line(machine: Machine) -> str:
-    """The machine on one line, by what matters to speed."""
+    """The facts of a machine that matter to speed, on one line."""
     parts = [machine.cpu.brand, cores(machine), numbers.size(machine.memory_bytes), accelerators(machine)]
     return " · ".join([*parts, f"{machine.os} {machine.os_version}".strip()])
 
 
 def moment(created: str) -> str:
-    """`2026-11-03T10:12:44+00:00` as `2026-11-03 10:12 UTC`; what does not look like that stays as it is."""
+    """`2026-11-03T10:12:44+00:00` as `2026-11-03 10:12 UTC`; other texts are returned unchanged."""
     date, separator, time = created.partition("T")
     utc = time.endswith(("Z", "+00:00"))
     return f"{date} {time[:5]} UTC" if separator and utc else created
@@ -222,10 +230,8 @@ def _rounds(effort: Effort) -> str:
 def _difference(share: float) -> str:
     if share < 1:
         return numbers.percent(share)
-    hopeless = numbers.HOPELESS_RATIO
-    return (
-        f"a factor of {hopeless:,} and more" if share > hopeless else f"a factor of {numbers.significant(share + 1, 2)}"
-    )
+    most = numbers.UNUSABLE_RATIO
+    return f"a factor of {most:,} and more" if share > most else f"a factor of {numbers.significant(share + 1, 2)}"
 
 
 def _option(value: object) -> str:

@@ -1,6 +1,6 @@
-"""The words for what differs between two runs: versions, machines, recipes, matrices (pure).
+"""The words for differences between two runs: versions, machines, recipes and matrices.
 
-`bench.judge.differences` makes the notes; a comparison, a history and a gate show them.
+`bench.judge.differences` makes the notes; comparisons, histories and gates show them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ FACTS = {
     "python": "Python of the suite",
     "checks_options": "checks its options",
 }
-"""What the facts of machines and targets are called, where the name of the field does not say it."""
+"""The words for facts of machines and targets whose field names are not plain words."""
 NOTHING = "not said"
 
 
 def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
-    """The words of a note, by default one of this module; a kind that nobody knows shows its kind and parameters."""
+    """The words of a note, by default from the table of this module; an unknown kind shows its parameters."""
     return text_notes.say(note, WORDS if words is None else words)
 
 
 def sentences(notes: Iterable[Note]) -> tuple[str, ...]:
-    """What differs, a sentence each: `onnxruntime 1.30.0 -> 1.31.1 in runtime 'ort'`."""
+    """One sentence for each difference: `onnxruntime 1.30.0 -> 1.31.1 in runtime 'ort'`."""
     return tuple(map(say, notes))
 
 
@@ -42,12 +42,12 @@ def sentences(notes: Iterable[Note]) -> tuple[str, ...]:
 
 
 def arrow(before: object, after: object) -> str:
-    """`true -> not said`: both values, as a matrix writes them."""
+    """Both values as a matrix writes them, `true -> not said`; a missing value is `not said`."""
     return " -> ".join(NOTHING if value in (None, "") else str(value) for value in (before, after))
 
 
 def listed(parts: Sequence[str], more: int = 0) -> str:
-    """`a, b and 4 more`."""
+    """A list with the number of items that are left out: `a, b and 4 more`."""
     return ", ".join(parts) + (f" and {more} more" if more else "")
 
 

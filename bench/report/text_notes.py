@@ -1,7 +1,7 @@
-"""Words for facts: each kind of a `Note` has its sentence here.
+"""The words for notes: for each kind of a `Note`, a function that writes its sentence.
 
-Other rooms that make kinds of their own have a module `text*.py` with a table `WORDS` as well. A test holds the tables
-against the kinds and parameters that the code makes.
+A feature with its own kinds has its own module `text*.py` with such a table `WORDS`. A test compares the tables with
+the kinds and parameters that the code makes.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ FIGURES = {
     "kl_divergence": "KL divergence",
     "top1_agreement": "top-1 agreement",
 }
-"""What the figures of `Parity` that have a limit are called."""
+"""The words for the figures of `Parity` that can have a limit."""
 OPERATORS_SHOWN = 5
 UNPROFILED = "their share of the time cannot be told: no call was profiled"
 FLASH_ATTENTION = {"auto": "left to llama.cpp"}
 
 
 def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
-    """The words of a note, by default those of this module; a kind without words shows its kind and its parameters.
+    """The sentence of a note, by default from the table of this module; a kind without words shows its parameters.
 
-    An engine of another package may make kinds that nobody here knows, and values of other types.
+    An engine of another package may make kinds that are not in the table, and values of other types.
     """
     table = WORDS if words is None else words
     kind = table.get(note.kind)
-    if kind is None or not _fits(kind, note):
+    if kind is None or not _accepts(kind, note):
         return unknown(note)
     try:
         return kind(*(say(part, words) for part in note.parts), **note.values)
@@ -44,13 +44,13 @@ def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
 
 
 def unknown(note: Note) -> str:
-    """`fan-speed: rpm=1200`; the parts follow."""
+    """A note without words as its kind and parameters, `fan-speed: rpm=1200`, then its parts."""
     values = parameters(note)
     return "; ".join([f"{note.kind}: {values}" if values else note.kind, *map(say, note.parts)])
 
 
 def parameters(note: Note) -> str:
-    """`rpm=1200, side=left`."""
+    """The parameters of a note, such as `rpm=1200, side=left`."""
     return ", ".join(f"{name}={_plain(value)}" for name, value in note.values.items())
 
 
@@ -58,7 +58,7 @@ def _plain(value: NoteValue) -> str:
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _fits(words: Words, note: Note) -> bool:
+def _accepts(words: Words, note: Note) -> bool:
     names, takes_parts = _signature(words)
     return names == note.values.keys() and (takes_parts or not note.parts)
 
@@ -75,19 +75,19 @@ def _signature(words: Words) -> tuple[frozenset[str], bool]:
 
 
 def share_of_rounds(times: int, rounds: int) -> str:
-    """` (in 2 of 3 rounds)`; nothing where it holds for every round."""
+    """` (in 2 of 3 rounds)`; empty if it holds for every round."""
     return "" if times == rounds else f" (in {times} of {rounds} rounds)"
 
 
 def shortened(ops: tuple[str, ...]) -> str:
-    """The first operator types with their counts, and how many more there are."""
+    """The first `OPERATORS_SHOWN` operator types with their counts, and how many more there are."""
     more = len(ops) - OPERATORS_SHOWN
     ending = f" and {more} more op type{'' if more == 1 else 's'}" if more > 0 else ""
     return ", ".join(ops[:OPERATORS_SHOWN]) + ending
 
 
 def percent(share: float) -> str:
-    """`0.013 %`, `25 %`: two figures, and none after the point from ten up."""
+    """A share of 1 in percent, with two figures: `0.013 %`, `25 %`; whole percents from 10 % up."""
     value = share * 100
     return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
@@ -150,11 +150,13 @@ def _busy_machine(times: int, total: int, unit: str, others_percent: float | Non
 
 
 def _not_steady(limited: int, rounds: int, drift: float) -> str:
-    said = [f"the warm-up ended at its limit in {limited} of {rounds} rounds"] if limited else []
+    parts = [f"the warm-up ended at its limit in {limited} of {rounds} rounds"] if limited else []
     if drift:
-        way = "slower" if drift > 0 else "faster"
-        said.append(f"calls became {abs(drift) * 100:.1f} % {way} from the first third of the timed ones to the last")
-    return "; ".join(said)
+        direction = "slower" if drift > 0 else "faster"
+        parts.append(
+            f"calls became {abs(drift) * 100:.1f} % {direction} from the first third of the timed ones to the last"
+        )
+    return "; ".join(parts)
 
 
 def _start_failed(start: str, status: str, text: str) -> str:
@@ -201,7 +203,7 @@ FAULTS: dict[str, Words] = {
     "no-token-compared": lambda: "no token was compared",
     "tokens-differ": lambda step, compared: f"tokens differ from the reference's at step {step} of {compared}",
 }
-"""What is wrong with answers."""
+"""What is wrong with answers that are out of tolerance."""
 
 REMEDIES: dict[str, Words] = {
     "resume": lambda run: f"go on with `bench run --resume {run}`",
@@ -252,7 +254,7 @@ NOTES: dict[str, Words] = {
     "failed": lambda status, text: f"{status}: {text}",
     "interrupted": lambda: "interrupted",
 }
-"""What engines, probes, starts and sustained runs tell."""
+"""The notes of engines, probes, starts and sustained runs."""
 
 DETAILS: dict[str, Words] = {
     "not-steady": _not_steady,
@@ -270,9 +272,9 @@ DETAILS: dict[str, Words] = {
         f"the processor was at {temperature_c:.0f} °C, and holds itself back at {limit_c:.0f} °C"
     ),
 }
-"""What raised a flag, in figures; `text_flags` has the flags themselves."""
+"""What raised a flag, in figures; the words for the flags are in `text_flags`."""
 
 STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _start_unanswered}
-"""Of `NOTES`, what a table of starts shows where there is no start."""
+"""Those of `NOTES` that a table of starts shows in the place of a missing start."""
 
 WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | DETAILS

@@ -1,4 +1,4 @@
-"""Targets of one provider under different versions, compared cell by cell."""
+"""Compares targets of one provider under different versions, cell by cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report.targets import TargetPart
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One model, precision and workload under each version; None where a target has no such cell."""
+    """The outcomes of one model, precision and workload under each version; None if a target has no such cell."""
 
     model: str
     precision: str
@@ -20,7 +20,7 @@ class VersionRow:
 
     @property
     def name(self) -> str:
-        """`minilm/int8/b1-s128`: a cell without its target."""
+        """`minilm/int8/b1-s128`: the id of a cell without its target."""
         return f"{self.model}/{self.precision}/{self.workload}"
 
 
@@ -34,18 +34,19 @@ class VersionGroup:
 
 
 def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[VersionGroup, ...]:
-    """A group for each provider that runs here in more than one runtime, with different versions."""
-    found = []
+    """A group for each provider that runs in more than one runtime, with different versions."""
+    version_groups = []
     present = [target for target in targets if not target.absent]
     for library in dict.fromkeys(target.library for target in present):
         alike = tuple(target for target in present if target.library == library)
         if len({target.cell.runtime for target in alike}) > 1 and len({str(target.versions) for target in alike}) > 1:
-            found.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
-    return tuple(found)
+            version_groups.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
+    return tuple(version_groups)
 
 
 def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[VersionRow, ...]:
     own = {(o.cell.model, o.cell.precision, o.cell.workload, o.cell.target): o for o in outcomes}
     places = dict.fromkeys(place[:3] for place in own if place[3] in names)
     rows = (VersionRow(*place, tuple(own.get((*place, name)) for name in names)) for place in places)
+    # A row that rules exclude under every version has nothing to compare.
     return tuple(row for row in rows if any(outcome and outcome.status != "excluded" for outcome in row.outcomes))

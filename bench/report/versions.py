@@ -1,4 +1,4 @@
-"""The versions of the libraries behind a cell."""
+"""Finds the version of ONNX Runtime that a cell ran with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from bench.records import Cell, Run
 
 NO_WHEELS = ("onnxruntime-ep-", "onnxruntime-qnn", "onnxruntime-genai", "onnxruntime-extensions")
-"""Packages that begin like a wheel of ONNX Runtime and hold something else."""
+"""Packages whose names begin like a wheel of ONNX Runtime, but that contain something else."""
 
 
-def onnxruntime(run: Run, cell: Cell, said: Mapping[str, str]) -> str | None:
-    """What the worker said; before it could, the package that the runtime holds under one of its many names."""
-    if "onnxruntime" in said:
-        return said["onnxruntime"]
+def onnxruntime(run: Run, cell: Cell, known: Mapping[str, str]) -> str | None:
+    """The version in `known`, which the worker reports; else that of the wheel in the cell's runtime.
+
+    The wheel has different names, such as onnxruntime-gpu. None for a cell without a provider or without such a wheel.
+    """
+    if "onnxruntime" in known:
+        return known["onnxruntime"]
     if cell.provider is None or cell.runtime not in run.runtimes:
         return None
     packages = run.runtimes[cell.runtime].packages

@@ -1,7 +1,7 @@
-"""JSON Schemas of the files that people and programs write and read; `python -m bench.schemas` writes them.
+"""Makes the JSON Schemas of the files that people and programs read; `python -m bench.schemas` writes them.
 
-They are made from the records, from the rows of metrics and from the tables that a matrix may have, so that none of
-these is described twice. The files beside this one are for editors and for programs without Python.
+They are generated from the records, from the rows of metrics and from the tables of a matrix, so that none of these is
+described twice. The files in this folder are for editors and for programs that do not use Python.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "observation.schema.json": observation,
     "results.schema.json": results,
 }
-"""By file: the schema of matrix.toml, of run.json, of a line of results.jsonl, and of results.json."""
+"""By file name, the function that makes the schema: of matrix.toml, run.json, a line of results.jsonl, results.json."""
 
 
 def text(name: str) -> str:
-    """The text of one file of `SCHEMAS`, as it is now."""
+    """The current text of one file of `SCHEMAS`."""
     return msgspec.json.format(msgspec.json.encode(SCHEMAS[name]()), indent=2).decode() + "\n"
 
 
 def write(folder: Path) -> list[Path]:
-    """Write every schema into a folder; `DiskError` where that fails. Gives the paths."""
+    """Write every schema into a folder, and return the paths; `DiskError` if a file cannot be written."""
     paths = [folder / name for name in SCHEMAS]
     for path in paths:
         write_atomically(path, text(path.name).encode())

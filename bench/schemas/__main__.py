@@ -1,4 +1,4 @@
-"""`python -m bench.schemas [FOLDER]`: write the schemas into a folder; without one, into this package."""
+"""`python -m bench.schemas [FOLDER]`: writes the schemas into a folder, by default into this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema of matrix.toml, for editors that complete and check it; `bench plan` checks more than a schema can."""
+"""Makes the schema of matrix.toml, for completion in editors; `bench plan` checks more than a schema can."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ from bench.schemas.records import field_meanings
 
 Schema = dict[str, Any]
 REF = "{name}"
-"""A reference is the name of a record, which is put in its place."""
+"""How msgspec writes a reference to a record: by its name, which `_inlined` replaces with the record's schema."""
 DRAFT = "http://json-schema.org/draft-07/schema#"
-"""The newest that every TOML editor reads."""
+"""The newest draft that every TOML editor reads."""
 PLAIN: Schema = {"type": ["string", "number", "boolean"]}
-"""What an option may be."""
+"""The types of an option."""
 OPTIONS: Schema = {"type": "object", "additionalProperties": PLAIN}
 PROVIDER: Schema = {"$ref": "#/definitions/provider"}
 STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def matrix() -> Schema:
-    """The whole file. It offers the names of families, engines and recipes, and takes others, as packages add some."""
+    """The schema of the whole file.
+
+    It lists the known names of families, engines and recipes for completion, and accepts others, because packages can
+    add some.
+    """
     axes = {
         "models": (_model(), "What is measured."),
         "precisions": (_precision(), "The recipe of each family, and of each engine that makes the precision itself."),
@@ -41,6 +45,7 @@ def matrix() -> Schema:
         "baselines": (_baseline(), "Engines without an execution provider to run on, such as PyTorch."),
     }
     tables = {name: _named(table, meaning) for name, (table, meaning) in axes.items()}
+    # Editors offer the names of the catalogue; other names are accepted too.
     tables["providers"]["properties"] = dict.fromkeys(catalogue.rows(), PROVIDER)
     return {
         "$schema": DRAFT,
@@ -53,6 +58,7 @@ def matrix() -> Schema:
             "measure": _measure(),
         },
         "required": ["schema", "models", "precisions"],
+        # A cell needs a target, which is a provider or a baseline.
         "anyOf": [{"required": ["providers"]}, {"required": ["baselines"]}],
         "additionalProperties": False,
         "definitions": {"provider": _provider()},
@@ -208,20 +214,21 @@ def _measure() -> Schema:
 
 
 def _named(table: Schema, meaning: str) -> Schema:
-    """Tables `[axis.NAME]`."""
+    """The schema of the tables `[axis.NAME]`."""
     names = {"pattern": f"^{NAME.pattern}$"}
     return {"type": "object", "propertyNames": names, "additionalProperties": table, "description": meaning}
 
 
 def _offered(names: Mapping[str, object]) -> Schema:
-    """Any text, with these for completion."""
+    """Accepts any text, and lists these names for completion."""
     return {"anyOf": [{"enum": list(names)}, {"type": "string"}]}
 
 
 def _table(kind: type[Any], keys: Mapping[str, tuple[Schema, str]], without: tuple[str, ...] = ()) -> Schema:
-    """The table that a struct reads, its keys described; `LookupError` for a field without a meaning.
+    """The schema of the table that a struct reads, with a description of each key.
 
-    A field that carries its own description, as a provider's behavior does, needs no entry in `keys`.
+    A field with its own description, such as the behavior of a provider, needs no entry in `keys`. Raises `LookupError`
+    for a field that has neither.
     """
     components = msgspec.json.schema_components([kind], ref_template=REF)[1]
     schema = components[kind.__name__]
@@ -238,7 +245,10 @@ def _table(kind: type[Any], keys: Mapping[str, tuple[Schema, str]], without: tup
 
 
 def _inlined(schema: Any, components: Mapping[str, Schema]) -> Any:
-    """A schema with the records that it refers to in their place: a table of a matrix is read alone."""
+    """A schema in which each reference is replaced with the schema of the record.
+
+    The schemas of msgspec refer to definitions that the schema of a matrix does not have.
+    """
     if isinstance(schema, dict):
         if name := schema.get("$ref"):
             return _inlined(components[name], components)
@@ -247,7 +257,7 @@ def _inlined(schema: Any, components: Mapping[str, Schema]) -> Any:
 
 
 def _not_null(own: Schema) -> Schema:
-    """TOML has no null: a key that may be missing is left out."""
+    """The schema without null and without a default that is empty, because TOML has no null."""
     kinds = [kind for kind in own.get("anyOf", [own]) if kind != {"type": "null"}]
     default = {} if own.get("default") in (None, "", (), {}) else {"default": own["default"]}
     return {**{key: value for key, value in kinds[0].items() if key != "default"}, **default}

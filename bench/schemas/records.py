@@ -1,4 +1,4 @@
-"""The schemas of records: run.json, an observation, and the report as JSON."""
+"""Makes the schemas of run.json, of a line of results.jsonl, and of results.json from the records."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ METRICS = "Metrics"
 
 
 def run() -> dict[str, Any]:
-    """Of run.json."""
+    """The schema of run.json."""
     return _document(Run, "run.json: all that is needed to read a run's observations, and to run it again")
 
 
 def observation() -> dict[str, Any]:
-    """Of a line of results.jsonl."""
+    """The schema of a line of results.jsonl."""
     return _document(Observation, "A line of results.jsonl: what one round, or one minute, saw of one cell")
 
 
 def results() -> dict[str, Any]:
-    """Of results.json; the metrics of a cell are those of the rows."""
+    """The schema of results.json; the metrics of a cell come from the rows of `bench.report.metrics`."""
     schema = _document(report.Results, "results.json: the whole outcomes and their metrics, beside their runs")
     definitions = schema["$defs"]
     definitions[METRICS] = _metrics()
@@ -45,27 +45,30 @@ def _document(kind: type[Record], title: str) -> dict[str, Any]:
 
 
 def _record(name: str) -> type[Record]:
-    """The record of that name, wherever it is declared."""
-    found: type[Record] = next(getattr(room, name) for room in (report, records, emulation) if hasattr(room, name))
-    return found
+    """The record of that name, from the modules whose records the schemas contain."""
+    record: type[Record] = next(
+        getattr(module, name) for module in (report, records, emulation) if hasattr(module, name)
+    )
+    return record
 
 
 def _describe(record: type[Record], definition: dict[str, Any]) -> None:
-    """Each field with the text below it in the source, where it has one."""
+    """Add to each field the text that stands below it in the source, if there is one."""
     for field, meaning in field_meanings(record).items():
         own = definition["properties"][field]
         definition["properties"][field] = {"description": meaning, **own}
 
 
 def field_meanings(record: type[Any]) -> dict[str, str]:
-    """By field: the string that stands below it in the class, on one line."""
+    """For each field the string below it in the source of the class, on one line."""
+    # Python does not keep these strings, so they are read from the source.
     tree = ast.parse(textwrap.dedent(inspect.getsource(record))).body[0]
     assert isinstance(tree, ast.ClassDef)
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for field, below in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
-    return found
+            meanings[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return meanings
 
 
 def _metrics() -> dict[str, Any]:

@@ -217,7 +217,7 @@ def test_every_table_has_as_many_cells_in_each_row_as_in_its_header() -> None:
 
 def test_machines_are_compared_by_prefill_and_by_decoding() -> None:
     report = two_generating_machines()
-    rows = {(row.cell, row.of): row for row in report.across}
+    rows = {(row.cell, row.part): row for row in report.across}
     cell = "llama-100m/int4/cpu/b1-p128-n64"
     assert rows[cell, "decode"].ratios[1].value == pytest.approx(310 / 34)
     assert rows[cell, "prefill"].ratios[1].value == pytest.approx(1263 / 853)

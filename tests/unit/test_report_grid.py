@@ -16,20 +16,20 @@ SECOND = {"workload": "b8-s128", "sizes": {"batch": 8, "sequence": 128}}
 def test_a_box_has_a_headline_where_its_workloads_agree() -> None:
     report = a_report(an_outcome(), an_outcome(a_cell(**SECOND)))
     (row,) = report.sheets[0].rows
-    assert row.boxes[0].tally == (("ok", 2),)
-    assert row.boxes[0].headline is report.sheets[0].outcomes[0]
+    assert row.entries[0].tally == (("ok", 2),)
+    assert row.entries[0].headline is report.sheets[0].outcomes[0]
 
 
 def test_a_box_has_no_headline_where_they_do_not() -> None:
     report = a_report(an_outcome(), an_outcome(a_cell(**SECOND), status="crashed", reason="session: SIGSEGV"))
     (row,) = report.sheets[0].rows
-    assert row.boxes[0].tally == (("ok", 1), ("crashed", 1))
-    assert row.boxes[0].headline is None
+    assert row.entries[0].tally == (("ok", 1), ("crashed", 1))
+    assert row.entries[0].headline is None
 
 
 def test_an_inaccurate_box_shows_no_speed() -> None:
     report = a_report(an_outcome(status="inaccurate", reason="cosine 0.8 is below 0.98"))
-    assert report.sheets[0].rows[0].boxes[0].headline is None
+    assert report.sheets[0].rows[0].entries[0].headline is None
 
 
 def test_rows_and_columns_follow_the_plan_and_not_the_order_of_arrival() -> None:
@@ -38,14 +38,14 @@ def test_rows_and_columns_follow_the_plan_and_not_the_order_of_arrival() -> None
     sheet = grid.build([(a_run(tuple(cells)), outcomes[::-1])]).sheets[0]
     assert [target.name for target in sheet.columns] == ["cpu", "webgpu"]
     assert [row.precision for row in sheet.rows] == ["int8", "fp16"]
-    assert not sheet.rows[1].boxes[1].planned
+    assert not sheet.rows[1].entries[1].planned
 
 
 def test_a_planned_cell_without_an_outcome_is_not_reached() -> None:
     cells = (a_cell(), a_cell(target="webgpu"))
     sheet = grid.build([(a_run(cells), [an_outcome()])]).sheets[0]
     assert sheet.unreached == (cells[1],)
-    assert sheet.rows[0].boxes[1].unreached == (cells[1],)
+    assert sheet.rows[0].entries[1].unreached == (cells[1],)
     assert summary(sheet).ok == "1 of 2 cells ok"
     assert summary(sheet).others == "1 not reached"
 
@@ -65,7 +65,7 @@ def test_cells_with_one_story_are_told_once_and_the_worst_comes_first() -> None:
         an_outcome(a_cell(target="qnn", **SECOND), **crash),
         an_outcome(),
     )
-    told = [(trouble.status, len(trouble.outcomes)) for trouble in report.sheets[0].troubles]
+    told = [(problem.status, len(problem.outcomes)) for problem in report.sheets[0].problems]
     assert told == [("crashed", 2), ("unavailable", 1)]
 
 
@@ -76,7 +76,7 @@ def test_two_exit_codes_are_two_stories() -> None:
         an_outcome(cell, status="failed", reason="session: died", failure=failure)
         for cell, failure in zip(cells, failures, strict=True)
     ]
-    assert len(a_report(*outcomes).sheets[0].troubles) == 2
+    assert len(a_report(*outcomes).sheets[0].problems) == 2
 
 
 AWAY = Failure("unavailable", "target", "no-device", "no GPU answers")
@@ -85,8 +85,8 @@ MISSING = {"status": "unavailable", "reason": "no GPU answers", "failure": AWAY}
 
 def test_a_missing_target_is_one_story_for_all_of_its_cells_and_another_missing_target_another() -> None:
     cells = [a_cell(target=name, precision=precision) for precision in ("fp32", "int8") for name in ("cuda", "dml")]
-    told = a_report(an_outcome(), *(an_outcome(cell, **MISSING) for cell in cells)).sheets[0].troubles
-    assert [(trouble.target, len(trouble.outcomes)) for trouble in told] == [("cuda", 2), ("dml", 2)]
+    told = a_report(an_outcome(), *(an_outcome(cell, **MISSING) for cell in cells)).sheets[0].problems
+    assert [(problem.target, len(problem.outcomes)) for problem in told] == [("cuda", 2), ("dml", 2)]
 
 
 def test_a_missing_target_has_no_column_and_is_named_as_absent() -> None:
@@ -94,7 +94,7 @@ def test_a_missing_target_has_no_column_and_is_named_as_absent() -> None:
     gone = [an_outcome(a_cell(target="cuda"), **MISSING), an_outcome(out, status="excluded", reason="no int4")]
     sheet = a_report(an_outcome(), *gone).sheets[0]
     assert [target.name for target in sheet.columns] == ["cpu"]
-    assert [len(row.boxes) for row in sheet.rows] == [1, 1]
+    assert [len(row.entries) for row in sheet.rows] == [1, 1]
     assert [(target.name, target.cells, target.message) for target in sheet.absent] == [("cuda", 2, "no GPU answers")]
 
 
@@ -109,7 +109,7 @@ def test_a_target_that_rules_keep_out_has_no_column_and_is_named_as_left_out() -
     cell = a_cell(target="qnn-emulator", excluded="it takes minutes")
     sheet = a_report(an_outcome(), an_outcome(cell, status="excluded", reason="it takes minutes")).sheets[0]
     assert [target.name for target in sheet.columns] == ["cpu"]
-    assert [target.name for target in sheet.left_out] == ["qnn-emulator"]
+    assert [target.name for target in sheet.excluded] == ["qnn-emulator"]
     page = html.render(grid.build([(sheet.run, sheet.outcomes)]))
     assert "qnn-emulator: left out by rules of the matrix, 1 cells" in page
 
@@ -117,7 +117,7 @@ def test_a_target_that_rules_keep_out_has_no_column_and_is_named_as_left_out() -
 def test_where_every_target_is_missing_the_matrix_shows_them_all() -> None:
     sheet = a_report(an_outcome(**MISSING)).sheets[0]
     assert [target.name for target in sheet.columns] == ["cpu"]
-    assert len(sheet.rows[0].boxes) == 1
+    assert len(sheet.rows[0].entries) == 1
 
 
 def test_what_fallen_nodes_cost_in_each_workload_does_not_split_their_story() -> None:
@@ -126,9 +126,9 @@ def test_what_fallen_nodes_cost_in_each_workload_does_not_split_their_story() ->
     reasons = [note("fell-back", cost, **fallen) for cost in costs]
     cells = [a_cell(), a_cell(**SECOND)]
     outcomes = [an_outcome(c, status="partial", reason=reason) for c, reason in zip(cells, reasons, strict=True)]
-    (both,) = a_report(*outcomes).sheets[0].troubles
+    (both,) = a_report(*outcomes).sheets[0].problems
     assert both.reason == "3 of 17 nodes fell back to CPUExecutionProvider: Gather x3"
-    (alone,) = a_report(outcomes[0]).sheets[0].troubles
+    (alone,) = a_report(outcomes[0]).sheets[0].problems
     assert alone.reason == "3 of 17 nodes fell back to CPUExecutionProvider: Gather x3; 1 % of the time"
 
 
@@ -138,15 +138,15 @@ def test_reasons_that_differ_in_more_than_their_cost_are_two_stories() -> None:
     reasons = [note("fell-back", cost, nodes=nodes, **fallen) for nodes in (3, 4)]
     cells = [a_cell(), a_cell(**SECOND)]
     outcomes = [an_outcome(c, status="partial", reason=reason) for c, reason in zip(cells, reasons, strict=True)]
-    assert len(a_report(*outcomes).sheets[0].troubles) == 2
+    assert len(a_report(*outcomes).sheets[0].problems) == 2
 
 
 def test_an_error_stands_beside_a_reason_that_does_not_quote_the_whole_of_it() -> None:
     def story(message: str, text: str) -> str:
         reason = note("failed-at-stage", stage="session", text=text, times=1, rounds=1)
         failure = Failure("failed", "session", "RuntimeError", message)
-        (trouble,) = a_report(an_outcome(status="failed", reason=reason, failure=failure)).sheets[0].troubles
-        return trouble.error
+        (problem,) = a_report(an_outcome(status="failed", reason=reason, failure=failure)).sheets[0].problems
+        return problem.error
 
     assert story("no kernel", "no kernel") == ""
     assert story("no kernel\nin this build", "no kernel") == "no kernel"
@@ -170,7 +170,7 @@ def test_an_emulated_cell_is_in_no_table_of_speeds_and_in_the_one_of_answers() -
     assert [outcome.cell.target for outcome in model.outcomes] == ["cpu"]
     assert [outcome.cell.target for outcome in model.checked] == ["cpu", "qnn"]
     assert [outcome.speed for outcome in model.emulated] == [None]
-    assert sheet.rows[0].boxes[1].headline is None
+    assert sheet.rows[0].entries[1].headline is None
     assert sheet.emulator_times[emulated.cell.id].speed == emulated.speed
     assert summary(sheet).resolution == summary(a_report(an_outcome()).sheets[0]).resolution
 
@@ -237,6 +237,6 @@ def test_a_row_that_rules_keep_out_altogether_is_named_and_not_shown():
     found = [an_outcome(c, status=status.get(f"{c.model}/{c.precision}", "excluded")) for c in cells]
     sheet = grid.build([(a_run(tuple(cells)), found)]).sheets[0]
     assert [(row.model, row.precision) for row in sheet.rows] == [("minilm", "fp32")]
-    assert sheet.rows_left_out == ("minilm int4", "qwen")
+    assert sheet.excluded_rows == ("minilm int4", "qwen")
     assert summary(sheet).ok == "1 of 1 cells ok"
     assert summary(sheet).others == "and 3 more that rules leave out"

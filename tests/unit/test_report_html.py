@@ -224,7 +224,7 @@ def test_a_box_shows_its_figure_with_its_interval() -> None:
 def test_each_flag_is_explained(page: Page) -> None:
     assert "noisy The 95 % interval is wider than this budget promises" in page.text
     found = page_of(an_outcome(flags=(note("from-the-future", rpm=1200),))).text
-    assert "made by another one" in found
+    assert "another version made the run" in found
     assert "Here: rpm=1200." in found
 
 

@@ -24,12 +24,12 @@ OLD = a_cell(target="cpu-old", runtime="ort-1-30")
 
 def test_targets_of_one_provider_under_two_versions_are_told_apart_by_the_version() -> None:
     sheet = a_sheet(a_cell(), OLD, targets={"cpu": on("1.31.1"), "cpu-old": on("1.30.0")})
-    assert [target.apart for target in sheet.targets] == ["onnxruntime 1.31.1", "onnxruntime 1.30.0"]
+    assert [target.distinction for target in sheet.targets] == ["onnxruntime 1.31.1", "onnxruntime 1.30.0"]
 
 
 def test_a_plugins_own_version_tells_them_apart_where_onnxruntime_is_the_same() -> None:
     facts = {"cpu": on("1.31.1", plugin="0.4.0"), "cpu-old": on("1.31.1", plugin="0.3.0")}
-    assert [target.apart for target in a_sheet(a_cell(), OLD, targets=facts).targets] == [
+    assert [target.distinction for target in a_sheet(a_cell(), OLD, targets=facts).targets] == [
         "plugin 0.4.0",
         "plugin 0.3.0",
     ]
@@ -38,13 +38,13 @@ def test_a_plugins_own_version_tells_them_apart_where_onnxruntime_is_the_same() 
 def test_devices_of_one_provider_are_told_apart_by_their_labels() -> None:
     cells = [a_cell(target=name, device=name) for name in ("gpu.0", "gpu.1")]
     outcomes = [an_outcome(cell, device=f"{cell.device} Arc A770") for cell in cells]
-    assert [target.apart for target in a_report(*outcomes).sheets[0].targets] == ["gpu.0", "gpu.1"]
+    assert [target.distinction for target in a_report(*outcomes).sheets[0].targets] == ["gpu.0", "gpu.1"]
 
 
 def test_a_provider_with_one_target_needs_no_telling_apart() -> None:
     other = a_cell(target="webgpu", provider="WebGpuExecutionProvider", runtime="ort-1-30")
     sheet = a_sheet(a_cell(), other, targets={"cpu": on("1.31.1"), "webgpu": on("1.30.0")})
-    assert [target.apart for target in sheet.targets] == ["", ""]
+    assert [target.distinction for target in sheet.targets] == ["", ""]
     assert sheet.version_groups == ()
 
 

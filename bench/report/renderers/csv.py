@@ -1,4 +1,4 @@
-"""The format `csv`: results.csv, one flat row for each cell, which any reader of tables takes as it is."""
+"""The format `csv`: results.csv, with one flat row for each cell, for any program that reads tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "results.csv"
 
 
 def render(report: Report) -> str:
-    """The header and a row for every outcome of every run, with line feeds."""
+    """The header and a row for every outcome of every run; lines end with a line feed."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in metrics.columns())
@@ -26,7 +26,7 @@ def render(report: Report) -> str:
 
 
 def _texts(values: Iterable[Scalar | None]) -> Iterator[str]:
-    """Missing is empty, and no text reads as a formula or as a number."""
+    """The values as text: empty for a missing one, and no text that reads as a formula or as a number."""
     for value in values:
         if isinstance(value, str):
             yield escaping.csv_cell(value)

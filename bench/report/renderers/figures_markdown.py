@@ -1,4 +1,4 @@
-"""The part of summary.md with every figure of every cell, folded away: one table for each model."""
+"""Writes the folded part of summary.md with every figure of every cell: one table for each model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report.model import RunReport
 
 
 def tables(sheet: RunReport) -> Iterator[str]:
-    """A folded section: for each model a row for each metric and a column for each cell that gave an answer."""
+    """A folded section; each model has a row for each metric and a column for each cell that gave an answer."""
     models = [model for model in sheet.models if model.ran]
     if not models:
         return
@@ -24,7 +24,7 @@ def tables(sheet: RunReport) -> Iterator[str]:
 
 
 def _table(results: list[CellResult]) -> str:
-    """Metrics without a value in any of the cells have no row."""
+    """The table of one model; metrics without a value in any of the cells have no row."""
     shown = [{metric.name: value for metric, value in metrics.figures(result)} for result in results]
     names = [metric.name for metric in metrics.present(results)]
     header = ["figure", *(code(result.cell.id.partition("/")[2]) for result in results)]

@@ -1,4 +1,4 @@
-"""The Markdown tables of the speed of generation."""
+"""Writes the Markdown tables of the speed of generation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.report.table import Column
 
 
 def tables(sheet: RunReport) -> Iterator[str]:
-    """A heading, and a table for each model that generates: they do not all have the same columns."""
+    """A heading, and a table for each model that generates, because their columns may differ."""
     models = [model for model in sheet.models if model.generates and model.outcomes]
     if models:
         yield "### Speed of generation"
@@ -37,12 +37,12 @@ def _row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
 
 
 def flags(raised: Iterable[Note]) -> str:
-    """Each with what raised it in figures, where that is known."""
-    said = ((text_flags.name(flag.kind), text_flags.detail(flag)) for flag in raised)
-    return ", ".join(plain(f"{name} ({detail})" if detail else name) for name, detail in said)
+    """The name of each flag, with the figures that raised it where they are known."""
+    named = ((text_flags.name(flag.kind), text_flags.detail(flag)) for flag in raised)
+    return ", ".join(plain(f"{name} ({detail})" if detail else name) for name, detail in named)
 
 
 def cell(outcome: Outcome) -> str:
-    """The cell's id, and loudly what it computes in where that is not what it asks for."""
+    """The id of the cell, and in bold the number format that it computes in, if it asks for another."""
     gap = text.asked_and_computed(outcome)
     return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")

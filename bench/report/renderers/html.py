@@ -1,4 +1,4 @@
-"""The format `html`: report.html, one self-contained page that loads nothing and runs no script."""
+"""The format `html`: report.html, a self-contained page that loads nothing and runs no script."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def render(report: Report) -> str:
 
 
 def _results(report: Report) -> Iterator[CellResult]:
-    """The cells whose details have figures."""
-    return (sheet.result(one) for sheet in report.sheets for one in sheet.outcomes if one.calls)
+    """The cells whose details show figures: those with timed calls."""
+    return (sheet.result(outcome) for sheet in report.sheets for outcome in sheet.outcomes if outcome.calls)
 
 
 def _environment() -> Environment:
@@ -53,7 +53,7 @@ def _environment() -> Environment:
 
 
 def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
-    """Vega escapes what it draws, and `charts` what it adds."""
+    """The charts of a model, marked as safe: Vega escapes the text that it draws, and `charts` escapes its own."""
     drawn = charts.model_charts(part, prefix)
     return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in drawn]  # noqa: S704
 
@@ -63,14 +63,14 @@ def _sustained_chart(outcome: Outcome, name: str) -> Markup:
 
 
 def _top(workload: WorkloadPart) -> float:
-    """The right end of the latency bars of one workload: its slowest cell, interval included."""
-    found = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
-    ends = [(one.high if numbers.is_usable(one) else None) or one.value for one in found]
+    """The right end of the latency bars of one workload: the latency of its slowest cell, with its interval."""
+    latencies = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
+    ends = [(latency.high if numbers.is_usable(latency) else None) or latency.value for latency in latencies]
     return max(filter(math.isfinite, ends), default=1.0) or 1.0
 
 
 def _bar(interval: Interval, top: float) -> str:
-    """The custom properties of a bar: value, low and high as shares of `top`."""
+    """The CSS properties of a bar: value, low and high as shares of `top`."""
     ends = {"v": interval.value, "lo": interval.low, "hi": interval.high}
     shares = {name: interval.value if end is None else end for name, end in ends.items()}
     return ";".join(f"--{name}:{min(max(share / top, 0), 1):.2%}" for name, share in shares.items())

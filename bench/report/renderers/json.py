@@ -1,4 +1,4 @@
-"""The format `json`: results.json, the whole outcomes in words and as facts, with their flat metrics, by run."""
+"""The format `json`: results.json, with all outcomes of each run as words and as facts, and with their metrics."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ FILE = "results.json"
 
 
 class Facts(Record, frozen=True):
-    """What the words of an outcome, or of its sustained run, are made of: kinds and their parameters."""
+    """The notes behind the words of an outcome or of its sustained run, as kinds and parameters."""
 
     reason: Note | None
-    """Why the cell has its status; of a sustained run, why it ended before its time."""
+    """Why the cell has its status, or why the sustained run ended early."""
     remedy: Note | None = None
     flags: tuple[Note, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
 class WordedSustained(SustainedSpeed, frozen=True, kw_only=True):
-    """A sustained run with words in the place of its facts."""
+    """A sustained run with words in place of its notes."""
 
     flags: tuple[str, ...]  # type: ignore[assignment]
     flag_details: dict[str, str]
-    """By flag what raised it, of those that know more than their name says."""
+    """What raised each flag, by its name; flags without such details are left out."""
     ended: str  # type: ignore[assignment]
     facts: Facts
 
 
 class WordedOutcome(Outcome, frozen=True, kw_only=True):
-    """An outcome with words in the place of its facts, for programs that show them; `facts` holds the kinds."""
+    """An outcome with words in place of its notes, for programs that show them; `facts` has the notes."""
 
     reason: str  # type: ignore[assignment]
     remedy: str  # type: ignore[assignment]
     flags: tuple[str, ...]  # type: ignore[assignment]
     flag_details: dict[str, str]
-    """By flag what raised it, of those that know more than their name says."""
+    """What raised each flag, by its name; flags without such details are left out."""
     notes: tuple[str, ...]  # type: ignore[assignment]
     sustained: WordedSustained | None
     facts: Facts
 
 
 class RunResults(Record, frozen=True):
-    """One run with its outcomes; those of emulated cells have no time, so that no program can rank it."""
+    """One run with its outcomes; those of emulated cells have no times, so that no program can rank them."""
 
     run: Run
     outcomes: tuple[WordedOutcome, ...]
     metrics: dict[str, dict[str, Scalar | None]]
-    """By cell: every metric by the name of its column in results.csv, where units and meanings are the same."""
+    """By cell id: every metric, by the name of its column in results.csv, with the same unit and meaning."""
     emulator_times: dict[str, EmulatorTimes] = {}  # noqa: RUF012 - msgspec copies an empty default
-    """By emulated cell: what it took in its emulator, which says nothing of a device."""
+    """By the id of each emulated cell: its times in the emulator, which say nothing about a device."""
 
 
 class Results(Record, frozen=True):
-    """The whole file; `msgspec.json.decode(data, type=Results)` reads it back strictly."""
+    """The whole file; `msgspec.json.decode(data, type=Results)` reads it strictly."""
 
     schema: int
     runs: tuple[RunResults, ...]
@@ -78,7 +78,7 @@ def _run_results(sheet: RunReport) -> RunResults:
 
 
 def worded(outcome: Outcome) -> WordedOutcome:
-    """An outcome with its words."""
+    """The outcome with words in place of its notes."""
     words = {
         "reason": text.reason(outcome),
         "remedy": text.remedy(outcome),
@@ -93,7 +93,7 @@ def worded(outcome: Outcome) -> WordedOutcome:
 
 
 def _failure(outcome: Outcome) -> Failure | None:
-    """The failure; one that judging saw has no error message, so that the reason is its message."""
+    """The failure; if it has no error message, because the judge found it, the reason is its message."""
     failure = outcome.failure
     if failure is None or failure.message:
         return failure

@@ -1,4 +1,4 @@
-"""The format `markdown`: summary.md, for pasting into a pull request."""
+"""The format `markdown`: summary.md, which can be pasted into a pull request."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from bench.report import cold_start, generation, numbers, sustained, text, text_
 from bench.report.across import AcrossRow
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
-from bench.report.matrix_table import Box, MatrixRow
+from bench.report.matrix_table import MatrixEntry, MatrixRow
 from bench.report.model import Report, RunReport, summary
-from bench.report.problem_groups import Trouble
+from bench.report.problem_groups import ProblemGroup
 from bench.report.renderers import figures_markdown, generation_markdown
 from bench.report.renderers.generation_markdown import cell, flags
 from bench.report.targets import PROBED, TargetPart
@@ -20,14 +20,15 @@ from bench.report.version_comparison import VersionGroup
 NAME = "markdown"
 FILE = "summary.md"
 NAMED_CELLS = 3
+"""How many cells of a problem are named; the others are only counted."""
 MOST_CHARACTERS = 65_536
-"""What GitHub takes in a comment on a pull request."""
+"""The limit of GitHub for a comment on a pull request."""
 
 
 def render(report: Report) -> str:
-    """The summary of every run, and the comparison across runs where there are several.
+    """The summary of every run, and the comparison across runs if there are several.
 
-    The folded tables of all figures are left out where a comment on GitHub could not hold them.
+    The folded tables of all figures are left out if the text would be too long for a comment on GitHub.
     """
     whole = _text(report, figures=True)
     return whole if len(whole) <= MOST_CHARACTERS else _text(report, figures=False)
@@ -44,8 +45,8 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     machine = sheet.run.machine
     yield f"## Touchstone · {plain(machine.cpu.brand)} · {plain(text.moment(sheet.run.created))}"
     yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
-    found = summary(sheet)
-    yield f"**{found.ok}**{', ' if found.others else ''}{found.others}. {found.resolution}"
+    overview = summary(sheet)
+    yield f"**{overview.ok}**{', ' if overview.others else ''}{overview.others}. {overview.resolution}"
     if sheet.rows:
         yield _matrix(sheet)
     yield from _absent(sheet)
@@ -58,9 +59,9 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield from _starts(sheet)
     yield from _sustained(sheet)
     yield from _placement(sheet)
-    if sheet.troubles:
+    if sheet.problems:
         yield "### Problems and remedies"
-        yield "\n".join(_trouble(trouble) for trouble in sheet.troubles)
+        yield "\n".join(_problem(problem) for problem in sheet.problems)
     if figures:
         yield from figures_markdown.tables(sheet)
     else:
@@ -70,7 +71,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
 
 
 def _matrix(sheet: RunReport) -> str:
-    rows = ([_model(row), plain(row.precision), *map(_box, row.boxes)] for row in sheet.rows)
+    rows = ([_model(row), plain(row.precision), *map(_entry, row.entries)] for row in sheet.rows)
     return table(["model", "precision", *map(_heading, sheet.columns)], rows)
 
 
@@ -78,20 +79,20 @@ def _heading(target: TargetPart) -> str:
     marks = [word for word, true in (("control", target.control), ("emulated", target.emulated)) if true]
     if target.software:
         marks.append("software adapter")
-    said = [*([plain(target.apart)] if target.apart else []), *marks]
-    return plain(target.name) + (f" ({', '.join(said)})" if said else "")
+    labels = [*([plain(target.distinction)] if target.distinction else []), *marks]
+    return plain(target.name) + (f" ({', '.join(labels)})" if labels else "")
 
 
 def _absent(sheet: RunReport) -> Iterator[str]:
-    """Targets without a column and models without a row; what would enable them stands among what is not ok."""
+    """The names of targets without a column and of models without a row; their remedies are among the problems."""
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
-    left_out = [part.name for part in sheet.left_out if part not in sheet.columns]
-    for said, names in (
+    excluded = [part.name for part in sheet.excluded if part not in sheet.columns]
+    for label, names in (
         ("Not on this machine", absent),
-        ("Left out by rules of the matrix", [*left_out, *sheet.rows_left_out]),
+        ("Left out by rules of the matrix", [*excluded, *sheet.excluded_rows]),
     ):
         if names:
-            yield f"{said}: {', '.join(map(plain, names))}."
+            yield f"{label}: {', '.join(map(plain, names))}."
 
 
 def _targets(sheet: RunReport) -> str:
@@ -103,32 +104,32 @@ def _target(target: TargetPart) -> list[str]:
     checks = target.facts.checks_options if target.facts else None
     options = {True: "checked", False: "**not checked**", None: numbers.DASH}[checks]
     versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in target.versions.items())
-    formats = [_format(target, asked) for asked in PROBED]
+    formats = [_format(target, number_format) for number_format in PROBED]
     on = plain(f"{target.library}, {target.device}" if target.device else target.library)
     return [_heading(target), on, versions or numbers.DASH, *formats, options, "; ".join(map(plain, target.notes))]
 
 
-def _format(target: TargetPart, asked: str) -> str:
-    said, tone = text.executed(target.executed(asked))
-    return f"**{plain(said)}**" if tone in {"wrong", "warn"} else plain(said)
+def _format(target: TargetPart, number_format: str) -> str:
+    words, tone = text.executed(target.executed(number_format))
+    return f"**{plain(words)}**" if tone in {"wrong", "warn"} else plain(words)
 
 
 def _model(row: MatrixRow) -> str:
     return plain(row.model) + (" (random weights)" if row.weights == "random" else "")
 
 
-def _box(box: Box) -> str:
-    if not box.planned:
+def _entry(entry: MatrixEntry) -> str:
+    if not entry.planned:
         return numbers.DASH
-    agreed = len(box.tally) == 1 and not box.unreached
-    words_of_it = [f"**{status}**" if agreed else f"**{status}** {number}" for status, number in box.tally]
-    if box.unreached:
-        words_of_it.append(f"not reached {len(box.unreached)}" if box.outcomes else "not reached")
-    if box.headline and box.headline.speed:
-        words_of_it.append(generation.headline(box.headline.speed))
-    if box.computed_in:
-        words_of_it.append(f"**in {plain(box.computed_in)}**")
-    return " · ".join(words_of_it)
+    agreed = len(entry.tally) == 1 and not entry.unreached
+    parts = [f"**{status}**" if agreed else f"**{status}** {number}" for status, number in entry.tally]
+    if entry.unreached:
+        parts.append(f"not reached {len(entry.unreached)}" if entry.outcomes else "not reached")
+    if entry.headline and entry.headline.speed:
+        parts.append(generation.headline(entry.headline.speed))
+    if entry.computed_in:
+        parts.append(f"**in {plain(entry.computed_in)}**")
+    return " · ".join(parts)
 
 
 def _speed(sheet: RunReport) -> Iterator[str]:
@@ -159,12 +160,12 @@ def _emulated(sheet: RunReport) -> Iterator[str]:
 
 
 def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
-    found = sheet.emulator_times.get(outcome.cell.id)
-    return f"{numbers.time(found.speed.latency_ms)} a call in the emulator" if found else "no time"
+    times = sheet.emulator_times.get(outcome.cell.id)
+    return f"{numbers.time(times.speed.latency_ms)} a call in the emulator" if times else "no time"
 
 
 def _version_group(group: VersionGroup) -> str:
-    """One provider under several versions, cell beside cell."""
+    """One provider under several versions, with a row for each cell."""
     header = [plain(group.library), *map(_heading, group.targets)]
     return table(header, ([code(row.name), *map(_version, row.outcomes)] for row in group.rows))
 
@@ -191,10 +192,10 @@ def _starts(sheet: RunReport) -> Iterator[str]:
 
 def _start(outcome: Outcome) -> list[str]:
     times = [outcome.load_ms, outcome.first_call_ms, outcome.first_answer_ms]
-    single = [cold_start.times(one).answer_ms for one in (outcome.cold, outcome.cached)]
+    single = [cold_start.times(start).answer_ms for start in (outcome.cold, outcome.cached)]
     sizes = [outcome.model_rss_bytes, outcome.device_memory_bytes]
-    said = [*map(numbers.time, times), *map(numbers.duration, single), *map(numbers.size, sizes)]
-    return [code(outcome.cell.id), *said, numbers.joules(outcome.energy_j)]
+    values = [*map(numbers.time, times), *map(numbers.duration, single), *map(numbers.size, sizes)]
+    return [code(outcome.cell.id), *values, numbers.joules(outcome.energy_j)]
 
 
 def _sustained(sheet: RunReport) -> Iterator[str]:
@@ -202,16 +203,16 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
     if lasted:
         yield "### Sustained"
         header = ["cell", "burst", "first minute", "last minute", "sustained / burst", "duration", "warnings"]
-        yield table(header, map(_lasted, lasted))
+        yield table(header, map(_sustained_row, lasted))
         yield f"{sustained.HOW_TO_READ} First and last minute are of one process each."
 
 
-def _lasted(outcome: Outcome) -> list[str]:
-    row, found = sustained.row(outcome), outcome.sustained
+def _sustained_row(outcome: Outcome) -> list[str]:
+    row, speed = sustained.row(outcome), outcome.sustained
     burst = numbers.plus_minus(row.burst.interval, f" {row.burst.unit}") if row.burst else numbers.DASH
-    said = flags(found.flags) if found else ""
+    warnings = flags(speed.flags) if speed else ""
     lasted = plain(f"{row.reached}: {row.ended}" if row.ended else row.reached)
-    return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, said]
+    return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, warnings]
 
 
 def _placement(sheet: RunReport) -> Iterator[str]:
@@ -219,10 +220,10 @@ def _placement(sheet: RunReport) -> Iterator[str]:
     if fallen:
         yield "### Nodes that ran elsewhere"
         header = ["cell", "on target", "elsewhere", "copies a call", "share of time (1 profile)", "fell back"]
-        yield table(header, map(_fallen, fallen))
+        yield table(header, map(_placement_row, fallen))
 
 
-def _fallen(outcome: Outcome) -> list[str]:
+def _placement_row(outcome: Outcome) -> list[str]:
     placed = outcome.placement
     counts = [outcome.nodes_on_target, outcome.nodes_elsewhere, placed.copies if placed else None]
     share = numbers.percent(placed.time_elsewhere if placed else None)
@@ -230,14 +231,14 @@ def _fallen(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome) -> list[str]:
-    said = flags(outcome.flags)
+    warnings = flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
-        return [withheld, numbers.DASH, numbers.DASH, said]
+        return [withheld, numbers.DASH, numbers.DASH, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
     ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
-    return [numbers.plus_minus(speed.latency_ms), rates, ratio, said]
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
 
 
 def _glossary(sheet: RunReport) -> Iterator[str]:
@@ -245,24 +246,24 @@ def _glossary(sheet: RunReport) -> Iterator[str]:
         yield "\n".join(f"- {plain(text_flags.name(flag))}: {plain(text.flag(flag))}" for flag in sheet.flags)
 
 
-def _trouble(trouble: Trouble) -> str:
-    first = trouble.first
-    cells = [code(outcome.cell.id) for outcome in trouble.outcomes[:NAMED_CELLS]]
-    more = len(trouble.outcomes) - len(cells)
+def _problem(problem: ProblemGroup) -> str:
+    first = problem.first
+    cells = [code(outcome.cell.id) for outcome in problem.outcomes[:NAMED_CELLS]]
+    more = len(problem.outcomes) - len(cells)
     named = ", ".join(cells) + (f" and {more} more" if more else "")
-    if trouble.target:
-        named = f"{plain(trouble.target)} (every cell)"
-    reason = f": {plain(trouble.reason)}" if trouble.reason else ""
+    if problem.target:
+        named = f"{plain(problem.target)} (every cell)"
+    reason = f": {plain(problem.reason)}" if problem.reason else ""
     ended = text.ending(first.failure) if first.failure else ""
     ending = f" ({plain(ended)})" if ended else ""
-    remedy = f"<br>Remedy: {plain(trouble.remedy)}" if trouble.remedy else ""
-    return f"- **{trouble.status}** {named}{reason}{ending}{remedy}"
+    remedy = f"<br>Remedy: {plain(problem.remedy)}" if problem.remedy else ""
+    return f"- **{problem.status}** {named}{reason}{ending}{remedy}"
 
 
 def _across(report: Report) -> str:
     header = ["cell", "against", *(plain(sheet.run.name) for sheet in report.sheets)]
     return table(
-        header, ([f"{code(row.cell)} {row.of}".strip(), code(row.control), *_ratios(row)] for row in report.across)
+        header, ([f"{code(row.cell)} {row.part}".strip(), code(row.control), *_ratios(row)] for row in report.across)
     )
 
 

@@ -1,8 +1,8 @@
-"""The format `pytest-benchmark`: a file for `pytest-benchmark compare` and the readers of its format.
+"""The format `pytest-benchmark`: a file for `pytest-benchmark compare` and other readers of its format.
 
-Every cell with a valid speed is one benchmark, of which the samples are the rounds: the median call of each process, as
-the replicate is the process and never the call. Cells are grouped by their id, so that comparing two files, or one of
-several runs, puts a cell beside itself.
+Every cell with a valid speed is one benchmark. Its samples are the rounds, each with the median call of its process,
+because the replicate is the process and not the call. Cells are grouped by their id, so that a comparison of two files,
+or a file of several runs, shows the results of one cell side by side.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ SAMPLES = (
     "comparison by iterations would promise too much; `bench gate` decides what got slower."
 )
 UNVERSIONED = {"id": "unversioned", "time": None, "author_time": None, "dirty": False, "branch": "(unknown)"}
-"""What pytest-benchmark itself writes outside a repository: a run knows its packages and not the caller's commit."""
+"""What pytest-benchmark writes outside a repository: a run records its packages, but no commit of the caller."""
 
 
 def render(report: Report) -> str:
-    """Indented JSON; of several runs, each benchmark's name ends with its run in brackets.
+    """Indented JSON; if there are several runs, the name of each benchmark ends with its run in brackets.
 
-    The machine is the first run's, by its key: never a host's or a user's name. Times are seconds.
+    The machine is that of the first run, named by its key and never by host or user. Times are in seconds.
     """
     first = report.sheets[0].run
     several = len(report.sheets) > 1
-    made = [
+    benchmarks = [
         _benchmark(sheet.run, outcome, outcome.speed, several)
         for sheet in report.sheets
         for outcome in sheet.outcomes
@@ -47,7 +47,7 @@ def render(report: Report) -> str:
     document = {
         "machine_info": _machine(first.machine),
         "commit_info": {**UNVERSIONED, "project": "touchstone-bench"},
-        "benchmarks": made,
+        "benchmarks": benchmarks,
         "datetime": line(first.created),
         "version": FORMAT_VERSION,
     }
@@ -55,7 +55,7 @@ def render(report: Report) -> str:
 
 
 def _benchmark(run: Run, outcome: Outcome, speed: Speed, several: bool) -> dict[str, Any]:
-    """Named by the cell alone in a file of one run, so that readers who keep a history find it again."""
+    """One benchmark; in a file of one run its name is the cell alone, so that a history of files can match it."""
     cell = outcome.cell
     name = f"{line(cell.id)}[{line(run.name)}]" if several else line(cell.id)
     axes = {"model": cell.model, "precision": cell.precision, "target": cell.target, "workload": cell.workload}
@@ -74,12 +74,13 @@ def _benchmark(run: Run, outcome: Outcome, speed: Speed, several: bool) -> dict[
             "min_time": run.effort.burst_s,
             "warmup": True,
         },
+        # pytest-benchmark keeps times in seconds.
         "stats": stats([time / 1000 for time in speed.rounds_ms]),
     }
 
 
 def _extra(run: Run, outcome: Outcome, speed: Speed) -> dict[str, Any]:
-    """What this suite knows of the cell, and that format has no place for; intervals are 95 % confidence intervals."""
+    """Facts for which the format has no field; intervals are 95 % confidence intervals."""
     return {
         "samples": SAMPLES,
         "cell": line(outcome.cell.id),
@@ -104,7 +105,7 @@ def _interval(interval: Interval | None) -> dict[str, float | None] | None:
 
 
 def _machine(machine: Machine) -> dict[str, Any]:
-    """The fields that pytest-benchmark has of a machine; its `node` is the key, which reboots keep."""
+    """The machine in the fields of pytest-benchmark; `node` is the machine key, which stays the same after a reboot."""
     cpu = {"brand_raw": line(machine.cpu.brand), "arch": line(machine.cpu.architecture)}
     return {
         "node": line(machine.key),
@@ -118,7 +119,10 @@ def _machine(machine: Machine) -> dict[str, Any]:
 
 
 def stats(times_s: Sequence[float]) -> dict[str, Any]:
-    """The statistics of some samples as pytest-benchmark defines them, and the samples; `ValueError` without any."""
+    """The samples, in seconds, and their statistics as pytest-benchmark defines them.
+
+    Raises `ValueError` if there are no samples.
+    """
     if not times_s:
         raise ValueError("statistics need at least one sample")
     data = sorted(times_s)
@@ -150,7 +154,10 @@ def stats(times_s: Sequence[float]) -> dict[str, Any]:
 
 
 def _quartiles(data: Sequence[float]) -> tuple[float, float]:
-    """The medians of both halves; of an odd number, between them and where the middle one counts for both."""
+    """The first and third quartiles of sorted data.
+
+    Those of an even number of values are the medians of both halves; of an odd number, they are interpolated.
+    """
     half, rest = divmod(len(data), 2)
     if not rest:
         return median(data[:half]), median(data[half:])
