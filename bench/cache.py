@@ -90,8 +90,8 @@ def verify(cache: Path, kinds: Sequence[str] = ()) -> list[Damage]:
     Raises `UsageError` for an unknown kind.
     """
     checked = ((name, folder, KINDS[name]) for name, folder in _folders(cache, kinds))
-    found = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
-    return [damage for damage in found if damage.problems]
+    damages = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
+    return [damage for damage in damages if damage.problems]
 
 
 def prune(cache: Path, unused_days: float, kinds: Sequence[str] = ()) -> Pruned:
@@ -108,7 +108,7 @@ def prune_damaged(cache: Path, kinds: Sequence[str] = ()) -> Pruned:
     return _remove(cache, kinds, lambda entry: (entry.kind, entry.key) in damaged)
 
 
-def _remove(cache: Path, kinds: Sequence[str], wanted: Callable[[Entry], bool]) -> Pruned:
+def _remove(cache: Path, kinds: Sequence[str], is_chosen: Callable[[Entry], bool]) -> Pruned:
     removed: list[Entry] = []
     spared: list[Entry] = []
     chosen = [(name, folder) for name, folder in _folders(cache, kinds)]
@@ -116,14 +116,14 @@ def _remove(cache: Path, kinds: Sequence[str], wanted: Callable[[Entry], bool]) 
         shutil.rmtree(cache / REMOVED, ignore_errors=True)  # of a process that was stopped
         for name, folder in chosen:
             entry = _entry(name, folder)
-            if wanted(entry):
-                gone = _take_away(cache, folder, oldest_run, lock=KINDS[name].lock)
-                (removed if gone else spared).append(entry)
+            if is_chosen(entry):
+                is_removed = _move_aside(cache, folder, oldest_run, lock=KINDS[name].lock)
+                (removed if is_removed else spared).append(entry)
         shutil.rmtree(cache / REMOVED, ignore_errors=True)
     return Pruned(tuple(removed), tuple(spared))
 
 
-def _take_away(cache: Path, folder: Path, oldest_run: float, *, lock: bool) -> bool:
+def _move_aside(cache: Path, folder: Path, oldest_run: float, *, lock: bool) -> bool:
     """Move a folder out of the way, unless a running process made or used it."""
     aside = cache / REMOVED / f"{folder.name}-{uuid.uuid4().hex[:8]}"
     guard = _lock_of(folder) if lock else None
@@ -232,7 +232,7 @@ def _code_damage(folder: Path) -> list[str]:
     return wrong
 
 
-def _nothing(_folder: Path) -> list[str]:
+def _no_damage(_folder: Path) -> list[str]:
     """A compile cache has no record to hold it against."""
     return []
 
@@ -263,6 +263,6 @@ KINDS: dict[str, Kind] = {
     "wheel": Kind("sources/wheels", "*", _wheel, wheel.damage),
     "hub-model": Kind("sources/hub", "models--*", _hub_model, hub.damage),
     "worker-code": Kind("worker", "*", _worker_code, _code_damage, unfinished=_is_making),
-    "compiled": Kind("compiled", "run-*", _compiled, _nothing, unfinished=_always),
+    "compiled": Kind("compiled", "run-*", _compiled, _no_damage, unfinished=_always),
 }
 """Every kind of thing in the cache, in the order of a list."""

@@ -123,8 +123,8 @@ def standing(target: Target, machine: Machine, facts: TargetFacts) -> Standing:
 def _is_elsewhere(target: Target) -> bool:
     """Whether wheels are published, and for other platforms only."""
     row = catalogue.rows().get(target.row) if target.row else None
-    here = catalogue.platform_word()
-    return row is not None and bool(row.wheels) and not any(here in wheel.platforms for wheel in row.wheels)
+    platform = catalogue.platform_word()
+    return row is not None and bool(row.wheels) and not any(platform in wheel.platforms for wheel in row.wheels)
 
 
 def _shown(facts: TargetFacts, target: Target, machine: Machine) -> TargetFacts:

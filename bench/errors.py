@@ -13,9 +13,9 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         """The sentence a person reads, on one line: what is wrong, then the remedy."""
-        said = f"{self.message}; {self.hint}" if self.hint else self.message
+        sentence = f"{self.message}; {self.hint}" if self.hint else self.message
         # What a file says may hold line ends and escape sequences; a terminal must not see them.
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 class UsageError(BenchError):

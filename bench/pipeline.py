@@ -60,11 +60,11 @@ class RunResult(Struct, frozen=True):
 @uses_cache
 def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and report; an interruption keeps what was measured, and reports it."""
-    matrix, folder, record, seen = _begin(options, progress)
+    matrix, folder, record, observations = _begin(options, progress)
     try:
         probed, record = probe(matrix, record, options.cache, folder, progress)
         prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
-        _measure(matrix, record, prepared, options, folder, seen, progress)
+        _measure(matrix, record, prepared, options, folder, observations, progress)
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
         finished = report([folder], options.formats, folder)
@@ -100,14 +100,16 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
 
     machine = fingerprint()
     if options.resume:
-        record, seen = store.read(options.resume)
+        record, observations = store.read(options.resume)
         _same_machine(record, machine, options.resume)
         store.heal(options.resume)
         # What failed before anything was measured may succeed now: the network is back, the disk has room.
-        seen = tuple(observation for observation in seen if observation.round > 0 or observation.sustained)
+        observations = tuple(
+            observation for observation in observations if observation.round > 0 or observation.sustained
+        )
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
-        progress.step(f"going on with {options.resume}: {len(seen)} observations are there")
-        return matrix, options.resume, record, seen
+        progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
+        return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
     cells = plan(matrix, options.only, options.skip)
     effort = effort_named(options.budget or matrix.measure.budget)
@@ -132,7 +134,7 @@ def _measure(
     prepared: Prepared,
     options: Options,
     folder: Path,
-    seen: Sequence[Observation],
+    observations: Sequence[Observation],
     progress: Progress,
 ) -> None:
     """The rounds; each observation is on the disk before the next visit begins."""
@@ -148,7 +150,7 @@ def _measure(
         logs=folder / store.LOGS,
         scratch=options.cache / "compiled",
     )
-    states = CellHistory(seen)
+    states = CellHistory(observations)
     measure(matrix, record, prepared, settings, states, lambda observation: store.append(folder, observation), progress)
 
 
@@ -158,9 +160,9 @@ def _something_measured(finished: RunResult) -> None:
         return
     from bench.report import text
 
-    told = next((o for o in finished.outcomes if o.failure), finished.outcomes[0])
-    message = f"nothing was measured; {told.cell.id}: {text.reason(told)}"
-    raise NothingMeasuredError(message, text.remedy(told) or f"each cell's reason is in {finished.folder}")
+    example = next((o for o in finished.outcomes if o.failure), finished.outcomes[0])
+    message = f"nothing was measured; {example.cell.id}: {text.reason(example)}"
+    raise NothingMeasuredError(message, text.remedy(example) or f"each cell's reason is in {finished.folder}")
 
 
 def command(options: Options, budget: str) -> str:

@@ -50,7 +50,7 @@ def probe(
     from bench.prepare.probe import probe_targets
 
     probed = probe_targets(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
-    runtimes = {name: ready.record for name, ready in probed.pool.made.items()}
+    runtimes = {name: environment.record for name, environment in probed.pool.environments.items()}
     record = replace(record, targets=probed.facts, runtimes=runtimes)
     store.save(folder, record)
     return probed, record
@@ -71,11 +71,13 @@ def prepare(
     prepared = builds.prepare(matrix, record.cells, probed, cache, folder / store.LOGS, progress, recorded)
     record = replace(
         record,
-        runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
+        runtimes={name: environment.record for name, environment in prepared.runtimes.items()},
         artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
         weights={name: source.weights for name, source in prepared.sources.items()},
         source_digests={name: source.digest for name, source in prepared.sources.items()},
-        references={f"{m}/{workload}": made.record.key for (m, workload), made in prepared.references.items()},
+        references={
+            f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()
+        },
         code=prepared.code.name,
     )
     store.save(folder, record)

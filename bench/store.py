@@ -103,17 +103,17 @@ def _read_run(folder: Path) -> Run:
 
 def _checked_schema(path: Path, content: bytes) -> int:
     try:
-        found = msgspec.json.decode(content, type=_Versioned).schema
+        schema = msgspec.json.decode(content, type=_Versioned).schema
     except UNREADABLE as error:
         raise RunFolderError(f"{path} is not JSON of a run: {error}", "the file is damaged; run again") from None
-    if found not in (schema_1.SCHEMA, SCHEMA):
+    if schema not in (schema_1.SCHEMA, SCHEMA):
         hint = f"use the version of touchstone-bench that wrote it, or run again with this one (schema {SCHEMA})"
-        raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
-    return found
+        raise RunFolderError(f"{path} has schema {schema}, and this version reads schema {SCHEMA}", hint)
+    return schema
 
 
 def _observations(path: Path) -> list[Observation]:
-    found: list[Observation] = []
+    observations: list[Observation] = []
     with _opened(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
             if len(line) == MAX_LINE_BYTES:
@@ -121,11 +121,11 @@ def _observations(path: Path) -> list[Observation]:
             if not line.endswith(b"\n"):
                 break  # torn by a power cut or a full disk: that observation was never finished
             try:
-                found.append(_observation(line))
+                observations.append(_observation(line))
             except UNREADABLE as error:
                 hint = "the file is damaged there; remove the line to read the rest"
                 raise RunFolderError(f"{path} line {number} is no observation: {error}", hint) from None
-    return found
+    return observations
 
 
 def _observation(line: bytes) -> Observation:

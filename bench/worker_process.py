@@ -122,7 +122,7 @@ class Worker:
             self._process.wait(CLOSE_S if self.alive else 0)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._sweep()
+        self._end_process_group()
 
     def kill(self) -> None:
         """End the process and every process it started."""
@@ -134,9 +134,9 @@ class Worker:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
         self._process.wait()
-        self._sweep()
+        self._end_process_group()
 
-    def _sweep(self) -> None:
+    def _end_process_group(self) -> None:
         """End what a dead process left behind: its children are no one's now, but still of its group."""
         if self._process is not None and sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -185,21 +185,21 @@ class Worker:
 
     def _next(self, end: float) -> Reply | Failure:
         """The next reply, asleep until it comes; or why there will be none."""
-        gone = False
+        has_ended = False
         while True:
-            left = end - time.monotonic()
-            if left <= 0:
+            remaining_s = end - time.monotonic()
+            if remaining_s <= 0:
                 self.kill()
                 return self._failure("timeout", "timeout", "no answer in the time allowed, so the process was ended")
             try:
-                line = self._replies.get(timeout=min(self.watch_s, left))
+                line = self._replies.get(timeout=min(self.watch_s, remaining_s))
             except queue.Empty:
                 if too_much := self._over_memory():
                     self.kill()
                     return self._failure("out-of-memory", "memory", too_much)
-                if gone:  # for a whole turn, and all it said is read: a child that it forked holds the stream open
+                if has_ended:  # for a whole turn, and all it said is read: a child that it forked holds the stream open
                     return self._death()
-                gone = not self.alive
+                has_ended = not self.alive
                 continue
             if line is None:
                 return self._death()
@@ -229,7 +229,7 @@ class Worker:
         except subprocess.TimeoutExpired:  # it closed its stream and lives on
             self.kill()
             return self._failure("failed", "protocol", "the worker closed its stream without an answer")
-        self._sweep()
+        self._end_process_group()
         name = signal_name(code)
         if name == "SIGKILL" and _oom_kills() > self._oom_kills:
             return self._failure("out-of-memory", "memory", "the kernel killed the process: memory ran out", code)

@@ -86,10 +86,10 @@ def find(name: str) -> tuple[Row, int | None] | None:
 
 def target(name: str) -> Target:
     """The target that a bare `[providers.NAME]` is; `KeyError` for a name that is no row's."""
-    found = find(name)
-    if found is None:
+    match = find(name)
+    if match is None:
         raise KeyError(name)
-    row, index = found
+    row, index = match
     return Target(name, "ort", row.name, provider=provider(row, index), needs=row.needs, row=row.name)
 
 
@@ -134,21 +134,21 @@ def index_value(option: DeviceOption, kind: DeviceType | None, index: int | str)
 def runtime(name: str) -> Runtime:
     """The runtime that a row brings on this platform and Python, `unavailable` where no wheel fits."""
     row = rows()[name]
-    here, python = platform_word(), sys.version_info[:2]
-    fitting = [wheel for wheel in row.wheels if here in wheel.platforms]
+    machine_platform, python = platform_word(), sys.version_info[:2]
+    fitting = [wheel for wheel in row.wheels if machine_platform in wheel.platforms]
     for wheel in fitting:
         if admits(wheel.python, python):
             return Runtime(name, wheel.requires)
-    return Runtime(name, unavailable=_no_wheel(row, fitting, here, python), hint=row.install)
+    return Runtime(name, unavailable=_no_wheel(row, fitting, machine_platform, python), hint=row.install)
 
 
-def _no_wheel(row: Row, fitting: list[Wheel], here: str, python: tuple[int, int]) -> str:
+def _no_wheel(row: Row, fitting: list[Wheel], machine_platform: str, python: tuple[int, int]) -> str:
     if fitting:
         needed = " or ".join(wheel.python for wheel in fitting)
         return f"the wheels with {row.ep} are for Python {needed}, and this is {python[0]}.{python[1]}"
     if row.wheels:
-        there = ", ".join(word for wheel in row.wheels for word in wheel.platforms)
-        return f"there is no wheel with {row.ep} for {here}, only for {there}"
+        published = ", ".join(word for wheel in row.wheels for word in wheel.platforms)
+        return f"there is no wheel with {row.ep} for {machine_platform}, only for {published}"
     return f"no wheel with {row.ep} is published"
 
 

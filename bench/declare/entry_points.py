@@ -74,14 +74,14 @@ def is_any_declared() -> bool:
 
 def _plugin(kind: str, point: EntryPoint) -> Plugin:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
-    said = f"the entry point '{point.name}' of {GROUPS[kind]} in the package {package}"
+    subject = f"the entry point '{point.name}' of {GROUPS[kind]} in the package {package}"
     if not NAME.fullmatch(point.name):
-        raise PluginError(f"{said} has no usable name", "use lower-case letters, digits and hyphens")
+        raise PluginError(f"{subject} has no usable name", "use lower-case letters, digits and hyphens")
     if not MODULE.fullmatch(point.value) or point.value.split(".")[0] == "bench":
-        raise PluginError(f"{said} names '{point.value}'", "name a module of the package itself: a_package.a_module")
+        raise PluginError(f"{subject} names '{point.value}'", "name a module of the package itself: a_package.a_module")
     file = next((path for path in _candidates(point) if path.is_file()), None)
     if file is None:
-        message = f"{said} names the module '{point.value}', and there is no such file"
+        message = f"{subject} names the module '{point.value}', and there is no such file"
         raise PluginError(message, "correct the entry point, or remove the package")
     return Plugin(kind, point.name, point.value, package, file)
 

@@ -96,8 +96,8 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
         yield "emulated", "yes: its times mean nothing, and it is in no ranking"
     if row.cache:
         yield "keeps what it compiled", _cache(row.cache.kind, row.cache.name)
-    if said := ", ".join(f"`{key} = {_text(value)}`" for key, value in _behavior(row)):
-        yield "behavior", said
+    if behavior := ", ".join(f"`{key} = {_text(value)}`" for key, value in _behavior(row)):
+        yield "behavior", behavior
     yield "options", _options(row)
     yield "run by us", row.tested if isinstance(row.tested, str) else "no: written from documentation"
 
@@ -115,9 +115,9 @@ def _text(value: object) -> str:
     if isinstance(value, Struct):
         given = {field.name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
         plain = {field.name: field.default for field in msgspec.structs.fields(value)}
-        return _text({key: one for key, one in given.items() if one not in (plain[key], {}, ())})
+        return _text({key: item for key, item in given.items() if item not in (plain[key], {}, ())})
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_text(one)}' for key, one in value.items())} }}"
+        return f"{{ {', '.join(f'{key} = {_text(item)}' for key, item in value.items())} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
     return json.dumps(value, ensure_ascii=False)

@@ -55,16 +55,18 @@ def read_manifest(path: Path, kind: type[M], place: str) -> M:
 
 def read_recipes(path: Path, place: str) -> dict[str, RecipeDeclaration]:
     """The recipes of a format's file by name: functions under `@recipe`, whose options are keyword-only parameters."""
-    found: dict[str, RecipeDeclaration] = {}
+    recipes: dict[str, RecipeDeclaration] = {}
     for function, call in _decorated(_tree(path, place)):
         where = f"@{DECORATOR} of {function.name}"
-        said = {"name": _literal(call.args[0], where, place)} if call.args else {}
-        read = _record(call, _Decorator, where, place, said)
-        if read.name in found:
-            raise PluginError(f"{place} has two recipes named '{read.name}'", "give one of them another name")
+        given = {"name": _literal(call.args[0], where, place)} if call.args else {}
+        declared = _record(call, _Decorator, where, place, given)
+        if declared.name in recipes:
+            raise PluginError(f"{place} has two recipes named '{declared.name}'", "give one of them another name")
         options = tuple(argument.arg for argument in function.args.kwonlyargs)
-        found[read.name] = RecipeDeclaration(read.name, read.number_format, options, read.tolerance, place)
-    return found
+        recipes[declared.name] = RecipeDeclaration(
+            declared.name, declared.number_format, options, declared.tolerance, place
+        )
+    return recipes
 
 
 def _tree(path: Path, place: str) -> ast.Module:
@@ -114,14 +116,14 @@ def _record(node: ast.expr | None, kind: type[T], where: str, place: str, given:
     """The keywords of a call as a record; a name that it does not have is answered with the nearest right one."""
     if not isinstance(node, ast.Call) or (kind is not _Decorator and _called(node) != kind.__name__):
         raise PluginError(f"{where} in {place} is no {kind.__name__}", f"write {where} = {kind.__name__}(…)")
-    said = dict(given or {})
+    values = dict(given or {})
     known = [field.name for field in msgspec.structs.fields(kind)]
     for keyword in node.keywords:
         if keyword.arg not in known:
             raise PluginError(f"{where} in {place} has no field '{keyword.arg}'", nearest(keyword.arg or "**", known))
-        said[keyword.arg] = _literal(keyword.value, f"{where}, field '{keyword.arg}',", place)
+        values[keyword.arg] = _literal(keyword.value, f"{where}, field '{keyword.arg}',", place)
     try:
-        return msgspec.convert(said, kind)
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise PluginError(f"{where} in {place}: {str(error).replace('`', chr(39))}", "correct the field") from None
 

@@ -99,10 +99,10 @@ def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
     """The matrix that a file's tables mean."""
     tables = Tables(data, place)
     tables.only_known(data, TOP, "")
-    found = data.get("schema")
-    if found is True or found != SCHEMA:
-        said = "missing" if found is None else repr(found)
-        raise tables.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, above the first table")
+    schema = data.get("schema")
+    if schema is True or schema != SCHEMA:
+        shown = "missing" if schema is None else repr(schema)
+        raise tables.error(f"schema is {shown}", f"this version reads `schema = {SCHEMA}`, above the first table")
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
     runtimes = _with_builders(tables, models, targets, runtimes)

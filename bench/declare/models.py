@@ -50,8 +50,8 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     _check_sources(tables, model, where)
     if not 0 <= model.seed <= MAX_SIZE:
         raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
-    said = data.get("workloads", [{}])  # a workload of nothing but the family's defaults
-    given = tables.value(list[dict[str, Any]], said, f"{where}.workloads")
+    listed = data.get("workloads", [{}])  # a workload of nothing but the family's defaults
+    given = tables.value(list[dict[str, Any]], listed, f"{where}.workloads")
     return replace(model, workloads=tuple(_workloads(tables, where, known[model.family], given)))
 
 
@@ -73,7 +73,7 @@ def _workloads(
 ) -> list[dict[str, int]]:
     if not given:
         raise tables.error(f"{where}.workloads is empty", "leave it out, or name at least one workload")
-    found: list[dict[str, int]] = []
+    workloads: list[dict[str, int]] = []
     for number, workload in enumerate(given):
         at = f"{where}.workloads[{number}]"
         if not family.open_sizes:
@@ -83,7 +83,7 @@ def _workloads(
             if type(size) is not int or not least <= size <= MAX_SIZE:
                 raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from {least} to {MAX_SIZE}")
         sizes = {**family.sizes, **workload}
-        if sizes in found:
+        if sizes in workloads:
             raise tables.error(f"{at} is a duplicate of an earlier workload", "remove one of them")
-        found.append(sizes)
-    return found
+        workloads.append(sizes)
+    return workloads

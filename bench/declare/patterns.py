@@ -23,13 +23,13 @@ PYTHONS = r"^>=3\.[0-9]+,<3\.[0-9]+$"
 MAX_INDEX = 999
 
 
-def device_choice(said: object) -> DeviceChoice | None:
+def device_choice(value: object) -> DeviceChoice | None:
     """What `device` says, `"gpu"`, `"gpu.1"` or `1`; None for what is no device."""
-    if isinstance(said, int) and not isinstance(said, bool):
-        return DeviceChoice(index=said) if 0 <= said <= MAX_INDEX else None
-    if not isinstance(said, str):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return DeviceChoice(index=value) if 0 <= value <= MAX_INDEX else None
+    if not isinstance(value, str):
         return None
-    kind, dot, index = said.partition(".")
+    kind, dot, index = value.partition(".")
     if kind not in DEVICE_TYPES or (dot and not INDEX.fullmatch(index)):
         return None
     return DeviceChoice(DEVICE_TYPES[kind], int(index) if dot else None)

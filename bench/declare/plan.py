@@ -24,7 +24,7 @@ def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> 
     Cells that a rule calls optional run only where a glob of `only` asks for them.
     """
     cells = tuple(_cells(matrix, only))
-    _told_apart(matrix, cells)
+    _check_unique_ids(matrix, cells)
     for rule in matrix.excludes:
         if not any(matches(rule.cells, cell.id) for cell in cells):
             message = f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell"
@@ -41,8 +41,8 @@ def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> t
         for glob in globs:
             if not any(matches(glob, cell.id) for cell in cells):
                 raise UsageError(f"{flag} '{glob}' matches no cell", _near(glob, cells))
-    kept = (cell for cell in cells if not only or any(matches(glob, cell.id) for glob in only))
-    chosen = tuple(cell for cell in kept if not any(matches(glob, cell.id) for glob in skip))
+    matched = (cell for cell in cells if not only or any(matches(glob, cell.id) for glob in only))
+    chosen = tuple(cell for cell in matched if not any(matches(glob, cell.id) for glob in skip))
     if not chosen:
         raise UsageError("--only and --skip leave no cell", "loosen one of them")
     return chosen
@@ -71,7 +71,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         engine=engine,
         runtime=target.runtime,
         sizes=sizes,
-        rates={name: float(math.prod(sizes[size] for size in of)) for name, of in family.rates.items()},
+        rates={name: float(math.prod(sizes[size] for size in factors)) for name, factors in family.rates.items()},
         recipe=recipe,
         provider=target.provider.ep if target.provider else None,
         device=str(target.provider.device) or None if target.provider else None,
@@ -107,13 +107,13 @@ def _impossible(cell: Cell) -> str | None:
 
 def label(family: registry.Family, sizes: dict[str, int]) -> str:
     """The short name of a workload, `b1-s128`; a dimension of an ONNX file may be called `past/length + 1`."""
-    said = {name: size for name, size in sizes.items() if size or name not in family.optional}
-    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in said}
+    shown = {name: size for name, size in sizes.items() if size or name not in family.optional}
+    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in shown}
     # A name that ends in a digit would run into the size.
-    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in said.items())
+    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in shown.items())
 
 
-def _told_apart(matrix: Matrix, cells: Sequence[Cell]) -> None:
+def _check_unique_ids(matrix: Matrix, cells: Sequence[Cell]) -> None:
     """`MatrixError` where two cells have one id: one of them would lose its row."""
     for cell_id, count in Counter(cell.id for cell in cells).items():
         if count > 1:

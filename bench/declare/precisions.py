@@ -67,17 +67,17 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
     return Precision(name=name, families=by_family, engines=by_engine, tolerance=limit)
 
 
-def _engine_recipes(tables: Tables, engine: str, said: object, where: str) -> dict[str, Recipe]:
+def _engine_recipes(tables: Tables, engine: str, entry: object, where: str) -> dict[str, Recipe]:
     known: Known = registry.engines()[engine].own_recipes
-    if not isinstance(said, dict) or "recipe" in said:
-        return {"*": _recipe(tables, said, f"{where}.{engine}", known)}
-    tables.only_known(said, registry.families(), f"{where}.{engine}")
-    return {family: _recipe(tables, value, f"{where}.{engine}.{family}", known) for family, value in said.items()}
+    if not isinstance(entry, dict) or "recipe" in entry:
+        return {"*": _recipe(tables, entry, f"{where}.{engine}", known)}
+    tables.only_known(entry, registry.families(), f"{where}.{engine}")
+    return {family: _recipe(tables, value, f"{where}.{engine}.{family}", known) for family, value in entry.items()}
 
 
-def _recipe(tables: Tables, said: object, where: str, known: Known) -> Recipe:
+def _recipe(tables: Tables, entry: object, where: str, known: Known) -> Recipe:
     """A recipe's name, or `{ recipe = NAME, OPTION = … }`."""
-    table = {"recipe": said} if isinstance(said, str) else said
+    table = {"recipe": entry} if isinstance(entry, str) else entry
     if not isinstance(table, dict) or not isinstance(table.get("recipe"), str):
         raise tables.error(f"{where} is no recipe", "write a recipe's name, or { recipe = NAME, OPTION = … }")
     name = table["recipe"]

@@ -48,8 +48,8 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     where = f"providers.{name}"
     table = tables.struct(_Table, data, where)
     _check(tables, table, where)
-    found = _row(tables, name, table, where)
-    base = catalogue.provider(*found) if found else _unnamed(_ep(tables, name, table, where), table.plugin)
+    match = _row(tables, name, table, where)
+    base = catalogue.provider(*match) if match else _unnamed(_ep(tables, name, table, where), table.plugin)
     provider = replace(
         base,
         options=_merged(base.options, table.options),
@@ -57,11 +57,11 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
         environment={**base.environment, **table.environment},
         **{key: getattr(table, key) for key in (*OVERRIDES, *catalogue.BEHAVIOR) if key in data},
     )
-    if found:
-        provider = _on_device(tables, provider, found[0], table, where)
+    if match:
+        provider = _on_device(tables, provider, match[0], table, where)
     elif table.device is not None:
         provider = replace(provider, device=_device(tables, table, where))
-    row = found[0] if found else None
+    row = match[0] if match else None
     needs, row_name = (row.needs, row.name) if row else ("", None)
     engine = _engine(tables, table, provider, where)
     return Target(name, engine, table.runtime or "", provider=provider, needs=needs, row=row_name)
@@ -101,21 +101,21 @@ def _check(tables: Tables, table: _Table, where: str) -> None:
 
 def _row(tables: Tables, name: str, table: _Table, where: str) -> tuple[Row, int | None] | None:
     """The row that the table inherits: by `like`, or by its own name."""
-    found = catalogue.find(name)
+    match = catalogue.find(name)
     if table.like is not None:
         like = catalogue.find(table.like)
         if like is None:
             raise tables.error(
                 f"unknown provider '{table.like}' in {where}.like", nearest(table.like, catalogue.rows())
             )
-        if found and found != like:
+        if match and match != like:
             message = f"{where} is called like one known provider and is like another, '{table.like}'"
             raise tables.error(message, "give it another name")
-        found = like
-    if found and table.ep not in {None, found[0].ep}:
-        message = f"ep '{table.ep}' of {where} contradicts the known provider '{found[0].name}', {found[0].ep}"
+        match = like
+    if match and table.ep not in {None, match[0].ep}:
+        message = f"ep '{table.ep}' of {where} contradicts the known provider '{match[0].name}', {match[0].ep}"
         raise tables.error(message, "leave ep out, or give the table another name")
-    return found
+    return match
 
 
 def _ep(tables: Tables, name: str, table: _Table, where: str) -> str:
@@ -125,31 +125,32 @@ def _ep(tables: Tables, name: str, table: _Table, where: str) -> str:
     raise tables.error(message, nearest(name, catalogue.rows()))
 
 
-def _merged(base: Mapping[str, Option], said: Mapping[str, Option]) -> dict[str, Option]:
+def _merged(base: Mapping[str, Option], changes: Mapping[str, Option]) -> dict[str, Option]:
     """The options of the row with those of the table; an empty string takes one of the row's away."""
-    return {key: value for key, value in {**base, **said}.items() if not (key in base and value == "")}
+    return {key: value for key, value in {**base, **changes}.items() if not (key in base and value == "")}
 
 
 def _on_device(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
     """A known provider on the device that the table or its name asks for."""
     choice = provider.device
     if table.device is not None:
-        said = _device(tables, table, where)
-        if said.type not in {None, row.device} and not (row.plugin and row.device is None):
+        wanted_device = _device(tables, table, where)
+        if wanted_device.type not in {None, row.device} and not (row.plugin and row.device is None):
             raise tables.error(
-                f"device '{said}' of {where} is none of the known provider '{row.name}'", _other(row, said)
+                f"device '{wanted_device}' of {where} is none of the known provider '{row.name}'",
+                _other(row, wanted_device),
             )
-        if None not in {said.index, choice.index} and said.index != choice.index:
-            raise tables.error(f"device '{said}' of {where} contradicts its name", "say the device once")
-        index = choice.index if said.index is None else said.index
-        choice = DeviceChoice(said.type or row.device, index)
+        if None not in {wanted_device.index, choice.index} and wanted_device.index != choice.index:
+            raise tables.error(f"device '{wanted_device}' of {where} contradicts its name", "say the device once")
+        index = choice.index if wanted_device.index is None else wanted_device.index
+        choice = DeviceChoice(wanted_device.type or row.device, index)
     provider = replace(provider, device=choice)
     if choice.index is None or row.plugin:
         return provider
-    return _told(tables, provider, row, table, where)
+    return _with_index_option(tables, provider, row, table, where)
 
 
-def _told(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
+def _with_index_option(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
     """A provider inside a wheel learns the device's index by an option."""
     option = provider.device_option
     if option is None or row.device not in option.indexed:
@@ -164,17 +165,17 @@ def _told(tables: Tables, provider: Provider, row: Row, table: _Table, where: st
 
 
 def _device(tables: Tables, table: _Table, where: str) -> DeviceChoice:
-    said = device_choice(table.device)
-    if said is None:
+    choice = device_choice(table.device)
+    if choice is None:
         word = str(table.device).partition(".")[0] if isinstance(table.device, str) else ""
         hint = nearest(word, DEVICE_TYPES) if word not in {"", *DEVICE_TYPES} else 'write "gpu", "gpu.1" or 1'
         raise tables.error(f"device {table.device!r} of {where} is no device", hint)
-    return said
+    return choice
 
 
-def _other(row: Row, said: DeviceChoice) -> str:
+def _other(row: Row, wanted_device: DeviceChoice) -> str:
     """The remedy for a device that is none of the row's: the row that has it."""
     for other in catalogue.rows().values():
-        if (other.ep, other.plugin, other.device) == (row.ep, row.plugin, said.type):
+        if (other.ep, other.plugin, other.device) == (row.ep, row.plugin, wanted_device.type):
             return f"did you mean like = '{other.name}'?"
     return f"it runs on '{row.device}'" if row.device else "leave device out: the provider chooses by its options"

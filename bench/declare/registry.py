@@ -151,14 +151,14 @@ def _place(kind: str, path: Path) -> str:
 @cache
 def _plugins_of(kind: str) -> list[Plugin]:
     taken = dict.fromkeys(_own_files(kind), "touchstone-bench itself")
-    found = entry_points.plugins(kind)
-    for plugin in found:
+    listed = entry_points.plugins(kind)
+    for plugin in listed:
         if plugin.name in taken:
             where = f"entry point '{plugin.name}' of {entry_points.GROUPS[kind]} in the package {plugin.package}"
             hint = f"{taken[plugin.name]} has it: rename one, or remove a package"
             raise PluginError(f"the {where} has a name that is taken", hint)
         taken[plugin.name] = f"the package {plugin.package}"
-    return found
+    return listed
 
 
 M = TypeVar("M", FamilyManifest, EngineManifest, FormatManifest)

@@ -38,17 +38,17 @@ class Tables:
 
     def named(self, axis: str, *, needed: bool = False) -> list[tuple[str, dict[str, Any]]]:
         """The tables `[axis.NAME]` with their names; none is an error where one is `needed`."""
-        found = self.data.get(axis, {})
-        if not isinstance(found, dict):
+        entries = self.data.get(axis, {})
+        if not isinstance(entries, dict):
             raise self.error(f"'{axis}' is no table", f"write [{axis}.NAME]")
-        if needed and not found:
+        if needed and not entries:
             raise self.error(f"the axis '{axis}' is empty", f"add a table [{axis}.NAME]")
-        for name, table in found.items():
+        for name, table in entries.items():
             if not NAME.fullmatch(name):
                 raise self.error(f"'{name}' is no name for {axis}", "use letters, digits, '.', '_' and '-'")
             if not isinstance(table, dict):
                 raise self.error(f"{axis}.{name} is no table", f"write [{axis}.{name}]")
-        return list(found.items())
+        return list(entries.items())
 
     def struct(self, kind: type[T], data: object, where: str, **given: object) -> T:
         """A table as a struct; the fields `given` are none of the user's to say."""
@@ -80,8 +80,8 @@ class Tables:
 
 def _placed(where: str, message: str) -> str:
     """msgspec's message with its place in front: `models.m.seed: expected int, got str`."""
-    said, _, at = message.replace("`", "").partition(" - at $")
-    missing = said.removeprefix("Object missing required field ")
-    if missing != said:
+    problem, _, at = message.replace("`", "").partition(" - at $")
+    missing = problem.removeprefix("Object missing required field ")
+    if missing != problem:
         return f"{where}{at} lacks the key '{missing}'"
-    return f"{where}{at}: {said[:1].lower()}{said[1:]}"
+    return f"{where}{at}: {problem[:1].lower()}{problem[1:]}"

@@ -36,16 +36,16 @@ def read_targets(tables: Tables) -> tuple[dict[str, Target], dict[str, Runtime]]
     controls = [target.name for target in targets.values() if target.control]
     if len(controls) > 1:
         raise tables.error(f"{' and '.join(controls)} are both the control", "only one baseline may be")
-    return _housed(tables, targets, runtimes)
+    return _with_runtimes(tables, targets, runtimes)
 
 
 def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
     where = f"runtimes.{name}"
-    found = tables.struct(Runtime, data, where, name=name, unavailable="", hint="")
-    if bool(found.requires) == bool(found.python):
+    runtime = tables.struct(Runtime, data, where, name=name, unavailable="", hint="")
+    if bool(runtime.requires) == bool(runtime.python):
         hint = "a list of requirements, or an interpreter"
         raise tables.error(f"{where} must have either 'requires' or 'python'", hint)
-    return found
+    return runtime
 
 
 def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
@@ -72,23 +72,23 @@ def _no_secrets(tables: Tables, engine: registry.Engine, options: dict[str, Any]
             raise tables.error(f"{where}.{option} holds a user or a password", "name a variable that holds the key")
 
 
-def _housed(
+def _with_runtimes(
     tables: Tables, targets: dict[str, Target], runtimes: dict[str, Runtime]
 ) -> tuple[dict[str, Target], dict[str, Runtime]]:
     """Every target with a runtime, and the runtimes with those of the catalogue and the known ones that are used."""
-    housed, every = {}, dict(runtimes)
+    placed, every = {}, dict(runtimes)
     for target in targets.values():
-        name = target.runtime or _own(target, runtimes)
+        name = target.runtime or _default_runtime(target, runtimes)
         if name not in every and name in catalogue.rows():
             every[name] = catalogue.runtime(name)
         elif name not in every and name in known_runtimes():
             every[name] = known_runtimes()[name]
         tables.one_of(name, every, f"unknown runtime '{name}' of target '{target.name}'")
-        housed[target.name] = replace(target, runtime=name)
-    return housed, every
+        placed[target.name] = replace(target, runtime=name)
+    return placed, every
 
 
-def _own(target: Target, runtimes: dict[str, Runtime]) -> str:
+def _default_runtime(target: Target, runtimes: dict[str, Runtime]) -> str:
     """The runtime of a provider that names none: the file's of the row's name, else the row's own."""
     if target.row is None or (target.row == "cpu" and "cpu" not in runtimes and OWN_RUNTIME in runtimes):
         return OWN_RUNTIME

@@ -44,7 +44,7 @@ def accelerators(nvidia_gpus: list[Accelerator], tools: dict[str, Any]) -> list[
         others = macos_accelerators(tools, platform.machine())
     else:
         others = [*linux_gpus(ROOT), *linux_npus(ROOT)]
-    return [*nvidia_gpus, *(o for o in others if not (nvidia_gpus and o.vendor == "NVIDIA"))]
+    return [*nvidia_gpus, *(device for device in others if not (nvidia_gpus and device.vendor == "NVIDIA"))]
 
 
 # --- NVIDIA -----------------------------------------------------------------------------------------------------------
@@ -104,16 +104,16 @@ def linux_gpus(root: Path) -> list[Accelerator]:
 
 def linux_npus(root: Path) -> list[Accelerator]:
     """The kernel's compute accelerators: intel_vpu, amdxdna, habanalabs, qaic …; and those with a node of their own."""
-    found = [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
-    own = [Accelerator("npu", name, vendor) for node, name, vendor in NPU_NODES if (root / node).exists()]
-    return [*found, *own]
+    devices = [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
+    others = [Accelerator("npu", name, vendor) for node, name, vendor in NPU_NODES if (root / node).exists()]
+    return [*devices, *others]
 
 
 def _nodes(folder: Path, prefix: str) -> list[Path]:
-    found = {
+    numbers = {
         p: int(p.name.removeprefix(prefix)) for p in folder.glob(f"{prefix}*") if p.name.removeprefix(prefix).isdigit()
     }
-    return sorted(found, key=lambda path: found[path])
+    return sorted(numbers, key=lambda path: numbers[path])
 
 
 def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Accelerator:
@@ -137,8 +137,8 @@ def _pci_name(root: Path, vendor: str, number: str) -> str:
     """A name for people, where the list of PCI ids is installed."""
     text = next((text for name in PCI_LISTS if (text := text_of(root / name))), "")
     section = re.search(rf"^{vendor}  .*\n((?:[\t#].*\n)*)", text, re.M)
-    found = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
-    return found[1].strip() if found else ""
+    match = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
+    return match[1].strip() if match else ""
 
 
 # --- Windows and macOS ------------------------------------------------------------------------------------------------
@@ -151,13 +151,19 @@ def windows_gpus(tools: dict[str, Any]) -> list[Accelerator]:
         for row in rows_of(tools, "gpus")
         if str(row.get("PNPDeviceID") or "").upper().startswith(("PCI\\", "ACPI\\"))
     ]
-    return [_told("gpu", row.get("Name"), row.get("AdapterCompatibility"), row.get("DriverVersion")) for row in rows]
+    return [
+        _reported_device("gpu", row.get("Name"), row.get("AdapterCompatibility"), row.get("DriverVersion"))
+        for row in rows
+    ]
 
 
 def windows_npus(tools: dict[str, Any]) -> list[Accelerator]:
     """Windows 11's class of compute accelerators."""
     rows = rows_of(tools, "npus")
-    return [_told("npu", row.get("FriendlyName"), row.get("Manufacturer"), row.get("DriverVersion")) for row in rows]
+    return [
+        _reported_device("npu", row.get("FriendlyName"), row.get("Manufacturer"), row.get("DriverVersion"))
+        for row in rows
+    ]
 
 
 def macos_accelerators(tools: dict[str, Any], architecture: str) -> list[Accelerator]:
@@ -166,15 +172,16 @@ def macos_accelerators(tools: dict[str, Any], architecture: str) -> list[Acceler
     Virtual Macs do not pass it through. Drivers are part of macOS.
     """
     rows = rows_of(tools, "SPDisplaysDataType")
-    found = [
-        _told("gpu", row.get("sppci_model") or row.get("_name"), row.get("spdisplays_vendor"), None) for row in rows
+    devices = [
+        _reported_device("gpu", row.get("sppci_model") or row.get("_name"), row.get("spdisplays_vendor"), None)
+        for row in rows
     ]
     if architecture == "arm64" and tools.get("kern.hv_vmm_present") != "1":
-        found.append(Accelerator(kind="npu", name="Apple Neural Engine", vendor="Apple"))
-    return found
+        devices.append(Accelerator(kind="npu", name="Apple Neural Engine", vendor="Apple"))
+    return devices
 
 
-def _told(kind: Literal["gpu", "npu"], name: Any, vendor: Any, driver: Any) -> Accelerator:
+def _reported_device(kind: Literal["gpu", "npu"], name: Any, vendor: Any, driver: Any) -> Accelerator:
     """A row of a tool's answer; `Advanced Micro Devices, Inc.` and `sppci_vendor_amd` are one vendor."""
     words = str(vendor or "").removeprefix("sppci_vendor_")
     aliases = {

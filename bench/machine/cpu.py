@@ -118,7 +118,7 @@ def read_cpu(raw: dict[str, Any], tools: dict[str, Any]) -> Cpu:
         physical_cores=psutil.cpu_count(logical=False) or logical,
         logical_cores=logical,
         usable_cores=usable_cores(logical),
-        caches=_sysfs_caches(ROOT) or _told_caches(raw, tools),
+        caches=_sysfs_caches(ROOT) or _reported_caches(raw, tools),
     )
 
 
@@ -147,7 +147,7 @@ def _macos_flags(tools: dict[str, Any]) -> tuple[str, ...]:
     names = (
         re.fullmatch(r"hw\.optional\.(?:arm\.)?(?:FEAT_)?(\w+)", name) for name, value in tools.items() if value == "1"
     )
-    return tuple(found[1].lower() for found in names if found)
+    return tuple(match[1].lower() for match in names if match)
 
 
 def _sysfs_caches(root: Path) -> dict[str, int]:
@@ -156,22 +156,22 @@ def _sysfs_caches(root: Path) -> dict[str, int]:
     for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (text_of(index / name) for name in ("level", "type", "size"))
         units = {"K": 2**10, "M": 2**20, "G": 2**30}
-        found = re.fullmatch(r"(\d+)([KMG]?)", size)
-        if level and found:
+        match = re.fullmatch(r"(\d+)([KMG]?)", size)
+        if level and match:
             suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
-            caches[f"L{level}{suffix}"] = int(found[1]) * units.get(found[2], 1)
+            caches[f"L{level}{suffix}"] = int(match[1]) * units.get(match[2], 1)
     return caches
 
 
-def _told_caches(raw: dict[str, Any], tools: dict[str, Any]) -> dict[str, int]:
+def _reported_caches(raw: dict[str, Any], tools: dict[str, Any]) -> dict[str, int]:
     """What Windows' or macOS' tools say, else py-cpuinfo; sizes are those of all caches of a level on some systems."""
     cpu = tools.get("cpu") or {}
-    told: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         "L1d": tools.get("hw.l1dcachesize") or raw.get("l1_data_cache_size"),
         "L2": tools.get("hw.l2cachesize") or (cpu.get("L2CacheSize") or 0) * 1024 or raw.get("l2_cache_size"),
         "L3": tools.get("hw.l3cachesize") or (cpu.get("L3CacheSize") or 0) * 1024 or raw.get("l3_cache_size"),
     }
-    return {level: int(size) for level, size in told.items() if str(size).isdigit() and int(size) > 0}
+    return {level: int(size) for level, size in sizes.items() if str(size).isdigit() and int(size) > 0}
 
 
 # --- what a container leaves ------------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ class Rapl:
 
     def read(self) -> Reading | None:
         """Microjoules by package."""
-        found = [number_of(zone / "energy_uj") for zone in self.packages]
-        return tuple(value for value in found if value is not None) if found and None not in found else None
+        readings = [number_of(zone / "energy_uj") for zone in self.packages]
+        return tuple(value for value in readings if value is not None) if readings and None not in readings else None
 
     def joules(self, before: Reading, after: Reading, seconds: float) -> float:
         """Summed over packages; a counter that ran over begins again at 0."""
@@ -63,8 +63,8 @@ class Battery:
 
     def __init__(self, root: Path = ROOT) -> None:
         supplies = sorted((root / "sys/class/power_supply").glob("*"))
-        kept = (path for path in supplies if text_of(path / "type") == "Battery")
-        self.batteries = [path for path in kept if text_of(path / "scope") != "Device"]
+        batteries = (path for path in supplies if text_of(path / "type") == "Battery")
+        self.batteries = [path for path in batteries if text_of(path / "scope") != "Device"]
 
     def read(self) -> Reading | None:
         """Watts by battery; None unless every one is discharging or idle, and one at least discharging."""
@@ -106,18 +106,18 @@ class Nvml:
 
     def millijoules(self) -> tuple[float | None, ...]:
         """By device, since the driver was loaded; None for a device older than Volta."""
-        return tuple(self._asked(lambda d: float(self.library.nvmlDeviceGetTotalEnergyConsumption(d))))
+        return tuple(self._query(lambda d: float(self.library.nvmlDeviceGetTotalEnergyConsumption(d))))
 
-    def held(self) -> list[dict[int, int | None]]:
+    def memory_by_process(self) -> list[dict[int, int | None]]:
         """By device: bytes by process; None where the driver does not tell how much."""
         calls = (self.library.nvmlDeviceGetComputeRunningProcesses, self.library.nvmlDeviceGetGraphicsRunningProcesses)
-        found: list[dict[int, int | None]] = [{} for _ in self.devices]
+        usage: list[dict[int, int | None]] = [{} for _ in self.devices]
         for call in calls:
-            for held, processes in zip(found, self._asked(call), strict=True):
-                held.update({int(one.pid): one.usedGpuMemory for one in processes or ()})
-        return found
+            for device, processes in zip(usage, self._query(call), strict=True):
+                device.update({int(process.pid): process.usedGpuMemory for process in processes or ()})
+        return usage
 
-    def _asked(self, question: Callable[[Any], Any]) -> list[Any]:
+    def _query(self, question: Callable[[Any], Any]) -> list[Any]:
         answers: list[Any] = []
         for device in self.devices:
             try:
@@ -188,7 +188,7 @@ class GpuMeter(Meter):
     def watch(self, pid: int | None) -> None:
         """Remember who was there before."""
         self.pid = pid
-        self.others = {other for held in self.nvml.held() for other in held}
+        self.others = {other for processes in self.nvml.memory_by_process() for other in processes}
 
     def begin(self) -> None:
         """The burst begins."""
@@ -198,12 +198,12 @@ class GpuMeter(Meter):
     def end(self) -> None:
         """The burst is over."""
         counters = self.nvml.millijoules()
-        held = self.nvml.held()
-        mine = [self._mine(one) for one in held]
-        amounts = [one[pid] for one, pid in zip(held, mine, strict=True) if pid is not None]
+        usage = self.nvml.memory_by_process()
+        pids = [self._worker_pid(processes) for processes in usage]
+        amounts = [processes[pid] for processes, pid in zip(usage, pids, strict=True) if pid is not None]
         known = [amount for amount in amounts if amount is not None]
         self.device_memory_bytes = sum(known) if known else None
-        used = [i for i, pid in enumerate(mine) if pid is not None] or ([0] if len(held) == 1 else [])
+        used = [i for i, pid in enumerate(pids) if pid is not None] or ([0] if len(usage) == 1 else [])
         pairs = [(self.counters[i], counters[i]) for i in used if i < len(self.counters)]
         steps = [after - before for before, after in pairs if before is not None and after is not None]
         self.spent = sum(steps) / 1000 if steps and len(steps) == len(used) else None
@@ -212,15 +212,15 @@ class GpuMeter(Meter):
         """What the last burst took of the GPU's whole board."""
         return Energy(self.spent, calls, "NVML") if self.spent and calls else None
 
-    def _mine(self, held: dict[int, int | None]) -> int | None:
+    def _worker_pid(self, processes: dict[int, int | None]) -> int | None:
         """The worker's id as the driver knows it: in a container that may be its number outside, the only new one."""
-        if self.pid in held:
+        if self.pid in processes:
             return self.pid
-        new = [pid for pid in held if pid not in self.others]
+        new = [pid for pid in processes if pid not in self.others]
         return new[0] if self.in_container and len(new) == 1 else None
 
 
-class Kit:
+class Meters:
     """The meters of this machine, opened once for a run."""
 
     def __init__(self, machine: Machine, root: Path = ROOT) -> None:

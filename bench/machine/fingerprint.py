@@ -38,8 +38,8 @@ def fingerprint() -> Machine:
     """What this machine is; takes well under two seconds."""
     # The slow ones wait for child processes, so side by side.
     with ThreadPoolExecutor(max_workers=3) as pool:
-        asked_cpu, asked_tools, asked_nvidia = pool.submit(raw_facts), pool.submit(os_facts), pool.submit(nvidia)
-        raw, tools, nvidia_gpus = asked_cpu.result(), asked_tools.result(), asked_nvidia.result()
+        cpu, system, gpus = pool.submit(raw_facts), pool.submit(os_facts), pool.submit(nvidia)
+        raw, tools, nvidia_gpus = cpu.result(), system.result(), gpus.result()
     os_name, os_version, kernel = _os()
     machine = Machine(
         cpu=read_cpu(raw, tools),
@@ -74,8 +74,8 @@ def machine_key(machine: Machine) -> str:
 
 def _stable(device: Accelerator) -> list[str]:
     """An accelerator by its PCI id where it has one: its name comes from a list that may be installed later."""
-    found = PCI_ID.search(device.name)
-    return [device.kind, found[1] if found else device.name, device.vendor, device.driver or "", device.api or ""]
+    match = PCI_ID.search(device.name)
+    return [device.kind, match[1] if match else device.name, device.vendor, device.driver or "", device.api or ""]
 
 
 def _os() -> tuple[str, str, str]:
@@ -140,9 +140,9 @@ def _container(root: Path) -> str | None:
         if (root / name).exists():
             return kind
     groups = _text(root / "proc/self/cgroup") + _text(root / "proc/1/cgroup")
-    found = re.search(r"kubepods|docker|libpod|lxc|containerd", groups)
+    match = re.search(r"kubepods|docker|libpod|lxc|containerd", groups)
     names = {"kubepods": "kubernetes", "libpod": "podman"}
-    return names.get(found[0], found[0]) if found else _text(root / "run/systemd/container") or None
+    return names.get(match[0], match[0]) if match else _text(root / "run/systemd/container") or None
 
 
 def _text(path: Path) -> str:

@@ -70,19 +70,19 @@ def snapshot() -> Snapshot:
     return Snapshot(total, total - idle - (steal or 0.0), steal)
 
 
-def since(before: Snapshot, own_cpu_s: float | None = None, seen: Sensors | None = None) -> MachineState:
+def since(before: Snapshot, own_cpu_s: float | None = None, readings: Sensors | None = None) -> MachineState:
     """Look after a visit that itself used `own_cpu_s` seconds of CPU. What cannot be read here is None.
 
     `seen` is what the sensors said while the visit was at work; without it they are read now.
     """
-    seen = seen or sensors()
+    readings = readings or sensors()
     now = snapshot()
     span = now.total_s - before.total_s
     return MachineState(
         load_1min=_load(),
-        frequency_mhz=seen.frequency_mhz,
-        temperature_c=seen.temperature_c,
-        temperature_limit_c=seen.temperature_limit_c,
+        frequency_mhz=readings.frequency_mhz,
+        temperature_c=readings.temperature_c,
+        temperature_limit_c=readings.temperature_limit_c,
         on_battery=_on_battery(),
         steal_percent=_steal(before, now, span),
         other_cpu_percent=None if own_cpu_s is None else _share(now.busy_s - before.busy_s - own_cpu_s, span),
@@ -115,8 +115,8 @@ def _frequency() -> float | None:
     """The mean of a few cores. A virtual machine and macOS tell a constant only, and so are not asked."""
     if platform.system() == "Windows":
         with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
-            found = psutil.cpu_freq()
-            return float(found.current) if found else None
+            frequency = psutil.cpu_freq()
+            return float(frequency.current) if frequency else None
         return None
     khz = [value for path in _frequency_files(ROOT) if (value := number_of(path)) is not None]
     return round(sum(khz) / len(khz) / 1000, 1) if khz else None
@@ -131,7 +131,7 @@ def _frequency_files(root: Path) -> tuple[Path, ...]:
 def _temperature() -> tuple[float | None, float | None]:
     """The processor's hottest sensor and the limit of that one; only Linux tells them without a driver."""
     read = [(value / 1000, _limit(path)) for path in _temperature_files(ROOT) if (value := number_of(path)) is not None]
-    return max(read, key=lambda one: one[0], default=(None, None))
+    return max(read, key=lambda reading: reading[0], default=(None, None))
 
 
 @functools.cache
@@ -139,8 +139,8 @@ def _limit(sensor: Path) -> float | None:
     """Of a chip its critical temperature, at which it throttles, else its highest; of a zone its first trip point."""
     if sensor.name == "temp":
         trips = [path for path in sensor.parent.glob("trip_point_*_type") if text_of(path) in TRIPS]
-        found = [number_of(path.with_name(path.name.replace("_type", "_temp"))) for path in trips]
-        known = [value for value in found if value and value > 0]
+        limits = [number_of(path.with_name(path.name.replace("_type", "_temp"))) for path in trips]
+        known = [value for value in limits if value and value > 0]
     else:
         known = [value for word in LIMITS if (value := number_of(sensor.with_name(f"temp1_{word}"))) and value > 0][:1]
     return min(known) / 1000 if known else None
@@ -161,8 +161,8 @@ def _on_battery() -> bool | None:
     """True where a battery feeds the machine now; False with mains, or without a battery."""
     if platform.system() != "Linux":
         with contextlib.suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
-            found = psutil.sensors_battery()
-            return bool(found and found.power_plugged is False)
+            battery = psutil.sensors_battery()
+            return bool(battery and battery.power_plugged is False)
         return None
     return linux_on_battery(ROOT / "sys/class/power_supply")
 

@@ -57,10 +57,10 @@ def ask(command: list[str], ok_codes: tuple[int, ...] = (0,)) -> str:
 def parse_json(text: str) -> dict[str, Any]:
     """An object, or nothing: a tool's answer never stops a run."""
     try:
-        found = json.loads(text.removeprefix("\ufeff"))
+        value = json.loads(text.removeprefix("\ufeff"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def parse_sysctl(text: str) -> dict[str, str]:
@@ -71,10 +71,10 @@ def parse_sysctl(text: str) -> dict[str, str]:
 
 def rows_of(facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects. PowerShell 5 writes a list of one as the object itself, and some as `{"value": [...]}`."""
-    found = facts.get(name)
-    if isinstance(found, dict):
-        found = found.get("value", [found])
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = facts.get(name)
+    if isinstance(rows, dict):
+        rows = rows.get("value", [rows])
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 # --- files of Linux ---------------------------------------------------------------------------------------------------

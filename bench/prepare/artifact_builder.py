@@ -13,7 +13,7 @@ from bench.declare import registry
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind
-from bench.prepare.environments import Ready
+from bench.prepare.environments import Environment
 from bench.progress import Progress, duration
 from bench.records import Build, Built, Cell, Failed, Failure, Order, Recipe, Refer, Source
 from bench.worker_process import Worker
@@ -51,15 +51,17 @@ class Material(Struct, frozen=True):
 class ArtifactBuilder:
     """Keeps one worker alive for each build runtime, and starts another when it dies."""
 
-    def __init__(self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Ready], code: Path) -> None:
+    def __init__(
+        self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Environment], code: Path
+    ) -> None:
         self.cache = Artifacts(cache / "artifacts")
         self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
         self.workers: dict[str, Worker] = {}
 
-    def end(self, way: Callable[[Worker], None]) -> None:
+    def end(self, end: Callable[[Worker], None]) -> None:
         """Close the workers when all is built; kill them when it will not be."""
         for worker in self.workers.values():
-            way(worker)
+            end(worker)
 
     def reference(self, material: Material, cell: Cell) -> Artifact:
         """The inputs of a workload and what PyTorch in FP32 makes of them."""
@@ -157,8 +159,8 @@ class ArtifactBuilder:
         return built.notes
 
     def _worker(self, runtime: str) -> Worker:
-        held = self.workers.get(runtime)
-        if held is None or not held.alive:
+        worker = self.workers.get(runtime)
+        if worker is None or not worker.alive:
             log = self.logs / f"build-{runtime}.log"
             environment = worker_code.child_environment(self.code)
             self.workers[runtime] = Worker(self.runtimes[runtime].executable, log, environment)
@@ -181,11 +183,11 @@ def _build_runtime(family: registry.Family, form: registry.Format, *, converts: 
     return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
 
 
-def _tools(ready: Ready) -> str:
+def _tools(environment: Environment) -> str:
     """The versions of what the build runtime lists: the tools that an artifact's bytes depend on."""
-    held = {str(canonicalize_name(name)): version for name, version in ready.record.packages.items()}
-    names = sorted({_distribution(requirement) for requirement in ready.record.requires} | {"numpy"})
-    return " ".join(f"{name} {held.get(name, '?')}" for name in names)
+    versions = {str(canonicalize_name(name)): version for name, version in environment.record.packages.items()}
+    names = sorted({_distribution(requirement) for requirement in environment.record.requires} | {"numpy"})
+    return " ".join(f"{name} {versions.get(name, '?')}" for name in names)
 
 
 def _distribution(requirement: str) -> str:

@@ -44,12 +44,12 @@ class Artifacts:
         """The artifact made of exactly these parts, if it is there."""
         return self._read(self.root / key_of(parts))
 
-    def held(self, key: str) -> Artifact | None:
+    def find_key(self, key: str) -> Artifact | None:
         """The artifact of a key that was recorded, if it is there; that counts as a use."""
-        found = self._read(self.root / key)
-        if found:
-            touch(found.folder)
-        return found
+        artifact = self._read(self.root / key)
+        if artifact:
+            touch(artifact.folder)
+        return artifact
 
     def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
         """The artifact made of these parts, built now if it is not there.
@@ -61,8 +61,8 @@ class Artifacts:
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{folder}.lock"):
-                found = self._read(folder)
-                artifact = found or self._build(kind, parts, folder, build)
+                existing = self._read(folder)
+                artifact = existing or self._build(kind, parts, folder, build)
                 touch(artifact.folder)
                 return artifact
 
@@ -94,11 +94,11 @@ class Artifacts:
     def _read(self, folder: Path) -> Artifact | None:
         try:
             record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
-            held = sum((folder / name).stat().st_size for name in record.files)
+            size_bytes = sum((folder / name).stat().st_size for name in record.files)
         except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
             return None
         # A power cut may leave files short that were not on the disk yet.
-        return Artifact(record, folder) if held == record.size_bytes else None
+        return Artifact(record, folder) if size_bytes == record.size_bytes else None
 
 
 def key_of(parts: dict[str, str]) -> str:
@@ -108,12 +108,12 @@ def key_of(parts: dict[str, str]) -> str:
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its relative name."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in (MANIFEST, USED):
             with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def damage(folder: Path) -> list[str]:
@@ -122,6 +122,6 @@ def damage(folder: Path) -> list[str]:
         record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
     except (OSError, *UNREADABLE):
         return [f"{MANIFEST} cannot be read"]
-    have = hashes(folder)
-    missing = [f"{name} is missing" for name in record.files if name not in have]
-    return missing + [f"{name} has changed" for name, sha in record.files.items() if have.get(name, sha) != sha]
+    digests = hashes(folder)
+    missing = [f"{name} is missing" for name in record.files if name not in digests]
+    return missing + [f"{name} has changed" for name, sha in record.files.items() if digests.get(name, sha) != sha]

@@ -12,7 +12,7 @@ from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact
-from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe import ProbedTargets
 from bench.prepare.recorded_artifacts import RecordedArtifacts
 from bench.progress import Progress
@@ -33,7 +33,7 @@ class Prepared:
     """What the cells need, by the names the matrix gives them."""
 
     code: Path
-    runtimes: dict[str, Ready] = dataclasses.field(default_factory=dict)
+    runtimes: dict[str, Environment] = dataclasses.field(default_factory=dict)
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
     artifacts: dict[str, Artifact] = dataclasses.field(default_factory=dict)
     """By `Cell.artifact_name`."""
@@ -57,16 +57,16 @@ def prepare(
     Nothing is made for targets that are not on this machine. `recorded` says which artifacts an earlier run used: where
     the cache still holds them they are taken, whatever would be made today.
     """
-    wanted = [cell for cell in cells if cell.excluded is None]
-    failures = {cell.id: probed.failures[cell.target] for cell in wanted if cell.target in probed.failures}
-    prepared = Prepared(probed.code, probed.pool.made, failures=failures)
+    included = [cell for cell in cells if cell.excluded is None]
+    failures = {cell.id: probed.failures[cell.target] for cell in included if cell.target in probed.failures}
+    prepared = Prepared(probed.code, probed.pool.environments, failures=failures)
     builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code)
     models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts())
     try:
-        models.runtimes_of([cell for cell in wanted if cell.id not in failures], probed.pool)
-        for model in dict.fromkeys(cell.model for cell in wanted):
-            mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
-            models.model(matrix.models[model], mine)
+        models.runtimes_of([cell for cell in included if cell.id not in failures], probed.pool)
+        for model in dict.fromkeys(cell.model for cell in included):
+            selected = [cell for cell in included if cell.model == model and cell.id not in prepared.failures]
+            models.model(matrix.models[model], selected)
     except BaseException:
         builder.end(Worker.kill)
         raise
@@ -124,9 +124,9 @@ class _Models:
         """The references, and the artifacts of what has one: what has no reference cannot be measured."""
         for workload in dict.fromkeys(cell.workload for cell in cells):
             self.reference(material, [cell for cell in cells if cell.workload == workload])
-        made = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
-        for name in dict.fromkeys(cell.artifact_name for cell in made):
-            self.artifact(material, [cell for cell in made if cell.artifact_name == name])
+        runnable = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
+        for name in dict.fromkeys(cell.artifact_name for cell in runnable):
+            self.artifact(material, [cell for cell in runnable if cell.artifact_name == name])
 
     def without_source(self, model: Model, cells: list[Cell], failure: Failure) -> None:
         """What an earlier run left in the cache is enough for some cells; the others end with the failure."""
@@ -150,26 +150,26 @@ class _Models:
             sha256=model.sha256,
             say=self.progress.step,
         )
-        wanted = model.inputs or registry.families()[model.family].inputs
-        data = sources.resolve_data(wanted, cache=self.cache, root=root, say=self.progress.step) if wanted else None
+        inputs = model.inputs or registry.families()[model.family].inputs
+        data = sources.resolve_data(inputs, cache=self.cache, root=root, say=self.progress.step) if inputs else None
         return Material(model, source, data)
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """The reference of one workload."""
         try:
-            held = self.recorded.reference(cells[0], self.builder.cache)
-            made = held or self.builder.reference(material, cells[0])
+            recorded = self.recorded.reference(cells[0], self.builder.cache)
+            reference = recorded or self.builder.reference(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
-        self.prepared.references[material.model.name, cells[0].workload] = made
+        self.prepared.references[material.model.name, cells[0].workload] = reference
 
     def artifact(self, material: Material, cells: list[Cell]) -> None:
         """The model of one precision in one format."""
         try:
-            held = self.recorded.artifact(cells[0], self.builder.cache)
-            made = held or self.builder.artifact(material, cells[0])
+            recorded = self.recorded.artifact(cells[0], self.builder.cache)
+            artifact = recorded or self.builder.artifact(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
-        self.prepared.artifacts[cells[0].artifact_name] = made
+        self.prepared.artifacts[cells[0].artifact_name] = artifact

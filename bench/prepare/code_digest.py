@@ -70,14 +70,14 @@ def code_behind(paths: Iterable[Path], homes: Homes) -> list[Path]:
     Of `bench` only the worker and `bench.shared` are followed: the records that a worker imports are covered by the
     protocol.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = list(paths)
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += [file for module in _imports(path, homes) for file in module_files(module, homes)]
-    return sorted(found)
+    return sorted(files)
 
 
 def module_files(module: str, homes: Homes) -> list[Path]:
@@ -101,13 +101,13 @@ def _imports(path: Path, homes: Homes) -> Iterator[str]:
 @lru_cache(maxsize=4096)
 def _import_statements(path: Path, _mtime_ns: int, _size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """Of every import its level, its module, and the names that it takes from there."""
-    found: list[tuple[int, str, tuple[str, ...]]] = []
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            found += [(0, alias.name, ()) for alias in node.names]
+            imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
-    return tuple(found)
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    return tuple(imports)
 
 
 def _package(path: Path, level: int, homes: Homes) -> str:

@@ -44,7 +44,7 @@ print(json.dumps({"python": platform.python_version(), "packages": packages}))
 """
 
 
-class Ready(Struct, frozen=True):
+class Environment(Struct, frozen=True):
     """A runtime that can be used: its record, and the interpreter to start."""
 
     record: RuntimeRecord
@@ -56,35 +56,35 @@ class EnvironmentPool:
 
     def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
         self.known, self.cache, self.progress = known, cache, progress
-        self.made: dict[str, Ready] = {}
-        self.refused: dict[str, RuntimeSetupError] = {}
+        self.environments: dict[str, Environment] = {}
+        self.errors: dict[str, RuntimeSetupError] = {}
 
-    def find(self, name: str) -> Ready | None:
+    def find(self, name: str) -> Environment | None:
         """The runtime where it is there; None where it would have to be made. Raises `RuntimeSetupError`."""
         return self._once(name, lambda: find(self.known[name], self.cache))
 
-    def ensure(self, name: str) -> Ready:
+    def ensure(self, name: str) -> Environment:
         """The runtime, made now if it is not there. Raises `RuntimeSetupError`, and that again at each call."""
-        ready = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
-        assert ready is not None
-        return ready
+        environment = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
+        assert environment is not None
+        return environment
 
-    def _once(self, name: str, look: Callable[[], Ready | None]) -> Ready | None:
-        if name in self.refused:
-            raise self.refused[name]
-        if name not in self.made:
+    def _once(self, name: str, look: Callable[[], Environment | None]) -> Environment | None:
+        if name in self.errors:
+            raise self.errors[name]
+        if name not in self.environments:
             try:
-                found = look()
+                environment = look()
             except RuntimeSetupError as error:
-                self.refused[name] = error
+                self.errors[name] = error
                 raise
-            if found is None:
+            if environment is None:
                 return None
-            self.made[name] = found
-        return self.made[name]
+            self.environments[name] = environment
+        return self.environments[name]
 
 
-def find(runtime: Runtime, cache: Path) -> Ready | None:
+def find(runtime: Runtime, cache: Path) -> Environment | None:
     """The runtime where it is already made (or is an interpreter of the user's); None where it is not."""
     if runtime.python:
         return _existing(runtime)
@@ -97,30 +97,30 @@ def find(runtime: Runtime, cache: Path) -> Ready | None:
     if not executable.exists():
         return None
     touch(folder)
-    return Ready(msgspec.structs.replace(record, name=runtime.name), executable)
+    return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
 
 
-def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Ready:
+def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
     """The runtime, made now if it is not there; two runs at once make it once.
 
     Raises `RuntimeSetupError` when a requirement cannot be installed, and `DiskError` when the disk is full.
     """
-    if ready := find(runtime, cache):
-        return ready
+    if environment := find(runtime, cache):
+        return environment
     folder = _folder(runtime, cache)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if ready := find(runtime, cache):
-                return ready
+            if environment := find(runtime, cache):
+                return environment
             return _make(runtime, folder, progress)
 
 
 def key(runtime: Runtime) -> str:
     """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter under it."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
-    asked = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    identity = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _folder(runtime: Runtime, cache: Path) -> Path:
@@ -131,7 +131,7 @@ def _interpreter(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _make(runtime: Runtime, folder: Path, progress: Progress) -> Ready:
+def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
     start = time.monotonic()
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
     shutil.rmtree(folder, ignore_errors=True)  # left half made by a run that was stopped
@@ -143,7 +143,7 @@ def _make(runtime: Runtime, folder: Path, progress: Progress) -> Ready:
     write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
     took = duration(time.monotonic() - start)
     progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
-    return Ready(record, executable)
+    return Environment(record, executable)
 
 
 def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
@@ -157,60 +157,60 @@ def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
             tail.append(line.rstrip())
             progress.detail(f"runtime {runtime.name}: {line.strip()}")
     if process.returncode:
-        raise _refused(runtime, list(tail))
+        raise _install_error(runtime, list(tail))
 
 
-def _refused(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
+def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     errors = errors or [line for line in lines if line]
-    said = errors[-1] if errors else "the installer said nothing"
+    message = errors[-1] if errors else "the installer said nothing"
     if any("No space left" in line for line in lines):
         hint = "free some space, or name another --cache-dir"
         return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
     hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
-    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {said}", hint)
+    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
 
 
-def _existing(runtime: Runtime) -> Ready:
+def _existing(runtime: Runtime) -> Environment:
     """An interpreter of the user's, used as it is and checked for what a worker must hold."""
     assert runtime.python is not None
-    found = shutil.which(Path(runtime.python).expanduser())
-    if found is None:
+    executable = shutil.which(Path(runtime.python).expanduser())
+    if executable is None:
         hint = f"check [runtimes.{runtime.name}] python"
         raise RuntimeSetupError(f"runtime '{runtime.name}': there is no interpreter {runtime.python}", hint)
-    record = _inspect(runtime, Path(found))
+    record = _inspect(runtime, Path(executable))
     if Version(record.python) < OLDEST_PYTHON:
         message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
         raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
     if missing := _missing(record.packages):
         message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
         raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
-    return Ready(record, Path(found))
+    return Environment(record, Path(executable))
 
 
 def _missing(packages: Mapping[str, str]) -> list[str]:
     """What the worker needs and an interpreter lacks, or has in a version that is too old."""
-    held = {canonicalize_name(name): version for name, version in packages.items()}
+    versions = {canonicalize_name(name): version for name, version in packages.items()}
     needs = map(Requirement, WORKER_NEEDS)
-    return [str(need) for need in needs if not need.specifier.contains(held.get(canonicalize_name(need.name), "0"))]
+    return [str(need) for need in needs if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
     """Every package of an interpreter, as its own metadata says."""
-    asked = [str(executable), "-I", "-c", INSPECT]
+    command = [str(executable), "-I", "-c", INSPECT]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True)
-        said = json.loads(done.stdout)
-        python, packages = said["python"], said["packages"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        reply = json.loads(done.stdout)
+        python, packages = reply["python"], reply["packages"]
     except subprocess.CalledProcessError as error:
         words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
-        raise _mute(runtime, executable, words[0]) from None
+        raise _no_answer(runtime, executable, words[0]) from None
     except subprocess.TimeoutExpired:
-        raise _mute(runtime, executable, "no answer in two minutes") from None
+        raise _no_answer(runtime, executable, "no answer in two minutes") from None
     except OSError as error:
-        raise _mute(runtime, executable, error.strerror or str(error)) from None
+        raise _no_answer(runtime, executable, error.strerror or str(error)) from None
     except (ValueError, TypeError, KeyError):
-        raise _mute(runtime, executable, "what it printed came from no Python") from None
+        raise _no_answer(runtime, executable, "what it printed came from no Python") from None
     return RuntimeRecord(
         name=runtime.name,
         requires=runtime.requires,
@@ -236,6 +236,6 @@ def damage(folder: Path) -> list[str]:
     return [f"{name} was {old or 'absent'} and is {new or 'absent'}" for name, old, new in changed if old != new]
 
 
-def _mute(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
+def _no_answer(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
     message = f"runtime '{runtime.name}': {executable.name} does not answer as a Python interpreter: {why}"
     return RuntimeSetupError(message, f"check [runtimes.{runtime.name}]")

@@ -17,7 +17,7 @@ from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target
 from bench.errors import RuntimeSetupError
 from bench.prepare import worker_code
-from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.environments import Environment, EnvironmentPool
 from bench.progress import Progress
 from bench.records import Cell, Failed, Failure, Machine, Note, Probe, Probed, Provider, Status, TargetFacts, note
 from bench.worker_process import Worker, with_native_words
@@ -94,21 +94,21 @@ def examine(
     """
     runtime = pool.known[target.runtime]
     try:
-        ready = pool.find(target.runtime)
-        if ready is None:
-            if facts := not_worth_making(target, runtime, machine):
+        runtime_environment = pool.find(target.runtime)
+        if runtime_environment is None:
+            if facts := reason_not_to_install(target, runtime, machine):
                 return facts
             if not install:
                 message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
                 return _absent("not-made", message, remedy)
-            ready = pool.ensure(target.runtime)
+            runtime_environment = pool.ensure(target.runtime)
     except RuntimeSetupError as error:
         return _absent("no-runtime", error.message, error.hint)
     progress.detail(f"trying {target.name}")
-    return probe(target, ready, code, log, machine.memory_bytes * 9 // 10)
+    return probe(target, runtime_environment, code, log, machine.memory_bytes * 9 // 10)
 
 
-def not_worth_making(target: Target, runtime: Runtime, machine: Machine) -> TargetFacts | None:
+def reason_not_to_install(target: Target, runtime: Runtime, machine: Machine) -> TargetFacts | None:
     """Why the runtime need not be made: there is no wheel for this platform, or nothing here that it would drive.
 
     A runtime that the matrix names itself is made and tried: the fingerprint may not see every device.
@@ -129,32 +129,37 @@ def missing_device(needs: str, machine: Machine) -> str | None:
     if not needs:
         return None
     kind, _, vendor = needs.partition(":")
-    wanted = f"{NAMES.get(vendor, vendor.title())} {kind.upper()}".strip()
+    device = f"{NAMES.get(vendor, vendor.title())} {kind.upper()}".strip()
     if kind == "cpu":
-        return None if not vendor or _is_cpu(vendor, machine) else wanted
-    shown = any(one.kind == kind and vendor.lower() in one.vendor.lower() for one in machine.accelerators)
-    return None if shown else wanted
+        return None if not vendor or _is_cpu(vendor, machine) else device
+    shown = any(
+        accelerator.kind == kind and vendor.lower() in accelerator.vendor.lower()
+        for accelerator in machine.accelerators
+    )
+    return None if shown else device
 
 
-def probe(target: Target, ready: Ready, code: Path, log: Path, memory_limit_bytes: int | None = None) -> TargetFacts:
+def probe(
+    target: Target, runtime_environment: Environment, code: Path, log: Path, memory_limit_bytes: int | None = None
+) -> TargetFacts:
     """Ask a fresh worker in the target's runtime."""
     provider = target.provider
     environment = worker_code.child_environment(code, provider.environment if provider else None)
     order = Probe(engine=target.engine, provider=provider, mode=target.mode, options=target.options)
     facts = _absent("failed", "the worker ended without an answer")
-    with Worker(ready.executable, log, environment, memory_limit_bytes) as worker:
+    with Worker(runtime_environment.executable, log, environment, memory_limit_bytes) as worker:
         for reply in worker.ask(order, PROBE_TIMEOUT_S):
             if isinstance(reply, Probed):
                 facts = _with_words(reply.facts, worker.native_words())
             if isinstance(reply, Failed):
-                facts = of_failure(reply.failure)
-    facts = replace(facts, notes=(*facts.notes, *unchecked(provider, facts)))
+                facts = facts_of_failure(reply.failure)
+    facts = replace(facts, notes=(*facts.notes, *unchecked_options(provider, facts)))
     if facts.kind == "not-installed" and target.row is not None:
-        return replace(facts, remedy=_what_is_lacking(target))
+        return replace(facts, remedy=_missing_packages(target))
     return facts if facts.available or facts.remedy else replace(facts, remedy=_hint(target))
 
 
-def unchecked(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
+def unchecked_options(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
     """The options that neither the catalogue knows nor the provider checks: a misspelt one looks as if it worked."""
     if provider is None or provider.known_options is None or facts.checks_options is not False:
         return ()
@@ -162,7 +167,7 @@ def unchecked(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]
     return tuple(note("unknown-option", name=name) for name in strange)
 
 
-def of_failure(failure: Failure) -> TargetFacts:
+def facts_of_failure(failure: Failure) -> TargetFacts:
     """A probe that went wrong as facts; only a refusal says that the target is not there."""
     if failure.status == "unavailable":
         kind = {"import": "not-installed", "start": "no-runtime"}.get(failure.stage, failure.kind)
@@ -191,7 +196,7 @@ def _implied(target: Target, runtime: Runtime) -> bool:
     return target.row is not None and runtime == catalogue.runtime(target.row)
 
 
-def _what_is_lacking(target: Target) -> str:
+def _missing_packages(target: Target) -> str:
     """The packages of the catalogue's row, and the way to get them without a thought."""
     assert target.row is not None
     needed = ", ".join(catalogue.runtime(target.row).requires)

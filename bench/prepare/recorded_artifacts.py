@@ -26,11 +26,11 @@ class RecordedArtifacts(Struct, frozen=True):
 
     def artifact(self, cell: Cell, cache: Artifacts) -> Artifact | None:
         """The very artifact that the earlier run used for a cell."""
-        return _held(self.artifacts.get(cell.artifact_name), cache)
+        return _find_key(self.artifacts.get(cell.artifact_name), cache)
 
     def reference(self, cell: Cell, cache: Artifacts) -> Artifact | None:
         """The very inputs and reference outputs."""
-        return _held(self.references.get(f"{cell.model}/{cell.workload}"), cache)
+        return _find_key(self.references.get(f"{cell.model}/{cell.workload}"), cache)
 
     def differs(self, model: str, source: Source) -> bool:
         """Whether a source is known not to be what the earlier run used."""
@@ -51,5 +51,5 @@ def recorded_artifacts(run: Run) -> RecordedArtifacts:
     return RecordedArtifacts(run.artifacts, run.references, run.source_digests, run.weights)
 
 
-def _held(key: str | None, cache: Artifacts) -> Artifact | None:
-    return cache.held(key) if key is not None and KEY.fullmatch(key) else None
+def _find_key(key: str | None, cache: Artifacts) -> Artifact | None:
+    return cache.find_key(key) if key is not None and KEY.fullmatch(key) else None

@@ -120,10 +120,10 @@ def _data(family: str, homes: Mapping[str, Path]) -> list[Path]:
 
 def _plugin_modules() -> str:
     """What the worker reads to find the modules of other packages."""
-    found: dict[str, dict[str, str]] = {}
+    modules: dict[str, dict[str, str]] = {}
     for plugin in registry.plugins():
-        found.setdefault(plugin.kind, {})[plugin.name] = plugin.module
-    return json.dumps(found, sort_keys=True, indent=1)
+        modules.setdefault(plugin.kind, {})[plugin.name] = plugin.module
+    return json.dumps(modules, sort_keys=True, indent=1)
 
 
 def _worker_files() -> Iterable[tuple[str, Path]]:
@@ -154,8 +154,10 @@ def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dic
 
     `extra` is what a provider asks for; it can switch a library's settings, but not what keeps workers apart.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"}
-    return {**kept, **(extra or {})} | {
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"
+    }
+    return {**inherited, **(extra or {})} | {
         "PYTHONPATH": str(code),
         "PYTHONNOUSERSITE": "1",
         # Else the folder that bench was started in comes first, and a numpy.py there is taken for NumPy.

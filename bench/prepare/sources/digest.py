@@ -33,30 +33,30 @@ def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] =
     `memory` is a small JSON file that keeps the digests of big files by path, size and modification time.
     """
     known = _recall(memory)
-    seen = dict(known)
+    digests = dict(known)
     total = hashlib.sha256()
     for name in sorted(files):
-        content = _content_digest(files[name], seen)
+        content = _content_digest(files[name], digests)
         total.update(f"{name}\0{content}\n".encode())
     for word in extra:
         total.update(f"+{word}\n".encode())
-    if seen != known:
-        _remember(memory, seen)
+    if digests != known:
+        _remember(memory, digests)
     return total.hexdigest()
 
 
-def _content_digest(path: Path, seen: Memory) -> str:
+def _content_digest(path: Path, digests: Memory) -> str:
     """The digest of one file, by memory where size and time still agree."""
     real = path.resolve()
     stat = real.stat()
     if stat.st_size < BIG_BYTES:
         return sha256_of(real)
-    before = seen.get(str(real))
+    before = digests.get(str(real))
     if before is not None and before[:2] == (stat.st_size, stat.st_mtime_ns):
         return before[2]
     content = sha256_of(real)
     if time.time() - stat.st_mtime > SETTLED_S:
-        seen[str(real)] = (stat.st_size, stat.st_mtime_ns, content)
+        digests[str(real)] = (stat.st_size, stat.st_mtime_ns, content)
     return content
 
 
@@ -68,7 +68,7 @@ def _recall(memory: Path) -> Memory:
         return {}
 
 
-def _remember(memory: Path, seen: Memory) -> None:
+def _remember(memory: Path, digests: Memory) -> None:
     """Write aside and rename; files that are gone are forgotten. A run that loses the race only hashes again."""
-    alive = {path: entry for path, entry in seen.items() if Path(path).exists()}
+    alive = {path: entry for path, entry in digests.items() if Path(path).exists()}
     write_atomically(memory, json.dumps(alive).encode())

@@ -72,8 +72,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """Files of the folder and one level below; hidden ones (`.git`, `.cache`) never matter to a model."""
-    found = [*folder.glob("*"), *folder.glob("*/*")]
-    names = {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+    paths = [*folder.glob("*"), *folder.glob("*/*")]
+    names = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
     return {name: path for name, path in names.items() if not any(part.startswith(".") for part in name.split("/"))}
 
 

