@@ -52,21 +52,22 @@ class Plugin(Struct, frozen=True):
 
 
 def plugins(kind: str) -> list[Plugin]:
-    """What installed packages add of a kind, `families`, `engines` or `formats`, sorted by name.
+    """The plug-ins of a kind, `families`, `engines` or `formats`, in installed packages; sorted by name.
 
-    `PluginError` names the package and the entry point where it cannot be taken.
+    Raises `PluginError` with the package and the entry point where one is not valid.
     """
     if not is_any_declared():
         return []
     from importlib.metadata import entry_points
 
+    # Sorted, so that the order does not depend on how packages were installed.
     points = sorted(entry_points(group=GROUPS[kind]), key=lambda point: (point.name, point.value))
     return [_plugin(kind, point) for point in points]
 
 
 @cache
 def is_any_declared() -> bool:
-    """A look at the text of all entry points: `importlib.metadata` is slow to import, and mostly nothing is there."""
+    """Whether any entry point is ours. Reads only their text, since `importlib.metadata` is slow to import."""
     folders = [Path(folder or ".") for folder in dict.fromkeys(sys.path)]
     paths = (path for folder in folders for path in folder.glob("*.*-info/entry_points.txt"))
     return any(b"[touchstone." in path.read_bytes() for path in paths)
