@@ -1,4 +1,4 @@
-"""A runtime of the matrix in, an interpreter that holds its packages out: made once, and found again by its hash."""
+"""Installs the runtimes of a matrix as virtual environments, once for each list of requirements."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 
 WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
-"""What every worker imports, beside what the runtime lists."""
+"""What every worker imports besides the runtime's own packages."""
 OPERATOR_NEEDS = ("ml_dtypes>=0.5.1",)
-"""What the operator tests import as well; an interpreter of the user's may lack it, and then runs none of them."""
+"""What the operator tests import as well; the user's own interpreter may lack it, and then cannot run them."""
 INSTALLED = (*WORKER_NEEDS, *OPERATOR_NEEDS)
 OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
@@ -45,14 +45,14 @@ print(json.dumps({"python": platform.python_version(), "packages": packages}))
 
 
 class Environment(Struct, frozen=True):
-    """A runtime that can be used: its record, and the interpreter to start."""
+    """A runtime that is installed: its record, and the interpreter to start."""
 
     record: RuntimeRecord
     executable: Path
 
 
 class EnvironmentPool:
-    """The runtimes of a matrix by name, each made or refused once, however many targets need it."""
+    """The runtimes of a matrix by name; each is made, or fails, only once."""
 
     def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
         self.known, self.cache, self.progress = known, cache, progress
@@ -60,11 +60,11 @@ class EnvironmentPool:
         self.errors: dict[str, RuntimeSetupError] = {}
 
     def find(self, name: str) -> Environment | None:
-        """The runtime where it is there; None where it would have to be made. Raises `RuntimeSetupError`."""
+        """The runtime where it exists; None where it must be made first. Raises `RuntimeSetupError`."""
         return self._once(name, lambda: find(self.known[name], self.cache))
 
     def ensure(self, name: str) -> Environment:
-        """The runtime, made now if it is not there. Raises `RuntimeSetupError`, and that again at each call."""
+        """The runtime, made now where it does not exist. Raises `RuntimeSetupError`, the same at each call."""
         environment = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
         assert environment is not None
         return environment
@@ -85,7 +85,7 @@ class EnvironmentPool:
 
 
 def find(runtime: Runtime, cache: Path) -> Environment | None:
-    """The runtime where it is already made (or is an interpreter of the user's); None where it is not."""
+    """The runtime where it exists or is the user's own interpreter; None where it must be made first."""
     if runtime.python:
         return _existing(runtime)
     folder = _folder(runtime, cache)
@@ -101,9 +101,9 @@ def find(runtime: Runtime, cache: Path) -> Environment | None:
 
 
 def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
-    """The runtime, made now if it is not there; two runs at once make it once.
+    """The runtime, made now where it does not exist; two processes at the same time make it once.
 
-    Raises `RuntimeSetupError` when a requirement cannot be installed, and `DiskError` when the disk is full.
+    Raises `RuntimeSetupError` where a requirement cannot be installed, and `DiskError` where the disk is full.
     """
     if environment := find(runtime, cache):
         return environment
@@ -111,13 +111,14 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
+            # Another process may have made it while this one waited for the lock.
             if environment := find(runtime, cache):
                 return environment
             return _make(runtime, folder, progress)
 
 
 def key(runtime: Runtime) -> str:
-    """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter under it."""
+    """The identity of a runtime on this machine, 16 hex digits: its requirements and its base interpreter."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
     identity = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
@@ -134,12 +135,14 @@ def _interpreter(folder: Path) -> Path:
 def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
     start = time.monotonic()
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
-    shutil.rmtree(folder, ignore_errors=True)  # left half made by a run that was stopped
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
     _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
     executable = _interpreter(folder)
+    # Our own pip installs into the environment, which so needs no pip: that is smaller and quicker.
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
     _command([*pip, "--disable-pip-version-check", *runtime.requires, *INSTALLED], runtime, progress)
     record = _inspect(runtime, executable)
+    # Last: a folder without a record is incomplete.
     write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
     took = duration(time.monotonic() - start)
     progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
@@ -147,7 +150,8 @@ def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
 
 
 def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
-    """Run an installer; its lines are progress, and its last error becomes the message."""
+    """Run an installer and show its output as progress. Raises `RuntimeSetupError` with its last error."""
+    # pip's errors are in its last lines.
     tail: deque[str] = deque(maxlen=60)
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -172,7 +176,7 @@ def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | Di
 
 
 def _existing(runtime: Runtime) -> Environment:
-    """An interpreter of the user's, used as it is and checked for what a worker must hold."""
+    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks what a worker needs."""
     assert runtime.python is not None
     executable = shutil.which(Path(runtime.python).expanduser())
     if executable is None:
@@ -189,14 +193,15 @@ def _existing(runtime: Runtime) -> Environment:
 
 
 def _missing(packages: Mapping[str, str]) -> list[str]:
-    """What the worker needs and an interpreter lacks, or has in a version that is too old."""
+    """The requirements of the worker that an interpreter lacks, or has in a version that is too old."""
     versions = {canonicalize_name(name): version for name, version in packages.items()}
     needs = map(Requirement, WORKER_NEEDS)
     return [str(need) for need in needs if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
-    """Every package of an interpreter, as its own metadata says."""
+    """Read the packages of an interpreter from their metadata. Raises `RuntimeSetupError`."""
+    # -I: what PYTHONPATH and the user's site hold does not count, since a worker does not see it.
     command = [str(executable), "-I", "-c", INSPECT]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -222,7 +227,7 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
 
 
 def damage(folder: Path) -> list[str]:
-    """What is wrong with a made runtime: no record, an interpreter that does not start, or other packages than then."""
+    """The problems of a runtime: no record, an interpreter that does not start, or changed packages."""
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
     except (OSError, *UNREADABLE):

