@@ -82,8 +82,8 @@ class Tables:
 
 def _placed(where: str, message: str) -> str:
     """msgspec's message with the place first: `models.m.seed: expected int, got str`."""
-    problem, _, at = message.replace("`", "").partition(" - at $")
-    missing = problem.removeprefix("Object missing required field ")
-    if missing != problem:
+    described, _, at = message.replace("`", "").partition(" - at $")
+    missing = described.removeprefix("Object missing required field ")
+    if missing != described:
         return f"{where}{at} lacks the key '{missing}'"
-    return f"{where}{at}: {problem[:1].lower()}{problem[1:]}"
+    return f"{where}{at}: {described[:1].lower()}{described[1:]}"

@@ -83,10 +83,10 @@ def resolve_data(
 ) -> tuple[str, str]:
     """Find input data on this disk: the path of the folder or file, and the digest of its content.
 
-    and their names: a wheel's other files differ between platforms, and inputs must not.
+    `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers only its
+    pictures and their names: a wheel's other files differ between platforms, and inputs must not.
 
     Raises SourceError and DiskError.
-    and their names: a wheel's other files differ between platforms, and inputs must not. Raises SourceError, DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
     request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
