@@ -1,7 +1,7 @@
 """The public Python interface; `import bench` gives every name of it.
 
-Nothing here prints or ends the process. What the user can put right is raised as a `BenchError`, whose text names the
-remedy. Paths may be strings. What is left out is as on the command line: the matrix is `matrix.toml` in the current
+No function prints or ends the process. A mistake that the user can correct raises a `BenchError`, whose text names the
+remedy. Paths may be strings. The defaults are those of the command line: the matrix is `matrix.toml` in the current
 folder, else the built-in one; the cache is `BENCH_CACHE_DIR`, else the platform's cache folder.
 """
 
@@ -40,13 +40,13 @@ REPORTS = Path("reports")
 def load_matrix(path: AnyPath | None = None) -> Matrix:
     """Read and check a matrix file.
 
-    Raises `MatrixError` for what cannot be taken, with its place and the nearest right word.
+    Raises `MatrixError`, which names the place of the mistake and the nearest valid word.
     """
     return matrices.read(matrix_path(Path(path) if path is not None else None))
 
 
 def plan(matrix: AnyMatrix = None, *, only: Globs = (), skip: Globs = ()) -> tuple[Cell, ...]:
-    """The cells of a matrix, in the order in which they are measured; runs nothing.
+    """Return the cells of a matrix in the order in which they are measured; nothing runs.
 
     `only` keeps the cells that any of its globs matches, `skip` leaves cells out. `Cell.excluded` says why a cell will
     not run, and is None where it will. Raises `MatrixError`, and `UsageError` for a glob that matches nothing.
@@ -73,11 +73,11 @@ def run(
     `budget` is 'quick', 'standard' or 'thorough' (default: the matrix's). `threads` holds for every target (default:
     the matrix's, else the physical cores). `sustained_minutes` runs each measured cell continuously for so long
     afterwards. `out` is the run's folder, which must not hold a run (default: `reports/<machine>-<time>`). `progress`
-    receives what is going on; without it nothing is printed.
+    receives messages about the current step; without it nothing is printed.
 
     A cell that fails is an outcome, not an exception. Raises `BenchError`: `MatrixError` and `UsageError` before
     anything is measured, `NothingMeasuredError` where no cell could be measured, `DiskError` where the disk is full,
-    and `Interrupted` after Ctrl-C, with what was measured kept in the folder.
+    and `Interrupted` after Ctrl-C. What was measured stays in the folder.
     """
     from bench import pipeline
     from bench.report.formats import known
@@ -108,15 +108,16 @@ def read_run(folder: AnyPath) -> RunResult:
 
 
 def to_frame(runs: AnyRun | Sequence[AnyRun], *, drop_empty: bool = False) -> pd.DataFrame:
-    """The cells of one or more runs as a table: one row a cell, in the order of the plan, one column a fact or figure.
+    """Return the cells of one or more runs as a table: one row a cell, in the order of the plan; one column a value.
 
     The columns are those of results.csv. Their names hold their units: `_ms` milliseconds, `_bytes` bytes, `_j`
     joules, `_tok_s` tokens a second. `NAME_low` and `NAME_high` are the ends of the 95 % confidence interval of
-    `NAME`. The types are those of pandas that know missing values: `Int64`, `Float64`, `boolean`, `string`, and
+    `NAME`. The types are the pandas types with missing values: `Int64`, `Float64`, `boolean`, `string`, and
     `category` for names; `status` is an ordered category. With `drop_empty`, columns without any value are left out.
 
     Raises `RunFolderError` for a folder that cannot be read.
     """
+    # Imported late: pandas is slow to import, and only tables need it.
     from bench.report.frame import frame_of
 
     listed = [runs] if isinstance(runs, RunResult | str | os.PathLike) else runs
@@ -125,10 +126,10 @@ def to_frame(runs: AnyRun | Sequence[AnyRun], *, drop_empty: bool = False) -> pd
 
 
 def compare(base: AnyRun, new: AnyRun, *, only: Globs = (), skip: Globs = ()) -> Comparison:
-    """Two recorded runs, cell by cell: how verdicts and speeds changed, what else differs, and what may be concluded.
+    """Compare two recorded runs cell by cell: changed verdicts and speeds, other differences, and conclusions.
 
-    Changes of speed are relative: 0.05 is 5 % slower. Times are compared only between runs of one machine. It never
-    decides: `gate` does. Raises `RunFolderError`, `UsageError` for a glob that matches nothing, and
+    Changes of speed are relative: 0.05 is 5 % slower. Times are compared only between runs of one machine. It
+    gives no pass or fail: `gate` does. Raises `RunFolderError`, `UsageError` for a glob that matches nothing, and
     `NothingToJudgeError` where the runs have no cell in common.
     """
     from bench.comparison import stored
@@ -149,14 +150,15 @@ def gate(
     cache: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> GateResult:
-    """Measure a matrix beside a recorded run, and say whether anything got slower or lost support.
+    """Measure a matrix in pairs with a recorded run, and decide whether a cell became slower or lost support.
 
-    The result's `run.exit_code` is 0 for a pass, 1 for a regression, 3 where it is inconclusive and 4 where there is
-    nothing to judge; `run.verdict` says it in a sentence, `run.cells` holds each cell. `budget_minutes` is for
-    measuring, after everything is prepared. `in_sequence` starts one process at a time, for a device that only one can
-    use.
+    The result's `run.exit_code` is 0 for a pass, 1 for a regression, 3 for an inconclusive result and 4 where nothing
+    can be judged; `run.verdict` is the verdict as a sentence, `run.cells` holds each cell. `budget_minutes` is for
+    measuring, after everything is prepared. `in_sequence` starts one process at a time, for a device that only one
+    process can use.
 
-    Raises `BaselineError` where the baseline is missing, has no raw data or is of another machine, and else as `run`.
+    Raises `BaselineError` where the baseline is missing, has no raw data or is of another machine, and the
+    errors of `run`.
     """
     from bench import gating
 
@@ -189,10 +191,11 @@ def _cache(named: AnyPath | None) -> Path:
 
 
 def _matrix_file(matrix: AnyMatrix) -> Path:
-    """The file of a matrix. A run records the text of its file, so a matrix that differs from that is refused."""
+    """The file of a matrix. A run records the text of that file, so a matrix that differs from it is an error."""
     if not isinstance(matrix, Matrix):
         return matrix_path(Path(matrix) if matrix is not None else None)
     path = Path(matrix.place)
+    # The file may have changed since the matrix was loaded.
     if matrices.read(path) != matrix:
         hint = "change the file and load it again, or choose cells with only and skip"
         raise UsageError(f"the matrix is not what {path} says", hint)

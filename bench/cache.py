@@ -1,4 +1,4 @@
-"""The whole cache: what it holds, whether that is whole, and how unused parts are removed beside running runs."""
+"""Lists, checks and removes what the cache holds, also while other processes use the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bench.prepare.sources import hub, wheel
 from bench.records import ArtifactRecord, RuntimeRecord
 
 REMOVED = "removed"
-"""What is being removed is moved here first, so that nobody sees half of it."""
+"""A folder is moved here before it is deleted, so that no process sees a part of it."""
 DAY_S = 86400.0
 R = TypeVar("R", bound=Struct)
 
@@ -42,11 +42,11 @@ class Entry(Struct, frozen=True):
     """The day, as ISO 8601."""
     used_days_ago: float
     unfinished: bool
-    """Whether a running process makes it, or a stopped one left it: no other process can use it."""
+    """Whether a running process is writing it, or a stopped process left it: no other process can use it."""
 
 
 class Damage(Struct, frozen=True):
-    """One thing that is not as it was made, and what is wrong with it."""
+    """One thing in the cache that has changed since it was made, and its problems."""
 
     kind: str
     key: str
@@ -54,7 +54,7 @@ class Damage(Struct, frozen=True):
 
 
 class Pruned(Struct, frozen=True):
-    """What was removed, and what was left because a process uses it."""
+    """What was removed, and what stayed because a process uses it."""
 
     removed: tuple[Entry, ...]
     spared: tuple[Entry, ...]
@@ -66,70 +66,73 @@ class Pruned(Struct, frozen=True):
 
 
 class Kind(Struct, frozen=True):
-    """How one kind of thing is kept: where, how it is described and checked, and what makes it unfinished."""
+    """How one kind of thing is stored: its folder, its description, its check, and when it is unfinished."""
 
     place: str
     pattern: str
     describe: Callable[[Path], str]
     damage: Callable[[Path], list[str]]
     lock: bool = False
-    """Whether it is made under a lock of its own, `<folder>.lock`."""
+    """Whether it is written under a lock of its own, `<folder>.lock`."""
     unfinished: Callable[[Path], bool] = lambda _: False
 
 
 def entries(cache: Path, kinds: Sequence[str] = ()) -> list[Entry]:
-    """All that the cache holds, by kind, the last used first. Raises `UsageError` for an unknown kind."""
+    """List what the cache holds, by kind, the last used first. Raises `UsageError` for an unknown kind."""
     listed = [_entry(name, folder) for name, folder in _folders(cache, kinds)]
     order = list(KINDS)
     return sorted(listed, key=lambda entry: (order.index(entry.kind), entry.used_days_ago, entry.key))
 
 
 def verify(cache: Path, kinds: Sequence[str] = ()) -> list[Damage]:
-    """What is not as it was made: files are hashed again, interpreters are started. Takes as long as reading all of it.
+    """Find damaged things: hash files again and start interpreters. This takes as long as reading the whole cache.
 
     Raises `UsageError` for an unknown kind.
     """
     checked = ((name, folder, KINDS[name]) for name, folder in _folders(cache, kinds))
-    found = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
-    return [damage for damage in found if damage.problems]
+    damages = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
+    return [damage for damage in damages if damage.problems]
 
 
 def prune(cache: Path, unused_days: float, kinds: Sequence[str] = ()) -> Pruned:
-    """Remove what was not used for so many days, and what a process that was stopped left unfinished.
+    """Remove what was not used for `unused_days` days, and what a stopped process left unfinished.
 
-    What a running process made or used since it began is spared. Raises `UsageError` for an unknown kind.
+    What a running process has made or used stays. Raises `UsageError` for an unknown kind.
     """
     return _remove(cache, kinds, lambda entry: entry.unfinished or entry.used_days_ago >= unused_days)
 
 
 def prune_damaged(cache: Path, kinds: Sequence[str] = ()) -> Pruned:
-    """Remove what `verify` finds damaged; what a running process uses is spared."""
+    """Remove what `verify` finds damaged; what a running process uses stays."""
     damaged = {(damage.kind, damage.key) for damage in verify(cache, kinds)}
     return _remove(cache, kinds, lambda entry: (entry.kind, entry.key) in damaged)
 
 
-def _remove(cache: Path, kinds: Sequence[str], wanted: Callable[[Entry], bool]) -> Pruned:
+def _remove(cache: Path, kinds: Sequence[str], is_chosen: Callable[[Entry], bool]) -> Pruned:
     removed: list[Entry] = []
     spared: list[Entry] = []
+    # Listed before the lock is taken: an unknown kind raises without waiting for other processes.
     chosen = [(name, folder) for name, folder in _folders(cache, kinds)]
     with removing(cache) as oldest_run:
         shutil.rmtree(cache / REMOVED, ignore_errors=True)  # of a process that was stopped
         for name, folder in chosen:
             entry = _entry(name, folder)
-            if wanted(entry):
-                gone = _take_away(cache, folder, oldest_run, lock=KINDS[name].lock)
-                (removed if gone else spared).append(entry)
+            if is_chosen(entry):
+                is_removed = _move_aside(cache, folder, oldest_run, lock=KINDS[name].lock)
+                (removed if is_removed else spared).append(entry)
         shutil.rmtree(cache / REMOVED, ignore_errors=True)
     return Pruned(tuple(removed), tuple(spared))
 
 
-def _take_away(cache: Path, folder: Path, oldest_run: float, *, lock: bool) -> bool:
-    """Move a folder out of the way, unless a running process made or used it."""
+def _move_aside(cache: Path, folder: Path, oldest_run: float, *, lock: bool) -> bool:
+    """Move a folder to `REMOVED` unless a running process has made or used it; return whether it was moved."""
     aside = cache / REMOVED / f"{folder.name}-{uuid.uuid4().hex[:8]}"
+    # A folder whose builder holds its lock is in use, however old it is.
     guard = _lock_of(folder) if lock else None
     with writing(folder), contextlib.suppress(Timeout), guard.acquire(timeout=0) if guard else contextlib.nullcontext():
         if last_used(folder) >= oldest_run:
             return False
+        # One rename, so that a process sees the whole folder or none.
         aside.parent.mkdir(exist_ok=True)
         folder.rename(aside)
         if last_used(aside) >= oldest_run:  # used at this very moment
@@ -173,12 +176,12 @@ def _entry(name: str, folder: Path) -> Entry:
 
 
 def _created(folder: Path) -> float:
-    """The oldest time in a folder's first level: nothing that is whole is changed later."""
+    """The oldest time in a folder's first level: a finished folder does not change."""
     return min((path.lstat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files in a folder; a link counts as nothing, as the hub's cache is full of them."""
+    """The bytes of all files in a folder. Links count as 0: the hub's cache links to its files."""
     total = 0
     waiting = [str(folder)]
     while waiting:
@@ -222,7 +225,7 @@ def _compiled(folder: Path) -> str:
 
 
 def _code_damage(folder: Path) -> list[str]:
-    """Files of the worker that are no Python."""
+    """Files of the worker code that are not valid Python."""
     wrong = []
     for path in sorted(folder.rglob("*.py")):
         try:
@@ -232,8 +235,8 @@ def _code_damage(folder: Path) -> list[str]:
     return wrong
 
 
-def _nothing(_folder: Path) -> list[str]:
-    """A compile cache has no record to hold it against."""
+def _no_damage(_folder: Path) -> list[str]:
+    """A compile cache has no record to check it against."""
     return []
 
 
@@ -253,7 +256,7 @@ def _has_no_record(folder: Path) -> bool:
 
 
 def _always(_folder: Path) -> bool:
-    """A run removes its compile cache when it ends, so what is left belongs to a running run or to a killed one."""
+    """A run removes its compile cache when it ends, so an existing one belongs to a running or a killed run."""
     return True
 
 
@@ -263,6 +266,7 @@ KINDS: dict[str, Kind] = {
     "wheel": Kind("sources/wheels", "*", _wheel, wheel.damage),
     "hub-model": Kind("sources/hub", "models--*", _hub_model, hub.damage),
     "worker-code": Kind("worker", "*", _worker_code, _code_damage, unfinished=_is_making),
-    "compiled": Kind("compiled", "run-*", _compiled, _nothing, unfinished=_always),
+    # No lock: only the run that owns the folder writes to it.
+    "compiled": Kind("compiled", "run-*", _compiled, _no_damage, unfinished=_always),
 }
 """Every kind of thing in the cache, in the order of a list."""

@@ -1,4 +1,4 @@
-"""A command line of `bench` as a person types it: what a run, a gate and a run of operator tests record."""
+"""Writes a command line of `bench` as text, which a run, a gate and a run of operator tests record."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def command_line(verb: str, flags: Mapping[str, Value]) -> str:
     """`bench VERB --flag value …`, quoted for a shell; a list repeats its flag."""
     words = ["bench", verb]
     for flag, value in flags.items():
+        # `is`, since 1 == True: the number 1 is a value and no switch.
         if value is True:
             words.append(flag)
         elif isinstance(value, Sequence) and not isinstance(value, str):
@@ -30,8 +31,9 @@ def _text(value: str | float | Path) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """A path as it may be published: relative where it can be, without the user's home."""
+    """A path as text for a published report: relative where possible, `~` for the home folder."""
     absolute = path.expanduser().resolve()
+    # The home folder's name is often the user's name, and reports are published.
     for root, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
         if absolute.is_relative_to(root):
             return prefix + absolute.relative_to(root).as_posix()

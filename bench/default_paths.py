@@ -1,4 +1,4 @@
-"""Where the matrix and the cache are when nobody names them; the same for the command line and for Python."""
+"""Gives the default paths of the matrix and the cache, for the command line and for Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine, and what each known target is on it, as tried in a worker."""
+"""Examines the machine and tries each known target in a worker process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Standing = Literal["usable", "could-be-enabled", "not-for-this-machine"]
 
 
 class Finding(Struct, frozen=True):
-    """One target: what it is here, and what would enable it where it is not."""
+    """One target: whether it is usable on this machine, and what would enable it."""
 
     target: str
     standing: Standing
@@ -40,11 +40,11 @@ class Finding(Struct, frozen=True):
     emulated: bool = False
     title: str = ""
     tested: bool | str | None = None
-    """On what this project ran it, as the catalogue says; None for what the catalogue does not know."""
+    """The machine on which this project tested it; None for a target that is not in the catalogue."""
 
 
 class Findings(Struct, frozen=True):
-    """All that `bench doctor` found."""
+    """The result of `bench doctor`."""
 
     machine: Machine
     targets: tuple[Finding, ...]
@@ -53,20 +53,22 @@ class Findings(Struct, frozen=True):
 def examine(
     matrix: Matrix, cache: Path, progress: Progress, *, install: bool = False, only: Sequence[str] = ()
 ) -> Findings:
-    """Try every target of the matrix, then every other provider of the catalogue; a crash there is one row.
+    """Try every target of the matrix, then every other provider of the catalogue; a crash costs one row only.
 
-    Without `install` nothing is downloaded: what has no runtime yet is said to have none. Raises `UsageError` for a
+    Without `install` nothing is downloaded, and a target without a runtime is reported so. Raises `UsageError` for a
     name in `only` that is neither a target nor a known provider.
     """
     targets = chosen(matrix, only)
     progress.detail("reading the machine")
     machine = fingerprint()
+    # The matrix comes last, so that its runtimes replace the catalogue's of the same name.
     known = {target.runtime: catalogue.runtime(target.runtime) for target in targets if _of_catalogue(target, matrix)}
     pool = EnvironmentPool(known | matrix.runtimes, cache, progress)
     findings: list[Finding] = []
     with in_use(cache), tempfile.TemporaryDirectory() as folder:
         code = worker_code.stage(cache)
         for target in targets:
+            # The logs are temporary: the doctor writes no run folder.
             log = Path(folder) / f"{target.name}.log"
             facts = examine_target(target, pool, machine, code, log, progress, install=install)
             findings.append(_finding(target, matrix, machine, facts))
@@ -74,7 +76,7 @@ def examine(
 
 
 def chosen(matrix: Matrix, only: Sequence[str] = ()) -> list[Target]:
-    """The targets of the matrix and the catalogue's other rows; or those that are named, and `cuda.1` is a name too."""
+    """The targets of the matrix and the catalogue's other rows, or those in `only`; `cuda.1` is also a name."""
     if only:
         return [_named(name, matrix) for name in dict.fromkeys(only)]
     covered = {name for target in matrix.targets.values() for name in (target.name, target.row)}
@@ -112,25 +114,26 @@ def _finding(target: Target, matrix: Matrix, machine: Machine, facts: TargetFact
 
 
 def standing(target: Target, machine: Machine, facts: TargetFacts) -> Standing:
-    """Usable, a matter of installing something, or a matter of another machine."""
+    """Whether a target is usable, would be usable after an installation, or needs another machine."""
     if facts.available:
         return "usable"
+    # A device that is missing matters only where the probe gave a clear answer: a crash may hide it.
     away = facts.kind == "no-wheel" and _is_elsewhere(target)
     missing = facts.kind not in UNSURE and missing_device(target.needs, machine)
     return "not-for-this-machine" if away or missing else "could-be-enabled"
 
 
 def _is_elsewhere(target: Target) -> bool:
-    """Whether wheels are published, and for other platforms only."""
+    """Whether wheels are published, but only for other platforms."""
     row = catalogue.rows().get(target.row) if target.row else None
-    here = catalogue.platform_word()
-    return row is not None and bool(row.wheels) and not any(here in wheel.platforms for wheel in row.wheels)
+    platform = catalogue.platform_word()
+    return row is not None and bool(row.wheels) and not any(platform in wheel.platforms for wheel in row.wheels)
 
 
 def _shown(facts: TargetFacts, target: Target, machine: Machine) -> TargetFacts:
-    """No wheel and no device: the device is said, unless the provider is not for this system at all.
+    """The facts to show. Where the wheel and the device are both missing, the device is named.
 
-    Or building or installing something might seem to be enough.
+    Otherwise it would seem enough to build or install something.
     """
     missing = missing_device(target.needs, machine)
     if facts.kind == "no-wheel" and missing and not _is_elsewhere(target):

@@ -1,8 +1,8 @@
-"""The user's mistakes, one class per remedy: each says what is wrong, where, and what to do about it."""
+"""Errors that the user can correct; each names the problem, its place and the remedy."""
 
 
 class BenchError(Exception):
-    """Something the user can put right; `cli` prints it as one sentence and exits with `exit_code`."""
+    """An error that the user can correct; `cli` prints it as one sentence and exits with `exit_code`."""
 
     exit_code = 2
 
@@ -12,18 +12,18 @@ class BenchError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """The sentence a person reads, on one line: what is wrong, then the remedy."""
-        said = f"{self.message}; {self.hint}" if self.hint else self.message
+        """The message on one line: the problem, then the remedy."""
+        sentence = f"{self.message}; {self.hint}" if self.hint else self.message
         # What a file says may hold line ends and escape sequences; a terminal must not see them.
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 class UsageError(BenchError):
-    """A flag or an argument that cannot be taken."""
+    """A flag or an argument that is not valid."""
 
 
 class MatrixError(BenchError):
-    """`matrix.toml` says something that has no meaning."""
+    """A mistake in `matrix.toml`."""
 
 
 class PluginError(BenchError):
@@ -35,36 +35,38 @@ class SourceError(BenchError):
 
 
 class RuntimeSetupError(BenchError):
-    """A runtime that could not be made or lacks what it must hold."""
+    """A runtime that could not be installed or lacks a package that the worker needs."""
 
 
 class RunFolderError(BenchError):
-    """A run's folder that is not there, is torn, or has another schema."""
+    """A run's folder that does not exist, is damaged, or has another schema."""
 
 
 class DiskError(BenchError):
-    """The disk is full or cannot be written; what was measured before is kept."""
+    """The disk is full or cannot be written; earlier results are kept."""
 
 
 class NothingMeasuredError(BenchError):
-    """The run ended and not one cell has a number or a verdict of its own."""
+    """The run ended without a measurement of any cell."""
 
+    # Not 1, which is a gate's regression: a script must be able to distinguish "nothing to judge" from "worse".
     exit_code = 4
 
 
 class BaselineError(BenchError):
-    """There is no baseline to judge against: it is missing, of another machine, without raw data, of other cells."""
+    """The baseline cannot be used: it is missing, of another machine, without raw data, or has other cells."""
 
     exit_code = 4
 
 
 class NothingToJudgeError(BenchError):
-    """Runs that have nothing in common, or a folder without a run: there is nothing to hold against anything."""
+    """There is nothing to compare: the runs have no cell in common, or a folder holds no run."""
 
     exit_code = 4
 
 
 class Interrupted(BenchError):  # noqa: N818 - it is no error, and reads as what it is
-    """Ctrl-C: what was measured is kept."""
+    """The user pressed Ctrl-C; what was measured is kept."""
 
+    # 128 + SIGINT, as shells report a program that Ctrl-C ended.
     exit_code = 130

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the error of a disk that is full or cannot be written."""
+"""Writes files atomically, and reports a disk that is full or cannot be written as a `DiskError`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNFIT = {
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write `path` into a `DiskError`."""
+    """Raise `DiskError` where the operating system cannot write `path`."""
     try:
         yield
     except OSError as error:
@@ -40,24 +40,28 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, then rename: a reader sees the old file or the new one."""
+    """Write a temporary file and rename it: a reader sees the old file or the new one. Raises `DiskError`."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, since a file cannot be renamed into another file system.
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
+                # Without it, a power cut after the rename can leave an empty file under the final name.
                 os.fsync(file.fileno())
+            # mkstemp makes a file that only its owner can read.
             Path(aside).chmod(0o644)
             Path(aside).replace(path)
+        # Also after Ctrl-C: no temporary file stays.
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
 
 
 def append_synced(path: Path, line: bytes) -> None:
-    """Add one line to a file and force it to the disk."""
+    """Add one line to a file and force it to the disk. Raises `DiskError`."""
     with writing(path), path.open("ab") as file:
         file.write(line)
         file.flush()

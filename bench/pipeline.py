@@ -1,4 +1,4 @@
-"""The main story: declare, prepare, measure, judge, report."""
+"""Runs the main steps: declare, prepare, measure, judge, report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMATS = ("html", "csv", "markdown")
 
 
 class Options(Struct, frozen=True):
-    """What the command line asks of a run."""
+    """The settings of a run."""
 
     matrix: Path
     cache: Path
@@ -53,18 +53,19 @@ class RunResult(Struct, frozen=True):
     files: tuple[Path, ...] = ()
 
     def observations(self) -> tuple[Observation, ...]:
-        """Read all that was observed, with each timed call in nanoseconds; it may take much memory."""
+        """Read every observation, with each timed call in nanoseconds. This may need much memory."""
         return store.read(self.folder)[1]
 
 
 @uses_cache
 def run(options: Options, progress: Progress) -> RunResult:
-    """Measure every cell of a matrix and report; an interruption keeps what was measured, and reports it."""
-    matrix, folder, record, seen = _begin(options, progress)
+    """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
+    matrix, folder, record, observations = _begin(options, progress)
     try:
         probed, record = probe(matrix, record, options.cache, folder, progress)
         prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
-        _measure(matrix, record, prepared, options, folder, seen, progress)
+        _measure(matrix, record, prepared, options, folder, observations, progress)
+    # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
         finished = report([folder], options.formats, folder)
@@ -76,7 +77,8 @@ def run(options: Options, progress: Progress) -> RunResult:
 
 
 def read(folder: Path) -> RunResult:
-    """A recorded run with its verdicts, which are computed from its observations now. Raises `RunFolderError`."""
+    """Read a recorded run and compute its verdicts from its observations. Raises `RunFolderError`."""
+    # Imported late: judging loads numpy and scipy, and `bench plan` must stay quick.
     from bench.judge.outcome import judge
 
     record, observations = store.read(folder)
@@ -84,7 +86,7 @@ def read(folder: Path) -> RunResult:
 
 
 def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunResult:
-    """Judge the observations of recorded runs again, and render them into `out`; the result is that of the first."""
+    """Judge recorded runs again and render them into `out`; returns the first run with the outcomes of all."""
     from bench.report import formats as renderers
     from bench.report import model
 
@@ -95,19 +97,23 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunRes
 
 
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
-    """A new run's folder, or the one to go on with and what it has seen."""
+    """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
     machine = fingerprint()
     if options.resume:
-        record, seen = store.read(options.resume)
+        record, observations = store.read(options.resume)
+        # Before anything is changed in the folder: times of two machines must not be in one run.
         _same_machine(record, machine, options.resume)
         store.heal(options.resume)
         # What failed before anything was measured may succeed now: the network is back, the disk has room.
-        seen = tuple(observation for observation in seen if observation.round > 0 or observation.sustained)
+        observations = tuple(
+            observation for observation in observations if observation.round > 0 or observation.sustained
+        )
+        # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
-        progress.step(f"going on with {options.resume}: {len(seen)} observations are there")
-        return matrix, options.resume, record, seen
+        progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
+        return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
     cells = plan(matrix, options.only, options.skip)
     effort = effort_named(options.budget or matrix.measure.budget)
@@ -132,10 +138,10 @@ def _measure(
     prepared: Prepared,
     options: Options,
     folder: Path,
-    seen: Sequence[Observation],
+    observations: Sequence[Observation],
     progress: Progress,
 ) -> None:
-    """The rounds; each observation is on the disk before the next visit begins."""
+    """Measure the rounds; each observation is on the disk before the next visit begins."""
     from bench.judge.cell_states import CellHistory
     from bench.measure.rounds import measure
     from bench.measure.visits import Settings
@@ -148,24 +154,25 @@ def _measure(
         logs=folder / store.LOGS,
         scratch=options.cache / "compiled",
     )
-    states = CellHistory(seen)
+    states = CellHistory(observations)
     measure(matrix, record, prepared, settings, states, lambda observation: store.append(folder, observation), progress)
 
 
 def _something_measured(finished: RunResult) -> None:
-    """A run whose every cell ended before its turn is not fine, though each has its row."""
+    """Raise `NothingMeasuredError` where every cell ended before it was measured."""
     if any(outcome.rounds for outcome in finished.outcomes):
         return
     from bench.report import text
 
-    told = next((o for o in finished.outcomes if o.failure), finished.outcomes[0])
-    message = f"nothing was measured; {told.cell.id}: {text.reason(told)}"
-    raise NothingMeasuredError(message, text.remedy(told) or f"each cell's reason is in {finished.folder}")
+    example = next((o for o in finished.outcomes if o.failure), finished.outcomes[0])
+    message = f"nothing was measured; {example.cell.id}: {text.reason(example)}"
+    raise NothingMeasuredError(message, text.remedy(example) or f"each cell's reason is in {finished.folder}")
 
 
 def command(options: Options, budget: str) -> str:
-    """How to make this run again, as one would type it."""
+    """The command line that repeats this run."""
     flags: dict[str, Value] = {
+        # `--out` is left out: a folder holds one run.
         "--matrix": options.matrix,
         "--budget": budget,
         "--only": options.only,

@@ -1,4 +1,4 @@
-"""What is going on, for a person at a terminal or for a log; the only place that prints while work is done."""
+"""Shows progress at a terminal or in a log; no other module prints while work is done."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """Where work reports: `step` stays on the screen, `detail` is overwritten by the next."""
+    """Receives progress messages: `step` stays on the screen, `detail` is overwritten by the next."""
 
     def step(self, text: str) -> None:
         """A line that stays."""
 
     def detail(self, text: str) -> None:
-        """What is running now; shown only where it can be overwritten."""
+        """What is running now; shown only where a line can be overwritten."""
 
 
 class Quiet:
-    """Prints nothing: for `--quiet`, and for programs that give no progress."""
+    """Prints nothing: for `--quiet`, and for programs that pass no progress."""
 
     def step(self, text: str) -> None:
         """Drop it."""
@@ -35,6 +35,7 @@ class Lines:
     def step(self, text: str) -> None:
         """Print the line."""
         line = f"{_clock(time.monotonic() - self._start)}  {text}"
+        # Paths and globs hold brackets, which rich would take for markup.
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def detail(self, text: str) -> None:
@@ -42,7 +43,7 @@ class Lines:
 
 
 class Live(Lines):
-    """A spinner with what is running, above it the lines that stay; for a terminal."""
+    """A spinner with the current work, and above it the lines that stay; for a terminal."""
 
     def __init__(self, console: Any) -> None:
         super().__init__(console)
@@ -50,19 +51,21 @@ class Live(Lines):
         self._status.start()
 
     def detail(self, text: str) -> None:
-        """Show it beside the spinner."""
+        """Show the text beside the spinner."""
+        # Imported late: only a terminal needs rich.
         from rich.markup import escape
 
+        # A line that wraps cannot be overwritten, so it is cut.
         width = max(20, self._console.width - 6)
         self._status.update(escape(text[:width]))
 
     def close(self) -> None:
-        """Take the spinner away."""
+        """Remove the spinner."""
         self._status.stop()
 
 
 def duration(seconds: float) -> str:
-    """`8 s`, `2 min 05 s`, `1 h 02 min`."""
+    """A time as text: `8 s`, `2 min 05 s`, `1 h 02 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""The steps that a run and a gate share: a new record, probing the targets, preparing what the cells need."""
+"""Holds the steps that a run and a gate share: create the record, probe the targets, prepare what the cells need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def new_run(
     matrix: Matrix, cells: tuple[Cell, ...], effort: Effort, threads: int, machine: Machine, name: str, typed: str
 ) -> Run:
-    """The record of a run that is about to begin; what preparing finds out is filled in later."""
+    """The record of a run that is about to begin; the steps that prepare it fill in the rest."""
     return Run(
         schema=SCHEMA,
         bench_version=__version__,
@@ -46,12 +46,13 @@ def new_run(
 def probe(
     matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
 ) -> tuple[ProbedTargets, Run]:
-    """Try every target in a worker before anything is built for it, and write into `run.json` what each one is here."""
+    """Try every target in a worker before anything is built for it, and write the results to `run.json`."""
     from bench.prepare.probe import probe_targets
 
     probed = probe_targets(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
-    runtimes = {name: ready.record for name, ready in probed.pool.made.items()}
+    runtimes = {name: environment.record for name, environment in probed.pool.environments.items()}
     record = replace(record, targets=probed.facts, runtimes=runtimes)
+    # Written now: a run that ends early must still show what each target was.
     store.save(folder, record)
     return probed, record
 
@@ -65,17 +66,20 @@ def prepare(
     progress: Progress,
     recorded: RecordedArtifacts | None = None,
 ) -> tuple[Prepared, Run]:
-    """Make what the cells need, and write into `run.json` what that turned out to be."""
+    """Make what the cells need, and write its versions and keys to `run.json`."""
+    # Imported late, as `probe` above: `bench report` needs neither.
     from bench.prepare import builds
 
     prepared = builds.prepare(matrix, record.cells, probed, cache, folder / store.LOGS, progress, recorded)
     record = replace(
         record,
-        runtimes={name: ready.record for name, ready in prepared.runtimes.items()},
+        runtimes={name: environment.record for name, environment in prepared.runtimes.items()},
         artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
         weights={name: source.weights for name, source in prepared.sources.items()},
         source_digests={name: source.digest for name, source in prepared.sources.items()},
-        references={f"{m}/{workload}": made.record.key for (m, workload), made in prepared.references.items()},
+        references={
+            f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()
+        },
         code=prepared.code.name,
     )
     store.save(folder, record)
@@ -83,11 +87,12 @@ def prepare(
 
 
 def all_cores(machine: Machine) -> int:
-    """The physical cores that may be used: a second thread on a core slows matrix products down more than it helps."""
+    """The number of usable physical cores: a second thread on a core slows matrix products down more than it helps."""
     return max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
 
 
 def memory_limit(matrix: Matrix, machine: Machine) -> int:
-    """The matrix's limit, else nine tenths of the machine: a worker must not take the machine down with it."""
+    """The memory limit of a worker in bytes: the matrix's, else nine tenths of the machine's memory."""
     limit = matrix.measure.memory_limit_mb
+    # A worker that takes all memory would make the kernel end other processes, this one too.
     return limit * 2**20 if limit else machine.memory_bytes * 9 // 10

@@ -1,4 +1,4 @@
-"""A run's folder: `run.json` and one line of `results.jsonl` for each observation, synced as it is made."""
+"""Reads and writes a run's folder: `run.json`, and `results.jsonl` with one line for each observation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bench.records import SCHEMA, Machine, Observation, Run, schema_1
 
 RUN, RESULTS, LOGS = "run.json", "results.jsonl", "logs"
 MAX_LINE_BYTES = 256 * 2**20
-"""A line longer than this comes from no run of ours."""
+"""No run writes a longer line."""
 
 
 UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises at bytes that are not what they should be."""
+"""What msgspec raises for damaged bytes."""
 
 NOISE = {"r", "tm", "c", "cpu", "with", "processor", "core", "gen", "th"}
 
@@ -30,7 +30,7 @@ class _Versioned(msgspec.Struct):
 
 
 def new_name(machine: Machine, now: dt.datetime) -> str:
-    """`<machine>-<time>`: the CPU's short name and the machine key, never a hostname."""
+    """The name of a new folder, `<machine>-<time>`: the CPU's short name and the machine key, never a hostname."""
     brand = machine.cpu.brand.partition("(family")[0].lower()
     words = "".join(c if c.isalnum() else " " for c in brand).split()
     short = "-".join([word for word in words if word not in NOISE][:4])[:40].rstrip("-")
@@ -38,9 +38,10 @@ def new_name(machine: Machine, now: dt.datetime) -> str:
 
 
 def create(folder: Path, run: Run) -> None:
-    """Start a run's folder; an existing one is left as it is."""
+    """Create a run's folder. Raises `RunFolderError` where one exists, and leaves it as it is."""
     with writing(folder):
         try:
+            # mkdir is the test: two runs that start in one second cannot both get the folder.
             (folder / LOGS).mkdir(parents=True)
         except FileExistsError:
             raise RunFolderError(f"there is a run in {folder} already", "name another --out, or --resume it") from None
@@ -53,18 +54,18 @@ def save(folder: Path, run: Run) -> None:
 
 
 def append(folder: Path, observation: Observation) -> None:
-    """Add one observation; when this returns it is on the disk."""
+    """Add one observation; it is on the disk when this returns."""
     append_synced(folder / RESULTS, msgspec.json.encode(observation) + b"\n")
 
 
 def read(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
-    """A run and what it observed; a last line that a power cut tore is left out."""
+    """Read a run and its observations; an incomplete last line is left out. Raises `RunFolderError`."""
     run = _read_run(folder)
     return run, tuple(_observations(folder / RESULTS))
 
 
 def heal(folder: Path) -> None:
-    """Cut off a torn last line, so that the next one starts on a line of its own."""
+    """Remove an incomplete last line, so that the next observation starts on a line of its own."""
     path = folder / RESULTS
     if not path.exists():
         return
@@ -77,7 +78,7 @@ def heal(folder: Path) -> None:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The observations' file; a run that was stopped before its first one has none."""
+    """Open the file of observations; it does not exist where a run stopped before its first observation."""
     try:
         return path.open("rb")
     except FileNotFoundError:
@@ -94,6 +95,7 @@ def _read_run(folder: Path) -> Run:
         raise RunFolderError(f"{folder} holds no run: there is no {RUN}", "name a folder under reports/") from None
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
+    # First, since a file of another schema would fail with a message about a field.
     schema = _checked_schema(path, content)
     try:
         return schema_1.run(content) if schema == schema_1.SCHEMA else msgspec.json.decode(content, type=Run)
@@ -103,37 +105,39 @@ def _read_run(folder: Path) -> Run:
 
 def _checked_schema(path: Path, content: bytes) -> int:
     try:
-        found = msgspec.json.decode(content, type=_Versioned).schema
+        schema = msgspec.json.decode(content, type=_Versioned).schema
     except UNREADABLE as error:
         raise RunFolderError(f"{path} is not JSON of a run: {error}", "the file is damaged; run again") from None
-    if found not in (schema_1.SCHEMA, SCHEMA):
+    if schema not in (schema_1.SCHEMA, SCHEMA):
         hint = f"use the version of touchstone-bench that wrote it, or run again with this one (schema {SCHEMA})"
-        raise RunFolderError(f"{path} has schema {found}, and this version reads schema {SCHEMA}", hint)
-    return found
+        raise RunFolderError(f"{path} has schema {schema}, and this version reads schema {SCHEMA}", hint)
+    return schema
 
 
 def _observations(path: Path) -> list[Observation]:
-    found: list[Observation] = []
+    observations: list[Observation] = []
     with _opened(path) as file:
+        # readline with a limit: a damaged file may hold one endless line.
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
             if len(line) == MAX_LINE_BYTES:
                 raise RunFolderError(f"{path} line {number} is too long to be an observation", "the file is damaged")
             if not line.endswith(b"\n"):
-                break  # torn by a power cut or a full disk: that observation was never finished
+                break  # cut off by a power cut or a full disk: that observation was never finished
             try:
-                found.append(_observation(line))
+                observations.append(_observation(line))
             except UNREADABLE as error:
                 hint = "the file is damaged there; remove the line to read the rest"
                 raise RunFolderError(f"{path} line {number} is no observation: {error}", hint) from None
-    return found
+    return observations
 
 
 def _observation(line: bytes) -> Observation:
-    """A line in the form of today's schema or of an older one: a run that is resumed may hold both."""
+    """Decode a line of this schema or of an older one: a run that is resumed may hold both."""
     try:
         return msgspec.json.decode(line, type=Observation)
     except msgspec.ValidationError as error:
         try:
             return schema_1.observation(line)
         except msgspec.ValidationError:
+            # The message is about today's schema: most lines are of it.
             raise error from None

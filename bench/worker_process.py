@@ -1,4 +1,4 @@
-"""A worker process: started in a runtime's interpreter, given orders, watched, and its end turned into a `Failure`."""
+"""Starts a worker process in a runtime's interpreter, sends it orders, and reports its end as a `Failure`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from bench.shared import native_errors
 WATCH_S = 0.25
 """How often the parent wakes to look at the worker's memory: 0.02 % of a core."""
 CLOSE_WATCH_S = 0.02
-"""The same for a worker that is expected to take too much: it can touch a gigabyte in a quarter of a second."""
+"""The same for a worker that may need much memory: it can use a gigabyte in a quarter of a second."""
 WITHOUT_WORDS = ("fallback", "not-created", "signal", "exit")
-"""Kinds of failures whose cause, if anyone told it, is in what a library printed."""
+"""Kinds of failures whose cause may be in a library's output."""
 OVERLAP = 30
-"""So many equal characters at an error's end are the same error."""
+"""Two errors that end with this many equal characters are the same error."""
 TAIL_LINES, TAIL_CHARACTERS = 40, 4000
 CLOSE_S = 10.0
 WINDOWS_ENDS = {
@@ -43,7 +43,7 @@ REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 class Worker:
-    """One child process; whatever happens to it, `ask` ends and says so."""
+    """One child process; `ask` always ends, and reports a process that died."""
 
     def __init__(
         self,
@@ -59,7 +59,9 @@ class Worker:
         self.workload: str | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         self._stderr = log.open("ab")
+        # Several workers may write to one log; a failure quotes only this worker's part.
         self._log_start = log.stat().st_size
+        # SIGKILL alone does not say who sent it; this counter grows when it was the kernel.
         self._oom_kills = _oom_kills()
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,12 +73,13 @@ class Worker:
                 stderr=self._stderr,
                 env=environment,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-                # Ctrl-C at the terminal is for the parent, which ends its worker in its own time.
+                # Ctrl-C at the terminal must reach the parent only, which then ends its worker.
                 start_new_session=True,
             )
-        except OSError as error:  # the interpreter is gone, or is none; the first order says so
+        except OSError as error:  # the interpreter is missing or not executable; the first order reports it
             self._not_started = f"{executable.name} could not be started: {error.strerror}"
         else:
+            # A thread, since a pipe cannot be read with a time limit on Windows.
             threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
 
     @property
@@ -85,11 +88,12 @@ class Worker:
         return self._process is not None and self._process.poll() is None
 
     def ask(self, order: Order, timeout_s: float, *, each: bool = False) -> Iterator[Reply]:
-        """Every reply to an order, as it comes; the last is a `Failed` where the process died or was ended.
+        """Every reply to an order as it arrives; the last is a `Failed` where the process died or was killed.
 
-        The time is allowed for the whole order, or for `each` reply.
+        `timeout_s` is for the whole order, or with `each` for each reply.
         """
         self.stage, self.workload = "start", None
+        # monotonic: the wall clock may be set while a worker runs.
         end = time.monotonic() + timeout_s
         if not self._send(order):
             yield self._failed(self._death())
@@ -99,6 +103,7 @@ class Worker:
             if isinstance(reply, Failure):
                 yield self._failed(reply)
                 return
+            # A worker that dies cannot say what it was doing, so its last stage is remembered here.
             if isinstance(reply, Stage):
                 self.stage, self.workload = reply.name, reply.workload
             if isinstance(reply, Failed):
@@ -111,7 +116,7 @@ class Worker:
                 end = time.monotonic() + timeout_s
 
     def close(self) -> None:
-        """Let the process end by itself, and end it when it does not."""
+        """Let the process end, and kill it after `CLOSE_S` seconds."""
         self._stderr.close()
         if self._process is None:
             return
@@ -122,22 +127,23 @@ class Worker:
             self._process.wait(CLOSE_S if self.alive else 0)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._sweep()
+        self._end_process_group()
 
     def kill(self) -> None:
-        """End the process and every process it started."""
+        """Kill the process and every process that it started."""
         if self._process is None:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self._process.pid)
+            # Children first: after the parent's death they could not be found by it.
             for child in [*parent.children(recursive=True), parent]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
         self._process.wait()
-        self._sweep()
+        self._end_process_group()
 
-    def _sweep(self) -> None:
-        """End what a dead process left behind: its children are no one's now, but still of its group."""
+    def _end_process_group(self) -> None:
+        """Kill the children that a dead process left: they have no parent now, but are still in its group."""
         if self._process is not None and sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -148,11 +154,11 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     def native_words(self) -> str:
-        """The first error that a library printed so far; nothing where none did."""
+        """The first error that a library has printed; empty where there is none."""
         return native_errors.first_error(self._tail())
 
     def cpu_s(self) -> float:
-        """CPU seconds that the process and its children have used so far; 0 once it is gone."""
+        """CPU seconds that the process and its children have used; 0 after its end."""
         if self._process is None:
             return 0.0
         with contextlib.suppress(psutil.Error):
@@ -184,22 +190,22 @@ class Worker:
         self._replies.put(None)
 
     def _next(self, end: float) -> Reply | Failure:
-        """The next reply, asleep until it comes; or why there will be none."""
-        gone = False
+        """Wait for the next reply; a `Failure` says why there is none."""
+        has_ended = False
         while True:
-            left = end - time.monotonic()
-            if left <= 0:
+            remaining_s = end - time.monotonic()
+            if remaining_s <= 0:
                 self.kill()
                 return self._failure("timeout", "timeout", "no answer in the time allowed, so the process was ended")
             try:
-                line = self._replies.get(timeout=min(self.watch_s, left))
+                line = self._replies.get(timeout=min(self.watch_s, remaining_s))
             except queue.Empty:
                 if too_much := self._over_memory():
                     self.kill()
                     return self._failure("out-of-memory", "memory", too_much)
-                if gone:  # for a whole turn, and all it said is read: a child that it forked holds the stream open
+                if has_ended:  # since the last turn, and its output is read: a forked child holds the stream open
                     return self._death()
-                gone = not self.alive
+                has_ended = not self.alive
                 continue
             if line is None:
                 return self._death()
@@ -221,15 +227,15 @@ class Worker:
         return None
 
     def _death(self) -> Failure:
-        """Why the process ended without an answer."""
+        """Why the process ended without a reply."""
         if self._process is None:
             return self._failure("unavailable", "interpreter", self._not_started)
         try:
             code = self._process.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:  # it closed its stream and lives on
+        except subprocess.TimeoutExpired:  # it closed its stream and still runs
             self.kill()
             return self._failure("failed", "protocol", "the worker closed its stream without an answer")
-        self._sweep()
+        self._end_process_group()
         name = signal_name(code)
         if name == "SIGKILL" and _oom_kills() > self._oom_kills:
             return self._failure("out-of-memory", "memory", "the kernel killed the process: memory ran out", code)
@@ -256,6 +262,7 @@ class Worker:
     def _tail(self) -> str:
         """The last lines that the process wrote, without the user's folder names."""
         with self.log.open("rb") as file:
+            # A character has up to four bytes in UTF-8.
             file.seek(max(self._log_start, self.log.stat().st_size - 4 * TAIL_CHARACTERS))
             text = file.read().decode("utf-8", "replace")
         home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
@@ -265,7 +272,7 @@ class Worker:
 
 
 def _with_native_words(failure: Failure) -> Failure:
-    """A failure that does not know its own cause, with what the library said of it on stderr."""
+    """Add the library's error on stderr to a failure that does not name its cause."""
     words = native_errors.first_error(failure.stderr_tail)
     if failure.message and failure.kind not in WITHOUT_WORDS:
         return failure
@@ -273,9 +280,9 @@ def _with_native_words(failure: Failure) -> Failure:
 
 
 def with_native_words(error: str, words: str) -> str:
-    """An error with what the library printed, unless the worker quoted that already: it cannot read its log everywhere.
+    """Add a library's output to an error, unless the worker has added it: a worker cannot read its log on every system.
 
-    Where both are the same words, a reader must not see them twice; nothing else depends on it.
+    A reader must not see the same text twice; nothing else depends on it.
     """
     if words[-OVERLAP:] in error:
         return error
@@ -291,17 +298,18 @@ REMEDIES: dict[str, str] = {
 
 
 def signal_name(code: int) -> str | None:
-    """The signal that ended a process, `SIGSEGV` of -11, or Windows' word for it; None for an exit of its own."""
+    """The signal that ended a process, `SIGSEGV` for -11, or Windows' name for it; None for a normal exit."""
     if code < 0:
         try:
             return signal.Signals(-code).name
         except ValueError:
             return f"signal {-code}"
+    # Windows has no signals: a crash ends the process with an NTSTATUS as its exit code.
     return WINDOWS_ENDS.get(code & 0xFFFFFFFF) if code > 0xFFFF else None
 
 
 def _oom_kills() -> int:
-    """How many processes the Linux kernel has killed for memory; 0 where that cannot be known."""
+    """The number of processes that the Linux kernel has killed for memory; 0 where it is not known."""
     try:
         text = Path("/proc/vmstat").read_text(encoding="ascii")
     except OSError:

@@ -1,1 +1,1 @@
-"""Declare: what is to be measured, as the user wrote it."""
+"""Declare: read and check what the user wants to measure."""

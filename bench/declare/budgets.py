@@ -1,4 +1,4 @@
-"""The budgets by name: how many rounds, how long a warm-up, how many bursts, how narrow an interval."""
+"""Defines the budgets: numbers of rounds and bursts, warm-up times, and the width of the interval to reach."""
 
 from bench.declare.suggest import nearest
 from bench.errors import UsageError
@@ -17,7 +17,7 @@ BUDGETS = {
         cell_limit_s=60.0,
     ),
     # Five bursts, so that a visit of a small model spends 40 % of its time in them: what comes before them, a second of
-    # warm-up above all, takes six times as long as one (`nox -s overhead` tells).
+    # warm-up above all, takes six times as long as one (`nox -s overhead` measures it).
     # Six rounds at least, not five: stopping as soon as an interval looks narrow enough costs coverage, 93.0 % of the
     # nominal 95 % with five rounds and 93.7 % with six, at 3 % scatter between rounds (tests/unit/test_stats.py).
     "standard": Effort(
@@ -57,11 +57,11 @@ GATE = Effort(
     burst_s=0.15,
     cell_limit_s=600.0,
 )
-"""Of each process in a pair: both sides are warmed up alike, and the bursts that follow are short and alternate."""
+"""For each process of a pair: both sides have the same warm-up, and short bursts that alternate."""
 
 
 def effort_named(name: str) -> Effort:
-    """The effort of a budget; `UsageError` for a name that is none."""
+    """The effort of a budget. Raises `UsageError` for an unknown name."""
     if name not in BUDGETS:
         raise UsageError(f"unknown budget '{name}'", nearest(name, BUDGETS))
     return BUDGETS[name]

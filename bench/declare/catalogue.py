@@ -1,4 +1,4 @@
-"""`catalogue.toml` in, the known execution providers out: as rows, and as targets and runtimes for this platform."""
+"""Reads the known execution providers from `catalogue.toml`, and gives their targets and runtimes on this platform."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Row(ProviderBehavior, frozen=True):
     install: str
     """What to install or plug in, in one sentence."""
     tested: Literal[False] | str
-    """On what it was run, and when; False where it never was."""
+    """The machine and the date of the last test; False where it was never tested."""
     plugin: str | None = None
     device: DeviceType | None = None
-    """The kind of device that it runs on; None where the provider itself chooses."""
+    """The type of device that it runs on; None where the provider chooses."""
     needs: Annotated[str, Meta(pattern=NEED)] = ""
-    """The device without which there is nothing to try: `KIND` or `KIND:VENDOR` (see `words`), or nothing."""
+    """The device that it needs: `KIND` or `KIND:VENDOR` (see `patterns`), or empty."""
     wheels: tuple[Wheel, ...] = ()
     options: dict[str, Option] = {}
-    """What the provider is given unless a matrix says otherwise."""
+    """The options that it gets unless a matrix changes them."""
     known: dict[str, str] | None = None
-    """Its options with their meaning; None where no list of them is to be had."""
+    """Its options with their meaning; None where no list of them is published."""
     computes: str = ""
-    """The precision that it really computes in, where known."""
+    """The precision in which it computes, where known."""
     static_shapes: bool = False
     emulated: bool = False
     cache: CompileCache | None = None
@@ -75,7 +75,7 @@ def rows() -> dict[str, Row]:
 
 
 def find(name: str) -> tuple[Row, int | None] | None:
-    """The row that `cuda` or `cuda.1` names, and the device's index; None for a name that is none."""
+    """The row that `cuda` or `cuda.1` names, and the device's index; None for an unknown name."""
     if name in rows():
         return rows()[name], None
     indexed = INDEXED.fullmatch(name)
@@ -85,16 +85,16 @@ def find(name: str) -> tuple[Row, int | None] | None:
 
 
 def target(name: str) -> Target:
-    """The target that a bare `[providers.NAME]` is; `KeyError` for a name that is no row's."""
-    found = find(name)
-    if found is None:
+    """The target of an empty table `[providers.NAME]`. Raises `KeyError` for an unknown name."""
+    match = find(name)
+    if match is None:
         raise KeyError(name)
-    row, index = found
+    row, index = match
     return Target(name, "ort", row.name, provider=provider(row, index), needs=row.needs, row=row.name)
 
 
 def provider(row: Row, index: int | None = None) -> Provider:
-    """A row as a worker needs it, on its device of this index."""
+    """The record of a row that a worker gets, with the device of this index."""
     return Provider(
         ep=row.ep,
         plugin=row.plugin,
@@ -112,14 +112,14 @@ def provider(row: Row, index: int | None = None) -> Provider:
 
 
 def behavior_of(row: ProviderBehavior) -> dict[str, Any]:
-    """What a row says of its provider's behavior, by key."""
+    """The keys of a row that describe its provider's behavior."""
     return {key: getattr(row, key) for key in BEHAVIOR}
 
 
 def behavior(ep: str, plugin: str | None = None) -> dict[str, Any]:
-    """The behavior of an execution provider that is not named as a row: that of its first row, by key.
+    """The behavior of an execution provider whose table has no row's name: the keys of the provider's first row.
 
-    A plugin may behave differently from the same provider in a wheel, so a row of the same sort goes first.
+    A plugin may behave differently from the same provider in a wheel, so a row of the same kind is preferred.
     """
     known = [row for row in rows().values() if row.ep == ep]
     same = [row for row in known if bool(row.plugin) == bool(plugin)]
@@ -128,32 +128,33 @@ def behavior(ep: str, plugin: str | None = None) -> dict[str, Any]:
 
 def index_value(option: DeviceOption, kind: DeviceType | None, index: int | str) -> str:
     """The value of the option that chooses a device of this type and index: `1`, or `GPU.1`."""
+    # OpenVINO takes `GPU.1`; others take the index alone.
     return f"{str(kind).upper()}.{index}" if option.names_type else str(index)
 
 
 def runtime(name: str) -> Runtime:
-    """The runtime that a row brings on this platform and Python, `unavailable` where no wheel fits."""
+    """The runtime of a row on this platform and Python; `unavailable` says why no wheel can be installed."""
     row = rows()[name]
-    here, python = platform_word(), sys.version_info[:2]
-    fitting = [wheel for wheel in row.wheels if here in wheel.platforms]
+    machine_platform, python = platform_word(), sys.version_info[:2]
+    fitting = [wheel for wheel in row.wheels if machine_platform in wheel.platforms]
     for wheel in fitting:
         if admits(wheel.python, python):
             return Runtime(name, wheel.requires)
-    return Runtime(name, unavailable=_no_wheel(row, fitting, here, python), hint=row.install)
+    return Runtime(name, unavailable=_no_wheel(row, fitting, machine_platform, python), hint=row.install)
 
 
-def _no_wheel(row: Row, fitting: list[Wheel], here: str, python: tuple[int, int]) -> str:
+def _no_wheel(row: Row, fitting: list[Wheel], machine_platform: str, python: tuple[int, int]) -> str:
     if fitting:
         needed = " or ".join(wheel.python for wheel in fitting)
         return f"the wheels with {row.ep} are for Python {needed}, and this is {python[0]}.{python[1]}"
     if row.wheels:
-        there = ", ".join(word for wheel in row.wheels for word in wheel.platforms)
-        return f"there is no wheel with {row.ep} for {here}, only for {there}"
+        published = ", ".join(word for wheel in row.wheels for word in wheel.platforms)
+        return f"there is no wheel with {row.ep} for {machine_platform}, only for {published}"
     return f"no wheel with {row.ep} is published"
 
 
 def platform_word() -> str:
-    """This machine as wheels name it: `linux-x86_64`, `windows-aarch64`, `macos-aarch64` …"""
+    """The platform of this machine as rows name it: `linux-x86_64`, `windows-aarch64`, `macos-aarch64` …"""
     machine = platform.machine().lower()
     return f"{SYSTEMS.get(sys.platform, sys.platform)}-{PROCESSORS.get(machine, machine)}"
 
@@ -166,6 +167,6 @@ def admits(pythons: str, python: tuple[int, int]) -> bool:
 
 
 def _inherited(tables: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
-    """A table with what it does not say itself taken from the row that it is like."""
+    """A table with the missing keys of the row that its key `like` names."""
     rest = {key: value for key, value in table.items() if key != "like"}
     return {**_inherited(tables, tables[table["like"]]), **rest} if "like" in table else rest

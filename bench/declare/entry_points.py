@@ -52,21 +52,22 @@ class Plugin(Struct, frozen=True):
 
 
 def plugins(kind: str) -> list[Plugin]:
-    """What installed packages add of a kind, `families`, `engines` or `formats`, sorted by name.
+    """The plug-ins of a kind, `families`, `engines` or `formats`, in installed packages; sorted by name.
 
-    `PluginError` names the package and the entry point where it cannot be taken.
+    Raises `PluginError` with the package and the entry point where one is not valid.
     """
     if not is_any_declared():
         return []
     from importlib.metadata import entry_points
 
+    # Sorted, so that the order does not depend on how packages were installed.
     points = sorted(entry_points(group=GROUPS[kind]), key=lambda point: (point.name, point.value))
     return [_plugin(kind, point) for point in points]
 
 
 @cache
 def is_any_declared() -> bool:
-    """A look at the text of all entry points: `importlib.metadata` is slow to import, and mostly nothing is there."""
+    """Whether any entry point is ours. Reads only their text, since `importlib.metadata` is slow to import."""
     folders = [Path(folder or ".") for folder in dict.fromkeys(sys.path)]
     paths = (path for folder in folders for path in folder.glob("*.*-info/entry_points.txt"))
     return any(b"[touchstone." in path.read_bytes() for path in paths)
@@ -74,14 +75,14 @@ def is_any_declared() -> bool:
 
 def _plugin(kind: str, point: EntryPoint) -> Plugin:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
-    said = f"the entry point '{point.name}' of {GROUPS[kind]} in the package {package}"
+    subject = f"the entry point '{point.name}' of {GROUPS[kind]} in the package {package}"
     if not NAME.fullmatch(point.name):
-        raise PluginError(f"{said} has no usable name", "use lower-case letters, digits and hyphens")
+        raise PluginError(f"{subject} has no usable name", "use lower-case letters, digits and hyphens")
     if not MODULE.fullmatch(point.value) or point.value.split(".")[0] == "bench":
-        raise PluginError(f"{said} names '{point.value}'", "name a module of the package itself: a_package.a_module")
+        raise PluginError(f"{subject} names '{point.value}'", "name a module of the package itself: a_package.a_module")
     file = next((path for path in _candidates(point) if path.is_file()), None)
     if file is None:
-        message = f"{said} names the module '{point.value}', and there is no such file"
+        message = f"{subject} names the module '{point.value}', and there is no such file"
         raise PluginError(message, "correct the entry point, or remove the package")
     return Plugin(kind, point.name, point.value, package, file)
 

@@ -1,4 +1,4 @@
-"""The catalogue in, the part of `docs/providers.md` that lists it out: `python -m bench.declare.handbook FILE`."""
+"""Writes the catalogue into `docs/providers.md`: `python -m bench.declare.handbook FILE`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ END = "<!-- to here -->"
 
 
 def rewritten(text: str) -> str:
-    """The page with what stands between the two marks made anew."""
+    """The page with new text between the two marks. Raises `UsageError` where a mark is missing."""
+    # Only the part between the marks is written, so that people can edit the rest of the page.
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -96,14 +97,14 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
         yield "emulated", "yes: its times mean nothing, and it is in no ranking"
     if row.cache:
         yield "keeps what it compiled", _cache(row.cache.kind, row.cache.name)
-    if said := ", ".join(f"`{key} = {_text(value)}`" for key, value in _behavior(row)):
-        yield "behavior", said
+    if behavior := ", ".join(f"`{key} = {_text(value)}`" for key, value in _behavior(row)):
+        yield "behavior", behavior
     yield "options", _options(row)
     yield "run by us", row.tested if isinstance(row.tested, str) else "no: written from documentation"
 
 
 def _behavior(row: Row) -> Iterator[tuple[str, object]]:
-    """The keys of its behavior that a row sets, but for the option of its device, which is a line of its own."""
+    """The keys of behavior that a row sets to other values than the default."""
     plain = msgspec.structs.asdict(ProviderBehavior())
     for key, value in catalogue.behavior_of(row).items():
         if value != plain[key]:
@@ -111,13 +112,13 @@ def _behavior(row: Row) -> Iterator[tuple[str, object]]:
 
 
 def _text(value: object) -> str:
-    """A value as a matrix writes it, without what is as if it were left out."""
+    """A value as TOML text, without fields that have their default value."""
     if isinstance(value, Struct):
         given = {field.name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
         plain = {field.name: field.default for field in msgspec.structs.fields(value)}
-        return _text({key: one for key, one in given.items() if one not in (plain[key], {}, ())})
+        return _text({key: item for key, item in given.items() if item not in (plain[key], {}, ())})
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_text(one)}' for key, one in value.items())} }}"
+        return f"{{ {', '.join(f'{key} = {_text(item)}' for key, item in value.items())} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
     return json.dumps(value, ensure_ascii=False)
@@ -136,11 +137,13 @@ def _options(row: Row) -> str:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     for cells in (head, ("---",) * len(head), *rows):
+        # A bar inside a cell would end it; chr(92) is a backslash, which an f-string's expression may not hold before
+        # 3.12.
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def main(path: Path) -> None:
-    """Write the page anew."""
+    """Write the page with the current catalogue."""
     path.write_text(rewritten(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

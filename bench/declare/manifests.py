@@ -25,7 +25,7 @@ DECORATOR = "recipe"
 
 
 class RecipeDeclaration(Struct, frozen=True):
-    """A recipe as its decorator declares it, or an engine as one of its own."""
+    """A recipe that a decorator declares, or an engine declares as its own."""
 
     name: str
     number_format: str
@@ -45,7 +45,7 @@ class _Decorator(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_manifest(path: Path, kind: type[M], place: str) -> M:
-    """The `MANIFEST` of a file; `PluginError` names `place`, the field and the nearest right one."""
+    """The `MANIFEST` of a file. Raises `PluginError` with `place`, the unknown field and the nearest valid one."""
     for node in _tree(path, place).body:
         if _assigned(node) == NAME:
             return _record(_value(node), kind, NAME, place)
@@ -54,17 +54,19 @@ def read_manifest(path: Path, kind: type[M], place: str) -> M:
 
 
 def read_recipes(path: Path, place: str) -> dict[str, RecipeDeclaration]:
-    """The recipes of a format's file by name: functions under `@recipe`, whose options are keyword-only parameters."""
-    found: dict[str, RecipeDeclaration] = {}
+    """The recipes of a format's file by name: functions with `@recipe`, whose options are keyword-only parameters."""
+    recipes: dict[str, RecipeDeclaration] = {}
     for function, call in _decorated(_tree(path, place)):
         where = f"@{DECORATOR} of {function.name}"
-        said = {"name": _literal(call.args[0], where, place)} if call.args else {}
-        read = _record(call, _Decorator, where, place, said)
-        if read.name in found:
-            raise PluginError(f"{place} has two recipes named '{read.name}'", "give one of them another name")
+        given = {"name": _literal(call.args[0], where, place)} if call.args else {}
+        declared = _record(call, _Decorator, where, place, given)
+        if declared.name in recipes:
+            raise PluginError(f"{place} has two recipes named '{declared.name}'", "give one of them another name")
         options = tuple(argument.arg for argument in function.args.kwonlyargs)
-        found[read.name] = RecipeDeclaration(read.name, read.number_format, options, read.tolerance, place)
-    return found
+        recipes[declared.name] = RecipeDeclaration(
+            declared.name, declared.number_format, options, declared.tolerance, place
+        )
+    return recipes
 
 
 def _tree(path: Path, place: str) -> ast.Module:
@@ -76,7 +78,8 @@ def _tree(path: Path, place: str) -> ast.Module:
 
 @lru_cache(maxsize=8)
 def _parsed(path: Path, _mtime_ns: int) -> ast.Module:
-    """A format's file is read for its manifest, and again for its recipes."""
+    """The cached syntax tree: a format's file is read for its manifest, and again for its recipes."""
+    # The time is an argument, so that an edited file is read again.
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -89,7 +92,7 @@ def _decorated(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
 
 
 def _assigned(node: ast.stmt) -> str:
-    """The name in `NAME = …`, with a type or without; empty for any other statement."""
+    """The name in `NAME = …`, with or without a type; empty for any other statement."""
     target = (
         node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.AnnAssign) else None
     )
@@ -111,17 +114,19 @@ T = TypeVar("T", bound=Struct)
 
 
 def _record(node: ast.expr | None, kind: type[T], where: str, place: str, given: dict[str, Any] | None = None) -> T:
-    """The keywords of a call as a record; a name that it does not have is answered with the nearest right one."""
+    """The keywords of a call as a record; the error for an unknown name suggests the nearest valid one."""
+    # The decorator is called `recipe`; every other call is named as its record.
     if not isinstance(node, ast.Call) or (kind is not _Decorator and _called(node) != kind.__name__):
         raise PluginError(f"{where} in {place} is no {kind.__name__}", f"write {where} = {kind.__name__}(…)")
-    said = dict(given or {})
+    values = dict(given or {})
     known = [field.name for field in msgspec.structs.fields(kind)]
     for keyword in node.keywords:
         if keyword.arg not in known:
             raise PluginError(f"{where} in {place} has no field '{keyword.arg}'", nearest(keyword.arg or "**", known))
-        said[keyword.arg] = _literal(keyword.value, f"{where}, field '{keyword.arg}',", place)
+        values[keyword.arg] = _literal(keyword.value, f"{where}, field '{keyword.arg}',", place)
     try:
-        return msgspec.convert(said, kind)
+        # msgspec checks the types, as it does for a file of the user's.
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise PluginError(f"{where} in {place}: {str(error).replace('`', chr(39))}", "correct the field") from None
 

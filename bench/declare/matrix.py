@@ -1,4 +1,4 @@
-"""Reads and checks `matrix.toml`; every mistake is answered with its place and the nearest right word."""
+"""Reads and checks `matrix.toml`; an error names the place of the mistake and the nearest valid word."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ TOP = ("schema", "models", "precisions", "runtimes", "providers", "baselines", "
 
 
 class Exclude(Struct, frozen=True):
-    """A rule that keeps cells from running, and why."""
+    """A rule that excludes cells, with its reason."""
 
     cells: str
     reason: str
     optional: bool = False
-    """True for cells that `--only` can ask for; without it they stay out."""
+    """True for cells that run only where `--only` selects them."""
 
 
 class Measure(Struct, frozen=True):
-    """The `[measure]` table: what holds for every cell."""
+    """The `[measure]` table: settings for all cells."""
 
     threads: int | None = None
     """Threads of every target; None takes the usable physical cores."""
@@ -67,7 +67,7 @@ class Matrix(Struct, frozen=True):
     models: dict[str, Model]
     precisions: dict[str, Precision]
     runtimes: dict[str, Runtime]
-    """The file's own, and those that its targets take from the catalogue."""
+    """The runtimes of the file, and those that its targets take from the catalogue."""
     targets: dict[str, Target]
     excludes: tuple[Exclude, ...] = ()
     measure: Measure = field(default_factory=Measure)
@@ -76,7 +76,7 @@ class Matrix(Struct, frozen=True):
 
 
 def read(path: Path) -> Matrix:
-    """Read a matrix file; `MatrixError` says what cannot be taken and where."""
+    """Read a matrix file. Raises `MatrixError` with the mistake and its place."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -87,32 +87,34 @@ def read(path: Path) -> Matrix:
 
 
 def parse(text: str, place: str = "matrix.toml") -> Matrix:
-    """Check the text of a matrix; `place` names it in messages."""
+    """Check the text of a matrix; `place` names it in messages. Raises `MatrixError`."""
     try:
         data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # tomllib's own, and what thousands of digits or brackets lead to
+    except (ValueError, RecursionError) as error:  # RecursionError: thousands of nested brackets
         raise MatrixError(f"{place} is not valid TOML: {error}", _toml_remedy(str(error))) from None
     return checked(data, text, place)
 
 
 def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
-    """The matrix that a file's tables mean."""
+    """The matrix of a file's tables. Raises `MatrixError`."""
     tables = Tables(data, place)
     tables.only_known(data, TOP, "")
-    found = data.get("schema")
-    if found is True or found != SCHEMA:
-        said = "missing" if found is None else repr(found)
-        raise tables.error(f"schema is {said}", f"this version reads `schema = {SCHEMA}`, above the first table")
+    schema = data.get("schema")
+    # `True == 1` in Python, and `schema = true` is a mistake.
+    if schema is True or schema != SCHEMA:
+        shown = "missing" if schema is None else repr(schema)
+        raise tables.error(f"schema is {shown}", f"this version reads `schema = {SCHEMA}`, above the first table")
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
     runtimes = _with_builders(tables, models, targets, runtimes)
+    # Found when the matrix is read, since artifacts take minutes to build.
     _check_tolerances(tables, models, precisions, targets)
     excludes, measure = tuple(_excludes(tables)), _measure(tables)
     return Matrix(models, precisions, runtimes, targets, excludes, measure, text, place)
 
 
 def engine_of(target: Target, family: registry.Family) -> str:
-    """The engine that runs a family on a target: the target's own, or for a provider the first that knows it."""
+    """The engine that runs a family on a target: the target's own, or for a provider the first that can drive it."""
     if target.provider is None or target.engine != DEFAULT_ENGINE:
         return target.engine
     known = registry.engines()
@@ -121,7 +123,8 @@ def engine_of(target: Target, family: registry.Family) -> str:
 
 
 def matches(glob: str, cell_id: str) -> bool:
-    """Whether a glob such as `minilm/*` or `*/int8/*/b1*` selects a cell's id; `*` crosses slashes."""
+    """Whether a glob such as `minilm/*` or `*/int8/*/b1*` matches a cell's id; `*` also matches slashes."""
+    # Not fnmatch, which ignores case on Windows.
     return fnmatch.fnmatchcase(cell_id, glob)
 
 
@@ -148,7 +151,7 @@ def _measure(tables: Tables) -> Measure:
 def _with_builders(
     tables: Tables, models: dict[str, Model], targets: dict[str, Target], runtimes: dict[str, Runtime]
 ) -> dict[str, Runtime]:
-    """The runtimes with those that references and artifacts are made in: the file's own, else the known ones."""
+    """Add the runtimes in which references and artifacts are made: the file's own, else the known ones."""
     every = dict(runtimes)
     for needed, what in _builders(models, targets):
         if needed not in every and needed in known_runtimes():
@@ -161,7 +164,7 @@ def _with_builders(
 def _check_tolerances(
     tables: Tables, models: dict[str, Model], precisions: dict[str, Precision], targets: dict[str, Target]
 ) -> None:
-    """`MatrixError` for a recipe that is used with a family and has no tolerance for it: nothing could be checked."""
+    """Raise `MatrixError` for a used recipe without a tolerance for its family: its outputs could not be checked."""
     families = {model.family: registry.families()[model.family] for model in models.values()}
     used = {(engine_of(target, family), family.name) for family in families.values() for target in targets.values()}
     for precision in precisions.values():
@@ -178,7 +181,7 @@ def _check_tolerances(
 
 
 def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[tuple[str, str]]:
-    """Runtimes by name, and what each one makes."""
+    """The names of the build runtimes that are needed, each with what it makes."""
     families, engines, formats = registry.families(), registry.engines(), registry.formats()
     for model in models.values():
         yield families[model.family].build_runtime, f"builds models.{model.name}"
@@ -190,5 +193,6 @@ def _builders(models: dict[str, Model], targets: dict[str, Target]) -> Iterable[
 
 
 def _toml_remedy(error: str) -> str:
+    # tomllib has several messages for this one mistake.
     twice = any(word in error for word in ("twice", "overwrite", "Duplicate", "mutate"))
     return "a table or key may stand only once" if twice else "put it right there"

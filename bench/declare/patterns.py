@@ -1,4 +1,4 @@
-"""The shapes of words that a matrix and the catalogue may use: names, modules, devices, what a provider needs."""
+"""Patterns of the words in a matrix and the catalogue: names, modules, devices, what a provider needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
-"""Upper case only, as variables that hold keys are written: what else stands there may be the key itself."""
+"""Upper case only, as is usual for variables with keys: any other text may be the key itself."""
 INDEX = re.compile(r"[0-9]{1,3}")
 INDEXED = re.compile(rf"(.+)\.({INDEX.pattern})")
 """A catalogue row and the index of one of its devices, `cuda.1`."""
@@ -23,13 +23,14 @@ PYTHONS = r"^>=3\.[0-9]+,<3\.[0-9]+$"
 MAX_INDEX = 999
 
 
-def device_choice(said: object) -> DeviceChoice | None:
-    """What `device` says, `"gpu"`, `"gpu.1"` or `1`; None for what is no device."""
-    if isinstance(said, int) and not isinstance(said, bool):
-        return DeviceChoice(index=said) if 0 <= said <= MAX_INDEX else None
-    if not isinstance(said, str):
+def device_choice(value: object) -> DeviceChoice | None:
+    """The device that `value` names, `"gpu"`, `"gpu.1"` or `1`; None where it names none."""
+    # True and False are whole numbers to Python.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return DeviceChoice(index=value) if 0 <= value <= MAX_INDEX else None
+    if not isinstance(value, str):
         return None
-    kind, dot, index = said.partition(".")
+    kind, dot, index = value.partition(".")
     if kind not in DEVICE_TYPES or (dot and not INDEX.fullmatch(index)):
         return None
     return DeviceChoice(DEVICE_TYPES[kind], int(index) if dot else None)

@@ -1,4 +1,4 @@
-"""Plans a matrix: ordered cells, each with the reason if it will not run; and selects cells by glob."""
+"""Plans the cells of a matrix in order, with the reason for each that is excluded, and selects cells by glob."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ NO_RECIPE = "precision '{precision}' has no recipe for {what}"
 
 
 def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Cell, ...]:
-    """Every selected cell, ordered so that each model, and in it each artifact, is used in one stretch.
+    """Every selected cell, ordered by model and then by artifact.
 
-    Cells that a rule calls optional run only where a glob of `only` asks for them.
+    Optional cells run only where a glob of `only` matches them. Raises `MatrixError` and `UsageError`.
     """
     cells = tuple(_cells(matrix, only))
-    _told_apart(matrix, cells)
+    _check_unique_ids(matrix, cells)
+    # A rule without a match is likely misspelt, and its cells would run.
     for rule in matrix.excludes:
         if not any(matches(rule.cells, cell.id) for cell in cells):
             message = f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell"
@@ -35,14 +36,15 @@ def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> 
 def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> tuple[Cell, ...]:
     """The cells that any glob of `only` matches (all, without one) and none of `skip` does.
 
-    Raises `UsageError` for a glob that matches nothing, and when no cell is left.
+    Raises `UsageError` for a glob that matches nothing, and where no cell remains.
     """
     for flag, globs in (("--only", only), ("--skip", skip)):
         for glob in globs:
+            # Also for --skip: a misspelt glob would let hours of cells run.
             if not any(matches(glob, cell.id) for cell in cells):
                 raise UsageError(f"{flag} '{glob}' matches no cell", _near(glob, cells))
-    kept = (cell for cell in cells if not only or any(matches(glob, cell.id) for glob in only))
-    chosen = tuple(cell for cell in kept if not any(matches(glob, cell.id) for glob in skip))
+    matched = (cell for cell in cells if not only or any(matches(glob, cell.id) for glob in only))
+    chosen = tuple(cell for cell in matched if not any(matches(glob, cell.id) for glob in skip))
     if not chosen:
         raise UsageError("--only and --skip leave no cell", "loosen one of them")
     return chosen
@@ -71,7 +73,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         engine=engine,
         runtime=target.runtime,
         sizes=sizes,
-        rates={name: float(math.prod(sizes[size] for size in of)) for name, of in family.rates.items()},
+        rates={name: float(math.prod(sizes[size] for size in factors)) for name, factors in family.rates.items()},
         recipe=recipe,
         provider=target.provider.ep if target.provider else None,
         device=str(target.provider.device) or None if target.provider else None,
@@ -83,7 +85,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
 
 
 def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
-    """Why a cell will not run: a rule says so, it never could, or a rule leaves it to those who ask."""
+    """Why a cell is excluded: by a rule, because it is impossible, or because it is optional; None where it runs."""
     rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
     firm = next((rule.reason for rule in rules if not rule.optional), None)
     if reason := firm or _impossible(cell):
@@ -94,7 +96,7 @@ def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
 
 
 def _impossible(cell: Cell) -> str | None:
-    """Why no matrix could make the cell run: its engine knows no such family, or its precision no recipe for it."""
+    """Why a cell cannot run: its engine does not run the family, or its precision has no recipe; else None."""
     engine, family = registry.engines()[cell.engine], registry.families()[cell.family]
     if not engine.runs(family):
         return f"engine '{engine.name}' does not run family '{cell.family}'"
@@ -107,14 +109,14 @@ def _impossible(cell: Cell) -> str | None:
 
 def label(family: registry.Family, sizes: dict[str, int]) -> str:
     """The short name of a workload, `b1-s128`; a dimension of an ONNX file may be called `past/length + 1`."""
-    said = {name: size for name, size in sizes.items() if size or name not in family.optional}
-    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in said}
+    shown = {name: size for name, size in sizes.items() if size or name not in family.optional}
+    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in shown}
     # A name that ends in a digit would run into the size.
-    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in said.items())
+    return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in shown.items())
 
 
-def _told_apart(matrix: Matrix, cells: Sequence[Cell]) -> None:
-    """`MatrixError` where two cells have one id: one of them would lose its row."""
+def _check_unique_ids(matrix: Matrix, cells: Sequence[Cell]) -> None:
+    """Raise `MatrixError` where two cells have one id: one of them would lose its row."""
     for cell_id, count in Counter(cell.id for cell in cells).items():
         if count > 1:
             message = f"two workloads of models.{cell_id.partition('/')[0]} in {matrix.place} have one name"

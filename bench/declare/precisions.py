@@ -1,4 +1,4 @@
-"""The tables `[precisions]`: for each a recipe by family, and by engine that makes its own."""
+"""Reads the tables `[precisions]`: the recipe of each family, and of each engine that makes its own artifacts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Known = Mapping[str, RecipeDeclaration]
 
 
 class Precision(Struct, frozen=True):
-    """A row of `[precisions]`: a recipe for each family, and for the engines that make the precision themselves."""
+    """A row of `[precisions]`: a recipe for each family, and for each engine with its own recipes."""
 
     name: str
     families: dict[str, Recipe]
     engines: dict[str, dict[str, Recipe]]
-    """By engine, then by family; the family `*` stands for every one."""
+    """By engine, then by family; the family `*` means all families."""
     tolerance: Tolerance | None = None
 
     def recipe(self, engine: str, family: str) -> Recipe | None:
@@ -33,9 +33,9 @@ class Precision(Struct, frozen=True):
         return own.get(family) or own.get("*")
 
     def tolerance_of(self, engine: str, family: str) -> Tolerance | None:
-        """How far answers may be from the reference: the matrix's own limit, else that of the recipe or the family.
+        """How far outputs may be from the reference: the limit of the matrix, else of the recipe or the family.
 
-        None where nobody gives one; a matrix that runs such a cell is refused when it is read.
+        None where there is no limit; a matrix with such a cell is refused when it is read.
         """
         recipe = self.recipe(engine, family)
         if self.tolerance is not None or recipe is None:
@@ -45,7 +45,7 @@ class Precision(Struct, frozen=True):
 
 
 def read_precisions(tables: Tables) -> dict[str, Precision]:
-    """Every precision."""
+    """Every precision by name. Raises `MatrixError`."""
     return {name: _precision(tables, name, data) for name, data in tables.named("precisions", needed=True)}
 
 
@@ -53,6 +53,7 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
     where = f"precisions.{name}"
     families, engines = registry.families(), registry.engines()
     made_by_families = {family.format for family in families.values()}
+    # Only these can have recipes of their own: the others run the artifacts of a family's format.
     own = {engine.name for engine in engines.values() if engine.format not in made_by_families}
     tables.only_known(data, [*families, *own, "tolerance"], where)
     if not data:
@@ -67,22 +68,24 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
     return Precision(name=name, families=by_family, engines=by_engine, tolerance=limit)
 
 
-def _engine_recipes(tables: Tables, engine: str, said: object, where: str) -> dict[str, Recipe]:
+def _engine_recipes(tables: Tables, engine: str, entry: object, where: str) -> dict[str, Recipe]:
     known: Known = registry.engines()[engine].own_recipes
-    if not isinstance(said, dict) or "recipe" in said:
-        return {"*": _recipe(tables, said, f"{where}.{engine}", known)}
-    tables.only_known(said, registry.families(), f"{where}.{engine}")
-    return {family: _recipe(tables, value, f"{where}.{engine}.{family}", known) for family, value in said.items()}
+    # A table with the key `recipe` is one recipe with options; any other table is by family.
+    if not isinstance(entry, dict) or "recipe" in entry:
+        return {"*": _recipe(tables, entry, f"{where}.{engine}", known)}
+    tables.only_known(entry, registry.families(), f"{where}.{engine}")
+    return {family: _recipe(tables, value, f"{where}.{engine}.{family}", known) for family, value in entry.items()}
 
 
-def _recipe(tables: Tables, said: object, where: str, known: Known) -> Recipe:
+def _recipe(tables: Tables, entry: object, where: str, known: Known) -> Recipe:
     """A recipe's name, or `{ recipe = NAME, OPTION = … }`."""
-    table = {"recipe": said} if isinstance(said, str) else said
+    table = {"recipe": entry} if isinstance(entry, str) else entry
     if not isinstance(table, dict) or not isinstance(table.get("recipe"), str):
         raise tables.error(f"{where} is no recipe", "write a recipe's name, or { recipe = NAME, OPTION = … }")
     name = table["recipe"]
     tables.one_of(name, known, f"unknown recipe '{name}' in {where}")
     options = {key: value for key, value in table.items() if key != "recipe"}
+    # A misspelt option must not look as if it worked.
     tables.only_known(options, known[name].options, where)
     tables.plain(options, where)
     return Recipe(name=name, options=options, number_format=known[name].number_format)

@@ -1,4 +1,4 @@
-"""A table `[providers.NAME]` in, its target out: a changed row of the catalogue, or a provider of the user's own."""
+"""Reads a table `[providers.NAME]` as a target: a changed row of the catalogue, or the user's own provider."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bench.records.plan import Optimization
 OWN_RUNTIME = "ort"
 """The runtime of a provider that the catalogue does not know, where its table names none."""
 DEFAULT_ENGINE = "ort"
-"""Of a provider whose table names none: then each family has its own."""
+"""The engine of a provider whose table names none; each family then chooses its own."""
 OVERRIDES = ("plugin", "optimization", "static_shapes", "emulated", "cache", "hint")
 OPTIMIZATIONS = get_args(Optimization)
 
 
 class _Table(ProviderBehavior, frozen=True):
-    """What a provider's table may say; what it leaves out is as the row has it."""
+    """The keys of a provider's table; a missing key keeps the row's value."""
 
     like: str | None = None
     engine: str | None = None
@@ -48,8 +48,8 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     where = f"providers.{name}"
     table = tables.struct(_Table, data, where)
     _check(tables, table, where)
-    found = _row(tables, name, table, where)
-    base = catalogue.provider(*found) if found else _unnamed(_ep(tables, name, table, where), table.plugin)
+    match = _row(tables, name, table, where)
+    base = catalogue.provider(*match) if match else _unnamed(_ep(tables, name, table, where), table.plugin)
     provider = replace(
         base,
         options=_merged(base.options, table.options),
@@ -57,23 +57,23 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
         environment={**base.environment, **table.environment},
         **{key: getattr(table, key) for key in (*OVERRIDES, *catalogue.BEHAVIOR) if key in data},
     )
-    if found:
-        provider = _on_device(tables, provider, found[0], table, where)
+    if match:
+        provider = _on_device(tables, provider, match[0], table, where)
     elif table.device is not None:
         provider = replace(provider, device=_device(tables, table, where))
-    row = found[0] if found else None
+    row = match[0] if match else None
     needs, row_name = (row.needs, row.name) if row else ("", None)
     engine = _engine(tables, table, provider, where)
     return Target(name, engine, table.runtime or "", provider=provider, needs=needs, row=row_name)
 
 
 def _unnamed(ep: str, plugin: str | None) -> Provider:
-    """A provider that is no row of the catalogue; where its `ep` is a known one's, it behaves as that does."""
+    """A provider that is not in the catalogue; it gets the behavior of a known provider with the same `ep`."""
     return Provider(ep, **catalogue.behavior(ep, plugin))
 
 
 def _engine(tables: Tables, table: _Table, provider: Provider, where: str) -> str:
-    """The engine that the table asks for; without one, each family has its own."""
+    """The engine of the table, else the default."""
     if table.engine is None:
         return DEFAULT_ENGINE
     known = {name for family in registry.families().values() for name in family.engines} & set(registry.engines())
@@ -100,22 +100,23 @@ def _check(tables: Tables, table: _Table, where: str) -> None:
 
 
 def _row(tables: Tables, name: str, table: _Table, where: str) -> tuple[Row, int | None] | None:
-    """The row that the table inherits: by `like`, or by its own name."""
-    found = catalogue.find(name)
+    """The row that the table inherits, by `like` or by its own name, with the device's index; None without a row."""
+    match = catalogue.find(name)
     if table.like is not None:
         like = catalogue.find(table.like)
         if like is None:
             raise tables.error(
                 f"unknown provider '{table.like}' in {where}.like", nearest(table.like, catalogue.rows())
             )
-        if found and found != like:
+        # The name says one device or provider and `like` another: it is not known which is meant.
+        if match and match != like:
             message = f"{where} is called like one known provider and is like another, '{table.like}'"
             raise tables.error(message, "give it another name")
-        found = like
-    if found and table.ep not in {None, found[0].ep}:
-        message = f"ep '{table.ep}' of {where} contradicts the known provider '{found[0].name}', {found[0].ep}"
+        match = like
+    if match and table.ep not in {None, match[0].ep}:
+        message = f"ep '{table.ep}' of {where} contradicts the known provider '{match[0].name}', {match[0].ep}"
         raise tables.error(message, "leave ep out, or give the table another name")
-    return found
+    return match
 
 
 def _ep(tables: Tables, name: str, table: _Table, where: str) -> str:
@@ -125,38 +126,42 @@ def _ep(tables: Tables, name: str, table: _Table, where: str) -> str:
     raise tables.error(message, nearest(name, catalogue.rows()))
 
 
-def _merged(base: Mapping[str, Option], said: Mapping[str, Option]) -> dict[str, Option]:
-    """The options of the row with those of the table; an empty string takes one of the row's away."""
-    return {key: value for key, value in {**base, **said}.items() if not (key in base and value == "")}
+def _merged(base: Mapping[str, Option], changes: Mapping[str, Option]) -> dict[str, Option]:
+    """The options of the row with those of the table; an empty string removes an option of the row."""
+    return {key: value for key, value in {**base, **changes}.items() if not (key in base and value == "")}
 
 
 def _on_device(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
-    """A known provider on the device that the table or its name asks for."""
+    """A known provider with the device that the table or its name chooses."""
     choice = provider.device
     if table.device is not None:
-        said = _device(tables, table, where)
-        if said.type not in {None, row.device} and not (row.plugin and row.device is None):
+        wanted_device = _device(tables, table, where)
+        # A plug-in without a device of its own may have several types.
+        if wanted_device.type not in {None, row.device} and not (row.plugin and row.device is None):
             raise tables.error(
-                f"device '{said}' of {where} is none of the known provider '{row.name}'", _other(row, said)
+                f"device '{wanted_device}' of {where} is none of the known provider '{row.name}'",
+                _other(row, wanted_device),
             )
-        if None not in {said.index, choice.index} and said.index != choice.index:
-            raise tables.error(f"device '{said}' of {where} contradicts its name", "say the device once")
-        index = choice.index if said.index is None else said.index
-        choice = DeviceChoice(said.type or row.device, index)
+        if None not in {wanted_device.index, choice.index} and wanted_device.index != choice.index:
+            raise tables.error(f"device '{wanted_device}' of {where} contradicts its name", "say the device once")
+        index = choice.index if wanted_device.index is None else wanted_device.index
+        choice = DeviceChoice(wanted_device.type or row.device, index)
     provider = replace(provider, device=choice)
+    # A plug-in's devices are listed by ONNX Runtime, so the worker picks one by index without an option.
     if choice.index is None or row.plugin:
         return provider
-    return _told(tables, provider, row, table, where)
+    return _with_index_option(tables, provider, row, table, where)
 
 
-def _told(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
-    """A provider inside a wheel learns the device's index by an option."""
+def _with_index_option(tables: Tables, provider: Provider, row: Row, table: _Table, where: str) -> Provider:
+    """Set the option that gives the device's index to a provider inside a wheel."""
     option = provider.device_option
     if option is None or row.device not in option.indexed:
         message = f"{where} asks for a device by its index, and '{row.name}' has no option that says which"
         raise tables.error(message, f"leave the index out: {row.name} takes its only device")
     value = catalogue.index_value(option, row.device, str(provider.device.index))
     given = table.options.get(option.name, value)
+    # The user may write the same option; only a contradiction is an error.
     if str(given) != value:
         message = f"{where}.options.{option.name} is {given!r}, and its device is '{provider.device}'"
         raise tables.error(message, "say the device once")
@@ -164,17 +169,17 @@ def _told(tables: Tables, provider: Provider, row: Row, table: _Table, where: st
 
 
 def _device(tables: Tables, table: _Table, where: str) -> DeviceChoice:
-    said = device_choice(table.device)
-    if said is None:
+    choice = device_choice(table.device)
+    if choice is None:
         word = str(table.device).partition(".")[0] if isinstance(table.device, str) else ""
         hint = nearest(word, DEVICE_TYPES) if word not in {"", *DEVICE_TYPES} else 'write "gpu", "gpu.1" or 1'
         raise tables.error(f"device {table.device!r} of {where} is no device", hint)
-    return said
+    return choice
 
 
-def _other(row: Row, said: DeviceChoice) -> str:
-    """The remedy for a device that is none of the row's: the row that has it."""
+def _other(row: Row, wanted_device: DeviceChoice) -> str:
+    """The remedy for a device that the row does not have: the row that has it."""
     for other in catalogue.rows().values():
-        if (other.ep, other.plugin, other.device) == (row.ep, row.plugin, said.type):
+        if (other.ep, other.plugin, other.device) == (row.ep, row.plugin, wanted_device.type):
             return f"did you mean like = '{other.name}'?"
     return f"it runs on '{row.device}'" if row.device else "leave device out: the provider chooses by its options"

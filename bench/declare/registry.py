@@ -1,4 +1,4 @@
-"""The families, engines, formats and recipes that a matrix may name: those of the worker, and of other packages.
+"""Lists the families, engines, formats and recipes that a matrix may name, of the worker and of other packages.
 
 Each is one file. The orchestrator must know its names, sizes and recipes to check a matrix, and may not import the
 libraries that the file needs, so it reads the manifest from the source text.
@@ -104,24 +104,24 @@ def recipes(format_name: str) -> dict[str, RecipeDeclaration]:
 
 
 def tolerance(recipe: RecipeDeclaration, family: Family) -> Tolerance | None:
-    """How far a recipe's answers may be from the reference: what the recipe declares, else the family; else None."""
+    """How far a recipe's outputs may be from the reference: the recipe's limit, else the family's, else None."""
     return recipe.tolerance.get(family.name) or family.tolerances.get(recipe.number_format)
 
 
 @cache
 def plugins() -> tuple[Plugin, ...]:
-    """The modules that other packages add; `PluginError` for one whose name is taken."""
+    """The modules that other packages add. Raises `PluginError` for a name that is already used."""
     return tuple(plugin for kind in entry_points.GROUPS for plugin in _plugins_of(kind))
 
 
 def forget() -> None:
-    """Read all again when it is asked for next: files or packages have changed."""
+    """Clear the caches, so that changed files and packages are read again."""
     for read in (families, engines, formats, recipes, plugins, _plugins_of, entry_points.is_any_declared):
         read.cache_clear()
 
 
 def extra_engine_files() -> list[Path]:
-    """Engine files from the folder that `BENCH_ENGINES` names: how tests bring an engine that crashes on request."""
+    """Engine files from the folder in `BENCH_ENGINES`: tests use it to add an engine that crashes on request."""
     folder = os.environ.get(EXTRA_ENGINES)
     return sorted(Path(folder).glob("[!_]*.py")) if folder else []
 
@@ -132,6 +132,7 @@ def file_of(kind: str, name: str) -> Path:
 
 
 def _own_files(kind: str) -> dict[str, Path]:
+    # Files that begin with `_` are shared helpers.
     paths = sorted((WORKER / kind).glob("[!_]*.py"))
     if kind == "engines":
         paths += extra_engine_files()
@@ -139,7 +140,7 @@ def _own_files(kind: str) -> dict[str, Path]:
 
 
 def _files(kind: str) -> dict[str, tuple[Path, str]]:
-    """The file of each name, and what messages call it."""
+    """The file of each name, with its name in messages."""
     own = {name: (path, _place(kind, path)) for name, path in _own_files(kind).items()}
     return own | {plugin.name: (plugin.file, plugin.place) for plugin in _plugins_of(kind)}
 
@@ -151,14 +152,15 @@ def _place(kind: str, path: Path) -> str:
 @cache
 def _plugins_of(kind: str) -> list[Plugin]:
     taken = dict.fromkeys(_own_files(kind), "touchstone-bench itself")
-    found = entry_points.plugins(kind)
-    for plugin in found:
+    listed = entry_points.plugins(kind)
+    for plugin in listed:
+        # A result must never depend on which of two packages was found first.
         if plugin.name in taken:
             where = f"entry point '{plugin.name}' of {entry_points.GROUPS[kind]} in the package {plugin.package}"
             hint = f"{taken[plugin.name]} has it: rename one, or remove a package"
             raise PluginError(f"the {where} has a name that is taken", hint)
         taken[plugin.name] = f"the package {plugin.package}"
-    return found
+    return listed
 
 
 M = TypeVar("M", FamilyManifest, EngineManifest, FormatManifest)

@@ -1,4 +1,4 @@
-"""Remedies for a word that is not known: the nearest right ones."""
+"""Suggests the nearest known words for an unknown one."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def similar(word: str, known: Iterable[str], *, most: int = 1, least: float = 0.5) -> list[str]:
-    """The known words that are most like this one, the nearest first; `least` is how alike they must be, 0 to 1."""
+    """At most `most` known words, the most similar first; `least` is the lowest similarity, from 0 to 1."""
     return difflib.get_close_matches(word, list(known), n=most, cutoff=least)

@@ -1,4 +1,4 @@
-"""The tables `[providers]`, `[baselines]` and `[runtimes]` in, out come targets, and every runtime that they use."""
+"""Reads the tables `[providers]`, `[baselines]` and `[runtimes]` as targets and their runtimes."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ class _BaselineTable(Struct):
 
 
 def read_targets(tables: Tables) -> tuple[dict[str, Target], dict[str, Runtime]]:
-    """Every target by its name, and every runtime: the file's own, and those that the catalogue brings."""
+    """Every target and every runtime by name: the file's own, and those of the catalogue. Raises `MatrixError`."""
     runtimes = {name: _runtime(tables, name, data) for name, data in tables.named("runtimes")}
     targets = {name: read_provider(tables, name, data) for name, data in tables.named("providers")}
     for name, data in tables.named("baselines"):
+        # Both are targets, and a target's name is a part of its cells' ids.
         if name in targets:
             raise tables.error(f"'{name}' is both a provider and a baseline", "give one of them another name")
         targets[name] = _baseline(tables, name, data)
     if not targets:
         raise tables.error("there is nothing to run on", "add a table [providers.NAME] or [baselines.NAME]")
     controls = [target.name for target in targets.values() if target.control]
+    # Speedups are relative to the control, so there can be one only.
     if len(controls) > 1:
         raise tables.error(f"{' and '.join(controls)} are both the control", "only one baseline may be")
-    return _housed(tables, targets, runtimes)
+    return _with_runtimes(tables, targets, runtimes)
 
 
 def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
     where = f"runtimes.{name}"
-    found = tables.struct(Runtime, data, where, name=name, unavailable="", hint="")
-    if bool(found.requires) == bool(found.python):
+    runtime = tables.struct(Runtime, data, where, name=name, unavailable="", hint="")
+    if bool(runtime.requires) == bool(runtime.python):
         hint = "a list of requirements, or an interpreter"
         raise tables.error(f"{where} must have either 'requires' or 'python'", hint)
-    return found
+    return runtime
 
 
 def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
@@ -62,34 +64,36 @@ def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
 
 
 def _no_secrets(tables: Tables, engine: registry.Engine, options: dict[str, Any], where: str) -> None:
-    """The matrix's text is kept in every run, so a key in it would be published with the numbers."""
+    """Raise `MatrixError` for a secret: every run holds the matrix's text, so a key would be published with it."""
     for option in engine.variables:
         if option in options and not KEY_VARIABLE.fullmatch(str(options[option])):
             hint = "write the variable's name, such as MY_API_KEY, and its value into the environment"
             raise tables.error(f"{where}.{option} is not the name of an environment variable", hint)
     for option in engine.addresses:
+        # `https://user:password@host/…`: the part before the first slash.
         if "@" in str(options.get(option, "")).partition("://")[2].partition("/")[0]:
             raise tables.error(f"{where}.{option} holds a user or a password", "name a variable that holds the key")
 
 
-def _housed(
+def _with_runtimes(
     tables: Tables, targets: dict[str, Target], runtimes: dict[str, Runtime]
 ) -> tuple[dict[str, Target], dict[str, Runtime]]:
-    """Every target with a runtime, and the runtimes with those of the catalogue and the known ones that are used."""
-    housed, every = {}, dict(runtimes)
+    """Give every target its runtime, and add the runtimes of the catalogue and the known ones that are used."""
+    placed, every = {}, dict(runtimes)
     for target in targets.values():
-        name = target.runtime or _own(target, runtimes)
+        name = target.runtime or _default_runtime(target, runtimes)
         if name not in every and name in catalogue.rows():
             every[name] = catalogue.runtime(name)
         elif name not in every and name in known_runtimes():
             every[name] = known_runtimes()[name]
         tables.one_of(name, every, f"unknown runtime '{name}' of target '{target.name}'")
-        housed[target.name] = replace(target, runtime=name)
-    return housed, every
+        placed[target.name] = replace(target, runtime=name)
+    return placed, every
 
 
-def _own(target: Target, runtimes: dict[str, Runtime]) -> str:
-    """The runtime of a provider that names none: the file's of the row's name, else the row's own."""
+def _default_runtime(target: Target, runtimes: dict[str, Runtime]) -> str:
+    """The runtime of a provider whose table names none: the row's, or `ort` where there is no row."""
+    # The CPU provider is in every build of ONNX Runtime, so it runs in the matrix's own runtime where there is one.
     if target.row is None or (target.row == "cpu" and "cpu" not in runtimes and OWN_RUNTIME in runtimes):
         return OWN_RUNTIME
     return target.row

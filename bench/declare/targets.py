@@ -1,4 +1,4 @@
-"""What cells run on, and in: targets, runtimes, and the runtimes that a matrix need not describe."""
+"""Defines targets and runtimes, and lists the runtimes that a matrix need not describe."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Runtime(Struct, frozen=True):
     requires: tuple[str, ...] = ()
     python: str | None = None
     unavailable: str = ""
-    """Why it cannot be made here: no wheel for this platform or Python. Then `requires` is empty."""
+    """Why it cannot be made on this machine: no wheel for the platform or Python. Then `requires` is empty."""
     hint: str = ""
-    """What would help then."""
+    """The remedy where it is unavailable."""
 
 
 class Target(Struct, frozen=True):
-    """A row of `[providers]` or `[baselines]`: whatever a cell runs on."""
+    """A row of `[providers]` or `[baselines]`: an engine, with its provider where it has one, that cells run on."""
 
     name: str
     engine: str
@@ -35,15 +35,15 @@ class Target(Struct, frozen=True):
     mode: str = ""
     control: bool = False
     options: dict[str, Option] = {}
-    """Of an engine that is no execution provider."""
+    """The options of an engine without an execution provider."""
     needs: str = ""
-    """The device without which it need not be tried, `gpu:nvidia`; empty where any machine may have it."""
+    """The device that it needs, `gpu:nvidia`; empty where any machine may have it."""
     row: str | None = None
-    """The row of the catalogue that it inherits from."""
+    """The name of its row in the catalogue."""
 
 
 @cache
 def known_runtimes() -> dict[str, Runtime]:
-    """Every known environment that is no execution provider's; those the catalogue brings."""
+    """The known runtimes that belong to no execution provider; the catalogue has the others."""
     tables = tomllib.loads(KNOWN_RUNTIMES.read_text(encoding="utf-8"))
     return {name: Runtime(name, requires=tuple(table["requires"])) for name, table in tables.items()}

@@ -1,1 +1,1 @@
-"""The machine: what it is, what it is doing, and the energy and memory that it uses."""
+"""Machine: its fingerprint, its state, and the energy and GPU memory that it uses."""

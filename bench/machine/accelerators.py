@@ -1,4 +1,4 @@
-"""Drivers, /sys and the tools' answers come in; the GPUs and NPUs of this machine go out."""
+"""Lists the GPUs and NPUs of this machine from drivers, /sys and the system's tools."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NPU_NODES = (
     ("dev/fastrpc-cdsp", "Hexagon", "Qualcomm"),
     ("dev/davinci0", "Ascend", "Huawei"),
 )
-"""Drivers that are not of the kernel's class of accelerators: what a program opens, and what it then talks to."""
+"""Drivers outside the kernel's class of accelerators: the device file, the device's name and its vendor."""
 PCI_LISTS = ("usr/share/hwdata/pci.ids", "usr/share/misc/pci.ids")
 
 
 def accelerators(nvidia_gpus: list[Accelerator], tools: dict[str, Any]) -> list[Accelerator]:
-    """Everything that computes; NVIDIA's own library knows its devices better than the system, so it goes first."""
+    """Every GPU and NPU; NVIDIA's devices come from its own library, which knows more than the system."""
     system = platform.system()
     if system == "Windows":
         others = [*windows_gpus(tools), *windows_npus(tools)]
@@ -44,14 +44,15 @@ def accelerators(nvidia_gpus: list[Accelerator], tools: dict[str, Any]) -> list[
         others = macos_accelerators(tools, platform.machine())
     else:
         others = [*linux_gpus(ROOT), *linux_npus(ROOT)]
-    return [*nvidia_gpus, *(o for o in others if not (nvidia_gpus and o.vendor == "NVIDIA"))]
+    return [*nvidia_gpus, *(device for device in others if not (nvidia_gpus and device.vendor == "NVIDIA"))]
 
 
 # --- NVIDIA -----------------------------------------------------------------------------------------------------------
 
 
 def nvidia() -> list[Accelerator]:
-    """What the driver says; nothing where there is no driver or it answers with an error."""
+    """NVIDIA's GPUs as the driver lists them; empty without a driver or where it reports an error."""
+    # Imported late: only machines with an NVIDIA driver need it.
     import pynvml
 
     try:
@@ -77,7 +78,7 @@ def _cuda(nvml: Any) -> str | None:
 
 
 def _nvidia_gpu(nvml: Any, index: int, driver: str, api: str | None) -> Iterator[Accelerator]:
-    """One device; a device that fell off the bus is left out, and one with shared memory has none of its own."""
+    """One device; empty where it does not respond. A device with shared memory has no memory size."""
     memory: int | None = None
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -98,29 +99,31 @@ def _word(text: str | bytes) -> str:
 
 
 def linux_gpus(root: Path) -> list[Accelerator]:
-    """Devices with a render node: those without, such as a server's display controller, compute nothing."""
+    """The GPUs with a render node; others, such as a server's display controller, cannot compute."""
     return [_linux_device("gpu", node / "device", root) for node in _nodes(root / "sys/class/drm", "renderD")]
 
 
 def linux_npus(root: Path) -> list[Accelerator]:
-    """The kernel's compute accelerators: intel_vpu, amdxdna, habanalabs, qaic …; and those with a node of their own."""
-    found = [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
-    own = [Accelerator("npu", name, vendor) for node, name, vendor in NPU_NODES if (root / node).exists()]
-    return [*found, *own]
+    """The kernel's compute accelerators (intel_vpu, amdxdna, habanalabs, qaic …), and those of `NPU_NODES`."""
+    devices = [_linux_device("npu", node / "device", root) for node in _nodes(root / "sys/class/accel", "accel")]
+    others = [Accelerator("npu", name, vendor) for node, name, vendor in NPU_NODES if (root / node).exists()]
+    return [*devices, *others]
 
 
 def _nodes(folder: Path, prefix: str) -> list[Path]:
-    found = {
+    numbers = {
         p: int(p.name.removeprefix(prefix)) for p in folder.glob(f"{prefix}*") if p.name.removeprefix(prefix).isdigit()
     }
-    return sorted(found, key=lambda path: found[path])
+    # By number: as text, accel10 would come before accel2.
+    return sorted(numbers, key=lambda path: numbers[path])
 
 
 def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Accelerator:
-    """A PCI device by its ids; on ARM boards there are none, and the device tree has the name."""
+    """A device by its PCI ids; on ARM boards without them, by its name in the device tree."""
     vendor, number = (text_of(device / name).removeprefix("0x").lower() for name in ("vendor", "device"))
     module = (device / "driver").resolve().name if (device / "driver").exists() else ""
     version = text_of(root / "sys/module" / module / "version") if module else ""
+    # Only AMD's driver has this file.
     memory = text_of(device / "mem_info_vram_total")
     if vendor and number:
         name = f"{_pci_name(root, vendor, number) or kind.upper()} ({vendor}:{number})"
@@ -134,48 +137,56 @@ def _linux_device(kind: Literal["gpu", "npu"], device: Path, root: Path) -> Acce
 
 
 def _pci_name(root: Path, vendor: str, number: str) -> str:
-    """A name for people, where the list of PCI ids is installed."""
+    """The name in the list of PCI ids; empty where the list is not installed."""
+    # Distributions install the list in one of two folders.
     text = next((text for name in PCI_LISTS if (text := text_of(root / name))), "")
     section = re.search(rf"^{vendor}  .*\n((?:[\t#].*\n)*)", text, re.M)
-    found = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
-    return found[1].strip() if found else ""
+    match = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
+    return match[1].strip() if match else ""
 
 
 # --- Windows and macOS ------------------------------------------------------------------------------------------------
 
 
 def windows_gpus(tools: dict[str, Any]) -> list[Accelerator]:
-    """Real adapters: those of a remote desktop or a screen-sharing tool come and go with the session."""
+    """The hardware adapters; those of a remote desktop or a screen-sharing tool exist only during a session."""
     rows = [
         row
         for row in rows_of(tools, "gpus")
         if str(row.get("PNPDeviceID") or "").upper().startswith(("PCI\\", "ACPI\\"))
     ]
-    return [_told("gpu", row.get("Name"), row.get("AdapterCompatibility"), row.get("DriverVersion")) for row in rows]
+    return [
+        _reported_device("gpu", row.get("Name"), row.get("AdapterCompatibility"), row.get("DriverVersion"))
+        for row in rows
+    ]
 
 
 def windows_npus(tools: dict[str, Any]) -> list[Accelerator]:
     """Windows 11's class of compute accelerators."""
     rows = rows_of(tools, "npus")
-    return [_told("npu", row.get("FriendlyName"), row.get("Manufacturer"), row.get("DriverVersion")) for row in rows]
+    return [
+        _reported_device("npu", row.get("FriendlyName"), row.get("Manufacturer"), row.get("DriverVersion"))
+        for row in rows
+    ]
 
 
 def macos_accelerators(tools: dict[str, Any], architecture: str) -> list[Accelerator]:
-    """The displays' adapters; the system does not list the Neural Engine, but every Apple chip has one.
+    """The display adapters, and the Neural Engine, which every Apple chip has but the system does not list.
 
-    Virtual Macs do not pass it through. Drivers are part of macOS.
+    Virtual Macs cannot use the Neural Engine. Drivers are part of macOS.
     """
     rows = rows_of(tools, "SPDisplaysDataType")
-    found = [
-        _told("gpu", row.get("sppci_model") or row.get("_name"), row.get("spdisplays_vendor"), None) for row in rows
+    devices = [
+        _reported_device("gpu", row.get("sppci_model") or row.get("_name"), row.get("spdisplays_vendor"), None)
+        for row in rows
     ]
     if architecture == "arm64" and tools.get("kern.hv_vmm_present") != "1":
-        found.append(Accelerator(kind="npu", name="Apple Neural Engine", vendor="Apple"))
-    return found
+        devices.append(Accelerator(kind="npu", name="Apple Neural Engine", vendor="Apple"))
+    return devices
 
 
-def _told(kind: Literal["gpu", "npu"], name: Any, vendor: Any, driver: Any) -> Accelerator:
-    """A row of a tool's answer; `Advanced Micro Devices, Inc.` and `sppci_vendor_amd` are one vendor."""
+def _reported_device(kind: Literal["gpu", "npu"], name: Any, vendor: Any, driver: Any) -> Accelerator:
+    """A row of a tool's output; `Advanced Micro Devices, Inc.` and `sppci_vendor_amd` are one vendor."""
     words = str(vendor or "").removeprefix("sppci_vendor_")
     aliases = {
         "advanced micro devices": "AMD",

@@ -1,4 +1,4 @@
-"""What the system tells of its processor comes in; a `Cpu` of stable facts goes out, and what a container may use."""
+"""Describes the processor by stable facts, and reads the CPU and memory limits of a container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ISA = (
     *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
     *("neon", "fp16", "dotprod", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
 )
-"""The instruction sets that kernels for inference are chosen by, on x86 and ARM."""
+"""The instruction sets by which inference kernels are chosen, on x86 and ARM."""
 
 ALIASES = {
     "avx512vnni": "avx512_vnni",
@@ -56,10 +56,10 @@ WINDOWS_ARM = {
 
 
 def raw_facts(root: Path = ROOT) -> dict[str, Any]:
-    """Brand, flags, family and model as the system tells them.
+    """Brand, flags, family and model as the system reports them.
 
-    Linux on x86 needs one small file for that, and what it lists is what the kernel enabled. Elsewhere py-cpuinfo asks
-    the registry, lscpu, sysctl or the CPUID instruction, in child processes of its own (up to a second).
+    Linux on x86 needs one small file, which lists what the kernel has enabled. On other systems py-cpuinfo asks the
+    registry, lscpu, sysctl or the CPUID instruction, in child processes (up to a second).
     """
     facts = _proc_cpuinfo(root / "proc/cpuinfo")
     if facts.get("brand"):
@@ -96,7 +96,7 @@ def _py_cpuinfo() -> dict[str, Any]:
 
 
 def _windows_arm_flags() -> tuple[str, ...]:
-    """Windows on ARM has no CPUID instruction and no file; it answers number by number."""
+    """The flags on Windows on ARM, which has no CPUID instruction and no file: each is asked for by number."""
     numbers: dict[str, int] = WINDOWS_ARM if platform.machine() == "ARM64" else {}
     if sys.platform == "win32":
         import ctypes
@@ -109,7 +109,7 @@ def _windows_arm_flags() -> tuple[str, ...]:
 
 
 def read_cpu(raw: dict[str, Any], tools: dict[str, Any]) -> Cpu:
-    """Put the processor together from `raw_facts` and the OS's own tools."""
+    """Make the record of the processor from `raw_facts` and the facts of the system's tools."""
     logical = psutil.cpu_count() or 1
     return Cpu(
         brand=_brand(raw),
@@ -118,12 +118,12 @@ def read_cpu(raw: dict[str, Any], tools: dict[str, Any]) -> Cpu:
         physical_cores=psutil.cpu_count(logical=False) or logical,
         logical_cores=logical,
         usable_cores=usable_cores(logical),
-        caches=_sysfs_caches(ROOT) or _told_caches(raw, tools),
+        caches=_sysfs_caches(ROOT) or _reported_caches(raw, tools),
     )
 
 
 def _brand(raw: dict[str, Any]) -> str:
-    """Some virtual machines say only `AMD EPYC`; the family and model tell the generations apart."""
+    """The processor's name. Some virtual machines report only `AMD EPYC`; then family and model are added."""
     brand = re.sub(r"\s+", " ", raw.get("brand") or platform.processor() or "unknown").strip()
     if not re.search(r"\d", brand) and raw.get("family") and raw.get("model"):
         return f"{brand} (family {raw['family']}, model {raw['model']})"
@@ -137,7 +137,7 @@ def _architecture() -> str:
 
 
 def isa(flags: Iterable[str]) -> tuple[str, ...]:
-    """The flags that matter to inference, by our names, in a fixed order."""
+    """The flags that matter for inference, by the names in `ISA` and in its order."""
     present = {ALIASES.get(flag.lower(), flag.lower()) for flag in flags}
     return tuple(name for name in ISA if name in present)
 
@@ -147,7 +147,7 @@ def _macos_flags(tools: dict[str, Any]) -> tuple[str, ...]:
     names = (
         re.fullmatch(r"hw\.optional\.(?:arm\.)?(?:FEAT_)?(\w+)", name) for name, value in tools.items() if value == "1"
     )
-    return tuple(found[1].lower() for found in names if found)
+    return tuple(match[1].lower() for match in names if match)
 
 
 def _sysfs_caches(root: Path) -> dict[str, int]:
@@ -156,29 +156,30 @@ def _sysfs_caches(root: Path) -> dict[str, int]:
     for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (text_of(index / name) for name in ("level", "type", "size"))
         units = {"K": 2**10, "M": 2**20, "G": 2**30}
-        found = re.fullmatch(r"(\d+)([KMG]?)", size)
-        if level and found:
+        match = re.fullmatch(r"(\d+)([KMG]?)", size)
+        if level and match:
             suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
-            caches[f"L{level}{suffix}"] = int(found[1]) * units.get(found[2], 1)
+            # Unified caches (L2, L3) have no suffix.
+            caches[f"L{level}{suffix}"] = int(match[1]) * units.get(match[2], 1)
     return caches
 
 
-def _told_caches(raw: dict[str, Any], tools: dict[str, Any]) -> dict[str, int]:
-    """What Windows' or macOS' tools say, else py-cpuinfo; sizes are those of all caches of a level on some systems."""
+def _reported_caches(raw: dict[str, Any], tools: dict[str, Any]) -> dict[str, int]:
+    """Cache sizes in bytes from the system's tools, else py-cpuinfo; on some systems the sum of a level's caches."""
     cpu = tools.get("cpu") or {}
-    told: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         "L1d": tools.get("hw.l1dcachesize") or raw.get("l1_data_cache_size"),
         "L2": tools.get("hw.l2cachesize") or (cpu.get("L2CacheSize") or 0) * 1024 or raw.get("l2_cache_size"),
         "L3": tools.get("hw.l3cachesize") or (cpu.get("L3CacheSize") or 0) * 1024 or raw.get("l3_cache_size"),
     }
-    return {level: int(size) for level, size in told.items() if str(size).isdigit() and int(size) > 0}
+    return {level: int(size) for level, size in sizes.items() if str(size).isdigit() and int(size) > 0}
 
 
-# --- what a container leaves ------------------------------------------------------------------------------------------
+# --- limits of a container --------------------------------------------------------------------------------------------
 
 
 def usable_cores(logical: int, root: Path = ROOT) -> float:
-    """Cores that affinity and a container's quota leave, e.g. 1.5."""
+    """The cores that this process may use by its affinity and its container's quota, e.g. 1.5."""
     allowed = logical
     # macOS has no affinity to ask for.
     with contextlib.suppress(AttributeError, psutil.Error, OSError):
@@ -187,10 +188,11 @@ def usable_cores(logical: int, root: Path = ROOT) -> float:
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
-    """The least memory limit of this process's control groups, in bytes; None where there is none."""
+    """The lowest memory limit of this process's control groups, in bytes; None where there is none."""
     texts = [
         text for folder in _groups(root, "memory") for text in _files(folder, "memory.max", "memory.limit_in_bytes")
     ]
+    # Version 1 writes "no limit" as a number near 2**63.
     return min((int(text) for text in texts if text.isdigit() and int(text) < 2**60), default=None)
 
 
@@ -205,9 +207,9 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's control groups, from its own up to the top: each can set a limit.
+    """The folders of this process's control groups, from its own to the topmost: each can set a limit.
 
-    Inside a container the path may not be there; the top of what is mounted is then the container's own group.
+    In a container the path may not exist; the topmost mounted folder is then the container's own group.
     """
     for line in text_of(root / "proc/self/cgroup").splitlines():
         number, names, path = [*line.split(":", 2), "", ""][:3]

@@ -1,7 +1,7 @@
-"""The energy that a worker's timed burst takes, and the GPU memory that it holds: sources and meters.
+"""Measures the energy of a worker's timed burst and the GPU memory that it uses: sources and meters.
 
-The worker says when its burst begins and ends; between the two nothing is read and nobody wakes. A figure that cannot
-be read is None: containers and virtual machines show no RAPL, and Linux shows it to the superuser only.
+The worker reports when its burst begins and ends; nothing is read during the burst. A value that cannot be read is
+None: containers and virtual machines have no RAPL, and on Linux only the superuser can read it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Reading = tuple[float, ...]
 
 
 class Source(Protocol):
-    """Something that tells of energy; `read` gives None where it cannot be read now."""
+    """A source of energy readings; `read` returns None where it cannot be read now."""
 
     name: str
 
     def read(self) -> Reading | None:
-        """A look at it."""
+        """Read the source now."""
 
     def joules(self, before: Reading, after: Reading, seconds: float) -> float:
-        """The energy between two looks."""
+        """The energy between two readings that are `seconds` apart, in joules."""
 
 
 class Rapl:
-    """The counters of Intel's and AMD's processor packages: cores, caches and what else is on them, memory aside."""
+    """The energy counters of Intel's and AMD's processor packages: everything on the package, but not memory."""
 
     name = "RAPL package"
 
@@ -47,27 +47,28 @@ class Rapl:
 
     def read(self) -> Reading | None:
         """Microjoules by package."""
-        found = [number_of(zone / "energy_uj") for zone in self.packages]
-        return tuple(value for value in found if value is not None) if found and None not in found else None
+        readings = [number_of(zone / "energy_uj") for zone in self.packages]
+        return tuple(value for value in readings if value is not None) if readings and None not in readings else None
 
     def joules(self, before: Reading, after: Reading, seconds: float) -> float:
-        """Summed over packages; a counter that ran over begins again at 0."""
+        """The sum over packages in joules; a counter that reaches its range starts again at 0."""
         grown = zip(before, after, self.ranges, strict=True)
         return sum(new - old if new >= old else new + limit - old for old, new, limit in grown) / 1e6
 
 
 class Battery:
-    """The power that a discharging battery gives, at the burst's two ends, times its length."""
+    """The power of a discharging battery at the start and the end of a burst, times the burst's length."""
 
     name = "battery"
 
     def __init__(self, root: Path = ROOT) -> None:
         supplies = sorted((root / "sys/class/power_supply").glob("*"))
-        kept = (path for path in supplies if text_of(path / "type") == "Battery")
-        self.batteries = [path for path in kept if text_of(path / "scope") != "Device"]
+        batteries = (path for path in supplies if text_of(path / "type") == "Battery")
+        self.batteries = [path for path in batteries if text_of(path / "scope") != "Device"]
 
     def read(self) -> Reading | None:
-        """Watts by battery; None unless every one is discharging or idle, and one at least discharging."""
+        """Watts by battery; None unless at least one is discharging and none is charging."""
+        # A charging battery shows the charger's power, not the machine's.
         states = [text_of(path / "status") for path in self.batteries]
         if "Discharging" not in states or "Charging" in states:
             return None
@@ -75,12 +76,12 @@ class Battery:
         return tuple(value for value in watts if value is not None) if None not in watts else None
 
     def joules(self, before: Reading, after: Reading, seconds: float) -> float:
-        """The mean of both looks, over the time between them."""
+        """The mean power of both readings times the seconds between them, in joules."""
         return (sum(before) + sum(after)) / 2 * seconds
 
 
 def _watts(battery: Path) -> float | None:
-    """Some batteries tell their power in microwatts, others current and voltage."""
+    """The power in watts. Some batteries report power in microwatts, others current and voltage."""
     power = number_of(battery / "power_now")
     if power is None:
         current, voltage = number_of(battery / "current_now"), number_of(battery / "voltage_now")
@@ -92,7 +93,7 @@ def _watts(battery: Path) -> float | None:
 
 
 class Nvml:
-    """NVIDIA's devices: their energy counters, and which process holds how much of their memory."""
+    """NVIDIA's devices: their energy counters, and the memory that each process uses."""
 
     def __init__(self, library: Any) -> None:
         self.library = library
@@ -100,24 +101,25 @@ class Nvml:
         self.devices = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Close the driver's library."""
         with contextlib.suppress(self.library.NVMLError):
             self.library.nvmlShutdown()
 
     def millijoules(self) -> tuple[float | None, ...]:
-        """By device, since the driver was loaded; None for a device older than Volta."""
-        return tuple(self._asked(lambda d: float(self.library.nvmlDeviceGetTotalEnergyConsumption(d))))
+        """Energy by device in millijoules since the driver was loaded; None for a device older than Volta."""
+        return tuple(self._query(lambda d: float(self.library.nvmlDeviceGetTotalEnergyConsumption(d))))
 
-    def held(self) -> list[dict[int, int | None]]:
-        """By device: bytes by process; None where the driver does not tell how much."""
+    def memory_by_process(self) -> list[dict[int, int | None]]:
+        """By device: memory in bytes by process id; None where the driver does not report the amount."""
+        # A process that uses Vulkan or Direct3D is only in the second list.
         calls = (self.library.nvmlDeviceGetComputeRunningProcesses, self.library.nvmlDeviceGetGraphicsRunningProcesses)
-        found: list[dict[int, int | None]] = [{} for _ in self.devices]
+        usage: list[dict[int, int | None]] = [{} for _ in self.devices]
         for call in calls:
-            for held, processes in zip(found, self._asked(call), strict=True):
-                held.update({int(one.pid): one.usedGpuMemory for one in processes or ()})
-        return found
+            for device, processes in zip(usage, self._query(call), strict=True):
+                device.update({int(process.pid): process.usedGpuMemory for process in processes or ()})
+        return usage
 
-    def _asked(self, question: Callable[[Any], Any]) -> list[Any]:
+    def _query(self, question: Callable[[Any], Any]) -> list[Any]:
         answers: list[Any] = []
         for device in self.devices:
             try:
@@ -128,7 +130,7 @@ class Nvml:
 
 
 def nvidia_driver() -> Nvml | None:
-    """The driver's library; None where there is no driver, or it answers with an error."""
+    """The driver's library; None without a driver, or where it reports an error."""
     import pynvml
 
     with contextlib.suppress(pynvml.NVMLError):
@@ -140,7 +142,7 @@ def nvidia_driver() -> Nvml | None:
 
 
 class Meter:
-    """Reads one source of energy at the ends of each burst of one worker."""
+    """Reads one source of energy at the start and the end of each burst of one worker."""
 
     device_memory_bytes: int | None = None
 
@@ -164,19 +166,20 @@ class Meter:
         """The burst is over."""
         seconds = self.clock() - self.begun
         after = self.source.read() if self.source else None
+        # A battery that was plugged in during the burst gives no second reading.
         if self.source and self.before is not None and after is not None and len(after) == len(self.before):
             self.spent = self.source.joules(self.before, after, seconds)
         self.before = None
 
     def energy(self, calls: int) -> Energy | None:
-        """What the last burst took; a counter that did not move has not counted."""
+        """The energy of the last burst; None where it is not known, or where the counter did not change."""
         if self.source is None or not self.spent or self.spent < 0 or not calls:
             return None
         return Energy(joules=self.spent, calls=calls, source=self.source.name)
 
 
 class GpuMeter(Meter):
-    """Reads an NVIDIA GPU: its energy at the ends of each burst, and what the worker holds of its memory after it."""
+    """Reads an NVIDIA GPU: its energy at both ends of each burst, and the worker's memory on it after the burst."""
 
     def __init__(self, nvml: Nvml, in_container: bool, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__((), clock)
@@ -186,9 +189,10 @@ class GpuMeter(Meter):
         self.counters: tuple[float | None, ...] = ()
 
     def watch(self, pid: int | None) -> None:
-        """Remember who was there before."""
+        """Remember the processes that use the GPUs before the worker does."""
         self.pid = pid
-        self.others = {other for held in self.nvml.held() for other in held}
+        # In a container the driver reports ids of the host, so the worker is found by comparing before and after.
+        self.others = {other for processes in self.nvml.memory_by_process() for other in processes}
 
     def begin(self) -> None:
         """The burst begins."""
@@ -198,29 +202,30 @@ class GpuMeter(Meter):
     def end(self) -> None:
         """The burst is over."""
         counters = self.nvml.millijoules()
-        held = self.nvml.held()
-        mine = [self._mine(one) for one in held]
-        amounts = [one[pid] for one, pid in zip(held, mine, strict=True) if pid is not None]
+        usage = self.nvml.memory_by_process()
+        pids = [self._worker_pid(processes) for processes in usage]
+        amounts = [processes[pid] for processes, pid in zip(usage, pids, strict=True) if pid is not None]
         known = [amount for amount in amounts if amount is not None]
         self.device_memory_bytes = sum(known) if known else None
-        used = [i for i, pid in enumerate(mine) if pid is not None] or ([0] if len(held) == 1 else [])
+        # A driver may report no process at all; with one GPU it is still known which one is used.
+        used = [i for i, pid in enumerate(pids) if pid is not None] or ([0] if len(usage) == 1 else [])
         pairs = [(self.counters[i], counters[i]) for i in used if i < len(self.counters)]
         steps = [after - before for before, after in pairs if before is not None and after is not None]
         self.spent = sum(steps) / 1000 if steps and len(steps) == len(used) else None
 
     def energy(self, calls: int) -> Energy | None:
-        """What the last burst took of the GPU's whole board."""
+        """The energy of the GPU's whole board in the last burst; None where it is not known."""
         return Energy(self.spent, calls, "NVML") if self.spent and calls else None
 
-    def _mine(self, held: dict[int, int | None]) -> int | None:
-        """The worker's id as the driver knows it: in a container that may be its number outside, the only new one."""
-        if self.pid in held:
+    def _worker_pid(self, processes: dict[int, int | None]) -> int | None:
+        """The worker's process id in the driver's list; in a container this may be its id outside, the only new one."""
+        if self.pid in processes:
             return self.pid
-        new = [pid for pid in held if pid not in self.others]
+        new = [pid for pid in processes if pid not in self.others]
         return new[0] if self.in_container and len(new) == 1 else None
 
 
-class Kit:
+class Meters:
     """The meters of this machine, opened once for a run."""
 
     def __init__(self, machine: Machine, root: Path = ROOT) -> None:
@@ -228,7 +233,8 @@ class Kit:
         self.nvml = nvidia_driver() if any(a.vendor == "NVIDIA" for a in machine.accelerators) else None
 
     def meter(self, device: Device | None, provider: Provider | None) -> Meter:
-        """The meter for a target. A GPU of its own is not in the processor's counters, so no GPU is metered by them."""
+        """The meter for a target. A discrete GPU is not in the processor's counters, so they are used for no GPU."""
+        # An emulator runs on the CPU, so its energy says nothing about the device.
         if provider and provider.emulated:
             return Meter()
         if on_nvidia(device, provider) and self.nvml:
@@ -237,7 +243,7 @@ class Kit:
         return Meter((Battery(self.root),) if on_gpu else (Rapl(self.root), Battery(self.root)))
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close what was opened."""
         if self.nvml:
             self.nvml.close()
 

@@ -1,4 +1,4 @@
-"""Nothing comes in; the fingerprint of this machine goes out, with a key that a reboot does not change.
+"""Takes the fingerprint of this machine, with a key that stays the same after a reboot.
 
 It holds no hostname, serial number, user name or address: reports are published.
 """
@@ -25,7 +25,7 @@ from bench.records import Accelerator, Machine
 
 ROOT = Path("/")
 MEMORY_STEP = 256 * 2**20
-"""The kernel keeps a little more or less of the memory for itself at each boot and update."""
+"""The kernel reserves a slightly different amount of memory at each boot and update."""
 VIRTUAL = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|\bXen\b|Virtual Machine|Bochs|Parallels|Firecracker|OpenStack|Google Compute|"
     r"Amazon EC2|Alibaba Cloud|DigitalOcean|Apple Virtual",
@@ -35,11 +35,11 @@ PCI_ID = re.compile(r"\(([0-9a-f]{4}:[0-9a-f]{4})\)$")
 
 
 def fingerprint() -> Machine:
-    """What this machine is; takes well under two seconds."""
-    # The slow ones wait for child processes, so side by side.
+    """The fingerprint of this machine; this takes less than two seconds."""
+    # In threads, since these wait for child processes.
     with ThreadPoolExecutor(max_workers=3) as pool:
-        asked_cpu, asked_tools, asked_nvidia = pool.submit(raw_facts), pool.submit(os_facts), pool.submit(nvidia)
-        raw, tools, nvidia_gpus = asked_cpu.result(), asked_tools.result(), asked_nvidia.result()
+        cpu, system, gpus = pool.submit(raw_facts), pool.submit(os_facts), pool.submit(nvidia)
+        raw, tools, nvidia_gpus = cpu.result(), system.result(), gpus.result()
     os_name, os_version, kernel = _os()
     machine = Machine(
         cpu=read_cpu(raw, tools),
@@ -57,10 +57,10 @@ def fingerprint() -> Machine:
 
 
 def machine_key(machine: Machine) -> str:
-    """SHA-256 over the stable fields, 12 hex digits.
+    """SHA-256 of the stable fields, 12 hex digits.
 
     Left out: the container and Python, which change on one machine from run to run, and a GPU's memory, which firmware
-    settings change. A quota stays in: it makes another machine of this one.
+    settings change. A quota stays in: with another quota, times cannot be compared.
     """
     stable = {
         "cpu": msgspec.to_builtins(machine.cpu),
@@ -73,9 +73,9 @@ def machine_key(machine: Machine) -> str:
 
 
 def _stable(device: Accelerator) -> list[str]:
-    """An accelerator by its PCI id where it has one: its name comes from a list that may be installed later."""
-    found = PCI_ID.search(device.name)
-    return [device.kind, found[1] if found else device.name, device.vendor, device.driver or "", device.api or ""]
+    """The stable facts of an accelerator; its PCI id instead of its name, whose list may be installed later."""
+    match = PCI_ID.search(device.name)
+    return [device.kind, match[1] if match else device.name, device.vendor, device.driver or "", device.api or ""]
 
 
 def _os() -> tuple[str, str, str]:
@@ -100,7 +100,7 @@ def _os() -> tuple[str, str, str]:
 
 
 def _hypervisor(flags: tuple[str, ...], tools: dict[str, Any]) -> str | None:
-    """What runs this machine, if it is a virtual one."""
+    """The hypervisor of a virtual machine; None on bare metal."""
     system = platform.system()
     if system == "Windows":
         return windows_hypervisor(tools.get("system") or {})
@@ -112,7 +112,7 @@ def _hypervisor(flags: tuple[str, ...], tools: dict[str, Any]) -> str | None:
 
 
 def linux_hypervisor(flags: tuple[str, ...], architecture: str, root: Path, detected: str) -> str | None:
-    """By the CPU's own flag on x86, by firmware or systemd (`detected`) elsewhere; firmware has the better name.
+    """The hypervisor by the CPU's flag on x86, else by firmware or systemd (`detected`); firmware has the better name.
 
     A cloud's bare-metal machine has the cloud's name in its firmware, and no flag.
     """
@@ -127,22 +127,23 @@ def linux_hypervisor(flags: tuple[str, ...], architecture: str, root: Path, dete
 
 
 def windows_hypervisor(system: dict[str, Any]) -> str | None:
-    """By the firmware's names: with virtualization-based security Windows sees a hypervisor on bare metal as well."""
+    """The hypervisor by the firmware's names: virtualization-based security reports one on bare metal too."""
     firmware = f"{system.get('Manufacturer') or ''} {system.get('Model') or ''}".strip()
     return firmware if VIRTUAL.search(firmware) and "metal" not in firmware else None
 
 
 def _container(root: Path) -> str | None:
-    """The kind of container this runs in; None where there is none, or it does not show."""
+    """The kind of container; None where there is none, or it cannot be detected."""
+    # First, since Kubernetes runs other kinds of containers.
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
         return "kubernetes"
     for name, kind in {".dockerenv": "docker", "run/.containerenv": "podman"}.items():
         if (root / name).exists():
             return kind
     groups = _text(root / "proc/self/cgroup") + _text(root / "proc/1/cgroup")
-    found = re.search(r"kubepods|docker|libpod|lxc|containerd", groups)
+    match = re.search(r"kubepods|docker|libpod|lxc|containerd", groups)
     names = {"kubepods": "kubernetes", "libpod": "podman"}
-    return names.get(found[0], found[0]) if found else _text(root / "run/systemd/container") or None
+    return names.get(match[0], match[0]) if match else _text(root / "run/systemd/container") or None
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Two looks at the machine come in, before and after a visit; what it was doing in between goes out."""
+"""Samples the machine before and after a visit: CPU use by others, clock, temperature, battery and memory."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CPU_SENSORS = {
     "x86_pkg_temp",
 }
 LIMITS = ("crit", "max")
-"""Files of a chip beside its temperature; `max` is where fans run at full speed, on chips that have `crit` as well."""
+"""Files beside a chip's temperature; where a chip has both, `max` is only where fans run at full speed."""
 TRIPS = ("passive", "hot", "critical")
-"""What a thermal zone calls the temperatures at which something is done about the heat."""
+"""The trip points of a thermal zone at which the system acts against heat."""
 MAX_POLICIES = 8
-"""Frequency policies that are read: a big server has one a core, and each costs a look at that core."""
+"""The number of frequency policies to read: a large server has one a core, and each reading takes time."""
 MIN_TICKS_S = 0.1
-"""The kernel counts CPU time in steps of 10 ms: a shorter interval says nothing."""
+"""The kernel counts CPU time in steps of 10 ms, so a share of a shorter interval is not reliable."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -46,7 +46,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class Sensors(Struct, frozen=True):
-    """The processor's clock and heat at one moment; what cannot be read here is None."""
+    """The processor's clock and temperature now; None for what cannot be read."""
 
     frequency_mhz: float | None = None
     temperature_c: float | None = None
@@ -54,13 +54,13 @@ class Sensors(Struct, frozen=True):
 
 
 def sensors() -> Sensors:
-    """Look at the clock and the heat. Under load, or soon after: a core that idles clocks down within milliseconds."""
+    """Read clock and temperature. Call it under load or soon after: an idle core lowers its clock in milliseconds."""
     temperature_c, limit_c = _temperature()
     return Sensors(_frequency(), temperature_c, limit_c)
 
 
 def snapshot() -> Snapshot:
-    """Look before a visit."""
+    """Read the CPU times before a visit."""
     times = psutil.cpu_times()._asdict()
     steal = times.get("steal")
     idle = times["idle"] + times.get("iowait", 0.0)
@@ -70,19 +70,19 @@ def snapshot() -> Snapshot:
     return Snapshot(total, total - idle - (steal or 0.0), steal)
 
 
-def since(before: Snapshot, own_cpu_s: float | None = None, seen: Sensors | None = None) -> MachineState:
-    """Look after a visit that itself used `own_cpu_s` seconds of CPU. What cannot be read here is None.
+def since(before: Snapshot, own_cpu_s: float | None = None, readings: Sensors | None = None) -> MachineState:
+    """The machine's state since `before`, after a visit that used `own_cpu_s` seconds of CPU itself.
 
-    `seen` is what the sensors said while the visit was at work; without it they are read now.
+    `readings` are the sensors during the visit; without them they are read now. What cannot be read is None.
     """
-    seen = seen or sensors()
+    readings = readings or sensors()
     now = snapshot()
     span = now.total_s - before.total_s
     return MachineState(
         load_1min=_load(),
-        frequency_mhz=seen.frequency_mhz,
-        temperature_c=seen.temperature_c,
-        temperature_limit_c=seen.temperature_limit_c,
+        frequency_mhz=readings.frequency_mhz,
+        temperature_c=readings.temperature_c,
+        temperature_limit_c=readings.temperature_limit_c,
         on_battery=_on_battery(),
         steal_percent=_steal(before, now, span),
         other_cpu_percent=None if own_cpu_s is None else _share(now.busy_s - before.busy_s - own_cpu_s, span),
@@ -91,19 +91,19 @@ def since(before: Snapshot, own_cpu_s: float | None = None, seen: Sensors | None
 
 
 def _share(part_s: float, span_s: float) -> float | None:
-    """Per cent of all cores' time, in 0 to 100: the two clocks are read one after the other and differ a little."""
+    """Per cent of all cores' time, limited to 0 to 100: two clocks are read one after another and differ slightly."""
     return min(100.0, max(0.0, 100.0 * part_s / span_s)) if span_s >= MIN_TICKS_S else None
 
 
 def _steal(before: Snapshot, now: Snapshot, span_s: float) -> float | None:
-    """Only Linux counts it."""
+    """Per cent of stolen time; None on systems other than Linux, which do not count it."""
     if before.steal_s is None or now.steal_s is None:
         return None
     return _share(now.steal_s - before.steal_s, span_s)
 
 
 def _load() -> float | None:
-    """psutil imitates it on Windows with a thread that wakes up every five seconds; a benchmark does without."""
+    """The load average of one minute; None on Windows, where psutil needs a thread that wakes every five seconds."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
@@ -112,11 +112,11 @@ def _load() -> float | None:
 
 
 def _frequency() -> float | None:
-    """The mean of a few cores. A virtual machine and macOS tell a constant only, and so are not asked."""
+    """The mean clock of some cores in MHz; None for macOS and virtual machines, which report only a constant."""
     if platform.system() == "Windows":
         with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
-            found = psutil.cpu_freq()
-            return float(found.current) if found else None
+            frequency = psutil.cpu_freq()
+            return float(frequency.current) if frequency else None
         return None
     khz = [value for path in _frequency_files(ROOT) if (value := number_of(path)) is not None]
     return round(sum(khz) / len(khz) / 1000, 1) if khz else None
@@ -125,22 +125,23 @@ def _frequency() -> float | None:
 @functools.cache
 def _frequency_files(root: Path) -> tuple[Path, ...]:
     files = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_cur_freq"))
+    # Evenly over the cores: small and large cores have different clocks.
     return tuple(files[:: max(1, -(-len(files) // MAX_POLICIES))])
 
 
 def _temperature() -> tuple[float | None, float | None]:
-    """The processor's hottest sensor and the limit of that one; only Linux tells them without a driver."""
+    """The processor's highest temperature and the limit of that sensor; only Linux reports them without a driver."""
     read = [(value / 1000, _limit(path)) for path in _temperature_files(ROOT) if (value := number_of(path)) is not None]
-    return max(read, key=lambda one: one[0], default=(None, None))
+    return max(read, key=lambda reading: reading[0], default=(None, None))
 
 
 @functools.cache
 def _limit(sensor: Path) -> float | None:
-    """Of a chip its critical temperature, at which it throttles, else its highest; of a zone its first trip point."""
+    """The limit of a sensor: a chip's critical temperature, else its `max`; a thermal zone's lowest trip point."""
     if sensor.name == "temp":
         trips = [path for path in sensor.parent.glob("trip_point_*_type") if text_of(path) in TRIPS]
-        found = [number_of(path.with_name(path.name.replace("_type", "_temp"))) for path in trips]
-        known = [value for value in found if value and value > 0]
+        limits = [number_of(path.with_name(path.name.replace("_type", "_temp"))) for path in trips]
+        known = [value for value in limits if value and value > 0]
     else:
         known = [value for word in LIMITS if (value := number_of(sensor.with_name(f"temp1_{word}"))) and value > 0][:1]
     return min(known) / 1000 if known else None
@@ -148,7 +149,7 @@ def _limit(sensor: Path) -> float | None:
 
 @functools.cache
 def _temperature_files(root: Path) -> tuple[Path, ...]:
-    """The first sensor of each processor, which is its package; thermal zones where there is none."""
+    """The first sensor of each processor, which is its package's; else thermal zones."""
     chips = [path for path in (root / "sys/class/hwmon").glob("hwmon*") if text_of(path / "name") in CPU_SENSORS]
     files = [chip / "temp1_input" for chip in chips]
     if not files:
@@ -158,21 +159,22 @@ def _temperature_files(root: Path) -> tuple[Path, ...]:
 
 
 def _on_battery() -> bool | None:
-    """True where a battery feeds the machine now; False with mains, or without a battery."""
+    """Whether the machine runs on battery; False on mains or without a battery, None where it is not known."""
     if platform.system() != "Linux":
         with contextlib.suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
-            found = psutil.sensors_battery()
-            return bool(found and found.power_plugged is False)
+            battery = psutil.sensors_battery()
+            return bool(battery and battery.power_plugged is False)
         return None
     return linux_on_battery(ROOT / "sys/class/power_supply")
 
 
 def linux_on_battery(supplies: Path) -> bool | None:
-    """Mains first: asking a battery can take the firmware long. A mouse's battery (scope `Device`) does not count."""
+    """Whether a battery is discharging; a mouse's battery (scope `Device`) does not count."""
     if not supplies.is_dir():
         return None
     kinds = {path: text_of(path / "type") for path in supplies.iterdir()}
     plugs = [text_of(path / "online") for path, kind in kinds.items() if kind in {"Mains", "USB"}]
+    # Mains first: the firmware may take long to answer about a battery.
     if "1" in plugs:
         return False
     batteries = [path for path, kind in kinds.items() if kind == "Battery" and text_of(path / "scope") != "Device"]

@@ -1,4 +1,4 @@
-"""What the system says of its hardware: small files of Linux, and the tools of Windows and macOS."""
+"""Reads hardware facts from small files of Linux, and from the tools of Windows and macOS."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ SYSCTL = ("kern.hv_vmm_present", "hw.l1dcachesize", "hw.l2cachesize", "hw.l3cach
 
 
 def os_facts() -> dict[str, Any]:
-    """Windows: `gpus`, `npus`, `system`, `cpu`. macOS: the sysctl names and `SPDisplaysDataType`. Linux: nothing."""
+    """Facts by name: `gpus`, `npus`, `system`, `cpu` of Windows; sysctl names and `SPDisplaysDataType` of macOS."""
     system = platform.system()
     if system == "Windows":
         return parse_json(ask(["powershell", "-NoProfile", "-NonInteractive", "-Command", POWERSHELL]))
     if system == "Darwin":
         shown = parse_json(ask(["system_profiler", "-json", "SPDisplaysDataType"]))
+        # sysctl exits with 1 where one of the names is unknown, and prints the others.
         return shown | parse_sysctl(ask(["sysctl", *SYSCTL], ok_codes=(0, 1)))
     return {}
 
 
 def ask(command: list[str], ok_codes: tuple[int, ...] = (0,)) -> str:
-    """What a tool prints, stripped; nothing where it is not there, fails or takes too long."""
+    """The output of a tool, stripped; empty where the tool is missing, fails or takes too long."""
     try:
         done = subprocess.run(
             command,
@@ -47,6 +48,7 @@ def ask(command: list[str], ok_codes: tuple[int, ...] = (0,)) -> str:
             capture_output=True,
             timeout=ASK_LIMIT_S,
             check=False,
+            # Without it, Windows would open a console window for a moment.
             creationflags=NO_WINDOW if sys.platform == "win32" else 0,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -55,26 +57,27 @@ def ask(command: list[str], ok_codes: tuple[int, ...] = (0,)) -> str:
 
 
 def parse_json(text: str) -> dict[str, Any]:
-    """An object, or nothing: a tool's answer never stops a run."""
+    """A JSON object; empty where the text is none, since a tool's output must not stop a run."""
     try:
-        found = json.loads(text.removeprefix("\ufeff"))
+        # PowerShell begins its output with a byte order mark.
+        value = json.loads(text.removeprefix("\ufeff"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def parse_sysctl(text: str) -> dict[str, str]:
-    """`hw.optional.arm.FEAT_BF16: 1` by line."""
+    """The values of sysctl's lines by name, such as `hw.optional.arm.FEAT_BF16: 1`."""
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs if value}
 
 
 def rows_of(facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """A list of objects. PowerShell 5 writes a list of one as the object itself, and some as `{"value": [...]}`."""
-    found = facts.get(name)
-    if isinstance(found, dict):
-        found = found.get("value", [found])
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    """A list of objects. PowerShell 5 writes a list of one object as the object, or a list as `{"value": [...]}`."""
+    rows = facts.get(name)
+    if isinstance(rows, dict):
+        rows = rows.get("value", [rows])
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 # --- files of Linux ---------------------------------------------------------------------------------------------------

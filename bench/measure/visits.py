@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.declare.matrix import Matrix
-from bench.machine.energy import Kit, Meter
+from bench.machine.energy import Meter, Meters
 from bench.measure import cold_start
 from bench.measure.cold_start import Starts
 from bench.measure.compile_cache import Scratch
@@ -46,7 +46,7 @@ class Visitor:
         self.matrix, self.run, self.prepared, self.settings, self.record = matrix, run, prepared, settings, record
         self.shortfalls = shortfalls or {}
         self.scratch = Scratch(settings.scratch)
-        self.kit = Kit(run.machine)
+        self.kit = Meters(run.machine)
         self.starts: dict[str, Starts] = {}
 
     def close(self) -> None:

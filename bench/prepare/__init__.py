@@ -1,1 +1,1 @@
-"""Prepare: the machine, the runtimes, the sources and the artifacts that the cells need."""
+"""Prepare: install the runtimes, fetch the sources and build the artifacts that the cells need."""

@@ -1,4 +1,4 @@
-"""Gives the references and artifacts of a model: from the cache, or built once by a worker in a build runtime."""
+"""Takes the references and artifacts of a model from the cache, or builds them with a worker in a build runtime."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from bench.declare import registry
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind
-from bench.prepare.environments import Ready
+from bench.prepare.environments import Environment
 from bench.progress import Progress, duration
 from bench.records import Build, Built, Cell, Failed, Failure, Order, Recipe, Refer, Source
 from bench.worker_process import Worker
 
+# Exporting and converting a model of some gigabytes takes minutes.
 BUILD_TIMEOUT_S = 1800.0
 
 
@@ -30,12 +31,12 @@ class BuildError(Exception):
 
 
 class Material(Struct, frozen=True):
-    """What a model's artifacts are made from."""
+    """The inputs of a model's artifacts."""
 
     model: Model
     source: Source
     data: tuple[str, str] | None
-    """The folder of its input data, with their digest."""
+    """The folder of its input data, and the digest of the data."""
 
     @property
     def folder(self) -> str | None:
@@ -49,20 +50,23 @@ class Material(Struct, frozen=True):
 
 
 class ArtifactBuilder:
-    """Keeps one worker alive for each build runtime, and starts another when it dies."""
+    """Builds artifacts with one worker for each build runtime; a worker that has died is replaced."""
 
-    def __init__(self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Ready], code: Path) -> None:
+    def __init__(
+        self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Environment], code: Path
+    ) -> None:
         self.cache = Artifacts(cache / "artifacts")
         self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
+        # Starting a worker imports torch, which takes seconds.
         self.workers: dict[str, Worker] = {}
 
-    def end(self, way: Callable[[Worker], None]) -> None:
-        """Close the workers when all is built; kill them when it will not be."""
+    def end(self, end: Callable[[Worker], None]) -> None:
+        """Close the workers after the last build, or kill them after an error."""
         for worker in self.workers.values():
-            way(worker)
+            end(worker)
 
     def reference(self, material: Material, cell: Cell) -> Artifact:
-        """The inputs of a workload and what PyTorch in FP32 makes of them."""
+        """The inputs of a workload, and the outputs of PyTorch in FP32. Raises `BuildError`."""
         model = material.model
         sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
         runtime = material.family.build_runtime
@@ -79,9 +83,10 @@ class ArtifactBuilder:
         return self._ensure("reference", what, parts, order, runtime)
 
     def artifact(self, material: Material, cell: Cell) -> Artifact:
-        """The cell's precision in the format that its engine runs: from the source, or from the format's base."""
+        """The artifact of a cell, built from the source or from the format's base artifact. Raises `BuildError`."""
         assert cell.recipe is not None
         form = registry.formats()[cell.format or ""]
+        # The base is exported once, and every other recipe converts it.
         if form.base in (None, cell.recipe.name):
             return self._build(material, form, cell.recipe)
         return self._build(material, form, cell.recipe, self._build(material, form, Recipe(form.base or "")))
@@ -97,6 +102,7 @@ class ArtifactBuilder:
             "format": form.name,
             "opset": str(opset),
             "recipe": recipe.name,
+            # Sorted: the order in which a matrix writes options means nothing.
             "options": ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items())),
             "parent": parent.record.key if parent else "",
         }
@@ -110,12 +116,13 @@ class ArtifactBuilder:
     def _parts(
         self, material: Material, runtime: str, form: str | None = None, *, data: bool = False
     ) -> dict[str, str]:
-        """What every artifact of a model is made of; never the provider it will run on."""
+        """The parts that identify an artifact of a model; the provider that runs it is not one of them."""
         source = material.source
         return {
             "model": material.model.name,
             "family": material.model.family,
             "source": source.digest,
+            # Random weights of one seed are not the pretrained ones of the same files.
             "weights": source.weights,
             "seed": str(source.seed),
             "inputs": material.data[1] if data and material.data else "",
@@ -126,7 +133,7 @@ class ArtifactBuilder:
     def _ensure(
         self, kind: Kind, what: str, parts: dict[str, str], order: Callable[[Path], Order], runtime: str
     ) -> Artifact:
-        """The artifact from the cache, or built by a worker with what it prints in a log of its own."""
+        """The artifact from the cache, or built now by a worker."""
         built = False
 
         def build(aside: Path) -> tuple[str, ...]:
@@ -144,7 +151,7 @@ class ArtifactBuilder:
     def _ask(self, runtime: str, order: Order) -> tuple[str, ...]:
         built: Built | None = None
         failed: Failed | None = None
-        # To the end, whatever comes: what is left unread would be taken for the answer to the next order.
+        # All replies are read, also after a failure: an unread one would be taken for the reply to the next order.
         for reply in self._worker(runtime).ask(order, BUILD_TIMEOUT_S):
             if isinstance(reply, Failed):
                 self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
@@ -157,8 +164,8 @@ class ArtifactBuilder:
         return built.notes
 
     def _worker(self, runtime: str) -> Worker:
-        held = self.workers.get(runtime)
-        if held is None or not held.alive:
+        worker = self.workers.get(runtime)
+        if worker is None or not worker.alive:
             log = self.logs / f"build-{runtime}.log"
             environment = worker_code.child_environment(self.code)
             self.workers[runtime] = Worker(self.runtimes[runtime].executable, log, environment)
@@ -166,7 +173,7 @@ class ArtifactBuilder:
 
 
 def runtimes_for(cell: Cell) -> tuple[str, ...]:
-    """The runtimes that what a cell needs is made in: its reference, and its artifact."""
+    """The runtimes in which a cell's reference and artifact are built."""
     family = registry.families()[cell.family]
     if cell.format is None or cell.recipe is None:
         return (family.build_runtime,)
@@ -181,15 +188,16 @@ def _build_runtime(family: registry.Family, form: registry.Format, *, converts: 
     return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
 
 
-def _tools(ready: Ready) -> str:
-    """The versions of what the build runtime lists: the tools that an artifact's bytes depend on."""
-    held = {str(canonicalize_name(name)): version for name, version in ready.record.packages.items()}
-    names = sorted({_distribution(requirement) for requirement in ready.record.requires} | {"numpy"})
-    return " ".join(f"{name} {held.get(name, '?')}" for name in names)
+def _tools(environment: Environment) -> str:
+    """The versions of the packages that the build runtime lists: an artifact's bytes depend on them."""
+    versions = {str(canonicalize_name(name)): version for name, version in environment.record.packages.items()}
+    # Every runtime gets numpy from WORKER_NEEDS, though its own list need not name it.
+    names = sorted({_distribution(requirement) for requirement in environment.record.requires} | {"numpy"})
+    return " ".join(f"{name} {versions.get(name, '?')}" for name in names)
 
 
 def _distribution(requirement: str) -> str:
-    """The name of what a requirement installs; the requirement itself where it is a path, which only pip can read."""
+    """The name of the package that a requirement installs; the requirement itself where it is a path."""
     try:
         return canonicalize_name(Requirement(requirement).name)
     except InvalidRequirement:

@@ -1,4 +1,4 @@
-"""The content-addressed cache: what an artifact is made of in, its folder out; built once, whole or not there."""
+"""Keeps artifacts in a cache, by the digest of the parts that they are made from."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ MAKING = "making-"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 Kind = Literal["model", "reference"]
 Build = Callable[[Path], tuple[str, ...]]
-"""Writes an artifact's files into the folder it is given, and returns notes; raises where that fails."""
+"""Writes an artifact's files into the given folder, and returns notes; raises where that fails."""
 
 
 class Artifact(Struct, frozen=True):
-    """An artifact that is there: its record and its folder."""
+    """An artifact in the cache: its record and its folder."""
 
     record: ArtifactRecord
     folder: Path
 
 
 class Artifacts:
-    """The cache's artifacts under `root`; several runs may share it at the same time."""
+    """The artifacts under `root`; several processes may share them at the same time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def find(self, parts: dict[str, str]) -> Artifact | None:
-        """The artifact made of exactly these parts, if it is there."""
+        """The artifact made of exactly these parts; None where the cache does not hold it."""
         return self._read(self.root / key_of(parts))
 
-    def held(self, key: str) -> Artifact | None:
-        """The artifact of a key that was recorded, if it is there; that counts as a use."""
-        found = self._read(self.root / key)
-        if found:
-            touch(found.folder)
-        return found
+    def find_key(self, key: str) -> Artifact | None:
+        """The artifact of a recorded key; None where the cache does not hold it. This counts as a use."""
+        artifact = self._read(self.root / key)
+        if artifact:
+            touch(artifact.folder)
+        return artifact
 
     def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
-        """The artifact made of these parts, built now if it is not there.
+        """The artifact made of these parts, built now where the cache does not hold it.
 
-        A second run that wants the same artifact waits for the first one's. The files are written aside and the folder
-        is renamed when all is there, so no reader ever sees half of it.
+        A second run that needs the same artifact waits for the first. The files are written to another folder, which is
+        renamed at the end, so that no reader sees an incomplete artifact. Raises `DiskError`, and what `build` raises.
         """
         folder = self.root / key_of(parts)
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{folder}.lock"):
-                found = self._read(folder)
-                artifact = found or self._build(kind, parts, folder, build)
+                existing = self._read(folder)
+                artifact = existing or self._build(kind, parts, folder, build)
                 touch(artifact.folder)
                 return artifact
 
     def _build(self, kind: Kind, parts: dict[str, str], folder: Path, build: Build) -> Artifact:
         aside = self.root / f"{MAKING}{folder.name}"
-        shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed: whoever holds the lock is the only builder
+        shutil.rmtree(aside, ignore_errors=True)  # of a killed run: the holder of the lock is the only builder
         aside.mkdir()
         start = time.monotonic()
         try:
@@ -84,8 +84,9 @@ class Artifacts:
                 created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
                 notes=notes,
             )
+            # Last: an artifact with a manifest is complete.
             write_atomically(aside / MANIFEST, msgspec.json.format(msgspec.json.encode(record)))
-            shutil.rmtree(folder, ignore_errors=True)  # damaged: it is there, but could not be read
+            shutil.rmtree(folder, ignore_errors=True)  # it exists, but is damaged
             aside.rename(folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -94,34 +95,36 @@ class Artifacts:
     def _read(self, folder: Path) -> Artifact | None:
         try:
             record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
-            held = sum((folder / name).stat().st_size for name in record.files)
+            size_bytes = sum((folder / name).stat().st_size for name in record.files)
         except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
             return None
         # A power cut may leave files short that were not on the disk yet.
-        return Artifact(record, folder) if held == record.size_bytes else None
+        return Artifact(record, folder) if size_bytes == record.size_bytes else None
 
 
 def key_of(parts: dict[str, str]) -> str:
     """The key of an artifact made of these parts, 24 hex digits; the order of the parts does not matter."""
+    # 96 bits are enough against a collision by chance.
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its relative name."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
+        # Both are written after the hashes, or at each use.
         if path.is_file() and path.name not in (MANIFEST, USED):
             with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def damage(folder: Path) -> list[str]:
-    """The files of an artifact that are missing, or hold something else than when it was made."""
+    """The files of an artifact that are missing or have changed since it was made."""
     try:
         record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
     except (OSError, *UNREADABLE):
         return [f"{MANIFEST} cannot be read"]
-    have = hashes(folder)
-    missing = [f"{name} is missing" for name in record.files if name not in have]
-    return missing + [f"{name} has changed" for name, sha in record.files.items() if have.get(name, sha) != sha]
+    digests = hashes(folder)
+    missing = [f"{name} is missing" for name in record.files if name not in digests]
+    return missing + [f"{name} has changed" for name, sha in record.files.items() if digests.get(name, sha) != sha]

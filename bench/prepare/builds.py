@@ -1,4 +1,4 @@
-"""Prepares what cells need: source, references and artifacts, or the failure that a cell ends with."""
+"""Prepares what cells need: sources, references and artifacts, or the failure of a cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact
-from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe import ProbedTargets
 from bench.prepare.recorded_artifacts import RecordedArtifacts
 from bench.progress import Progress
@@ -30,17 +30,17 @@ OTHER_SOURCE = Failure(
 
 @dataclasses.dataclass
 class Prepared:
-    """What the cells need, by the names the matrix gives them."""
+    """What the cells need, by the names in the matrix."""
 
     code: Path
-    runtimes: dict[str, Ready] = dataclasses.field(default_factory=dict)
+    runtimes: dict[str, Environment] = dataclasses.field(default_factory=dict)
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
     artifacts: dict[str, Artifact] = dataclasses.field(default_factory=dict)
     """By `Cell.artifact_name`."""
     references: dict[tuple[str, str], Artifact] = dataclasses.field(default_factory=dict)
     """By model and workload."""
     failures: dict[str, Failure] = dataclasses.field(default_factory=dict)
-    """By cell id: what ended before it could be measured."""
+    """By cell id: the failures of cells that cannot be measured."""
 
 
 def prepare(
@@ -52,21 +52,22 @@ def prepare(
     progress: Progress,
     recorded: RecordedArtifacts | None = None,
 ) -> Prepared:
-    """Make everything that the cells need; a failure costs the cells that needed it, and no other.
+    """Make everything that the cells need; a failure affects only the cells that need what failed.
 
-    Nothing is made for targets that are not on this machine. `recorded` says which artifacts an earlier run used: where
-    the cache still holds them they are taken, whatever would be made today.
+    Nothing is made for targets that are unusable on this machine. `recorded` names the artifacts of an earlier run:
+    where the cache still holds them they are used, even if others would be made today.
     """
-    wanted = [cell for cell in cells if cell.excluded is None]
-    failures = {cell.id: probed.failures[cell.target] for cell in wanted if cell.target in probed.failures}
-    prepared = Prepared(probed.code, probed.pool.made, failures=failures)
+    included = [cell for cell in cells if cell.excluded is None]
+    failures = {cell.id: probed.failures[cell.target] for cell in included if cell.target in probed.failures}
+    prepared = Prepared(probed.code, probed.pool.environments, failures=failures)
     builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code)
     models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts())
     try:
-        models.runtimes_of([cell for cell in wanted if cell.id not in failures], probed.pool)
-        for model in dict.fromkeys(cell.model for cell in wanted):
-            mine = [cell for cell in wanted if cell.model == model and cell.id not in prepared.failures]
-            models.model(matrix.models[model], mine)
+        models.runtimes_of([cell for cell in included if cell.id not in failures], probed.pool)
+        for model in dict.fromkeys(cell.model for cell in included):
+            selected = [cell for cell in included if cell.model == model and cell.id not in prepared.failures]
+            models.model(matrix.models[model], selected)
+    # After Ctrl-C or an error nothing waits for a build to end.
     except BaseException:
         builder.end(Worker.kill)
         raise
@@ -75,7 +76,7 @@ def prepare(
 
 
 class _Models:
-    """Walks the models, and notes what cannot be made."""
+    """Prepares one model after another, and records failures."""
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class _Models:
         self.progress, self.prepared, self.recorded = progress, prepared, recorded
 
     def runtimes_of(self, cells: list[Cell], pool: EnvironmentPool) -> None:
-        """Make the runtimes that the cells are built in; those they run in are there."""
+        """Make the runtimes in which artifacts are built; those in which cells run exist already."""
+        # dict.fromkeys keeps the order of the cells, so that progress follows the plan.
         for name in dict.fromkeys(name for cell in cells for name in runtimes_for(cell)):
             try:
                 pool.ensure(name)
@@ -100,10 +102,11 @@ class _Models:
 
     def fail(self, cells: Iterable[Cell], failure: Failure) -> None:
         for cell in cells:
+            # The first failure is the cause; later ones follow from it.
             self.prepared.failures.setdefault(cell.id, failure)
 
     def model(self, model: Model, cells: list[Cell]) -> None:
-        """The source, the references and the artifacts of one model."""
+        """Prepare the source, the references and the artifacts of one model."""
         if not cells:
             return
         try:
@@ -114,6 +117,7 @@ class _Models:
             failure = Failure("unavailable", "source", type(error).__name__, error.message, error.hint)
             self.without_source(model, cells, failure)
             return
+        # A gate must measure the model that its baseline measured.
         if self.recorded.differs(model.name, material.source):
             self.without_source(model, cells, OTHER_SOURCE)
             return
@@ -121,15 +125,15 @@ class _Models:
         self.everything(material, cells)
 
     def everything(self, material: Material, cells: list[Cell]) -> None:
-        """The references, and the artifacts of what has one: what has no reference cannot be measured."""
+        """Prepare the references, then the artifacts of the cells whose reference succeeded."""
         for workload in dict.fromkeys(cell.workload for cell in cells):
             self.reference(material, [cell for cell in cells if cell.workload == workload])
-        made = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
-        for name in dict.fromkeys(cell.artifact_name for cell in made):
-            self.artifact(material, [cell for cell in made if cell.artifact_name == name])
+        runnable = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
+        for name in dict.fromkeys(cell.artifact_name for cell in runnable):
+            self.artifact(material, [cell for cell in runnable if cell.artifact_name == name])
 
     def without_source(self, model: Model, cells: list[Cell], failure: Failure) -> None:
-        """What an earlier run left in the cache is enough for some cells; the others end with the failure."""
+        """Prepare the cells that recorded artifacts are enough for; the others end with the failure."""
         standing = [cell for cell in cells if self.recorded.is_runnable_from_cache(cell, self.builder.cache)]
         self.fail((cell for cell in cells if cell not in standing), failure)
         if standing:
@@ -138,7 +142,7 @@ class _Models:
             self.everything(Material(model, source, None), standing)
 
     def material(self, model: Model) -> Material:
-        """The model's source on this disk, and its input data."""
+        """Fetch the model's source and its input data. Raises `SourceError`."""
         self.progress.detail(f"source of {model.name}: {model.source}")
         root = Path(self.matrix.place).parent
         source = sources.resolve(
@@ -150,26 +154,26 @@ class _Models:
             sha256=model.sha256,
             say=self.progress.step,
         )
-        wanted = model.inputs or registry.families()[model.family].inputs
-        data = sources.resolve_data(wanted, cache=self.cache, root=root, say=self.progress.step) if wanted else None
+        inputs = model.inputs or registry.families()[model.family].inputs
+        data = sources.resolve_data(inputs, cache=self.cache, root=root, say=self.progress.step) if inputs else None
         return Material(model, source, data)
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
-        """The reference of one workload."""
+        """Prepare the reference of one workload."""
         try:
-            held = self.recorded.reference(cells[0], self.builder.cache)
-            made = held or self.builder.reference(material, cells[0])
+            recorded = self.recorded.reference(cells[0], self.builder.cache)
+            reference = recorded or self.builder.reference(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
-        self.prepared.references[material.model.name, cells[0].workload] = made
+        self.prepared.references[material.model.name, cells[0].workload] = reference
 
     def artifact(self, material: Material, cells: list[Cell]) -> None:
-        """The model of one precision in one format."""
+        """Prepare the artifact of one precision in one format."""
         try:
-            held = self.recorded.artifact(cells[0], self.builder.cache)
-            made = held or self.builder.artifact(material, cells[0])
+            recorded = self.recorded.artifact(cells[0], self.builder.cache)
+            artifact = recorded or self.builder.artifact(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
-        self.prepared.artifacts[cells[0].artifact_name] = made
+        self.prepared.artifacts[cells[0].artifact_name] = artifact

@@ -1,7 +1,7 @@
-"""Who uses a cache now, and when each of its folders was used last: what `bench cache prune` must know to be safe.
+"""Records which processes use a cache and when each folder was last used, so that `bench cache prune` is safe.
 
 A process that measures holds a locked file in `in-use/` for as long as it runs. The operating system releases the lock
-when the process ends in any way, so that a killed run keeps nothing in use.
+when the process ends in any way, also when it is killed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bench.files import writing
 USED = "last-used"
 IN_USE, DOOR = "in-use", "in-use.lock"
 COARSE_S = 2.0
-"""How far the time of a file may lie behind the clock: the coarsest file system counts in steps of two seconds."""
+"""How far a file's time may be behind the clock: the coarsest file systems count in steps of two seconds."""
 Work = TypeVar("Work", bound=Callable[..., Any])
 
 
 @contextlib.contextmanager
 def in_use(cache: Path) -> Iterator[None]:
-    """Mark a cache as used by this process until the block ends; waits while something is removed from it."""
+    """Mark a cache as used by this process until the block ends; waits while another process removes something."""
     folder = cache / IN_USE
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def in_use(cache: Path) -> Iterator[None]:
 
 
 def uses_cache(work: Work) -> Work:
-    """Hold the cache that the first argument names, as `options.cache`, in use while the function runs."""
+    """Mark the cache in `options.cache`, of the first argument, as used while the function runs."""
 
     @functools.wraps(work)
     def holding(options: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ def uses_cache(work: Work) -> Work:
 
 @contextlib.contextmanager
 def removing(cache: Path) -> Iterator[float]:
-    """Keep processes from beginning to use a cache while something is removed from it.
+    """Prevent processes from starting to use a cache while something is removed from it.
 
     Yields the time, in seconds since the epoch, at which the oldest running process began; infinity where none runs.
     """
@@ -77,20 +77,20 @@ def _running(cache: Path) -> Iterator[float]:
 
 
 def touch(folder: Path) -> None:
-    """Note that a folder of the cache is used now; a cache that cannot be written stays as it is."""
+    """Record that a folder of the cache is used now; does nothing where the cache cannot be written."""
     with contextlib.suppress(OSError):
         (folder / USED).touch()
         os.utime(folder / USED)
 
 
 def touch_whole(folder: Path) -> None:
-    """The same for a folder to which no file may be added."""
+    """Record a use of a folder to which no file may be added."""
     with contextlib.suppress(OSError):
         os.utime(folder)
 
 
 def last_used(folder: Path) -> float:
-    """When a folder was used last, in seconds since the epoch; without a note of it, when something in it changed."""
+    """The last use of a folder in seconds since the epoch; without a record, the last change in it."""
     with contextlib.suppress(OSError):
         return (folder / USED).stat().st_mtime
     with contextlib.suppress(OSError):

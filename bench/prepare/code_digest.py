@@ -1,4 +1,4 @@
-"""Digests of source files by what they mean: comments, docstrings and layout do not count, a number does."""
+"""Digests source files by their syntax trees, so that comments, docstrings and layout do not count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 UNUSED_FIELDS = ("kind", "type_comment", "type_ignores")
-"""Fields of the syntax tree that change nothing: the `u` of a string, and comments for type checkers."""
+"""Fields of the syntax tree without effect: the `u` of a string, and comments for type checkers."""
 
 Homes = Mapping[str, Path]
 """The folder of each top-level package whose imports are followed, by its name."""
@@ -18,6 +18,7 @@ Homes = Mapping[str, Path]
 
 def digest(paths: Iterable[Path]) -> str:
     """SHA-256 over the names and meanings of files, 64 hex digits."""
+    # Names, not whole paths: the same code in another folder has the same digest.
     total = hashlib.sha256()
     for path in paths:
         total.update(path.name.encode() + b"\0" + meaning(path))
@@ -26,6 +27,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 def meaning(path: Path) -> bytes:
     """SHA-256 of a file: of a Python file's syntax tree without docstrings, of any other file's bytes."""
+    # The time and the size are arguments of the cache, so that an edited file is read again.
     state = path.stat()
     return _meaning(path, state.st_mtime_ns, state.st_size)
 
@@ -34,7 +36,7 @@ def meaning(path: Path) -> bytes:
 def _meaning(path: Path, _mtime_ns: int, _size: int) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".py":
-        with contextlib.suppress(SyntaxError, ValueError):  # no Python after all: its bytes count
+        with contextlib.suppress(SyntaxError, ValueError):  # not valid Python: its bytes count
             content = "".join(_tokens(ast.parse(content))).encode()
     return hashlib.sha256(content).digest()
 
@@ -65,23 +67,23 @@ def _is_documentation(node: object) -> bool:
 
 
 def code_behind(paths: Iterable[Path], homes: Homes) -> list[Path]:
-    """The files and every file that they import of the packages in `homes`, directly or not; sorted by their place there.
+    """The files, and all files of the packages in `homes` that they import, sorted by their place in the package.
 
     Of `bench` only the worker and `bench.shared` are followed: the records that a worker imports are covered by the
     protocol.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = list(paths)
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += [file for module in _imports(path, homes) for file in module_files(module, homes)]
-    return sorted(found, key=lambda path: _place(path, homes))
+    return sorted(files, key=lambda path: _place(path, homes))
 
 
 def _place(path: Path, homes: Homes) -> tuple[str, ...]:
-    """Where a file is in its package: its order must not depend on where the package lies."""
+    """The place of a file in its package: the order of files must not depend on where the package lies."""
     for top, home in homes.items():
         if path.is_relative_to(home):
             return (top, *path.relative_to(home).parts)
@@ -89,7 +91,7 @@ def _place(path: Path, homes: Homes) -> tuple[str, ...]:
 
 
 def module_files(module: str, homes: Homes) -> list[Path]:
-    """The file of a module, `a/b.py` or `a/b/__init__.py`; none where it is of no package in `homes`."""
+    """The files of a module, `a/b.py` or `a/b/__init__.py`; empty for a package that is not in `homes`."""
     top, *rest = module.split(".")
     if top not in homes or (top == "bench" and rest[:1] not in (["shared"], ["worker"])):
         return []
@@ -98,24 +100,25 @@ def module_files(module: str, homes: Homes) -> list[Path]:
 
 
 def _imports(path: Path, homes: Homes) -> Iterator[str]:
-    """The modules that a file imports, in its functions too: heavy libraries are imported late."""
+    """The modules that a file imports, also inside functions: heavy libraries are imported late."""
     state = path.stat()
     for level, module, names in _import_statements(path, state.st_mtime_ns, state.st_size):
         start = ".".join(filter(None, (_package(path, level, homes) if level else "", module)))
         yield start
+        # `from package import name` may import a module.
         yield from (f"{start}.{name}" for name in names)
 
 
 @lru_cache(maxsize=4096)
 def _import_statements(path: Path, _mtime_ns: int, _size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
-    """Of every import its level, its module, and the names that it takes from there."""
-    found: list[tuple[int, str, tuple[str, ...]]] = []
+    """The level, the module and the names of every import."""
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            found += [(0, alias.name, ()) for alias in node.names]
+            imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
-    return tuple(found)
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    return tuple(imports)
 
 
 def _package(path: Path, level: int, homes: Homes) -> str:

@@ -1,4 +1,4 @@
-"""A runtime of the matrix in, an interpreter that holds its packages out: made once, and found again by its hash."""
+"""Installs the runtimes of a matrix as virtual environments, once for each list of requirements."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 
 WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
-"""What every worker imports, beside what the runtime lists."""
+"""What every worker imports besides the runtime's own packages."""
 OPERATOR_NEEDS = ("ml_dtypes>=0.5.1",)
-"""What the operator tests import as well; an interpreter of the user's may lack it, and then runs none of them."""
+"""What the operator tests import as well; the user's own interpreter may lack it, and then cannot run them."""
 INSTALLED = (*WORKER_NEEDS, *OPERATOR_NEEDS)
 OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
@@ -44,48 +44,48 @@ print(json.dumps({"python": platform.python_version(), "packages": packages}))
 """
 
 
-class Ready(Struct, frozen=True):
-    """A runtime that can be used: its record, and the interpreter to start."""
+class Environment(Struct, frozen=True):
+    """A runtime that is installed: its record, and the interpreter to start."""
 
     record: RuntimeRecord
     executable: Path
 
 
 class EnvironmentPool:
-    """The runtimes of a matrix by name, each made or refused once, however many targets need it."""
+    """The runtimes of a matrix by name; each is made, or fails, only once."""
 
     def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
         self.known, self.cache, self.progress = known, cache, progress
-        self.made: dict[str, Ready] = {}
-        self.refused: dict[str, RuntimeSetupError] = {}
+        self.environments: dict[str, Environment] = {}
+        self.errors: dict[str, RuntimeSetupError] = {}
 
-    def find(self, name: str) -> Ready | None:
-        """The runtime where it is there; None where it would have to be made. Raises `RuntimeSetupError`."""
+    def find(self, name: str) -> Environment | None:
+        """The runtime where it exists; None where it must be made first. Raises `RuntimeSetupError`."""
         return self._once(name, lambda: find(self.known[name], self.cache))
 
-    def ensure(self, name: str) -> Ready:
-        """The runtime, made now if it is not there. Raises `RuntimeSetupError`, and that again at each call."""
-        ready = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
-        assert ready is not None
-        return ready
+    def ensure(self, name: str) -> Environment:
+        """The runtime, made now where it does not exist. Raises `RuntimeSetupError`, the same at each call."""
+        environment = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
+        assert environment is not None
+        return environment
 
-    def _once(self, name: str, look: Callable[[], Ready | None]) -> Ready | None:
-        if name in self.refused:
-            raise self.refused[name]
-        if name not in self.made:
+    def _once(self, name: str, look: Callable[[], Environment | None]) -> Environment | None:
+        if name in self.errors:
+            raise self.errors[name]
+        if name not in self.environments:
             try:
-                found = look()
+                environment = look()
             except RuntimeSetupError as error:
-                self.refused[name] = error
+                self.errors[name] = error
                 raise
-            if found is None:
+            if environment is None:
                 return None
-            self.made[name] = found
-        return self.made[name]
+            self.environments[name] = environment
+        return self.environments[name]
 
 
-def find(runtime: Runtime, cache: Path) -> Ready | None:
-    """The runtime where it is already made (or is an interpreter of the user's); None where it is not."""
+def find(runtime: Runtime, cache: Path) -> Environment | None:
+    """The runtime where it exists or is the user's own interpreter; None where it must be made first."""
     if runtime.python:
         return _existing(runtime)
     folder = _folder(runtime, cache)
@@ -97,30 +97,31 @@ def find(runtime: Runtime, cache: Path) -> Ready | None:
     if not executable.exists():
         return None
     touch(folder)
-    return Ready(msgspec.structs.replace(record, name=runtime.name), executable)
+    return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
 
 
-def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Ready:
-    """The runtime, made now if it is not there; two runs at once make it once.
+def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
+    """The runtime, made now where it does not exist; two processes at the same time make it once.
 
-    Raises `RuntimeSetupError` when a requirement cannot be installed, and `DiskError` when the disk is full.
+    Raises `RuntimeSetupError` where a requirement cannot be installed, and `DiskError` where the disk is full.
     """
-    if ready := find(runtime, cache):
-        return ready
+    if environment := find(runtime, cache):
+        return environment
     folder = _folder(runtime, cache)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if ready := find(runtime, cache):
-                return ready
+            # Another process may have made it while this one waited for the lock.
+            if environment := find(runtime, cache):
+                return environment
             return _make(runtime, folder, progress)
 
 
 def key(runtime: Runtime) -> str:
-    """What identifies a runtime on this machine, 16 hex digits: its requirements and the interpreter under it."""
+    """The identity of a runtime on this machine, 16 hex digits: its requirements and its base interpreter."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
-    asked = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    identity = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _folder(runtime: Runtime, cache: Path) -> Path:
@@ -131,23 +132,26 @@ def _interpreter(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _make(runtime: Runtime, folder: Path, progress: Progress) -> Ready:
+def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
     start = time.monotonic()
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
-    shutil.rmtree(folder, ignore_errors=True)  # left half made by a run that was stopped
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
     _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
     executable = _interpreter(folder)
+    # Our own pip installs into the environment, which so needs no pip: that is smaller and quicker.
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
     _command([*pip, "--disable-pip-version-check", *runtime.requires, *INSTALLED], runtime, progress)
     record = _inspect(runtime, executable)
+    # Last: a folder without a record is incomplete.
     write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
     took = duration(time.monotonic() - start)
     progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
-    return Ready(record, executable)
+    return Environment(record, executable)
 
 
 def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
-    """Run an installer; its lines are progress, and its last error becomes the message."""
+    """Run an installer and show its output as progress. Raises `RuntimeSetupError` with its last error."""
+    # pip's errors are in its last lines.
     tail: deque[str] = deque(maxlen=60)
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -157,60 +161,61 @@ def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
             tail.append(line.rstrip())
             progress.detail(f"runtime {runtime.name}: {line.strip()}")
     if process.returncode:
-        raise _refused(runtime, list(tail))
+        raise _install_error(runtime, list(tail))
 
 
-def _refused(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
+def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     errors = errors or [line for line in lines if line]
-    said = errors[-1] if errors else "the installer said nothing"
+    message = errors[-1] if errors else "the installer said nothing"
     if any("No space left" in line for line in lines):
         hint = "free some space, or name another --cache-dir"
         return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
     hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
-    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {said}", hint)
+    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
 
 
-def _existing(runtime: Runtime) -> Ready:
-    """An interpreter of the user's, used as it is and checked for what a worker must hold."""
+def _existing(runtime: Runtime) -> Environment:
+    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks what a worker needs."""
     assert runtime.python is not None
-    found = shutil.which(Path(runtime.python).expanduser())
-    if found is None:
+    executable = shutil.which(Path(runtime.python).expanduser())
+    if executable is None:
         hint = f"check [runtimes.{runtime.name}] python"
         raise RuntimeSetupError(f"runtime '{runtime.name}': there is no interpreter {runtime.python}", hint)
-    record = _inspect(runtime, Path(found))
+    record = _inspect(runtime, Path(executable))
     if Version(record.python) < OLDEST_PYTHON:
         message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
         raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
     if missing := _missing(record.packages):
         message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
         raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
-    return Ready(record, Path(found))
+    return Environment(record, Path(executable))
 
 
 def _missing(packages: Mapping[str, str]) -> list[str]:
-    """What the worker needs and an interpreter lacks, or has in a version that is too old."""
-    held = {canonicalize_name(name): version for name, version in packages.items()}
+    """The requirements of the worker that an interpreter lacks, or has in a version that is too old."""
+    versions = {canonicalize_name(name): version for name, version in packages.items()}
     needs = map(Requirement, WORKER_NEEDS)
-    return [str(need) for need in needs if not need.specifier.contains(held.get(canonicalize_name(need.name), "0"))]
+    return [str(need) for need in needs if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
-    """Every package of an interpreter, as its own metadata says."""
-    asked = [str(executable), "-I", "-c", INSPECT]
+    """Read the packages of an interpreter from their metadata. Raises `RuntimeSetupError`."""
+    # -I: what PYTHONPATH and the user's site hold does not count, since a worker does not see it.
+    command = [str(executable), "-I", "-c", INSPECT]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True)
-        said = json.loads(done.stdout)
-        python, packages = said["python"], said["packages"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        reply = json.loads(done.stdout)
+        python, packages = reply["python"], reply["packages"]
     except subprocess.CalledProcessError as error:
         words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
-        raise _mute(runtime, executable, words[0]) from None
+        raise _no_answer(runtime, executable, words[0]) from None
     except subprocess.TimeoutExpired:
-        raise _mute(runtime, executable, "no answer in two minutes") from None
+        raise _no_answer(runtime, executable, "no answer in two minutes") from None
     except OSError as error:
-        raise _mute(runtime, executable, error.strerror or str(error)) from None
+        raise _no_answer(runtime, executable, error.strerror or str(error)) from None
     except (ValueError, TypeError, KeyError):
-        raise _mute(runtime, executable, "what it printed came from no Python") from None
+        raise _no_answer(runtime, executable, "what it printed came from no Python") from None
     return RuntimeRecord(
         name=runtime.name,
         requires=runtime.requires,
@@ -222,7 +227,7 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
 
 
 def damage(folder: Path) -> list[str]:
-    """What is wrong with a made runtime: no record, an interpreter that does not start, or other packages than then."""
+    """The problems of a runtime: no record, an interpreter that does not start, or changed packages."""
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
     except (OSError, *UNREADABLE):
@@ -236,6 +241,6 @@ def damage(folder: Path) -> list[str]:
     return [f"{name} was {old or 'absent'} and is {new or 'absent'}" for name, old, new in changed if old != new]
 
 
-def _mute(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
+def _no_answer(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
     message = f"runtime '{runtime.name}': {executable.name} does not answer as a Python interpreter: {why}"
     return RuntimeSetupError(message, f"check [runtimes.{runtime.name}]")

@@ -1,7 +1,7 @@
-"""A target in; whether it can be used on this machine, as a probe in a worker of its own found it, out.
+"""Probes targets in worker processes of their own, to learn which are usable on this machine.
 
-The order saves time and disk: a device that the machine does not show, or a wheel that there is none of, is told before
-anything is installed for it.
+The order saves time and disk space: a missing device or a missing wheel is reported before anything is installed for
+the target.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target
 from bench.errors import RuntimeSetupError
 from bench.prepare import worker_code
-from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.environments import Environment, EnvironmentPool
 from bench.progress import Progress
 from bench.records import Cell, Failed, Failure, Machine, Note, Probe, Probed, Provider, Status, TargetFacts, note
 from bench.worker_process import Worker, with_native_words
 
 PROBE_TIMEOUT_S = 180.0
-"""Drivers and shader compilers take long when they are used for the first time."""
+"""Drivers and shader compilers take a long time at their first use."""
 UNSURE = ("crashed", "timeout", "out-of-memory", "failed")
-"""Kinds that speak of the probe more than of the target: in a run, its cells are tried all the same."""
+"""Kinds that say more about the probe than about the target: a run still tries its cells."""
 WITHOUT_WORDS = ("not-created", "registers-nothing", "no-device")
-"""Kinds whose cause a library may have printed."""
+"""Kinds whose cause may be in a library's output."""
 REFUSALS: dict[str, Status] = {"option": "unsupported"}
-"""Kinds that say that the target is there, and does not take what the matrix asks of it."""
+"""Kinds for a target that exists but refuses what the matrix asks for."""
 ARCHITECTURES = {"arm": ("arm64", "aarch64", "armv8l"), "x86": ("x86_64", "amd64", "i686")}
 NAMES = {
     "nvidia": "NVIDIA",
@@ -43,13 +43,13 @@ NAMES = {
 
 
 class ProbedTargets(Struct, frozen=True):
-    """What is known before anything is built: the runtimes that are there, and what each target is."""
+    """What is known before anything is built: the runtimes that exist, and the facts of each target."""
 
     code: Path
     pool: EnvironmentPool
     facts: dict[str, TargetFacts]
     failures: dict[str, Failure]
-    """By target: what each of its cells ends with."""
+    """By target: the failure of its cells."""
 
 
 def probe_targets(
@@ -61,9 +61,9 @@ def probe_targets(
     progress: Progress,
     code: Path | None = None,
 ) -> ProbedTargets:
-    """Try every target that a cell wants; those that are not on this machine end their cells here.
+    """Try every target that a cell needs; the cells of unusable targets get a failure.
 
-    `code` is the worker's code where it is not today's.
+    `code` is the folder of the worker's code; None for the code of this version.
     """
     pool = EnvironmentPool(matrix.runtimes, cache, progress)
     probed = ProbedTargets(code or worker_code.stage(cache), pool, {}, {})
@@ -88,28 +88,29 @@ def examine(
     *,
     install: bool = True,
 ) -> TargetFacts:
-    """One target tried for real, in a process of its own; whatever happens there is in the facts.
+    """Try one target in a process of its own; a crash there becomes its facts.
 
-    Without `install` a runtime that is not made yet stays so, and the facts say that.
+    Without `install` no runtime is made, and the facts name a missing one.
     """
     runtime = pool.known[target.runtime]
     try:
-        ready = pool.find(target.runtime)
-        if ready is None:
-            if facts := not_worth_making(target, runtime, machine):
+        runtime_environment = pool.find(target.runtime)
+        if runtime_environment is None:
+            if facts := reason_not_to_install(target, runtime, machine):
                 return facts
             if not install:
                 message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
                 return _absent("not-made", message, remedy)
-            ready = pool.ensure(target.runtime)
+            runtime_environment = pool.ensure(target.runtime)
     except RuntimeSetupError as error:
         return _absent("no-runtime", error.message, error.hint)
     progress.detail(f"trying {target.name}")
-    return probe(target, ready, code, log, machine.memory_bytes * 9 // 10)
+    # Nine tenths of the memory, as in a run: a probe must not use up the machine's memory either.
+    return probe(target, runtime_environment, code, log, machine.memory_bytes * 9 // 10)
 
 
-def not_worth_making(target: Target, runtime: Runtime, machine: Machine) -> TargetFacts | None:
-    """Why the runtime need not be made: there is no wheel for this platform, or nothing here that it would drive.
+def reason_not_to_install(target: Target, runtime: Runtime, machine: Machine) -> TargetFacts | None:
+    """Why the runtime need not be made: no wheel for this platform, or no device for it on this machine; else None.
 
     A runtime that the matrix names itself is made and tried: the fingerprint may not see every device.
     """
@@ -120,50 +121,57 @@ def not_worth_making(target: Target, runtime: Runtime, machine: Machine) -> Targ
 
 
 def without_device(missing: str, remedy: str) -> TargetFacts:
-    """The facts of a target that is not tried, as the machine does not show the device that it needs."""
+    """The facts of a target that is not tried because the machine does not show its device."""
     return replace(_absent("no-device", f"not tried: this machine shows no {missing}", remedy), missing=missing)
 
 
 def missing_device(needs: str, machine: Machine) -> str | None:
-    """What a target needs and the fingerprint does not show, `NVIDIA GPU`; None where it is there or not needed."""
+    """The needed device that the fingerprint does not show, `NVIDIA GPU`; None where none is missing."""
     if not needs:
         return None
     kind, _, vendor = needs.partition(":")
-    wanted = f"{NAMES.get(vendor, vendor.title())} {kind.upper()}".strip()
+    device = f"{NAMES.get(vendor, vendor.title())} {kind.upper()}".strip()
     if kind == "cpu":
-        return None if not vendor or _is_cpu(vendor, machine) else wanted
-    shown = any(one.kind == kind and vendor.lower() in one.vendor.lower() for one in machine.accelerators)
-    return None if shown else wanted
+        return None if not vendor or _is_cpu(vendor, machine) else device
+    shown = any(
+        accelerator.kind == kind and vendor.lower() in accelerator.vendor.lower()
+        for accelerator in machine.accelerators
+    )
+    return None if shown else device
 
 
-def probe(target: Target, ready: Ready, code: Path, log: Path, memory_limit_bytes: int | None = None) -> TargetFacts:
-    """Ask a fresh worker in the target's runtime."""
+def probe(
+    target: Target, runtime_environment: Environment, code: Path, log: Path, memory_limit_bytes: int | None = None
+) -> TargetFacts:
+    """Probe a target with a new worker in its runtime."""
     provider = target.provider
     environment = worker_code.child_environment(code, provider.environment if provider else None)
     order = Probe(engine=target.engine, provider=provider, mode=target.mode, options=target.options)
+    # Replaced by any reply.
     facts = _absent("failed", "the worker ended without an answer")
-    with Worker(ready.executable, log, environment, memory_limit_bytes) as worker:
+    with Worker(runtime_environment.executable, log, environment, memory_limit_bytes) as worker:
         for reply in worker.ask(order, PROBE_TIMEOUT_S):
             if isinstance(reply, Probed):
                 facts = _with_words(reply.facts, worker.native_words())
             if isinstance(reply, Failed):
-                facts = of_failure(reply.failure)
-    facts = replace(facts, notes=(*facts.notes, *unchecked(provider, facts)))
+                facts = facts_of_failure(reply.failure)
+    facts = replace(facts, notes=(*facts.notes, *unchecked_options(provider, facts)))
+    # The worker knows only which import failed; the catalogue knows what brings it.
     if facts.kind == "not-installed" and target.row is not None:
-        return replace(facts, remedy=_what_is_lacking(target))
+        return replace(facts, remedy=_missing_packages(target))
     return facts if facts.available or facts.remedy else replace(facts, remedy=_hint(target))
 
 
-def unchecked(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
-    """The options that neither the catalogue knows nor the provider checks: a misspelt one looks as if it worked."""
+def unchecked_options(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
+    """Notes on options that are not in the catalogue and that the provider does not check: one may be misspelt."""
     if provider is None or provider.known_options is None or facts.checks_options is not False:
         return ()
     strange = [name for name in provider.options if name not in provider.known_options]
     return tuple(note("unknown-option", name=name) for name in strange)
 
 
-def of_failure(failure: Failure) -> TargetFacts:
-    """A probe that went wrong as facts; only a refusal says that the target is not there."""
+def facts_of_failure(failure: Failure) -> TargetFacts:
+    """A failed probe as facts; only status `unavailable` says that the target is not on this machine."""
     if failure.status == "unavailable":
         kind = {"import": "not-installed", "start": "no-runtime"}.get(failure.stage, failure.kind)
         return _absent(kind, failure.message, failure.remedy)
@@ -187,12 +195,12 @@ def _with_words(facts: TargetFacts, words: str) -> TargetFacts:
 
 
 def _implied(target: Target, runtime: Runtime) -> bool:
-    """Whether the runtime is the catalogue's, and not one that the matrix describes."""
+    """Whether the runtime is the catalogue's and not the matrix's own."""
     return target.row is not None and runtime == catalogue.runtime(target.row)
 
 
-def _what_is_lacking(target: Target) -> str:
-    """The packages of the catalogue's row, and the way to get them without a thought."""
+def _missing_packages(target: Target) -> str:
+    """A remedy with the packages of the catalogue's row, and how to install them automatically."""
     assert target.row is not None
     needed = ", ".join(catalogue.runtime(target.row).requires)
     if not needed:
@@ -212,7 +220,7 @@ def _is_cpu(vendor: str, machine: Machine) -> bool:
 
 
 def _line(name: str, facts: TargetFacts) -> str | None:
-    """What is worth a line before anything is measured."""
+    """A line of progress for a target that is unusable, uncertain or on an accelerator; else None."""
     if is_unusable(facts):
         return f"{name} is unavailable: {facts.message}"
     if not facts.available:

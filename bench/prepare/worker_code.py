@@ -1,7 +1,7 @@
-"""Stages the worker's code: a folder that a runtime's interpreter imports it from; and digests of its parts.
+"""Copies the worker's code to the cache, where runtimes import it from, and digests its parts.
 
-The code is copied into the cache by what it means, so that nothing of the orchestrator's packages is on a worker's
-path, an interpreter of the user's is left as it is, and an edit amid a run changes nothing in that run.
+So none of the orchestrator's packages are on a worker's path, the user's own interpreter stays unchanged, and an edit
+during a run does not change that run. The folder's name is a digest of the code's syntax trees.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from bench.records import PROTOCOL
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "shared", "worker")
 PLUGINS = "touchstone-plugins.json"
-"""Beside the staged package: by kind and name, the modules that other packages add."""
+"""A file beside the copied package: by kind and name, the modules that other packages add."""
 DIGEST = re.compile(r"[0-9a-f]{16}")
-"""A run's file may come from anywhere, and what it says becomes the name of a folder."""
+"""A run's file may come from anywhere, and this text becomes the name of a folder: nothing else is accepted."""
 
 
 def stage(cache: Path) -> Path:
-    """The folder to put on a worker's path; made once for each state of the code."""
+    """Copy the worker's code and return the folder for a worker's path; one folder for each state of the code."""
     files, plugins = dict(_worker_files()), _plugin_modules()
     total = hashlib.sha256(plugins.encode())
     for relative, path in files.items():
@@ -52,7 +52,7 @@ def stage(cache: Path) -> Path:
             (aside / PLUGINS).write_text(plugins, encoding="utf-8")
             aside.rename(folder)
         except OSError:
-            if not folder.exists():  # else another run was first; its copy is the same
+            if not folder.exists():  # else another run was faster; its copy is the same
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -60,9 +60,9 @@ def stage(cache: Path) -> Path:
 
 
 def recorded(cache: Path, name: str) -> Path | None:
-    """The folder of the code that an earlier run measured with; None where it is gone or cannot be spoken to.
+    """The folder of an earlier run's worker code; None where it is missing or has another protocol version.
 
-    Orders and replies are strict, so a worker is spoken to only where its protocol has today's version.
+    Orders and replies are strict, so only a worker with this protocol version can be used.
     """
     folder = cache / "worker" / name
     if not DIGEST.fullmatch(name) or not folder.is_dir():
@@ -72,11 +72,12 @@ def recorded(cache: Path, name: str) -> Path | None:
 
 
 def protocol_of(code: Path) -> int | None:
-    """The version of the protocol that staged code speaks; None where it is of before there were versions."""
+    """The protocol version of copied code; None for code from before there were versions."""
     try:
         tree = ast.parse((code / "bench" / "records" / "protocol.py").read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
+    # Read from the source: importing two versions of one package in one process is not possible.
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PROTOCOL":
             version = ast.literal_eval(node.value)
@@ -87,7 +88,7 @@ def protocol_of(code: Path) -> int | None:
 def build_digest(family: str, form: str | None = None, package: Path | None = None) -> str:
     """A digest of the code that builds a family's artifacts of a format, or its references where `form` is None.
 
-    An edit there that means something makes new artifacts. `package` is the `bench` folder of staged code.
+    An edit that changes this digest makes new artifacts. `package` is the `bench` folder of copied code.
     """
     homes = _homes(package)
     bench = homes["bench"]
@@ -98,7 +99,7 @@ def build_digest(family: str, form: str | None = None, package: Path | None = No
 
 
 def _homes(package: Path | None) -> dict[str, Path]:
-    """The folder of `bench` and of every package that adds to it: as staged, or where they are installed."""
+    """The folders of `bench` and of every package with plug-ins: as copied, or as installed."""
     if package is None:
         return {"bench": PACKAGE} | {plugin.top: plugin.root / plugin.top for plugin in registry.plugins()}
     return {"bench": package} | {plugin.top: package.parent / plugin.top for plugin in registry.plugins()}
@@ -110,7 +111,7 @@ def _module(kind: str, name: str) -> str:
 
 
 def _data(family: str, homes: Mapping[str, Path]) -> list[Path]:
-    """The files of data beside a family's code: its inputs may come from there."""
+    """The data files beside a family's code: its inputs may come from them."""
     module = _module("families", family)
     top = module.partition(".")[0]
     if top == "bench":
@@ -119,15 +120,16 @@ def _data(family: str, homes: Mapping[str, Path]) -> list[Path]:
 
 
 def _plugin_modules() -> str:
-    """What the worker reads to find the modules of other packages."""
-    found: dict[str, dict[str, str]] = {}
+    """The content of `PLUGINS`, from which the worker knows the modules of other packages."""
+    modules: dict[str, dict[str, str]] = {}
     for plugin in registry.plugins():
-        found.setdefault(plugin.kind, {})[plugin.name] = plugin.module
-    return json.dumps(found, sort_keys=True, indent=1)
+        modules.setdefault(plugin.kind, {})[plugin.name] = plugin.module
+    return json.dumps(modules, sort_keys=True, indent=1)
 
 
 def _worker_files() -> Iterable[tuple[str, Path]]:
-    """Every file to stage, by its place under the staged folder."""
+    """Every file to copy, with its path in the copy."""
+    # Only these rooms: the worker must not be able to import the orchestrator.
     yield "bench/__init__.py", PACKAGE / "__init__.py"
     for folder in GROUND:
         for path in sorted((PACKAGE / folder).rglob("*")):
@@ -140,7 +142,7 @@ def _worker_files() -> Iterable[tuple[str, Path]]:
 
 
 def _files_of(plugin: Plugin, top: str) -> Iterable[Path]:
-    """The whole top-level package of a plugin, since its modules import one another; or its one file."""
+    """The files of a plug-in's top-level package, since its modules import one another; or its single file."""
     folder = plugin.root / top
     return [path for path in sorted(folder.rglob("*")) if _is_kept(path)] if folder.is_dir() else [plugin.file]
 
@@ -150,15 +152,17 @@ def _is_kept(path: Path) -> bool:
 
 
 def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: the user's, without its Python settings and with the libraries told to be quiet.
+    """The environment of a worker: the user's, without its Python settings, and with libraries offline and quiet.
 
-    `extra` is what a provider asks for; it can switch a library's settings, but not what keeps workers apart.
+    `extra` holds a provider's variables; they cannot change the settings that isolate a worker.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"}
-    return {**kept, **(extra or {})} | {
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"
+    }
+    return {**inherited, **(extra or {})} | {
         "PYTHONPATH": str(code),
         "PYTHONNOUSERSITE": "1",
-        # Else the folder that bench was started in comes first, and a numpy.py there is taken for NumPy.
+        # Else the current folder comes first on the path, and a numpy.py in it would be imported as NumPy.
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",

@@ -18,7 +18,7 @@ from bench.measure.visits import Settings
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact
 from bench.prepare.builds import Prepared
-from bench.prepare.environments import Ready
+from bench.prepare.environments import Environment
 from bench.records import ArtifactRecord, Cell, Provider, Recipe, Run, RuntimeRecord, Source
 
 EP = "FakeExecutionProvider"
@@ -68,7 +68,7 @@ def a_fake_run(
     )
     prepared = Prepared(
         code=worker_code.stage(folder / "cache"),
-        runtimes={"ort": Ready(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))},
+        runtimes={"ort": Environment(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))},
         sources={"vit": Source("config", "nowhere", "random", "0")},
         references={
             ("vit", f"b{batch}"): Artifact(

@@ -19,7 +19,7 @@ from bench.declare import catalogue
 from bench.doctor import Finding, Findings, chosen, examine, standing
 from bench.errors import UsageError
 from bench.prepare import environments
-from bench.prepare.environments import Ready
+from bench.prepare.environments import Environment
 from bench.prepare.probe import without_device
 from bench.progress import Quiet
 from bench.records import Accelerator, Device, Executed, RuntimeRecord, TargetFacts, note
@@ -89,7 +89,7 @@ def doctored(tmp_path, strange_engines, monkeypatch):
     """Examine the fake engine in a real worker, in a mode; its row."""
 
     def run(mode: str) -> Finding:
-        here = Ready(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))
+        here = Environment(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))
         monkeypatch.setattr(environments, "find", lambda *_: here)
         monkeypatch.setattr(doctor, "fingerprint", lambda: PLAIN)
         matrix = fake_matrix("obeys")

@@ -192,9 +192,11 @@ def test_caches_are_those_of_one_core(tmp_path):
 
 
 def test_caches_of_windows_and_macos_come_from_their_tools():
-    windows = machine_cpu._told_caches({"l2_cache_size": "odd"}, {"cpu": {"L2CacheSize": 1024, "L3CacheSize": None}})
+    windows = machine_cpu._reported_caches(
+        {"l2_cache_size": "odd"}, {"cpu": {"L2CacheSize": 1024, "L3CacheSize": None}}
+    )
     assert windows == {"L2": 2**20}
-    assert machine_cpu._told_caches({}, {"hw.l2cachesize": "4194304"}) == {"L2": 2**22}
+    assert machine_cpu._reported_caches({}, {"hw.l2cachesize": "4194304"}) == {"L2": 2**22}
 
 
 # --- containers -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from builders import a_machine
 
 from bench.declare import catalogue
-from bench.machine.energy import Battery, GpuMeter, Kit, Meter, Nvml, Rapl
+from bench.machine.energy import Battery, GpuMeter, Meter, Meters, Nvml, Rapl
 from bench.records import Accelerator, Device, Energy, Provider
 
 NVIDIA = Device("gpu", 0, "NVIDIA", "NVIDIA L4")
@@ -209,7 +209,7 @@ def kit(tmp_path, monkeypatch):
     driver = FakeNvml({})
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     packages(tmp_path, 1)
-    kit = Kit(a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),)), tmp_path)
+    kit = Meters(a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),)), tmp_path)
     yield kit
     kit.close()
     assert not driver.open
@@ -236,7 +236,7 @@ def test_what_a_device_takes_that_is_imitated_says_nothing(kit):
 
 def test_a_machine_without_a_driver_has_meters_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.machine.energy.nvidia_driver", lambda: None)
-    kit = Kit(a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),)), tmp_path)
+    kit = Meters(a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),)), tmp_path)
     meter = kit.meter(NVIDIA, catalogue.target("cuda").provider)
     meter.watch(7)
     meter.begin()

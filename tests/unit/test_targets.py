@@ -19,7 +19,7 @@ from bench.declare.targets import Runtime
 from bench.errors import RuntimeSetupError
 from bench.prepare import environments
 from bench.prepare import probe as targets
-from bench.prepare.environments import EnvironmentPool, Ready
+from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe import examine, is_unusable, missing_device, probe_targets
 from bench.progress import Quiet
 from bench.records import Accelerator, Cell, Machine, Provider, RuntimeRecord, TargetFacts
@@ -27,7 +27,7 @@ from bench.records import Accelerator, Cell, Machine, Provider, RuntimeRecord, T
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
 PLAIN = a_machine()
 WITH_NVIDIA = a_machine(accelerators=(Accelerator("gpu", "NVIDIA L4", "NVIDIA"),))
-HERE = Ready(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))
+HERE = Environment(RuntimeRecord("ort", (), "3", {}, "k"), Path(sys.executable))
 
 
 class Installer:
@@ -37,10 +37,10 @@ class Installer:
         self.there, self.broken = set(there), broken
         self.asked: list[str] = []
 
-    def find(self, runtime: Runtime, cache: Path) -> Ready | None:
+    def find(self, runtime: Runtime, cache: Path) -> Environment | None:
         return HERE if runtime.name in self.there or runtime.python else None
 
-    def ensure(self, runtime: Runtime, cache: Path, progress: object) -> Ready:
+    def ensure(self, runtime: Runtime, cache: Path, progress: object) -> Environment:
         self.asked.append(runtime.name)
         if self.broken:
             raise RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: no network", "plug it in")

@@ -12,7 +12,7 @@ from builders import a_cell
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
-from bench.prepare.environments import Ready
+from bench.prepare.environments import Environment
 from bench.progress import Quiet
 from bench.records import Recipe, RuntimeRecord, Source
 from bench.worker_process import Worker
@@ -47,7 +47,7 @@ def code(tmp_path: Path) -> Path:
 def builder(tmp_path: Path, code: Path):
     names = ("build", "genai-build", "llama-cpp")
     record = RuntimeRecord("x", ("torch==2.13.0",), "3.11.7", {"torch": "2.13.0"}, "0" * 16)
-    runtimes = {name: Ready(record, Path(sys.executable)) for name in names}
+    runtimes = {name: Environment(record, Path(sys.executable)) for name in names}
     made = ArtifactBuilder(tmp_path / "cache", tmp_path / "logs", Quiet(), runtimes, code)
     yield made
     made.end(Worker.kill)

@@ -1,4 +1,4 @@
-"""A matrix's source string comes in; where that lies on this disk, what weights it has, and its digest go out."""
+"""Finds the source of a model or of input data on this disk, fetches it first where needed, and digests it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from bench.records import Source
 CONFIGS = Path(__file__).parents[2] / "worker" / "configs"
 IMAGES = {".png", ".jpg", ".jpeg"}
 
-WeightsAsked = Literal["auto", "pretrained", "random"]
+WeightsChoice = Literal["auto", "pretrained", "random"]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What `resolve` was asked, with the spec cut in two."""
+class Request:
+    """The arguments of `resolve`; `rest` is the spec without its kind."""
 
     rest: str
-    weights: WeightsAsked
+    weights: WeightsChoice
     seed: int
     cache: Path
     root: Path
@@ -40,14 +40,14 @@ class Ask:
 
     @property
     def memory(self) -> Path:
-        """Where the digests of big files are remembered."""
+        """The file with the digests of large files."""
         return self.cache / "digests.json"
 
 
 def resolve(
     spec: str,
     *,
-    weights: WeightsAsked,
+    weights: WeightsChoice,
     seed: int,
     cache: Path,
     root: Path,
@@ -55,21 +55,21 @@ def resolve(
     offline: bool = False,
     say: Say | None = None,
 ) -> Source:
-    """Find a model on this disk, fetching it first where it comes from elsewhere.
+    """Find a model on this disk, and fetch it first where needed.
 
     `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, `config:NAME`, `config:FILE.json` or
     `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is that of the wheel, or of the ONNX file
     without its external data.
-    Several runs can share `cache`. `say` gets a line of progress now and then.
-    Raises SourceError, which names the spec, the place and the remedy; DiskError where the disk is full.
+    Several runs can share `cache`. `say` receives lines of progress.
+    Raises SourceError with the spec, the place and the remedy; DiskError where the disk is full.
     """
     kind, rest = _split(spec, KINDS)
-    ask = Ask(rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent)
-    with _spoken(spec):
+    request = Request(rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent)
+    with _errors_with_source(spec):
         if sha256 is not None and kind not in PINNED_BY_HASH:
             remedy = "pin it as hub:ID@COMMIT" if kind == "hub" else "leave it out"
             raise SourceError(f"sha256 has no meaning for a {kind}: source", remedy)
-        return KINDS[kind](ask)
+        return KINDS[kind](request)
 
 
 def resolve_data(
@@ -83,91 +83,97 @@ def resolve_data(
 ) -> tuple[str, str]:
     """Find input data on this disk: the path of the folder or file, and the digest of its content.
 
-    `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers its pictures
-    and their names only: a wheel's other files differ between platforms, and inputs must not.
+    `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers only its
+    pictures and their names: a wheel's other files differ between platforms, and inputs must not.
+
+    Raises SourceError and DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
-    ask = Ask(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
-    with _spoken(spec):
-        path = DATA_KINDS[kind](ask)
+    request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
+    with _errors_with_source(spec):
+        path = DATA_KINDS[kind](request)
         if kind == "path" and path.exists():
             _compare_hash(path, sha256)
         files = {path.name: path} if path.is_file() else _pictures(path)
         if not files:
             what = "has no pictures" if path.is_dir() else "does not exist"
             raise SourceError(f"{path} {what}", f"name a file, or a folder with {', '.join(sorted(IMAGES))} in it")
-        return str(path), digest_files(files, ask.memory)
+        return str(path), digest_files(files, request.memory)
 
 
 # --- one function a kind ----------------------------------------------------------------------------------------------
 
 
-def _from_path(ask: Ask) -> Source:
-    return _folder_source(_located(ask), ask)
+def _from_path(request: Request) -> Source:
+    return _folder_source(_located(request), request)
 
 
-def _from_hub(ask: Ask) -> Source:
-    cache = ask.cache / "hub"
-    folder = hub_folder(ask.rest, weights=ask.weights, cache=cache, offline=ask.offline, say=ask.say)
-    return _folder_source(folder, ask)
+def _from_hub(request: Request) -> Source:
+    cache = request.cache / "hub"
+    folder = hub_folder(request.rest, weights=request.weights, cache=cache, offline=request.offline, say=request.say)
+    return _folder_source(folder, request)
 
 
-def _from_wheel(ask: Ask) -> Source:
-    return _folder_source(_unpacked(ask), ask)
+def _from_wheel(request: Request) -> Source:
+    return _folder_source(_unpacked(request), request)
 
 
-def _from_config(ask: Ask) -> Source:
-    if ask.weights == "pretrained":
+def _from_config(request: Request) -> Source:
+    if request.weights == "pretrained":
         raise SourceError("a bare config has no weights to load", 'ask for weights = "random", or name a hub: or path:')
-    path = _located(ask) if ask.rest.endswith(".json") else _built_in(ask.rest)
+    path = _located(request) if request.rest.endswith(".json") else _built_in(request.rest)
     read_config(path)
-    # The name is left out: the same config under another name is the same model.
-    digest = digest_files({"config.json": path}, ask.memory, _seeded(ask))
-    return Source(kind="config", path=str(path), weights="random", digest=digest, seed=ask.seed)
+    # Without its name: the same config under another name is the same model.
+    digest = digest_files({"config.json": path}, request.memory, _seeded(request))
+    return Source(kind="config", path=str(path), weights="random", digest=digest, seed=request.seed)
 
 
-def _from_onnx(ask: Ask) -> Source:
-    if ask.weights == "random":
+def _from_onnx(request: Request) -> Source:
+    if request.weights == "random":
+        # The graph holds its weights, so there is nothing to fill at random.
         raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
-    path = _located(ask)
+    path = _located(request)
     files = onnx_files(path)
-    _compare_hash(path, ask.sha256)
-    return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, ask.memory))
+    _compare_hash(path, request.sha256)
+    return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, request.memory))
 
 
-def _folder_source(folder: Path, ask: Ask) -> Source:
-    """The weights rule: what was asked for, else random ones where `auto` leaves the choice."""
-    model = read_folder(folder, want_weights=ask.weights != "random")
-    if ask.weights == "pretrained" and not model.weights:
+def _folder_source(folder: Path, request: Request) -> Source:
+    """The source of a folder; `auto` takes random weights where the folder has none."""
+    model = read_folder(folder, want_weights=request.weights != "random")
+    if request.weights == "pretrained" and not model.weights:
         raise SourceError(f"no weights (*.safetensors) in {folder}", 'fetch them, or ask for weights = "auto"')
     if model.weights:
-        digest = digest_files(model.plain | model.weights, ask.memory)
+        digest = digest_files(model.plain | model.weights, request.memory)
         return Source(kind="folder", path=str(folder), weights="pretrained", digest=digest)
-    if ask.weights == "auto":
-        ask.say(f"no weights in {folder}: random ones of seed {ask.seed} stand in")
-    return _random_source(model, ask)
+    if request.weights == "auto":
+        # Said aloud: speeds are right with random weights, outputs mean nothing.
+        request.say(f"no weights in {folder}: random ones of seed {request.seed} stand in")
+    return _random_source(model, request)
 
 
-def _random_source(model: ModelFolder, ask: Ask) -> Source:
-    digest = digest_files(model.plain, ask.memory, _seeded(ask))
-    return Source(kind="folder", path=str(model.folder), weights="random", digest=digest, seed=ask.seed)
+def _random_source(model: ModelFolder, request: Request) -> Source:
+    digest = digest_files(model.plain, request.memory, _seeded(request))
+    return Source(kind="folder", path=str(model.folder), weights="random", digest=digest, seed=request.seed)
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 
-def _located(ask: Ask) -> Path:
-    """A path of the matrix's, absolute. Links stay as they are: what lies beside one belongs to the model."""
-    return (ask.root / Path(ask.rest).expanduser()).absolute()
+def _located(request: Request) -> Path:
+    """The absolute path in a spec. Links are not resolved: files beside a link belong to the model."""
+    return (request.root / Path(request.rest).expanduser()).absolute()
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in found}
+    pictures = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in pictures}
 
 
-def _unpacked(ask: Ask) -> Path:
-    return wheel_path(ask.rest, cache=ask.cache / "wheels", sha256=ask.sha256, offline=ask.offline, say=ask.say)
+def _unpacked(request: Request) -> Path:
+    return wheel_path(
+        request.rest, cache=request.cache / "wheels", sha256=request.sha256, offline=request.offline, say=request.say
+    )
 
 
 def _compare_hash(path: Path, sha256: str | None) -> None:
@@ -175,9 +181,9 @@ def _compare_hash(path: Path, sha256: str | None) -> None:
         return
     if path.is_dir():
         raise SourceError("sha256 has no meaning for a folder", "leave it out, or name one file")
-    found = sha256_of(path)
-    if found != sha256.lower():
-        raise SourceError(f"{path} has SHA-256 {found}, not {sha256}", "find out which of the two is right")
+    actual = sha256_of(path)
+    if actual != sha256.lower():
+        raise SourceError(f"{path} has SHA-256 {actual}, not {sha256}", "find out which of the two is right")
 
 
 def _built_in(name: str) -> Path:
@@ -189,11 +195,13 @@ def _built_in(name: str) -> Path:
     raise SourceError(f"unknown config {name!r}", hint)
 
 
-def _seeded(ask: Ask) -> tuple[str, str]:
-    return "weights=random", f"seed={ask.seed}"
+def _seeded(request: Request) -> tuple[str, str]:
+    return "weights=random", f"seed={request.seed}"
 
 
-def _split(spec: str, kinds: dict[str, Callable[[Ask], Source]] | dict[str, Callable[[Ask], Path]]) -> tuple[str, str]:
+def _split(
+    spec: str, kinds: dict[str, Callable[[Request], Source]] | dict[str, Callable[[Request], Path]]
+) -> tuple[str, str]:
     kind, colon, rest = spec.partition(":")
     if colon and rest.strip() and kind in kinds:
         return kind, rest.strip()
@@ -203,12 +211,12 @@ def _split(spec: str, kinds: dict[str, Callable[[Ask], Source]] | dict[str, Call
 
 
 def _silent(_line: str) -> None:
-    """Nobody listens."""
+    """Ignore a line of progress."""
 
 
 @contextlib.contextmanager
-def _spoken(spec: str) -> Iterator[None]:
-    """Every error names the source; what the disk has to say becomes a sentence too."""
+def _errors_with_source(spec: str) -> Iterator[None]:
+    """Add the source to every error, and turn an `OSError` into a `SourceError` or a `DiskError`."""
     try:
         yield
     except SourceError as error:
@@ -222,12 +230,12 @@ def _spoken(spec: str) -> Iterator[None]:
         raise SourceError(f"source {spec!r} cannot be read ({where})", "check that it may be read") from error
 
 
-KINDS: dict[str, Callable[[Ask], Source]] = {
+KINDS: dict[str, Callable[[Request], Source]] = {
     "hub": _from_hub,
     "path": _from_path,
     "wheel": _from_wheel,
     "config": _from_config,
     "onnx": _from_onnx,
 }
-DATA_KINDS: dict[str, Callable[[Ask], Path]] = {"path": _located, "wheel": _unpacked}
+DATA_KINDS: dict[str, Callable[[Request], Path]] = {"path": _located, "wheel": _unpacked}
 PINNED_BY_HASH = {"wheel", "onnx"}

@@ -1,4 +1,4 @@
-"""Named files come in, one SHA-256 over their names and contents goes out; big files are remembered, not read twice."""
+"""Digests files by their names and contents, and remembers the digests of large files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import msgspec
 from bench.files import write_atomically
 
 BIG_BYTES = 4 * 2**20
-"""From this size a file's digest is worth remembering: hashing it takes longer than looking it up."""
+"""From this size a file's digest is remembered: hashing it takes longer than looking it up."""
 
 SETTLED_S = 2.0
-"""A younger file is hashed again next time: within one tick of a coarse clock it could change and keep its mtime."""
+"""A younger file is hashed again next time: with a coarse clock it can change and keep its modification time."""
 
 Memory = dict[str, tuple[int, int, str]]
 
@@ -28,47 +28,48 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] = ()) -> str:
-    """SHA-256 over `(relative name, content)` of every file in the order of names, then over the words of `extra`.
+    """SHA-256 of `(relative name, content)` of every file in the order of names, then of the words in `extra`.
 
     `memory` is a small JSON file that keeps the digests of big files by path, size and modification time.
     """
     known = _recall(memory)
-    seen = dict(known)
+    digests = dict(known)
     total = hashlib.sha256()
     for name in sorted(files):
-        content = _content_digest(files[name], seen)
+        content = _content_digest(files[name], digests)
         total.update(f"{name}\0{content}\n".encode())
     for word in extra:
         total.update(f"+{word}\n".encode())
-    if seen != known:
-        _remember(memory, seen)
+    if digests != known:
+        _remember(memory, digests)
     return total.hexdigest()
 
 
-def _content_digest(path: Path, seen: Memory) -> str:
-    """The digest of one file, by memory where size and time still agree."""
+def _content_digest(path: Path, digests: Memory) -> str:
+    """The digest of one file; the remembered one where size and time are the same."""
+    # The hub's cache links to its files, and a link has a time of its own.
     real = path.resolve()
     stat = real.stat()
     if stat.st_size < BIG_BYTES:
         return sha256_of(real)
-    before = seen.get(str(real))
+    before = digests.get(str(real))
     if before is not None and before[:2] == (stat.st_size, stat.st_mtime_ns):
         return before[2]
     content = sha256_of(real)
     if time.time() - stat.st_mtime > SETTLED_S:
-        seen[str(real)] = (stat.st_size, stat.st_mtime_ns, content)
+        digests[str(real)] = (stat.st_size, stat.st_mtime_ns, content)
     return content
 
 
 def _recall(memory: Path) -> Memory:
-    """What an earlier run wrote; nothing where that is missing or torn, for it can always be computed again."""
+    """The remembered digests; empty where the file is missing or damaged, since they can be computed again."""
     try:
         return msgspec.json.decode(memory.read_bytes(), type=Memory)
     except (OSError, msgspec.MsgspecError):
         return {}
 
 
-def _remember(memory: Path, seen: Memory) -> None:
-    """Write aside and rename; files that are gone are forgotten. A run that loses the race only hashes again."""
-    alive = {path: entry for path, entry in seen.items() if Path(path).exists()}
+def _remember(memory: Path, digests: Memory) -> None:
+    """Save the digests of files that still exist. Of two runs at a time one is saved; the other hashes again."""
+    alive = {path: entry for path, entry in digests.items() if Path(path).exists()}
     write_atomically(memory, json.dumps(alive).encode())

