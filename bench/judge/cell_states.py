@@ -13,17 +13,17 @@ from statistics import median
 from bench.judge import statistics
 from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
-from bench.judge.tolerance import faults
+from bench.judge.tolerance import violations
 from bench.records import Effort, Observation, Timing
 
 
 class CellHistory:
     """The observations by cell and round; of two for one cell and round the last counts."""
 
-    def __init__(self, seen: Iterable[Observation]) -> None:
+    def __init__(self, observations: Iterable[Observation]) -> None:
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
         self.minutes: list[Observation] = []
-        for observation in seen:
+        for observation in observations:
             self.add(observation)
 
     def add(self, observation: Observation) -> None:
@@ -65,4 +65,4 @@ class CellHistory:
 
     def is_right(self, observation: Observation) -> bool:
         """Whether an answer is within its tolerance; the verdict on a cell is `judge.outcome`'s."""
-        return observation.parity is None or not faults(observation.parity)
+        return observation.parity is None or not violations(observation.parity)

@@ -47,12 +47,12 @@ def written(value: object, bare: bool = False) -> str | None:
         return "…"
 
 
-def changes(found: Iterable[Change], few: int = FEW) -> dict[str, NoteValue] | None:
+def changes(candidates: Iterable[Change], few: int = FEW) -> dict[str, NoteValue] | None:
     """The parameters `names`, `before` and `after` of the changes that are none of equal values, and `more`.
 
     `more` counts those after the first `few`. A side without a value is an empty text. None where nothing differs.
     """
-    every = [(name, values(old, new)) for name, old, new in found if differs(old, new)]
+    every = [(name, values(old, new)) for name, old, new in candidates if differs(old, new)]
     if not every:
         return None
     shown = every[:few]

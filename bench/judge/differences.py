@@ -14,9 +14,9 @@ from bench.judge import differences_machine, differences_matrix, differences_pac
 from bench.judge.changes import both_differ, bounded, changes, cut, first, values
 from bench.records import Cell, Effort, Note, NoteValue, Run, note
 
-__all__ = ["ASKED_FOR", "differences"]
+__all__ = ["REQUEST_KINDS", "differences"]
 
-ASKED_FOR = {"cells-of-one-run", "matrix-table", "matrix-rule"}
+REQUEST_KINDS = {"cells-of-one-run", "matrix-table", "matrix-rule"}
 """Kinds that tell what a run was asked to measure; nothing that was measured changed by them."""
 SHOWN_CELLS = 3
 
@@ -61,18 +61,18 @@ def _recipes(base: Run, new: Run) -> Iterable[Note]:
     `where` names model families and engines, where the cells of one precision do not all differ alike.
     """
     before, after = _by_id(base.cells), _by_id(new.cells)
-    found: dict[str, list[tuple[Note, list[str]]]] = {}
+    facts_by_precision: dict[str, list[tuple[Note, list[str]]]] = {}
     for name in _in_both(before, after):
         cell = after[name]
         if (fact := _recipe(before[name], cell)) is None:
             continue
-        facts = found.setdefault(cell.precision, [])
+        facts = facts_by_precision.setdefault(cell.precision, [])
         places = next((places for other, places in facts if other == fact), None)
         if places is None:
             places = []
             facts.append((fact, places))
         places.append(f"{cell.family} on {cell.engine}")
-    for facts in found.values():
+    for facts in facts_by_precision.values():
         for fact, places in facts:
             where: dict[str, NoteValue] = first(dict.fromkeys(places) if len(facts) > 1 else ())
             yield replace(fact, values={**fact.values, "where": where["names"], "more_places": where["more"]})

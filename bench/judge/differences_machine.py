@@ -34,8 +34,10 @@ def _accelerators(machine: Machine) -> str:
     return ", ".join(map(_accelerator, machine.accelerators)) or "none"
 
 
-def _accelerator(one: Accelerator) -> str:
-    return " ".join(filter(None, (one.name, one.driver and f"driver {one.driver}", one.api)))
+def _accelerator(accelerator: Accelerator) -> str:
+    return " ".join(
+        filter(None, (accelerator.name, accelerator.driver and f"driver {accelerator.driver}", accelerator.api))
+    )
 
 
 def targets(base: Run, new: Run) -> Iterable[Note]:
@@ -67,10 +69,10 @@ def _formats(old: TargetFacts, new: TargetFacts) -> Iterable[Change]:
     """The number formats that it computes in, by the format that was asked for."""
     if old.available != new.available:
         return
-    before, after = ({one.asked: one.format for one in facts.executes} for facts in (old, new))
-    for asked in before:
-        if asked in after:
-            yield asked, before[asked], after[asked]
+    before, after = ({executed.asked: executed.format for executed in facts.executes} for facts in (old, new))
+    for requested in before:
+        if requested in after:
+            yield requested, before[requested], after[requested]
 
 
 def _device(facts: TargetFacts) -> str | None:

@@ -16,7 +16,7 @@ LARGEST = 2**20
 """Characters of a matrix that is still read: none that a person wrote comes near."""
 DEEPEST = 4
 """Tables in tables that are walked into; below them whole values are compared."""
-TOLD_BY_RUNS = {"models": {"source", "workloads", "family"}, "runtimes": {"requires"}}
+RECORDED_IN_RUNS = {"models": {"source", "workloads", "family"}, "runtimes": {"requires"}}
 AXES = ("models", "providers", "baselines", "runtimes")
 
 
@@ -51,7 +51,7 @@ def _axes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]
                 yield note("matrix-table", axis=axis, name=cut(name), side="base" if name in old else "new")
                 continue
             for key, was, now in _walk(old[name], new[name]):
-                if key.partition(".")[0] not in TOLD_BY_RUNS.get(axis, ()):
+                if key.partition(".")[0] not in RECORDED_IN_RUNS.get(axis, ()):
                     yield note("matrix-key", axis=axis, name=cut(name), key=cut(key), **values(was, now))
 
 
@@ -83,10 +83,10 @@ def _walk(old: object, new: object, path: str = "", depth: int = 0) -> Iterator[
 
 
 def _table(data: object, name: str) -> dict[str, Any]:
-    found = data.get(name) if isinstance(data, dict) else None
-    return found if isinstance(found, dict) else {}
+    table = data.get(name) if isinstance(data, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def _list(data: Mapping[str, Any], name: str) -> list[Any]:
-    found: Iterable[Any] = data.get(name, [])
-    return found if isinstance(found, list) else []
+    items: Iterable[Any] = data.get(name, [])
+    return items if isinstance(items, list) else []

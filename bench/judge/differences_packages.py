@@ -22,11 +22,11 @@ Runtimes = tuple[RuntimeRecord, RuntimeRecord]
 def packages(base: Run, new: Run) -> Iterable[Note]:
     """One note for each version that changed, with the runtimes that it changed in."""
     pairs = _pairs(base, new)
-    found: dict[tuple[str, str | None, str | None], list[Runtimes]] = {}
+    pairs_by_change: dict[tuple[str, str | None, str | None], list[Runtimes]] = {}
     for pair in pairs:
         for change in _important(*pair):
-            found.setdefault(change, []).append(pair)
-    for (name, before, after), places in found.items():
+            pairs_by_change.setdefault(change, []).append(pair)
+    for (name, before, after), places in pairs_by_change.items():
         shown = places[:SHOWN_RUNTIMES]
         yield note(
             "package",
@@ -59,11 +59,11 @@ def _changes(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[tuple[str, str 
 
 
 def _important(old: RuntimeRecord, new: RuntimeRecord) -> list[tuple[str, str | None, str | None]]:
-    asked = _asked(old) | _asked(new)
+    required = _required_names(old) | _required_names(new)
     return [
         change
         for change in _changes(old, new)
-        if canonicalize_name(change[0]) in asked or change[0].startswith(IMPORTANT)
+        if canonicalize_name(change[0]) in required or change[0].startswith(IMPORTANT)
     ]
 
 
@@ -80,7 +80,7 @@ def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[Note]:
         yield note("packages-brought-along", **where, **brought)
 
 
-def _asked(runtime: RuntimeRecord) -> set[str]:
+def _required_names(runtime: RuntimeRecord) -> set[str]:
     """The names of the requirements; those that are paths have none."""
     names = set()
     for requirement in runtime.requires:

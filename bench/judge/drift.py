@@ -30,20 +30,20 @@ MEDIAN_ERROR = math.sqrt(math.pi / 2)
 GAUSSIAN_MAD = 1.4826
 
 
-def of_bursts(rounds: Sequence[Sequence[int]]) -> float:
+def burst_drift(rounds: Sequence[Sequence[int]]) -> float:
     """By how much calls become slower (or faster, below 0) inside a cell's timed bursts; 0 where noise explains it.
 
     `rounds` holds the calls of each round in nanoseconds, in order. Calls that follow one another are alike, so a slow
     stretch at the end is no drift by itself. Two tests look for one: over the rounds, which are independent whatever
     the calls are, and inside each round, where at least half of them must tell of the same.
     """
-    found = [one for one in map(_shift, rounds) if one is not None]
-    if not found:
+    shifts = [shift for shift in map(_shift, rounds) if shift is not None]
+    if not shifts:
         return 0.0
-    middle = float(np.mean([one.shift for one in found]))
-    same_way = [one for one in found if one.is_drift and one.shift * middle > 0]
+    middle = float(np.mean([shift.shift for shift in shifts]))
+    same_way = [shift for shift in shifts if shift.is_drift and shift.shift * middle > 0]
     in_half = 2 * len(same_way) >= len(rounds)
-    return math.expm1(middle) if in_half or _over_rounds([one.shift for one in found]) else 0.0
+    return math.expm1(middle) if in_half or _over_rounds([shift.shift for shift in shifts]) else 0.0
 
 
 class _Shift(Struct, frozen=True):

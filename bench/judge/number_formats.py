@@ -19,6 +19,6 @@ def number_format(cell: Cell) -> str:
 
 def executed(cell: Cell, facts: TargetFacts | None) -> str | None:
     """What the probe found for the cell's number format; None where that format was not probed, as INT8 is not."""
-    asked = number_format(cell)
+    requested = number_format(cell)
     probed = facts.executes if facts else ()
-    return next((one.format for one in probed if one.asked == asked), None)
+    return next((probe.format for probe in probed if probe.asked == requested), None)

@@ -49,20 +49,24 @@ def split(placement: Placement, provider: str) -> Split:
     )
 
 
-def known(seen: Observation) -> bool:
+def known(observation: Observation) -> bool:
     """Whether the observation says of any node where it is; a placement without nodes says nothing."""
-    return seen.placement is not None and any(sum(ops.values()) for ops in seen.placement.nodes.values())
+    return observation.placement is not None and any(sum(ops.values()) for ops in observation.placement.nodes.values())
 
 
-def worst(seen: Iterable[Observation], provider: str | None) -> Placement | None:
+def worst(observations: Iterable[Observation], provider: str | None) -> Placement | None:
     """The placement with the most nodes away from the provider; None where none is known.
 
     Of equals, the first that was profiled, which a single round is: it alone knows of copies and of time.
     """
-    found = [one.placement for one in seen if one.placement is not None and known(one)]
+    placements = [
+        observation.placement
+        for observation in observations
+        if observation.placement is not None and known(observation)
+    ]
     if provider is None:
-        return found[0] if found else None
-    return max(found, key=lambda placed: (*_badness(split(placed, provider)), _profiled(placed)), default=None)
+        return placements[0] if placements else None
+    return max(placements, key=lambda placed: (*_badness(split(placed, provider)), _profiled(placed)), default=None)
 
 
 def _badness(parts: Split) -> tuple[bool, int, int]:

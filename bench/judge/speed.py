@@ -15,12 +15,16 @@ Medians = Mapping[int, float]
 """The median call of each timed round in milliseconds, by the round's number."""
 
 
-def round_medians(seen: Sequence[Observation]) -> dict[int, float]:
+def round_medians(observations: Sequence[Observation]) -> dict[int, float]:
     """The median call of each timed round, in milliseconds; a round is one process, so it gives one value.
 
     A round without calls is left out, and so is one whose median call took 0 ns: that clock does not tick.
     """
-    bursts = {one.round: one.timing.samples_ns for one in seen if one.timing and one.timing.samples_ns}
+    bursts = {
+        observation.round: observation.timing.samples_ns
+        for observation in observations
+        if observation.timing and observation.timing.samples_ns
+    }
     medians = {number: float(np.median(samples)) / 1e6 for number, samples in bursts.items()}
     return {number: value for number, value in medians.items() if value > 0}
 
@@ -55,13 +59,13 @@ def controls(cells: Sequence[Cell]) -> dict[str, Cell]:
 
 
 def _choose(cell: Cell, candidates: Sequence[Cell]) -> Cell | None:
-    full = (one for one in candidates if number_format(one) == "fp32")
-    alike = (one for one in candidates if one.precision == cell.precision)
+    full = (candidate for candidate in candidates if number_format(candidate) == "fp32")
+    alike = (candidate for candidate in candidates if candidate.precision == cell.precision)
     return next(full, None) or next(alike, None)
 
 
 def speed(
-    cell: Cell, seen: Sequence[Observation], medians: Medians, control: str | None, reference: Medians | None
+    cell: Cell, observations: Sequence[Observation], medians: Medians, control: str | None, reference: Medians | None
 ) -> Speed:
     """What the cell's timed rounds say: those of `seen` that are in `medians`; `ValueError` if there is none.
 
@@ -69,7 +73,11 @@ def speed(
     two share no round, there is neither ratio nor control. The control's own ratio is 1 by definition, with no width.
     Of an emulated cell nothing is said that compares.
     """
-    bursts = [_milliseconds(one.timing.samples_ns) for one in seen if one.timing and one.round in medians]
+    bursts = [
+        _milliseconds(observation.timing.samples_ns)
+        for observation in observations
+        if observation.timing and observation.round in medians
+    ]
     tails = statistics.percentiles(bursts)
     whole = statistics.interval(logs(medians))
     paired = [] if reference is None or control == cell.id else statistics.paired_logs(medians, reference)
@@ -79,7 +87,7 @@ def speed(
         p90_ms=tails[90],
         p95_ms=tails[95],
         p99_ms=tails[99],
-        throughput={name: a_second(items, whole) for name, items in cell.rates.items()},
+        throughput={name: items_per_second(items, whole) for name, items in cell.rates.items()},
         ratio_to_control=ratio,
         control=control if ratio else None,
         resolvable=None if cell.emulated else _resolvable(paired, medians),
@@ -98,7 +106,7 @@ def _milliseconds(times_ns: Sequence[int]) -> Sequence[float]:
     return [time / 1e6 for time in times_ns]
 
 
-def a_second(items: float, latency: Interval) -> Interval:
+def items_per_second(items: float, latency: Interval) -> Interval:
     """Items a second; the slow end of the latency is the low end of the rate."""
 
     def rate(milliseconds: float | None) -> float | None:

@@ -33,20 +33,20 @@ Attempt = tuple[Observation, ...]
 
 def attempts(observations: Iterable[Observation]) -> dict[str, Attempt]:
     """By cell the last attempt at a sustained run, as far as it came."""
-    found: dict[str, list[Observation]] = {}
-    for one in observations:
-        if one.sustained is not None:
-            if one.sustained.number == 1:
-                found[one.cell] = []
-            found.setdefault(one.cell, []).append(one)
-    return {cell: tuple(seen) for cell, seen in found.items()}
+    by_cell: dict[str, list[Observation]] = {}
+    for observation in observations:
+        if observation.sustained is not None:
+            if observation.sustained.number == 1:
+                by_cell[observation.cell] = []
+            by_cell.setdefault(observation.cell, []).append(observation)
+    return {cell: tuple(attempt) for cell, attempt in by_cell.items()}
 
 
 def is_over(attempt: Attempt) -> bool:
     """Whether an attempt came to its end, be it a failure's; one that was interrupted is made again."""
     lasted_s = sum(minute.seconds for minute in _minutes(attempt))
-    asked_s = max((one.sustained.asked_s for one in attempt if one.sustained), default=math.inf)
-    return lasted_s >= asked_s or any(one.failure for one in attempt)
+    asked_s = max((observation.sustained.asked_s for observation in attempt if observation.sustained), default=math.inf)
+    return lasted_s >= asked_s or any(observation.failure for observation in attempt)
 
 
 def speed(
@@ -55,9 +55,9 @@ def speed(
     """What an attempt says beside the cell's timed rounds, whose median calls are `medians`; None without one."""
     if not attempt or attempt[0].sustained is None:
         return None
-    seen = [(one, one.sustained.minute) for one in attempt if one.sustained]
-    minutes = tuple(_minute(cell, minute, one.state) for one, minute in seen if minute)
-    failure = next((one.failure for one in attempt if one.failure), None)
+    observed_minutes = [(observation, observation.sustained.minute) for observation in attempt if observation.sustained]
+    minutes = tuple(_minute(cell, minute, observation.state) for observation, minute in observed_minutes if minute)
+    failure = next((observation.failure for observation in attempt if observation.failure), None)
     return SustainedSpeed(
         asked_minutes=attempt[0].sustained.asked_s / 60,
         minutes=minutes,
@@ -76,7 +76,11 @@ def _ended(attempt: Attempt, failure: Failure | None) -> Note | None:
 
 
 def _minutes(attempt: Attempt) -> list[Minute]:
-    return [one.sustained.minute for one in attempt if one.sustained and one.sustained.minute]
+    return [
+        observation.sustained.minute
+        for observation in attempt
+        if observation.sustained and observation.sustained.minute
+    ]
 
 
 def _minute(cell: Cell, minute: Minute, state: MachineState) -> SustainedMinute:
@@ -123,7 +127,7 @@ def _flags(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float], threads: int
 ) -> tuple[Note, ...]:
     """The flags of the sustained figures, with what raised each."""
-    served = any(one.traits is not None and one.traits.counted_by != "engine" for one in rounds)
+    served = any(observation.traits is not None and observation.traits.counted_by != "engine" for observation in rounds)
     # A server beside the worker does the work, and looks like somebody else's.
     busy = 0 if served else sum(flags.busy_state(minute.state, threads) for minute in minutes)
     battery = sum(bool(minute.state.on_battery) for minute in minutes)
@@ -135,17 +139,21 @@ def _flags(
             else []
         ),
         *([note("on-battery", times=battery, total=total, unit="minutes")] if battery else []),
-        *([note("throttled", slowing)] if (slowing := _held_back(minutes, rounds, medians)) else []),
+        *([note("throttled", slowing)] if (slowing := _throttling(minutes, rounds, medians)) else []),
     )
 
 
-def _held_back(
+def _throttling(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]
 ) -> Note | None:
     """From the first minutes to the last, or from the rounds: a small device is throttled before a minute is over."""
     samples = [StateSample(minute.latency_ms, minute.state) for minute in minutes]
-    before = [StateSample(medians[one.round], one.state) for one in rounds if one.round in medians]
-    if over := throttling.over(samples):
+    before = [
+        StateSample(medians[observation.round], observation.state)
+        for observation in rounds
+        if observation.round in medians
+    ]
+    if over := throttling.slowing(samples):
         return note("slowed-over-minutes", *over.signs, slower=over.slower)
-    since = throttling.since(before, samples[-max(1, len(samples) // 3) :])
+    since = throttling.slowing_since(before, samples[-max(1, len(samples) // 3) :])
     return note("slowed-since-rounds", *since.signs, slower=since.slower) if since else None

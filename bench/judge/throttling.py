@@ -31,19 +31,19 @@ class Slowing(Struct, frozen=True):
     signs: tuple[Note, ...]
 
 
-def over(samples: Sequence[StateSample]) -> Slowing | None:
+def slowing(samples: Sequence[StateSample]) -> Slowing | None:
     """How calls became slower from the first third of some samples to the last; None where this is no throttling."""
-    return _why(trend(latencies(samples)), trend(_clocks(samples)), trend(_heats(samples)), _limit_c(samples))
+    return _slowing(trend(latencies(samples)), trend(_clocks(samples)), trend(_heats(samples)), _limit_c(samples))
 
 
-def since(first: Sequence[StateSample], last: Sequence[StateSample]) -> Slowing | None:
+def slowing_since(first: Sequence[StateSample], last: Sequence[StateSample]) -> Slowing | None:
     """The same from some samples to some later ones."""
     latency = between(latencies(first), latencies(last))
     clock, heat = between(_clocks(first), _clocks(last)), between(_heats(first), _heats(last))
-    return _why(latency, clock, heat, _limit_c(last))
+    return _slowing(latency, clock, heat, _limit_c(last))
 
 
-def _why(latency: Trend | None, clock: Trend | None, heat: Trend | None, limit_c: float | None) -> Slowing | None:
+def _slowing(latency: Trend | None, clock: Trend | None, heat: Trend | None, limit_c: float | None) -> Slowing | None:
     """A falling clock or rising heat, while the latency rose; either alone has other causes."""
     if latency is None or not latency.rose(LATENCY_RISE):
         return None

@@ -8,12 +8,16 @@ from collections.abc import Iterable
 from bench.records import Note, Observation, Parity, Tolerance, note
 
 
-def checked(seen: Iterable[Observation]) -> list[Parity]:
+def checked(observations: Iterable[Observation]) -> list[Parity]:
     """The comparisons that compared something."""
-    return [one.parity for one in seen if one.parity is not None and one.parity.samples > 0]
+    return [
+        observation.parity
+        for observation in observations
+        if observation.parity is not None and observation.parity.samples > 0
+    ]
 
 
-def faults(parity: Parity) -> list[Note]:
+def violations(parity: Parity) -> list[Note]:
     """Why answers are out of tolerance, nothing if they are within; a figure that is missing or NaN proves nothing."""
     if parity.samples < 1:
         return [note("nothing-compared")]
@@ -22,14 +26,14 @@ def faults(parity: Parity) -> list[Note]:
     limit = parity.tolerance
     if limit == Tolerance():
         return [note("empty-tolerance")]
-    found = [
+    candidates = [
         _below("cosine", parity.cosine, limit.min_cosine),
         _above("relative_error", parity.relative_error, limit.max_relative_error),
         _above("kl_divergence", parity.kl_divergence, limit.max_kl),
         _below("top1_agreement", parity.top1_agreement, limit.min_top1),
         _tokens(parity) if limit.same_tokens else None,
     ]
-    return [fault for fault in found if fault]
+    return [fault for fault in candidates if fault]
 
 
 def _below(name: str, value: float | None, least: float | None) -> Note | None:
@@ -66,7 +70,7 @@ def quality(parity: Parity) -> tuple[bool | float, ...]:
     kl, error = number(parity.kl_divergence), number(parity.relative_error)
     return (
         parity.finite,
-        not faults(parity),
+        not violations(parity),
         -math.inf if kl is None else -kl,
         *(-math.inf if (figure := number(value)) is None else figure for value in least),
         -math.inf if error is None else -error,

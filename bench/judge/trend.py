@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bench.shared.slopes import median_slope
 
-LEAST = 3
+MIN_VALUES = 3
 
 
 class Trend(Struct, frozen=True):
@@ -38,7 +38,7 @@ class Trend(Struct, frozen=True):
 
 def trend(values: Sequence[float]) -> Trend | None:
     """How positive values went; None under three of them, or where one is not positive."""
-    if len(values) < LEAST or min(values) <= 0:
+    if len(values) < MIN_VALUES or min(values) <= 0:
         return None
     third = len(values) // 3
     return Trend(slope(values), median(values[:third]), median(values[-third:]))

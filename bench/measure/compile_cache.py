@@ -15,29 +15,29 @@ STALE_S = 7 * 24 * 3600.0
 PREFIX = "run-"
 
 
-class Scratch:
+class CompileCaches:
     """The folders of one run, under `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder: Path | None = None
+        self.run_folder: Path | None = None
 
-    def of(self, group: str) -> Path:
+    def folder(self, group: str) -> Path:
         """The folder of one group; empty when it is asked for the first time."""
         with writing(self.root):
-            if self.folder is None:
+            if self.run_folder is None:
                 self.root.mkdir(parents=True, exist_ok=True)
                 _sweep(self.root)
-                self.folder = Path(tempfile.mkdtemp(dir=self.root, prefix=PREFIX))
-            mine = self.folder / group.replace("/", "--")
-            mine.mkdir(exist_ok=True)
-        return mine
+                self.run_folder = Path(tempfile.mkdtemp(dir=self.root, prefix=PREFIX))
+            folder = self.run_folder / group.replace("/", "--")
+            folder.mkdir(exist_ok=True)
+        return folder
 
     def close(self) -> None:
         """Remove everything: a compile cache that a later run found would make its cold start a warm one."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+        if self.run_folder is not None:
+            shutil.rmtree(self.run_folder, ignore_errors=True)
+            self.run_folder = None
 
 
 def _sweep(root: Path) -> None:

@@ -13,7 +13,7 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.onnx")
 """Files of weights by how good they are to count: a folder often holds the same weights in several forms."""
 
 
-class Room(Struct, frozen=True):
+class MemoryBound(Struct, frozen=True):
     """How much memory there is, and what sets the bound."""
 
     size_bytes: int
@@ -25,14 +25,14 @@ def shortfalls(run: Run, prepared: Prepared, memory_limit_bytes: int | None) -> 
 
     Only the weights are counted: what certainly does not fit is told apart from what may not.
     """
-    found: dict[str, str] = {}
+    by_group: dict[str, str] = {}
     for cell in run.cells:
-        if cell.excluded is None and cell.id not in prepared.failures and cell.group not in found:
-            weights, room = weights_bytes(cell, prepared), room_for(cell, run, memory_limit_bytes)
-            if weights is not None and room is not None and weights > room.size_bytes:
-                more = size(weights - room.size_bytes)
-                found[cell.group] = f"holds {size(weights)} of weights, {more} more than {room.what}"
-    return found
+        if cell.excluded is None and cell.id not in prepared.failures and cell.group not in by_group:
+            weights, bound = weights_bytes(cell, prepared), memory_bound(cell, run, memory_limit_bytes)
+            if weights is not None and bound is not None and weights > bound.size_bytes:
+                more = size(weights - bound.size_bytes)
+                by_group[cell.group] = f"holds {size(weights)} of weights, {more} more than {bound.what}"
+    return by_group
 
 
 def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
@@ -45,22 +45,26 @@ def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
     return artifact.record.size_bytes if known is None and artifact else known
 
 
-def room_for(cell: Cell, run: Run, memory_limit_bytes: int | None) -> Room | None:
+def memory_bound(cell: Cell, run: Run, memory_limit_bytes: int | None) -> MemoryBound | None:
     """The memory of the device that a cell runs on: a GPU's own where it is known, else what a process may take."""
     facts = run.targets.get(cell.target)
     device = facts.device if facts else None
     gpu = accelerator(run.machine, device) if device and device.type == "gpu" and not cell.emulated else None
     if gpu is not None and gpu.memory_bytes:
-        return Room(gpu.memory_bytes, f"the {size(gpu.memory_bytes)} of {gpu.name}")
+        return MemoryBound(gpu.memory_bytes, f"the {size(gpu.memory_bytes)} of {gpu.name}")
     if memory_limit_bytes is None:
         return None
-    return Room(memory_limit_bytes, f"the limit of {size(memory_limit_bytes)}")
+    return MemoryBound(memory_limit_bytes, f"the limit of {size(memory_limit_bytes)}")
 
 
 def accelerator(machine: Machine, device: Device) -> Accelerator | None:
     """The machine's entry for a provider's device: by name, else by its place among those of its maker."""
-    same = [one for one in machine.accelerators if one.kind == device.type and _same_maker(one, device)]
-    named = [one for one in same if device.name and one.name.lower() == device.name.lower()]
+    same = [
+        candidate
+        for candidate in machine.accelerators
+        if candidate.kind == device.type and _same_maker(candidate, device)
+    ]
+    named = [candidate for candidate in same if device.name and candidate.name.lower() == device.name.lower()]
     if named:
         return named[0]
     return same[device.index] if device.index < len(same) else None
@@ -71,9 +75,9 @@ def size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
 
 
-def _same_maker(one: Accelerator, device: Device) -> bool:
-    mine, theirs = one.vendor.lower(), device.vendor.lower()
-    return not theirs or mine in theirs or theirs in mine
+def _same_maker(accelerator: Accelerator, device: Device) -> bool:
+    vendor, device_vendor = accelerator.vendor.lower(), device.vendor.lower()
+    return not device_vendor or vendor in device_vendor or device_vendor in vendor
 
 
 def _source_bytes(source: Source) -> int | None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bench.machine import state
 from bench.machine.energy import Meter
-from bench.measure.cold_start import Starts
+from bench.measure.cold_start import StartResults
 from bench.records import (
     Bursted,
     Cell,
@@ -33,7 +33,7 @@ from bench.records import (
 from bench.worker_process import Worker
 
 Record = Callable[[Observation], None]
-OF_SIZE: tuple[Status, ...] = ("out-of-memory", "crashed", "failed")
+SIZE_FAILURES: tuple[Status, ...] = ("out-of-memory", "crashed", "failed")
 """How a model ends that is too large for its device."""
 
 
@@ -99,7 +99,7 @@ class ReplyMapper:
             self.held.timing,
             samples_ns=tuple(sample for burst in self.bursts for sample in burst.samples_ns),
             burst_calls=tuple(len(burst.samples_ns) for burst in self.bursts),
-            generations=tuple(made for burst in self.bursts for made in burst.generations),
+            generations=tuple(generation for burst in self.bursts for generation in burst.generations),
         )
         peak = max((burst.peak_rss_bytes for burst in self.bursts), default=None)
         return self._answered(self.held, timing=timing, state=beside, peak_rss_bytes=peak, energy=self._total_energy())
@@ -114,7 +114,7 @@ class ReplyMapper:
         """Over the bursts whose energy could be read."""
         if not self.energies:
             return None
-        joules, calls = sum(one.joules for one in self.energies), sum(one.calls for one in self.energies)
+        joules, calls = sum(energy.joules for energy in self.energies), sum(energy.calls for energy in self.energies)
         return Energy(joules, calls, self.energies[0].source)
 
     def _measured(self, reply: Measured) -> Observation:
@@ -129,10 +129,10 @@ class ReplyMapper:
 
     def _minute(self, reply: Lasted) -> Observation:
         """One minute of a sustained run; the next one is under way."""
-        seen = self._observation(state=self._state())
+        observation = self._observation(state=self._state())
         self.watch(self.worker)
-        assert seen.sustained is not None
-        return replace(seen, sustained=replace(seen.sustained, minute=reply.minute))
+        assert observation.sustained is not None
+        return replace(observation, sustained=replace(observation.sustained, minute=reply.minute))
 
     def _answered(self, reply: Measured | Held, **measured: Any) -> Observation:
         """What every checked and timed workload has."""
@@ -144,13 +144,13 @@ class ReplyMapper:
             **measured,
         )
 
-    def _observation(self, **seen: Any) -> Observation:
+    def _observation(self, **fields: Any) -> Observation:
         """An observation with what is known of its process; a refusal after opening shows where the nodes were."""
         if self.asked_s is not None:
             self.minutes += 1
-            seen["sustained"] = Sustained(asked_s=self.asked_s, number=self.minutes)
+            fields["sustained"] = Sustained(asked_s=self.asked_s, number=self.minutes)
         if opened := self.opened:
-            seen |= {
+            fields |= {
                 "placement": opened.placement,
                 "import_ns": opened.import_ns,
                 "load_ns": opened.load_ns,
@@ -160,7 +160,7 @@ class ReplyMapper:
                 "device": opened.device,
                 "baseline_rss_bytes": opened.baseline_rss_bytes,
             }
-        return Observation(cell="", round=self.number, started=self.started, **seen)
+        return Observation(cell="", round=self.number, started=self.started, **fields)
 
     def _state(self) -> MachineState:
         """What the machine was doing beside the workload, or the minute, that just ended."""
@@ -181,7 +181,7 @@ class ObservationRecorder:
         number: int,
         record: Record,
         meter: Meter,
-        starts: Mapping[str, Starts] | None = None,
+        starts: Mapping[str, StartResults] | None = None,
         shortfall: str | None = None,
     ) -> None:
         self.waiting = {cell.workload: cell for cell in cells}
@@ -206,9 +206,9 @@ class ObservationRecorder:
                 for workload in hit:
                     self._keep(workload, self.mapper.failed(self._explained(reply.failure)))
             case _:
-                seen = self.mapper.take(reply)
-                if seen is not None and isinstance(reply, Measured):
-                    self._keep(reply.workload, seen)
+                observation = self.mapper.take(reply)
+                if observation is not None and isinstance(reply, Measured):
+                    self._keep(reply.workload, observation)
 
     def unanswered(self) -> None:
         """A worker that ends an order without a word on a workload has a fault; unless others of it were answered."""
@@ -223,25 +223,25 @@ class ObservationRecorder:
 
         Of two observations for one cell and round the last counts, and a death while profiling costs no number.
         """
-        for at, seen in enumerate(self.observations):
-            if seen.failure is None:
-                self.observations[at] = replace(seen, placement=reply.placement)
-                self.record(self.observations[at])
+        for index, observation in enumerate(self.observations):
+            if observation.failure is None:
+                self.observations[index] = replace(observation, placement=reply.placement)
+                self.record(self.observations[index])
 
     def _explained(self, failure: Failure) -> Failure:
         """A failure that the model's size explains says by how much it is too large."""
-        if self.shortfall is None or failure.status not in OF_SIZE:
+        if self.shortfall is None or failure.status not in SIZE_FAILURES:
             return failure
         return replace(failure, message=f"{self.shortfall}; {failure.message}")
 
-    def _keep(self, workload: str, seen: Observation) -> None:
+    def _keep(self, workload: str, observation: Observation) -> None:
         """A workload is over: add what holds for its cell, and record it."""
         cell = self.waiting.pop(workload)
-        seen = replace(seen, cell=cell.id, visit_s=round(time.monotonic() - self.begun, 3))
-        if starts := self.starts.get(cell.id):
-            seen = replace(seen, starts=starts.seen, notes=(*seen.notes, *starts.notes))
-        self.observations.append(seen)
-        self.record(seen)
+        observation = replace(observation, cell=cell.id, visit_s=round(time.monotonic() - self.begun, 3))
+        if results := self.starts.get(cell.id):
+            observation = replace(observation, starts=results.starts, notes=(*observation.notes, *results.notes))
+        self.observations.append(observation)
+        self.record(observation)
         self.begun = time.monotonic()
         self.mapper.watch(self.mapper.worker)
 

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 
 from bench.declare.matrix import Matrix
-from bench.measure.eta import Left
+from bench.measure.eta import Eta
 from bench.measure.memory_check import shortfalls
 from bench.measure.observations import Record, now
 from bench.measure.stopping import CellStates
@@ -46,20 +46,18 @@ def measure(
     for group, why in too_large.items():
         progress.step(f"{group} comes last, as it is expected not to fit: it {why}")
     visitor = Visitor(matrix, run, prepared, settings, note, too_large)
-    left = Left(cells, history, settings.effort, run.sustained_minutes)
+    eta = Eta(cells, history, settings.effort, run.sustained_minutes)
     try:
         for last in (False, True):
             turn = [cell for cell in cells if (cell.group in too_large) is last]
             for model in dict.fromkeys(cell.model for cell in turn):
-                _rounds([c for c in turn if c.model == model], visitor, history, run.seed, left, progress)
-        sustain(run, visitor, history, left, progress)
+                _rounds([c for c in turn if c.model == model], visitor, history, run.seed, eta, progress)
+        sustain(run, visitor, history, eta, progress)
     finally:
         visitor.close()
 
 
-def _rounds(
-    cells: list[Cell], visitor: Visitor, history: CellStates, seed: int, left: Left, progress: Progress
-) -> None:
+def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int, eta: Eta, progress: Progress) -> None:
     """The rounds of one model: everyone at first, then those still too uncertain, and the control beside them."""
     effort = visitor.settings.effort
     model = cells[0].model
@@ -68,19 +66,19 @@ def _rounds(
         order = sorted(groups)
         random.Random(f"{seed}/{model}/{number}").shuffle(order)
         for group in order:
-            if number == 1 and visitor.has_starts(groups[group]):
-                progress.detail(f"cold and cached start of {group}; {left.say()}")
-                visitor.begin(groups[group])
-            progress.detail(f"round {number} of {model}: {group}; {left.say()}")
+            if number == 1 and visitor.needs_starts(groups[group]):
+                progress.detail(f"cold and cached start of {group}; {eta.text()}")
+                visitor.measure_starts(groups[group])
+            progress.detail(f"round {number} of {model}: {group}; {eta.text()}")
             start = time.monotonic()
-            seen = visitor.visit(groups[group], number)
+            observations = visitor.visit(groups[group], number)
             ended = all(history.ended(cell.id) for cell in groups[group])
-            left.spent(group, time.monotonic() - start, ended=ended)
-            for observation in seen:
+            eta.visit_done(group, time.monotonic() - start, ended=ended)
+            for observation in observations:
                 if observation.failure:
                     progress.step(_failed_line(observation))
         if groups:
-            progress.step(f"{model}: round {number} done; {left.say()}")
+            progress.step(f"{model}: round {number} done; {eta.text()}")
     for cell in cells:
         if line := _cell_line(cell, history):
             progress.step(line)
@@ -90,9 +88,11 @@ def _due(cells: list[Cell], number: int, history: CellStates, effort: Effort) ->
     """The cells that round `number` visits, by group; those it has visited already are left out."""
     alive = [cell for cell in cells if not history.ended(cell.id)]
     if number > effort.min_rounds:
-        open_ = [cell for cell in alive if history.uncertain(cell.id, effort)]
+        uncertain = [cell for cell in alive if history.uncertain(cell.id, effort)]
         # The control goes along, so that every round has a ratio.
-        alive = open_ + [c for c in alive if c.control and c not in open_ and any(_pairs(c, o) for o in open_)]
+        alive = uncertain + [
+            c for c in alive if c.control and c not in uncertain and any(_pairs(c, o) for o in uncertain)
+        ]
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in alive:
         if not history.has(cell.id, number):
@@ -112,12 +112,12 @@ def _failed_line(observation: Observation) -> str:
 
 def _cell_line(cell: Cell, history: CellStates) -> str | None:
     """What a finished cell came to; a failure was said when it happened."""
-    seen = list(history.rounds[cell.id].values())
-    if not seen or any(o.failure for o in seen):
+    observations = list(history.rounds[cell.id].values())
+    if not observations or any(o.failure for o in observations):
         return None
-    if not all(history.is_right(o) for o in seen):
+    if not all(history.is_right(o) for o in observations):
         return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
     if cell.emulated:
         return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"
     latency_ms = history.latency_ms(cell.id)
-    return None if latency_ms is None else f"{cell.id}: {latency_ms:.3g} ms in {len(seen)} rounds"
+    return None if latency_ms is None else f"{cell.id}: {latency_ms:.3g} ms in {len(observations)} rounds"

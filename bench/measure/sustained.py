@@ -9,7 +9,7 @@ from contextlib import closing
 from msgspec.structs import replace
 
 from bench.machine.energy import Meter
-from bench.measure.eta import Left
+from bench.measure.eta import Eta
 from bench.measure.observations import ReplyMapper, unanswered
 from bench.measure.stopping import CellStates
 from bench.measure.visits import Visitor
@@ -31,7 +31,7 @@ def due(cells: Iterable[Cell], history: CellStates) -> list[Cell]:
     return [cell for cell in alive if history.timings(cell.id) and not history.sustained(cell.id)]
 
 
-def sustain(run: Run, visitor: Visitor, history: CellStates, left: Left, progress: Progress) -> None:
+def sustain(run: Run, visitor: Visitor, history: CellStates, eta: Eta, progress: Progress) -> None:
     """After all rounds, every cell for as many minutes as the run asks for, one after another in random order.
 
     After, since a machine that is hot from minutes of work would slow down the rounds of what comes next.
@@ -40,13 +40,15 @@ def sustain(run: Run, visitor: Visitor, history: CellStates, left: Left, progres
     cells = due((cell for cell in run.cells if cell.excluded is None), history) if total_s else []
     random.Random(f"{run.seed}/sustained").shuffle(cells)
     for cell in cells:
-        progress.detail(f"sustained run of {cell.id}; {left.say()}")
+        progress.detail(f"sustained run of {cell.id}; {eta.text()}")
         last = None
         with closing(minutes(cell, total_s, visitor)) as lasted:  # so that Ctrl-C ends the worker before the report
             for last in lasted:
                 visitor.record(last)
-                left.lasted(cell, last.sustained.minute.seconds if last.sustained and last.sustained.minute else None)
-                progress.detail(f"sustained run of {cell.id}; {left.say()}")
+                eta.sustained_for(
+                    cell, last.sustained.minute.seconds if last.sustained and last.sustained.minute else None
+                )
+                progress.detail(f"sustained run of {cell.id}; {eta.text()}")
         progress.step(_line(cell, last, history))
 
 
@@ -60,18 +62,18 @@ def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observati
     with visitor.worker(cell, folder) as worker:
         mapper.watch(worker)
         for reply in worker.ask(order, visitor.settings.timeout_s + longest_s, each=True):
-            if (seen := mapper.take(reply)) is not None:
-                yield replace(seen, cell=cell.id)
+            if (observation := mapper.take(reply)) is not None:
+                yield replace(observation, cell=cell.id)
     if not mapper.minutes:
         yield replace(mapper.failed(unanswered("sustain", "order")), cell=cell.id)
 
 
 def _line(cell: Cell, last: Observation | None, history: CellStates) -> str:
     """What a cell came to at the end of its minutes, beside its rounds."""
-    told = last.sustained if last else None
-    if last is None or last.failure or told is None or told.minute is None:
+    sustained = last.sustained if last else None
+    if last is None or last.failure or sustained is None or sustained.minute is None:
         why = f"{last.failure.status}: {last.failure.message}" if last and last.failure else "no minute was seen"
         return f"{cell.id}: its sustained run stopped: {why}"
     latency_ms = history.latency_ms(cell.id)
     rounds = f", {latency_ms:.3g} ms in its rounds" if latency_ms else ""
-    return f"{cell.id}: {told.minute.median_ns / 1e6:.3g} ms in the last minute of the sustained run{rounds}"
+    return f"{cell.id}: {sustained.minute.median_ns / 1e6:.3g} ms in the last minute of the sustained run{rounds}"

@@ -11,8 +11,8 @@ from msgspec import Struct
 from bench.declare.matrix import Matrix
 from bench.machine.energy import Kit, Meter
 from bench.measure import cold_start
-from bench.measure.cold_start import Starts
-from bench.measure.compile_cache import Scratch
+from bench.measure.cold_start import StartResults
+from bench.measure.compile_cache import CompileCaches
 from bench.measure.observations import ObservationRecorder, Record
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
@@ -28,7 +28,7 @@ class Settings(Struct, frozen=True):
     timeout_s: float
     memory_limit_bytes: int | None
     logs: Path
-    scratch: Path
+    compile_cache: Path
 
 
 class Visitor:
@@ -45,16 +45,16 @@ class Visitor:
     ) -> None:
         self.matrix, self.run, self.prepared, self.settings, self.record = matrix, run, prepared, settings, record
         self.shortfalls = shortfalls or {}
-        self.scratch = Scratch(settings.scratch)
+        self.compile_caches = CompileCaches(settings.compile_cache)
         self.kit = Kit(run.machine)
-        self.starts: dict[str, Starts] = {}
+        self.starts: dict[str, StartResults] = {}
 
     def close(self) -> None:
         """The run is over: what providers compiled in it goes."""
-        self.scratch.close()
+        self.compile_caches.close()
         self.kit.close()
 
-    def has_starts(self, cells: Sequence[Cell]) -> bool:
+    def needs_starts(self, cells: Sequence[Cell]) -> bool:
         """Whether starts are to be seen before this visit: the provider has a cache, and the first workload is due."""
         provider = self.provider(cells[0])
         return provider is not None and provider.cache is not None and self.first(cells) in cells
@@ -63,12 +63,14 @@ class Visitor:
         """The group's first workload in the order of the plan."""
         return next(cell for cell in self.run.cells if cell.group == cells[0].group and cell.excluded is None)
 
-    def begin(self, cells: Sequence[Cell]) -> None:
+    def measure_starts(self, cells: Sequence[Cell]) -> None:
         """Before a group's first visit: how its target starts cold and cached, with the group's first workload."""
         first = self.first(cells)
-        folder = str(self.scratch.of(first.group))
+        folder = str(self.compile_caches.folder(first.group))
         visit = self.order([first], 0, folder)
-        self.starts[first.id] = cold_start.begin(visit, lambda: self.worker(first, folder), self.settings.timeout_s)
+        self.starts[first.id] = cold_start.measure_starts(
+            visit, lambda: self.worker(first, folder), self.settings.timeout_s
+        )
 
     def visit(self, cells: Sequence[Cell], number: int) -> list[Observation]:
         """Measure the cells of a group in one process; after a death the rest go on in a fresh one.
@@ -78,16 +80,16 @@ class Visitor:
         waiting = list(cells)
         random.Random(f"{self.run.seed}/{cells[0].group}/{number}").shuffle(waiting)
         provider = self.provider(cells[0])
-        seen: list[Observation] = []
+        observations: list[Observation] = []
         while waiting:
-            alone = provider is not None and provider.static_shapes
-            new = self.once(waiting[:1] if alone else waiting, number)
-            seen += new
-            done = {observation.cell for observation in new}
+            one_at_a_time = provider is not None and provider.static_shapes
+            latest = self.visit_once(waiting[:1] if one_at_a_time else waiting, number)
+            observations += latest
+            done = {observation.cell for observation in latest}
             waiting = [cell for cell in waiting if cell.id not in done]
-        return seen
+        return observations
 
-    def once(self, cells: Sequence[Cell], number: int) -> list[Observation]:
+    def visit_once(self, cells: Sequence[Cell], number: int) -> list[Observation]:
         """One process for these cells."""
         first = cells[0]
         folder = self.folder(first)
@@ -126,10 +128,10 @@ class Visitor:
         """
         provider = self.provider(cell)
         if provider is None:
-            return str(self.settings.scratch / cell.runtime / cell.engine)
+            return str(self.settings.compile_cache / cell.runtime / cell.engine)
         if provider.cache is None or provider.cache.kind == "context":
             return ""
-        return str(self.scratch.of(cell.group))
+        return str(self.compile_caches.folder(cell.group))
 
     def order(self, cells: Sequence[Cell], number: int, folder: str) -> Visit:
         """What the worker is told."""
@@ -167,5 +169,5 @@ def _variables(provider: Provider | None, folder: str) -> dict[str, str]:
     """The environment that a provider asks for, and the place of its cache where a variable names that."""
     if provider is None:
         return {}
-    place = provider.cache.name if folder and provider.cache and provider.cache.kind == "environment" else None
-    return dict(provider.environment) | ({place: folder} if place else {})
+    variable = provider.cache.name if folder and provider.cache and provider.cache.kind == "environment" else None
+    return dict(provider.environment) | ({variable: folder} if variable else {})

@@ -58,9 +58,9 @@ class WarmSession:
         if self.failure:
             return False
         for reply in self.worker.ask(order, self.side.visitor.settings.timeout_s):
-            seen = self.mapper.take(reply)
-            if seen is not None:
-                self.failure = self.failure or seen.failure
+            observation = self.mapper.take(reply)
+            if observation is not None:
+                self.failure = self.failure or observation.failure
         return self.failure is None
 
     @property

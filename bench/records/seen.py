@@ -51,8 +51,8 @@ class Placement(Record, frozen=True):
         """The provider's nodes by op type, but for those that handle nothing but shapes and constants."""
         shapes = self.shape_nodes.get(provider, {})
         ops = self.nodes.get(provider, {}).items()
-        left = {op: count - shapes.get(op, 0) for op, count in ops if op not in BOOKKEEPING}
-        return {op: count for op, count in left.items() if count > 0}
+        computing = {op: count - shapes.get(op, 0) for op, count in ops if op not in BOOKKEEPING}
+        return {op: count for op, count in computing.items() if count > 0}
 
     def has_nothing_on(self, provider: str) -> bool:
         """Whether nothing that computes is on the provider, though the model has nodes."""

@@ -92,10 +92,10 @@ def run_rounds(monkeypatch, tmp_path):
             def __init__(self, matrix, run, prepared, settings, record, shortfalls) -> None:
                 self.settings, self.record = settings, record
 
-            def has_starts(self, cells: list[Cell]) -> bool:
+            def needs_starts(self, cells: list[Cell]) -> bool:
                 return cells[0].target in with_starts
 
-            def begin(self, cells: list[Cell]) -> None:
+            def measure_starts(self, cells: list[Cell]) -> None:
                 diary.visits.append((0, cells[0].group))
 
             def close(self) -> None:
@@ -333,13 +333,13 @@ def test_an_adaptive_run_visits_the_same_cells_wherever_it_was_stopped(run_round
 
 def test_each_visit_is_announced_with_how_many_are_left(run_rounds):
     details = run_rounds().progress.details
-    left = [int(text.split("; ")[1].split(" visits")[0]) for text in details]
+    left = [int(text.split("; ")[1].split(" processes")[0]) for text in details]
     assert left == [9, 8, 7, 6, 5, 4, 3, 2, 1]
 
 
 def test_a_failed_cell_is_not_counted_as_work_to_do(run_rounds):
     details = run_rounds(npu=failing).progress.details
-    last = int(details[-1].split("; ")[1].split(" visits")[0])
+    last = int(details[-1].split("; ")[1].split(" processes")[0])
     assert last == 1
 
 
