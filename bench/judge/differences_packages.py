@@ -1,4 +1,4 @@
-"""What differs between the packages of two runs' runtimes, as notes: requirements first, other packages in brief."""
+"""Finds what differs between the packages of two runs' runtimes: requirements first, other packages in brief."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bench.judge.changes import Change, changes, cut
 from bench.records import Note, NoteValue, Run, RuntimeRecord, note
 
 IMPORTANT = ("onnxruntime", "onnx", "torch", "openvino", "optimum", "transformers", "llama", "numpy")
-"""How packages begin that get a note each though another package brought them."""
+"""Prefixes of packages that get a note of their own although no requirement names them."""
 SHOWN_RUNTIMES = 6
 
 Runtimes = tuple[RuntimeRecord, RuntimeRecord]
-"""A runtime of the base, and the runtime of the new run that does its work."""
+"""A runtime of the base, and the runtime of the new run that corresponds to it."""
 
 
 def packages(base: Run, new: Run) -> Iterable[Note]:
-    """One note for each version that changed, with the runtimes that it changed in."""
+    """One note for each version that changed, with the runtimes in which it changed."""
     pairs = _pairs(base, new)
     pairs_by_change: dict[tuple[str, str | None, str | None], list[Runtimes]] = {}
     for pair in pairs:
@@ -42,7 +42,7 @@ def packages(base: Run, new: Run) -> Iterable[Note]:
 
 
 def _pairs(base: Run, new: Run) -> list[Runtimes]:
-    """Runtimes of one name; and where one target ran in two, those two."""
+    """Pairs of runtimes with the same name, or with different names where one target ran in both."""
     names = {(name, name): None for name in base.runtimes if name in new.runtimes}
     after = {cell.target: cell.runtime for cell in new.cells}
     for target, runtime in {cell.target: cell.runtime for cell in base.cells}.items():
@@ -68,7 +68,7 @@ def _important(old: RuntimeRecord, new: RuntimeRecord) -> list[tuple[str, str | 
 
 
 def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[Note]:
-    """What of a runtime has no note yet: its interpreter, and the packages that others brought along."""
+    """What has no note of its own: the interpreter, the origin, and packages that other packages require."""
     where: dict[str, NoteValue] = {"runtime": cut(new.name), "runtime_before": cut(old.name)}
     if old.python != new.python:
         yield note("runtime-python", **where, before=cut(old.python), after=cut(new.python))
@@ -81,7 +81,7 @@ def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[Note]:
 
 
 def _required_names(runtime: RuntimeRecord) -> set[str]:
-    """The names of the requirements; those that are paths have none."""
+    """The names of the requirements; a requirement that is a path has none."""
     names = set()
     for requirement in runtime.requires:
         with contextlib.suppress(InvalidRequirement):

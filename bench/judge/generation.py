@@ -1,4 +1,4 @@
-"""The timed generations of a cell and of its control in; the cell's `GenerationSpeed`, and what a token costs, out."""
+"""Computes the speed of generation of a cell, and the energy of a token."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MS_PER_NS = 1e-6
 
 
 class Parts(Struct, frozen=True):
-    """What each round's generations took, in milliseconds: the median of each round; rounds that cannot tell are out.
+    """The median time of each part of a generation by round, in milliseconds; rounds that cannot tell are left out.
 
-    Prefill and decoding are kept as times of one token, since ratios are taken between times.
+    Prefill and decoding are the time of one token, because ratios are ratios of times.
     """
 
     first: Rounds
@@ -29,13 +29,13 @@ class Parts(Struct, frozen=True):
     decode: Rounds
     encode: Rounds
     audio: Rounds
-    """Of one second of audio."""
+    """The time of one second of audio."""
 
 
 def speed(
     cell: Cell, observations: Sequence[Observation], control: str | None, reference: Sequence[Observation] | None
 ) -> GenerationSpeed | None:
-    """What the timed rounds of a cell say of its generations; None where it made none, or its clock did not tick.
+    """The generation speed from a cell's timed rounds; None without a generation, or where the clock did not advance.
 
     `reference` holds the timed rounds of the cell `control`, and is None where that has no valid speed. The control's
     own ratios are 1 by definition, with no width.
@@ -73,7 +73,7 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
     batch = cell.sizes.get("batch", 1)
 
     def every(duration_ns: Callable[[Generation], float | None]) -> Rounds:
-        """A clock that does not tick gives zero, which has no logarithm and is no time."""
+        """The median by round; zero is left out, because a clock that did not advance gives no time."""
         known = {number: [duration_ns(generation) for generation in timed] for number, timed in rounds.items()}
         times = {number: [time * MS_PER_NS for time in values if time and time > 0] for number, values in known.items()}
         return {number: median(values) for number, values in times.items() if values}
@@ -88,7 +88,7 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
 
 
 def _prompt(cell: Cell, generation: Generation) -> int:
-    """Tokens of one prompt: as the engine counted them, else as the workload says; 0 where audio is the prompt."""
+    """Tokens of one prompt as the engine counted them, else of the workload; 0 where the prompt is audio."""
     if "prompt" not in cell.sizes or "audio" in cell.sizes:
         return 0
     return cell.sizes["prompt"] if generation.prompt_tokens is None else generation.prompt_tokens
@@ -99,11 +99,11 @@ def _share(time_ns: int, items: int) -> float | None:
     return time_ns / items if items > 0 else None
 
 
-# --- what a token costs -----------------------------------------------------------------------------------------------
+# --- energy and cold start --------------------------------------------------------------------------------------------
 
 
 def joules_per_token(cell: Cell, observations: Iterable[Observation]) -> Interval | None:
-    """The energy of a burst over the tokens that it emitted."""
+    """Joules of one emitted token: the energy of a burst over its tokens."""
     batch = cell.sizes.get("batch", 1)
     known = []
     for observation in observations:
@@ -122,7 +122,7 @@ def cold_first_token_ms(observations: Iterable[Observation]) -> Interval | None:
 
 
 def time_from_start_ms(observation: Observation, first_ns: int | None) -> float | None:
-    """Import and load of a round's process, and what came first after them."""
+    """Milliseconds of import, load and then the first call or token; None where one of them is unknown."""
     if observation.import_ns is None or observation.load_ns is None or first_ns is None:
         return None
     return (observation.import_ns + observation.load_ns + first_ns) * MS_PER_NS
@@ -140,12 +140,12 @@ def _interval(rounds: Rounds) -> Interval | None:
 
 
 def _rate(rounds: Rounds) -> Interval | None:
-    """Items a second, of the time of one."""
+    """Items a second, from the milliseconds of one item."""
     return items_per_second(1.0, _required(rounds)) if rounds else None
 
 
 def _real_time(rounds: Rounds) -> Interval | None:
-    """Seconds a second, of milliseconds a second."""
+    """Seconds of computing for a second of audio, from milliseconds."""
     return _interval({number: value / 1000 for number, value in rounds.items()})
 
 

@@ -1,4 +1,4 @@
-"""A run and its observations in, one `Outcome` for each planned cell out: verdict, reason, and what it permits."""
+"""Judges the observations of a run: one `Outcome` for each planned cell, with its verdict, reason and figures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Star
 __all__ = ["ANSWERED", "SEVERITY", "by_cell", "judge", "violations"]
 
 ANSWERED: tuple[Status, ...] = ("ok", "partial")
-"""Only these show a speed: the answers are right, and they came from the target."""
+"""The statuses with a speed: the answers are right, and the target computed them."""
 
 
 def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     """Exactly one outcome for each cell of the plan, in its order, whatever the observations hold.
 
-    Observations of cells that the plan does not have are passed over. Of two for one cell and round the last counts, so
-    that a resumed run replaces what it visits again. Rounds may come in any order.
+    Observations of cells that are not in the plan are ignored. Where a cell and a round have two observations, the last
+    counts, so that a resumed run replaces what it visits again. Rounds may come in any order.
     """
     rounds, lasted = by_cell(observations), sustained.attempts(observations)
     cases = [_case(run, cell, rounds.get(cell.id, ())) for cell in run.cells]
@@ -44,7 +44,7 @@ def _case(run: Run, cell: Cell, observations: tuple[Observation, ...]) -> Case:
 
 
 def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation, ...]]:
-    """Observations by the id of their cell, one a round (the last), in the rounds' order; sustained runs are none."""
+    """Observations by the id of their cell, the last of each round, in the order of rounds, without sustained runs."""
     latest = {
         (observation.cell, observation.round): observation
         for observation in observations
@@ -62,7 +62,7 @@ def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation,
 def _outcome(
     run: Run, case: Case, decision: Verdict, control: str | None, answered: Mapping[str, Case], lasted: Attempt
 ) -> Outcome:
-    """The verdict with all that may stand beside it; times of the target only where it gave right answers itself."""
+    """The verdict with the figures of the cell; times only where the target itself gave right answers."""
     cell, observations = case.cell, case.observations
     placed = placement.worst(observations, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
@@ -133,14 +133,14 @@ def _outcome(
 
 
 def _speed(case: Case, control: str | None, reference: Case | None) -> Speed:
-    """The speed of the whole calls, and of their parts where they are generations."""
+    """The speed of whole calls, and of prefill and decoding where the calls are generations."""
     whole = speed(case.cell, case.observations, case.medians, control, reference.medians if reference else None)
     own = generation.speed(case.cell, case.timed, control, reference.timed if reference else None)
     return replace(whole, generation=own)
 
 
 def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> Evidence:
-    """What the flags of the timed rounds are read from; an inaccurate cell has them too, as they may be why."""
+    """The input of the flags; an inaccurate cell has flags too, because they may explain it."""
     rounds, medians = case.timed, case.medians
     return Evidence(
         cell=case.cell,
@@ -156,18 +156,18 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
-    """One time a round: what a start costs; `cold` and `cached` tell the two kinds of start apart."""
+    """The typical time over the rounds, in milliseconds; `cold` and `cached` hold the two kinds of start."""
     return statistics.typical(None if time is None else time / 1e6 for time in times_ns)
 
 
 def _first_answer_ms(observations: Sequence[Observation]) -> Interval | None:
-    """Added up in each round, since means of parts do not add up to the mean of the whole."""
+    """Import, load and first call in milliseconds, added up in each round: means of parts do not add up to the mean."""
     timed = [(observation, observation.timing.first_call_ns) for observation in observations if observation.timing]
     return statistics.typical(generation.time_from_start_ms(observation, first_ns) for observation, first_ns in timed)
 
 
 def _device(case: Case) -> str | None:
-    """`gpu.0 NVIDIA H100`: as the rounds saw it, else as a probe found it, else as the row asks for it."""
+    """`gpu.0 NVIDIA H100`: the device of the rounds, else of the probe, else the one that the row requests."""
     observed = next((observation.device for observation in reversed(case.observations) if observation.device), None)
     device = observed or (case.facts.device if case.facts else None)
     if device is None:
@@ -176,14 +176,14 @@ def _device(case: Case) -> str | None:
 
 
 def _start(observations: Sequence[Observation], kind: str) -> Start | None:
-    """The last one of its kind: a resumed run may have started it again."""
+    """The last start of a kind, because a resumed run may have measured it again."""
     return next(
         (start for observation in reversed(observations) for start in observation.starts if start.kind == kind), None
     )
 
 
 def _above_baseline(observation: Observation) -> int | None:
-    """What engine and model took; a worker that shows less than it had when it was empty tells nothing."""
+    """Bytes that engine and model took; None where the peak is below the baseline, which cannot be right."""
     peak, baseline = observation.peak_rss_bytes, observation.baseline_rss_bytes
     return None if peak is None or baseline is None or peak < baseline else peak - baseline
 
@@ -197,7 +197,7 @@ def _joules_a_call(observations: Sequence[Observation]) -> Interval | None:
 
 
 def _energy_source(observations: Sequence[Observation]) -> str | None:
-    """What the energy was read from: every source of the rounds."""
+    """The sources of the energy readings, joined by commas."""
     sources = dict.fromkeys(
         observation.energy.source for observation in observations if observation.energy and observation.energy.calls > 0
     )
@@ -205,20 +205,20 @@ def _energy_source(observations: Sequence[Observation]) -> str | None:
 
 
 def _bits_per_weight(traits: Traits | None) -> float | None:
-    """Counted: what the files with the weights hold, scales and zero points included."""
+    """Bits of the files of weights, scales and zero points included, over the number of weights."""
     if traits is None or traits.weight_bytes is None or not traits.parameters:
         return None
     return 8 * traits.weight_bytes / traits.parameters
 
 
 def _word_error_rate(run: Run, case: Case) -> float | None:
-    """Random weights hear nothing: their words are no error of the target's."""
+    """The worst word error rate; None for random weights, whose wrong words are no error of the target."""
     if run.weights.get(case.cell.model) == "random":
         return None
     return worst_word_error_rate(observation.transcript for observation in case.observations if observation.transcript)
 
 
 def _artifact(run: Run, cell: Cell) -> str | None:
-    """The key of the artifact that the cell ran; some engines make their precision from the source themselves."""
+    """The key of the artifact that the cell ran; None for an engine that makes the precision from the source."""
     has_artifact = cell.provider is not None or cell.format is not None
     return run.artifacts.get(cell.artifact_name) if has_artifact else None

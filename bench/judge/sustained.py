@@ -1,7 +1,7 @@
-"""The minutes of a cell's sustained run and its rounds in; its `SustainedSpeed`, and what a resumed run must know, out.
+"""Compares the minutes of a cell's sustained run with its rounds, and tells whether a sustained run is complete.
 
-A sustained run is one process, and no round: its minutes are no replicates, so none of them enters an interval. What
-it is held against are the rounds: an interval of prediction tells how far one more process would have come by itself.
+A sustained run is one process and not a round. Its minutes are not replicates, so none of them enters an interval. It
+is compared with the rounds: a prediction interval shows how far one more process could differ from them by chance.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Attempt = tuple[Observation, ...]
 
 
 def attempts(observations: Iterable[Observation]) -> dict[str, Attempt]:
-    """By cell the last attempt at a sustained run, as far as it came."""
+    """The last attempt at a sustained run by cell, complete or not."""
     by_cell: dict[str, list[Observation]] = {}
     for observation in observations:
         if observation.sustained is not None:
@@ -43,7 +43,7 @@ def attempts(observations: Iterable[Observation]) -> dict[str, Attempt]:
 
 
 def is_over(attempt: Attempt) -> bool:
-    """Whether an attempt came to its end, be it a failure's; one that was interrupted is made again."""
+    """Whether an attempt is complete or failed; an attempt that was interrupted is repeated."""
     lasted_s = sum(minute.seconds for minute in _minutes(attempt))
     asked_s = max((observation.sustained.asked_s for observation in attempt if observation.sustained), default=math.inf)
     return lasted_s >= asked_s or any(observation.failure for observation in attempt)
@@ -52,7 +52,10 @@ def is_over(attempt: Attempt) -> bool:
 def speed(
     cell: Cell, rounds: Sequence[Observation], medians: Mapping[int, float], attempt: Attempt, threads: int
 ) -> SustainedSpeed | None:
-    """What an attempt says beside the cell's timed rounds, whose median calls are `medians`; None without one."""
+    """The speed of an attempt beside the cell's timed rounds; None without an attempt.
+
+    `medians` holds the median call of each round in milliseconds.
+    """
     if not attempt or attempt[0].sustained is None:
         return None
     observed_minutes = [(observation, observation.sustained.minute) for observation in attempt if observation.sustained]
@@ -69,7 +72,7 @@ def speed(
 
 
 def _ended(attempt: Attempt, failure: Failure | None) -> Note | None:
-    """Why an attempt ended before its time."""
+    """Why an attempt ended early; None where it did not."""
     if failure:
         return note("failed", status=failure.status, text=failure.message)
     return None if is_over(attempt) else note("interrupted")
@@ -99,14 +102,14 @@ def _minute(cell: Cell, minute: Minute, state: MachineState) -> SustainedMinute:
 
 
 def _time_ms(minute: SustainedMinute) -> float:
-    """Of what a cell is judged by: a decoded token where there is one, else the call."""
+    """Milliseconds of a decoded token where there is one, else of a call."""
     return 1000 / minute.decode_tok_s if minute.decode_tok_s else minute.latency_ms
 
 
 def _ratio(
     cell: Cell, rounds: Sequence[Observation], medians: Mapping[int, float], last: SustainedMinute
 ) -> Interval | None:
-    """The speed of the last minute over the rounds', and where one more process of theirs would have come."""
+    """The speed of the last minute over that of the rounds, with a 95 % prediction interval for one more process."""
     times = generation.parts(cell, rounds).decode if last.decode_tok_s else medians
     own = _time_ms(last)
     if not times or own <= 0:
@@ -126,9 +129,9 @@ def _ratio(
 def _flags(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float], threads: int
 ) -> tuple[Note, ...]:
-    """The flags of the sustained figures, with what raised each."""
+    """The flags of the sustained run, each with the figures behind it."""
     served = any(observation.traits is not None and observation.traits.counted_by != "engine" for observation in rounds)
-    # A server beside the worker does the work, and looks like somebody else's.
+    # A server beside the worker does the work, so its CPU time looks like that of another process.
     busy = 0 if served else sum(flags.busy_state(minute.state, threads) for minute in minutes)
     battery = sum(bool(minute.state.on_battery) for minute in minutes)
     total = len(minutes)
@@ -146,7 +149,7 @@ def _flags(
 def _throttling(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]
 ) -> Note | None:
-    """From the first minutes to the last, or from the rounds: a small device is throttled before a minute is over."""
+    """Throttling from the first minutes to the last, or from the rounds: a small device throttles in a minute."""
     samples = [StateSample(minute.latency_ms, minute.state) for minute in minutes]
     before = [
         StateSample(medians[observation.round], observation.state)

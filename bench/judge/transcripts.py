@@ -1,4 +1,4 @@
-"""What a speech recognizer heard and what was said in, the word error rate out."""
+"""Computes the word error rate of a transcript against its label."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from bench.records import Transcript
 
 DASHES = r"[-‐‑–—/]"
-"""Between two words as well as a space: without this `well-known` would be one word, and wrong."""
+"""Dashes separate words, as a space does; otherwise `well-known` would be one wrong word."""
 
 
 def worst_word_error_rate(transcripts: Iterable[Transcript]) -> float | None:
-    """Words that are wrong, missing or too many, over the words that were said: the worst; None where none were."""
+    """The worst word error rate: wrong, missing and extra words over the words of the label. None without a word."""
     known = [rate for transcript in transcripts if (rate := word_error_rate(transcript)) is not None]
     return max(known, default=None)
 
 
 def word_error_rate(transcript: Transcript) -> float | None:
-    """Of one transcript: case, punctuation and the width of gaps are no words; None where nothing was said."""
+    """The word error rate of one transcript, without case and punctuation; None where the label has no word."""
     import jiwer
 
     words = jiwer.Compose(

@@ -1,4 +1,4 @@
-"""The verdict on one cell: what the first rule that applies to its observations says."""
+"""Decides the verdict on one cell: the first rule that applies gives it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ REASON_CHARACTERS = 400
 
 
 class Case(Struct, frozen=True):
-    """A cell with all that was seen of it, one observation a round, in the rounds' order."""
+    """A cell with its observations, one for each round, in the order of rounds."""
 
     cell: Cell
     observations: tuple[Observation, ...]
     medians: Medians
     run: str
     facts: TargetFacts | None = None
-    """What a probe found of the cell's target."""
+    """What a probe found about the cell's target."""
 
     @property
     def timed(self) -> tuple[Observation, ...]:
@@ -42,11 +42,11 @@ class Verdict(Struct, frozen=True):
 
 
 def verdict(case: Case) -> Verdict:
-    """What the first rule that applies says; the rules' order is the order of what outranks what."""
+    """The verdict of the first rule that applies; an earlier rule outranks a later one."""
     return next(decision for rule in RULES if (decision := rule(case)) is not None)
 
 
-# --- the rules, from what says most to what says least ---------------------------------------------------------------
+# --- the rules, the strongest first ----------------------------------------------------------------------------------
 
 
 def excluded(case: Case) -> Verdict | None:
@@ -55,7 +55,7 @@ def excluded(case: Case) -> Verdict | None:
 
 
 def unavailable(case: Case) -> Verdict | None:
-    """The probe found no such target, and nothing was seen of the cell that could say more."""
+    """The probe did not find the target, and the cell has no observation that could say more."""
     if case.observations or case.facts is None or case.facts.available:
         return None
     facts = case.facts
@@ -64,14 +64,14 @@ def unavailable(case: Case) -> Verdict | None:
 
 
 def unmeasured(case: Case) -> Verdict | None:
-    """Nothing was seen of the cell at all."""
+    """The cell has no observation."""
     if case.observations:
         return None
     return _failed("not-measured", note("not-measured"), note("resume", run=case.run))
 
 
 def failed_round(case: Case) -> Verdict | None:
-    """One failed round is enough: a cell that crashes now and then does not work."""
+    """A round failed. One is enough: a cell that crashes sometimes does not work."""
     failures = [observation.failure for observation in case.observations if observation.failure is not None]
     if not failures:
         return None
@@ -84,9 +84,9 @@ def failed_round(case: Case) -> Verdict | None:
 
 
 def untimed(case: Case) -> Verdict | None:
-    """No round failed, and none has a usable timing either.
+    """No round failed, and none has a usable timing.
 
-    A single round without one is no fault while others have it: memory and power are sampled in rounds of their own.
+    A single round without a timing is no failure while others have one.
     """
     if case.timed:
         return None
@@ -94,7 +94,7 @@ def untimed(case: Case) -> Verdict | None:
 
 
 def unchecked(case: Case) -> Verdict | None:
-    """A number without a check is never shown, not even beside rounds that were checked."""
+    """A timed round has no check of its answers; its time is never shown, even if other rounds were checked."""
     rounds = case.timed
     missing = sum(observation.parity is None or observation.parity.samples < 1 for observation in rounds)
     if not missing:
@@ -103,7 +103,7 @@ def unchecked(case: Case) -> Verdict | None:
 
 
 def on_other_device(case: Case) -> Verdict | None:
-    """Timed on another device than the row names: no number of this row. An emulator is another by its nature."""
+    """A round was timed on another device than the row names; an emulated device always is another one."""
     requested = None if case.cell.emulated else case.cell.device
     strange = [
         observation.device
@@ -117,7 +117,7 @@ def on_other_device(case: Case) -> Verdict | None:
 
 
 def off_target(case: Case) -> Verdict | None:
-    """Nothing that computes was on the provider: whatever was timed, it was another one (see PROVIDERS 2)."""
+    """No node that computes was on the provider, so the times are those of another provider (see PROVIDERS 2)."""
     parts = _split(case)
     if parts is None or not parts.absent:
         return None
@@ -130,7 +130,7 @@ def off_target(case: Case) -> Verdict | None:
 
 
 def inaccurate(case: Case) -> Verdict | None:
-    """The answers are outside the tolerance of their precision in at least one round."""
+    """The answers of at least one round are outside the tolerance of the precision."""
     compared = checked(case.observations)
     wrong = [parity for parity in compared if violations(parity)]
     if not wrong:
@@ -141,10 +141,10 @@ def inaccurate(case: Case) -> Verdict | None:
 
 
 def without_placement(case: Case) -> Verdict | None:
-    """Right answers, but not known from where.
+    """The answers are right, but the placement is unknown.
 
-    Not `failed`: a vendor's older onnxruntime cannot tell, and its numbers are of use to who knows the machine.
-    Never `ok`: this is how a silent fallback looks.
+    The cell is not `failed`, because an older onnxruntime of a vendor cannot report the placement, and its numbers are
+    still useful. It is never `ok`, because a silent fallback looks the same.
     """
     rounds = case.timed
     unknown = sum(not placement.known(observation) for observation in rounds)
@@ -154,7 +154,7 @@ def without_placement(case: Case) -> Verdict | None:
 
 
 def partly_off_target(case: Case) -> Verdict | None:
-    """Right answers, for which other providers did a part of the work."""
+    """The answers are right, and other providers did a part of the work."""
     placed = placement.worst(case.observations, case.cell.provider)
     parts = _split(case)
     if placed is None or parts is None or not parts.fallback_nodes:
@@ -171,7 +171,7 @@ def partly_off_target(case: Case) -> Verdict | None:
 
 
 def passed(case: Case) -> Verdict:
-    """Right answers, from the target alone."""
+    """The answers are right, and the target alone computed them."""
     parts = _split(case)
     if parts is None:
         return Verdict("ok", note("within-tolerance"))
@@ -195,7 +195,7 @@ RULES: tuple[Callable[[Case], Verdict | None], ...] = (
 )
 
 
-# --- what the rules read ----------------------------------------------------------------------------------------------
+# --- helpers of the rules ---------------------------------------------------------------------------------------------
 
 
 def _status(failure: Failure) -> Status:
@@ -204,12 +204,12 @@ def _status(failure: Failure) -> Status:
 
 
 def _failed(kind: str, reason: Note, remedy: Note) -> Verdict:
-    """A failure that judging finds has no error message: its reason says all."""
+    """A failure that judging finds; it has no error message besides the reason."""
     return Verdict("failed", reason, remedy, Failure("failed", "measure", kind, message=""))
 
 
 def _quoted(remedy: str) -> Note | None:
-    """A remedy in the words of who saw the failure."""
+    """A remedy as the code that met the failure worded it."""
     return note("text", text=remedy) if remedy else None
 
 
@@ -225,7 +225,10 @@ def _split(case: Case) -> placement.Split | None:
 
 
 def _is_requested(device: Device, requested: str) -> bool:
-    """Whether `gpu.1` is what `gpu.1` or `gpu` asks for; an index alone counts all devices, so it cannot be told."""
+    """Whether the device `gpu.1` is what `gpu.1` or `gpu` requests.
+
+    An index alone counts devices of all types, so it matches every device.
+    """
     kind, _, index = requested.partition(".")
     if kind.isdigit():
         return True

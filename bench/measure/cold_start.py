@@ -1,4 +1,4 @@
-"""Cold and cached starts of a target, each in a fresh process."""
+"""Measures the cold and the cached start of a target, each in a fresh process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ NOTE_CHARACTERS = 300
 
 
 class StartResults(Struct, frozen=True):
-    """The starts that were seen, and a note for each that was not."""
+    """The starts that were measured, and a note for each that was not."""
 
     starts: tuple[Start, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
 def measure_starts(visit: Visit, worker: Callable[[], Worker], timeout_s: float) -> StartResults:
-    """Start twice, each time in a fresh process: with the scratch folder empty, then as the first start left it.
+    """Start twice, each time in a fresh process: with an empty compile cache, then with what the first start left.
 
-    Whatever goes wrong is a note: the visit itself will tell what the cell comes to.
+    An error becomes a note and not a failure, because the visit that follows decides the status of the cell.
     """
     starts: list[Start] = []
     notes: list[Note] = []

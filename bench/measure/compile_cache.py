@@ -1,4 +1,4 @@
-"""Folders for what providers compile: one for each group of cells, made when it is wanted and gone after the run."""
+"""Makes a folder for what providers compile, one for each group of cells, and removes it after the run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from bench.files import writing
 
 STALE_S = 7 * 24 * 3600.0
-"""A folder this old was left by a run that was killed: no run takes a week."""
+"""A folder of this age belongs to a run that was killed, because no run takes a week."""
 PREFIX = "run-"
 
 
 class CompileCaches:
-    """The folders of one run, under `root`."""
+    """The folders of one run, under `root`; none exists before the first is requested."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.run_folder: Path | None = None
 
     def folder(self, group: str) -> Path:
-        """The folder of one group; empty when it is asked for the first time."""
+        """The folder of one group; it is empty at the first request."""
         with writing(self.root):
             if self.run_folder is None:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class CompileCaches:
         return folder
 
     def close(self) -> None:
-        """Remove everything: a compile cache that a later run found would make its cold start a warm one."""
+        """Remove all folders; with a compile cache from this run, a later run would have no cold start."""
         if self.run_folder is not None:
             shutil.rmtree(self.run_folder, ignore_errors=True)
             self.run_folder = None

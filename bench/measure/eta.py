@@ -1,4 +1,4 @@
-"""Visits and sustained minutes in, as they end; an honest estimate of what is still to do out."""
+"""Estimates how many visits and sustained runs are left, and how long they take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from bench.records import Cell, Effort
 
 
 class Eta:
-    """The visits that are certain to come, at what the last visit like them took, and the minutes on end."""
+    """The visits that are certain to come, each as long as the last one of its group, and the sustained minutes.
+
+    Rounds beyond the minimum are not counted, because only the measurements decide about them.
+    """
 
     def __init__(
         self, cells: Iterable[Cell], history: CellStates, effort: Effort, sustained_minutes: float | None = None
@@ -26,10 +29,10 @@ class Eta:
         self.last_visit_s: dict[str, float] = {}
 
     def visit_done(self, group: str, seconds: float, *, ended: bool) -> None:
-        """A visit is over; `ended` says that there will be no other."""
+        """A visit of a group is over after `seconds`; `ended` says that it was the last one."""
         self.last_visit_s[group] = seconds
         self.visits_left[group] = 0 if ended else max(0, self.visits_left.get(group, 0) - 1)
-        if ended:  # what failed is not run on end either
+        if ended:  # a failed cell has no sustained run either
             self.sustained_s = {
                 cell: seconds_left
                 for cell, seconds_left in self.sustained_s.items()
@@ -37,14 +40,14 @@ class Eta:
             }
 
     def sustained_for(self, cell: Cell, seconds: float | None) -> None:
-        """A cell was run continuously for so long; None says that it will not go on."""
+        """A cell was run continuously for `seconds`; None says that its sustained run has ended."""
         seconds_left = 0.0 if seconds is None else self.sustained_s.get(cell.id, 0.0) - seconds
         self.sustained_s[cell.id] = seconds_left
         if seconds_left <= 0:
             del self.sustained_s[cell.id]
 
     def text(self) -> str:
-        """`17 processes left, about 3 min 20 s`; with `and 2 sustained runs` where there are such."""
+        """`17 processes left, about 3 min 20 s`; with `and 2 sustained runs` where there are any."""
         visits, runs = sum(self.visits_left.values()), len(self.sustained_s)
         text = f"{visits} processes{f' and {runs} sustained runs' if runs else ''} left"
         if visits and not self.last_visit_s:

@@ -1,4 +1,4 @@
-"""A cell and what its model weighs in; by how much the device's memory is too small for it, where it is, out."""
+"""Predicts which models are larger than the memory of their device."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench.prepare.builds import Prepared
 from bench.records import Accelerator, Cell, Device, Machine, Run, Source
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.onnx")
-"""Files of weights by how good they are to count: a folder often holds the same weights in several forms."""
+"""Patterns of weight files; the first that matches is counted, as a folder often has the same weights twice."""
 
 
 class MemoryBound(Struct, frozen=True):
-    """How much memory there is, and what sets the bound."""
+    """The bytes of memory that a cell may use, and a text that names the limit."""
 
     size_bytes: int
     what: str
@@ -23,7 +23,7 @@ class MemoryBound(Struct, frozen=True):
 def shortfalls(run: Run, prepared: Prepared, memory_limit_bytes: int | None) -> dict[str, str]:
     """By group of cells, for those expected not to fit: `holds 3.1 GiB of weights, 1.2 GiB more than …`.
 
-    Only the weights are counted: what certainly does not fit is told apart from what may not.
+    Only the weights are counted, so that a model in the result certainly does not fit.
     """
     by_group: dict[str, str] = {}
     for cell in run.cells:
@@ -36,7 +36,7 @@ def shortfalls(run: Run, prepared: Prepared, memory_limit_bytes: int | None) -> 
 
 
 def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
-    """What the artifact weighs on disk; the source for an engine without one; None where neither can be known."""
+    """Bytes of the artifact on disk, or of the source for an engine without one; None where both are unknown."""
     artifact = prepared.artifacts.get(cell.artifact_name)
     if artifact is not None and (cell.provider is not None or cell.format is not None):
         return artifact.record.size_bytes
@@ -46,7 +46,7 @@ def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
 
 
 def memory_bound(cell: Cell, run: Run, memory_limit_bytes: int | None) -> MemoryBound | None:
-    """The memory of the device that a cell runs on: a GPU's own where it is known, else what a process may take."""
+    """The memory of the device that a cell runs on: a GPU's own where it is known, else the limit of a process."""
     facts = run.targets.get(cell.target)
     device = facts.device if facts else None
     gpu = accelerator(run.machine, device) if device and device.type == "gpu" and not cell.emulated else None
@@ -58,7 +58,7 @@ def memory_bound(cell: Cell, run: Run, memory_limit_bytes: int | None) -> Memory
 
 
 def accelerator(machine: Machine, device: Device) -> Accelerator | None:
-    """The machine's entry for a provider's device: by name, else by its place among those of its maker."""
+    """The machine's entry for a provider's device: by name, else by its index among those of its vendor."""
     same = [
         candidate
         for candidate in machine.accelerators

@@ -1,4 +1,4 @@
-"""Prepared cells in, observations out as they are made: who is visited next, and until when."""
+"""Visits the prepared cells in rounds, in random order, until each is measured well enough."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ def measure(
     record: Record,
     progress: Progress,
 ) -> None:
-    """Visit every cell that needs it, model after model, in rounds; `history` holds what an interrupted run left.
+    """Visit every cell that needs it, model after model, in rounds; `history` holds the observations of an
+    interrupted run.
 
-    What is expected not to fit its device comes last: should it take the machine down, the rest is measured. Where the
-    run asks for it, each cell is then run on end.
+    Models that are expected not to fit their device come last: if one crashes the machine, the rest is measured. Then
+    each cell has its sustained run, where the run asks for it.
     """
 
     def note(observation: Observation) -> None:
@@ -58,12 +59,13 @@ def measure(
 
 
 def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int, eta: Eta, progress: Progress) -> None:
-    """The rounds of one model: everyone at first, then those still too uncertain, and the control beside them."""
+    """The rounds of one model: all cells first, then those still too uncertain, with their control."""
     effort = visitor.settings.effort
     model = cells[0].model
     for number in range(1, effort.max_rounds + 1):
         groups = _due(cells, number, history, effort)
         order = sorted(groups)
+        # The seed makes the random order the same when the run is resumed.
         random.Random(f"{seed}/{model}/{number}").shuffle(order)
         for group in order:
             if number == 1 and visitor.needs_starts(groups[group]):
@@ -85,11 +87,11 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int,
 
 
 def _due(cells: list[Cell], number: int, history: CellStates, effort: Effort) -> dict[str, list[Cell]]:
-    """The cells that round `number` visits, by group; those it has visited already are left out."""
+    """The cells that round `number` visits, by group, without those that it visited before an interruption."""
     alive = [cell for cell in cells if not history.ended(cell.id)]
     if number > effort.min_rounds:
         uncertain = [cell for cell in alive if history.uncertain(cell.id, effort)]
-        # The control goes along, so that every round has a ratio.
+        # The control is visited too, so that every round has a ratio.
         alive = uncertain + [
             c for c in alive if c.control and c not in uncertain and any(_pairs(c, o) for o in uncertain)
         ]
@@ -111,7 +113,7 @@ def _failed_line(observation: Observation) -> str:
 
 
 def _cell_line(cell: Cell, history: CellStates) -> str | None:
-    """What a finished cell came to; a failure was said when it happened."""
+    """The result of a finished cell in one line; None for a failure, which was reported when it happened."""
     observations = list(history.rounds[cell.id].values())
     if not observations or any(o.failure for o in observations):
         return None

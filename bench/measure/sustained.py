@@ -1,4 +1,4 @@
-"""The sustained run of each measured cell: minutes of calls in a process of its own, an observation for each minute."""
+"""Makes the sustained run of each measured cell: minutes of calls in one process, one observation a minute."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ MINUTE_S = 60.0
 
 
 def ends_s(total_s: float) -> tuple[float, ...]:
-    """When each minute ends, in seconds; a rest under half a minute belongs to the minute before it."""
+    """When each minute ends, in seconds; a remainder under half a minute belongs to the minute before it."""
     whole = max(1, int(total_s / MINUTE_S + 0.5))
     return (*(number * MINUTE_S for number in range(1, whole)), total_s)
 
 
 def due(cells: Iterable[Cell], history: CellStates) -> list[Cell]:
-    """The cells that a sustained run is due for: timed, right so far, no emulator's, and not sustained before."""
+    """The cells that need a sustained run: timed, right so far, not emulated, and without a complete one."""
     alive = (cell for cell in cells if not cell.emulated and not history.ended(cell.id))
     return [cell for cell in alive if history.timings(cell.id) and not history.sustained(cell.id)]
 
 
 def sustain(run: Run, visitor: Visitor, history: CellStates, eta: Eta, progress: Progress) -> None:
-    """After all rounds, every cell for as many minutes as the run asks for, one after another in random order.
+    """Run every cell for the minutes that the run asks for, one after another in random order.
 
-    After, since a machine that is hot from minutes of work would slow down the rounds of what comes next.
+    This comes after all rounds, because a machine that is hot from minutes of work would slow down the rounds.
     """
     total_s = (run.sustained_minutes or 0.0) * 60
     cells = due((cell for cell in run.cells if cell.excluded is None), history) if total_s else []
@@ -53,7 +53,7 @@ def sustain(run: Run, visitor: Visitor, history: CellStates, eta: Eta, progress:
 
 
 def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observation]:
-    """Each minute as it ends; where the run ends in a failure, that is the last."""
+    """The observation of each minute as it ends; a failure is the last one."""
     folder = visitor.folder(cell)
     ends = ends_s(total_s)
     order = Sustain(visitor.order([cell], 0, folder), ends)
@@ -69,7 +69,7 @@ def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observati
 
 
 def _line(cell: Cell, last: Observation | None, history: CellStates) -> str:
-    """What a cell came to at the end of its minutes, beside its rounds."""
+    """The last minute of a cell beside its rounds, in one line."""
     sustained = last.sustained if last else None
     if last is None or last.failure or sustained is None or sustained.minute is None:
         why = f"{last.failure.status}: {last.failure.message}" if last and last.failure else "no minute was seen"
