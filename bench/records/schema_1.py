@@ -1,6 +1,7 @@
-"""Runs of schema 1, read as records of today: the one place that looks into a sentence.
+"""Reads runs of schema 1 as records of today; the only place that looks into a sentence.
 
-Schema 1 kept notes as sentences. Those that a flag or a table depends on become their kind, the others the kind `text`.
+Schema 1 kept notes as sentences. Those that a flag or a table depends on get their own kind, the others the kind
+`text`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def run(content: bytes) -> Run:
 
 
 def observation(line: bytes) -> Observation:
-    """A line of a `results.jsonl` of schema 1. Raises `msgspec.ValidationError` where it is none."""
+    """A line of a `results.jsonl` of schema 1. Raises `msgspec.ValidationError` where it does not hold one."""
     fields = msgspec.json.decode(line)
     _convert(fields, "notes", _notes)
     starts = fields.get("starts") if isinstance(fields, dict) else None
@@ -62,7 +63,7 @@ def parse_note(sentence: str) -> Note:
 
 
 def _convert(record: Any, field: str, converted: Callable[[Any], object]) -> None:
-    """Replace a field in place; a record of another form is left for the validation to refuse."""
+    """Replace a field in place; a record of another form stays, and the validation refuses it."""
     if isinstance(record, dict) and field in record:
         record[field] = converted(record[field])
 
