@@ -47,6 +47,7 @@ class CellHistory:
             return False
         timings = self.timings(cell)
         spent = sum(o.visit_s or 0 for o in self.rounds[cell].values())
+        # The same statistics as in the report, so that rounds stop where the report shows the promised width.
         width = statistics.half_width([math.log(median(t.samples_ns)) for t in timings])
         return spent < effort.cell_limit_s and (width is None or width > effort.half_width)
 

@@ -100,6 +100,7 @@ def _measuring(base: Run, new: Run) -> Iterable[Note]:
     """Differences of the suite itself and of its settings."""
     if base.bench_version != new.bench_version:
         yield note("bench-version", before=cut(base.bench_version), after=cut(new.bench_version))
+    # Older runs did not record the code of the worker.
     if base.code and new.code and base.code != new.code:
         yield note("worker-code", before=cut(base.code), after=cut(new.code))
     for name, old, now in (
@@ -114,6 +115,7 @@ def _measuring(base: Run, new: Run) -> Iterable[Note]:
 
 
 def _effort(old: Effort, new: Effort) -> Note:
+    # Another budget has other settings, so they are not listed one by one.
     if old.name != new.name:
         return note("budget", before=cut(old.name), after=cut(new.name))
     fields = changes((field, getattr(old, field), getattr(new, field)) for field in Effort.__struct_fields__)

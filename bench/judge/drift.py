@@ -58,17 +58,20 @@ def _shift(samples_ns: Sequence[int]) -> _Shift | None:
     """The shift of one round; None for fewer than `LEAST_CALLS` calls."""
     if len(samples_ns) < LEAST_CALLS:
         return None
+    # A clock that is too coarse gives 0 ns, which has no logarithm.
     logs = np.log(np.maximum(_blocks(samples_ns), 1.0))
     third = len(logs) // 3
     shift = float(np.median(logs[-third:]) - np.median(logs[:third]))
     slope = median_slope(logs.tolist())
     change = slope * (len(logs) - 1)
+    # Both the thirds and the slope must exceed the bound in the same direction.
     far = min(shift, change) > SHIFT or max(shift, change) < -SHIFT
     return _Shift(shift, far and abs(shift) > _noise(logs, slope, third))
 
 
 def _noise(logs: NDArray[np.float64], slope: float, third: int) -> float:
     """The largest shift that noise explains, as a logarithm; infinite where too few calls are independent."""
+    # The trend is removed first: scatter around it is noise, the trend itself is not.
     rest = logs - slope * np.arange(len(logs))
     scatter = GAUSSIAN_MAD * float(np.median(np.abs(rest - np.median(rest))))
     independent = third * statistics.effective_calls([rest.tolist()]) / len(logs)

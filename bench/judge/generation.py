@@ -45,6 +45,7 @@ def speed(
         return None
     theirs = None if reference is None else parts(cell, reference)
     is_control = control == cell.id
+    # Tails are of the steps between tokens; a generation of one token has none.
     bursts = ([time * MS_PER_NS for g in generations(o) for time in g.token_ns] for o in observations)
     steps = [burst for burst in bursts if burst]
     tails = statistics.percentiles(steps)

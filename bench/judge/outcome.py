@@ -32,6 +32,7 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     cases = [_case(run, cell, rounds.get(cell.id, ())) for cell in run.cells]
     verdicts = [verdict(case) for case in cases]
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
+    # Controls come from the plan, also of cells that were not measured.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
     return tuple(
         _outcome(run, case, outcome, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
@@ -45,6 +46,7 @@ def _case(run: Run, cell: Cell, observations: tuple[Observation, ...]) -> Case:
 
 def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation, ...]]:
     """Observations by the id of their cell, the last of each round, in the order of rounds, without sustained runs."""
+    # A dictionary keeps the last value of a key, so a repeated round replaces the earlier one.
     latest = {
         (observation.cell, observation.round): observation
         for observation in observations

@@ -85,6 +85,7 @@ def _total(tables: Iterable[Mapping[str, int]]) -> Counter[str]:
 
 
 def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    # Equal counts are in order of name, so that equal placements give equal text.
     return sorted(((name, n) for name, n in counts.items() if n), key=lambda pair: (-pair[1], pair[0]))
 
 

@@ -80,6 +80,7 @@ def speed(
     ]
     tails = statistics.percentiles(bursts)
     whole = statistics.interval(logs(medians))
+    # A pair needs the same round on both sides, because only then the state of the machine cancels.
     paired = [] if reference is None or control == cell.id else statistics.paired_logs(medians, reference)
     ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else statistics.interval(paired) if paired else None
     return Speed(

@@ -77,6 +77,7 @@ def resolvable(log_ratios: Sequence[float]) -> float | None:
     values = _finite(log_ratios)
     freedom = len(values) - 1
     critical = special.stdtrit(freedom, (1 + CONFIDENCE) / 2)
+    # The non-central t of scipy.special gives the non-centrality at which the test has the wanted power.
     shift = float(special.nctdtrinc(freedom, 1 - POWER, critical))
     return math.expm1(min(shift * _standard_error(values), LOG_LIMIT))
 
@@ -132,7 +133,9 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     products = sum(float(ranks[:-1] @ ranks[1:]) for ranks in ranked)
     by_rank = (products / (calls - len(ranked))) / (squares / calls)
     length = calls / len(ranked)
+    # The correction solves r = rho - (1 + 3 rho) / n for rho.
     unbiased = (by_rank * length + 1) / (length - 3)
+    # Spearman's correlation of Gaussian values is 6 / pi * asin(rho / 2); this is its inverse.
     gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
     return min(max(gaussian, -0.99), 0.99)
 

@@ -36,6 +36,7 @@ def attempts(observations: Iterable[Observation]) -> dict[str, Attempt]:
     by_cell: dict[str, list[Observation]] = {}
     for observation in observations:
         if observation.sustained is not None:
+            # A new attempt starts with minute 1 and replaces the one that was interrupted.
             if observation.sustained.number == 1:
                 by_cell[observation.cell] = []
             by_cell.setdefault(observation.cell, []).append(observation)
@@ -116,6 +117,7 @@ def _ratio(
         return None
     logs = np.log(list(times.values()))
     middle = float(logs.mean()) - math.log(own)
+    # A single round does not show the scatter between processes.
     if len(logs) < 2:
         return Interval(math.exp(middle), None, None)
     reach = float(special.stdtrit(len(logs) - 1, (1 + statistics.CONFIDENCE) / 2))
@@ -158,5 +160,6 @@ def _throttling(
     ]
     if over := throttling.slowing(samples):
         return note("slowed-over-minutes", *over.signs, slower=over.slower)
+    # The last third stands for the end of the run, as in `slowing`.
     since = throttling.slowing_since(before, samples[-max(1, len(samples) // 3) :])
     return note("slowed-since-rounds", *since.signs, slower=since.slower) if since else None

@@ -75,6 +75,7 @@ def failed_round(case: Case) -> Verdict | None:
     failures = [observation.failure for observation in case.observations if observation.failure is not None]
     if not failures:
         return None
+    # A crash outranks other failures of the same cell.
     worst = min(failures, key=lambda failure: SEVERITY.index(_status(failure)))
     status = _status(worst)
     times = sum(_status(failure) == status for failure in failures)
@@ -175,6 +176,7 @@ def passed(case: Case) -> Verdict:
     parts = _split(case)
     if parts is None:
         return Verdict("ok", note("within-tolerance"))
+    # Shape ops are mentioned only where some of them were elsewhere.
     excused = parts.bookkeeping_ops if parts.elsewhere else ()
     return Verdict("ok", note("every-node-on-target", target=case.cell.provider, shape_ops=excused))
 

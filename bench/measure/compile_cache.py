@@ -27,6 +27,7 @@ class CompileCaches:
         with writing(self.root):
             if self.run_folder is None:
                 self.root.mkdir(parents=True, exist_ok=True)
+                # A run that was killed could not remove its folder.
                 _sweep(self.root)
                 self.run_folder = Path(tempfile.mkdtemp(dir=self.root, prefix=PREFIX))
             folder = self.run_folder / group.replace("/", "--")

@@ -23,6 +23,7 @@ class Eta:
         for cell in cells:
             if not history.ended(cell.id):
                 missing = sum(not history.has(cell.id, number) for number in range(1, effort.min_rounds + 1))
+                # One process visits all cells of a group, so the cell with the most missing rounds counts.
                 self.visits_left[cell.group] = max(missing, self.visits_left.get(cell.group, 0))
                 if sustained_minutes and not cell.emulated and not history.sustained(cell.id):
                     self.sustained_s[cell.id] = sustained_minutes * 60
@@ -52,6 +53,7 @@ class Eta:
         text = f"{visits} processes{f' and {runs} sustained runs' if runs else ''} left"
         if visits and not self.last_visit_s:
             return text
+        # A group without a visit so far is estimated by the mean of the others.
         mean = sum(self.last_visit_s.values()) / max(1, len(self.last_visit_s))
         remaining_s = sum(count * self.last_visit_s.get(group, mean) for group, count in self.visits_left.items())
         return f"{text}, about {duration(remaining_s + sum(self.sustained_s.values()))}"

@@ -41,6 +41,7 @@ def weights_bytes(cell: Cell, prepared: Prepared) -> int | None:
     if artifact is not None and (cell.provider is not None or cell.format is not None):
         return artifact.record.size_bytes
     source = prepared.sources.get(cell.model)
+    # The artifact stands in where the size of the source is unknown.
     known = _source_bytes(source) if source else None
     return artifact.record.size_bytes if known is None and artifact else known
 
@@ -77,6 +78,7 @@ def size(count: int) -> str:
 
 def _same_maker(accelerator: Accelerator, device: Device) -> bool:
     vendor, device_vendor = accelerator.vendor.lower(), device.vendor.lower()
+    # A vendor is written at different lengths, such as `NVIDIA` and `NVIDIA Corporation`.
     return not device_vendor or vendor in device_vendor or device_vendor in vendor
 
 

@@ -64,6 +64,7 @@ class ReplyMapper:
             case Stage("burst"):
                 self.meter.begin()
             case Stage("parity"):
+                # The meter stops before the answers are checked, so that only timed calls are in the energy.
                 self.meter.end()
                 self.sensors = state.sensors()  # now, while the heat and the clock of the burst still show
             case Stage("sustain"):
@@ -96,6 +97,7 @@ class ReplyMapper:
         """
         if failure or self.held is None:
             return self._observation(failure=failure)
+        # The reply `Held` has no samples; the burst replies have them.
         timing = replace(
             self.held.timing,
             samples_ns=tuple(sample for burst in self.bursts for sample in burst.samples_ns),
@@ -131,6 +133,7 @@ class ReplyMapper:
     def _minute(self, reply: Lasted) -> Observation:
         """One minute of a sustained run; the next one has started already."""
         observation = self._observation(state=self._state())
+        # The next minute is measured already, so its state is taken from this moment.
         self.watch(self.worker)
         assert observation.sustained is not None
         return replace(observation, sustained=replace(observation.sustained, minute=reply.minute))
@@ -228,6 +231,7 @@ class ObservationRecorder:
         for index, observation in enumerate(self.observations):
             if observation.failure is None:
                 self.observations[index] = replace(observation, placement=reply.placement)
+                # The first record of the visit has the numbers; this one replaces it when the run is read.
                 self.record(self.observations[index])
 
     def _explained(self, failure: Failure) -> Failure:
@@ -244,6 +248,7 @@ class ObservationRecorder:
             observation = replace(observation, starts=results.starts, notes=(*observation.notes, *results.notes))
         self.observations.append(observation)
         self.record(observation)
+        # All workloads of a visit are in one process: time and state of the next one start here.
         self.begun = time.monotonic()
         self.mapper.watch(self.mapper.worker)
 

@@ -40,6 +40,7 @@ def measure(
 
     cells = [cell for cell in run.cells if cell.excluded is None]
     for cell in cells:
+        # A failure of preparation is recorded as round 0, once: a resumed run has it already.
         failure = prepared.failures.get(cell.id)
         if failure and not history.ended(cell.id):
             note(Observation(cell=cell.id, round=0, started=now(), failure=failure))
@@ -55,6 +56,7 @@ def measure(
                 _rounds([c for c in turn if c.model == model], visitor, history, run.seed, eta, progress)
         sustain(run, visitor, history, eta, progress)
     finally:
+        # Also after Ctrl-C: a compile cache that stays would make the next cold start warm.
         visitor.close()
 
 
@@ -68,6 +70,7 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int,
         # The seed makes the random order the same when the run is resumed.
         random.Random(f"{seed}/{model}/{number}").shuffle(order)
         for group in order:
+            # Before the first visit, because that visit fills the compile cache.
             if number == 1 and visitor.needs_starts(groups[group]):
                 progress.detail(f"cold and cached start of {group}; {eta.text()}")
                 visitor.measure_starts(groups[group])

@@ -57,6 +57,7 @@ def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observati
     folder = visitor.folder(cell)
     ends = ends_s(total_s)
     order = Sustain(visitor.order([cell], 0, folder), ends)
+    # The worker is silent for a whole minute, so the time limit of a reply must be longer than that.
     longest_s = max(end - begin for begin, end in zip((0.0, *ends), ends, strict=False))
     mapper = ReplyMapper(0, Meter(), total_s)
     with visitor.worker(cell, folder) as worker:
@@ -64,6 +65,7 @@ def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observati
         for reply in worker.ask(order, visitor.settings.timeout_s + longest_s, each=True):
             if (observation := mapper.take(reply)) is not None:
                 yield replace(observation, cell=cell.id)
+    # Without any observation, a resumed run would repeat the sustained run.
     if not mapper.minutes:
         yield replace(mapper.failed(unanswered("sustain", "order")), cell=cell.id)
 

@@ -67,6 +67,7 @@ class Visitor:
         """Measure the cold and the cached start of a group's target, with the group's first workload."""
         first = self.first(cells)
         folder = str(self.compile_caches.folder(first.group))
+        # Number 0 is no round, so nothing is profiled.
         visit = self.order([first], 0, folder)
         self.starts[first.id] = cold_start.measure_starts(
             visit, lambda: self.worker(first, folder), self.settings.timeout_s
@@ -85,6 +86,7 @@ class Visitor:
             one_at_a_time = provider is not None and provider.static_shapes
             latest = self.visit_once(waiting[:1] if one_at_a_time else waiting, number)
             observations += latest
+            # A worker that died leaves workloads without an observation; they get a fresh process.
             done = {observation.cell for observation in latest}
             waiting = [cell for cell in waiting if cell.id not in done]
         return observations
@@ -96,10 +98,12 @@ class Visitor:
         meter, shortfall = self.meter(first), self.shortfalls.get(first.group)
         recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall)
         with self.worker(first, folder) as worker:
+            # Both must know the process before the first reply comes.
             meter.watch(worker.pid)
             recorder.watch(worker)
             for reply in worker.ask(self.order(cells, number, folder), self.settings.timeout_s):
                 recorder.take(reply)
+        # After the worker is closed no reply can come, so a workload without one has failed.
         recorder.unanswered()
         return recorder.observations
 

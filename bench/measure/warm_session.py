@@ -38,6 +38,7 @@ class WarmSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # On an error or Ctrl-C the call in progress is not waited for.
         if kind is not None:
             self.worker.kill()
         self.worker.close()
@@ -60,6 +61,7 @@ class WarmSession:
         for reply in self.worker.ask(order, self.side.visitor.settings.timeout_s):
             observation = self.mapper.take(reply)
             if observation is not None:
+                # The first failure is the cause; later ones may follow from it.
                 self.failure = self.failure or observation.failure
         return self.failure is None
 

@@ -25,6 +25,7 @@ class Note(Record, frozen=True):
 
     def __hash__(self) -> int:
         """Equal notes have equal hashes, so that notes can be counted and grouped."""
+        # A dictionary has no hash; its sorted items have one.
         return hash((self.kind, tuple(sorted(self.values.items(), key=lambda item: item[0])), self.parts))
 
 

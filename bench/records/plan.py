@@ -201,6 +201,7 @@ class Cell(Record, frozen=True):
     @property
     def id(self) -> str:
         """`minilm/int8/cpu/b1-s128`."""
+        # Stored observations name their cell by this text, so its form must not change.
         return f"{self.model}/{self.precision}/{self.target}/{self.workload}"
 
     @property

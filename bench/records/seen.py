@@ -57,10 +57,12 @@ class Placement(Record, frozen=True):
     def has_nothing_on(self, provider: str) -> bool:
         """Whether nothing that computes is on the provider, though the model has nodes."""
         others = [name for name, ops in self.nodes.items() if name != provider and any(ops.values())]
+        # A model whose nodes are all on the provider, or that has none, has not fallen back.
         if not others:
             return False
         if not any(self.nodes.get(provider, {}).values()):
             return True
+        # Shape nodes alone on the provider do no work of the model.
         return not self.working(provider) and any(self.working(name) for name in others)
 
 

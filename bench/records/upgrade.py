@@ -28,5 +28,6 @@ def upgraded(run: Run) -> Run:
 def _with_number_format(cell: Cell) -> Cell:
     if cell.recipe is None or cell.recipe.number_format:
         return cell
+    # Names of recipes ended with the number format: `dynamic-int8`.
     word = cell.recipe.name.rsplit("-", 1)[-1]
     return replace(cell, recipe=replace(cell.recipe, number_format=GGUF_FORMATS.get(word, word)))
