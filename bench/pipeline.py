@@ -152,7 +152,7 @@ def _measure(
         timeout_s=matrix.measure.timeout_s,
         memory_limit_bytes=memory_limit(matrix, record.machine),
         logs=folder / store.LOGS,
-        scratch=options.cache / "compiled",
+        compile_cache=options.cache / "compiled",
     )
     states = CellHistory(observations)
     measure(matrix, record, prepared, settings, states, lambda observation: store.append(folder, observation), progress)

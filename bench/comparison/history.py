@@ -13,7 +13,7 @@ from bench.comparison import change_points
 from bench.comparison.compare import figure_change
 from bench.comparison.figures import Figure
 from bench.comparison.model import FigureChange, Judged
-from bench.judge.differences import ASKED_FOR, differences
+from bench.judge.differences import REQUEST_KINDS, differences
 from bench.records import Interval, Note, Status, note
 from bench.report import text_flags
 
@@ -130,7 +130,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
             processor=run.machine.cpu.brand,
             bench_version=run.bench_version,
             other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
-            changes=tuple(fact for fact in changes if fact.kind not in ASKED_FOR),
+            changes=tuple(fact for fact in changes if fact.kind not in REQUEST_KINDS),
         )
         latest[key] = judged
 

@@ -42,7 +42,7 @@ class GateSide:
             timeout_s=matrix.measure.timeout_s,
             memory_limit_bytes=run_steps.memory_limit(matrix, place.machine),
             logs=self.folder / store.LOGS,
-            scratch=place.cache / "compiled",
+            compile_cache=place.cache / "compiled",
         )
         self.visitor = Visitor(matrix, run, prepared, settings, self.keep)
         for cell in run.cells:

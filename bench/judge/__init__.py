@@ -1,1 +1,1 @@
-"""Judge: observations to outcomes; pure functions only."""
+"""Judging turns observations into outcomes; it has pure functions only."""

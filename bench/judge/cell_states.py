@@ -1,6 +1,6 @@
-"""What is known of each cell while a run measures: whether it has ended, is still uncertain, or was sustained (pure).
+"""Tells for each cell, while a run measures, whether it has ended, is still uncertain, or was sustained (pure).
 
-It meets `bench.measure.stopping.CellStates`, so that measuring knows nothing of judging.
+`CellHistory` implements `bench.measure.stopping.CellStates`, so measuring does not import judging.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ from statistics import median
 from bench.judge import statistics
 from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
-from bench.judge.tolerance import faults
+from bench.judge.tolerance import violations
 from bench.records import Effort, Observation, Timing
 
 
 class CellHistory:
-    """The observations by cell and round; of two for one cell and round the last counts."""
+    """The observations by cell and round. The last one counts where a cell and a round have two."""
 
-    def __init__(self, seen: Iterable[Observation]) -> None:
+    def __init__(self, observations: Iterable[Observation]) -> None:
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
         self.minutes: list[Observation] = []
-        for observation in seen:
+        for observation in observations:
             self.add(observation)
 
     def add(self, observation: Observation) -> None:
-        """One more observation; a minute of a sustained run is no round."""
+        """Add an observation; a minute of a sustained run is not a round."""
         if observation.sustained is not None:
             self.minutes.append(observation)
         else:
             self.rounds[observation.cell][observation.round] = observation
 
     def has(self, cell: str, number: int) -> bool:
-        """Whether a round has visited a cell."""
+        """Whether the cell has an observation of round `number`."""
         return number in self.rounds[cell]
 
     def ended(self, cell: str) -> bool:
-        """Whether another visit could change nothing: it failed, or its answer was wrong."""
+        """Whether another visit cannot change the verdict: the cell failed, or its answer was wrong."""
         return any(o.failure or not self.is_right(o) for o in self.rounds[cell].values())
 
     def uncertain(self, cell: str, effort: Effort) -> bool:
-        """Whether a cell's interval is still too wide, and its time not used up."""
+        """Whether the cell's interval is still too wide and its time is not used up."""
         if effort.half_width is None:
             return False
         timings = self.timings(cell)
         spent = sum(o.visit_s or 0 for o in self.rounds[cell].values())
+        # The same statistics as in the report, so that rounds stop where the report shows the promised width.
         width = statistics.half_width([math.log(median(t.samples_ns)) for t in timings])
         return spent < effort.cell_limit_s and (width is None or width > effort.half_width)
 
     def timings(self, cell: str) -> list[Timing]:
-        """Of the rounds that have one."""
+        """The timings of the rounds that have one."""
         return [o.timing for o in self.rounds[cell].values() if o.timing]
 
     def latency_ms(self, cell: str) -> float | None:
@@ -60,9 +61,9 @@ class CellHistory:
         return estimate.value if estimate else None
 
     def sustained(self, cell: str) -> bool:
-        """Whether a sustained run of the cell has come to its end."""
+        """Whether a sustained run of the cell is complete."""
         return is_over(attempts(self.minutes).get(cell, ()))
 
     def is_right(self, observation: Observation) -> bool:
-        """Whether an answer is within its tolerance; the verdict on a cell is `judge.outcome`'s."""
-        return observation.parity is None or not faults(observation.parity)
+        """Whether the answer is within its tolerance; `judge.outcome` decides the verdict on the cell."""
+        return observation.parity is None or not violations(observation.parity)

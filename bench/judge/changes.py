@@ -1,6 +1,6 @@
-"""Values that differ, as the parameters of a note: written on one line, and no longer than a line can hold (pure).
+"""Writes values that differ as the parameters of a note, each short enough for one line (pure).
 
-The records of other machines are untrusted input, so every value is cut and every list has an end.
+The records of other machines are untrusted input, so every value and every list has a maximum length.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def written(value: object, bare: bool = False) -> str | None:
         return cut(value)
     try:
         return cut(json.dumps(value, ensure_ascii=False, default=str))
-    except (ValueError, RecursionError):  # nested deeper than anyone writes
+    except (ValueError, RecursionError):  # nested too deeply to write; records of other machines are untrusted
         return "…"
 
 
-def changes(found: Iterable[Change], few: int = FEW) -> dict[str, NoteValue] | None:
-    """The parameters `names`, `before` and `after` of the changes that are none of equal values, and `more`.
+def changes(candidates: Iterable[Change], few: int = FEW) -> dict[str, NoteValue] | None:
+    """The parameters `names`, `before` and `after` of the candidates whose values differ, and `more`.
 
     `more` counts those after the first `few`. A side without a value is an empty text. None where nothing differs.
     """
-    every = [(name, values(old, new)) for name, old, new in found if differs(old, new)]
+    every = [(name, values(old, new)) for name, old, new in candidates if differs(old, new)]
     if not every:
         return None
     shown = every[:few]
@@ -67,7 +67,7 @@ def first(names: Iterable[str], few: int = FEW) -> dict[str, NoteValue]:
 
 
 def cut(text: str) -> str:
-    """No longer than a line can hold."""
+    """The text, cut to at most `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 

@@ -1,6 +1,6 @@
-"""What differs between two runs' records, as notes with the values before and after (pure).
+"""Finds what differs between the records of two runs, as notes with the values before and after (pure).
 
-`bench.report.text_differences` has the words.
+`bench.report.text_differences` turns the notes into sentences.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from bench.judge import differences_machine, differences_matrix, differences_pac
 from bench.judge.changes import both_differ, bounded, changes, cut, first, values
 from bench.records import Cell, Effort, Note, NoteValue, Run, note
 
-__all__ = ["ASKED_FOR", "differences"]
+__all__ = ["REQUEST_KINDS", "differences"]
 
-ASKED_FOR = {"cells-of-one-run", "matrix-table", "matrix-rule"}
-"""Kinds that tell what a run was asked to measure; nothing that was measured changed by them."""
+REQUEST_KINDS = {"cells-of-one-run", "matrix-table", "matrix-rule"}
+"""Kinds that describe which cells a run was to measure; they do not change how a cell is measured."""
 SHOWN_CELLS = 3
 
 
 def differences(base: Run, new: Run) -> tuple[Note, ...]:
     """What differs between two runs, the most important first; empty where nothing that is recorded differs.
 
-    Times, names and verdicts are no differences of this kind. Values are quoted as the records hold them: whoever
-    prints them escapes them.
+    Times, names and verdicts are not compared here. Values are quoted as the records hold them; the code that prints
+    them escapes them.
     """
     return tuple(
         chain(
@@ -43,7 +43,7 @@ def differences(base: Run, new: Run) -> tuple[Note, ...]:
 
 
 def _models(base: Run, new: Run) -> Iterable[Note]:
-    """Source, weights, and the content that the source turned out to have."""
+    """Differences of the source, its weights and its content."""
     before, after = _by_model(base.cells), _by_model(new.cells)
     for model in _in_both(before, after):
         if before[model].source != after[model].source:
@@ -56,30 +56,30 @@ def _models(base: Run, new: Run) -> Iterable[Note]:
 
 
 def _recipes(base: Run, new: Run) -> Iterable[Note]:
-    """How the cells that both runs have are made, each difference once for its precision.
+    """Differences between the recipes of the cells that both runs have, once for each precision.
 
-    `where` names model families and engines, where the cells of one precision do not all differ alike.
+    `where` names model families and engines where the cells of one precision do not all have the same difference.
     """
     before, after = _by_id(base.cells), _by_id(new.cells)
-    found: dict[str, list[tuple[Note, list[str]]]] = {}
+    facts_by_precision: dict[str, list[tuple[Note, list[str]]]] = {}
     for name in _in_both(before, after):
         cell = after[name]
         if (fact := _recipe(before[name], cell)) is None:
             continue
-        facts = found.setdefault(cell.precision, [])
+        facts = facts_by_precision.setdefault(cell.precision, [])
         places = next((places for other, places in facts if other == fact), None)
         if places is None:
             places = []
             facts.append((fact, places))
         places.append(f"{cell.family} on {cell.engine}")
-    for facts in found.values():
+    for facts in facts_by_precision.values():
         for fact, places in facts:
             where: dict[str, NoteValue] = first(dict.fromkeys(places) if len(facts) > 1 else ())
             yield replace(fact, values={**fact.values, "where": where["names"], "more_places": where["more"]})
 
 
 def _recipe(before: Cell, after: Cell) -> Note | None:
-    """What differs between two cells' recipes; None where nothing does."""
+    """What differs between the recipes of two cells; None where nothing differs."""
     old, new, precision = before.recipe, after.recipe, cut(after.precision)
     if old is None or new is None or old.name != new.name:
         if old is None and new is None:
@@ -90,16 +90,17 @@ def _recipe(before: Cell, after: Cell) -> Note | None:
 
 
 def _artifacts(base: Run, new: Run) -> Iterable[Note]:
-    """Artifacts of one name and another key: something of source, exporter, recipe or their versions differs."""
+    """Artifacts with the same name and another key: the source, the exporter, the recipe or a version differs."""
     names = [name for name in _in_both(base.artifacts, new.artifacts) if base.artifacts[name] != new.artifacts[name]]
     if names:
         yield note("artifacts", **first(names))
 
 
 def _measuring(base: Run, new: Run) -> Iterable[Note]:
-    """The suite itself, and how it was told to measure."""
+    """Differences of the suite itself and of its settings."""
     if base.bench_version != new.bench_version:
         yield note("bench-version", before=cut(base.bench_version), after=cut(new.bench_version))
+    # Older runs did not record the code of the worker.
     if base.code and new.code and base.code != new.code:
         yield note("worker-code", before=cut(base.code), after=cut(new.code))
     for name, old, now in (
@@ -114,6 +115,7 @@ def _measuring(base: Run, new: Run) -> Iterable[Note]:
 
 
 def _effort(old: Effort, new: Effort) -> Note:
+    # Another budget has other settings, so they are not listed one by one.
     if old.name != new.name:
         return note("budget", before=cut(old.name), after=cut(new.name))
     fields = changes((field, getattr(old, field), getattr(new, field)) for field in Effort.__struct_fields__)

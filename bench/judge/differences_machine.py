@@ -1,4 +1,4 @@
-"""What differs between the machines of two runs, and between what their targets were there, as notes (pure)."""
+"""Finds what differs between the machines and the targets of two runs, as notes (pure)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.records import Accelerator, Machine, Note, Run, TargetFacts, note
 
 
 def machine(base: Run, new: Run) -> Iterable[Note]:
-    """Another machine with the facts that differ, or the same machine and facts of it that are not in its key."""
+    """A note for another machine, or for facts of the same machine that are not part of its key."""
     old, now = base.machine, new.machine
     facts = changes(_facts(old, now), MACHINE_FACTS)
     if old.key != now.key:
@@ -34,12 +34,14 @@ def _accelerators(machine: Machine) -> str:
     return ", ".join(map(_accelerator, machine.accelerators)) or "none"
 
 
-def _accelerator(one: Accelerator) -> str:
-    return " ".join(filter(None, (one.name, one.driver and f"driver {one.driver}", one.api)))
+def _accelerator(accelerator: Accelerator) -> str:
+    return " ".join(
+        filter(None, (accelerator.name, accelerator.driver and f"driver {accelerator.driver}", accelerator.api))
+    )
 
 
 def targets(base: Run, new: Run) -> Iterable[Note]:
-    """What a probe saw of the targets that both runs have."""
+    """Differences in what a probe found about the targets that both runs have."""
     packages = {name for run in (base, new) for runtime in run.runtimes.values() for name in runtime.packages}
     for name, before in base.targets.items():
         after = new.targets.get(name)
@@ -51,7 +53,7 @@ def targets(base: Run, new: Run) -> Iterable[Note]:
 
 
 def _target(old: TargetFacts, new: TargetFacts, packages: Container[str]) -> Iterable[Change]:
-    """Availability, device and driver, and libraries of it that no package holds."""
+    """Availability, device, driver, and the versions of libraries that are in no package."""
     if old.available != new.available:
         yield "available", old.available, new.available
         return
@@ -59,18 +61,18 @@ def _target(old: TargetFacts, new: TargetFacts, packages: Container[str]) -> Ite
     yield "driver", old.device and old.device.driver, new.device and new.device.driver
     yield "checks_options", old.checks_options, new.checks_options
     for library in old.versions:
-        if library in new.versions and library not in packages:  # a package's version stands with its runtime
+        if library in new.versions and library not in packages:  # the runtime's note reports the version of a package
             yield library, old.versions[library], new.versions[library]
 
 
 def _formats(old: TargetFacts, new: TargetFacts) -> Iterable[Change]:
-    """The number formats that it computes in, by the format that was asked for."""
+    """The number formats that the target computes in, by the format that was requested."""
     if old.available != new.available:
         return
-    before, after = ({one.asked: one.format for one in facts.executes} for facts in (old, new))
-    for asked in before:
-        if asked in after:
-            yield asked, before[asked], after[asked]
+    before, after = ({executed.asked: executed.format for executed in facts.executes} for facts in (old, new))
+    for requested in before:
+        if requested in after:
+            yield requested, before[requested], after[requested]
 
 
 def _device(facts: TargetFacts) -> str | None:

@@ -1,6 +1,6 @@
-"""Which tables and keys of two matrices differ, as notes, from the text of both (pure).
+"""Finds the tables and keys that differ between the texts of two matrices, as notes (pure).
 
-Sources, recipes, workloads and requirements are left out: what became of those stands in the runs themselves.
+Sources, recipes, workloads and requirements are left out: the runs record what they were resolved to.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from bench.judge.changes import cut, differs, values
 from bench.records import Note, note
 
 LARGEST = 2**20
-"""Characters of a matrix that is still read: none that a person wrote comes near."""
+"""The longest text of a matrix that is read, in characters; a matrix written by a person is far shorter."""
 DEEPEST = 4
-"""Tables in tables that are walked into; below them whole values are compared."""
-TOLD_BY_RUNS = {"models": {"source", "workloads", "family"}, "runtimes": {"requires"}}
+"""The depth of nested tables that are compared key by key; below it whole values are compared."""
+RECORDED_IN_RUNS = {"models": {"source", "workloads", "family"}, "runtimes": {"requires"}}
 AXES = ("models", "providers", "baselines", "runtimes")
 
 
 def matrix(base: str, new: str) -> Iterator[Note]:
-    """A note for each key that differs; nothing where the two mean the same, as by other comments."""
+    """A note for each key that differs; nothing where only comments or layout differ."""
     if base == new:
         return
     try:
@@ -29,10 +29,10 @@ def matrix(base: str, new: str) -> Iterator[Note]:
         yield from _axes(before, after)
         yield from _tolerances(before, after)
         for key, old, now in _walk(_table(before, "measure"), _table(after, "measure")):
-            if key not in {"seed", "threads", "budget"}:  # the runs themselves say what came of these
+            if key not in {"seed", "threads", "budget"}:  # the runs record the values that were used
                 yield note("matrix-measure", key=cut(key), **values(old, now))
         yield from _rules(before, after)
-    except (ValueError, RecursionError):  # tomllib's own, and what thousands of digits or brackets lead to
+    except (ValueError, RecursionError):  # invalid TOML, or thousands of digits or nested brackets
         yield note("matrix-unreadable")
 
 
@@ -51,12 +51,12 @@ def _axes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]
                 yield note("matrix-table", axis=axis, name=cut(name), side="base" if name in old else "new")
                 continue
             for key, was, now in _walk(old[name], new[name]):
-                if key.partition(".")[0] not in TOLD_BY_RUNS.get(axis, ()):
+                if key.partition(".")[0] not in RECORDED_IN_RUNS.get(axis, ()):
                     yield note("matrix-key", axis=axis, name=cut(name), key=cut(key), **values(was, now))
 
 
 def _tolerances(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:
-    """What answers of a precision are held against."""
+    """Differences of the tolerances of each precision."""
     old, new = _table(before, "precisions"), _table(after, "precisions")
     for name in old:
         if name in new:
@@ -65,7 +65,7 @@ def _tolerances(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
 
 
 def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:
-    """Rules that only one of them has."""
+    """Exclusion rules that only one of the matrices has."""
     old, new = ([rule for rule in _list(data, "exclude") if isinstance(rule, dict)] for data in (before, after))
     for rules, others, side in ((old, new, "base"), (new, old, "new")):
         for rule in rules:
@@ -74,7 +74,7 @@ def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note
 
 
 def _walk(old: object, new: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object, object]]:
-    """Every key whose value differs, `options.device_id`, with both values; None where a side lacks it."""
+    """Every key whose value differs, such as `options.device_id`, with both values; None where a side lacks it."""
     if isinstance(old, dict) and isinstance(new, dict) and depth < DEEPEST:
         for key in dict.fromkeys((*old, *new)):
             yield from _walk(old.get(key), new.get(key), f"{path}.{key}" if path else str(key), depth + 1)
@@ -83,10 +83,10 @@ def _walk(old: object, new: object, path: str = "", depth: int = 0) -> Iterator[
 
 
 def _table(data: object, name: str) -> dict[str, Any]:
-    found = data.get(name) if isinstance(data, dict) else None
-    return found if isinstance(found, dict) else {}
+    table = data.get(name) if isinstance(data, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def _list(data: Mapping[str, Any], name: str) -> list[Any]:
-    found: Iterable[Any] = data.get(name, [])
-    return found if isinstance(found, list) else []
+    items: Iterable[Any] = data.get(name, [])
+    return items if isinstance(items, list) else []

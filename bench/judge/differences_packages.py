@@ -1,4 +1,4 @@
-"""What differs between the packages of two runs' runtimes, as notes: requirements first, other packages in brief."""
+"""Finds what differs between the packages of two runs' runtimes: requirements first, other packages in brief."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from bench.judge.changes import Change, changes, cut
 from bench.records import Note, NoteValue, Run, RuntimeRecord, note
 
 IMPORTANT = ("onnxruntime", "onnx", "torch", "openvino", "optimum", "transformers", "llama", "numpy")
-"""How packages begin that get a note each though another package brought them."""
+"""Prefixes of packages that get a note of their own although no requirement names them."""
 SHOWN_RUNTIMES = 6
 
 Runtimes = tuple[RuntimeRecord, RuntimeRecord]
-"""A runtime of the base, and the runtime of the new run that does its work."""
+"""A runtime of the base, and the runtime of the new run that corresponds to it."""
 
 
 def packages(base: Run, new: Run) -> Iterable[Note]:
-    """One note for each version that changed, with the runtimes that it changed in."""
+    """One note for each version that changed, with the runtimes in which it changed."""
     pairs = _pairs(base, new)
-    found: dict[tuple[str, str | None, str | None], list[Runtimes]] = {}
+    pairs_by_change: dict[tuple[str, str | None, str | None], list[Runtimes]] = {}
     for pair in pairs:
         for change in _important(*pair):
-            found.setdefault(change, []).append(pair)
-    for (name, before, after), places in found.items():
+            pairs_by_change.setdefault(change, []).append(pair)
+    for (name, before, after), places in pairs_by_change.items():
         shown = places[:SHOWN_RUNTIMES]
         yield note(
             "package",
@@ -42,7 +42,7 @@ def packages(base: Run, new: Run) -> Iterable[Note]:
 
 
 def _pairs(base: Run, new: Run) -> list[Runtimes]:
-    """Runtimes of one name; and where one target ran in two, those two."""
+    """Pairs of runtimes with the same name, or with different names where one target ran in both."""
     names = {(name, name): None for name in base.runtimes if name in new.runtimes}
     after = {cell.target: cell.runtime for cell in new.cells}
     for target, runtime in {cell.target: cell.runtime for cell in base.cells}.items():
@@ -59,16 +59,16 @@ def _changes(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[tuple[str, str 
 
 
 def _important(old: RuntimeRecord, new: RuntimeRecord) -> list[tuple[str, str | None, str | None]]:
-    asked = _asked(old) | _asked(new)
+    required = _required_names(old) | _required_names(new)
     return [
         change
         for change in _changes(old, new)
-        if canonicalize_name(change[0]) in asked or change[0].startswith(IMPORTANT)
+        if canonicalize_name(change[0]) in required or change[0].startswith(IMPORTANT)
     ]
 
 
 def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[Note]:
-    """What of a runtime has no note yet: its interpreter, and the packages that others brought along."""
+    """What has no note of its own: the interpreter, the origin, and packages that other packages require."""
     where: dict[str, NoteValue] = {"runtime": cut(new.name), "runtime_before": cut(old.name)}
     if old.python != new.python:
         yield note("runtime-python", **where, before=cut(old.python), after=cut(new.python))
@@ -80,8 +80,8 @@ def _whole(old: RuntimeRecord, new: RuntimeRecord) -> Iterable[Note]:
         yield note("packages-brought-along", **where, **brought)
 
 
-def _asked(runtime: RuntimeRecord) -> set[str]:
-    """The names of the requirements; those that are paths have none."""
+def _required_names(runtime: RuntimeRecord) -> set[str]:
+    """The names of the requirements; a requirement that is a path has none."""
     names = set()
     for requirement in runtime.requires:
         with contextlib.suppress(InvalidRequirement):

@@ -1,6 +1,6 @@
-"""The warnings that a cell's numbers carry, each with the figures that raised it.
+"""Raises the warnings of a cell's numbers, each with the figures behind it.
 
-A flag is a `Note`: its kind is one of `RULES`, and `bench.report.text_flags` has its words.
+A flag is a `Note` whose kind is a key of `RULES`; `bench.report.text_flags` turns it into text.
 """
 
 from __future__ import annotations
@@ -18,48 +18,49 @@ from bench.records import Cell, Effort, Generation, MachineState, Note, Observat
 FEW_ROUNDS = 3
 """Under three rounds a t-interval has at most one degree of freedom: 12.7 standard errors to either side."""
 NOISY_HALF_WIDTH = 0.05
-"""For budgets that promise no width: three quiet rounds (1 % scatter between processes) stay within 2.5 %."""
+"""The limit for budgets that promise no width; three quiet rounds (1 % scatter between processes) stay within 2.5 %."""
 DISAGREE_RATIO = 1.25
-"""Process medians of one cell scatter by 4.4 % (MEASUREMENT), so ten rounds span some 14 %; 25 % is another mode."""
+"""Process medians of one cell scatter by 4.4 % (MEASUREMENT), so ten rounds span about 14 %; 25 % means two
+modes."""
 BUSY_CPU_PERCENT = 10.0
-"""Share of all cores; an idle desktop or a runner's agent stays under 5 %."""
+"""Percent of all cores; an idle desktop or a CI agent stays under 5 %."""
 BUSY_STEAL_PERCENT = 2.0
-"""What a hypervisor takes goes straight into a latency, and 2 % is the width that a standard budget promises."""
+"""CPU time that a hypervisor takes adds directly to a latency, and a standard budget promises a width of 2 %."""
 BUSY_LOAD_FACTOR = 1.5
-"""The worker alone loads the machine by its threads; one more runnable thread is the system's own."""
+"""The worker adds its threads to the load; one more runnable thread belongs to the system."""
 FP32_BITS = 13.0
 """TF32 and FP16 carry 11 significant bits and BF16 8; real FP32 leaves 16 or more after a deep network."""
 
-OF_TIMES = frozenset(
+TIMING_FLAGS = frozenset(
     ("few-rounds", "noisy", "rounds-disagree", "not-steady", "busy-machine", "on-battery", "throttled")
 ) | {"tokens-estimated", "uneven-steps"}
-"""What they warn of is moot where the times are an emulator's."""
+"""Flags that are not raised for an emulated target, because its times mean nothing."""
 
 
 class Evidence(Struct, frozen=True):
-    """What the flags of one cell are read from."""
+    """The input of the rules for one cell."""
 
     cell: Cell
     effort: Effort
     threads: int
-    seen: tuple[Observation, ...]
+    observations: tuple[Observation, ...]
     """The observations of the cell's timed rounds, by round."""
     medians_ms: tuple[float, ...]
     """The median call of each of these rounds."""
     half_width: float | None
-    """Of the latency's interval, relative."""
+    """The relative half width of the latency's interval, 0.02 for 2 %."""
     facts: TargetFacts | None = None
     """What a probe found of the cell's target."""
     burst_drift: float = 0.0
-    """By how much calls became slower inside the timed bursts; 0 where noise explains it."""
+    """The relative slowdown inside the timed bursts; 0 where noise explains it."""
     sustained: SustainedSpeed | None = None
 
 
 def raised(evidence: Evidence) -> tuple[Note, ...]:
     """The flags of one cell, in the order of `RULES`."""
-    moot = OF_TIMES if evidence.cell.emulated else frozenset()
-    found = (rule(evidence) for kind, rule in RULES.items() if kind not in moot)
-    return tuple(flag for flag in found if flag is not None)
+    moot = TIMING_FLAGS if evidence.cell.emulated else frozenset()
+    flags = (rule(evidence) for kind, rule in RULES.items() if kind not in moot)
+    return tuple(flag for flag in flags if flag is not None)
 
 
 def emulated(evidence: Evidence) -> Note | None:
@@ -68,17 +69,17 @@ def emulated(evidence: Evidence) -> Note | None:
 
 
 def software_adapter(evidence: Evidence) -> Note | None:
-    """A round says that its GPU was a program."""
-    return note("software-adapter") if _is_noted("software-adapter", evidence.seen) else None
+    """A round reports a software adapter in place of a GPU."""
+    return note("software-adapter") if _is_noted("software-adapter", evidence.observations) else None
 
 
-def _is_noted(kind: str, seen: Sequence[Observation]) -> bool:
-    return any(each.kind == kind for one in seen for each in one.notes)
+def _is_noted(kind: str, observations: Sequence[Observation]) -> bool:
+    return any(each.kind == kind for observation in observations for each in observation.notes)
 
 
 def few_rounds(evidence: Evidence) -> Note | None:
     """Fewer than three timed rounds."""
-    return note("few-rounds") if len(evidence.seen) < FEW_ROUNDS else None
+    return note("few-rounds") if len(evidence.observations) < FEW_ROUNDS else None
 
 
 def noisy(evidence: Evidence) -> Note | None:
@@ -94,41 +95,47 @@ def rounds_disagree(evidence: Evidence) -> Note | None:
 
 
 def not_steady(evidence: Evidence) -> Note | None:
-    """A warm-up ran into its limit, or calls drift where they are timed."""
-    limited = sum(seen.timing is not None and not seen.timing.steady for seen in evidence.seen)
+    """A warm-up reached its limit before it was steady, or the timed calls drift."""
+    limited = sum(
+        observation.timing is not None and not observation.timing.steady for observation in evidence.observations
+    )
     if not limited and not evidence.burst_drift:
         return None
-    return note("not-steady", limited=limited, rounds=len(evidence.seen), drift=evidence.burst_drift)
+    return note("not-steady", limited=limited, rounds=len(evidence.observations), drift=evidence.burst_drift)
 
 
 def busy_machine(evidence: Evidence) -> Note | None:
-    """Somebody else used the processor during a round: in how many, and what others took of it at most."""
-    count = sum(busy(seen, evidence.threads) for seen in evidence.seen)
+    """Other processes used the CPU during a round: the number of rounds, and the largest shares."""
+    count = sum(busy(observation, evidence.threads) for observation in evidence.observations)
     if not count:
         return None
     stolen, others = (
-        max((getattr(seen.state, name) or 0.0 for seen in evidence.seen), default=0.0)
+        max((getattr(observation.state, name) or 0.0 for observation in evidence.observations), default=0.0)
         for name in ("steal_percent", "other_cpu_percent")
     )
     return note(
         "busy-machine",
         times=count,
-        total=len(evidence.seen),
+        total=len(evidence.observations),
         unit="rounds",
         others_percent=others if others > BUSY_CPU_PERCENT else None,
         stolen_percent=stolen if stolen > BUSY_STEAL_PERCENT else None,
     )
 
 
-def busy(seen: Observation, threads: int) -> bool:
-    """Whether somebody else used the processor during one round."""
-    if seen.traits is not None and seen.traits.counted_by != "engine":
-        return False  # a server beside the worker does the work, and looks like somebody else's
-    return busy_state(seen.state, threads)
+def busy(observation: Observation, threads: int) -> bool:
+    """Whether other processes used the CPU during one round."""
+    if observation.traits is not None and observation.traits.counted_by != "engine":
+        return False  # a server beside the worker does the work, so its CPU time looks like that of another process
+    return busy_state(observation.state, threads)
 
 
 def busy_state(state: MachineState, threads: int) -> bool:
-    """The load is read only where the others' CPU time is not: it lags by a minute and holds the cell before."""
+    """Whether other processes used the CPU.
+
+    The load average counts only where the CPU time of others is unknown: it lags by a minute, so it includes the cell
+    before.
+    """
     if (state.steal_percent or 0.0) > BUSY_STEAL_PERCENT:
         return True
     if state.other_cpu_percent is not None:
@@ -138,14 +145,17 @@ def busy_state(state: MachineState, threads: int) -> bool:
 
 def on_battery(evidence: Evidence) -> Note | None:
     """A round ran on battery."""
-    count = sum(bool(seen.state.on_battery) for seen in evidence.seen)
-    return note("on-battery", times=count, total=len(evidence.seen), unit="rounds") if count else None
+    count = sum(bool(observation.state.on_battery) for observation in evidence.observations)
+    return note("on-battery", times=count, total=len(evidence.observations), unit="rounds") if count else None
 
 
 def throttled(evidence: Evidence) -> Note | None:
-    """The processor held itself back over the rounds, or in the sustained run."""
-    samples = [StateSample(ms, seen.state) for ms, seen in zip(evidence.medians_ms, evidence.seen, strict=True)]
-    over = throttling.over(samples)
+    """The processor reduced its speed over the rounds or in the sustained run."""
+    samples = [
+        StateSample(ms, observation.state)
+        for ms, observation in zip(evidence.medians_ms, evidence.observations, strict=True)
+    ]
+    over = throttling.slowing(samples)
     sustained = evidence.sustained.flags if evidence.sustained else ()
     parts = [note("slowed-over-rounds", *over.signs, slower=over.slower)] if over else []
     parts += [note("in-sustained-run", *flag.parts) for flag in sustained if flag.kind == "throttled"]
@@ -153,74 +163,92 @@ def throttled(evidence: Evidence) -> Note | None:
 
 
 def reduced_precision(evidence: Evidence) -> Note | None:
-    """The probe computed in fewer bits than asked, or a cell in FP32 answers with their error (see PROVIDERS 3)."""
-    asked = number_format(evidence.cell)
-    if executed(evidence.cell, evidence.facts) in COARSER.get(asked, ()):
+    """The probe or the error of an FP32 cell shows fewer significant bits than requested (see PROVIDERS 3)."""
+    requested = number_format(evidence.cell)
+    if executed(evidence.cell, evidence.facts) in COARSER.get(requested, ()):
         return note("reduced-precision")
-    bits = (seen.parity.effective_bits for seen in evidence.seen if seen.parity is not None)
-    coarse = asked == "fp32" and any(found is not None and found < FP32_BITS for found in bits)
+    bits = (
+        observation.parity.effective_bits for observation in evidence.observations if observation.parity is not None
+    )
+    coarse = requested == "fp32" and any(effective is not None and effective < FP32_BITS for effective in bits)
     return note("reduced-precision") if coarse else None
 
 
 def casts_around_fp32(evidence: Evidence) -> Note | None:
-    """FP16 tensors, FP32 arithmetic: what ONNX Runtime's CPU provider makes of an FP16 model (see PROVIDERS 3)."""
+    """FP16 tensors with FP32 arithmetic, as in ONNX Runtime's CPU provider (see PROVIDERS 3)."""
     return note("casts-around-fp32") if executed(evidence.cell, evidence.facts) == AROUND_FP32 else None
 
 
 def unchecked_option(evidence: Evidence) -> Note | None:
-    """A note on the target says so: only who has the catalogue and the provider at hand can know."""
+    """The target has a note about an option that is not known; only the code that probes the provider can find it."""
     notes = evidence.facts.notes if evidence.facts else ()
     return note("unchecked-option") if any(each.kind == "unknown-option" for each in notes) else None
 
 
 def stopped_early(evidence: Evidence) -> Note | None:
     """A generation emitted fewer tokens than the workload asks for."""
-    asked = evidence.cell.sizes.get("new", 0)
-    return note("stopped-early") if any(made.tokens < asked for made in _generations(evidence)) else None
+    requested = evidence.cell.sizes.get("new", 0)
+    return (
+        note("stopped-early") if any(generation.tokens < requested for generation in _generations(evidence)) else None
+    )
 
 
 def tokens_estimated(evidence: Evidence) -> Note | None:
-    """Nobody counted the tokens but by the pieces that came."""
-    estimated = any(seen.traits is not None and seen.traits.counted_by == "chunks" for seen in evidence.seen)
+    """The tokens were counted as the pieces that a server streamed."""
+    estimated = any(
+        observation.traits is not None and observation.traits.counted_by == "chunks"
+        for observation in evidence.observations
+    )
     return note("tokens-estimated") if estimated else None
 
 
 def uneven_steps(evidence: Evidence) -> Note | None:
-    """There are not as many steps as tokens, as where a server sends two in one message."""
-    uneven = any(len(made.token_ns) + 1 != made.tokens for made in _generations(evidence))
+    """The number of steps differs from the number of tokens, as where a server sends two tokens in one message."""
+    uneven = any(len(generation.token_ns) + 1 != generation.tokens for generation in _generations(evidence))
     return note("uneven-steps") if uneven else None
 
 
 def tokens_not_compared(evidence: Evidence) -> Note | None:
     """A round generated, and none of its tokens was compared."""
-    rounds = [seen for seen in evidence.seen if seen.timing is not None and seen.timing.generations]
-    missing = any(seen.parity is None or seen.parity.tokens_compared is None for seen in rounds)
+    rounds = [
+        observation
+        for observation in evidence.observations
+        if observation.timing is not None and observation.timing.generations
+    ]
+    missing = any(observation.parity is None or observation.parity.tokens_compared is None for observation in rounds)
     return note("tokens-not-compared") if missing else None
 
 
 def _generations(evidence: Evidence) -> list[Generation]:
-    return [made for seen in evidence.seen if seen.timing is not None for made in seen.timing.generations]
+    return [
+        generation
+        for observation in evidence.observations
+        if observation.timing is not None
+        for generation in observation.timing.generations
+    ]
 
 
 def placement_unknown(evidence: Evidence) -> Note | None:
-    """A provider was asked for, and a round has no word on the nodes."""
-    unknown = evidence.cell.provider is not None and any(not known(seen) for seen in evidence.seen)
+    """The cell names a provider, and a round has no placement."""
+    unknown = evidence.cell.provider is not None and any(
+        not known(observation) for observation in evidence.observations
+    )
     return note("placement-unknown") if unknown else None
 
 
 def placement_varies(evidence: Evidence) -> Note | None:
-    """Two rounds tell of different placements."""
-    placed = [seen.placement.nodes for seen in evidence.seen if seen.placement is not None]
+    """Two rounds have different placements."""
+    placed = [observation.placement.nodes for observation in evidence.observations if observation.placement is not None]
     return note("placement-varies") if _differ(placed) else None
 
 
 def mixed_versions(evidence: Evidence) -> Note | None:
-    """Two rounds tell of different versions."""
-    return note("mixed-versions") if _differ([seen.versions for seen in evidence.seen]) else None
+    """Two rounds have different versions."""
+    return note("mixed-versions") if _differ([observation.versions for observation in evidence.observations]) else None
 
 
-def _differ(found: Sequence[Mapping[str, object]]) -> bool:
-    return any(other != found[0] for other in found[1:])
+def _differ(values: Sequence[Mapping[str, object]]) -> bool:
+    return any(value != values[0] for value in values[1:])
 
 
 RULES: dict[str, Callable[[Evidence], Note | None]] = {

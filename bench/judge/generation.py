@@ -1,4 +1,4 @@
-"""The timed generations of a cell and of its control in; the cell's `GenerationSpeed`, and what a token costs, out."""
+"""Computes the speed of generation of a cell, and the energy of a token."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from statistics import mean, median
 from msgspec import Struct
 
 from bench.judge import statistics
-from bench.judge.speed import a_second
+from bench.judge.speed import items_per_second
 from bench.records import Cell, Generation, GenerationSpeed, Interval, Observation
 
 Rounds = Mapping[int, float]
 """Milliseconds by the round's number; a round is one process, so it gives one value."""
-NS = 1e-6
-"""Nanoseconds in milliseconds."""
+MS_PER_NS = 1e-6
+"""Milliseconds in one nanosecond."""
 
 
 class Parts(Struct, frozen=True):
-    """What each round's generations took, in milliseconds: the median of each round; rounds that cannot tell are out.
+    """The median time of each part of a generation by round, in milliseconds; rounds that cannot tell are left out.
 
-    Prefill and decoding are kept as times of one token, since ratios are taken between times.
+    Prefill and decoding are the time of one token, because ratios are ratios of times.
     """
 
     first: Rounds
@@ -29,23 +29,25 @@ class Parts(Struct, frozen=True):
     decode: Rounds
     encode: Rounds
     audio: Rounds
-    """Of one second of audio."""
+    """The time of one second of audio."""
 
 
 def speed(
-    cell: Cell, seen: Sequence[Observation], control: str | None, reference: Sequence[Observation] | None
+    cell: Cell, observations: Sequence[Observation], control: str | None, reference: Sequence[Observation] | None
 ) -> GenerationSpeed | None:
-    """What the timed rounds of a cell say of its generations; None where it made none, or its clock did not tick.
+    """The generation speed from a cell's timed rounds; None without a generation, or where the clock did not advance.
 
     `reference` holds the timed rounds of the cell `control`, and is None where that has no valid speed. The control's
     own ratios are 1 by definition, with no width.
     """
-    own = parts(cell, seen)
+    own = parts(cell, observations)
     if not own.first:
         return None
     theirs = None if reference is None else parts(cell, reference)
     is_control = control == cell.id
-    steps = [burst for one in seen if (burst := [time * NS for made in generations(one) for time in made.token_ns])]
+    # Tails are of the steps between tokens; a generation of one token has none.
+    bursts = ([time * MS_PER_NS for g in generations(o) for time in g.token_ns] for o in observations)
+    steps = [burst for burst in bursts if burst]
     tails = statistics.percentiles(steps)
     return GenerationSpeed(
         first_token_ms=_required(own.first),
@@ -61,36 +63,36 @@ def speed(
     )
 
 
-def generations(one: Observation) -> tuple[Generation, ...]:
+def generations(observation: Observation) -> tuple[Generation, ...]:
     """The timed generations of a round."""
-    return one.timing.generations if one.timing else ()
+    return observation.timing.generations if observation.timing else ()
 
 
-def parts(cell: Cell, seen: Iterable[Observation]) -> Parts:
+def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
     """The parts of a cell's generations, by round."""
-    rounds = {one.round: made for one in seen if (made := generations(one))}
+    rounds = {o.round: timed for o in observations if (timed := generations(o))}
     batch = cell.sizes.get("batch", 1)
 
-    def every(of: Callable[[Generation], float | None]) -> Rounds:
-        """A clock that does not tick gives zero, which has no logarithm and is no time."""
-        known = {number: [of(one) for one in made] for number, made in rounds.items()}
-        times = {number: [time * NS for time in found if time and time > 0] for number, found in known.items()}
-        return {number: median(found) for number, found in times.items() if found}
+    def every(duration_ns: Callable[[Generation], float | None]) -> Rounds:
+        """The median by round; zero is left out, because a clock that did not advance gives no time."""
+        known = {number: [duration_ns(generation) for generation in timed] for number, timed in rounds.items()}
+        times = {number: [time * MS_PER_NS for time in values if time and time > 0] for number, values in known.items()}
+        return {number: median(values) for number, values in times.items() if values}
 
     return Parts(
-        first=every(lambda made: made.first_ns),
-        prefill=every(lambda made: _share(made.first_ns, batch * _prompt(cell, made))),
-        decode=every(lambda made: _share(sum(made.token_ns), batch * (made.tokens - 1))),
-        encode=every(lambda made: made.encode_ns),
-        audio=every(lambda made: _share(made.total_ns, batch * cell.sizes.get("audio", 0))),
+        first=every(lambda g: g.first_ns),
+        prefill=every(lambda g: _share(g.first_ns, batch * _prompt(cell, g))),
+        decode=every(lambda g: _share(sum(g.token_ns), batch * (g.tokens - 1))),
+        encode=every(lambda g: g.encode_ns),
+        audio=every(lambda g: _share(g.total_ns, batch * cell.sizes.get("audio", 0))),
     )
 
 
-def _prompt(cell: Cell, made: Generation) -> int:
-    """Tokens of one prompt: as the engine counted them, else as the workload says; 0 where audio is the prompt."""
+def _prompt(cell: Cell, generation: Generation) -> int:
+    """Tokens of one prompt as the engine counted them, else of the workload; 0 where the prompt is audio."""
     if "prompt" not in cell.sizes or "audio" in cell.sizes:
         return 0
-    return cell.sizes["prompt"] if made.prompt_tokens is None else made.prompt_tokens
+    return cell.sizes["prompt"] if generation.prompt_tokens is None else generation.prompt_tokens
 
 
 def _share(time_ns: int, items: int) -> float | None:
@@ -98,30 +100,33 @@ def _share(time_ns: int, items: int) -> float | None:
     return time_ns / items if items > 0 else None
 
 
-# --- what a token costs -----------------------------------------------------------------------------------------------
+# --- energy and cold start --------------------------------------------------------------------------------------------
 
 
-def joules_a_token(cell: Cell, seen: Iterable[Observation]) -> Interval | None:
-    """The energy of a burst over the tokens that it emitted."""
+def joules_per_token(cell: Cell, observations: Iterable[Observation]) -> Interval | None:
+    """Joules of one emitted token: the energy of a burst over its tokens."""
     batch = cell.sizes.get("batch", 1)
     known = []
-    for one in seen:
-        emitted = batch * mean(made.tokens for made in generations(one)) if generations(one) else 0
-        if one.energy and one.energy.calls > 0 and emitted > 0:
-            known.append(one.energy.joules / (one.energy.calls * emitted))
+    for observation in observations:
+        timed = generations(observation)
+        emitted = batch * mean(generation.tokens for generation in timed) if timed else 0
+        if observation.energy and observation.energy.calls > 0 and emitted > 0:
+            known.append(observation.energy.joules / (observation.energy.calls * emitted))
     return statistics.typical(known)
 
 
-def first_token_from_nothing_ms(seen: Iterable[Observation]) -> Interval | None:
+def cold_first_token_ms(observations: Iterable[Observation]) -> Interval | None:
     """Import, load and first token of a fresh process, over the rounds that know all three."""
-    return statistics.typical(from_nothing_ms(one, one.timing.first_token_ns if one.timing else None) for one in seen)
+    return statistics.typical(
+        time_from_start_ms(o, o.timing.first_token_ns if o.timing else None) for o in observations
+    )
 
 
-def from_nothing_ms(one: Observation, first_ns: int | None) -> float | None:
-    """Import and load of a round's process, and what came first after them."""
-    if one.import_ns is None or one.load_ns is None or first_ns is None:
+def time_from_start_ms(observation: Observation, first_ns: int | None) -> float | None:
+    """Milliseconds of import, load and then the first call or token; None where one of them is unknown."""
+    if observation.import_ns is None or observation.load_ns is None or first_ns is None:
         return None
-    return (one.import_ns + one.load_ns + first_ns) * NS
+    return (observation.import_ns + observation.load_ns + first_ns) * MS_PER_NS
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -136,12 +141,12 @@ def _interval(rounds: Rounds) -> Interval | None:
 
 
 def _rate(rounds: Rounds) -> Interval | None:
-    """Items a second, of the time of one."""
-    return a_second(1.0, _required(rounds)) if rounds else None
+    """Items a second, from the milliseconds of one item."""
+    return items_per_second(1.0, _required(rounds)) if rounds else None
 
 
 def _real_time(rounds: Rounds) -> Interval | None:
-    """Seconds a second, of milliseconds a second."""
+    """Seconds of computing for a second of audio, from milliseconds."""
     return _interval({number: value / 1000 for number, value in rounds.items()})
 
 

@@ -1,4 +1,4 @@
-"""A cell and what a probe measured on its target in; the number format asked for and the one computed in, out."""
+"""Gives the number format that a cell requests, and the one that its target computes in."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ COARSER: dict[str, frozenset[str]] = {
     "fp32": frozenset({"tf32", "fp16", "bf16"}),
     "fp16": frozenset({"bf16"}),
 }
-"""What leaves fewer significant bits than the format asked for: FP32 has 24, TF32 and FP16 have 11, BF16 has 8."""
+"""Formats with fewer significant bits than the one requested: FP32 has 24, TF32 and FP16 have 11, BF16 has 8."""
 AROUND_FP32 = "fp32 between casts"
 
 
 def number_format(cell: Cell) -> str:
-    """The number format of the cell's recipe; the precision's own name where there is no recipe."""
+    """The number format of the cell's recipe; the name of the precision where there is no recipe."""
     return cell.precision if cell.recipe is None else cell.recipe.number_format
 
 
 def executed(cell: Cell, facts: TargetFacts | None) -> str | None:
-    """What the probe found for the cell's number format; None where that format was not probed, as INT8 is not."""
-    asked = number_format(cell)
+    """The format that the probe measured for the cell's number format; None where it was not probed (as INT8)."""
+    requested = number_format(cell)
     probed = facts.executes if facts else ()
-    return next((one.format for one in probed if one.asked == asked), None)
+    return next((probe.format for probe in probed if probe.asked == requested), None)

@@ -1,4 +1,4 @@
-"""A run and its observations in, one `Outcome` for each planned cell out: verdict, reason, and what it permits."""
+"""Judges the observations of a run: one `Outcome` for each planned cell, with its verdict, reason and figures."""
 
 from __future__ import annotations
 
@@ -11,71 +11,77 @@ from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
-from bench.judge.tolerance import checked, faults, quality
+from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
 from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Start, Status, SustainedSpeed, Traits
 
-__all__ = ["ANSWERED", "SEVERITY", "by_cell", "faults", "judge"]
+__all__ = ["ANSWERED", "SEVERITY", "by_cell", "judge", "violations"]
 
 ANSWERED: tuple[Status, ...] = ("ok", "partial")
-"""Only these show a speed: the answers are right, and they came from the target."""
+"""The statuses with a speed: the answers are right, and the target computed them."""
 
 
 def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     """Exactly one outcome for each cell of the plan, in its order, whatever the observations hold.
 
-    Observations of cells that the plan does not have are passed over. Of two for one cell and round the last counts, so
-    that a resumed run replaces what it visits again. Rounds may come in any order.
+    Observations of cells that are not in the plan are ignored. Where a cell and a round have two observations, the last
+    counts, so that a resumed run replaces what it visits again. Rounds may come in any order.
     """
-    seen, lasted = by_cell(observations), sustained.attempts(observations)
-    cases = [_case(run, cell, seen.get(cell.id, ())) for cell in run.cells]
+    rounds, lasted = by_cell(observations), sustained.attempts(observations)
+    cases = [_case(run, cell, rounds.get(cell.id, ())) for cell in run.cells]
     verdicts = [verdict(case) for case in cases]
-    answered = {case.cell.id: case for case, found in zip(cases, verdicts, strict=True) if found.status in ANSWERED}
+    answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
+    # Controls come from the plan, also of cells that were not measured.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
     return tuple(
-        _outcome(run, case, found, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
-        for case, found in zip(cases, verdicts, strict=True)
+        _outcome(run, case, outcome, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
+        for case, outcome in zip(cases, verdicts, strict=True)
     )
 
 
-def _case(run: Run, cell: Cell, seen: tuple[Observation, ...]) -> Case:
-    return Case(cell, seen, round_medians(seen), run.name, run.targets.get(cell.target))
+def _case(run: Run, cell: Cell, observations: tuple[Observation, ...]) -> Case:
+    return Case(cell, observations, round_medians(observations), run.name, run.targets.get(cell.target))
 
 
 def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation, ...]]:
-    """Observations by the id of their cell, one a round (the last), in the rounds' order; sustained runs are none."""
-    latest = {(one.cell, one.round): one for one in observations if one.sustained is None}
-    found: dict[str, list[Observation]] = {}
+    """Observations by the id of their cell, the last of each round, in the order of rounds, without sustained runs."""
+    # A dictionary keeps the last value of a key, so a repeated round replaces the earlier one.
+    latest = {
+        (observation.cell, observation.round): observation
+        for observation in observations
+        if observation.sustained is None
+    }
+    by_id: dict[str, list[Observation]] = {}
     for cell, place in sorted(latest):
-        found.setdefault(cell, []).append(latest[cell, place])
-    return {cell: tuple(rounds) for cell, rounds in found.items()}
+        by_id.setdefault(cell, []).append(latest[cell, place])
+    return {cell: tuple(rounds) for cell, rounds in by_id.items()}
 
 
 # --- the outcome ------------------------------------------------------------------------------------------------------
 
 
 def _outcome(
-    run: Run, case: Case, found: Verdict, control: str | None, answered: Mapping[str, Case], lasted: Attempt
+    run: Run, case: Case, decision: Verdict, control: str | None, answered: Mapping[str, Case], lasted: Attempt
 ) -> Outcome:
-    """The verdict with all that may stand beside it; times of the target only where it gave right answers itself."""
-    cell, seen = case.cell, case.seen
-    placed = placement.worst(seen, cell.provider)
+    """The verdict with the figures of the cell; times only where the target itself gave right answers."""
+    cell, observations = case.cell, case.observations
+    placed = placement.worst(observations, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
-    shown = found.status in ANSWERED
+    shown = decision.status in ANSWERED
     rounds = case.timed
-    traits = next((one.traits for one in reversed(seen) if one.traits), None)
+    traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
-    evidence = _evidence(run, case, sustained_speed) if shown or found.status == "inaccurate" else None
+    evidence = _evidence(run, case, sustained_speed) if shown or decision.status == "inaccurate" else None
     return Outcome(
         cell=cell,
-        status=found.status,
-        reason=found.reason,
-        remedy=found.remedy,
-        failure=found.failure,
+        status=decision.status,
+        reason=decision.reason,
+        remedy=decision.remedy,
+        failure=decision.failure,
         speed=_speed(case, control, answered.get(control or "")) if shown else None,
         sustained=sustained_speed,
-        parity=min(checked(seen), key=quality, default=None),
+        parity=min(checked(observations), key=quality, default=None),
         placement=placed,
         nodes_on_target=parts.on_target if parts else None,
         nodes_elsewhere=parts.elsewhere if parts else None,
@@ -83,116 +89,138 @@ def _outcome(
         bookkeeping_ops=parts.bookkeeping_ops if parts else (),
         device=_device(case),
         executed=executed(cell, case.facts),
-        cold=_start(seen, "cold") if shown else None,
-        cached=_start(seen, "cached") if shown else None,
-        import_ms=_typical_ms(one.import_ns for one in seen),
-        load_ms=_typical_ms(one.load_ns for one in seen) if shown else None,
-        first_call_ms=_typical_ms(one.timing.first_call_ns for one in seen if one.timing) if shown else None,
-        first_answer_ms=_first_answer_ms(seen) if shown else None,
-        peak_rss_bytes=max((one.peak_rss_bytes for one in seen if one.peak_rss_bytes is not None), default=None),
-        model_rss_bytes=max((size for one in seen if (size := _above_baseline(one)) is not None), default=None),
-        device_memory_bytes=max(
-            (one.device_memory_bytes for one in seen if one.device_memory_bytes is not None), default=None
+        cold=_start(observations, "cold") if shown else None,
+        cached=_start(observations, "cached") if shown else None,
+        import_ms=_typical_ms(observation.import_ns for observation in observations),
+        load_ms=_typical_ms(observation.load_ns for observation in observations) if shown else None,
+        first_call_ms=_typical_ms(
+            observation.timing.first_call_ns for observation in observations if observation.timing
+        )
+        if shown
+        else None,
+        first_answer_ms=_first_answer_ms(observations) if shown else None,
+        peak_rss_bytes=max(
+            (observation.peak_rss_bytes for observation in observations if observation.peak_rss_bytes is not None),
+            default=None,
         ),
-        energy_j=_joules_a_call(seen) if shown else None,
-        energy_source=_energy_source(seen) if shown else None,
-        energy_per_token_j=generation.joules_a_token(cell, seen) if shown else None,
+        model_rss_bytes=max(
+            (size for observation in observations if (size := _above_baseline(observation)) is not None), default=None
+        ),
+        device_memory_bytes=max(
+            (
+                observation.device_memory_bytes
+                for observation in observations
+                if observation.device_memory_bytes is not None
+            ),
+            default=None,
+        ),
+        energy_j=_joules_a_call(observations) if shown else None,
+        energy_source=_energy_source(observations) if shown else None,
+        energy_per_token_j=generation.joules_per_token(cell, observations) if shown else None,
         traits=traits,
         bits_per_weight=_bits_per_weight(traits),
-        first_token_from_nothing_ms=generation.first_token_from_nothing_ms(seen) if shown else None,
+        first_token_from_nothing_ms=generation.cold_first_token_ms(observations) if shown else None,
         word_error_rate=_word_error_rate(run, case),
-        threads=next((one.threads for one in reversed(seen) if one.threads is not None), None),
+        threads=next(
+            (observation.threads for observation in reversed(observations) if observation.threads is not None), None
+        ),
         rounds=len(rounds),
-        calls=sum(len(one.timing.samples_ns) for one in rounds if one.timing),
+        calls=sum(len(observation.timing.samples_ns) for observation in rounds if observation.timing),
         flags=raised(evidence) if evidence else (),
-        notes=tuple(dict.fromkeys(note for one in seen for note in one.notes)),
-        versions={name: version for one in seen for name, version in one.versions.items()},
+        notes=tuple(dict.fromkeys(note for observation in observations for note in observation.notes)),
+        versions={name: version for observation in observations for name, version in observation.versions.items()},
         weights=run.weights.get(cell.model),
         artifact=_artifact(run, cell),
     )
 
 
 def _speed(case: Case, control: str | None, reference: Case | None) -> Speed:
-    """The speed of the whole calls, and of their parts where they are generations."""
-    whole = speed(case.cell, case.seen, case.medians, control, reference.medians if reference else None)
+    """The speed of whole calls, and of prefill and decoding where the calls are generations."""
+    whole = speed(case.cell, case.observations, case.medians, control, reference.medians if reference else None)
     own = generation.speed(case.cell, case.timed, control, reference.timed if reference else None)
     return replace(whole, generation=own)
 
 
 def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> Evidence:
-    """What the flags of the timed rounds are read from; an inaccurate cell has them too, as they may be why."""
+    """The input of the flags; an inaccurate cell has flags too, because they may explain it."""
     rounds, medians = case.timed, case.medians
     return Evidence(
         cell=case.cell,
         effort=run.effort,
         threads=run.threads,
-        seen=rounds,
+        observations=rounds,
         medians_ms=tuple(medians.values()),
         half_width=statistics.half_width(logs(medians)),
         facts=case.facts,
-        burst_drift=drift.of_bursts([one.timing.samples_ns for one in rounds if one.timing]),
+        burst_drift=drift.burst_drift([observation.timing.samples_ns for observation in rounds if observation.timing]),
         sustained=sustained_speed,
     )
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
-    """One time a round: what a start costs; `cold` and `cached` tell the two kinds of start apart."""
+    """The typical time over the rounds, in milliseconds; `cold` and `cached` hold the two kinds of start."""
     return statistics.typical(None if time is None else time / 1e6 for time in times_ns)
 
 
-def _first_answer_ms(seen: Sequence[Observation]) -> Interval | None:
-    """Added up in each round, since means of parts do not add up to the mean of the whole."""
-    timed = [(one, one.timing.first_call_ns) for one in seen if one.timing]
-    return statistics.typical(generation.from_nothing_ms(one, first_ns) for one, first_ns in timed)
+def _first_answer_ms(observations: Sequence[Observation]) -> Interval | None:
+    """Import, load and first call in milliseconds, added up in each round: means of parts do not add up to the mean."""
+    timed = [(observation, observation.timing.first_call_ns) for observation in observations if observation.timing]
+    return statistics.typical(generation.time_from_start_ms(observation, first_ns) for observation, first_ns in timed)
 
 
 def _device(case: Case) -> str | None:
-    """`gpu.0 NVIDIA H100`: as the rounds saw it, else as a probe found it, else as the row asks for it."""
-    seen = next((one.device for one in reversed(case.seen) if one.device), None)
-    device = seen or (case.facts.device if case.facts else None)
+    """`gpu.0 NVIDIA H100`: the device of the rounds, else of the probe, else the one that the row requests."""
+    observed = next((observation.device for observation in reversed(case.observations) if observation.device), None)
+    device = observed or (case.facts.device if case.facts else None)
     if device is None:
         return case.cell.device
     return f"{device.label} {device.name or device.vendor}".strip()
 
 
-def _start(seen: Sequence[Observation], kind: str) -> Start | None:
-    """The last one of its kind: a resumed run may have started it again."""
-    return next((start for one in reversed(seen) for start in one.starts if start.kind == kind), None)
-
-
-def _above_baseline(one: Observation) -> int | None:
-    """What engine and model took; a worker that shows less than it had when it was empty tells nothing."""
-    peak, baseline = one.peak_rss_bytes, one.baseline_rss_bytes
-    return None if peak is None or baseline is None or peak < baseline else peak - baseline
-
-
-def _joules_a_call(seen: Sequence[Observation]) -> Interval | None:
-    return statistics.typical(
-        one.energy.joules / one.energy.calls for one in seen if one.energy and one.energy.calls > 0
+def _start(observations: Sequence[Observation], kind: str) -> Start | None:
+    """The last start of a kind, because a resumed run may have measured it again."""
+    return next(
+        (start for observation in reversed(observations) for start in observation.starts if start.kind == kind), None
     )
 
 
-def _energy_source(seen: Sequence[Observation]) -> str | None:
-    """What the energy was read from: every source of the rounds."""
-    sources = dict.fromkeys(one.energy.source for one in seen if one.energy and one.energy.calls > 0)
+def _above_baseline(observation: Observation) -> int | None:
+    """Bytes that engine and model took; None where the peak is below the baseline, which cannot be right."""
+    peak, baseline = observation.peak_rss_bytes, observation.baseline_rss_bytes
+    return None if peak is None or baseline is None or peak < baseline else peak - baseline
+
+
+def _joules_a_call(observations: Sequence[Observation]) -> Interval | None:
+    return statistics.typical(
+        observation.energy.joules / observation.energy.calls
+        for observation in observations
+        if observation.energy and observation.energy.calls > 0
+    )
+
+
+def _energy_source(observations: Sequence[Observation]) -> str | None:
+    """The sources of the energy readings, joined by commas."""
+    sources = dict.fromkeys(
+        observation.energy.source for observation in observations if observation.energy and observation.energy.calls > 0
+    )
     return ", ".join(sources) or None
 
 
 def _bits_per_weight(traits: Traits | None) -> float | None:
-    """Counted: what the files with the weights hold, scales and zero points included."""
+    """Bits of the files of weights, scales and zero points included, over the number of weights."""
     if traits is None or traits.weight_bytes is None or not traits.parameters:
         return None
     return 8 * traits.weight_bytes / traits.parameters
 
 
 def _word_error_rate(run: Run, case: Case) -> float | None:
-    """Random weights hear nothing: their words are no error of the target's."""
+    """The worst word error rate; None for random weights, whose wrong words are no error of the target."""
     if run.weights.get(case.cell.model) == "random":
         return None
-    return worst_word_error_rate(one.transcript for one in case.seen if one.transcript)
+    return worst_word_error_rate(observation.transcript for observation in case.observations if observation.transcript)
 
 
 def _artifact(run: Run, cell: Cell) -> str | None:
-    """The key of the artifact that the cell ran; some engines make their precision from the source themselves."""
-    made = cell.provider is not None or cell.format is not None
-    return run.artifacts.get(cell.artifact_name) if made else None
+    """The key of the artifact that the cell ran; None for an engine that makes the precision from the source."""
+    has_artifact = cell.provider is not None or cell.format is not None
+    return run.artifacts.get(cell.artifact_name) if has_artifact else None

@@ -1,8 +1,8 @@
-"""A placement and the provider that was asked for in; the counts on it and elsewhere, and which ops fell back, out.
+"""Counts the nodes of a placement on the requested provider and elsewhere, and the ops that fell back.
 
-ONNX Runtime puts shape arithmetic on the CPU on purpose: that is no fallback. Its Gather, Unsqueeze, Concat, Cast and
-Slice are excused where the graph proved them to handle nothing but shapes (`Placement.shape_nodes`), and never by their
-type: the same types move activations, and a Gather is the embedding, the first layer of a language model.
+ONNX Runtime puts shape arithmetic on the CPU on purpose, so that is no fallback. A Gather, Unsqueeze, Concat, Cast or
+Slice is excused only where the graph proves that it handles shapes (`Placement.shape_nodes`), and never by its type:
+the same types move activations, and a Gather is the embedding, the first layer of a language model.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bench.records import Observation, Placement
 
 
 class Split(Struct, frozen=True):
-    """The nodes of one placement, parted by the provider that was asked for."""
+    """The nodes of one placement, split by whether they are on the requested provider."""
 
     on_target: int
     elsewhere: int
-    """All others, bookkeeping included."""
+    """All other nodes, those for shapes included."""
     fallback_ops: tuple[str, ...]
     """`Gather x3`, the most frequent first."""
     bookkeeping_ops: tuple[str, ...]
@@ -33,7 +33,7 @@ class Split(Struct, frozen=True):
 
 
 def split(placement: Placement, provider: str) -> Split:
-    """Part a placement's nodes; the provider's name is compared as ONNX Runtime writes it."""
+    """Split the nodes of a placement; `provider` is a name as ONNX Runtime writes it."""
     away = {name: ops for name, ops in placement.nodes.items() if name != provider}
     counts = _total(away.values())
     fallback = _total(placement.working(name) for name in away)
@@ -49,20 +49,24 @@ def split(placement: Placement, provider: str) -> Split:
     )
 
 
-def known(seen: Observation) -> bool:
-    """Whether the observation says of any node where it is; a placement without nodes says nothing."""
-    return seen.placement is not None and any(sum(ops.values()) for ops in seen.placement.nodes.values())
+def known(observation: Observation) -> bool:
+    """Whether the observation places any node."""
+    return observation.placement is not None and any(sum(ops.values()) for ops in observation.placement.nodes.values())
 
 
-def worst(seen: Iterable[Observation], provider: str | None) -> Placement | None:
-    """The placement with the most nodes away from the provider; None where none is known.
+def worst(observations: Iterable[Observation], provider: str | None) -> Placement | None:
+    """The placement with the most nodes on other providers; None where none is known.
 
-    Of equals, the first that was profiled, which a single round is: it alone knows of copies and of time.
+    Among equals it is the first that was profiled. Only one round is profiled, and only it knows copies and time.
     """
-    found = [one.placement for one in seen if one.placement is not None and known(one)]
+    placements = [
+        observation.placement
+        for observation in observations
+        if observation.placement is not None and known(observation)
+    ]
     if provider is None:
-        return found[0] if found else None
-    return max(found, key=lambda placed: (*_badness(split(placed, provider)), _profiled(placed)), default=None)
+        return placements[0] if placements else None
+    return max(placements, key=lambda placed: (*_badness(split(placed, provider)), _profiled(placed)), default=None)
 
 
 def _badness(parts: Split) -> tuple[bool, int, int]:
@@ -81,6 +85,7 @@ def _total(tables: Iterable[Mapping[str, int]]) -> Counter[str]:
 
 
 def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    # Equal counts are in order of name, so that equal placements give equal text.
     return sorted(((name, n) for name, n in counts.items() if n), key=lambda pair: (-pair[1], pair[0]))
 
 

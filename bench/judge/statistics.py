@@ -1,8 +1,8 @@
-"""Samples in; geometric means with 95 % intervals, percentiles, and the smallest difference that shows, out.
+"""Computes geometric means with 95 % intervals, percentiles, and the smallest resolvable difference.
 
-The replicate is the round, one fresh process, never the call: calls of one process share its memory layout, its threads
-and its moment (see MEASUREMENT, "Why the usual way fails"). So one value a round enters an interval, as its logarithm,
-because noise multiplies. The quantiles come from `scipy.special`; `scipy.stats` holds the same ones and takes half a
+The replicate is the round, one fresh process, and never the call: calls of one process share its memory layout, its
+threads and its time of day (see MEASUREMENT, "Why the usual way fails"). So each round gives one value to an interval,
+as its logarithm, because noise multiplies. The quantiles come from `scipy.special`, because `scipy.stats` takes half a
 second longer to import, in the process that starts the workers.
 """
 
@@ -22,9 +22,9 @@ POWER = 0.8
 CALLS_FOR = {90: 64, 95: 130, 99: 662}
 """Independent calls that a percentile needs: with 99 % confidence at least two of them lie beyond it (binomial)."""
 CALLS_EACH = {rank: calls // 10 for rank, calls in CALLS_FOR.items()}
-"""Calls that a single round needs to have a percentile of its own: with fewer it would always be its slowest call."""
+"""Calls that a round needs for a percentile of its own; with fewer, the percentile would be its slowest call."""
 LOG_LIMIT = 700.0
-"""exp() overflows soon after; only a damaged file holds times that scatter so."""
+"""exp() overflows a little above this; only times from a damaged file scatter so much."""
 
 
 def interval(logs: Sequence[float]) -> Interval:
@@ -43,7 +43,7 @@ def interval(logs: Sequence[float]) -> Interval:
 def typical(values: Iterable[float | None]) -> Interval | None:
     """The geometric mean of one value a round with its 95 % t-interval; None where no round has one.
 
-    Missing values, and those that a clock or a meter that does not tick gives as zero, are left out.
+    Missing values are left out, and so are zeros, which a clock or a meter gives that does not advance.
     """
     known = [math.log(value) for value in values if value is not None and 0 < value < math.inf]
     return interval(known) if known else None
@@ -58,25 +58,26 @@ def half_width(logs: Sequence[float]) -> float | None:
 def paired_logs(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
     """One log(theirs / ours) for each round that both sides have, in the rounds' order; of times, so above 0 is faster.
 
-    Both are positive durations by round, in the same unit. What slowed a whole round falls on both and cancels.
+    Both are positive durations by round, in the same unit. What slows a whole round affects both sides and cancels.
     """
     return [math.log(theirs[number] / duration) for number, duration in ours.items() if number in theirs]
 
 
 def resolvable(log_ratios: Sequence[float]) -> float | None:
-    """The smallest true relative difference that these rounds would have told from noise four times in five.
+    """The smallest true relative difference that these rounds detect with 80 % power.
 
     `log_ratios` holds one log ratio a round; the answer, 0.03 for 3 %, is the effect that a two-sided 5 % t-test over
     as many rounds with this scatter finds with 80 % power (non-central t, scatter taken as known). None under two.
 
-    The half width of the interval would be the smaller and handier figure, but a true difference of that size is found
-    only every other time, so it promises too much; and it stands in the report already, as the interval itself.
+    The half width of the interval would be smaller, but a true difference of that size is detected only every second
+    time, so it would promise too much. The report shows it already, as the interval.
     """
     if len(log_ratios) < 2:
         return None
     values = _finite(log_ratios)
     freedom = len(values) - 1
     critical = special.stdtrit(freedom, (1 + CONFIDENCE) / 2)
+    # The non-central t of scipy.special gives the non-centrality at which the test has the wanted power.
     shift = float(special.nctdtrinc(freedom, 1 - POWER, critical))
     return math.expm1(min(shift * _standard_error(values), LOG_LIMIT))
 
@@ -85,29 +86,30 @@ def percentiles(bursts: Sequence[Sequence[float]]) -> dict[int, Interval | None]
     """The 50th, 90th, 95th and 99th percentile of a process's calls, in their unit; None where too few calls count.
 
     `bursts` holds the calls of one round each, in the order they were made. Each round has percentiles of its own, and
-    the answer is their geometric mean over the rounds with its t-interval: what a process can be expected to show, as
-    the latency is for the 50th. Calls that resemble their neighbours, and processes that differ by more than their
-    calls do, widen it by themselves. An interval from the order statistics of all calls pooled would take calls of one
-    process for independent, and with three to ten processes no order statistic holds the 99th percentile of a mixture
-    of them. A round's own percentile is the median-unbiased one (Hyndman and Fan's type 8), as the plain one is too low
-    in short rounds. Rounds under `CALLS_EACH` are left out; the rest must have `CALLS_FOR` independent calls together.
+    the answer is their geometric mean over the rounds with its t-interval. It estimates what a process shows, as the
+    latency does for the 50th. Correlated calls, and processes that differ more than their calls, widen the interval.
+    An interval from the order statistics of all calls pooled would treat calls of one process as independent, and with
+    three to ten processes no order statistic covers the 99th percentile of a mixture of them. A round's own percentile
+    is the median-unbiased one (Hyndman and Fan's type 8), because the plain one is too low in short rounds. Rounds
+    under `CALLS_EACH` are left out; the rest must have `CALLS_FOR` independent calls together.
     """
     middle = typical(float(np.median(burst)) for burst in bursts if len(burst))
     return {50: middle, **{rank: _tail(bursts, rank) for rank in CALLS_FOR}}
 
 
 def _tail(bursts: Sequence[Sequence[float]], rank: int) -> Interval | None:
-    telling = [burst for burst in bursts if len(burst) >= CALLS_EACH[rank]]
-    if effective_calls(telling) < CALLS_FOR[rank]:
+    long_enough = [burst for burst in bursts if len(burst) >= CALLS_EACH[rank]]
+    if effective_calls(long_enough) < CALLS_FOR[rank]:
         return None
-    return typical(float(np.percentile(burst, rank, method="median_unbiased")) for burst in telling)
+    return typical(float(np.percentile(burst, rank, method="median_unbiased")) for burst in long_enough)
 
 
 def effective_calls(bursts: Sequence[Sequence[float]]) -> float:
-    """How many independent calls the n calls of some bursts are worth: n (1 - rho) / (1 + rho), from 1 to n; 0 if none.
+    """The number of independent calls that the n calls of some bursts amount to: n (1 - rho) / (1 + rho), from 1 to n.
 
     `rho` is the calls' lag-1 autocorrelation inside bursts. The formula is that of a mean of an AR(1) series; whether a
-    call lies beyond a percentile is correlated less than the calls are, so this errs towards printing a dash.
+    call lies beyond a percentile is correlated less than the calls are, so the result is on the low side, and a
+    percentile is left out rather than shown without enough calls. 0 without a call.
     """
     count = sum(len(burst) for burst in bursts)
     rho = autocorrelation(bursts)
@@ -117,10 +119,11 @@ def effective_calls(bursts: Sequence[Sequence[float]]) -> float:
 def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     """The lag-1 autocorrelation inside bursts, pooled over them, in -0.99 … 0.99; 0 where no burst can tell.
 
-    It is taken over ranks, as one call that the system held up for fifty times its length would hide any correlation,
-    then mapped to the scale of a Gaussian series. Ranks are about a burst's own mean and spread, which pulls the plain
-    estimate down by (1 + 3 rho) / n in bursts of n calls (Kendall, 1954), so that short bursts would look independent;
-    to that order it is put back. Bursts under six calls cannot tell; ten of them are too few for a percentile anyway.
+    It is computed from ranks, because one call that the system delayed by fifty times its length would hide any
+    correlation, and is then mapped to the scale of a Gaussian series. Ranks are taken about a burst's own mean and
+    spread. That lowers the plain estimate by (1 + 3 rho) / n in bursts of n calls (Kendall, 1954), and short bursts
+    would look independent; the estimate is corrected for it. Bursts under six calls are left out; even ten calls are
+    too few for a percentile.
     """
     ranked = [_ranks(burst) for burst in bursts if len(burst) >= 6]
     squares = sum(float(ranks @ ranks) for ranks in ranked)
@@ -130,13 +133,15 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     products = sum(float(ranks[:-1] @ ranks[1:]) for ranks in ranked)
     by_rank = (products / (calls - len(ranked))) / (squares / calls)
     length = calls / len(ranked)
+    # The correction solves r = rho - (1 + 3 rho) / n for rho.
     unbiased = (by_rank * length + 1) / (length - 3)
+    # Spearman's correlation of Gaussian values is 6 / pi * asin(rho / 2); this is its inverse.
     gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
     return min(max(gaussian, -0.99), 0.99)
 
 
 def _margin(values: NDArray[np.float64]) -> float | None:
-    """Half the length of the t-interval, in log units."""
+    """Half the length of the t-interval, in log units; None under two values."""
     if len(values) < 2:
         return None
     return float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * _standard_error(values)

@@ -1,7 +1,7 @@
-"""How the times of two stored runs differ, each taken as a sample of rounds of its own (pure).
+"""Compares the times of two stored runs as two independent samples of rounds (pure).
 
-Stored runs are not paired: a change has an interval from the rounds of both as two independent samples (Welch), and
-how far the machine drifted between the runs is not in the interval.
+Stored runs are not paired, so the interval of a change is that of two independent samples (Welch). It does not include
+how far the machine drifted between the runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.judge.statistics import CONFIDENCE, LOG_LIMIT
 from bench.records import Interval
 
 DRIFT = 0.10
-"""How far a machine's times drift from one run to a later one: stored numbers prove nothing under it (MEASUREMENT)."""
+"""How far a machine's times drift from one run to a later one; a smaller change proves nothing (MEASUREMENT)."""
 
 Direction = Literal["slower", "faster"]
 
@@ -25,7 +25,7 @@ Direction = Literal["slower", "faster"]
 def change(base: Sequence[float], new: Sequence[float]) -> Interval | None:
     """The relative change of the geometric mean from one sample of logs to another, with Welch's 95 % t-interval.
 
-    None without a value on either side; without ends where a side has but one, as that tells nothing of its scatter.
+    None without a value on either side; without ends where a side has only one, which does not show its scatter.
     """
     if not base or not new:
         return None
@@ -49,14 +49,14 @@ def _welch_margin(base: Sequence[float], new: Sequence[float]) -> float | None:
 
 
 def direction(change: Interval | None, faster_is_more: bool = False) -> Direction | None:
-    """What an interval that leaves out 0 shows; None for one that does not, or has no ends."""
+    """The direction of a change whose interval excludes 0; None for an interval that includes it or has no ends."""
     if change is None or change.low is None or change.high is None or change.low <= 0 <= change.high:
         return None
     return "faster" if (change.low > 0) == faster_is_more else "slower"
 
 
 def is_beyond_drift(change: Interval) -> bool:
-    """Whether the whole interval is farther from no change than drift goes; an interval without ends never is."""
+    """Whether the whole interval lies beyond the drift of a machine; False for an interval without ends."""
     if change.low is None or change.high is None:
         return False
     return change.low > DRIFT or change.high < 1 / (1 + DRIFT) - 1

@@ -1,7 +1,7 @@
-"""The minutes of a cell's sustained run and its rounds in; its `SustainedSpeed`, and what a resumed run must know, out.
+"""Compares the minutes of a cell's sustained run with its rounds, and tells whether a sustained run is complete.
 
-A sustained run is one process, and no round: its minutes are no replicates, so none of them enters an interval. What
-it is held against are the rounds: an interval of prediction tells how far one more process would have come by itself.
+A sustained run is one process and not a round. Its minutes are not replicates, so none of them enters an interval. It
+is compared with the rounds: a prediction interval shows how far one more process could differ from them by chance.
 """
 
 from __future__ import annotations
@@ -32,32 +32,36 @@ Attempt = tuple[Observation, ...]
 
 
 def attempts(observations: Iterable[Observation]) -> dict[str, Attempt]:
-    """By cell the last attempt at a sustained run, as far as it came."""
-    found: dict[str, list[Observation]] = {}
-    for one in observations:
-        if one.sustained is not None:
-            if one.sustained.number == 1:
-                found[one.cell] = []
-            found.setdefault(one.cell, []).append(one)
-    return {cell: tuple(seen) for cell, seen in found.items()}
+    """The last attempt at a sustained run by cell, complete or not."""
+    by_cell: dict[str, list[Observation]] = {}
+    for observation in observations:
+        if observation.sustained is not None:
+            # A new attempt starts with minute 1 and replaces the one that was interrupted.
+            if observation.sustained.number == 1:
+                by_cell[observation.cell] = []
+            by_cell.setdefault(observation.cell, []).append(observation)
+    return {cell: tuple(attempt) for cell, attempt in by_cell.items()}
 
 
 def is_over(attempt: Attempt) -> bool:
-    """Whether an attempt came to its end, be it a failure's; one that was interrupted is made again."""
+    """Whether an attempt is complete or failed; an attempt that was interrupted is repeated."""
     lasted_s = sum(minute.seconds for minute in _minutes(attempt))
-    asked_s = max((one.sustained.asked_s for one in attempt if one.sustained), default=math.inf)
-    return lasted_s >= asked_s or any(one.failure for one in attempt)
+    asked_s = max((observation.sustained.asked_s for observation in attempt if observation.sustained), default=math.inf)
+    return lasted_s >= asked_s or any(observation.failure for observation in attempt)
 
 
 def speed(
     cell: Cell, rounds: Sequence[Observation], medians: Mapping[int, float], attempt: Attempt, threads: int
 ) -> SustainedSpeed | None:
-    """What an attempt says beside the cell's timed rounds, whose median calls are `medians`; None without one."""
+    """The speed of an attempt beside the cell's timed rounds; None without an attempt.
+
+    `medians` holds the median call of each round in milliseconds.
+    """
     if not attempt or attempt[0].sustained is None:
         return None
-    seen = [(one, one.sustained.minute) for one in attempt if one.sustained]
-    minutes = tuple(_minute(cell, minute, one.state) for one, minute in seen if minute)
-    failure = next((one.failure for one in attempt if one.failure), None)
+    observed_minutes = [(observation, observation.sustained.minute) for observation in attempt if observation.sustained]
+    minutes = tuple(_minute(cell, minute, observation.state) for observation, minute in observed_minutes if minute)
+    failure = next((observation.failure for observation in attempt if observation.failure), None)
     return SustainedSpeed(
         asked_minutes=attempt[0].sustained.asked_s / 60,
         minutes=minutes,
@@ -69,14 +73,18 @@ def speed(
 
 
 def _ended(attempt: Attempt, failure: Failure | None) -> Note | None:
-    """Why an attempt ended before its time."""
+    """Why an attempt ended early; None where it did not."""
     if failure:
         return note("failed", status=failure.status, text=failure.message)
     return None if is_over(attempt) else note("interrupted")
 
 
 def _minutes(attempt: Attempt) -> list[Minute]:
-    return [one.sustained.minute for one in attempt if one.sustained and one.sustained.minute]
+    return [
+        observation.sustained.minute
+        for observation in attempt
+        if observation.sustained and observation.sustained.minute
+    ]
 
 
 def _minute(cell: Cell, minute: Minute, state: MachineState) -> SustainedMinute:
@@ -95,20 +103,21 @@ def _minute(cell: Cell, minute: Minute, state: MachineState) -> SustainedMinute:
 
 
 def _time_ms(minute: SustainedMinute) -> float:
-    """Of what a cell is judged by: a decoded token where there is one, else the call."""
+    """Milliseconds of a decoded token where there is one, else of a call."""
     return 1000 / minute.decode_tok_s if minute.decode_tok_s else minute.latency_ms
 
 
 def _ratio(
     cell: Cell, rounds: Sequence[Observation], medians: Mapping[int, float], last: SustainedMinute
 ) -> Interval | None:
-    """The speed of the last minute over the rounds', and where one more process of theirs would have come."""
+    """The speed of the last minute over that of the rounds, with a 95 % prediction interval for one more process."""
     times = generation.parts(cell, rounds).decode if last.decode_tok_s else medians
     own = _time_ms(last)
     if not times or own <= 0:
         return None
     logs = np.log(list(times.values()))
     middle = float(logs.mean()) - math.log(own)
+    # A single round does not show the scatter between processes.
     if len(logs) < 2:
         return Interval(math.exp(middle), None, None)
     reach = float(special.stdtrit(len(logs) - 1, (1 + statistics.CONFIDENCE) / 2))
@@ -122,9 +131,9 @@ def _ratio(
 def _flags(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float], threads: int
 ) -> tuple[Note, ...]:
-    """The flags of the sustained figures, with what raised each."""
-    served = any(one.traits is not None and one.traits.counted_by != "engine" for one in rounds)
-    # A server beside the worker does the work, and looks like somebody else's.
+    """The flags of the sustained run, each with the figures behind it."""
+    served = any(observation.traits is not None and observation.traits.counted_by != "engine" for observation in rounds)
+    # A server beside the worker does the work, so its CPU time looks like that of another process.
     busy = 0 if served else sum(flags.busy_state(minute.state, threads) for minute in minutes)
     battery = sum(bool(minute.state.on_battery) for minute in minutes)
     total = len(minutes)
@@ -135,17 +144,22 @@ def _flags(
             else []
         ),
         *([note("on-battery", times=battery, total=total, unit="minutes")] if battery else []),
-        *([note("throttled", slowing)] if (slowing := _held_back(minutes, rounds, medians)) else []),
+        *([note("throttled", slowing)] if (slowing := _throttling(minutes, rounds, medians)) else []),
     )
 
 
-def _held_back(
+def _throttling(
     minutes: Sequence[SustainedMinute], rounds: Sequence[Observation], medians: Mapping[int, float]
 ) -> Note | None:
-    """From the first minutes to the last, or from the rounds: a small device is throttled before a minute is over."""
+    """Throttling from the first minutes to the last, or from the rounds: a small device throttles in a minute."""
     samples = [StateSample(minute.latency_ms, minute.state) for minute in minutes]
-    before = [StateSample(medians[one.round], one.state) for one in rounds if one.round in medians]
-    if over := throttling.over(samples):
+    before = [
+        StateSample(medians[observation.round], observation.state)
+        for observation in rounds
+        if observation.round in medians
+    ]
+    if over := throttling.slowing(samples):
         return note("slowed-over-minutes", *over.signs, slower=over.slower)
-    since = throttling.since(before, samples[-max(1, len(samples) // 3) :])
+    # The last third stands for the end of the run, as in `slowing`.
+    since = throttling.slowing_since(before, samples[-max(1, len(samples) // 3) :])
     return note("slowed-since-rounds", *since.signs, slower=since.slower) if since else None

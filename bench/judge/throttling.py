@@ -1,4 +1,4 @@
-"""Whether calls became slower because the processor held itself back, from latencies and the machine's state."""
+"""Detects throttling: calls become slower while the clock falls or the temperature is near its limit."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from bench.records import MachineState, Note, note
 
 LATENCY_RISE = 0.02
 FREQUENCY_DROP = 0.10
-"""Turbo comes and goes by a few percent in health; a tenth less clock that also costs time is heat or a power limit."""
+"""Turbo varies the clock by a few percent normally; 10 % less clock with slower calls is heat or a power limit."""
 NEAR_LIMIT_C = 3.0
-"""A processor is held a little under its limit rather than at it."""
+"""A processor throttles a little below its limit."""
 
 
 class StateSample(Struct, frozen=True):
-    """A latency in milliseconds, and what the machine was doing."""
+    """A latency in milliseconds, and the state of the machine at that time."""
 
     latency_ms: float
     state: MachineState
 
 
 class Slowing(Struct, frozen=True):
-    """By how much calls became slower, 0.05 for five per cent, and what shows that the processor was held back."""
+    """The relative slowdown, 0.05 for 5 %, and the signs of throttling."""
 
     slower: float
     signs: tuple[Note, ...]
 
 
-def over(samples: Sequence[StateSample]) -> Slowing | None:
-    """How calls became slower from the first third of some samples to the last; None where this is no throttling."""
-    return _why(trend(latencies(samples)), trend(_clocks(samples)), trend(_heats(samples)), _limit_c(samples))
+def slowing(samples: Sequence[StateSample]) -> Slowing | None:
+    """Throttling from the first third of the samples to the last third; None without it."""
+    return _slowing(trend(latencies(samples)), trend(_clocks(samples)), trend(_heats(samples)), _limit_c(samples))
 
 
-def since(first: Sequence[StateSample], last: Sequence[StateSample]) -> Slowing | None:
-    """The same from some samples to some later ones."""
+def slowing_since(first: Sequence[StateSample], last: Sequence[StateSample]) -> Slowing | None:
+    """Throttling from some samples to some later ones; None without it."""
     latency = between(latencies(first), latencies(last))
     clock, heat = between(_clocks(first), _clocks(last)), between(_heats(first), _heats(last))
-    return _why(latency, clock, heat, _limit_c(last))
+    return _slowing(latency, clock, heat, _limit_c(last))
 
 
-def _why(latency: Trend | None, clock: Trend | None, heat: Trend | None, limit_c: float | None) -> Slowing | None:
-    """A falling clock or rising heat, while the latency rose; either alone has other causes."""
+def _slowing(latency: Trend | None, clock: Trend | None, heat: Trend | None, limit_c: float | None) -> Slowing | None:
+    """A falling clock or a temperature near its limit, while the latency rose; either alone has other causes."""
     if latency is None or not latency.rose(LATENCY_RISE):
         return None
     signs = []
@@ -56,7 +56,7 @@ def _why(latency: Trend | None, clock: Trend | None, heat: Trend | None, limit_c
 
 
 def latencies(samples: Iterable[StateSample]) -> list[float]:
-    """Milliseconds, in order."""
+    """The finite latencies in milliseconds, in order."""
     return _known(sample.latency_ms for sample in samples)
 
 

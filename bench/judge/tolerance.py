@@ -1,4 +1,4 @@
-"""Whether answers are within their tolerance, and which round's are the worst."""
+"""Checks answers against their tolerance, and orders rounds by how good their answers are."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from bench.records import Note, Observation, Parity, Tolerance, note
 
 
-def checked(seen: Iterable[Observation]) -> list[Parity]:
-    """The comparisons that compared something."""
-    return [one.parity for one in seen if one.parity is not None and one.parity.samples > 0]
+def checked(observations: Iterable[Observation]) -> list[Parity]:
+    """The comparisons with at least one sample."""
+    return [
+        observation.parity
+        for observation in observations
+        if observation.parity is not None and observation.parity.samples > 0
+    ]
 
 
-def faults(parity: Parity) -> list[Note]:
-    """Why answers are out of tolerance, nothing if they are within; a figure that is missing or NaN proves nothing."""
+def violations(parity: Parity) -> list[Note]:
+    """Why answers are out of tolerance; empty if they are within it. A figure that is missing or NaN is a violation."""
     if parity.samples < 1:
         return [note("nothing-compared")]
     if not parity.finite:
@@ -22,18 +26,18 @@ def faults(parity: Parity) -> list[Note]:
     limit = parity.tolerance
     if limit == Tolerance():
         return [note("empty-tolerance")]
-    found = [
+    candidates = [
         _below("cosine", parity.cosine, limit.min_cosine),
         _above("relative_error", parity.relative_error, limit.max_relative_error),
         _above("kl_divergence", parity.kl_divergence, limit.max_kl),
         _below("top1_agreement", parity.top1_agreement, limit.min_top1),
         _tokens(parity) if limit.same_tokens else None,
     ]
-    return [fault for fault in found if fault]
+    return [fault for fault in candidates if fault]
 
 
 def _below(name: str, value: float | None, least: float | None) -> Note | None:
-    """What is wrong with a figure that must not be small; nothing where no limit is asked for."""
+    """The violation of a lower limit; None where there is no limit or the figure meets it."""
     figure = number(value)
     if least is None or (figure is not None and figure >= least):
         return None
@@ -43,7 +47,7 @@ def _below(name: str, value: float | None, least: float | None) -> Note | None:
 
 
 def _above(name: str, value: float | None, most: float | None) -> Note | None:
-    """What is wrong with a figure that must not be large."""
+    """The violation of an upper limit; None where there is no limit or the figure meets it."""
     figure = number(value)
     if most is None or (figure is not None and figure <= most):
         return None
@@ -53,7 +57,7 @@ def _above(name: str, value: float | None, most: float | None) -> Note | None:
 
 
 def _tokens(parity: Parity) -> Note | None:
-    """What is wrong with tokens that must be the reference's; the first one is step 1."""
+    """The first token that differs from the reference; steps count from 1."""
     compared, same = parity.tokens_compared or 0, parity.tokens_same or 0
     if compared < 1:
         return note("no-token-compared")
@@ -61,12 +65,12 @@ def _tokens(parity: Parity) -> Note | None:
 
 
 def quality(parity: Parity) -> tuple[bool | float, ...]:
-    """Sorts from the worst to the best; a figure that is missing is worse than any."""
+    """A key that sorts from the worst to the best; a missing figure is the worst."""
     least = (parity.top1_agreement, parity.tokens_same, parity.cosine)
     kl, error = number(parity.kl_divergence), number(parity.relative_error)
     return (
         parity.finite,
-        not faults(parity),
+        not violations(parity),
         -math.inf if kl is None else -kl,
         *(-math.inf if (figure := number(value)) is None else figure for value in least),
         -math.inf if error is None else -error,
@@ -74,5 +78,5 @@ def quality(parity: Parity) -> tuple[bool | float, ...]:
 
 
 def number(value: float | None) -> float | None:
-    """NaN as None: it is written to a file as a missing value, and compares as neither less nor more."""
+    """The value, with NaN as None: files hold NaN as a missing value, and every comparison with NaN is false."""
     return None if value is None or math.isnan(value) else value

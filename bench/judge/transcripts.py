@@ -1,4 +1,4 @@
-"""What a speech recognizer heard and what was said in, the word error rate out."""
+"""Computes the word error rate of a transcript against its label."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from bench.records import Transcript
 
 DASHES = r"[-‐‑–—/]"
-"""Between two words as well as a space: without this `well-known` would be one word, and wrong."""
+"""Dashes separate words, as a space does; otherwise `well-known` would be one wrong word."""
 
 
-def worst_word_error_rate(heard: Iterable[Transcript]) -> float | None:
-    """Words that are wrong, missing or too many, over the words that were said: the worst; None where none were."""
-    known = [rate for one in heard if (rate := word_error_rate(one)) is not None]
+def worst_word_error_rate(transcripts: Iterable[Transcript]) -> float | None:
+    """The worst word error rate: wrong, missing and extra words over the words of the label. None without a word."""
+    known = [rate for transcript in transcripts if (rate := word_error_rate(transcript)) is not None]
     return max(known, default=None)
 
 
-def word_error_rate(heard: Transcript) -> float | None:
-    """Of one transcript: case, punctuation and the width of gaps are no words; None where nothing was said."""
+def word_error_rate(transcript: Transcript) -> float | None:
+    """The word error rate of one transcript, without case and punctuation; None where the label has no word."""
     import jiwer
 
     words = jiwer.Compose(
@@ -32,6 +32,6 @@ def word_error_rate(heard: Transcript) -> float | None:
         ]
     )
     # jiwer gives 1.0 for words beside an empty label, however many: there is nothing to divide by.
-    if not any(words(heard.label)):
+    if not any(words(transcript.label)):
         return None
-    return float(jiwer.wer(heard.label, heard.text, reference_transform=words, hypothesis_transform=words))
+    return float(jiwer.wer(transcript.label, transcript.text, reference_transform=words, hypothesis_transform=words))

@@ -1,4 +1,4 @@
-"""A series of rounds or minutes in, how it went out: Theil–Sen's slope, and the first third beside the last (pure)."""
+"""Describes how a series of rounds or minutes changes: Theil–Sen slope, first third and last third (pure)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from bench.shared.slopes import median_slope
 
-LEAST = 3
+MIN_VALUES = 3
 
 
 class Trend(Struct, frozen=True):
-    """How a series of positive values went."""
+    """The change over a series of positive values."""
 
     slope: float
-    """Theil–Sen's change from the first value to the last, relative to their median."""
+    """The Theil–Sen change from the first value to the last, relative to the median of all."""
     first: float
     """The median of the first third."""
     last: float
@@ -24,28 +24,28 @@ class Trend(Struct, frozen=True):
 
     @property
     def shift(self) -> float:
-        """From the first third to the last, 0.05 for five per cent more."""
+        """The relative change from the first third to the last, 0.05 for 5 % more."""
         return self.last / self.first - 1
 
     def rose(self, by: float) -> bool:
-        """Whether the last third is higher by more than this, and most pairs do not say the opposite."""
+        """Whether the last third is higher by more than `by`, and the slope does not contradict it."""
         return self.shift > by and self.slope >= 0
 
     def fell(self, by: float) -> bool:
-        """Whether the last third is lower by more than this, and most pairs do not say the opposite."""
+        """Whether the last third is lower by more than `by`, and the slope does not contradict it."""
         return self.shift < -by and self.slope <= 0
 
 
 def trend(values: Sequence[float]) -> Trend | None:
-    """How positive values went; None under three of them, or where one is not positive."""
-    if len(values) < LEAST or min(values) <= 0:
+    """The trend of a series; None under three values, or where one is not positive."""
+    if len(values) < MIN_VALUES or min(values) <= 0:
         return None
     third = len(values) // 3
     return Trend(slope(values), median(values[:third]), median(values[-third:]))
 
 
 def between(first: Sequence[float], last: Sequence[float]) -> Trend | None:
-    """From some values to some later ones, as from a cell's rounds to a sustained run; None where one side has none."""
+    """The trend from some values to later ones, as from rounds to a sustained run; None where a side is empty."""
     if not first or not last or min(*first, *last) <= 0:
         return None
     before, after = median(first), median(last)
@@ -53,5 +53,5 @@ def between(first: Sequence[float], last: Sequence[float]) -> Trend | None:
 
 
 def slope(values: Sequence[float]) -> float:
-    """The median slope over all pairs times the length, over the median value: no single one can make or hide it."""
+    """The median slope over all pairs times the length, relative to the median value; robust to a single outlier."""
     return median_slope(values) * (len(values) - 1) / median(values)

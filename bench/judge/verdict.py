@@ -1,4 +1,4 @@
-"""The verdict on one cell: what the first rule that applies to its observations says."""
+"""Decides the verdict on one cell: the first rule that applies gives it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bench.judge import placement
 from bench.judge.speed import Medians
-from bench.judge.tolerance import checked, faults, quality
+from bench.judge.tolerance import checked, quality, violations
 from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
 
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
@@ -17,19 +17,19 @@ REASON_CHARACTERS = 400
 
 
 class Case(Struct, frozen=True):
-    """A cell with all that was seen of it, one observation a round, in the rounds' order."""
+    """A cell with its observations, one for each round, in the order of rounds."""
 
     cell: Cell
-    seen: tuple[Observation, ...]
+    observations: tuple[Observation, ...]
     medians: Medians
     run: str
     facts: TargetFacts | None = None
-    """What a probe found of the cell's target."""
+    """What a probe found about the cell's target."""
 
     @property
     def timed(self) -> tuple[Observation, ...]:
         """The observations that hold a usable timing."""
-        return tuple(one for one in self.seen if one.round in self.medians)
+        return tuple(observation for observation in self.observations if observation.round in self.medians)
 
 
 class Verdict(Struct, frozen=True):
@@ -42,11 +42,11 @@ class Verdict(Struct, frozen=True):
 
 
 def verdict(case: Case) -> Verdict:
-    """What the first rule that applies says; the rules' order is the order of what outranks what."""
-    return next(found for rule in RULES if (found := rule(case)) is not None)
+    """The verdict of the first rule that applies; an earlier rule outranks a later one."""
+    return next(decision for rule in RULES if (decision := rule(case)) is not None)
 
 
-# --- the rules, from what says most to what says least ---------------------------------------------------------------
+# --- the rules, the strongest first ----------------------------------------------------------------------------------
 
 
 def excluded(case: Case) -> Verdict | None:
@@ -54,39 +54,40 @@ def excluded(case: Case) -> Verdict | None:
     return None if case.cell.excluded is None else Verdict("excluded", note("text", text=case.cell.excluded))
 
 
-def absent(case: Case) -> Verdict | None:
-    """The probe found no such target, and nothing was seen of the cell that could say more."""
-    if case.seen or case.facts is None or case.facts.available:
+def unavailable(case: Case) -> Verdict | None:
+    """The probe did not find the target, and the cell has no observation that could say more."""
+    if case.observations or case.facts is None or case.facts.available:
         return None
     facts = case.facts
     failure = Failure("unavailable", "target", facts.kind, facts.message, facts.remedy)
-    return Verdict("unavailable", note("text", text=_first_line(failure)), _foreign(facts.remedy), failure)
+    return Verdict("unavailable", note("text", text=_first_line(failure)), _quoted(facts.remedy), failure)
 
 
 def unmeasured(case: Case) -> Verdict | None:
-    """Nothing was seen of the cell at all."""
-    if case.seen:
+    """The cell has no observation."""
+    if case.observations:
         return None
     return _failed("not-measured", note("not-measured"), note("resume", run=case.run))
 
 
-def went_wrong(case: Case) -> Verdict | None:
-    """One failed round is enough: a cell that crashes now and then does not work."""
-    failures = [one.failure for one in case.seen if one.failure is not None]
+def failed_round(case: Case) -> Verdict | None:
+    """A round failed. One is enough: a cell that crashes sometimes does not work."""
+    failures = [observation.failure for observation in case.observations if observation.failure is not None]
     if not failures:
         return None
+    # A crash outranks other failures of the same cell.
     worst = min(failures, key=lambda failure: SEVERITY.index(_status(failure)))
     status = _status(worst)
     times = sum(_status(failure) == status for failure in failures)
-    rounds = len(case.seen)
+    rounds = len(case.observations)
     reason = note("failed-at-stage", stage=worst.stage, text=_first_line(worst), times=times, rounds=rounds)
-    return Verdict(status, reason, _foreign(worst.remedy), worst)
+    return Verdict(status, reason, _quoted(worst.remedy), worst)
 
 
 def untimed(case: Case) -> Verdict | None:
-    """No round failed, and none has a usable timing either.
+    """No round failed, and none has a usable timing.
 
-    A single round without one is no fault while others have it: memory and power are sampled in rounds of their own.
+    A single round without a timing is no failure while others have one.
     """
     if case.timed:
         return None
@@ -94,26 +95,30 @@ def untimed(case: Case) -> Verdict | None:
 
 
 def unchecked(case: Case) -> Verdict | None:
-    """A number without a check is never shown, not even beside rounds that were checked."""
+    """A timed round has no check of its answers; its time is never shown, even if other rounds were checked."""
     rounds = case.timed
-    missing = sum(one.parity is None or one.parity.samples < 1 for one in rounds)
+    missing = sum(observation.parity is None or observation.parity.samples < 1 for observation in rounds)
     if not missing:
         return None
     return _failed("unchecked", note("unchecked-answers", times=missing, rounds=len(rounds)), SEE_LOG)
 
 
-def strayed(case: Case) -> Verdict | None:
-    """Timed on another device than the row names: no number of this row. An emulator is another by its nature."""
-    asked = None if case.cell.emulated else case.cell.device
-    strange = [one.device for one in case.timed if asked and one.device and not _is_asked_for(one.device, asked)]
+def on_other_device(case: Case) -> Verdict | None:
+    """A round was timed on another device than the row names; an emulated device always is another one."""
+    requested = None if case.cell.emulated else case.cell.device
+    strange = [
+        observation.device
+        for observation in case.timed
+        if requested and observation.device and not _is_requested(observation.device, requested)
+    ]
     if not strange:
         return None
-    reason = note("other-device", device=strange[0].label, asked=asked, times=len(strange), rounds=len(case.timed))
+    reason = note("other-device", device=strange[0].label, asked=requested, times=len(strange), rounds=len(case.timed))
     return _failed("other-device", reason, SEE_LOG)
 
 
-def elsewhere(case: Case) -> Verdict | None:
-    """Nothing that computes was on the provider: whatever was timed, it was another one (see PROVIDERS 2)."""
+def off_target(case: Case) -> Verdict | None:
+    """No node that computes was on the provider, so the times are those of another provider (see PROVIDERS 2)."""
     parts = _split(case)
     if parts is None or not parts.absent:
         return None
@@ -126,32 +131,32 @@ def elsewhere(case: Case) -> Verdict | None:
 
 
 def inaccurate(case: Case) -> Verdict | None:
-    """The answers are outside the tolerance of their precision in at least one round."""
-    compared = checked(case.seen)
-    wrong = [parity for parity in compared if faults(parity)]
+    """The answers of at least one round are outside the tolerance of the precision."""
+    compared = checked(case.observations)
+    wrong = [parity for parity in compared if violations(parity)]
     if not wrong:
         return None
-    worst = faults(min(wrong, key=quality))
+    worst = violations(min(wrong, key=quality))
     reason = note("out-of-tolerance", *worst, reference=wrong[0].reference, times=len(wrong), rounds=len(compared))
     return Verdict("inaccurate", reason, note("try-other-recipe"))
 
 
-def unlocated(case: Case) -> Verdict | None:
-    """Right answers, but not known from where.
+def without_placement(case: Case) -> Verdict | None:
+    """The answers are right, but the placement is unknown.
 
-    Not `failed`: a vendor's older onnxruntime cannot tell, and its numbers are of use to who knows the machine.
-    Never `ok`: this is how a silent fallback looks.
+    The cell is not `failed`, because an older onnxruntime of a vendor cannot report the placement, and its numbers are
+    still useful. It is never `ok`, because a silent fallback looks the same.
     """
     rounds = case.timed
-    unknown = sum(not placement.known(one) for one in rounds)
+    unknown = sum(not placement.known(observation) for observation in rounds)
     if case.cell.provider is None or not unknown:
         return None
     return Verdict("partial", note("placement-not-told", times=unknown, rounds=len(rounds)), note("newer-onnxruntime"))
 
 
-def fell_back(case: Case) -> Verdict | None:
-    """Right answers, for which other providers did a part of the work."""
-    placed = placement.worst(case.seen, case.cell.provider)
+def partly_off_target(case: Case) -> Verdict | None:
+    """The answers are right, and other providers did a part of the work."""
+    placed = placement.worst(case.observations, case.cell.provider)
     parts = _split(case)
     if placed is None or parts is None or not parts.fallback_nodes:
         return None
@@ -166,32 +171,33 @@ def fell_back(case: Case) -> Verdict | None:
     return Verdict("partial", reason, note("try-other-opset"))
 
 
-def fine(case: Case) -> Verdict:
-    """Right answers, from the target alone."""
+def passed(case: Case) -> Verdict:
+    """The answers are right, and the target alone computed them."""
     parts = _split(case)
     if parts is None:
         return Verdict("ok", note("within-tolerance"))
+    # Shape ops are mentioned only where some of them were elsewhere.
     excused = parts.bookkeeping_ops if parts.elsewhere else ()
     return Verdict("ok", note("every-node-on-target", target=case.cell.provider, shape_ops=excused))
 
 
 RULES: tuple[Callable[[Case], Verdict | None], ...] = (
     excluded,
-    absent,
+    unavailable,
     unmeasured,
-    went_wrong,
+    failed_round,
     untimed,
     unchecked,
-    strayed,
-    elsewhere,
+    on_other_device,
+    off_target,
     inaccurate,
-    unlocated,
-    fell_back,
-    fine,
+    without_placement,
+    partly_off_target,
+    passed,
 )
 
 
-# --- what the rules read ----------------------------------------------------------------------------------------------
+# --- helpers of the rules ---------------------------------------------------------------------------------------------
 
 
 def _status(failure: Failure) -> Status:
@@ -200,12 +206,12 @@ def _status(failure: Failure) -> Status:
 
 
 def _failed(kind: str, reason: Note, remedy: Note) -> Verdict:
-    """A failure that judging finds has no error message: its reason says all."""
+    """A failure that judging finds; it has no error message besides the reason."""
     return Verdict("failed", reason, remedy, Failure("failed", "measure", kind, message=""))
 
 
-def _foreign(remedy: str) -> Note | None:
-    """A remedy in the words of who saw the failure."""
+def _quoted(remedy: str) -> Note | None:
+    """A remedy as the code that met the failure worded it."""
     return note("text", text=remedy) if remedy else None
 
 
@@ -216,13 +222,16 @@ def _first_line(failure: Failure) -> str:
 
 
 def _split(case: Case) -> placement.Split | None:
-    found = placement.worst(case.seen, case.cell.provider)
-    return None if found is None or case.cell.provider is None else placement.split(found, case.cell.provider)
+    placed = placement.worst(case.observations, case.cell.provider)
+    return None if placed is None or case.cell.provider is None else placement.split(placed, case.cell.provider)
 
 
-def _is_asked_for(device: Device, asked: str) -> bool:
-    """Whether `gpu.1` is what `gpu.1` or `gpu` asks for; an index alone counts all devices, so it cannot be told."""
-    kind, _, index = asked.partition(".")
+def _is_requested(device: Device, requested: str) -> bool:
+    """Whether the device `gpu.1` is what `gpu.1` or `gpu` requests.
+
+    An index alone counts devices of all types, so it matches every device.
+    """
+    kind, _, index = requested.partition(".")
     if kind.isdigit():
         return True
     return device.type == kind and index in {"", str(device.index)}

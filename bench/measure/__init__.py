@@ -1,1 +1,1 @@
-"""Measure: who is visited next, and until when."""
+"""Measuring decides which cell is visited next, starts its worker and records its observations."""

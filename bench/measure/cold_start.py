@@ -1,4 +1,4 @@
-"""Cold and cached starts of a target, each in a fresh process."""
+"""Measures the cold and the cached start of a target, each in a fresh process."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ KINDS: tuple[Literal["cold", "cached"], ...] = ("cold", "cached")
 NOTE_CHARACTERS = 300
 
 
-class Starts(Struct, frozen=True):
-    """The starts that were seen, and a note for each that was not."""
+class StartResults(Struct, frozen=True):
+    """The starts that were measured, and a note for each that was not."""
 
-    seen: tuple[Start, ...] = ()
+    starts: tuple[Start, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
-def begin(visit: Visit, worker: Callable[[], Worker], timeout_s: float) -> Starts:
-    """Start twice, each time in a fresh process: with the scratch folder empty, then as the first start left it.
+def measure_starts(visit: Visit, worker: Callable[[], Worker], timeout_s: float) -> StartResults:
+    """Start twice, each time in a fresh process: with an empty compile cache, then with what the first start left.
 
-    Whatever goes wrong is a note: the visit itself will tell what the cell comes to.
+    An error becomes a note and not a failure, because the visit that follows decides the status of the cell.
     """
-    seen: list[Start] = []
+    starts: list[Start] = []
     notes: list[Note] = []
     for kind in KINDS:
         with worker() as process:
-            found = _answer(process, Begin(visit, kind), timeout_s)
-        if isinstance(found, Note):
-            notes.append(found)
+            answer = _start_once(process, Begin(visit, kind), timeout_s)
+        if isinstance(answer, Note):
+            notes.append(answer)
             break  # without a cold start there is nothing to start from
-        seen.append(found)
-    return Starts(tuple(seen), tuple(notes))
+        starts.append(answer)
+    return StartResults(tuple(starts), tuple(notes))
 
 
-def _answer(worker: Worker, order: Begin, timeout_s: float) -> Start | Note:
-    found: Start | Note = note("start-unanswered", start=order.kind)
+def _start_once(worker: Worker, order: Begin, timeout_s: float) -> Start | Note:
+    answer: Start | Note = note("start-unanswered", start=order.kind)
     for reply in worker.ask(order, timeout_s):
         if isinstance(reply, Started):
-            found = reply.start
+            answer = reply.start
         if isinstance(reply, Failed):
             failure = reply.failure
             text = failure.message[:NOTE_CHARACTERS]
-            found = note("start-failed", start=order.kind, status=failure.status, text=text)
-    return found
+            answer = note("start-failed", start=order.kind, status=failure.status, text=text)
+    return answer

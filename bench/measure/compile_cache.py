@@ -1,4 +1,4 @@
-"""Folders for what providers compile: one for each group of cells, made when it is wanted and gone after the run."""
+"""Makes a folder for what providers compile, one for each group of cells, and removes it after the run."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from pathlib import Path
 from bench.files import writing
 
 STALE_S = 7 * 24 * 3600.0
-"""A folder this old was left by a run that was killed: no run takes a week."""
+"""A folder of this age belongs to a run that was killed, because no run takes a week."""
 PREFIX = "run-"
 
 
-class Scratch:
-    """The folders of one run, under `root`."""
+class CompileCaches:
+    """The folders of one run, under `root`; none exists before the first is requested."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder: Path | None = None
+        self.run_folder: Path | None = None
 
-    def of(self, group: str) -> Path:
-        """The folder of one group; empty when it is asked for the first time."""
+    def folder(self, group: str) -> Path:
+        """The folder of one group; it is empty at the first request."""
         with writing(self.root):
-            if self.folder is None:
+            if self.run_folder is None:
                 self.root.mkdir(parents=True, exist_ok=True)
+                # A run that was killed could not remove its folder.
                 _sweep(self.root)
-                self.folder = Path(tempfile.mkdtemp(dir=self.root, prefix=PREFIX))
-            mine = self.folder / group.replace("/", "--")
-            mine.mkdir(exist_ok=True)
-        return mine
+                self.run_folder = Path(tempfile.mkdtemp(dir=self.root, prefix=PREFIX))
+            folder = self.run_folder / group.replace("/", "--")
+            folder.mkdir(exist_ok=True)
+        return folder
 
     def close(self) -> None:
-        """Remove everything: a compile cache that a later run found would make its cold start a warm one."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+        """Remove all folders; with a compile cache from this run, a later run would have no cold start."""
+        if self.run_folder is not None:
+            shutil.rmtree(self.run_folder, ignore_errors=True)
+            self.run_folder = None
 
 
 def _sweep(root: Path) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bench.machine import state
 from bench.machine.energy import Meter
-from bench.measure.cold_start import Starts
+from bench.measure.cold_start import StartResults
 from bench.records import (
     Bursted,
     Cell,
@@ -33,15 +33,15 @@ from bench.records import (
 from bench.worker_process import Worker
 
 Record = Callable[[Observation], None]
-OF_SIZE: tuple[Status, ...] = ("out-of-memory", "crashed", "failed")
-"""How a model ends that is too large for its device."""
+SIZE_FAILURES: tuple[Status, ...] = ("out-of-memory", "crashed", "failed")
+"""The statuses that a model too large for its device can have."""
 
 
 class ReplyMapper:
     """Turns the replies of one worker process into observations; the one place where a reply's fields are copied.
 
     `number` is the round; `asked_s` is the length of a sustained run, and None for any other order. The observations
-    name no cell: who gave the order knows which one it was.
+    name no cell; the caller that gave the order fills it in.
     """
 
     def __init__(self, number: int, meter: Meter, asked_s: float | None = None) -> None:
@@ -54,7 +54,7 @@ class ReplyMapper:
         self.minutes = 0
 
     def watch(self, worker: Worker) -> None:
-        """From here on the machine's state belongs to the next workload, or to the next minute."""
+        """Start recording the state of the machine for the next workload or the next minute."""
         self.worker, self.before, self.used_s = worker, state.snapshot(), worker.cpu_s()
         self.sensors: state.Sensors | None = None
 
@@ -64,10 +64,11 @@ class ReplyMapper:
             case Stage("burst"):
                 self.meter.begin()
             case Stage("parity"):
+                # The meter stops before the answers are checked, so that only timed calls are in the energy.
                 self.meter.end()
-                self.sensors = state.sensors()  # the burst is over, and its heat and its clock are still there
+                self.sensors = state.sensors()  # now, while the heat and the clock of the burst still show
             case Stage("sustain"):
-                self.watch(self.worker)  # loading and warming up are no part of the first minute
+                self.watch(self.worker)  # loading and warm-up do not belong to the first minute
             case Opened():
                 self.opened = reply
             case Held():
@@ -85,21 +86,23 @@ class ReplyMapper:
         return None
 
     def failed(self, failure: Failure) -> Observation:
-        """The observation of an order, or of one workload of it, that went wrong."""
+        """The observation of a failed order, or of one failed workload."""
         return self._observation(failure=failure, state=self._state())
 
     def warm(self, failure: Failure | None, beside: MachineState) -> Observation:
         """The observation of a warm session: the calls of its bursts are the samples.
 
-        `beside` is what the machine did while the session burst; it is measured by who makes sessions burst in turn.
+        `beside` is the state of the machine during the bursts. The caller measures it, because it alternates the bursts
+        of two sessions.
         """
         if failure or self.held is None:
             return self._observation(failure=failure)
+        # The reply `Held` has no samples; the burst replies have them.
         timing = replace(
             self.held.timing,
             samples_ns=tuple(sample for burst in self.bursts for sample in burst.samples_ns),
             burst_calls=tuple(len(burst.samples_ns) for burst in self.bursts),
-            generations=tuple(made for burst in self.bursts for made in burst.generations),
+            generations=tuple(generation for burst in self.bursts for generation in burst.generations),
         )
         peak = max((burst.peak_rss_bytes for burst in self.bursts), default=None)
         return self._answered(self.held, timing=timing, state=beside, peak_rss_bytes=peak, energy=self._total_energy())
@@ -111,10 +114,10 @@ class ReplyMapper:
             self.energies.append(energy)
 
     def _total_energy(self) -> Energy | None:
-        """Over the bursts whose energy could be read."""
+        """The energy of all bursts whose energy could be read; None without any."""
         if not self.energies:
             return None
-        joules, calls = sum(one.joules for one in self.energies), sum(one.calls for one in self.energies)
+        joules, calls = sum(energy.joules for energy in self.energies), sum(energy.calls for energy in self.energies)
         return Energy(joules, calls, self.energies[0].source)
 
     def _measured(self, reply: Measured) -> Observation:
@@ -128,14 +131,15 @@ class ReplyMapper:
         )
 
     def _minute(self, reply: Lasted) -> Observation:
-        """One minute of a sustained run; the next one is under way."""
-        seen = self._observation(state=self._state())
+        """One minute of a sustained run; the next one has started already."""
+        observation = self._observation(state=self._state())
+        # The next minute is measured already, so its state is taken from this moment.
         self.watch(self.worker)
-        assert seen.sustained is not None
-        return replace(seen, sustained=replace(seen.sustained, minute=reply.minute))
+        assert observation.sustained is not None
+        return replace(observation, sustained=replace(observation.sustained, minute=reply.minute))
 
     def _answered(self, reply: Measured | Held, **measured: Any) -> Observation:
-        """What every checked and timed workload has."""
+        """The observation of a checked and timed workload."""
         return self._observation(
             parity=reply.parity,
             traits=reply.traits,
@@ -144,13 +148,13 @@ class ReplyMapper:
             **measured,
         )
 
-    def _observation(self, **seen: Any) -> Observation:
-        """An observation with what is known of its process; a refusal after opening shows where the nodes were."""
+    def _observation(self, **fields: Any) -> Observation:
+        """An observation with the facts of its process; a failure after opening has the placement too."""
         if self.asked_s is not None:
             self.minutes += 1
-            seen["sustained"] = Sustained(asked_s=self.asked_s, number=self.minutes)
+            fields["sustained"] = Sustained(asked_s=self.asked_s, number=self.minutes)
         if opened := self.opened:
-            seen |= {
+            fields |= {
                 "placement": opened.placement,
                 "import_ns": opened.import_ns,
                 "load_ns": opened.load_ns,
@@ -160,19 +164,19 @@ class ReplyMapper:
                 "device": opened.device,
                 "baseline_rss_bytes": opened.baseline_rss_bytes,
             }
-        return Observation(cell="", round=self.number, started=self.started, **seen)
+        return Observation(cell="", round=self.number, started=self.started, **fields)
 
     def _state(self) -> MachineState:
-        """What the machine was doing beside the workload, or the minute, that just ended."""
-        used_s = max(0.0, self.worker.cpu_s() - self.used_s)  # a dead worker's time is lost
+        """The state of the machine during the workload or the minute that just ended."""
+        used_s = max(0.0, self.worker.cpu_s() - self.used_s)  # the CPU time of a dead worker reads as 0
         return state.since(self.before, used_s, self.sensors)
 
 
 class ObservationRecorder:
-    """Records the observations of one visit as its replies come: one for each workload, on the disk at once.
+    """Records the observations of one visit as its replies come, one for each workload, on disk at once.
 
-    `starts` holds what was seen of a cell's starts before the visit; `shortfall` says by how much the model is expected
-    not to fit its device.
+    `starts` holds the starts of a cell that were measured before the visit. `shortfall` says by how much the model
+    exceeds the memory of its device.
     """
 
     def __init__(
@@ -181,7 +185,7 @@ class ObservationRecorder:
         number: int,
         record: Record,
         meter: Meter,
-        starts: Mapping[str, Starts] | None = None,
+        starts: Mapping[str, StartResults] | None = None,
         shortfall: str | None = None,
     ) -> None:
         self.waiting = {cell.workload: cell for cell in cells}
@@ -192,26 +196,26 @@ class ObservationRecorder:
         self.observations: list[Observation] = []
 
     def watch(self, worker: Worker) -> None:
-        """From here on the machine's state belongs to the first workload."""
+        """Start recording the state of the machine for the first workload."""
         self.mapper.watch(worker)
 
     def take(self, reply: Reply) -> None:
-        """Keep what a reply says; a workload that is over becomes an observation."""
+        """Process a reply; a workload that is complete becomes an observation."""
         match reply:
             case Profiled():
                 self._profiled(reply)
             case Failed():
-                # A death amid one workload says nothing about the others; one before the first says it of all.
+                # A death during one workload says nothing about the others; a death before the first fails all.
                 hit = [reply.workload] if reply.workload in self.waiting else list(self.waiting)
                 for workload in hit:
                     self._keep(workload, self.mapper.failed(self._explained(reply.failure)))
             case _:
-                seen = self.mapper.take(reply)
-                if seen is not None and isinstance(reply, Measured):
-                    self._keep(reply.workload, seen)
+                observation = self.mapper.take(reply)
+                if observation is not None and isinstance(reply, Measured):
+                    self._keep(reply.workload, observation)
 
     def unanswered(self) -> None:
-        """A worker that ends an order without a word on a workload has a fault; unless others of it were answered."""
+        """Record a failure for every workload if the worker ended the order without any answer."""
         if self.observations:
             return
         failure = unanswered("protocol", "visit")
@@ -219,38 +223,41 @@ class ObservationRecorder:
             self._keep(workload, self.mapper.failed(failure))
 
     def _profiled(self, reply: Profiled) -> None:
-        """A fuller placement comes after the numbers, which are on the disk by then: they are recorded once more.
+        """Record the observations again with the fuller placement that profiling gives.
 
-        Of two observations for one cell and round the last counts, and a death while profiling costs no number.
+        The last observation of a cell and a round counts. The numbers were on disk before profiling, so a death while
+        profiling loses none.
         """
-        for at, seen in enumerate(self.observations):
-            if seen.failure is None:
-                self.observations[at] = replace(seen, placement=reply.placement)
-                self.record(self.observations[at])
+        for index, observation in enumerate(self.observations):
+            if observation.failure is None:
+                self.observations[index] = replace(observation, placement=reply.placement)
+                # The first record of the visit has the numbers; this one replaces it when the run is read.
+                self.record(self.observations[index])
 
     def _explained(self, failure: Failure) -> Failure:
-        """A failure that the model's size explains says by how much it is too large."""
-        if self.shortfall is None or failure.status not in OF_SIZE:
+        """The failure; its message has the shortfall where the size of the model explains it."""
+        if self.shortfall is None or failure.status not in SIZE_FAILURES:
             return failure
         return replace(failure, message=f"{self.shortfall}; {failure.message}")
 
-    def _keep(self, workload: str, seen: Observation) -> None:
-        """A workload is over: add what holds for its cell, and record it."""
+    def _keep(self, workload: str, observation: Observation) -> None:
+        """Complete the observation of a workload with the facts of its cell, and record it."""
         cell = self.waiting.pop(workload)
-        seen = replace(seen, cell=cell.id, visit_s=round(time.monotonic() - self.begun, 3))
-        if starts := self.starts.get(cell.id):
-            seen = replace(seen, starts=starts.seen, notes=(*seen.notes, *starts.notes))
-        self.observations.append(seen)
-        self.record(seen)
+        observation = replace(observation, cell=cell.id, visit_s=round(time.monotonic() - self.begun, 3))
+        if results := self.starts.get(cell.id):
+            observation = replace(observation, starts=results.starts, notes=(*observation.notes, *results.notes))
+        self.observations.append(observation)
+        self.record(observation)
+        # All workloads of a visit are in one process: time and state of the next one start here.
         self.begun = time.monotonic()
         self.mapper.watch(self.mapper.worker)
 
 
 def unanswered(stage: str, order: str) -> Failure:
-    """The failure of a worker that ended an order without an answer."""
+    """The failure of a worker that ended an order without an answer, at a stage."""
     return Failure("failed", stage, "protocol", f"the worker ended the {order} without an answer")
 
 
 def now() -> str:
-    """UTC, ISO 8601."""
+    """The time in UTC, ISO 8601, in seconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

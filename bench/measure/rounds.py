@@ -1,4 +1,4 @@
-"""Prepared cells in, observations out as they are made: who is visited next, and until when."""
+"""Visits the prepared cells in rounds, in random order, until each is measured well enough."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 
 from bench.declare.matrix import Matrix
-from bench.measure.eta import Left
+from bench.measure.eta import Eta
 from bench.measure.memory_check import shortfalls
 from bench.measure.observations import Record, now
 from bench.measure.stopping import CellStates
@@ -27,10 +27,11 @@ def measure(
     record: Record,
     progress: Progress,
 ) -> None:
-    """Visit every cell that needs it, model after model, in rounds; `history` holds what an interrupted run left.
+    """Visit every cell that needs it, model after model, in rounds; `history` holds the observations of an
+    interrupted run.
 
-    What is expected not to fit its device comes last: should it take the machine down, the rest is measured. Where the
-    run asks for it, each cell is then run on end.
+    Models that are expected not to fit their device come last: if one crashes the machine, the rest is measured. Then
+    each cell has its sustained run, where the run asks for it.
     """
 
     def note(observation: Observation) -> None:
@@ -39,6 +40,7 @@ def measure(
 
     cells = [cell for cell in run.cells if cell.excluded is None]
     for cell in cells:
+        # A failure of preparation is recorded as round 0, once: a resumed run has it already.
         failure = prepared.failures.get(cell.id)
         if failure and not history.ended(cell.id):
             note(Observation(cell=cell.id, round=0, started=now(), failure=failure))
@@ -46,53 +48,56 @@ def measure(
     for group, why in too_large.items():
         progress.step(f"{group} comes last, as it is expected not to fit: it {why}")
     visitor = Visitor(matrix, run, prepared, settings, note, too_large)
-    left = Left(cells, history, settings.effort, run.sustained_minutes)
+    eta = Eta(cells, history, settings.effort, run.sustained_minutes)
     try:
         for last in (False, True):
             turn = [cell for cell in cells if (cell.group in too_large) is last]
             for model in dict.fromkeys(cell.model for cell in turn):
-                _rounds([c for c in turn if c.model == model], visitor, history, run.seed, left, progress)
-        sustain(run, visitor, history, left, progress)
+                _rounds([c for c in turn if c.model == model], visitor, history, run.seed, eta, progress)
+        sustain(run, visitor, history, eta, progress)
     finally:
+        # Also after Ctrl-C: a compile cache that stays would make the next cold start warm.
         visitor.close()
 
 
-def _rounds(
-    cells: list[Cell], visitor: Visitor, history: CellStates, seed: int, left: Left, progress: Progress
-) -> None:
-    """The rounds of one model: everyone at first, then those still too uncertain, and the control beside them."""
+def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int, eta: Eta, progress: Progress) -> None:
+    """The rounds of one model: all cells first, then those still too uncertain, with their control."""
     effort = visitor.settings.effort
     model = cells[0].model
     for number in range(1, effort.max_rounds + 1):
         groups = _due(cells, number, history, effort)
         order = sorted(groups)
+        # The seed makes the random order the same when the run is resumed.
         random.Random(f"{seed}/{model}/{number}").shuffle(order)
         for group in order:
-            if number == 1 and visitor.has_starts(groups[group]):
-                progress.detail(f"cold and cached start of {group}; {left.say()}")
-                visitor.begin(groups[group])
-            progress.detail(f"round {number} of {model}: {group}; {left.say()}")
+            # Before the first visit, because that visit fills the compile cache.
+            if number == 1 and visitor.needs_starts(groups[group]):
+                progress.detail(f"cold and cached start of {group}; {eta.text()}")
+                visitor.measure_starts(groups[group])
+            progress.detail(f"round {number} of {model}: {group}; {eta.text()}")
             start = time.monotonic()
-            seen = visitor.visit(groups[group], number)
+            observations = visitor.visit(groups[group], number)
             ended = all(history.ended(cell.id) for cell in groups[group])
-            left.spent(group, time.monotonic() - start, ended=ended)
-            for observation in seen:
+            eta.visit_done(group, time.monotonic() - start, ended=ended)
+            for observation in observations:
                 if observation.failure:
                     progress.step(_failed_line(observation))
         if groups:
-            progress.step(f"{model}: round {number} done; {left.say()}")
+            progress.step(f"{model}: round {number} done; {eta.text()}")
     for cell in cells:
         if line := _cell_line(cell, history):
             progress.step(line)
 
 
 def _due(cells: list[Cell], number: int, history: CellStates, effort: Effort) -> dict[str, list[Cell]]:
-    """The cells that round `number` visits, by group; those it has visited already are left out."""
+    """The cells that round `number` visits, by group, without those that it visited before an interruption."""
     alive = [cell for cell in cells if not history.ended(cell.id)]
     if number > effort.min_rounds:
-        open_ = [cell for cell in alive if history.uncertain(cell.id, effort)]
-        # The control goes along, so that every round has a ratio.
-        alive = open_ + [c for c in alive if c.control and c not in open_ and any(_pairs(c, o) for o in open_)]
+        uncertain = [cell for cell in alive if history.uncertain(cell.id, effort)]
+        # The control is visited too, so that every round has a ratio.
+        alive = uncertain + [
+            c for c in alive if c.control and c not in uncertain and any(_pairs(c, o) for o in uncertain)
+        ]
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in alive:
         if not history.has(cell.id, number):
@@ -111,13 +116,13 @@ def _failed_line(observation: Observation) -> str:
 
 
 def _cell_line(cell: Cell, history: CellStates) -> str | None:
-    """What a finished cell came to; a failure was said when it happened."""
-    seen = list(history.rounds[cell.id].values())
-    if not seen or any(o.failure for o in seen):
+    """The result of a finished cell in one line; None for a failure, which was reported when it happened."""
+    observations = list(history.rounds[cell.id].values())
+    if not observations or any(o.failure for o in observations):
         return None
-    if not all(history.is_right(o) for o in seen):
+    if not all(history.is_right(o) for o in observations):
         return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
     if cell.emulated:
         return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"
     latency_ms = history.latency_ms(cell.id)
-    return None if latency_ms is None else f"{cell.id}: {latency_ms:.3g} ms in {len(seen)} rounds"
+    return None if latency_ms is None else f"{cell.id}: {latency_ms:.3g} ms in {len(observations)} rounds"

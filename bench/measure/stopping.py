@@ -1,6 +1,6 @@
-"""When a cell needs no further visit: the contract that `bench.judge.cell_states` meets.
+"""Declares what measuring must know about each cell; `bench.judge.cell_states` implements it.
 
-Measuring decides the order of the visits. What an answer means is decided by judging, which measuring does not import.
+Measuring decides the order of the visits. Judging decides what an answer means, and measuring does not import it.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from bench.records import Effort, Observation, Timing
 
 
 class CellStates(Protocol):
-    """What is known of each cell so far; cells are named by their ids."""
+    """What is known about each cell so far; a cell is named by its id."""
 
     @property
     def rounds(self) -> Mapping[str, Mapping[int, Observation]]:
-        """The observations by cell and round; a cell that has none may be asked for."""
+        """The observations by cell and round; a cell without any gives an empty mapping."""
         ...
 
     def add(self, observation: Observation) -> None:
-        """Take in one more observation."""
+        """Add an observation."""
         ...
 
     def has(self, cell: str, number: int) -> bool:
-        """Whether a round has visited a cell."""
+        """Whether the cell has an observation of round `number`."""
         ...
 
     def ended(self, cell: str) -> bool:
-        """Whether another visit could change nothing: it failed, or its answer was wrong."""
+        """Whether another visit cannot change the verdict: the cell failed, or its answer was wrong."""
         ...
 
     def uncertain(self, cell: str, effort: Effort) -> bool:
-        """Whether a cell's interval is still too wide, and its time not used up."""
+        """Whether the cell's interval is still too wide and its time is not used up."""
         ...
 
     def timings(self, cell: str) -> list[Timing]:
@@ -44,7 +44,7 @@ class CellStates(Protocol):
         ...
 
     def sustained(self, cell: str) -> bool:
-        """Whether a sustained run of the cell has come to its end."""
+        """Whether a sustained run of the cell is complete."""
         ...
 
     def is_right(self, observation: Observation) -> bool:

@@ -1,4 +1,4 @@
-"""Visits: fresh worker processes, each of which measures a group of cells in one round."""
+"""Makes visits: a visit is a fresh worker process that measures a group of cells in one round."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from msgspec import Struct
 from bench.declare.matrix import Matrix
 from bench.machine.energy import Meter, Meters
 from bench.measure import cold_start
-from bench.measure.cold_start import Starts
-from bench.measure.compile_cache import Scratch
+from bench.measure.cold_start import StartResults
+from bench.measure.compile_cache import CompileCaches
 from bench.measure.observations import ObservationRecorder, Record
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
@@ -21,18 +21,18 @@ from bench.worker_process import CLOSE_WATCH_S, WATCH_S, Worker
 
 
 class Settings(Struct, frozen=True):
-    """What holds for every visit of a run."""
+    """Settings of every visit of a run."""
 
     effort: Effort
     threads: int
     timeout_s: float
     memory_limit_bytes: int | None
     logs: Path
-    scratch: Path
+    compile_cache: Path
 
 
 class Visitor:
-    """Makes visits; `shortfalls` says by group which models are expected not to fit."""
+    """Makes visits; `shortfalls` says by group why a model is expected not to fit its device."""
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class Visitor:
     ) -> None:
         self.matrix, self.run, self.prepared, self.settings, self.record = matrix, run, prepared, settings, record
         self.shortfalls = shortfalls or {}
-        self.scratch = Scratch(settings.scratch)
+        self.compile_caches = CompileCaches(settings.compile_cache)
         self.kit = Meters(run.machine)
-        self.starts: dict[str, Starts] = {}
+        self.starts: dict[str, StartResults] = {}
 
     def close(self) -> None:
-        """The run is over: what providers compiled in it goes."""
-        self.scratch.close()
+        """End the run: remove what providers compiled in it, and release the meters."""
+        self.compile_caches.close()
         self.kit.close()
 
-    def has_starts(self, cells: Sequence[Cell]) -> bool:
-        """Whether starts are to be seen before this visit: the provider has a cache, and the first workload is due."""
+    def needs_starts(self, cells: Sequence[Cell]) -> bool:
+        """Whether starts must be measured first: the provider has a cache, and the group's first workload is due."""
         provider = self.provider(cells[0])
         return provider is not None and provider.cache is not None and self.first(cells) in cells
 
@@ -63,41 +63,47 @@ class Visitor:
         """The group's first workload in the order of the plan."""
         return next(cell for cell in self.run.cells if cell.group == cells[0].group and cell.excluded is None)
 
-    def begin(self, cells: Sequence[Cell]) -> None:
-        """Before a group's first visit: how its target starts cold and cached, with the group's first workload."""
+    def measure_starts(self, cells: Sequence[Cell]) -> None:
+        """Measure the cold and the cached start of a group's target, with the group's first workload."""
         first = self.first(cells)
-        folder = str(self.scratch.of(first.group))
+        folder = str(self.compile_caches.folder(first.group))
+        # Number 0 is no round, so nothing is profiled.
         visit = self.order([first], 0, folder)
-        self.starts[first.id] = cold_start.begin(visit, lambda: self.worker(first, folder), self.settings.timeout_s)
+        self.starts[first.id] = cold_start.measure_starts(
+            visit, lambda: self.worker(first, folder), self.settings.timeout_s
+        )
 
     def visit(self, cells: Sequence[Cell], number: int) -> list[Observation]:
-        """Measure the cells of a group in one process; after a death the rest go on in a fresh one.
+        """Measure the cells of a group in one process; after a death the rest continues in a fresh one.
 
-        A provider of fixed shapes has a session for each workload, and so each has a process of its own.
+        A provider with fixed shapes has a session for each workload, so each workload has a process of its own.
         """
         waiting = list(cells)
         random.Random(f"{self.run.seed}/{cells[0].group}/{number}").shuffle(waiting)
         provider = self.provider(cells[0])
-        seen: list[Observation] = []
+        observations: list[Observation] = []
         while waiting:
-            alone = provider is not None and provider.static_shapes
-            new = self.once(waiting[:1] if alone else waiting, number)
-            seen += new
-            done = {observation.cell for observation in new}
+            one_at_a_time = provider is not None and provider.static_shapes
+            latest = self.visit_once(waiting[:1] if one_at_a_time else waiting, number)
+            observations += latest
+            # A worker that died leaves workloads without an observation; they get a fresh process.
+            done = {observation.cell for observation in latest}
             waiting = [cell for cell in waiting if cell.id not in done]
-        return seen
+        return observations
 
-    def once(self, cells: Sequence[Cell], number: int) -> list[Observation]:
-        """One process for these cells."""
+    def visit_once(self, cells: Sequence[Cell], number: int) -> list[Observation]:
+        """Measure the cells in one process."""
         first = cells[0]
         folder = self.folder(first)
         meter, shortfall = self.meter(first), self.shortfalls.get(first.group)
         recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall)
         with self.worker(first, folder) as worker:
+            # Both must know the process before the first reply comes.
             meter.watch(worker.pid)
             recorder.watch(worker)
             for reply in worker.ask(self.order(cells, number, folder), self.settings.timeout_s):
                 recorder.take(reply)
+        # After the worker is closed no reply can come, so a workload without one has failed.
         recorder.unanswered()
         return recorder.observations
 
@@ -107,10 +113,11 @@ class Visitor:
         return self.kit.meter(facts.device if facts else None, self.provider(cell))
 
     def worker(self, cell: Cell, folder: str) -> Worker:
-        """A process in the cell's runtime, with the variables that its provider asks for."""
+        """A process in the cell's runtime, with the environment variables that its provider needs."""
         log = self.settings.logs / f"{cell.group.replace('/', '--')}.log"
         provider = self.provider(cell)
         environment = worker_code.child_environment(self.prepared.code, _variables(provider, folder))
+        # A model that is too large can take a gigabyte between two ordinary checks of its memory.
         watch_s = CLOSE_WATCH_S if cell.group in self.shortfalls else WATCH_S
         executable = self.prepared.runtimes[cell.runtime].executable
         return Worker(executable, log, environment, self.settings.memory_limit_bytes, watch_s)
@@ -120,23 +127,23 @@ class Visitor:
         return self.matrix.targets[cell.target].provider
 
     def folder(self, cell: Cell) -> str:
-        """Where a visit keeps what it compiles: for this run only where starts are measured, else for every run.
+        """The folder for what a visit compiles: of this run alone where starts are measured, else shared by all runs.
 
-        A visit never opens an EP context model: the artifact itself is what its row names.
+        It is empty text for EP context models: a visit never opens one, because its row names the artifact itself.
         """
         provider = self.provider(cell)
         if provider is None:
-            return str(self.settings.scratch / cell.runtime / cell.engine)
+            return str(self.settings.compile_cache / cell.runtime / cell.engine)
         if provider.cache is None or provider.cache.kind == "context":
             return ""
-        return str(self.scratch.of(cell.group))
+        return str(self.compile_caches.folder(cell.group))
 
     def order(self, cells: Sequence[Cell], number: int, folder: str) -> Visit:
-        """What the worker is told."""
+        """The order to the worker."""
         first = cells[0]
         target, precision = self.matrix.targets[first.target], self.matrix.precisions[first.precision]
         artifact = self.prepared.artifacts.get(first.artifact_name)
-        # A run of before it was recorded is measured again with what is declared today.
+        # Older runs did not record the tolerance; they are measured again with the one that is declared today.
         tolerance = first.tolerance or precision.tolerance_of(first.engine, first.family)
         assert first.recipe is not None
         assert tolerance is not None
@@ -158,14 +165,14 @@ class Visitor:
         )
 
     def job(self, cell: Cell) -> Job:
-        """A workload and where its inputs and reference are."""
+        """A workload with the folder of its inputs and reference outputs."""
         folder = self.prepared.references[cell.model, cell.workload].folder
         return Job(cell.workload, cell.sizes, str(folder))
 
 
 def _variables(provider: Provider | None, folder: str) -> dict[str, str]:
-    """The environment that a provider asks for, and the place of its cache where a variable names that."""
+    """The environment variables of a provider, with the folder of its cache where a variable names it."""
     if provider is None:
         return {}
-    place = provider.cache.name if folder and provider.cache and provider.cache.kind == "environment" else None
-    return dict(provider.environment) | ({place: folder} if place else {})
+    variable = provider.cache.name if folder and provider.cache and provider.cache.kind == "environment" else None
+    return dict(provider.environment) | ({variable: folder} if variable else {})

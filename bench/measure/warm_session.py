@@ -1,4 +1,4 @@
-"""One process that keeps the call of a cell warm, and bursts when it is asked to: half of a pair of a gate."""
+"""Keeps the call of a cell warm in one process, and times bursts of it on request; a gate pairs two of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.worker_process import Worker
 
 
 class Side(Struct, frozen=True):
-    """One side of a pair: the cell, and who starts its workers."""
+    """One side of a pair: the cell, and the visitor that starts its workers."""
 
     name: str
     """`base` or `new`."""
@@ -21,7 +21,7 @@ class Side(Struct, frozen=True):
 
 
 class WarmSession:
-    """One process that holds one call; whatever goes wrong in it is its `failure`, and then it bursts no more."""
+    """One process that keeps one call warm. An error sets `failure`, and no burst follows it."""
 
     def __init__(self, side: Side, number: int) -> None:
         self.side, self.number = side, number
@@ -38,12 +38,13 @@ class WarmSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # On an error or Ctrl-C the call in progress is not waited for.
         if kind is not None:
             self.worker.kill()
         self.worker.close()
 
     def warm(self) -> bool:
-        """Open, check and warm up; False where that failed."""
+        """Open the session, check the answers and warm up; False where that failed."""
         visitor = self.side.visitor
         order = visitor.order([self.side.cell], self.number, self.folder)
         if self._ask(Hold(order)) and self.mapper.held is None:
@@ -51,23 +52,24 @@ class WarmSession:
         return self.failure is None
 
     def burst(self, length_s: float) -> bool:
-        """One burst more; False where that failed."""
+        """Time one burst of `length_s` seconds; False where that failed."""
         return self._ask(Burst(length_s))
 
     def _ask(self, order: Order) -> bool:
         if self.failure:
             return False
         for reply in self.worker.ask(order, self.side.visitor.settings.timeout_s):
-            seen = self.mapper.take(reply)
-            if seen is not None:
-                self.failure = self.failure or seen.failure
+            observation = self.mapper.take(reply)
+            if observation is not None:
+                # The first failure is the cause; later ones may follow from it.
+                self.failure = self.failure or observation.failure
         return self.failure is None
 
     @property
     def bursts(self) -> list[tuple[int, ...]]:
-        """Nanoseconds of the calls of each burst."""
+        """The calls of each burst, in nanoseconds."""
         return [burst.samples_ns for burst in self.mapper.bursts]
 
     def observation(self) -> Observation:
-        """What was seen of the cell, as a round of a run sees it; the bursts' calls are its samples."""
+        """The observation of the cell, as a round of a run has it; its samples are the calls of the bursts."""
         return replace(self.mapper.warm(self.failure, self.state), cell=self.side.cell.id)

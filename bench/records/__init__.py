@@ -1,11 +1,11 @@
-"""Every value that crosses a file or a process, and the history of its schema.
+"""Declares every value that crosses a file or a process, and keeps the history of the schema.
 
 Schema 1 (2026-11): the first. Notes, flags and reasons were sentences. `bench.records.schema_1` reads it.
 Schema 2 (2026-11): notes, flags, reasons and remedies are a kind and its parameters (`Note`). It is not released yet,
 so it may still gain fields that have a default.
 
-Missing is `None`, never zero. Times are integer nanoseconds (`_ns`), memory is bytes, and units live in the names.
-Raw samples are kept for ever; what is derived from them is computed when it is read.
+A missing value is `None`, never zero. Times are integer nanoseconds (`_ns`), memory is bytes, and names hold the unit.
+Raw samples are kept; figures that are derived from them are computed when a run is read.
 """
 
 from __future__ import annotations

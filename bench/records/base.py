@@ -1,4 +1,4 @@
-"""The base of all records, and the words that several of them use."""
+"""Declares the base of all records, and the types that several of them use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 SCHEMA = 2
-"""The version of what a run leaves; `bench.records` has its history."""
+"""The version of the files of a run; `bench.records` has its history."""
 
 Status = Literal[
     "ok",

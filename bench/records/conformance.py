@@ -1,4 +1,4 @@
-"""Operator conformance: the cases, what a worker saw of each, and the run that holds them."""
+"""Records of operator conformance: the cases, the result of each on a target, and the run that holds them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OperatorVerdict = Literal[
     "timeout",
     "not-run",
 ]
-"""What one case came to on one provider; `bench.conformance.text` says what each means."""
+"""The verdict on one case on one provider; `bench.conformance.text` explains each."""
 
 
 NEWER_MODEL = "newer-model"
@@ -63,7 +63,7 @@ class CasePayload(Record, frozen=True):
 
 
 class Case(Record, frozen=True):
-    """One of ONNX's own backend tests of an operator, without its content."""
+    """One of ONNX's own backend tests of an operator, without its model and values."""
 
     name: str
     operator: str
@@ -76,7 +76,7 @@ class Case(Record, frozen=True):
     rtol: float
     atol: float
     at: int
-    """Where its payload begins in the file of payloads, and how many bytes it has."""
+    """Where its payload begins in the file of payloads, in bytes; `size` is its length in bytes."""
     size: int
     expanded: bool = False
     """True where the model holds the operator's definition by simpler operators in its place."""
@@ -93,7 +93,7 @@ class CaseSuite(Record, frozen=True):
 
 
 class Margin(Record, frozen=True):
-    """What a value may differ from what is expected: by `atol + rtol * abs(expected)`, as NumPy's allclose has it."""
+    """How far a value may be from the expected one: `atol + rtol * abs(expected)`, as in NumPy's `allclose`."""
 
     rtol: float
     atol: float
@@ -115,11 +115,11 @@ class Conform(Record, frozen=True, tag="conform", tag_field="order"):
     margins: dict[str, Margin]
     """By element type; a type that is not named must be exact."""
     coarse: Margin
-    """What FP32 and FP64 outputs may be off where the provider computes in fewer bits; still outside of `margins`."""
+    """The wider margin of FP32 and FP64 outputs, which shows that a provider computes in fewer bits."""
 
 
 class Deviation(Record, frozen=True):
-    """How one output differs from what is expected, the worst of its values first."""
+    """How one output differs from the expected one."""
 
     output: str
     type: str
@@ -129,11 +129,11 @@ class Deviation(Record, frozen=True):
     outside: int = 0
     """How many values are outside the margin."""
     outside_coarse: int | None = None
-    """How many are outside the coarse one too; None for other types than FP32 and FP64."""
+    """How many are outside the coarse margin too; None for other types than FP32 and FP64."""
     max_abs_error: float | None = None
-    """None for strings, and where a value is not finite and should be, or the other way round."""
+    """None for strings, and where only one of a value and the expected value is finite."""
     largest: float | None = None
-    """The largest magnitude that is expected: rounding errors are of its size times the type's precision."""
+    """The largest expected magnitude; rounding errors are about this times the precision of the type."""
 
 
 class CaseDone(Record, frozen=True, tag="case-done", tag_field="reply"):
@@ -145,14 +145,14 @@ class CaseDone(Record, frozen=True, tag="case-done", tag_field="reply"):
 
 
 class CaseSeen(Record, frozen=True):
-    """What was seen of one case on one target; a line of `operators.jsonl`."""
+    """The result of one case on one target; a line of `operators.jsonl`."""
 
     target: str
     case: str
     done: CaseDone | None = None
     failure: Failure | None = None
     first_death: Note | None = None
-    """How the process died that others had used before, where the case was tried again in a fresh one."""
+    """How a process died that earlier cases had used, where the case was tried again in a fresh one."""
 
 
 class OperatorTarget(Record, frozen=True):
@@ -161,15 +161,15 @@ class OperatorTarget(Record, frozen=True):
     name: str
     runtime_name: str
     runtime: RuntimeRecord | None
-    """None where it was not made, for a target that is not here."""
+    """None where the environment was not created, because the target is not available."""
     provider: Provider
     facts: TargetFacts
     tried: bool = True
-    """False where the target is not on this machine: its cases have no rows."""
+    """False where the machine lacks the target; its cases have no rows."""
 
 
 class OperatorRun(Record, frozen=True):
-    """`operators.json`: all that is needed to read the lines of `operators.jsonl`."""
+    """`operators.json`: what is needed to read the lines of `operators.jsonl`."""
 
     schema: int
     bench_version: str
@@ -178,7 +178,7 @@ class OperatorRun(Record, frozen=True):
     command: str
     machine: Machine
     suite: CaseSuite
-    """The cases that were asked for."""
+    """The cases that were selected."""
     targets: tuple[OperatorTarget, ...]
 
 
@@ -189,15 +189,15 @@ class CaseOutcome(Record, frozen=True):
     case: Case
     verdict: OperatorVerdict
     message: str = ""
-    """The words of `facts`."""
+    """`facts` as text."""
     nodes_on_target: int | None = None
     nodes_elsewhere: int | None = None
     elsewhere_ops: tuple[str, ...] = ()
     max_abs_error: float | None = None
     outside: int | None = None
-    """How many values of the output that is worst are outside the margin, and how many it has."""
+    """How many values of the worst output are outside the margin; `values` is how many it has."""
     values: int | None = None
     type: str | None = None
-    """The element type of the output that is worst."""
+    """The element type of the worst output."""
     facts: tuple[Note, ...] = ()
-    """What is wrong, or why it was refused, as kinds with values."""
+    """What is wrong, or why the case was refused, as kinds with values."""

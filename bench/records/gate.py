@@ -1,4 +1,4 @@
-"""A gate: the pairs of processes that it saw, what was decided of each cell, and the run that holds them."""
+"""Records of a gate: its pairs of processes, the verdict on each cell, and the run that holds them."""
 
 from __future__ import annotations
 
@@ -24,54 +24,54 @@ class Pair(Record, frozen=True):
     cell: str
     kind: PairKind
     number: int
-    """Among the cell's pairs of this kind, from 1."""
+    """The number among the cell's pairs of this kind, from 1."""
     started: str
     """UTC, ISO 8601."""
     value: float | None
-    """The natural log of new over base, so above 0 is slower; None where a side failed."""
+    """The natural logarithm of the time of new over base, above 0 where new is slower; None where a side failed."""
     base_ms: tuple[float, ...] = ()
-    """The base's bursts in the order they were made: each burst's typical call in milliseconds."""
+    """The typical call of each burst of the base, in milliseconds, in order."""
     new_ms: tuple[float, ...] = ()
     order: str = ""
-    """Which side each burst was of: `bnnbbn…`."""
+    """The side of each burst, `b` for base and `n` for new: `bnnbbn…`."""
     way: Literal["side by side", "in sequence"] = "side by side"
     state: MachineState = MachineState()
-    """What the machine was doing beside the two sides while they burst."""
+    """The state of the machine during the bursts."""
     set_aside: bool = False
-    """True where others used the processor meanwhile, so that the pair was made again: it is in no verdict."""
+    """True where other processes used the CPU: the pair was discarded and measured again, and no verdict uses it."""
     failure: str = ""
-    """Where a side failed: which, and how."""
+    """Which side failed and how; empty where none did."""
     seconds: float = 0.0
 
 
 class NullControl(Record, frozen=True):
-    """Base against base in the same gate: what the machine makes of no difference at all."""
+    """The base against itself in the same gate: what the machine shows where there is no difference."""
 
     pairs: int
     change: Interval | None
     """Relative change with its 95 % interval, 0.01 for 1 %; None with too few pairs."""
     fine: bool
     reason: str
-    """The words of `reason_facts`."""
+    """`reason_facts` as text."""
     reason_facts: tuple[Note, ...] = ()
 
 
 class GateCell(Record, frozen=True):
-    """What a gate says of one cell."""
+    """The verdict of a gate on one cell."""
 
     cell: str
     verdict: GateVerdict
     reason: str
-    """The words of `reason_facts`."""
+    """`reason_facts` as text."""
     remedy: str = ""
     stage: Literal["screen", "confirm", "support", "stored", ""] = ""
-    """What decided; empty where nothing was measured."""
+    """The stage that decided; empty where nothing was measured."""
     change: Interval | None = None
-    """Relative change of the time of a call with its 95 % interval: 0.031 is 3.1 % slower, -0.05 is 5 % faster."""
+    """Relative change of the time of a call with its 95 % interval: 0.031 is 3.1 % slower, -0.05 is 5 % less time."""
     pairs: int = 0
     """Pairs of fresh processes behind `change`."""
     detectable: float | None = None
-    """The smallest slowdown that these pairs would have shown four times in five, 0.03 for 3 %."""
+    """The smallest slowdown that these pairs detect with 80 % power, 0.03 for 3 %."""
     base_ms: Interval | None = None
     new_ms: Interval | None = None
     """Typical call of each side in milliseconds, with its 95 % interval over pairs (or rounds, of stored numbers)."""
@@ -79,7 +79,7 @@ class GateCell(Record, frozen=True):
     new_status: Status | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    """Wall time that the cell's pairs took."""
+    """Wall time of the cell's pairs."""
     reason_facts: tuple[Note, ...] = ()
     """Why the verdict is what it is, as kinds with values."""
 
@@ -102,9 +102,9 @@ class GateRun(Record, frozen=True):
     cells: tuple[GateCell, ...]
     exit_code: int
     verdict: str
-    """The answer in one sentence."""
+    """The verdict in one sentence."""
     notes: tuple[str, ...] = ()
-    """What a reader must know of how the gate was run, e.g. that the base could not be re-run."""
+    """Warnings about how the gate ran, e.g. that the base could not be run again."""
     minutes: float = 0.0
     budget_minutes: float | None = None
     effects: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""What judging makes of observations: intervals, speeds and outcomes."""
+"""Records that judging computes from observations: intervals, speeds and outcomes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.records.seen import Parity, Placement, Start, Traits
 
 
 class Interval(Record, frozen=True):
-    """An estimate and its 95 % confidence interval; the ends are None where one round cannot tell."""
+    """An estimate and its 95 % confidence interval; the ends are None with a single round."""
 
     value: float
     low: float | None
@@ -19,10 +19,10 @@ class Interval(Record, frozen=True):
 
 
 class GenerationSpeed(Record, frozen=True):
-    """The speeds of a model that generates; decoding and prefill are different work, and never summed up."""
+    """The speeds of a model that generates; decoding and prefill are different work and are never added up."""
 
     first_token_ms: Interval
-    """Time to the first token: prompt, or audio, in; one token out."""
+    """Time from the prompt, or the audio, to the first token."""
     prefill_tok_s: Interval | None
     """Prompt tokens a second; None for models whose first token does not come from a prompt, as in speech."""
     decode_tok_s: Interval | None
@@ -30,20 +30,20 @@ class GenerationSpeed(Record, frozen=True):
     token_p50_ms: Interval | None
     token_p90_ms: Interval | None
     token_p99_ms: Interval | None
-    """Percentiles of the time between tokens, of each round and their mean; None with too few independent steps."""
+    """Percentiles of the time between tokens, averaged over rounds; None with too few independent steps."""
     encode_ms: Interval | None = None
     real_time_factor: Interval | None = None
     """Seconds of computing for a second of audio: below 1 is faster than speech."""
     prefill_ratio: Interval | None = None
-    """Over the control's in the same rounds: 2.0 is twice as fast."""
+    """The ratio to the control in the same rounds: 2.0 is twice as fast."""
     decode_ratio: Interval | None = None
 
 
 class Speed(Record, frozen=True):
-    """What a cell's samples say; present only for cells whose answers are right."""
+    """The speed of a cell; only a cell with right answers has one."""
 
     latency_ms: Interval
-    """The median call of a round: the geometric mean over rounds, as of everything else that has an interval."""
+    """The geometric mean over rounds of the median call of a round, as of every other figure with an interval."""
     p90_ms: Interval | None
     p95_ms: Interval | None
     p99_ms: Interval | None
@@ -51,43 +51,43 @@ class Speed(Record, frozen=True):
     throughput: dict[str, Interval]
     """Items a second by name, in the order of the cell's rates."""
     ratio_to_control: Interval | None
-    """Speed over the control's in the same rounds: 2.0 is twice as fast."""
+    """The speed relative to the control in the same rounds: 2.0 is twice as fast."""
     control: str | None
-    """The id of the control's cell that the ratio is against."""
+    """The id of the control of the ratio."""
     resolvable: float | None
-    """The smallest relative difference that this cell's rounds could have told from noise."""
+    """The smallest relative difference that this cell's rounds detect with 80 % power."""
     rounds_ms: tuple[float, ...]
-    """The median call of each round: the values behind the latency, one a process."""
+    """The median call of each round, the values of the latency; a round is one process."""
     generation: GenerationSpeed | None = None
 
 
 class SustainedMinute(Record, frozen=True):
-    """One minute of a sustained run, and what the machine was doing; what could not be read is None."""
+    """One minute of a sustained run, with the state of the machine."""
 
     seconds: float
     calls: int
     latency_ms: float
-    """Of the minute's median call."""
+    """The minute's median call."""
     p90_ms: float
     decode_tok_s: float | None
     state: MachineState
 
 
 class SustainedSpeed(Record, frozen=True):
-    """What a cell comes to when it is run for minutes on end, beside the bursts of its rounds."""
+    """The speed of a cell that runs continuously for minutes, relative to the bursts of its rounds."""
 
     asked_minutes: float
     minutes: tuple[SustainedMinute, ...]
     ratio: Interval | None
-    """Speed of the last minute over that of the rounds, of decoding for models that generate: 0.9 is a tenth slower.
+    """Speed of the last minute over that of the rounds, of decoding for models that generate: 0.9 is 10 % slower.
 
-    The interval is one of prediction: it holds 1 unless the minute lies outside what one more process of the cell's
-    rounds would have shown by itself. Its ends are None after a single round."""
+    The interval is a prediction interval: it includes 1 unless the minute lies outside what one more process of the
+    rounds can show by chance. Its ends are None after a single round."""
     ratio_to_first: float | None
-    """Speed of the last minute over that of the first; None of a single minute."""
+    """Speed of the last minute over that of the first; None with a single minute."""
     flags: tuple[Note, ...] = ()
     ended: Note | None = None
-    """Why it ended before its time; None where it did not."""
+    """Why it ended early; None where it did not."""
 
 
 class Outcome(Record, frozen=True):
@@ -96,7 +96,7 @@ class Outcome(Record, frozen=True):
     cell: Cell
     status: Status
     reason: Note
-    """The fact behind the status; `bench.report.text.reason` has its words."""
+    """The fact behind the status; `bench.report.text.reason` turns it into text."""
     remedy: Note | None = None
     failure: Failure | None = None
     speed: Speed | None = None
@@ -108,9 +108,9 @@ class Outcome(Record, frozen=True):
     fallback_ops: tuple[str, ...] = ()
     bookkeeping_ops: tuple[str, ...] = ()
     device: str | None = None
-    """The device that it ran on, `gpu.0`, with its name where known: `gpu.0 NVIDIA H100`."""
+    """The device that the cell ran on, with its name where known: `gpu.0 NVIDIA H100`."""
     executed: str | None = None
-    """The number format that a probe measured on this target for the format that the cell asks for (`Executed`)."""
+    """The number format that a probe measured on this target for the format that the cell asks for (see `Executed`)."""
     cold: Start | None = None
     cached: Start | None = None
     import_ms: Interval | None = None
@@ -119,9 +119,9 @@ class Outcome(Record, frozen=True):
     first_answer_ms: Interval | None = None
     """Import, load and first call of a fresh process, added up in each round."""
     peak_rss_bytes: int | None = None
-    """The most that a round saw, as of the two below."""
+    """The largest value of any round, as for the two fields below."""
     model_rss_bytes: int | None = None
-    """The peak above the worker's empty baseline: what engine and model took."""
+    """The peak minus the worker's baseline: the memory of engine and model."""
     device_memory_bytes: int | None = None
     energy_j: Interval | None = None
     """Joules of one inference."""
@@ -130,16 +130,16 @@ class Outcome(Record, frozen=True):
     """Joules of one emitted token."""
     traits: Traits | None = None
     bits_per_weight: float | None = None
-    """Counted: the bits of the files that hold the weights, over the number of weights."""
+    """The bits of the files that hold the weights, over the number of weights; counted, not declared."""
     first_token_from_nothing_ms: Interval | None = None
     """Import, load and first token of a fresh process, added up in each round."""
     word_error_rate: float | None = None
-    """Words that are wrong, missing or too many, over the words that were said; the worst of the rounds."""
+    """Wrong, missing and extra words over the words of the label; the worst of the rounds."""
     threads: int | None = None
     rounds: int = 0
     calls: int = 0
     flags: tuple[Note, ...] = ()
-    """The warnings that its numbers carry, with the figures that raised them, in the order of `judge.flags.RULES`."""
+    """The warnings of the numbers, with the figures behind them, in the order of `judge.flags.RULES`."""
     notes: tuple[Note, ...] = ()
     versions: dict[str, str] = {}
     weights: Weights | None = None

@@ -1,4 +1,4 @@
-"""The machine: what it is, and what it was doing."""
+"""Records of the machine: its fingerprint, its state, and what its targets are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.records.notes import Note
 
 
 class Cpu(Record, frozen=True):
-    """The processor, by stable facts only."""
+    """The processor; only facts that do not change."""
 
     brand: str
     architecture: str
@@ -18,7 +18,7 @@ class Cpu(Record, frozen=True):
     physical_cores: int
     logical_cores: int
     usable_cores: float
-    """What affinity and a container's quota leave, in cores."""
+    """The cores that CPU affinity and the quota of a container leave."""
     caches: dict[str, int]
     """Bytes by level, e.g. `{"L2": 1048576}`."""
 
@@ -48,13 +48,13 @@ class Machine(Record, frozen=True):
     container: str | None
     python: str
     key: str
-    """SHA-256 over the stable fields, 12 hex digits: equal on two runs of one machine, reboots included."""
+    """SHA-256 over the stable fields, 12 hex digits; equal for two runs on one machine, also after a reboot."""
 
 
 class MachineState(Record, frozen=True):
-    """What the machine was doing beside one visit; state is no part of the machine's key.
+    """The state of the machine during one visit; it is not part of the machine's key.
 
-    Frequency and temperature are read the moment that the timed bursts, or a minute of a sustained run, are over.
+    Frequency and temperature are read right after the timed bursts, or after a minute of a sustained run.
     """
 
     load_1min: float | None = None
@@ -67,21 +67,21 @@ class MachineState(Record, frozen=True):
     """CPU time that other processes used during the visit, as a share of all cores."""
     available_bytes: int | None = None
     temperature_limit_c: float | None = None
-    """The temperature at which the processor holds itself back, as the sensor that tells its temperature has it."""
+    """The temperature at which the processor throttles, from the same sensor as its temperature."""
 
 
 class Device(Record, frozen=True):
-    """One device of an execution provider, as ONNX Runtime or the provider itself tells of it."""
+    """One device of an execution provider, as ONNX Runtime or the provider itself reports it."""
 
     type: DeviceType
     index: int
-    """Among the provider's devices of this type, from 0."""
+    """The index among the provider's devices of this type, from 0."""
     vendor: str = ""
     name: str = ""
     """What the device is called, where that can be known."""
     driver: str | None = None
     metadata: dict[str, str] = {}
-    """As the provider gives it, without paths."""
+    """As the provider reports it, without paths."""
 
     @property
     def label(self) -> str:
@@ -90,13 +90,14 @@ class Device(Record, frozen=True):
 
 
 class Executed(Record, frozen=True):
-    """What a probe model that asked for one number format was computed in, as measured."""
+    """The number format in which a probe model was computed, as measured, for one requested format."""
 
     asked: str
     """`fp32` or `fp16`."""
     format: str
     """`fp32`, `tf32`, `fp16`, `bf16`; `fp32 between casts` for FP16 tensors around FP32 kernels; `elsewhere` where the
-    node was not on the provider; `refused` where it did not take the model; `unknown` where no known format fits."""
+    node was not on the provider; `refused` where the provider refused the model; `unknown` where no known format
+    fits."""
     bits: float | None = None
     """Effective bits of the product of two random matrices against its FP64 result."""
     message: str = ""
@@ -113,13 +114,13 @@ class TargetFacts(Record, frozen=True):
     """Every device that the provider offers here."""
     executes: tuple[Executed, ...] = ()
     checks_options: bool | None = None
-    """False where the provider took an option that does not exist without a word: a misspelt one has no effect."""
+    """False where the provider accepts an option that does not exist, so that a misspelt option has no effect."""
     notes: tuple[Note, ...] = ()
     message: str = ""
     """Why it is not available, or what a reader should know."""
     remedy: str = ""
     kind: str = ""
-    """What stands in the way, in one word for programs: `no-wheel`, `not-made`, `not-installed`, `no-device`,
+    """Why it is not available, in one word for programs: `no-wheel`, `not-made`, `not-installed`, `no-device`,
     `not-loaded`, `registers-nothing`, `version`, `not-created`, `option`, `no-runtime`, `crashed`, `timeout`."""
     missing: str = ""
-    """The device that the target needs and the machine does not show, `NVIDIA GPU`: the target was not tried."""
+    """The device that the target needs and the machine lacks, `NVIDIA GPU`: the target was not tried."""

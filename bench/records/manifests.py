@@ -1,4 +1,4 @@
-"""What a family, an engine and a format declare about themselves: the `MANIFEST` at the top of their files.
+"""Records of what a family, an engine and a format declare: the `MANIFEST` at the top of their files.
 
 The orchestrator reads a manifest from the source text and never imports the file, so every value in it is a literal.
 """

@@ -1,7 +1,7 @@
-"""A fact with its parameters, as it travels between the worker, the files and the report.
+"""Declares a fact with its parameters, as the worker, the files and the report exchange it.
 
-No code reads a sentence: who sees something records its kind and its values, and `bench.report` is the one place that
-turns a kind into words.
+No code reads a sentence: the code that finds something records a kind and values, and only the modules of text turn a
+kind into words.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from __future__ import annotations
 from bench.records.base import Record
 
 NoteValue = bool | int | float | str | tuple[str, ...] | None
-"""What a parameter of a note may be."""
+"""The types of a note's parameters."""
 
 
 class Note(Record, frozen=True):
     """One fact: its kind, in words joined by hyphens, and its parameters by name.
 
-    The kind `text` has one parameter, `text`: the words of somebody else, such as a library's own message.
+    The kind `text` has one parameter, `text`: a text from outside, such as the message of a library.
     """
 
     kind: str
     values: dict[str, NoteValue] = {}
     parts: tuple[Note, ...] = ()
-    """The facts that this one is made of, such as each figure that is outside a tolerance."""
+    """The facts that this one consists of, such as each figure outside a tolerance."""
 
     def __hash__(self) -> int:
-        """Equal notes have one hash, so that notes can be counted and grouped by what they say."""
+        """Equal notes have equal hashes, so that notes can be counted and grouped."""
+        # A dictionary has no hash; its sorted items have one.
         return hash((self.kind, tuple(sorted(self.values.items(), key=lambda item: item[0])), self.parts))
 
 

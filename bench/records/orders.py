@@ -1,4 +1,4 @@
-"""Orders to a worker, and its replies."""
+"""Records of the orders to a worker and of its replies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Build(Record, frozen=True, tag="build", tag_field="order"):
 
 
 class Refer(Record, frozen=True, tag="refer", tag_field="order"):
-    """Make the inputs of a workload, and the reference outputs, into `out`."""
+    """Write the inputs and the reference outputs of a workload into `out`."""
 
     family: str
     source: Source
@@ -63,22 +63,22 @@ class Visit(Record, frozen=True, tag="visit", tag_field="order"):
     provider: Provider | None = None
     mode: str = ""
     options: dict[str, Option] = {}
-    """Options of an engine that is no execution provider."""
+    """Options of an engine that uses no execution provider."""
     scratch: str = ""
-    """A folder that outlives the visit, for what the engine compiles."""
+    """A folder for what the engine compiles; it stays after the visit."""
     profile: bool = False
     """Profile a few calls after the timed ones, where the nodes are on more than one provider."""
 
 
 class Begin(Record, frozen=True, tag="begin", tag_field="order"):
-    """Open the visit's session and call it once; what it compiles goes to `visit.scratch`, or comes from there."""
+    """Open the visit's session and call it once, with the compile cache in `visit.scratch`."""
 
     visit: Visit
     kind: Literal["cold", "cached"]
 
 
 class Sustain(Record, frozen=True, tag="sustain", tag_field="order"):
-    """Load and warm up as for a visit, then call the first job's call on end, and tell of each minute as it is over."""
+    """Load and warm up as for a visit, then run the first job continuously, and reply after each minute."""
 
     visit: Visit
     ends_s: tuple[float, ...]
@@ -86,7 +86,7 @@ class Sustain(Record, frozen=True, tag="sustain", tag_field="order"):
 
 
 class Probe(Record, frozen=True, tag="probe", tag_field="order"):
-    """Say what the engine and its target are on this machine, tried with small models of its own."""
+    """Report what the engine and its target are on this machine, from small models that the worker makes."""
 
     engine: str
     provider: Provider | None = None
@@ -95,13 +95,13 @@ class Probe(Record, frozen=True, tag="probe", tag_field="order"):
 
 
 class Hold(Record, frozen=True, tag="hold", tag_field="order"):
-    """Open the visit's session, check the first job's answers, warm up, and keep the call for `Burst` orders."""
+    """Open the visit's session, check the first job's answers, warm up, and keep the session for `Burst` orders."""
 
     visit: Visit
 
 
 class Burst(Record, frozen=True, tag="burst", tag_field="order"):
-    """Time one burst of the call that is held: `length_s` seconds of it, one call at least."""
+    """Time one burst of the warm call: `length_s` seconds, at least one call."""
 
     length_s: float
 
@@ -110,7 +110,7 @@ Order = Build | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
-    """The worker enters a stage: what it was doing, should it die."""
+    """The worker enters a stage; if it dies, the last stage says what it was doing."""
 
     name: str
     workload: str | None = None
@@ -157,7 +157,7 @@ class Held(Record, frozen=True, tag="held", tag_field="reply"):
 
 
 class Bursted(Record, frozen=True, tag="bursted", tag_field="reply"):
-    """One burst of the held call."""
+    """One burst of the warm call."""
 
     samples_ns: tuple[int, ...]
     peak_rss_bytes: int
@@ -166,7 +166,7 @@ class Bursted(Record, frozen=True, tag="bursted", tag_field="reply"):
 
 
 class Profiled(Record, frozen=True, tag="profiled", tag_field="reply"):
-    """What profiling some calls added to the placement of the visit's session."""
+    """The placement of the visit's session, with what a profile of some calls adds to it."""
 
     placement: Placement
 

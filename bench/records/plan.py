@@ -1,4 +1,4 @@
-"""What a matrix plans: recipes, tolerances, providers and cells."""
+"""Records of what a matrix plans: recipes, tolerances, providers and cells."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ class Recipe(Record, frozen=True):
     name: str
     options: dict[str, Option] = {}
     number_format: str = ""
-    """The number format that it leaves: `int8`; empty in runs of before it was recorded."""
+    """The number format of the result: `int8`; empty in older runs, which did not record it."""
 
 
 class Tolerance(Record, frozen=True):
-    """How far an output may be from the FP32 reference; what is None is not asked for."""
+    """How far an output may be from the FP32 reference; None sets no limit."""
 
     min_cosine: float | None = None
-    """The lowest cosine of a batch."""
+    """The lowest cosine allowed in a batch."""
     max_relative_error: float | None = None
     """RMS of the error over RMS of the reference."""
     max_kl: float | None = None
-    """Of models that generate: mean KL divergence of the next token's distribution from the reference's, in nats."""
+    """For models that generate: mean KL divergence of the next token's distribution from the reference's, in nats."""
     min_top1: float | None = None
-    """Of models that generate: share of positions at which the likeliest next token is the reference's."""
+    """For models that generate: share of positions at which the likeliest next token is the reference's."""
     same_tokens: bool = False
-    """Of models that generate: the generated tokens must be the reference's."""
+    """For models that generate: the generated tokens must be those of the reference."""
 
 
 class DeviceChoice(Record, frozen=True):
-    """Which of a provider's devices: of a type, at an index among those; None leaves that open."""
+    """A device of a provider: its type, and its index among the devices of that type; None leaves it open."""
 
     type: DeviceType | None = None
     index: int | None = None
@@ -45,10 +45,10 @@ class DeviceChoice(Record, frozen=True):
 
 
 class CompileCache(Record, frozen=True):
-    """Where a provider keeps what it compiled, so that a second start is quicker.
+    """Where a provider stores what it compiled, so that a second start is faster.
 
     `option`: the provider option `name` takes a folder. `environment`: the variable `name` takes a folder.
-    `context`: ONNX Runtime writes an EP context model, which is opened in the model's place.
+    `context`: ONNX Runtime writes an EP context model, which is opened instead of the model.
     """
 
     kind: Literal["option", "environment", "context"]
@@ -67,7 +67,7 @@ It is the one provider that code may name. What any other does differently is a 
 
 
 class DeviceOption(Record, frozen=True):
-    """The option by which a provider inside a wheel is told which device to take; plugins are handed the device."""
+    """The option that chooses the device of a provider inside a wheel; a plugin gets the device directly."""
 
     name: str
     indexed: tuple[DeviceType, ...] = ()
@@ -77,19 +77,19 @@ class DeviceOption(Record, frozen=True):
 
 
 class ThreadsOption(Record, frozen=True):
-    """The option by which a provider that computes on the CPU is told its number of threads."""
+    """The option that sets the number of threads of a provider that computes on the CPU."""
 
     name: str
     unless: dict[str, str] = {}
-    """Other options that can hold the number, each with the word that shows that it does."""
+    """Other options that can hold the number, each with a word in its value that shows it."""
 
 
 class KnownRefusal(Record, frozen=True):
-    """What an engine must not be asked to run on a provider, because the process would die."""
+    """What an engine must not run on a provider, because the process would die."""
 
     engine: str
     part: Literal["encoder"]
-    """The part of a model that it is not run with."""
+    """The part of a model that is not run."""
     message: str
     remedy: str
 
@@ -146,7 +146,7 @@ class ProviderBehavior(Record, frozen=True, kw_only=True):
 
 
 class Provider(ProviderBehavior, frozen=True):
-    """All that a worker needs to open a session on one execution provider and one of its devices."""
+    """What a worker needs to open a session on one device of an execution provider."""
 
     ep: str
     plugin: str | None = None
@@ -162,16 +162,16 @@ class Provider(ProviderBehavior, frozen=True):
     static_shapes: bool = False
     """True where the provider takes fixed shapes only: each workload gets a session of its own with its sizes in it."""
     emulated: bool = False
-    """True where the device is imitated in software: answers count, times mean nothing."""
+    """True where software emulates the device: answers count, times mean nothing."""
     cache: CompileCache | None = None
     hint: str = ""
-    """What to install or plug in where it cannot be used."""
+    """What to install or plug in where the provider cannot be used."""
     known_options: tuple[str, ...] | None = None
     """The options that the catalogue knows; None for a provider that it does not know."""
 
 
 class Cell(Record, frozen=True):
-    """One box of the matrix: model x precision x target x workload."""
+    """One cell of the matrix: model x precision x target x workload."""
 
     model: str
     precision: str
@@ -188,27 +188,28 @@ class Cell(Record, frozen=True):
     provider: str | None = None
     """The ONNX Runtime execution provider the nodes must be on; None for another engine."""
     device: str | None = None
-    """The device that the row asks for, `gpu`, `npu.0`; None where the provider has but one kind."""
+    """The device that the row requests, `gpu`, `npu.0`; None where the provider has only one type."""
     emulated: bool = False
-    """True where the device is imitated in software: the cell is in no ranking."""
+    """True where software emulates the device: the cell is in no ranking."""
     control: bool = False
     excluded: str | None = None
     format: str | None = None
     """The format of the artifact that the engine runs; None where it makes the precision itself."""
     tolerance: Tolerance | None = None
-    """How far the answers may be from the FP32 reference; None in runs of before it was recorded."""
+    """How far the answers may be from the FP32 reference; None in older runs, which did not record it."""
 
     @property
     def id(self) -> str:
         """`minilm/int8/cpu/b1-s128`."""
+        # Stored observations name their cell by this text, so its form must not change.
         return f"{self.model}/{self.precision}/{self.target}/{self.workload}"
 
     @property
     def artifact_name(self) -> str:
-        """What the cells of one artifact share: `minilm/int8`; `llama/int4/gguf` in a format that is no plain ONNX."""
+        """The name of the artifact of the cell: `minilm/int8`; `llama/int4/gguf` in a format that is not plain ONNX."""
         return "/".join([self.model, self.precision, *([self.format] if self.format not in (None, "onnx") else [])])
 
     @property
     def group(self) -> str:
-        """Cells of one group are visited by one process: `minilm/int8/cpu`."""
+        """The group of the cell; one process visits the cells of a group: `minilm/int8/cpu`."""
         return f"{self.model}/{self.precision}/{self.target}"

@@ -1,4 +1,4 @@
-"""What preparation leaves: sources, runtimes, artifacts and failures."""
+"""Records that preparation makes: sources, runtimes, artifacts and failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Source(Record, frozen=True):
 
 
 class RuntimeRecord(Record, frozen=True):
-    """A named Python environment as it was found: what was asked for, and every package that it resolved to."""
+    """A named Python environment: its requirements, and every package that is installed in it."""
 
     name: str
     requires: tuple[str, ...]
@@ -30,11 +30,11 @@ class RuntimeRecord(Record, frozen=True):
     key: str
     """SHA-256 over the requirements and the interpreter, shortened: the name of its folder in the cache."""
     existing: bool = False
-    """True for an interpreter of the user's, used as it is."""
+    """True for an existing interpreter of the user, which is used unchanged."""
 
 
 class ArtifactRecord(Record, frozen=True):
-    """A model folder or a reference in the cache: its key, and the parts that the key was made of."""
+    """A model folder or a reference in the cache: its key, and the parts that the key is computed from."""
 
     key: str
     kind: Literal["model", "reference"]
@@ -48,7 +48,7 @@ class ArtifactRecord(Record, frozen=True):
 
 
 class Failure(Record, frozen=True):
-    """Why a cell has no number: which stage, what kind, the first line of the real error, and the tail of stderr."""
+    """Why a cell has no number: the stage, the kind, the message of the error, and the end of stderr."""
 
     status: Status
     stage: str

@@ -1,7 +1,7 @@
-"""The version of the protocol between the orchestrator and its workers.
+"""Holds the version of the protocol between the orchestrator and its workers.
 
-Raise it when an order or a reply changes: a field, a type, a meaning. Workers of recorded runs are spoken to only where
-their version is this one, so a recorded base is run again under its own code for as long as the number stays.
+Raise it when an order or a reply changes: a field, a type or a meaning. A worker of a recorded run is used only where
+its version is this one, so a recorded base can run again under its own code as long as the number stays.
 """
 
 from __future__ import annotations

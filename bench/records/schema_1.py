@@ -1,6 +1,7 @@
-"""Runs of schema 1, read as records of today: the one place that looks into a sentence.
+"""Reads runs of schema 1 as records of today; the only place that looks into a sentence.
 
-Schema 1 kept notes as sentences. Those that a flag or a table depends on become their kind, the others the kind `text`.
+Schema 1 kept notes as sentences. Those that a flag or a table depends on get their own kind, the others the kind
+`text`.
 """
 
 from __future__ import annotations
@@ -26,43 +27,43 @@ UNKNOWN_OPTION = re.compile(r"unknown option '(?P<name>.*?)'")
 
 def run(content: bytes) -> Run:
     """A `run.json` of schema 1. Raises `msgspec.ValidationError` where it does not hold one."""
-    found = msgspec.json.decode(content)
-    found["schema"] = TODAY
-    targets = found.get("targets")
+    fields = msgspec.json.decode(content)
+    fields["schema"] = TODAY
+    targets = fields.get("targets")
     for facts in targets.values() if isinstance(targets, dict) else ():
         _convert(facts, "notes", _notes)
-    return upgraded(msgspec.convert(found, Run))
+    return upgraded(msgspec.convert(fields, Run))
 
 
 def observation(line: bytes) -> Observation:
-    """A line of a `results.jsonl` of schema 1. Raises `msgspec.ValidationError` where it is none."""
-    found = msgspec.json.decode(line)
-    _convert(found, "notes", _notes)
-    starts = found.get("starts") if isinstance(found, dict) else None
+    """A line of a `results.jsonl` of schema 1. Raises `msgspec.ValidationError` where it does not hold one."""
+    fields = msgspec.json.decode(line)
+    _convert(fields, "notes", _notes)
+    starts = fields.get("starts") if isinstance(fields, dict) else None
     for start in starts if isinstance(starts, list) else ():
         _convert(start, "note", _start_note)
-    return msgspec.convert(found, Observation)
+    return msgspec.convert(fields, Observation)
 
 
-def told(sentence: str) -> Note:
+def parse_note(sentence: str) -> Note:
     """The fact behind a note of schema 1; `text` where nothing depends on its kind."""
-    if found := UNKNOWN_OPTION.match(sentence):
-        return note("unknown-option", name=found["name"])
+    if match := UNKNOWN_OPTION.match(sentence):
+        return note("unknown-option", name=match["name"])
     if "software adapter" in sentence:
         return note("software-adapter")
     if sentence == "emulated device":
         return note("emulated-device")
-    if found := START.fullmatch(sentence):
-        start, said = found["start"], found["said"]
-        if failed := FAILED.fullmatch(said):
+    if match := START.fullmatch(sentence):
+        start, text = match["start"], match["said"]
+        if failed := FAILED.fullmatch(text):
             return note("start-failed", start=start, status=failed["status"], text=failed["text"])
-        if said == "the worker ended without an answer":
+        if text == "the worker ended without an answer":
             return note("start-unanswered", start=start)
     return note("text", text=sentence)
 
 
 def _convert(record: Any, field: str, converted: Callable[[Any], object]) -> None:
-    """Replace a field in place; a record of another form is left for the validation to refuse."""
+    """Replace a field in place; a record of another form stays, and the validation refuses it."""
     if isinstance(record, dict) and field in record:
         record[field] = converted(record[field])
 
@@ -72,12 +73,12 @@ def _notes(value: Any) -> object:
 
 
 def _note(value: Any) -> object:
-    return msgspec.to_builtins(told(value)) if isinstance(value, str) else value
+    return msgspec.to_builtins(parse_note(value)) if isinstance(value, str) else value
 
 
 def _start_note(value: Any) -> object:
     if not isinstance(value, str):
         return value
-    found = NO_COMPILED_MODEL.fullmatch(value)
-    kept = note("no-compiled-model", text=found["text"]) if found else note("text", text=value)
-    return msgspec.to_builtins(kept) if value else None
+    match = NO_COMPILED_MODEL.fullmatch(value)
+    converted = note("no-compiled-model", text=match["text"]) if match else note("text", text=value)
+    return msgspec.to_builtins(converted) if value else None

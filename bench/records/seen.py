@@ -1,4 +1,4 @@
-"""What measuring sees: placements, parity, raw nanoseconds; and the run that holds them."""
+"""Records of what is measured: placements, parity, raw nanoseconds, and the run that holds them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.records.sustained import Sustained
 
 
 class Effort(Record, frozen=True):
-    """How much measuring a budget buys."""
+    """The settings of a budget: rounds, warm-up, bursts and limits."""
 
     name: str
     min_rounds: int
     max_rounds: int
     half_width: float | None
-    """Rounds go on until the 95 % interval of a cell's latency is within this share, or `max_rounds`."""
+    """Rounds continue until the 95 % interval of a cell's latency is within this share, or `max_rounds`."""
     warmup_calls: int
     warmup_s: float
     warmup_limit_s: float
@@ -30,37 +30,39 @@ class Effort(Record, frozen=True):
 
 
 BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
-"""Ops whose type alone proves that no value of the model's data passes through them: they read a shape, or nothing."""
+"""Ops whose type alone proves that no data of the model passes through them: they read a shape, or nothing."""
 
 
 class Placement(Record, frozen=True):
-    """Which execution provider each node was assigned to, as ONNX Runtime tells it at partitioning time."""
+    """Which execution provider each node was assigned to, as ONNX Runtime reports it when it partitions the graph."""
 
     nodes: dict[str, dict[str, int]]
     """Count of nodes by provider, then by op type."""
     source: str
-    """`assignment-info`, or how else it was learnt."""
+    """Where it is from, e.g. `assignment-info`."""
     copies: int | None = None
-    """Copies between devices in one call, as profiled; None where no call was profiled."""
+    """Copies between devices in one profiled call; None where no call was profiled."""
     time_elsewhere: float | None = None
-    """Share of a profiled call's wall time spent in the nodes of other providers, 0 to 1; None where not profiled."""
+    """Share of a profiled call's wall time spent in the nodes of other providers, 0 to 1; None without a profile."""
     shape_nodes: dict[str, dict[str, int]] = {}
-    """Of `nodes`, those that handle nothing but shapes, as the model's graph shows: by provider, then by op type."""
+    """The nodes that handle only shapes, as the model's graph shows: by provider, then by op type."""
 
     def working(self, provider: str) -> dict[str, int]:
-        """The provider's nodes by op type, but for those that handle nothing but shapes and constants."""
+        """The provider's nodes by op type, without those that handle only shapes and constants."""
         shapes = self.shape_nodes.get(provider, {})
         ops = self.nodes.get(provider, {}).items()
-        left = {op: count - shapes.get(op, 0) for op, count in ops if op not in BOOKKEEPING}
-        return {op: count for op, count in left.items() if count > 0}
+        computing = {op: count - shapes.get(op, 0) for op, count in ops if op not in BOOKKEEPING}
+        return {op: count for op, count in computing.items() if count > 0}
 
     def has_nothing_on(self, provider: str) -> bool:
         """Whether nothing that computes is on the provider, though the model has nodes."""
         others = [name for name, ops in self.nodes.items() if name != provider and any(ops.values())]
+        # A model whose nodes are all on the provider, or that has none, has not fallen back.
         if not others:
             return False
         if not any(self.nodes.get(provider, {}).values()):
             return True
+        # Shape nodes alone on the provider do no work of the model.
         return not self.working(provider) and any(self.working(name) for name in others)
 
 
@@ -73,7 +75,7 @@ class Start(Record, frozen=True):
     """From the model's file to a session that can be called, compilation at load included."""
     first_call_ns: int
     note: Note | None = None
-    """Why nothing was kept for the next start."""
+    """Why nothing was stored for the next start."""
 
 
 class Energy(Record, frozen=True):
@@ -94,21 +96,21 @@ class Parity(Record, frozen=True):
     relative_error: float | None
     """RMS of the error over RMS of the reference."""
     cosine: float | None
-    """The lowest of the batch."""
+    """The lowest cosine of the batch."""
     effective_bits: float | None
     """-log2 of the relative error; None where the outputs are identical or not finite."""
     tolerance: Tolerance
     reference: str
-    """What the reference was computed by, e.g. `PyTorch 2.13.0, FP32`."""
+    """What computed the reference, e.g. `PyTorch 2.13.0, FP32`."""
     kl_divergence: float | None = None
-    """Of the next token's distribution from the reference's over the same prefix: the mean over `samples` positions,
-    in nats."""
+    """KL divergence of the next token's distribution from the reference's over the same prefix: the mean over `samples`
+    positions, in nats."""
     top1_agreement: float | None = None
     """Share of the positions at which the likeliest next token is the reference's."""
     tokens_compared: int | None = None
-    """Tokens of the timed generation that were held against the reference's own."""
+    """Tokens of the timed generation that were compared with the reference's."""
     tokens_same: int | None = None
-    """How many of these are the reference's before the first that is not."""
+    """How many of these equal the reference's before the first that differs."""
 
 
 class Generation(Record, frozen=True):
@@ -119,7 +121,7 @@ class Generation(Record, frozen=True):
     token_ns: tuple[int, ...]
     """Each later step, in order."""
     tokens: int
-    """Tokens that were emitted for each sequence of the batch, the first included: counted, not requested."""
+    """Tokens emitted for each sequence of the batch, the first included; counted, not requested."""
     prompt_tokens: int | None = None
     """Tokens of each prompt where the engine counts them itself, as a server does; None: those of the workload."""
     encode_ns: int | None = None
@@ -132,19 +134,19 @@ class Generation(Record, frozen=True):
 
 
 class Traits(Record, frozen=True):
-    """What differs between engines that generate, beside their speed."""
+    """How engines that generate differ besides their speed."""
 
     kv_type: str = ""
     """Number format of the key-value cache, `fp32`."""
     kv_bytes: int | None = None
-    """What the cache of this workload takes."""
+    """Bytes of the key-value cache of this workload."""
     logits: str = ""
     """Which logits prefill computes: `last token`, `every token`."""
     weights: str = ""
-    """How the weights are stored, in the format's own words: `MatMulNBits, 4 bits, blocks of 32`, `Q4_K_M`."""
+    """How the weights are stored, in the terms of the format: `MatMulNBits, 4 bits, blocks of 32`, `Q4_K_M`."""
     sampling: str = "greedy"
     declared_bits: float | None = None
-    """Bits a weight as the format promises, scales included."""
+    """Bits of a weight as the format declares, scales included."""
     weight_bytes: int | None = None
     """Bytes of the files that hold the weights."""
     parameters: int | None = None
@@ -154,7 +156,7 @@ class Traits(Record, frozen=True):
 
 
 class Transcript(Record, frozen=True):
-    """What a speech recognizer heard, and what was said."""
+    """The text of a speech recognizer, and the label that is the right text."""
 
     text: str
     label: str
@@ -176,7 +178,7 @@ class Timing(Record, frozen=True):
 
 
 class Observation(Record, frozen=True):
-    """What one round saw of one cell; a line of `results.jsonl`."""
+    """The result of one round for one cell; a line of `results.jsonl`."""
 
     cell: str
     round: int
@@ -189,7 +191,7 @@ class Observation(Record, frozen=True):
     import_ns: int | None = None
     """From the start of the engine's import to its end."""
     load_ns: int | None = None
-    """From the model's file to a session that can be called; compile happens here or in the first call."""
+    """From the model's file to a session that can be called; compilation is here or in the first call."""
     peak_rss_bytes: int | None = None
     baseline_rss_bytes: int | None = None
     """The most memory that the worker had held before it imported its engine."""
@@ -198,21 +200,21 @@ class Observation(Record, frozen=True):
     energy: Energy | None = None
     device: Device | None = None
     starts: tuple[Start, ...] = ()
-    """In the first round of targets with a compile cache: how they started cold, and from what they had compiled."""
+    """The cold and the cached start, in the first round of targets with a compile cache."""
     threads: int | None = None
     versions: dict[str, str] = {}
     notes: tuple[Note, ...] = ()
-    """What the engine tells of itself, e.g. that it is compiled."""
+    """What the engine reports about itself, e.g. that it is compiled."""
     traits: Traits | None = None
     transcript: Transcript | None = None
     state: MachineState = MachineState()
     visit_s: float | None = None
     sustained: Sustained | None = None
-    """Of a minute of a sustained run, which is no round: `round` is 0."""
+    """Set for a minute of a sustained run, which is not a round: `round` is 0."""
 
 
 class Run(Record, frozen=True):
-    """`run.json`: all that is needed to read a run's observations, and to run it again."""
+    """`run.json`: what is needed to read a run's observations, and to run it again."""
 
     schema: int
     bench_version: str
@@ -231,7 +233,7 @@ class Run(Record, frozen=True):
     artifacts: dict[str, str]
     """The artifact key of each `model/precision`."""
     weights: dict[str, Weights]
-    """By model: what the source turned out to hold."""
+    """By model: whether the source holds pretrained or random weights."""
     source_digests: dict[str, str] = {}
     references: dict[str, str] = {}
     """By `model/workload`: the key of its inputs and reference outputs in the cache."""
@@ -240,4 +242,4 @@ class Run(Record, frozen=True):
     targets: dict[str, TargetFacts] = {}
     """By target: what a probe found before anything was measured."""
     sustained_minutes: float | None = None
-    """How long each measured cell is run on end after its rounds; None where that was not asked for."""
+    """Minutes of the sustained run of each measured cell; None where the run has none."""

@@ -1,4 +1,4 @@
-"""Fills in what runs did not record in earlier states of their schema."""
+"""Adds what older runs of the same schema did not record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GGUF_FORMATS = {
 
 
 def upgraded(run: Run) -> Run:
-    """The run, with the number format of every recipe: earlier runs had it in the recipe's name alone."""
+    """The run, with the number format of every recipe; older runs have it only in the name of the recipe."""
     if all(cell.recipe is None or cell.recipe.number_format for cell in run.cells):
         return run
     return replace(run, cells=tuple(_with_number_format(cell) for cell in run.cells))
@@ -28,5 +28,6 @@ def upgraded(run: Run) -> Run:
 def _with_number_format(cell: Cell) -> Cell:
     if cell.recipe is None or cell.recipe.number_format:
         return cell
+    # Names of recipes ended with the number format: `dynamic-int8`.
     word = cell.recipe.name.rsplit("-", 1)[-1]
     return replace(cell, recipe=replace(cell.recipe, number_format=GGUF_FORMATS.get(word, word)))

@@ -79,7 +79,7 @@ class Watch:
 
     def install(self) -> None:
         """Put the watch around the two methods that see every visit and every reply."""
-        once, take = Visitor.once, ObservationRecorder.take
+        once, take = Visitor.visit_once, ObservationRecorder.take
 
         def watched_once(visitor, cells, number):
             self.model, self.part = cells[0].model, "start"
@@ -102,7 +102,7 @@ class Watch:
             if isinstance(reply, Measured):
                 self.enter("end")
 
-        Visitor.once, ObservationRecorder.take = watched_once, watched_take  # type: ignore[method-assign]
+        Visitor.visit_once, ObservationRecorder.take = watched_once, watched_take  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from note_kinds import assert_words_fit
 
 from bench.judge.changes import MOST
-from bench.judge.differences import ASKED_FOR
+from bench.judge.differences import REQUEST_KINDS
 from bench.judge.differences import differences as facts
 from bench.records import Accelerator, Note, Recipe, Run, RuntimeRecord
 from bench.report import text_differences as text
@@ -238,7 +238,7 @@ def test_a_difference_is_a_kind_with_its_values_before_and_after():
     ],
 )
 def test_what_was_asked_for_is_distinguished_by_its_kind(new):
-    assert {found.kind for found in facts(BASE, new)} <= ASKED_FOR
+    assert {found.kind for found in facts(BASE, new)} <= REQUEST_KINDS
 
 
 def test_a_recipe_that_differs_for_one_engine_alone_names_the_engine():

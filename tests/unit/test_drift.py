@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.judge import drift
-from bench.judge.drift import of_bursts
+from bench.judge.drift import burst_drift
 
 MS = 1_000_000
 
@@ -25,7 +25,7 @@ def calls(rng, count=250, rho=0.5, scatter=0.03, rise=0.0):
 def flagged(cells, rounds, **said):
     """In what share of cells a drift is found."""
     rng = np.random.default_rng(20261102)
-    return np.mean([of_bursts([calls(rng, **said) for _ in range(rounds)]) != 0 for _ in range(cells)])
+    return np.mean([burst_drift([calls(rng, **said) for _ in range(rounds)]) != 0 for _ in range(cells)])
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -46,38 +46,38 @@ def test_calls_that_rise_by_six_per_cent_are_found_in_nine_cells_of_ten(rho, cou
 
 def test_by_how_much_calls_rise_is_told_from_the_first_third_to_the_last():
     rising = [int(MS * (1 + 0.001 * n)) for n in range(120)]
-    assert of_bursts([rising] * 3) == pytest.approx(1.0995 / 1.0195 - 1, rel=0.02)
+    assert burst_drift([rising] * 3) == pytest.approx(1.0995 / 1.0195 - 1, rel=0.02)
 
 
 def test_calls_that_still_become_faster_are_not_steady_either():
-    assert of_bursts([[int(MS * (1 - 0.002 * n)) for n in range(60)]] * 3) < -0.05
+    assert burst_drift([[int(MS * (1 - 0.002 * n)) for n in range(60)]] * 3) < -0.05
 
 
 def test_a_drift_in_one_round_of_three_is_none_of_the_cell():
     rng = np.random.default_rng(1)
     steady, rising = calls(rng, 500, 0.0, 0.01), calls(rng, 500, 0.0, 0.01, rise=0.2)
-    assert of_bursts([rising]) > 0.1
-    assert of_bursts([rising, steady, steady]) == 0
-    assert of_bursts([rising, rising, steady]) > 0.05
+    assert burst_drift([rising]) > 0.1
+    assert burst_drift([rising, steady, steady]) == 0
+    assert burst_drift([rising, rising, steady]) > 0.05
 
 
 def test_rounds_of_few_calls_tell_together_what_none_tells_alone():
     rng = np.random.default_rng(2)
     rounds = [calls(rng, 15, 0.3, 0.01, rise=0.1) for _ in range(6)]
-    assert not any(of_bursts([one]) for one in rounds)
-    assert of_bursts(rounds) > 0.03
+    assert not any(burst_drift([one]) for one in rounds)
+    assert burst_drift(rounds) > 0.03
 
 
 @pytest.mark.parametrize("samples", [[], [MS], [MS * n for n in range(1, 12)]])
 def test_of_a_few_slow_calls_nothing_is_said(samples):
-    assert of_bursts([samples] * 6) == 0
+    assert burst_drift([samples] * 6) == 0
 
 
 def test_equal_calls_and_calls_of_no_time_do_not_drift():
-    assert of_bursts([[MS] * 60] * 3) == of_bursts([[0] * 60] * 3) == 0
+    assert burst_drift([[MS] * 60] * 3) == burst_drift([[0] * 60] * 3) == 0
 
 
 def test_many_calls_are_looked_at_in_stretches_and_none_is_left_out():
     step = [MS] * 80_000 + [2 * MS] * 40_001
     assert drift._blocks(step).size <= 2 * drift.BLOCKS
-    assert of_bursts([step] * 3) == pytest.approx(1.0, rel=0.05)
+    assert burst_drift([step] * 3) == pytest.approx(1.0, rel=0.05)

@@ -4,7 +4,7 @@ import pytest
 from builders import a_parity, a_parity_of_tokens
 from msgspec.structs import replace
 
-from bench.judge.tolerance import faults, quality
+from bench.judge.tolerance import quality, violations
 from bench.records import Tolerance
 from bench.report import text_notes
 
@@ -12,12 +12,12 @@ LOGITS = Tolerance(max_kl=0.05, min_top1=0.8)
 
 
 def words(parity):
-    """What the report says of the faults."""
-    return [text_notes.say(fault) for fault in faults(parity)]
+    """What the report says of the violations."""
+    return [text_notes.say(fault) for fault in violations(parity)]
 
 
 def test_a_generator_whose_logits_and_tokens_are_the_references_is_right():
-    assert faults(a_parity_of_tokens()) == []
+    assert violations(a_parity_of_tokens()) == []
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_logits_out_of_tolerance_say_how_far_they_are(said, fault):
 
 
 def test_on_the_limit_is_within():
-    assert faults(a_parity_of_tokens(tolerance=LOGITS, kl_divergence=0.05, top1_agreement=0.8)) == []
+    assert violations(a_parity_of_tokens(tolerance=LOGITS, kl_divergence=0.05, top1_agreement=0.8)) == []
 
 
 def test_tokens_that_differ_name_the_step_at_which_they_do():
     wrong = a_parity_of_tokens(tokens_same=11, tokens_compared=64)
     assert words(wrong) == ["tokens differ from the reference's at step 12 of 64"]
-    assert faults(replace(wrong, tolerance=LOGITS)) == [], "nobody asked for the same tokens"
+    assert violations(replace(wrong, tolerance=LOGITS)) == [], "nobody asked for the same tokens"
 
 
 @pytest.mark.parametrize("compared", [None, 0])
@@ -53,7 +53,7 @@ def test_tokens_that_were_not_compared_prove_nothing(compared):
 
 def test_every_fault_is_told():
     wrong = a_parity_of_tokens(kl_divergence=1.0, top1_agreement=0.5, tokens_same=0)
-    assert [(fault.kind, fault.values.get("figure")) for fault in faults(wrong)] == [
+    assert [(fault.kind, fault.values.get("figure")) for fault in violations(wrong)] == [
         ("figure-too-high", "kl_divergence"),
         ("figure-too-low", "top1_agreement"),
         ("tokens-differ", None),
@@ -62,8 +62,8 @@ def test_every_fault_is_told():
 
 def test_a_cosine_that_is_not_asked_for_may_be_anything():
     limit = Tolerance(max_relative_error=0.05)
-    assert faults(a_parity(cosine=None, tolerance=limit)) == []
-    assert faults(a_parity(cosine=-1.0, tolerance=limit)) == []
+    assert violations(a_parity(cosine=None, tolerance=limit)) == []
+    assert violations(a_parity(cosine=-1.0, tolerance=limit)) == []
 
 
 def test_a_tolerance_that_asks_for_nothing_proves_nothing():

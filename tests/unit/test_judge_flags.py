@@ -34,7 +34,7 @@ def flagged(*seen, **said):
         "medians_ms": tuple(2.0 for _ in seen),
         "half_width": 0.01,
     }
-    return tuple(flag.kind for flag in flags.raised(flags.Evidence(seen=seen, **{**evidence, **said})))
+    return tuple(flag.kind for flag in flags.raised(flags.Evidence(observations=seen, **{**evidence, **said})))
 
 
 def three_rounds(last=None, **said):
@@ -147,7 +147,7 @@ def test_calls_that_drift_where_they_are_timed_are_not_steady():
 def detailed(*seen, **said):
     """What the flags of these rounds say in figures."""
     evidence = {"medians_ms": tuple(2.0 for _ in seen), "half_width": 0.01, **said}
-    whole = flags.Evidence(cell=a_cell(), effort=an_effort(), threads=2, seen=seen, **evidence)
+    whole = flags.Evidence(cell=a_cell(), effort=an_effort(), threads=2, observations=seen, **evidence)
     return text_flags.details(flags.raised(whole))
 
 
@@ -222,7 +222,7 @@ def test_a_gpu_made_of_software_is_told():
 def test_of_an_emulated_cell_the_flags_of_times_are_moot_and_those_of_answers_are_not():
     coarse = an_observation(parity=a_parity(effective_bits=8.0), timing=a_timing(steady=False))
     assert flagged(coarse, cell=a_cell(emulated=True), half_width=0.5) == ("emulated", "reduced-precision")
-    assert set(flags.RULES) >= flags.OF_TIMES
+    assert set(flags.RULES) >= flags.TIMING_FLAGS
 
 
 def test_a_cell_without_a_recipe_has_the_number_format_of_its_precisions_name():

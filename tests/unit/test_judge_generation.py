@@ -210,30 +210,32 @@ def test_a_server_that_counts_another_prompt_is_compared_by_the_time_of_a_token(
 
 def test_the_energy_of_a_token_is_that_of_the_burst_over_all_tokens_of_all_rows():
     rounds = [replace(one, energy=an_energy(joules=640, calls=10)) for one in seen([a_generation()] * 10)]
-    assert generation.joules_a_token(CELL, rounds).value == pytest.approx(1.0)
-    assert generation.joules_a_token(PAIR, rounds).value == pytest.approx(0.5)
+    assert generation.joules_per_token(CELL, rounds).value == pytest.approx(1.0)
+    assert generation.joules_per_token(PAIR, rounds).value == pytest.approx(0.5)
 
 
 def test_tokens_that_were_not_emitted_cost_nothing_and_the_rounds_give_the_interval():
     made = [[a_generation(tokens=32)], [a_generation()], [a_generation()]]
     spent = (32, 128, 640)
     rounds = [replace(one, energy=an_energy(joules, 1)) for one, joules in zip(seen(*made), spent, strict=True)]
-    assert generation.joules_a_token(CELL, rounds) == statistics.interval([math.log(cost) for cost in (1.0, 2.0, 10.0)])
+    assert generation.joules_per_token(CELL, rounds) == statistics.interval(
+        [math.log(cost) for cost in (1.0, 2.0, 10.0)]
+    )
 
 
 def test_without_a_meter_or_a_token_there_is_no_energy():
-    assert generation.joules_a_token(CELL, seen([a_generation()])) is None
+    assert generation.joules_per_token(CELL, seen([a_generation()])) is None
     nothing = replace(a_generated(), timing=None, energy=an_energy())
-    assert generation.joules_a_token(CELL, [nothing]) is None
+    assert generation.joules_per_token(CELL, [nothing]) is None
 
 
 def test_the_first_token_from_nothing_takes_the_import_the_load_and_the_first_calls_first_token():
     one = a_generated(import_ns=60_000_000, load_ns=300_000_000, timing=generating(first_token_ns=140_000_000))
     slow = replace(one, round=1, load_ns=900_000_000)
-    assert generation.first_token_from_nothing_ms([one]) == Interval(pytest.approx(500), None, None)
-    assert generation.first_token_from_nothing_ms([one, slow]).value == pytest.approx(math.sqrt(500 * 1100))
+    assert generation.cold_first_token_ms([one]) == Interval(pytest.approx(500), None, None)
+    assert generation.cold_first_token_ms([one, slow]).value == pytest.approx(math.sqrt(500 * 1100))
 
 
 @pytest.mark.parametrize("part", [{"import_ns": None}, {"load_ns": None}, {"timing": None}])
 def test_a_part_that_is_missing_leaves_no_first_token_from_nothing(part):
-    assert generation.first_token_from_nothing_ms([a_generated(**part)]) is None
+    assert generation.cold_first_token_ms([a_generated(**part)]) is None

@@ -26,7 +26,7 @@ PROSE = {
 """Names and attributes that hold sentences, ours or a library's."""
 PROSE_FIELDS = {"text", "said", "told"}
 """The same for attributes and keys only: as plain names they are used for other things."""
-MAKERS = {"differences", "conclusions", "notes", "reasons", "faults"}
+MAKERS = {"differences", "conclusions", "notes", "reasons", "violations"}
 """Functions whose result is several sentences."""
 CUTTING = {
     *("startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit"),

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench.judge import statistics
-from bench.judge.outcome import SEVERITY, faults, judge
+from bench.judge.outcome import SEVERITY, judge, violations
 from bench.records import Generation, Interval, Placement, Recipe, Tolerance, Transcript, note
 from bench.report import text
 
@@ -214,9 +214,9 @@ def test_answers_within_the_tolerance_are_right(parity):
 
 
 def test_the_scheduler_can_ask_whether_one_answer_is_right():
-    assert faults(a_parity()) == []
-    assert faults(a_parity(cosine=0.5)) == [note("figure-too-low", figure="cosine", value=0.5, limit=0.99)]
-    assert faults(a_parity(samples=0)) == [note("nothing-compared")]
+    assert violations(a_parity()) == []
+    assert violations(a_parity(cosine=0.5)) == [note("figure-too-low", figure="cosine", value=0.5, limit=0.99)]
+    assert violations(a_parity(samples=0)) == [note("nothing-compared")]
 
 
 def test_one_wrong_round_is_enough_and_the_worst_is_the_one_shown():

@@ -92,10 +92,10 @@ def run_rounds(monkeypatch, tmp_path):
             def __init__(self, matrix, run, prepared, settings, record, shortfalls) -> None:
                 self.settings, self.record = settings, record
 
-            def has_starts(self, cells: list[Cell]) -> bool:
+            def needs_starts(self, cells: list[Cell]) -> bool:
                 return cells[0].target in with_starts
 
-            def begin(self, cells: list[Cell]) -> None:
+            def measure_starts(self, cells: list[Cell]) -> None:
                 diary.visits.append((0, cells[0].group))
 
             def close(self) -> None:

@@ -67,7 +67,7 @@ def an_old_run(folder: Path, *lines: bytes, notes: tuple[str, ...] = ()) -> Path
     ],
 )
 def test_a_sentence_that_something_depends_on_becomes_its_kind(sentence: str, fact: Note) -> None:
-    assert schema_1.told(sentence) == fact
+    assert schema_1.parse_note(sentence) == fact
 
 
 def test_a_run_of_schema_1_is_read_as_one_of_today(tmp_path: Path) -> None:

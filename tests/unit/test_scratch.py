@@ -5,28 +5,28 @@ from __future__ import annotations
 import os
 import time
 
-from bench.measure.compile_cache import STALE_S, Scratch
+from bench.measure.compile_cache import STALE_S, CompileCaches
 
 
 def test_a_group_finds_what_it_left_and_nothing_of_another(tmp_path):
-    scratch = Scratch(tmp_path / "compiled")
-    mine = scratch.of("minilm/fp32/webgpu")
-    assert list(mine.iterdir()) == []
-    (mine / "shader").touch()
-    assert [path.name for path in scratch.of("minilm/fp32/webgpu").iterdir()] == ["shader"]
-    assert list(scratch.of("minilm/fp16/webgpu").iterdir()) == []
+    caches = CompileCaches(tmp_path / "compiled")
+    folder = caches.folder("minilm/fp32/webgpu")
+    assert list(folder.iterdir()) == []
+    (folder / "shader").touch()
+    assert [path.name for path in caches.folder("minilm/fp32/webgpu").iterdir()] == ["shader"]
+    assert list(caches.folder("minilm/fp16/webgpu").iterdir()) == []
 
 
 def test_the_next_run_starts_cold(tmp_path):
-    first = Scratch(tmp_path)
-    (first.of("g") / "shader").touch()
+    first = CompileCaches(tmp_path)
+    (first.folder("g") / "shader").touch()
     first.close()
     assert list(tmp_path.iterdir()) == []
-    assert list(Scratch(tmp_path).of("g").iterdir()) == []
+    assert list(CompileCaches(tmp_path).folder("g").iterdir()) == []
 
 
 def test_a_run_without_compiled_things_makes_no_folder(tmp_path):
-    Scratch(tmp_path / "compiled").close()
+    CompileCaches(tmp_path / "compiled").close()
     assert not (tmp_path / "compiled").exists()
 
 
@@ -36,7 +36,7 @@ def test_what_a_killed_run_left_goes_after_a_week_and_another_runs_stays(tmp_pat
     long_ago = time.time() - STALE_S - 60
     for name in ("run-old", "build"):
         os.utime(tmp_path / name, (long_ago, long_ago))
-    Scratch(tmp_path).of("g")
+    CompileCaches(tmp_path).folder("g")
     names = {path.name for path in tmp_path.iterdir()}
     assert "run-old" not in names
     assert {"run-new", "build"} <= names

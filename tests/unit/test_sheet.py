@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bench.machine import state
 from bench.machine.energy import Meter
-from bench.measure.cold_start import Starts
+from bench.measure.cold_start import StartResults
 from bench.measure.observations import ObservationRecorder, ReplyMapper
 from bench.records import (
     Bursted,
@@ -154,7 +154,7 @@ def test_a_death_while_profiling_costs_no_number():
 
 def test_starts_stand_beside_the_workload_that_was_started_and_no_other():
     died = note("start-failed", start="cached", status="crashed", text="the process died of SIGSEGV")
-    starts = {ONE.id: Starts((COLD,), (died,))}
+    starts = {ONE.id: StartResults((COLD,), (died,))}
     made, _ = recorded(opened(notes=(X,)), measured(ONE), measured(OTHER), starts=starts)
     assert [o.starts for o in made] == [(COLD,), ()]
     assert made[0].notes == (X, died)

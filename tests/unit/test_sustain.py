@@ -14,7 +14,7 @@ from bench import pipeline
 from bench.judge.cell_states import CellHistory
 from bench.judge.sustained import attempts, is_over
 from bench.measure import sustained, visits
-from bench.measure.eta import Left
+from bench.measure.eta import Eta
 from bench.measure.rounds import measure
 from bench.measure.sustained import due, ends_s
 from bench.pipeline import Options
@@ -229,23 +229,23 @@ def test_what_is_left_counts_the_minutes_on_end():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/gpu/b1")
     emulated = a_cell("vit/fp32/npu/b1", emulated=True)
     seen = [an_observation(one, number) for one in (cell, other, emulated) for number in range(1, 6)]
-    left = Left([cell, other, emulated], CellHistory(seen), a_run().effort, sustained_minutes=10.0)
-    assert left.say() == "0 processes and 2 sustained runs left, about 20 min 00 s"
-    left.lasted(cell, 60.0)
-    assert left.say() == "0 processes and 2 sustained runs left, about 19 min 00 s"
-    left.lasted(cell, None)
-    assert left.say() == "0 processes and 1 sustained runs left, about 10 min 00 s"
+    eta = Eta([cell, other, emulated], CellHistory(seen), a_run().effort, sustained_minutes=10.0)
+    assert eta.text() == "0 processes and 2 sustained runs left, about 20 min 00 s"
+    eta.sustained_for(cell, 60.0)
+    assert eta.text() == "0 processes and 2 sustained runs left, about 19 min 00 s"
+    eta.sustained_for(cell, None)
+    assert eta.text() == "0 processes and 1 sustained runs left, about 10 min 00 s"
 
 
 def test_what_failed_in_its_rounds_is_left_out_of_the_minutes():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/cpu-2/b1")
-    left = Left([cell, other], CellHistory([]), a_run().effort, sustained_minutes=10.0)
-    assert left.say() == "10 processes and 2 sustained runs left"
-    left.spent(cell.group, 2.0, ended=True)
-    assert left.say() == "5 processes and 1 sustained runs left, about 10 min 10 s"
+    eta = Eta([cell, other], CellHistory([]), a_run().effort, sustained_minutes=10.0)
+    assert eta.text() == "10 processes and 2 sustained runs left"
+    eta.visit_done(cell.group, 2.0, ended=True)
+    assert eta.text() == "5 processes and 1 sustained runs left, about 10 min 10 s"
 
 
 def test_without_minutes_nothing_is_said_of_them():
-    left = Left([a_cell()], CellHistory([]), a_run().effort)
-    left.spent(a_cell().group, 2.0, ended=False)
-    assert left.say() == "4 processes left, about 8 s"
+    eta = Eta([a_cell()], CellHistory([]), a_run().effort)
+    eta.visit_done(a_cell().group, 2.0, ended=False)
+    assert eta.text() == "4 processes left, about 8 s"

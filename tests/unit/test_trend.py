@@ -82,13 +82,13 @@ FALLING = [3400.0, 3400.0, 3100.0, 3000.0, 2900.0, 2900.0]
 
 
 def test_a_clock_that_falls_while_calls_become_slower_is_told_in_figures():
-    said = words(throttling.over(samples(SLOWER, frequency_mhz=FALLING)))
+    said = words(throttling.slowing(samples(SLOWER, frequency_mhz=FALLING)))
     assert said == "the clock fell from 3.4 to 2.9 GHz, while calls became 20 % slower"
 
 
 def test_heat_that_comes_to_the_limit_is_told():
     heat = {"temperature_c": [70.0, 75.0, 85.0, 92.0, 97.0, 97.0], "temperature_limit_c": [100.0] * 6}
-    said = words(throttling.over(samples(SLOWER, **heat)))
+    said = words(throttling.slowing(samples(SLOWER, **heat)))
     assert said == ("the processor was at 97 °C, and holds itself back at 100 °C, while calls became 20 % slower")
 
 
@@ -106,16 +106,16 @@ def test_heat_that_comes_to_the_limit_is_told():
     ],
 )
 def test_either_sign_alone_has_other_causes(latencies, state):
-    assert words(throttling.over(samples(latencies, **state))) == ""
+    assert words(throttling.slowing(samples(latencies, **state))) == ""
 
 
 def test_a_sensor_that_was_not_read_in_some_rounds_is_judged_by_the_others():
-    said = words(throttling.over(samples(SLOWER, frequency_mhz=[None, 3400.0, float("nan"), 3000.0, None, 2900.0])))
+    said = words(throttling.slowing(samples(SLOWER, frequency_mhz=[None, 3400.0, float("nan"), 3000.0, None, 2900.0])))
     assert "from 3.4 to 2.9 GHz" in said
 
 
 def test_from_rounds_to_a_sustained_run_the_same_is_told():
     rounds = samples([10.0, 10.1, 9.9], frequency_mhz=[3400.0, 3400.0, 3350.0])
-    said = words(throttling.since(rounds, samples([12.0], frequency_mhz=[2600.0])))
+    said = words(throttling.slowing_since(rounds, samples([12.0], frequency_mhz=[2600.0])))
     assert said == "the clock fell from 3.4 to 2.6 GHz, while calls became 20 % slower"
-    assert words(throttling.since(rounds, [])) == ""
+    assert words(throttling.slowing_since(rounds, [])) == ""

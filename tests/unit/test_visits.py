@@ -61,8 +61,8 @@ def made(tmp_path, strange_engines, diary):
     def make(run: FakeRun, number: int = 1) -> list[Observation]:
         visitor = Visitor(run.matrix, run.run, run.prepared, run.settings, diary.recorded.append)
         try:
-            if visitor.has_starts(run.cells):
-                visitor.begin(run.cells)
+            if visitor.needs_starts(run.cells):
+                visitor.measure_starts(run.cells)
             return visitor.visit(run.cells, number)
         finally:
             visitor.close()
@@ -213,8 +213,8 @@ def test_a_crash_at_the_start_is_a_note_and_the_visit_tells_the_rest(made, diary
 def test_a_group_whose_first_workload_is_not_due_is_not_started(diary, strange_engines, tmp_path):
     run = a_fake_run(tmp_path, "compiles", (1, 2), provider=on(cache=OPTION))
     visitor = Visitor(run.matrix, run.run, run.prepared, run.settings, diary.recorded.append)
-    assert visitor.has_starts(run.cells)
-    assert not visitor.has_starts(run.cells[1:])
+    assert visitor.needs_starts(run.cells)
+    assert not visitor.needs_starts(run.cells[1:])
 
 
 # --- what does not fit ------------------------------------------------------------------------------------------------
