@@ -27,12 +27,12 @@ def refer(order: Refer) -> Built:
     """Write a workload's inputs, the FP32 outputs that belong to them, and who computed those."""
     family, out = families.named(order.family), Path(order.out)
     batches = family.make_inputs(order.source, order.sizes, order.inputs)
-    outputs, by, facts = _answers(family, order, batches)
+    outputs, computed_by, facts = _answers(family, order, batches)
     notes = family.describe_inputs(order.source, order.sizes, order.inputs)
     feeds.save(out / "inputs.npz", batches)
     feeds.save(out / "outputs.npz", outputs)
-    told = json.dumps({"by": by, "notes": notes, **facts}, ensure_ascii=False)
-    (out / "reference.json").write_text(told, encoding="utf-8")
+    facts_text = json.dumps({"by": computed_by, "notes": notes, **facts}, ensure_ascii=False)
+    (out / "reference.json").write_text(facts_text, encoding="utf-8")
     return Built(notes)
 
 
@@ -41,5 +41,5 @@ def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[l
     if family.MANIFEST.task == "forward":
         return *contracts.forward(family).reference(order.source, batches), {}
     generating = contracts.generating(family)
-    outputs, by = generating.reference(order.source, batches, order.sizes["new"])
-    return outputs, by, generating.facts(order.source, batches, outputs)
+    outputs, computed_by = generating.reference(order.source, batches, order.sizes["new"])
+    return outputs, computed_by, generating.facts(order.source, batches, outputs)

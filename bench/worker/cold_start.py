@@ -13,7 +13,7 @@ from bench.worker import engines, families, feeds
 from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, CompilingEngine, Engine, Generator, Session, TextGenerator
 from bench.worker.failures import reason_of
-from bench.worker.placement import refuse_elsewhere
+from bench.worker.placement import refuse_fallback
 from bench.worker.refusal import Refusal
 
 
@@ -33,14 +33,14 @@ def start(order: Begin, channel: Channel) -> None:
     session = _open(engine, order, cache)
     load_ns = perf_counter_ns() - begin
     channel.stage("placement")
-    refuse_elsewhere(session.placement, visit.provider, session.complaint)
+    refuse_fallback(session.placement, visit.provider, session.complaint)
     channel.stage("begin", visit.jobs[0].workload)
     call = _first(session, visit, feed)
     begin = perf_counter_ns()
     call()
     first_call_ns = perf_counter_ns() - begin
-    kept = _kept(engine, order, cache)
-    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, kept)))
+    no_compiled_model = _kept(engine, order, cache)
+    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, no_compiled_model)))
 
 
 def _first(session: AnySession, visit: Visit, feed: feeds.Feed) -> Callable[[], object]:

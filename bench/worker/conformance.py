@@ -122,12 +122,12 @@ def _ort_value(value: CaseValue) -> ort.OrtValue:
         raise TypeError("beside a type that NumPy lacks, onnxruntime's Python takes no sequence and no empty optional")
     if value.element == STRING:
         return ort.OrtValue.ortvalue_from_numpy(_array(value))
-    made = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
-    if made.tensor_size_in_bytes() != len(value.data):
+    tensor = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
+    if tensor.tensor_size_in_bytes() != len(value.data):
         raise TypeError(f"this onnxruntime stores {NAMES.get(value.element)} in another way than ONNX")
     if value.data:
-        ctypes.memmove(made.data_ptr(), value.data, len(value.data))
-    return made
+        ctypes.memmove(tensor.data_ptr(), value.data, len(value.data))
+    return tensor
 
 
 def _read(value: ort.OrtValue) -> Any:
@@ -148,7 +148,10 @@ def _deviation(name: str, expected: CaseValue, answer: Any, order: Conform) -> D
         length = len(answer) if isinstance(answer, list) else None
         return Deviation(name, "sequence", 0, note("other-length", length=length, expected=len(expected.items)))
     pairs = zip(expected.items, answer, strict=True)
-    parts = [_tensors(f"{name}[{i}]", want, have, order) for i, (want, have) in enumerate(pairs)]
+    parts = [
+        _tensors(f"{name}[{i}]", expected_item, actual_item, order)
+        for i, (expected_item, actual_item) in enumerate(pairs)
+    ]
     return max(parts, key=_badness, default=Deviation(name, "sequence", 0))
 
 
@@ -158,19 +161,19 @@ def _badness(deviation: Deviation) -> tuple[bool, int, float]:
 
 
 def _tensors(name: str, expected: CaseTensor, answer: Any, order: Conform) -> Deviation:
-    kind, want = NAMES[expected.element], _array(expected)
-    have, element = _answer(answer)
-    if have is None or element != expected.element:
-        found = note("other-type", element=NAMES.get(element), expected=kind, is_tensor=bool(element))
-        return Deviation(name, kind, want.size, found)
-    if have.shape != want.shape:
-        shapes = {"shape": str(list(have.shape)), "expected": str(list(want.shape))}
-        return Deviation(name, kind, want.size, note("other-shape", **shapes))
+    kind, expected_values = NAMES[expected.element], _array(expected)
+    actual, element = _answer(answer)
+    if actual is None or element != expected.element:
+        problem = note("other-type", element=NAMES.get(element), expected=kind, is_tensor=bool(element))
+        return Deviation(name, kind, expected_values.size, problem)
+    if actual.shape != expected_values.shape:
+        shapes = {"shape": str(list(actual.shape)), "expected": str(list(expected_values.shape))}
+        return Deviation(name, kind, expected_values.size, note("other-shape", **shapes))
     if order.case.random:
         return Deviation(name, kind, 0)
     if expected.element == STRING:
-        return Deviation(name, kind, want.size, outside=int(np.count_nonzero(have != want)))
-    return _numbers(name, kind, want, have, order)
+        return Deviation(name, kind, expected_values.size, outside=int(np.count_nonzero(actual != expected_values)))
+    return _numbers(name, kind, expected_values, actual, order)
 
 
 def _answer(answer: Any) -> tuple[Values | None, int]:
@@ -185,27 +188,27 @@ def _answer(answer: Any) -> tuple[Values | None, int]:
     return array, next((number for number, dtype in NATIVE.items() if array.dtype == dtype), 0)
 
 
-def _numbers(name: str, kind: str, want: Values, have: Values, order: Conform) -> Deviation:
+def _numbers(name: str, kind: str, expected: Values, actual: Values, order: Conform) -> Deviation:
     """The values that are outside the margins, and the largest error; without a margin every value must be equal."""
-    same = (have == want) | (_nan(have) & _nan(want))
-    finite = np.isfinite(want) & np.isfinite(have)
-    wide = np.complex128 if want.dtype.kind == "c" else np.float64
+    same = (actual == expected) | (_nan(actual) & _nan(expected))
+    finite = np.isfinite(expected) & np.isfinite(actual)
+    wide = np.complex128 if expected.dtype.kind == "c" else np.float64
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(have.astype(wide) - want.astype(wide))
-        size = np.abs(want.astype(wide))
+        error = np.abs(actual.astype(wide) - expected.astype(wide))
+        size = np.abs(expected.astype(wide))
 
     def outside(margin: Margin | None) -> int:
-        off = ~finite | (error > margin.atol + margin.rtol * size) if margin else True
-        return int(np.count_nonzero(~same & off))
+        outside_margin = ~finite | (error > margin.atol + margin.rtol * size) if margin else True
+        return int(np.count_nonzero(~same & outside_margin))
 
     return Deviation(
         output=name,
         type=kind,
-        values=want.size,
+        values=expected.size,
         outside=outside(order.margins.get(kind)),
         outside_coarse=outside(order.coarse) if kind in ("float32", "float64") else None,
         max_abs_error=None if np.any(~same & ~finite) else float(np.max(error[finite], initial=0.0)),
-        largest=float(np.max(size[np.isfinite(want)], initial=0.0)),
+        largest=float(np.max(size[np.isfinite(expected)], initial=0.0)),
     )
 
 

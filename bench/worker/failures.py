@@ -62,5 +62,5 @@ def reason_of(error: BaseException) -> str:
 
 def _with_size(message: str, text: str) -> str:
     """The message, and what was asked for in MiB where the library gives bytes."""
-    found = MISSED_BYTES.search(text)
-    return f"{message} ({int(found[1]) / 2**20:.0f} MiB)" if found else message
+    match = MISSED_BYTES.search(text)
+    return f"{message} ({int(match[1]) / 2**20:.0f} MiB)" if match else message

@@ -94,8 +94,8 @@ def _export(folder: Path, model: dict[str, Any], search: dict[str, Any]) -> Expo
     )
 
 
-def _numbers(said: Any) -> tuple[int, ...]:
+def _numbers(value: Any) -> tuple[int, ...]:
     """A number, several or none as the config writes them."""
-    if said is None:
+    if value is None:
         return ()
-    return tuple(said) if isinstance(said, list) else (said,)
+    return tuple(value) if isinstance(value, list) else (value,)

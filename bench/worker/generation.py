@@ -30,7 +30,7 @@ class Recorder:
     feed: Feed
     new: int
     clock: Clock = perf_counter_ns
-    made: list[Generation] = field(default_factory=list)
+    generations: list[Generation] = field(default_factory=list)
     tokens: Array | None = None
     """Of the last generation: int64 of (batch, new); None where the engine sees no token ids."""
 
@@ -39,8 +39,8 @@ class Recorder:
         stream = self.session.begin(self.feed, self.new)
         steps, times = _run(stream, self.clock)
         self.tokens = np.stack(steps, axis=1) if steps and all(step is not None for step in steps) else None
-        self.made.append(_parts(stream, times))
-        return self.made[-1].total_ns
+        self.generations.append(_parts(stream, times))
+        return self.generations[-1].total_ns
 
 
 def _run(stream: Stream, clock: Clock) -> tuple[list[Any], list[int]]:
@@ -75,11 +75,13 @@ def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | No
     `before_burst` is called once, when all that is left to do is the bursts.
     """
     warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
-    first_token = run.made[0].first_ns
-    run.made.clear()
+    first_token = run.generations[0].first_ns
+    run.generations.clear()
     samples, sizes = timing.bursts(partial(burst, run), effort, before_burst)
-    made = tuple(run.made)
-    return replace(warm, samples_ns=tuple(samples), generations=made, first_token_ns=first_token, burst_calls=sizes)
+    generations = tuple(run.generations)
+    return replace(
+        warm, samples_ns=tuple(samples), generations=generations, first_token_ns=first_token, burst_calls=sizes
+    )
 
 
 def burst(run: Recorder, length_ns: int) -> list[int]:

@@ -50,8 +50,8 @@ def load(source: Source, auto: Any, fill: Fill = randomise) -> torch.nn.Module:
         torch.manual_seed(source.seed)
         model = auto.from_config(config(source), trust_remote_code=False)
         return fill(without_pooler(model.float().eval()), source.seed)
-    model, found = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
-    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    model, loading_info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
+    missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"the weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}")
     return without_pooler(model.float().eval())

@@ -18,15 +18,15 @@ _lines: list[tuple[int, str]] = []
 
 
 def _keep(level: int, text: bytes, _user_data: object) -> None:
-    words = text.decode("utf-8", "replace")
+    message = text.decode("utf-8", "replace")
     if level == CONTINUED and _lines:
         # Dots of progress continue a line too; only what continues a kept line is kept.
-        before, said = _lines[-1]
-        _lines[-1] = (before, said if said.endswith("\n") else said + words)
+        previous_level, previous_text = _lines[-1]
+        _lines[-1] = (previous_level, previous_text if previous_text.endswith("\n") else previous_text + message)
     elif level in (WARNING, ERROR):
-        _lines.append((level, words))
+        _lines.append((level, message))
     if level == ERROR:
-        sys.stderr.write(words)
+        sys.stderr.write(message)
 
 
 # Kept by the module: a callback that were collected would be called all the same.
@@ -54,5 +54,5 @@ def warnings(since: int) -> list[str]:
 
 
 def _plain(since: int, level: int) -> list[str]:
-    said = (FUNCTION.sub("", text.strip()) for kept, text in _lines[since:] if kept == level)
-    return [FOLDER.sub("", line)[:300] for line in said if line]
+    messages = (FUNCTION.sub("", text.strip()) for line_level, text in _lines[since:] if line_level == level)
+    return [FOLDER.sub("", message)[:300] for message in messages if message]

@@ -20,9 +20,9 @@ def peak_rss_bytes() -> int:
 
         return int(psutil.Process().memory_info().peak_wset)
     if sys.platform == "linux":
-        found = HIGH_WATER.search(Path("/proc/self/status").read_text("utf-8", "replace"))
-        if found:
-            return int(found[1]) * 1024
+        match = HIGH_WATER.search(Path("/proc/self/status").read_text("utf-8", "replace"))
+        if match:
+            return int(match[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

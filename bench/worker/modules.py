@@ -22,5 +22,5 @@ def load(kind: Kind, name: str) -> ModuleType:
 @cache
 def _plugins() -> dict[str, dict[str, str]]:
     path = Path(__file__).parents[2] / PLUGINS
-    found: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    plugins: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return plugins

@@ -31,19 +31,22 @@ def check(
 
     `expected` holds `tokens` (batch, new), `gaps` (batch, new) and `logits` (batch, n, vocabulary) of each batch.
     """
-    want = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
-    have = []
+    expected_logits = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
+    actual_logits = []
     for feed, outputs in zip(batches, expected, strict=True):
         forced = outputs["tokens"][:, : outputs["logits"].shape[1]]
-        have.append(np.asarray(session.score(feed, forced), np.float64))
+        actual_logits.append(np.asarray(session.score(feed, forced), np.float64))
     same, compared = (None, None) if tokens is None else matching(tokens, expected[0])
-    found = parity.compare([_rows(one) for one in want], [_rows(one) for one in have], limit, by)
-    if not found.finite:
-        return replace(found, tokens_same=same, tokens_compared=compared)
+    result = parity.compare(
+        [_rows(logits) for logits in expected_logits], [_rows(logits) for logits in actual_logits], limit, by
+    )
+    if not result.finite:
+        return replace(result, tokens_same=same, tokens_compared=compared)
+    pairs = list(zip(expected_logits, actual_logits, strict=True))
     return replace(
-        found,
-        kl_divergence=float(np.mean(np.concatenate([kl(*pair).ravel() for pair in zip(want, have, strict=True)]))),
-        top1_agreement=float(np.mean(np.concatenate([_top1(*pair).ravel() for pair in zip(want, have, strict=True)]))),
+        result,
+        kl_divergence=float(np.mean(np.concatenate([kl(*pair).ravel() for pair in pairs]))),
+        top1_agreement=float(np.mean(np.concatenate([_top1(*pair).ravel() for pair in pairs]))),
         tokens_same=same,
         tokens_compared=compared,
     )
@@ -54,17 +57,17 @@ def check_texts(session: TextGenerator, prefixes: Sequence[dict[str, str]], limi
 
     Its logits cannot be seen, so nothing else is asked for.
     """
-    asked = Tolerance(min_top1=limit.min_top1)
+    top1_limit = Tolerance(min_top1=limit.min_top1)
     if not prefixes:
-        return Parity(0, True, None, None, None, None, asked, by)
-    answers = session.next_texts([one["prefix"] for one in prefixes])
-    agreed = [answer.strip() == one["next"].strip() for answer, one in zip(answers, prefixes, strict=True)]
-    return Parity(len(agreed), True, None, None, None, None, asked, by, top1_agreement=sum(agreed) / len(agreed))
+        return Parity(0, True, None, None, None, None, top1_limit, by)
+    answers = session.next_texts([entry["prefix"] for entry in prefixes])
+    agreed = [answer.strip() == entry["next"].strip() for answer, entry in zip(answers, prefixes, strict=True)]
+    return Parity(len(agreed), True, None, None, None, None, top1_limit, by, top1_agreement=sum(agreed) / len(agreed))
 
 
-def kl(want: Array, have: Array) -> Array:
+def kl(expected: Array, actual: Array) -> Array:
     """KL divergence of softmax(have) from softmax(want) over the last axis, in nats."""
-    p, q = _log_softmax(want), _log_softmax(have)
+    p, q = _log_softmax(expected), _log_softmax(actual)
     divergence: Array = (np.exp(p) * (p - q)).sum(-1)
     return divergence.clip(0.0)  # a sum of rounded terms may come to -1e-17
 
@@ -93,8 +96,8 @@ def _rows(logits: Array) -> Array:
     return rows
 
 
-def _top1(want: Array, have: Array) -> Array:
-    agreed: Array = want.argmax(-1) == have.argmax(-1)
+def _top1(expected: Array, actual: Array) -> Array:
+    agreed: Array = expected.argmax(-1) == actual.argmax(-1)
     return agreed
 
 

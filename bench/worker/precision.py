@@ -25,18 +25,18 @@ MANTISSA = {"fp32": 23, "fp16": 10}
 LARGE = 2.0**20
 
 
-def random_pair(asked: str) -> tuple[Floats, Floats]:
+def random_pair(number_format: str) -> tuple[Floats, Floats]:
     """An input of seeded noise, and a weight of noise whose last column hands the input's last through."""
     noise = np.random.Generator(np.random.PCG64(20)).standard_normal((2, SIZE, SIZE))
     noise[1, :, -1] = 0
     noise[1, -1, -1] = 1
-    return noise[0].astype(DTYPES[asked]), noise[1].astype(DTYPES[asked])
+    return noise[0].astype(DTYPES[number_format]), noise[1].astype(DTYPES[number_format])
 
 
-def fine_input(asked: str) -> Floats:
+def fine_input(number_format: str) -> Floats:
     """1 + 1/2, 1 + 1/4 … in the last column, down to the last bit of the format."""
-    x = np.zeros((SIZE, SIZE), DTYPES[asked])
-    steps = np.arange(1, MANTISSA[asked] + 1)
+    x = np.zeros((SIZE, SIZE), DTYPES[number_format])
+    steps = np.arange(1, MANTISSA[number_format] + 1)
     x[: len(steps), -1] = 1 + 0.5**steps
     return x
 
@@ -59,16 +59,16 @@ def chain() -> tuple[Floats, Floats, Floats]:
 
 def effective_bits(x: Floats, weight: Floats, product: Floats) -> float:
     """-log2 of the product's error over its FP64 value, both as RMS; 53 where there is no error, 0 where no number."""
-    want = x.astype(np.float64) @ weight.astype(np.float64)
-    error = math.sqrt(float(np.square(product.astype(np.float64) - want).mean()))
+    expected = x.astype(np.float64) @ weight.astype(np.float64)
+    error = math.sqrt(float(np.square(product.astype(np.float64) - expected).mean()))
     if not math.isfinite(error):
         return 0.0
-    return 53.0 if error == 0 else -math.log2(error / math.sqrt(float(np.square(want).mean())))
+    return 53.0 if error == 0 else -math.log2(error / math.sqrt(float(np.square(expected).mean())))
 
 
-def mantissa_bits(asked: str, product: Floats) -> int:
+def mantissa_bits(number_format: str, product: Floats) -> int:
     """How many bits after the point survived in the product of the fine input."""
-    return int(np.count_nonzero(product[: MANTISSA[asked], -1] != 1))
+    return int(np.count_nonzero(product[: MANTISSA[number_format], -1] != 1))
 
 
 def fp32_format(mantissa: int, bits: float, large: float) -> str:
@@ -93,6 +93,6 @@ def fp16_format(mantissa: int, chained: float) -> str:
     return {1.0: "fp32 between casts", 0.0: "fp16"}.get(chained, "unknown")
 
 
-def executed(asked: str, form: str, bits: float) -> Executed:
+def executed(requested: str, computed_format: str, bits: float) -> Executed:
     """As a record."""
-    return Executed(asked=asked, format=form, bits=round(bits, 1))
+    return Executed(asked=requested, format=computed_format, bits=round(bits, 1))

@@ -85,4 +85,4 @@ def recipe(
 
 def recipes_of(module: ModuleType) -> dict[str, RecipeFunction]:
     """The recipes of a format's file by name."""
-    return {found.name: found for found in vars(module).values() if isinstance(found, RecipeFunction)}
+    return {value.name: value for value in vars(module).values() if isinstance(value, RecipeFunction)}

@@ -55,7 +55,7 @@ def timed(call: Call, clock: Clock) -> int:
     return clock() - start
 
 
-def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int | None = None) -> list[int]:
+def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, max_calls: int | None = None) -> list[int]:
     """Nanoseconds of each call, back to back, for at least `length_ns` and at least one call; `most` calls at most.
 
     One clock reading ends a call and starts the next, so that the loop adds one reading and one append to each.
@@ -69,7 +69,7 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int 
         after = clock()
         append(after - before)
         before = after
-        if len(samples) == most:
+        if len(samples) == max_calls:
             break
     return samples
 

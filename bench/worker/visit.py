@@ -50,15 +50,15 @@ def _workload(order: Visit, job: Job, session: AnySession, channel: Channel) -> 
 def _generation(order: Visit, job: Job, session: Generator | TextGenerator, channel: Channel) -> Measured:
     """One workload of a model that generates: the first prompt is timed, and all are held against the reference."""
     folder = Path(job.reference)
-    batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
+    batches, facts = feeds.load(folder / "inputs.npz"), session_check.reference_facts(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
     timed = generation.measure(run, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
-    held = peak_rss_bytes()  # before the check, whose logits are the harness's own
+    rss_bytes = peak_rss_bytes()  # before the check, whose logits are the harness's own
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(order, session, batches, run, folder)
-    traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
-    return Measured(job.workload, timed, checked, held, traits, session_check.transcript(run, told))
+    traits = replace(session.traits(job.sizes), parameters=facts.get("parameters"))
+    return Measured(job.workload, timed, checked, rss_bytes, traits, session_check.transcript(run, facts))
 
 
 def _profile(order: Visit, placement: Placement, channel: Channel) -> None:

@@ -29,7 +29,7 @@ SLOW_NS = 100_000_000
 MAX_CALLS = 5_000
 """A model of a microsecond tells nothing more by more calls, and each is a number in a file."""
 
-_held: list[Work] = []
+_warm_work: list[Work] = []
 
 
 class Work(Protocol):
@@ -42,28 +42,28 @@ class Work(Protocol):
 
 def hold(order: Hold, channel: Channel) -> None:
     """Open, check, warm up; what was held before is let go."""
-    _held.clear()
+    _warm_work.clear()
     visit = order.visit
     session = session_check.open_session(visit, channel)
     job = visit.jobs[0]
     channel.stage("bind", job.workload)
     prepare = _generations if families.generates(visit.family) else _calls
-    work, held = prepare(visit, job, session, channel)
-    _held.append(work)
-    channel.say(held)
+    work, ready_reply = prepare(visit, job, session, channel)
+    _warm_work.append(work)
+    channel.say(ready_reply)
 
 
 def burst(order: Burst, channel: Channel) -> Bursted:
     """One burst with the collector off; what the burst itself does not need is done before it."""
-    work = _held[0]
+    work = _warm_work[0]
     gc.collect()
     gc.disable()
     try:
         # The parent reads energy counters at this mark and at the answer, so nothing else may come between them.
-        samples, made = work.burst(int(order.length_s * 1e9), partial(channel.stage, "burst"))
+        samples, generations = work.burst(int(order.length_s * 1e9), partial(channel.stage, "burst"))
     finally:
         gc.enable()
-    return Bursted(tuple(samples), peak_rss_bytes(), made)
+    return Bursted(tuple(samples), peak_rss_bytes(), generations)
 
 
 class _Calls:
@@ -77,7 +77,7 @@ class _Calls:
         if self.typical_ns < SLOW_NS:
             lead_in(self.call)
         mark()
-        return timing.burst(self.call, length_ns, most=MAX_CALLS), ()
+        return timing.burst(self.call, length_ns, max_calls=MAX_CALLS), ()
 
 
 class _Generations:
@@ -88,9 +88,9 @@ class _Generations:
 
     def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
         """Whole generations; their prompt is their lead-in."""
-        self.run.made.clear()
+        self.run.generations.clear()
         mark()
-        return generation.burst(self.run, length_ns), tuple(self.run.made)
+        return generation.burst(self.run, length_ns), tuple(self.run.generations)
 
 
 def lead_in(call: Callable[[], object], clock: timing.Clock = perf_counter_ns) -> None:
@@ -101,8 +101,8 @@ def lead_in(call: Callable[[], object], clock: timing.Clock = perf_counter_ns) -
         calls += 1
 
 
-def _calls(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tuple[Work, Held]:
-    session = cast(Session, loaded)
+def _calls(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tuple[Work, Held]:
+    session = cast(Session, opened)
     batches, expected, by = session_check.reference(Path(job.reference))
     channel.stage("parity", job.workload)
     checked = session_check.check(visit, session, batches, expected, by)
@@ -113,19 +113,19 @@ def _calls(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tupl
     return _Calls(call, typical), Held(timed, checked)
 
 
-def _generations(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tuple[Work, Held]:
-    session = cast(Generator | TextGenerator, loaded)
+def _generations(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tuple[Work, Held]:
+    session = cast(Generator | TextGenerator, opened)
     folder = Path(job.reference)
-    batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
+    batches, facts = feeds.load(folder / "inputs.npz"), session_check.reference_facts(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
     timed = _warm_generations(run, visit)
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(visit, session, batches, run, folder)
-    traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
-    return _Generations(run), Held(timed, checked, traits, session_check.transcript(run, told))
+    traits = replace(session.traits(job.sizes), parameters=facts.get("parameters"))
+    return _Generations(run), Held(timed, checked, traits, session_check.transcript(run, facts))
 
 
 def _warm_generations(run: generation.Recorder, visit: Visit) -> Timing:
     timed = timing.warmed(run, visit.effort, slow_calls=generation.WARM_GENERATIONS)
-    return replace(timed, first_token_ns=run.made[0].first_ns)
+    return replace(timed, first_token_ns=run.generations[0].first_ns)

@@ -35,9 +35,9 @@ def _refuse_shapes(provider: Provider) -> None:
 
 def _refuse_crash(provider: Provider, export: genai_config.Export) -> None:
     """Refuse what the provider's row says that genai dies of."""
-    for known in provider.refusals:
-        if known.engine == ENGINE and known.part == "encoder" and export.encoder:
-            raise Refusal("unsupported", known.message, known.remedy, "crash")
+    for refusal in provider.refusals:
+        if refusal.engine == ENGINE and refusal.part == "encoder" and export.encoder:
+            raise Refusal("unsupported", refusal.message, refusal.remedy, "crash")
 
 
 def _refuse_ends(export: genai_config.Export) -> None:
@@ -54,25 +54,30 @@ def register(provider: Provider) -> None:
         og.register_execution_provider_library(provider.ep, str(library.resolve()))
 
 
-def opened(
-    provider: Provider, export: genai_config.Export, name: str, found: Found, text: dict[str, str], threads: int
+def load(
+    provider: Provider,
+    export: genai_config.Export,
+    genai_name: str,
+    chosen: Found,
+    provider_options: dict[str, str],
+    threads: int,
 ) -> Any:
     """The loaded model: on the provider that genai calls `name`, or on the CPU where that is nothing."""
     config = og.Config(str(export.folder))
     config.clear_providers()
-    if name:
-        config.append_provider(name)
-        for key, value in text.items():
-            config.set_provider_option(name, key, value)
-        if provider.plugin and found.device is not None:
-            config.set_decoder_provider_options_hardware_device_type(name, found.device.type)
+    if genai_name:
+        config.append_provider(genai_name)
+        for key, value in provider_options.items():
+            config.set_provider_option(genai_name, key, value)
+        if provider.plugin and chosen.device is not None:
+            config.set_decoder_provider_options_hardware_device_type(genai_name, chosen.device.type)
         if export.encoder:
             # What is appended goes to the decoder alone.
-            settings = {"session_options": {"provider_options": [{name: text}]}}
+            settings = {"session_options": {"provider_options": [{genai_name: provider_options}]}}
             config.overlay(json.dumps({"model": {"encoder": settings}}))
     config.overlay(json.dumps(overlay(provider, export, threads)))
     model = og.Model(config)
-    refuse_elsewhere(provider, name, model)
+    refuse_fallback(provider, genai_name, model)
     return model
 
 
@@ -88,10 +93,10 @@ def overlay(provider: Provider, export: genai_config.Export, threads: int) -> di
     return {"model": {name: {"session_options": session} for name in export.sections}}
 
 
-def refuse_elsewhere(provider: Provider, name: str, model: Any) -> None:
+def refuse_fallback(provider: Provider, genai_name: str, model: Any) -> None:
     """Refuse a model that genai holds on another device than that of the provider, without having said so."""
-    here = str(model.device_type)
+    actual_device = str(model.device_type)
     # It is genai's own name for the provider, but for its case.
-    if here.casefold() != (name or "cpu").casefold():
-        message = f"genai put the model on {here}, and not on {provider.ep}"
+    if actual_device.casefold() != (genai_name or "cpu").casefold():
+        message = f"genai put the model on {actual_device}, and not on {provider.ep}"
         raise Refusal("unsupported", message, plugins.with_hint("its log may say why", provider), "fallback")

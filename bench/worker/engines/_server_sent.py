@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.worker.refusal import Refusal
 
-LONGEST_LINE = 1 << 20
+MAX_LINE_BYTES = 1 << 20
 DONE = "[DONE]"
-AFTER_THE_END = 100
+MAX_LINES_AFTER_DONE = 100
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
@@ -21,13 +21,13 @@ def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
         if not line.startswith("data:"):
             # Comments keep a connection open; of the other fields none matters here.
             if line and not line.startswith((":", "event:", "id:", "retry:")):
-                raise garbage(line)
+                raise invalid_event(line)
             continue
         data = line.removeprefix("data:").strip()
         if data == DONE:
             yield None
             # A connection whose answer was read to its end is used again.
-            for _ in itertools.islice(lines, AFTER_THE_END):
+            for _ in itertools.islice(lines, MAX_LINES_AFTER_DONE):
                 pass
             return
         yield _object(data)
@@ -35,29 +35,29 @@ def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
 
 def _object(data: str) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        event = json.loads(data)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise garbage(data)
-    return found
+        event = None
+    if not isinstance(event, dict):
+        raise invalid_event(data)
+    return event
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Lines as soon as they are whole, without their ends."""
-    rest = b""
+    incomplete = b""
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, incomplete = (incomplete + chunk).split(b"\n")
         for line in whole:
             yield line.rstrip(b"\r").decode("utf-8", "replace")
-        if len(rest) > LONGEST_LINE:
-            message = f"the server sent a line of more than {LONGEST_LINE >> 20} MiB"
+        if len(incomplete) > MAX_LINE_BYTES:
+            message = f"the server sent a line of more than {MAX_LINE_BYTES >> 20} MiB"
             raise Refusal("failed", message, "it does not speak the OpenAI API")
-    if rest:
-        yield rest.decode("utf-8", "replace")
+    if incomplete:
+        yield incomplete.decode("utf-8", "replace")
 
 
-def garbage(line: str) -> Refusal:
+def invalid_event(line: str) -> Refusal:
     """What is no event."""
     message = f"the server sent what is no event of a stream: {line[:80]!r}"
     return Refusal("failed", message, "see that the url is that of an OpenAI-compatible server")

@@ -39,7 +39,7 @@ MANIFEST = EngineManifest(
 DirectML's wheel and OpenVINO's own are too old for genai 0.18; QNN and Vitis AI need exports of fixed shapes; the half
 of genai that TensorRT-RTX needs is in its wheel for CUDA alone.
 """
-PLAIN = {
+GREEDY = {
     "do_sample": False,
     "num_beams": 1,
     "num_return_sequences": 1,
@@ -67,7 +67,7 @@ class Session:
         text = options.texts(provider, self.found, visit.threads, visit.scratch)
         self.threads = options.threads(provider, text, visit.threads)
         name = provider.engine_names[_genai_model.ENGINE]
-        self.model = _genai_model.opened(provider, self.export, name, self.found, text, visit.threads)
+        self.model = _genai_model.load(provider, self.export, name, self.found, text, visit.threads)
         self.prompt = 0
 
     @property
@@ -112,11 +112,11 @@ class Session:
         stream = Stream(self, feed, len(tokens))
         generator = stream.generator
         generator.append_tokens(stream.prompt)
-        found = [generator.get_logits()[0, -1]]
+        logits = [generator.get_logits()[0, -1]]
         for token in tokens[:-1]:
-            generator.append_tokens(_narrow(token.reshape(1, 1)))
-            found.append(generator.get_logits()[0, -1])
-        return np.stack(found).astype(np.float32)
+            generator.append_tokens(_int32(token.reshape(1, 1)))
+            logits.append(generator.get_logits()[0, -1])
+        return np.stack(logits).astype(np.float32)
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
@@ -141,7 +141,7 @@ class Stream:
     prompt_tokens: int | None = None
 
     def __init__(self, session: Session, feed: Feed, new: int) -> None:
-        self.prompt, self.new = _narrow(feed["input_ids"]), new
+        self.prompt, self.new = _int32(feed["input_ids"]), new
         before = generating.context(feed)
         length = self.prompt.shape[1] + new + (before.shape[1] if before is not None else 0)
         self.generator = _generator(session.model, len(self.prompt), generating.room(session.export, length))
@@ -150,7 +150,7 @@ class Stream:
             self.features = np.ascontiguousarray(feed["input_features"], session.feature_type)
             self.generator.set_model_input(session.export.encoded["audio_features"], self.features)
         if before is not None:
-            self.generator.append_tokens(_narrow(before))
+            self.generator.append_tokens(_int32(before))
 
     def __iter__(self) -> Iterator[Array]:
         """The tokens of each step, int64 of (batch,); prefill is part of the first."""
@@ -163,15 +163,15 @@ class Stream:
 
 def _provider_of(visit: Visit) -> Provider:
     if visit.provider is None or _genai_model.ENGINE not in visit.provider.engine_names:
-        asked = visit.provider.ep if visit.provider else "no execution provider"
-        message = f"onnxruntime-genai has no name for {asked}"
+        requested = visit.provider.ep if visit.provider else "no execution provider"
+        message = f"onnxruntime-genai has no name for {requested}"
         raise Refusal("unsupported", message, "ort-generate runs the same model on it")
     return visit.provider
 
 
 def _generator(model: Any, batch: int, length: int) -> Any:
     parameters = og.GeneratorParams(model)
-    parameters.set_search_options(**PLAIN, batch_size=batch, max_length=length)
+    parameters.set_search_options(**GREEDY, batch_size=batch, max_length=length)
     try:
         return og.Generator(model, parameters)
     except RuntimeError as error:
@@ -181,7 +181,7 @@ def _generator(model: Any, batch: int, length: int) -> Any:
         raise MemoryError(str(error)) if "Could not allocate" in str(error) else error from error
 
 
-def _narrow(tokens: Array) -> Array:
+def _int32(tokens: Array) -> Array:
     """Tokens as genai takes them."""
     return np.ascontiguousarray(tokens, np.int32)
 

@@ -27,15 +27,15 @@ from bench.records import (
 )
 from bench.worker import llama_log
 from bench.worker.engines._llama_context import (
-    FLASH,
+    FLASH_ATTENTION,
     KV_TYPES,
     Context,
-    Piece,
     Settings,
     Shape,
+    TokenBatch,
     cache_bytes,
     error,
-    told,
+    metadata,
 )
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
@@ -82,22 +82,22 @@ class Session:
 
     def begin(self, feed: Feed, new: int) -> Stream:
         """A context of just the size needed, with what stands before the prompt in it already."""
-        context, prompt, at = self._filled(feed, new)
+        context, prompt, at = self._prepare(feed, new)
         return Stream(context, prompt, at, new)
 
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 of (batch, n, vocabulary): the prompt at once, then each token."""
-        context, piece, at = self._filled(feed, tokens.shape[1])
-        found = np.empty((*tokens.shape, self.vocabulary), np.float32)
-        step = Piece(tokens.shape[0], 1)
+        context, batch, at = self._prepare(feed, tokens.shape[1])
+        logits = np.empty((*tokens.shape, self.vocabulary), np.float32)
+        step = TokenBatch(tokens.shape[0], 1)
         for index in range(tokens.shape[1]):
-            found[:, index] = context.logits(piece)
-            piece = step.fill(tokens[:, index : index + 1], at + index)
-        return found
+            logits[:, index] = context.logits(batch)
+            batch = step.fill(tokens[:, index : index + 1], at + index)
+        return logits
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What the file and the cache hold."""
-        name, bits = FILE_TYPES.get(told(self.model, "general.file_type"), ("", None))
+        name, bits = FILE_TYPES.get(metadata(self.model, "general.file_type"), ("", None))
         shape = _shape(sizes["batch"], sizes.get("context", 0), sizes["prompt"], sizes["new"])
         return Traits(
             kv_type=KV_NAMES[self.settings.kv_type],
@@ -108,17 +108,17 @@ class Session:
             weight_bytes=llama_cpp.llama_model_size(self.model),
         )
 
-    def _filled(self, feed: Feed, new: int) -> tuple[Context, Piece, int]:
+    def _prepare(self, feed: Feed, new: int) -> tuple[Context, TokenBatch, int]:
         """A context that holds the feed's own context, the prompt that goes in next, and the position after it."""
         before, prompt = feed.get("context_ids"), feed["input_ids"]
         rows, at = prompt.shape[0], before.shape[1] if before is not None else 0
-        context = self._of(_shape(rows, at, prompt.shape[1], new))
+        context = self._context_for(_shape(rows, at, prompt.shape[1], new))
         context.clear()
         if before is not None:
-            context.logits(Piece(rows, at).fill(before, 0))
-        return context, Piece(rows, prompt.shape[1]).fill(prompt, at), at + prompt.shape[1]
+            context.logits(TokenBatch(rows, at).fill(before, 0))
+        return context, TokenBatch(rows, prompt.shape[1]).fill(prompt, at), at + prompt.shape[1]
 
-    def _of(self, shape: Shape) -> Context:
+    def _context_for(self, shape: Shape) -> Context:
         """The context of a workload; an earlier workload's is given back first."""
         if self._context is None or self._context.shape != shape:
             self._context = None
@@ -133,17 +133,17 @@ class Stream:
     tokens: int | None = None
     prompt_tokens: int | None = None
 
-    def __init__(self, context: Context, prompt: Piece, at: int, new: int) -> None:
+    def __init__(self, context: Context, prompt: TokenBatch, at: int, new: int) -> None:
         self._context, self._prompt, self._at, self._new = context, prompt, at, new
-        self._step = Piece(prompt.rows, 1)
+        self._step = TokenBatch(prompt.rows, 1)
 
     def __iter__(self) -> Iterator[Array]:
         """The tokens of each step, int64 of (batch,)."""
-        piece = self._prompt
+        batch = self._prompt
         for index in range(self._new):
-            best = np.array([row.argmax() for row in self._context.logits(piece)], np.int64)
+            best = np.array([row.argmax() for row in self._context.logits(batch)], np.int64)
             yield best
-            piece = self._step.fill(best[:, None], self._at + index)
+            batch = self._step.fill(best[:, None], self._at + index)
 
 
 def _shape(rows: int, context: int, prompt: int, new: int) -> Shape:
@@ -155,12 +155,12 @@ def _load(path: Path, layers: int) -> Any:
     if not path.is_file():
         raise RuntimeError(f"there is no {path.name} in the artifact")
     llama_cpp.llama_backend_init()
-    wanted = llama_cpp.llama_model_default_params()
-    wanted.n_gpu_layers = layers
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.n_gpu_layers = layers
     # Mapped, which is llama.cpp's default, the file would be read by the first generation, and not by the load.
-    wanted.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
+    parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
     since = llama_log.mark()
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
     if not model:
         raise error("llama.cpp did not load the GGUF", since)
     return model
@@ -196,10 +196,10 @@ def attention(options: dict[str, Option], number_format: str) -> tuple[str, str]
     without an FP32 cache alike, where plain attention has 3e-6.
     """
     kv_type = str(options.get("kv_type", "f32" if number_format == "fp32" else "f16"))
-    asked = options.get("flash_attention", "off" if kv_type == "f32" else "auto")
-    flash = {True: "on", False: "off"}[asked] if isinstance(asked, bool) else str(asked)
-    if flash not in FLASH:
-        raise _refused(f"flash_attention is {asked!r}", f"write one of {', '.join(FLASH)}")
+    setting = options.get("flash_attention", "off" if kv_type == "f32" else "auto")
+    flash = {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting)
+    if flash not in FLASH_ATTENTION:
+        raise _refused(f"flash_attention is {setting!r}", f"write one of {', '.join(FLASH_ATTENTION)}")
     if kv_type not in KV_TYPES:
         raise _refused(f"kv_type is {kv_type!r}", f"write one of {', '.join(KV_TYPES)}")
     if kv_type == "f32" and flash != "off":
@@ -230,8 +230,8 @@ def _devices(types: tuple[int, ...]) -> list[str]:
     get.argtypes, get.restype = [ctypes.c_size_t], ctypes.c_void_p
     kind.argtypes = describe.argtypes = [ctypes.c_void_p]
     kind.restype, describe.restype = ctypes.c_int, ctypes.c_char_p
-    found = [get(index) for index in range(libggml.ggml_backend_dev_count())]
-    return [describe(each).decode("utf-8", "replace") for each in found if kind(each) in types]
+    devices = [get(index) for index in range(libggml.ggml_backend_dev_count())]
+    return [describe(device).decode("utf-8", "replace") for device in devices if kind(device) in types]
 
 
 def probe(order: Probe) -> TargetFacts:
@@ -243,18 +243,18 @@ def probe(order: Probe) -> TargetFacts:
         attention(order.options, "")
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
-    found = device(on_gpu=on_gpu)
+    chosen = device(on_gpu=on_gpu)
     features = llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(" |")
     return replace(
-        facts, available=True, device=found, devices=(found,), notes=(note("llama-cpp-features", text=features),)
+        facts, available=True, device=chosen, devices=(chosen,), notes=(note("llama-cpp-features", text=features),)
     )
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:
     """The versions that the libraries themselves report."""
-    found = {"llama-cpp-python": str(llama_cpp.__version__), "llama.cpp": llama_cpp.llama_version().decode()}
+    reported = {"llama-cpp-python": str(llama_cpp.__version__), "llama.cpp": llama_cpp.llama_version().decode()}
     for name in ("version", "commit"):
-        said = getattr(libggml, f"ggml_{name}")
-        said.restype = ctypes.c_char_p
-        found[f"ggml {name}"] = said().decode()
-    return found
+        function = getattr(libggml, f"ggml_{name}")
+        function.restype = ctypes.c_char_p
+        reported[f"ggml {name}"] = function().decode()
+    return reported

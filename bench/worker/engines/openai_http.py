@@ -52,7 +52,7 @@ MANIFEST = EngineManifest(
 
 DIGITS = 6
 """Of the number that stands in the place of as many letters at the start of a timed prompt."""
-SLACK = 4
+MAX_PIECES_PER_TOKEN = 4
 """So many times the tokens that were asked for, a server that sends more pieces than that does not mean to end."""
 
 
@@ -71,7 +71,7 @@ class Session:
         self.device = server.device
         self.extra = dict(server.extra)
         self.counted_by = "chunks"
-        self.ended = ""
+        self.early_end_text = ""
         self._prompts = _prompts(visit)
         # Across rounds too, which are processes of their own.
         self._numbers = itertools.count(random.randrange(10**DIGITS))
@@ -107,7 +107,7 @@ class Session:
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What is known of the last generation; a server does not tell what it holds."""
-        return Traits(sampling=f"greedy, by temperature 0{self.ended}", counted_by=self.counted_by)
+        return Traits(sampling=f"greedy, by temperature 0{self.early_end_text}", counted_by=self.counted_by)
 
     def _body(self, prompt: str, new: int) -> dict[str, Any]:
         return {"model": self.model, "prompt": prompt, "max_tokens": new, "temperature": 0, **self.extra}
@@ -132,7 +132,7 @@ class Stream:
             usage = (event or {}).get("usage") or usage
             if text:
                 pieces += 1
-                if pieces > SLACK * self._new:
+                if pieces > MAX_PIECES_PER_TOKEN * self._new:
                     raise Refusal(
                         "failed", f"the server goes on beyond the {self._new} tokens asked for", "see its log"
                     )
@@ -144,17 +144,19 @@ class Stream:
 
     def _count(self, pieces: int, usage: Any) -> None:
         """The tokens as the server counted them, else the pieces; Refusal where they cannot be timed."""
-        asked = self._new
-        said = usage if isinstance(usage, dict) else {}
-        counted = _number(said.get("completion_tokens"))
+        expected = self._new
+        counts = usage if isinstance(usage, dict) else {}
+        counted = _number(counts.get("completion_tokens"))
         self.tokens = counted or pieces
-        self.prompt_tokens = _number(said.get("prompt_tokens"))
+        self.prompt_tokens = _number(counts.get("prompt_tokens"))
         self._session.counted_by = "server" if counted else "chunks"
-        self._session.ended = f", ended after {self.tokens} of {asked} tokens" if self.tokens < asked else ""
-        if self.tokens > asked and counted:
-            message = f"the server counts {counted} tokens where {asked} were asked for"
+        self._session.early_end_text = (
+            f", ended after {self.tokens} of {expected} tokens" if self.tokens < expected else ""
+        )
+        if self.tokens > expected and counted:
+            message = f"the server counts {counted} tokens where {expected} were asked for"
             raise Refusal("failed", message, "its count cannot be taken for a speed")
-        if min(self.tokens, pieces) < min(2, asked):
+        if min(self.tokens, pieces) < min(2, expected):
             message = (
                 f"the server sent {self.tokens} tokens in {pieces} pieces: there is nothing between tokens to time"
             )
@@ -188,33 +190,35 @@ def _number(value: Any) -> int | None:
 
 def _prompts(visit: Visit) -> dict[bytes, str]:
     """The text of each workload's timed prompt, by its token ids."""
-    found = {}
+    prompts = {}
     for folder in (Path(job.reference) for job in visit.jobs):
         texts = json.loads((folder / "reference.json").read_text(encoding="utf-8")).get("prompts") or []
         timed = feeds.load(folder / "inputs.npz")[0]
         if texts:
-            found[timed["input_ids"].tobytes()] = texts[0]
-    return found
+            prompts[timed["input_ids"].tobytes()] = texts[0]
+    return prompts
 
 
 def _model(client: Client) -> str:
     """The model that the row names, else the only one that the server has."""
-    wanted = client.server.model
+    named_model = client.server.model
     try:
         names = client.models()
     except Refusal as refusal:
         # Some servers have no list; whether there is the model, the first request tells.
-        if wanted and refusal.kind == "not-loaded":
-            return wanted
+        if named_model and refusal.kind == "not-loaded":
+            return named_model
         raise
-    if wanted:
-        return wanted
+    if named_model:
+        return named_model
     if len(names) == 1:
         return names[0]
     if not names:
         raise Refusal("unavailable", "the server has no model", "load one", "not-loaded")
     listed = ", ".join(names[:12])
-    raise _openai_options.refused(f"the server has {len(names)} models: {listed}", f'name one: model = "{names[0]}"')
+    raise _openai_options.option_refusal(
+        f"the server has {len(names)} models: {listed}", f'name one: model = "{names[0]}"'
+    )
 
 
 def probe(order: Probe) -> TargetFacts:

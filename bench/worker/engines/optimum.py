@@ -86,14 +86,14 @@ class Session:
 
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation; float32 of (batch, n, vocabulary)."""
-        heard = past = None
+        encoded = past = None
         if "input_features" in feed:
-            heard = self.model.encoder(torch.from_numpy(feed["input_features"]), attention_mask=None)
+            encoded = self.model.encoder(torch.from_numpy(feed["input_features"]), attention_mask=None)
         if "context_ids" in feed:
             past = step(self.model, torch.from_numpy(feed["context_ids"])).past_key_values
         logits = []
         for ids in (feed["input_ids"], *np.split(tokens, tokens.shape[1], axis=1)[:-1]):
-            outputs = step(self.model, torch.from_numpy(np.ascontiguousarray(ids)), past, heard)
+            outputs = step(self.model, torch.from_numpy(np.ascontiguousarray(ids)), past, encoded)
             past = outputs.past_key_values
             logits.append(outputs.logits[:, -1].numpy())
         return np.stack(logits, axis=1).astype(np.float32)
@@ -120,7 +120,12 @@ class Session:
             if ".key" in value.name or ".value" in value.name:
                 name, width = NUMBER_TYPES[value.type]
                 steps = self.config.max_source_positions if "encoder" in value.name else length
-                total += width * sizes["batch"] * steps * prod(one for one in value.shape if isinstance(one, int))
+                total += (
+                    width
+                    * sizes["batch"]
+                    * steps
+                    * prod(dimension for dimension in value.shape if isinstance(dimension, int))
+                )
         return name, total
 
     def _prompt(self, sizes: dict[str, int]) -> int:
@@ -150,19 +155,19 @@ class Generation:
             self.encode_ns = perf_counter_ns() - start
         # Not the model's own method: Whisper's would look for languages and timestamps before it calls this one.
         generate = partial(GenerationMixin.generate, self.model, **known, do_sample=False, max_new_tokens=self.new)
-        yield from handed_over(generate)
+        yield from stream_tokens(generate)
 
 
-class _Left(Exception):  # noqa: N818 - nothing went wrong
+class _StoppedByReader(Exception):  # noqa: N818 - nothing went wrong
     """Nobody asks for further tokens."""
 
 
-class Handover(BaseStreamer):  # type: ignore[misc]
+class TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Gives each token to another thread, and waits until that one asks for the next: else the two would compete."""
 
     def __init__(self) -> None:
-        self.wanted: SimpleQueue[bool] = SimpleQueue()
-        self.given: SimpleQueue[Array | BaseException | None] = SimpleQueue()
+        self.requests: SimpleQueue[bool] = SimpleQueue()
+        self.tokens: SimpleQueue[Array | BaseException | None] = SimpleQueue()
         self.begun = False
 
     def put(self, value: torch.Tensor) -> None:
@@ -170,35 +175,35 @@ class Handover(BaseStreamer):  # type: ignore[misc]
         if not self.begun:
             self.begun = True
             return
-        self.given.put(value.numpy())
-        if not self.wanted.get():
-            raise _Left
+        self.tokens.put(value.numpy())
+        if not self.requests.get():
+            raise _StoppedByReader
 
     def end(self) -> None:
         """The end of the thread says it."""
 
 
-def handed_over(generate: Callable[..., object]) -> Iterator[Array]:
+def stream_tokens(generate: Callable[..., object]) -> Iterator[Array]:
     """The tokens that `generate(streamer=…)` streams, one by one; what it raises is raised here."""
-    streamer = Handover()
+    streamer = TokenStreamer()
 
     def run() -> None:
         try:
             generate(streamer=streamer)
-            streamer.given.put(None)
+            streamer.tokens.put(None)
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
-            streamer.given.put(error)
+            streamer.tokens.put(error)
 
     thread = Thread(target=run, daemon=True)
     thread.start()
     try:
-        while (tokens := streamer.given.get()) is not None:
+        while (tokens := streamer.tokens.get()) is not None:
             if isinstance(tokens, BaseException):
                 raise tokens
             yield tokens
-            streamer.wanted.put(True)
+            streamer.requests.put(True)
     finally:
-        streamer.wanted.put(False)
+        streamer.requests.put(False)
         thread.join()
 
 
@@ -210,11 +215,11 @@ def open_model(folder: Path, threads: int) -> Any:
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.add_session_config_entry(assignment.RECORD, "1")
-    said: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
+    arguments: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
     if AutoConfig.from_pretrained(folder, local_files_only=True).is_encoder_decoder:
-        model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **said)
+        model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **arguments)
     else:
-        model = ORTModelForCausalLM.from_pretrained(folder, **said)
+        model = ORTModelForCausalLM.from_pretrained(folder, **arguments)
     # Without the model's own defaults: what it suppresses, forces, or ends at, greedy search over all tokens does not.
     start = model.generation_config.decoder_start_token_id
     model.generation_config = GenerationConfig(use_cache=True, pad_token_id=0, decoder_start_token_id=start)
@@ -226,10 +231,10 @@ def decoder(model: Any) -> Any:
     return getattr(model, "decoder_with_past", None) or getattr(model, "decoder", model)
 
 
-def step(model: Any, ids: torch.Tensor, past: Any = None, heard: Any = None) -> Any:
+def step(model: Any, ids: torch.Tensor, past: Any = None, encoded: Any = None) -> Any:
     """One call of the model on token ids (batch, n) after `past`; it gives `logits` and `past_key_values`."""
-    if heard is not None:
-        return model(decoder_input_ids=ids, encoder_outputs=heard, past_key_values=past, use_cache=True)
+    if encoded is not None:
+        return model(decoder_input_ids=ids, encoder_outputs=encoded, past_key_values=past, use_cache=True)
     length = ids.shape[1] + (past[0][1].shape[-2] if past else 0)
     mask = torch.ones((len(ids), length), dtype=torch.int64)
     return model(input_ids=ids, attention_mask=mask, past_key_values=past, use_cache=True)

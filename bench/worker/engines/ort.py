@@ -77,8 +77,8 @@ class Session:
 
         Inputs cross to the device and outputs back to the host inside the call, so it ends when its answer is readable.
         """
-        wanted = {name: array for name, array in feed.items() if name in self.inputs}
-        return self.graphs.bind(wanted) if self.graphs else partial(self.session.run, self.names, wanted)
+        inputs = {name: array for name, array in feed.items() if name in self.inputs}
+        return self.graphs.bind(inputs) if self.graphs else partial(self.session.run, self.names, inputs)
 
     def outputs(self, result: object) -> Feed:
         """The outputs of a call by name."""
@@ -122,8 +122,8 @@ def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:
     provider, request = provider_of(visit), request_of(visit)
 
     def open_with(profile: Path) -> ort.InferenceSession:
-        wanted = Request(request.model, request.threads, request.scratch, request.sizes, profile)
-        return open_session(provider, wanted).session
+        profiled_request = Request(request.model, request.threads, request.scratch, request.sizes, profile)
+        return open_session(provider, profiled_request).session
 
     return profiles.profiled(open_with, feed, provider.ep, placement)
 

@@ -62,7 +62,7 @@ class Session:
     def placement(self) -> Placement | None:
         """The nodes of all graphs by provider and op type; asked for after the load was timed."""
         return placement_subprocess.together(
-            assignment.placement(one.session, path) for path, one in self.opened.items()
+            assignment.placement(opened.session, path) for path, opened in self.opened.items()
         )
 
     @property
@@ -78,10 +78,10 @@ class Session:
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 of (batch, n, vocabulary)."""
         stream = Stream(self, feed, tokens.shape[1])
-        found = [stream.prefill().astype(np.float32)]
+        logits = [stream.prefill().astype(np.float32)]
         for index in range(tokens.shape[1] - 1):
-            found.append(stream.state.run(tokens[:, index : index + 1]).astype(np.float32))
-        return np.stack(found, axis=1)
+            logits.append(stream.state.run(tokens[:, index : index + 1]).astype(np.float32))
+        return np.stack(logits, axis=1)
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""

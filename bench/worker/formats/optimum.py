@@ -119,7 +119,7 @@ def _try(folder: Path) -> None:
         model = engine.open_model(folder, threads=1)
         heard = _heard(model)
         start = model.generation_config.decoder_start_token_id or 0
-        first = engine.step(model, torch.full((1, 4), start), heard=heard)
+        first = engine.step(model, torch.full((1, 4), start), encoded=heard)
         second = engine.step(model, torch.full((1, 1), start), first.past_key_values, heard)
     except Exception as error:
         message = f"optimum's export cannot run: {reason_of(error)}"

@@ -23,7 +23,7 @@ BITS = {"fp32": 32.0, "fp16": 16.0, "bf16": 16.0}
 
 
 class Generation:
-    """What language models and speech recognizers share: a model, its caches, and the walk from token to token."""
+    """What language models and speech recognizers share: a model, its caches, and the state from token to token."""
 
     placement: Placement | None = None
     complaint = ""
@@ -32,18 +32,18 @@ class Generation:
 
     def __init__(self, visit: Visit) -> None:
         loaded = Loaded(visit)
-        self.place, self.dtype = loaded.place, loaded.dtype
+        self.torch_device, self.dtype = loaded.torch_device, loaded.dtype
         self.threads, self.device = loaded.threads, loaded.device
         self.recipe, self.model = visit.recipe.name, loaded.model
         self.is_compiled = visit.mode == "compile"
         self.forward = compiled(loaded.model, visit.scratch) if self.is_compiled else loaded.model
-        self.takes = frozenset(inspect.signature(loaded.model.forward).parameters)
+        self.forward_parameters = frozenset(inspect.signature(loaded.model.forward).parameters)
         self.notes = NOTES[visit.mode or "eager"]
-        self.fixed: dict[tuple[int, int], Any] = {}
+        self.static_caches: dict[tuple[int, int], Any] = {}
 
     def tensor(self, array: Array) -> torch.Tensor:
         """The array on the device: floating point in the model's precision, integers as they are."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.place)
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.torch_device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def cache(self, batch: int, length: int) -> Any:
@@ -52,49 +52,49 @@ class Generation:
         A compiled model is given the smallest that is there already: for another size it would be compiled anew.
         """
         if not self.is_compiled:
-            return self.growing()
-        fitting = [key for key in self.fixed if key[0] == batch and key[1] >= length]
+            return self.dynamic_cache()
+        fitting = [key for key in self.static_caches if key[0] == batch and key[1] >= length]
         if fitting:
-            cache = self.fixed[min(fitting)]
+            cache = self.static_caches[min(fitting)]
         else:
-            cache = self.fixed[batch, length] = self.sized(length)
+            cache = self.static_caches[batch, length] = self.static_cache(length)
         with torch.inference_mode():
             cache.reset()
         return cache
 
-    def growing(self) -> Any:
+    def dynamic_cache(self) -> Any:
         """A cache that grows with each token."""
         return DynamicCache(config=self.model.config)
 
-    def sized(self, length: int) -> Any:
+    def static_cache(self, length: int) -> Any:
         """A cache of fixed size; the first prompt allocates it, outside what is compiled."""
         return StaticCache(config=self.model.config, max_cache_len=length)
 
     def positions(self, start: int, count: int) -> dict[str, torch.Tensor]:
         """Where the tokens of a call stand; told, because transformers 4 would read it off a fixed cache's zeros."""
-        where = torch.arange(start, start + count, device=self.place)
-        told = {"position_ids": where[None]}
-        return told | ({"cache_position": where} if "cache_position" in self.takes else {})
+        positions_range = torch.arange(start, start + count, device=self.torch_device)
+        positions = {"position_ids": positions_range[None]}
+        return positions | ({"cache_position": positions_range} if "cache_position" in self.forward_parameters else {})
 
 
-class Walk:
+class DecodingState:
     """One generation's way through the model: its cache, how many tokens went in, and what each call is given."""
 
     def __init__(self, session: Generation, cache: Any) -> None:
         self.session = session
         self.count = 0
-        self.given: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
-        if "logits_to_keep" in session.takes:
-            self.given["logits_to_keep"] = 1
+        self.arguments: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+        if "logits_to_keep" in session.forward_parameters:
+            self.arguments["logits_to_keep"] = 1
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """The logits (batch, vocabulary) after the last of the next tokens (batch, n)."""
         session, count = self.session, ids.shape[1]
         forward = session.forward if self.count and count == 1 else session.model
-        told = session.positions(self.count, count)
+        positions = session.positions(self.count, count)
         self.count += count
         with torch.inference_mode():
-            logits: torch.Tensor = forward(**{session.ids: ids}, **self.given, **told).logits[:, -1]
+            logits: torch.Tensor = forward(**{session.ids: ids}, **self.arguments, **positions).logits[:, -1]
             return logits
 
 
@@ -105,14 +105,14 @@ class TokenStream:
     tokens: int | None = None
     prompt_tokens: int | None = None
 
-    def __init__(self, walk: Walk, prompt: torch.Tensor, new: int) -> None:
-        self.walk, self.prompt, self.new = walk, prompt, new
+    def __init__(self, state: DecodingState, prompt: torch.Tensor, new: int) -> None:
+        self.state, self.prompt, self.new = state, prompt, new
 
     def __iter__(self) -> Iterator[Array]:
         """The prompt at once, then each token that was chosen, but for the last: nobody asks what follows it."""
         ids = self.prompt
         for _ in range(self.new):
-            ids = self.walk(ids).argmax(-1, keepdim=True)
+            ids = self.state(ids).argmax(-1, keepdim=True)
             yield ids[:, 0].cpu().numpy()
 
 
@@ -121,20 +121,22 @@ class TextGeneration(Generation):
 
     def begin(self, feed: Feed, new: int) -> TokenStream:
         """Set up the generation of `new` tokens: the context, where there is one, is in the cache when this ends."""
-        return TokenStream(self.walk(feed, new), self.tensor(feed["input_ids"]), new)
+        return TokenStream(self.decoding_state(feed, new), self.tensor(feed["input_ids"]), new)
 
-    def walk(self, feed: Feed, new: int) -> Walk:
+    def decoding_state(self, feed: Feed, new: int) -> DecodingState:
         """A way that has the feed's context behind it, and room for its prompt and `new` tokens."""
         prompt, context = feed["input_ids"], feed.get("context_ids")
         length = prompt.shape[1] + new + (0 if context is None else context.shape[1])
-        walk = Walk(self, self.cache(len(prompt), length))
+        state = DecodingState(self, self.cache(len(prompt), length))
         if context is not None:
-            walk(self.tensor(context))
-        return walk
+            state(self.tensor(context))
+        return state
 
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 (batch, n, vocabulary), computed as the generation does."""
-        return forced(self.walk(feed, tokens.shape[1]), self.tensor(feed["input_ids"]), self.tensor(tokens))
+        return teacher_forced_logits(
+            self.decoding_state(feed, tokens.shape[1]), self.tensor(feed["input_ids"]), self.tensor(tokens)
+        )
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
@@ -143,14 +145,14 @@ class TextGeneration(Generation):
         head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         numbers = 2 * config.num_hidden_layers * sizes["batch"] * length * heads * head
-        return traits(self, numbers, "last token" if "logits_to_keep" in self.takes else "every token")
+        return traits(self, numbers, "last token" if "logits_to_keep" in self.forward_parameters else "every token")
 
 
-def forced(walk: Walk, prompt: torch.Tensor, tokens: torch.Tensor) -> Array:
+def teacher_forced_logits(state: DecodingState, prompt: torch.Tensor, tokens: torch.Tensor) -> Array:
     """Logits after the prompt, and after it and ever more of `tokens` (batch, n): float32 (batch, n, vocabulary)."""
     # With strides of their own: for those of the whole table a compiled model would be compiled anew.
     steps = [prompt, *(tokens[:, index : index + 1].contiguous() for index in range(tokens.shape[1] - 1))]
-    logits: Array = torch.stack([walk(ids).float() for ids in steps], dim=1).cpu().numpy()
+    logits: Array = torch.stack([state(ids).float() for ids in steps], dim=1).cpu().numpy()
     return logits
 
 

@@ -21,20 +21,20 @@ class Loaded:
     """A visit's model in PyTorch, and what every session of it says of itself."""
 
     def __init__(self, visit: Visit) -> None:
-        self.place = place(visit.options)
-        refuse_emulation(visit.recipe.name, self.place)
+        self.torch_device = select_device(visit.options)
+        refuse_emulation(visit.recipe.name, self.torch_device)
         exact_fp32()
         torch.set_num_threads(visit.threads)
         self.threads = torch.get_num_threads()
-        self.device = device(self.place)
+        self.device = device(self.torch_device)
         self.dtype = DTYPES.get(visit.recipe.name, torch.float32)
         model = families.named(visit.family).load(visit.source).to(self.dtype)
         if visit.recipe.name == "dynamic-int8":
-            model = dynamic_int8(model, visit.mode, self.place)
-        self.model = model.to(self.place)
+            model = dynamic_int8(model, visit.mode, self.torch_device)
+        self.model = model.to(self.torch_device)
 
 
-def place(options: dict[str, Option]) -> torch.device:
+def select_device(options: dict[str, Option]) -> torch.device:
     """The device that the option `device` names, `cpu` or `cuda:1`; Refusal where it is not there."""
     name = str(options.get("device", "cpu"))
     kind, _, index = name.partition(":")
@@ -51,11 +51,11 @@ def place(options: dict[str, Option]) -> torch.device:
     return torch.device("cuda", int(index or 0))
 
 
-def device(where: torch.device) -> Device:
+def device(torch_device: torch.device) -> Device:
     """A torch device as a record."""
-    if where.type == "cpu":
+    if torch_device.type == "cpu":
         return Device("cpu", 0, name=str(torch.backends.cpu.get_cpu_capability()))
-    return Device("gpu", where.index or 0, "NVIDIA", str(torch.cuda.get_device_name(where)))
+    return Device("gpu", torch_device.index or 0, "NVIDIA", str(torch.cuda.get_device_name(torch_device)))
 
 
 def exact_fp32() -> None:
@@ -86,20 +86,20 @@ def refuse_without_compiler() -> None:
         raise Refusal("unavailable", message, "install g++, clang or MSVC", "not-installed")
 
 
-def dynamic_int8(model: torch.nn.Module, mode: str, where: torch.device) -> torch.nn.Module:
+def dynamic_int8(model: torch.nn.Module, mode: str, torch_device: torch.device) -> torch.nn.Module:
     """The model with the weights of its linear layers in INT8; activations are quantized at run time."""
     if mode == "compile":
         raise Refusal("unsupported", "torch.compile does not see into dynamically quantized modules", "use torch-eager")
-    if where.type != "cpu":
+    if torch_device.type != "cpu":
         raise Refusal("unsupported", "torch quantizes dynamically on the CPU only", "use a target on the CPU")
     quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
     return quantized
 
 
-def refuse_emulation(recipe: str, where: torch.device) -> None:
+def refuse_emulation(recipe: str, torch_device: torch.device) -> None:
     """Refuse a half precision that the device lacks: torch would compute in FP32 between casts and say nothing."""
-    if where.type == "cuda":
-        if recipe == "bf16" and torch.cuda.get_device_capability(where) < (8, 0):
+    if torch_device.type == "cuda":
+        if recipe == "bf16" and torch.cuda.get_device_capability(torch_device) < (8, 0):
             raise Refusal("unsupported", "this GPU does not compute in bf16: torch would emulate it", "needs Ampere")
         return
     native = {"fp16": "_is_mkldnn_fp16_supported", "bf16": "_is_mkldnn_bf16_supported"}
