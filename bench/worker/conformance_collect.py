@@ -1,4 +1,4 @@
-"""ONNX's own operator tests as a suite, and one file with the content of every case."""
+"""Collects ONNX's own operator tests into a suite, and writes the content of all cases into one file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RANDOM_OPS = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "R
 
 
 def collect(order: Collect) -> Built:
-    """Make every case, and write the suite and the payloads."""
+    """Generate every case, and write the suite and the payloads into `order.out`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tests divide by zero on purpose
         tests = load_model_tests(kind="node")
@@ -36,7 +36,7 @@ def collect(order: Collect) -> Built:
 
 
 def _operator(model: Any) -> tuple[str, str]:
-    """The operator of a model with one node, and its domain; empty for ONNX's own."""
+    """The operator and the domain of a model with one node; the domain is empty for ONNX's own."""
     node = model.graph.node[0]
     return node.op_type, _domain(node.domain)
 
@@ -46,7 +46,7 @@ def _domain(name: str) -> str:
 
 
 def _case(test: Any, operators: dict[str, tuple[str, str]], file: BinaryIO) -> Case:
-    """Write the payload of a case; what is left of it."""
+    """Append the payload of a case to the file; gives its description with the offset and size of the payload."""
     payload = _payload(test)
     expanded = EXPANDED.search(test.name) is not None
     operator, domain = operators[EXPANDED.sub("", test.name)]
@@ -79,7 +79,7 @@ def _payload(test: Any) -> CasePayload:
 
 
 def _value(value: Any) -> CaseValue:
-    """A value as the tests give it: an array, a scalar, a TensorProto, a list for a sequence, None for nothing."""
+    """Convert a value of the tests: an array, a scalar, a TensorProto, a list for a sequence, or None."""
     if value is None:
         return None
     if isinstance(value, list):
@@ -92,7 +92,7 @@ def _tensor(value: Any) -> CaseTensor:
     shape = tuple(proto.dims)
     if proto.data_type == STRING:
         return CaseTensor(STRING, shape, strings=tuple(text.decode("utf-8") for text in proto.string_data))
-    if not proto.HasField("raw_data"):  # made by hand, with its values in a field of their own
+    if not proto.HasField("raw_data"):  # some tests store the values in typed fields instead of raw bytes
         proto = numpy_helper.from_array(numpy_helper.to_array(proto))
     return CaseTensor(proto.data_type, shape, proto.raw_data)
 
@@ -106,13 +106,13 @@ def _types(values: Iterable[CaseValue]) -> set[str]:
 
 
 def _is_random(test: Any) -> bool:
-    """Whether the standard leaves the outputs' values open."""
+    """Whether the standard does not define the values of the outputs."""
     if any(node.op_type in RANDOM_OPS for node in test.model.graph.node):
         return True
     node = test.model.graph.node[0]
     if node.op_type != "Dropout" or len(node.input) < 3:
         return False
-    # Dropout of opset 12 and later: (data, ratio, training_mode), an empty name for a ratio that is left out.
+    # Dropout of opset 12 and later: (data, ratio, training_mode), with an empty name where the ratio is omitted.
     ((inputs, _),) = test.data_sets
     values = dict(zip((name for name in node.input if name), inputs, strict=True))
     ratio = values[node.input[1]] if node.input[1] else 0.5

@@ -1,4 +1,4 @@
-"""The peak resident memory of this process, in bytes, on every operating system."""
+"""Measures the peak resident memory of this process on every operating system."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has held since it began.
+    """The peak resident memory since the process started, in bytes.
 
-    On Linux not getrusage's: a process inherits that from the one that started it, so a small worker of a large parent
-    would begin with the parent's peak.
+    On Linux it is read from `/proc`. The value of getrusage is inherited from the parent process, so a small worker of
+    a large parent would start with the peak of its parent.
     """
     if sys.platform == "win32":
         import psutil

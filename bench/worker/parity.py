@@ -1,4 +1,4 @@
-"""The reference's outputs and a target's, as `comparable` rows, in; how far apart they are out."""
+"""Compares the outputs of a target with those of the reference: errors, cosine similarity and effective bits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = npt.NDArray[np.float64]
 def compare(
     expected: Sequence[npt.NDArray[Any]], actual: Sequence[npt.NDArray[Any]], tolerance: Tolerance, reference: str
 ) -> Parity:
-    """Compare batch by batch, a row a sample; ValueError where the numbers of batches or their shapes differ."""
+    """Compare arrays of shape (samples, values) batch by batch; ValueError where batches or shapes differ in number."""
     if not expected or len(expected) != len(actual):
         raise ValueError(f"the reference has {len(expected)} batches, the output {len(actual)}")
     pairs = [_rows(reference_rows, output_rows) for reference_rows, output_rows in zip(expected, actual, strict=True)]
@@ -42,7 +42,7 @@ def compare(
 
 
 def _rows(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[Rows, Rows]:
-    """Both as float64 matrices of samples by features."""
+    """Both arrays as float64 of shape (samples, values); ValueError where shapes differ or are empty."""
     if expected.shape != actual.shape:
         raise ValueError(f"the output has the shape {actual.shape}, the reference {expected.shape}")
     if expected.size == 0:
@@ -52,7 +52,7 @@ def _rows(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[Rows, R
 
 
 def _relative_error(pairs: list[tuple[Rows, Rows]]) -> float | None:
-    """RMS of the error over RMS of the reference, over everything at once; None where the reference is all zero."""
+    """RMS of the error over RMS of the reference, over all batches; None where the reference is all zero."""
     error = sum(float(np.square(actual - expected).sum()) for expected, actual in pairs)
     signal = sum(float(np.square(expected).sum()) for expected, _ in pairs)
     if error == 0.0:
@@ -61,7 +61,10 @@ def _relative_error(pairs: list[tuple[Rows, Rows]]) -> float | None:
 
 
 def _lowest_cosine(expected: Rows, actual: Rows) -> float:
-    """The lowest of the rows; a row of zeros matches a row of zeros only, and equal rows are exactly 1."""
+    """The lowest cosine similarity of all rows.
+
+    Equal rows give exactly 1, rows of zeros included. A row of zeros and any other row give 0.
+    """
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
     dots = np.einsum("ij,ij->i", expected, actual)
     cosines = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)

@@ -1,4 +1,4 @@
-"""A placement and the provider that was asked for in; a refusal where the work would be done elsewhere, out."""
+"""Refuses to measure a session whose work runs on another provider than the requested one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from bench.worker.refusal import Refusal
 
 
 def refuse_fallback(placement: Placement | None, provider: Provider | None, log_message: str = "") -> None:
-    """Refuse to go on where nothing that computes is on the provider, so that no other device is timed in its name.
+    """Raise a Refusal where no computing node is on the provider, so that no other device is timed under its name.
 
-    `said` is what the provider logged. A model without nodes has nothing that could be elsewhere, and a placement that
-    cannot be told is no proof.
+    `log_message` is what the provider logged. A model without nodes and an unknown placement are accepted: neither
+    proves that the work runs elsewhere.
     """
     if provider is None or placement is None:
         return

@@ -98,7 +98,7 @@ def test_a_device_that_torch_does_not_know_is_refused_by_its_name(name):
 
 def test_a_call_on_a_device_takes_and_gives_tensors_on_the_host():
     session = engine.Session(a_torch_visit("fp32"))
-    there = session.run_there({name: session.tensor(array) for name, array in images().items()})
+    there = session.run_on_device({name: session.tensor(array) for name, array in images().items()})
     np.testing.assert_array_equal(session.outputs(there)["logits"], session.outputs(session.bind(images())())["logits"])
 
 
