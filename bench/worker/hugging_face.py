@@ -61,7 +61,7 @@ def load(source: Source, auto: Any, fill: Fill = randomise) -> torch.nn.Module:
 
 
 def without_pooler(model: torch.nn.Module) -> torch.nn.Module:
-    """Remove the pooler, because the ONNX export has none and both must compute the same."""
+    """Remove the pooler: the ONNX export has none, so PyTorch must not spend time on it."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model

@@ -15,7 +15,8 @@ from bench.worker.feeds import Array, Feed
 TIE = 1e-3
 """A share of the standard deviation of the logits: two tokens that are closer are a tie.
 
-The order of FP32 sums decides which token of a tie is the largest. Measured between PyTorch, ONNX Runtime and llama.cpp in FP32: logits differ by up to 1e-5 of their spread.
+The order of FP32 sums decides which token of a tie is the largest. Measured between PyTorch, ONNX
+Runtime and llama.cpp in FP32: logits differ by up to 1e-5 of their standard deviation.
 """
 
 

@@ -8,8 +8,8 @@ from bench.records import Status
 class Refusal(Exception):  # noqa: N818 - a result, not an error
     """A refusal by the engine itself, and not by the library that it drives.
 
-    `status` is mostly `unsupported` or `unavailable`. `message` and `remedy` are for readers. `kind` names the reason in
-    one word for programs, as in `TargetFacts.kind`.
+    `status` is mostly `unsupported` or `unavailable`. `message` and `remedy` are for readers. `kind` names the reason
+    in one word for programs, as in `TargetFacts.kind`.
     """
 
     def __init__(self, status: Status, message: str, remedy: str = "", kind: str = "") -> None:

@@ -107,9 +107,9 @@ def warm_up(
 ) -> tuple[list[int], bool]:
     """Call until the times are steady or the limit is reached; gives the nanoseconds, and whether it became steady.
 
-    Calls over half a second are warm after `slow_calls` of them: each has so much work that its own start-up is a small
-    part. The first call counts as one of them. It is made before this function, because it may compile for a minute, and
-    uses none of the time limit.
+    Calls over half a second are warm after `slow_calls` of them: each has so much work that its own start-up is a
+    small part. The first call counts as one of them. It is made before this function, because it may compile for a
+    minute, and uses none of the time limit.
     """
     samples: list[int] = []
     start = clock()

@@ -64,7 +64,7 @@ def _generation(order: Visit, job: Job, session: Generator | TextGenerator, chan
 def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
     """Send the placement with the copies and times of some profiled calls.
 
-    This comes last in a visit, so that a failure or a time limit here loses no measurement.
+    This comes last in a visit, so that a failure here loses no measurement.
     """
     engine = engines.named(order.engine)
     if not engine.MANIFEST.profiles or not _on_several(placement):

@@ -87,7 +87,7 @@ class _Generations:
         self.run = run
 
     def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
-        """Run whole generations; they need no lead-in, because the prompt comes before the timed tokens."""
+        """Run whole generations; the prompt of each serves as its lead-in."""
         self.run.generations.clear()
         mark()
         return generation.burst(self.run, length_ns), tuple(self.run.generations)

@@ -1,4 +1,4 @@
-"""A llama.cpp context of the size of a workload: evaluates tokens piece by piece and gives their logits."""
+"""Wraps a llama.cpp context of the size of a workload: evaluates batches of tokens and gives their logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.worker import llama_log
 from bench.worker.feeds import Array
 
 CELLS = 256
-"""llama.cpp rounds the cache of a sequence up to a multiple of it."""
+"""llama.cpp rounds the cache length of a sequence up to a multiple of this."""
 KV_TYPES = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
@@ -35,7 +35,7 @@ DECODE_ERRORS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What a workload asks of a context: sequences, the tokens of each in all, and the most that come at once."""
+    """The size of a context: the sequences, the total tokens of each, and the most tokens of each in one call."""
 
     rows: int
     length: int
@@ -43,13 +43,13 @@ class Shape:
 
     @property
     def cells(self) -> int:
-        """Tokens that the cache has room for."""
+        """The number of tokens of the cache."""
         return self.rows * -(-self.length // CELLS) * CELLS
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a context computes."""
+    """The compute settings of a context."""
 
     threads: int
     kv_type: str
@@ -58,7 +58,7 @@ class Settings:
 
 
 class TokenBatch:
-    """Tokens that go in at once, the same number for each sequence."""
+    """Tokens for one call, the same number for each sequence."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.rows, self.columns, self.count = rows, columns, rows * columns
@@ -74,7 +74,7 @@ class TokenBatch:
             self.native.seq_id[index][0] = index // columns
 
     def fill(self, ids: Array, at: int) -> TokenBatch:
-        """Put in tokens of shape (rows, columns), which stand at the position `at` and after it."""
+        """Set tokens of shape (rows, columns), whose positions start at `at`; gives the batch itself."""
         self._tokens[:] = ids
         self._positions[:] = np.arange(at, at + self.columns)
         return self
@@ -89,7 +89,7 @@ class TokenBatch:
 
 
 class Context:
-    """A KV cache of just the size that a workload needs, and the means to compute with it."""
+    """A llama.cpp context with a KV cache of exactly the size of a workload."""
 
     def __init__(self, model: Any, vocabulary: int, shape: Shape, settings: Settings) -> None:
         self.shape, self.vocabulary = shape, vocabulary
@@ -101,11 +101,11 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(self.pointer)
 
     def clear(self) -> None:
-        """Forget all tokens."""
+        """Remove all tokens from the cache."""
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def logits(self, batch: TokenBatch) -> list[Array]:
-        """For each sequence those after its last token: views that hold until the next call."""
+        """The logits after the last token of each sequence, as views that are valid until the next call."""
         since = llama_log.mark()
         code = llama_cpp.llama_decode(self.pointer, batch.native)
         if code != 0:
@@ -127,18 +127,18 @@ def _parameters(shape: Shape, settings: Settings) -> Any:
     parameters.n_ctx = shape.cells
     parameters.n_seq_max = shape.rows
     parameters.n_batch = shape.rows * shape.longest
-    # n_ubatch stays llama.cpp's own: longer prompts are computed in pieces of it, as its users see them.
+    # n_ubatch keeps llama.cpp's default, so that long prompts are split in the same way as for its users.
     parameters.n_ubatch = min(parameters.n_ubatch, parameters.n_batch)
     parameters.n_threads = parameters.n_threads_batch = settings.threads
     parameters.type_k = parameters.type_v = KV_TYPES[settings.kv_type]
     parameters.flash_attn_type = FLASH_ATTENTION[settings.flash]
-    # Else a build with a GPU computes long prompts there although no layer is.
+    # Without this a GPU build computes long prompts on the GPU, even with no layer there.
     parameters.offload_kqv = parameters.op_offload = settings.on_gpu
     return parameters
 
 
 def cache_bytes(model: Any, shape: Shape, kv_type: str) -> int:
-    """What keys and values of the workload take."""
+    """The bytes of the keys and values of the workload."""
     heads, layers = llama_cpp.llama_model_n_head_kv(model), llama_cpp.llama_model_n_layer(model)
     width = metadata(model, f"{metadata(model, 'general.architecture')}.attention.key_length")
     depth = int(width) if width else llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
@@ -146,21 +146,21 @@ def cache_bytes(model: Any, shape: Shape, kv_type: str) -> int:
 
 
 def refuse_beyond_memory(size: int, settings: Settings) -> None:
-    """MemoryError for a cache that is larger than what is free: llama.cpp would fill it, and the system kill."""
+    """Raise MemoryError for a cache larger than the free memory: the system would kill the process."""
     free = psutil.virtual_memory().available
     if size > free and not settings.on_gpu:
         raise MemoryError(f"the KV cache needs {size / 2**20:.0f} MiB, and {free / 2**20:.0f} MiB are free")
 
 
 def metadata(model: Any, key: str) -> str:
-    """A value of the file's metadata as text; nothing where it has none."""
+    """A value of the file's metadata as text; an empty text where the key is missing."""
     text = bytes(256)
     length = llama_cpp.llama_model_meta_val_str(model, key.encode(), text, len(text))
     return text[:length].decode("utf-8", "replace") if length > 0 else ""
 
 
 def error(summary: str, since: int) -> Exception:
-    """The exception for what llama.cpp would not do, with the cause that it logged."""
+    """The exception for a failed call of llama.cpp, with the first error that it logged since the mark."""
     causes = llama_log.errors(since)
     message = f"{summary}: {causes[0]}" if causes else summary
     return MemoryError(message) if any("alloc" in cause for cause in causes) else RuntimeError(message)

@@ -1,6 +1,6 @@
-"""Sends requests to an OpenAI-compatible server: models, a completion, streamed events; faults become refusals.
+"""Sends requests to an OpenAI-compatible server, and turns errors into refusals.
 
-Redirects are never followed: they could lead the prompts and the key to another host.
+Redirects are never followed: they could send the prompts and the key to another host.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ MAX_ANSWER_BYTES = 4 << 20
 CONNECT_S = 10.0
 UNKNOWN_FIELD_CODES = (400, 422)
 OPTIONAL: dict[str, Any] = {"repeat_penalty": 1.0, "stream_options": {"include_usage": True}}
-"""What not every server knows, the least known first.
+"""Fields that some servers do not know, the least known first.
 
-llama-cpp-python's server has a penalty of 1.1 else, with which temperature 0 is not greedy; and hardly any server
-counts the tokens of a stream unasked.
+llama-cpp-python's server has a default penalty of 1.1, with which temperature 0 is not greedy. Most servers count the
+tokens of a stream only on request.
 """
 Json = dict[str, Any]
 
 
 class Client:
-    """A connection that is kept open between requests."""
+    """A client of one server; its connection stays open between requests."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -37,11 +37,11 @@ class Client:
         self._optional = dict(OPTIONAL)
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         limits = httpx.Timeout(server.timeout_s, connect=min(CONNECT_S, server.timeout_s))
-        # Not through a proxy of the environment's where the server is this machine.
+        # A local server is not reached through the proxy that the environment names.
         self._http = httpx.Client(headers=headers, timeout=limits, trust_env=server.remote, follow_redirects=False)
 
     def models(self) -> list[str]:
-        """The names of its models."""
+        """The names of the server's models."""
         with self._errors_as_refusals(), self._http.stream("GET", f"{self.server.base}/models") as response:
             models = self._answer(response, "/models").get("data")
         names = [model.get("id") for model in models if isinstance(model, dict)] if isinstance(models, list) else None
@@ -50,7 +50,7 @@ class Client:
         return [self.plain(str(name)) for name in names]
 
     def complete(self, body: Json) -> str:
-        """The text of a completion that comes at once."""
+        """The text of a completion without streaming."""
         request = {name: value for name, value in (self._optional | body).items() if name != "stream_options"}
         with self._errors_as_refusals(), self._post(request) as response:
             refused = self._drop_refused_field(response, request)
@@ -63,7 +63,7 @@ class Client:
         return str(choices[0].get("text") or "")
 
     def stream(self, body: Json) -> Iterator[Json | None]:
-        """The events of a completion as they come, None for the last."""
+        """Yield the events of a completion as they arrive, None for the last."""
         request = self._optional | body | {"stream": True}
         with self._errors_as_refusals(), self._post(request) as response:
             if not self._drop_refused_field(response, request):
@@ -80,7 +80,7 @@ class Client:
         return response
 
     def _drop_refused_field(self, response: httpx.Response, request: Json) -> bool:
-        """Whether the server may have refused a field that it does not know; it is not sent again."""
+        """Whether the server may have refused an optional field; that field is not sent again."""
         field = next((name for name in self._optional if name in request), None)
         if field is None or response.status_code not in UNKNOWN_FIELD_CODES:
             return False
@@ -94,7 +94,7 @@ class Client:
             yield event
 
     def _answer(self, response: httpx.Response, path: str) -> Json:
-        """An answer that comes whole."""
+        """The JSON object of a response without streaming; Refusal for anything else."""
         self._refuse(response)
         answer = self._json_object(self._read(response))
         if answer is None:
@@ -103,7 +103,7 @@ class Client:
         return answer
 
     def _read(self, response: httpx.Response) -> str:
-        """What an answer says, up to a size that no honest one reaches."""
+        """The text of a response; Refusal above a size that no valid response reaches."""
         content = b""
         for chunk in response.iter_bytes():
             content += chunk
@@ -115,7 +115,7 @@ class Client:
 
     @contextmanager
     def _errors_as_refusals(self) -> Iterator[None]:
-        """What goes wrong on the way to the server and back, as refusals."""
+        """Turn connection errors and timeouts into refusals."""
         label, start = self.server.label, "start the server, or correct the url"
         try:
             yield
@@ -132,7 +132,7 @@ class Client:
             raise self._unexpected(f"the server's answer cannot be read: {type(error).__name__}") from None
 
     def _refuse(self, response: httpx.Response) -> None:
-        """Refuse every answer but a plain success."""
+        """Refuse every response other than 200."""
         code = response.status_code
         if code == httpx.codes.OK:
             return
@@ -174,13 +174,13 @@ class Client:
         return value if isinstance(value, dict) else None
 
     def _error_text(self, body: Json | None) -> str:
-        """What an error's answer says in words; nothing where it is no JSON."""
+        """The message of an error response; an empty text where it is not JSON."""
         text: Any = (body or {}).get("error") or (body or {}).get("detail") or (body or {}).get("message") or ""
         if isinstance(text, dict):
             text = text.get("message", "")
         return self.plain(text if isinstance(text, str) else json.dumps(text))
 
     def plain(self, text: str) -> str:
-        """Words of the server's, in one line and without the key, which some servers repeat."""
+        """Text from the server in one line and without the key, which some servers repeat in errors."""
         hidden = text.replace(self._key, "***") if self._key else text
         return "".join(letter if letter.isprintable() else " " for letter in hidden)[:200].strip()

@@ -1,4 +1,4 @@
-"""Reads the options of a row that names a server: address, requests, and what may be published of it."""
+"""Reads the options of a server in the matrix: its address, key and request fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.worker.refusal import Refusal
 
 OPTIONS = ("url", "model", "key", "remote", "extra", "timeout_s", "device")
 RESERVED_FIELDS = ("model", "prompt", "max_tokens", "temperature", "stream", "stream_options", "n")
-"""Fields of a request that are what is measured, so that `extra` may not set them."""
+"""Request fields that define the measurement; the option `extra` may not set them."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 TIMEOUT_S = 300.0
 KINDS = ("cpu", "gpu", "npu")
@@ -24,10 +24,10 @@ KINDS = ("cpu", "gpu", "npu")
 
 @dataclass(frozen=True)
 class Server:
-    """A server as its row describes it; only `base` and `label` may be shown."""
+    """A server as the matrix describes it. The key must not appear in any output."""
 
     base: str
-    """The address of its API, up to `/v1`."""
+    """The address of the API, up to `/v1`."""
     label: str
     """Host and port."""
     model: str | None
@@ -40,7 +40,7 @@ class Server:
 
 
 def read(options: Mapping[str, Option]) -> Server:
-    """The server of a row; Refusal says which option is missing or wrong, and never holds the key."""
+    """Read the options; Refusal names a missing or wrong option, and never contains the key."""
     for name in options:
         if name not in OPTIONS:
             raise option_refusal(f"the engine openai-http has no option {name!r}", f"it has {', '.join(OPTIONS)}")
@@ -68,7 +68,7 @@ def read(options: Mapping[str, Option]) -> Server:
 
 
 def _url(options: Mapping[str, Option]) -> SplitResult:
-    """The address, without anything in it that may not be shown in a report."""
+    """The address; Refusal where it contains a user, a query or a fragment, which may be secret."""
     text = options.get("url")
     remedy = 'write e.g. url = "http://127.0.0.1:1234/v1"'
     if not text:
@@ -88,7 +88,7 @@ def _url(options: Mapping[str, Option]) -> SplitResult:
 
 
 def _is_local(host: str) -> bool:
-    """Whether the name is that of this machine itself; other names are looked up elsewhere, and so are not."""
+    """Whether the host is this machine; other names need a look-up in the network, so they count as remote."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -96,11 +96,11 @@ def _is_local(host: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """The content of the environment variable; Refusal where it is empty, or no header could carry it."""
+    """The value of the environment variable; Refusal where it is empty or not valid in an HTTP header."""
     if not name:
         return ""
     if not VARIABLE.fullmatch(name):
-        # It is not shown: someone may have written the key itself.
+        # The value is not shown: it may be the key itself.
         raise option_refusal("the option key is no name of an environment variable", 'write e.g. key = "SERVER_KEY"')
     key = os.environ.get(name, "").strip()
     if not key:
@@ -112,7 +112,7 @@ def _key(name: str) -> str:
 
 
 def _extra(text: str) -> dict[str, Any]:
-    """More fields of a request, for servers that know them: `{"cache_prompt": false}`."""
+    """Additional request fields for servers that know them: `{"cache_prompt": false}`."""
     if not text:
         return {}
     try:
@@ -134,7 +134,7 @@ def _seconds(value: Option) -> float:
 
 
 def _device(options: Mapping[str, Option], label: str) -> Device | None:
-    """What the row says that the server computes on; nothing can be seen of it from here."""
+    """The device that the matrix declares for the server; a client cannot detect it."""
     kind = options.get("device")
     if kind is None:
         return None
@@ -144,5 +144,5 @@ def _device(options: Mapping[str, Option], label: str) -> Device | None:
 
 
 def option_refusal(message: str, remedy: str) -> Refusal:
-    """An option that cannot be taken."""
+    """The refusal of an invalid option."""
     return Refusal("unsupported", message, remedy, "option")

@@ -1,4 +1,4 @@
-"""Parses server-sent events of a response as JSON; a line that never ends is not waited for."""
+"""Parses the server-sent events of a response as JSON, with a limit on the length of a line."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MAX_LINES_AFTER_DONE = 100
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
-    """Every event's data as it comes, and None for the one that says that all is done, which is the last."""
+    """Yield the data of every event as it arrives, and None for the last, which marks the end."""
     lines = _lines(chunks)
     for line in lines:
         if not line.startswith("data:"):
-            # Comments keep a connection open; of the other fields none matters here.
+            # Comments keep a connection open, and the other fields are not needed.
             if line and not line.startswith((":", "event:", "id:", "retry:")):
                 raise invalid_event(line)
             continue
         data = line.removeprefix("data:").strip()
         if data == DONE:
             yield None
-            # A connection whose answer was read to its end is used again.
+            # httpx reuses a connection only after the response was read to its end.
             for _ in itertools.islice(lines, MAX_LINES_AFTER_DONE):
                 pass
             return
@@ -44,7 +44,7 @@ def _object(data: str) -> dict[str, Any]:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Lines as soon as they are whole, without their ends."""
+    """Yield lines as soon as they are complete, without line ends; Refusal for one that is too long."""
     incomplete = b""
     for chunk in chunks:
         *whole, incomplete = (incomplete + chunk).split(b"\n")
@@ -58,6 +58,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def invalid_event(line: str) -> Refusal:
-    """What is no event."""
+    """The refusal of a line that is not an event."""
     message = f"the server sent what is no event of a stream: {line[:80]!r}"
     return Refusal("failed", message, "see that the url is that of an OpenAI-compatible server")

@@ -1,4 +1,4 @@
-"""The engine `llama-cpp`: runs GGUF models through the C functions of llama.cpp's library."""
+"""The engine `llama-cpp`: runs GGUF models through the C functions of llama.cpp."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ FILE_TYPES = {
     "17": ("Q5_K_M", 5.69),
     "18": ("Q6_K", 6.5625),
 }
-"""`general.file_type` of a GGUF: its name, and bits a weight; of the mixtures (_M) those of a Llama of 7 billion."""
+"""Name and bits per weight by `general.file_type`; for mixtures (_M) the bits are those of a Llama with 7 billion."""
 KV_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "q8_0": "q8_0"}
 OPTIONS = ("n_gpu_layers", "flash_attention", "kv_type")
 
 
 class Session:
-    """One loaded GGUF."""
+    """One loaded GGUF model."""
 
     placement: Placement | None = None
 
@@ -77,11 +77,11 @@ class Session:
 
     @property
     def complaint(self) -> str:
-        """The first error that llama.cpp logged since the session was begun."""
+        """The first error that llama.cpp logged since the session was started."""
         return next(iter(llama_log.errors(self._mark)), "")
 
     def begin(self, feed: Feed, new: int) -> Stream:
-        """A context of just the size needed, with what stands before the prompt in it already."""
+        """Set up the generation of `new` tokens; the feed's context is in the cache already."""
         context, prompt, at = self._prepare(feed, new)
         return Stream(context, prompt, at, new)
 
@@ -96,7 +96,7 @@ class Session:
         return logits
 
     def traits(self, sizes: dict[str, int]) -> Traits:
-        """What the file and the cache hold."""
+        """The formats and sizes of the weights and of the cache, for a workload."""
         name, bits = FILE_TYPES.get(metadata(self.model, "general.file_type"), ("", None))
         shape = _shape(sizes["batch"], sizes.get("context", 0), sizes["prompt"], sizes["new"])
         return Traits(
@@ -109,7 +109,7 @@ class Session:
         )
 
     def _prepare(self, feed: Feed, new: int) -> tuple[Context, TokenBatch, int]:
-        """A context that holds the feed's own context, the prompt that goes in next, and the position after it."""
+        """A context with the feed's context in its cache, the batch of the prompt, and the position after it."""
         before, prompt = feed.get("context_ids"), feed["input_ids"]
         rows, at = prompt.shape[0], before.shape[1] if before is not None else 0
         context = self._context_for(_shape(rows, at, prompt.shape[1], new))
@@ -119,7 +119,7 @@ class Session:
         return context, TokenBatch(rows, prompt.shape[1]).fill(prompt, at), at + prompt.shape[1]
 
     def _context_for(self, shape: Shape) -> Context:
-        """The context of a workload; an earlier workload's is given back first."""
+        """The context of a workload; that of another workload is freed first, so that never two take memory."""
         if self._context is None or self._context.shape != shape:
             self._context = None
             self._context = Context(self.model, self.vocabulary, shape, self.settings)
@@ -127,7 +127,7 @@ class Session:
 
 
 class Stream:
-    """One greedy generation; a step computes the logits of every sequence's last token and takes the largest."""
+    """One greedy generation; a step takes the token with the largest logit for every sequence."""
 
     encode_ns: int | None = None
     tokens: int | None = None
@@ -138,7 +138,7 @@ class Stream:
         self._step = TokenBatch(prompt.rows, 1)
 
     def __iter__(self) -> Iterator[Array]:
-        """The tokens of each step, int64 of (batch,)."""
+        """Yield the tokens of each step, int64 of (batch,)."""
         batch = self._prompt
         for index in range(self._new):
             best = np.array([row.argmax() for row in self._context.logits(batch)], np.int64)
@@ -151,13 +151,13 @@ def _shape(rows: int, context: int, prompt: int, new: int) -> Shape:
 
 
 def _load(path: Path, layers: int) -> Any:
-    """The model, read into memory; RuntimeError or MemoryError with llama.cpp's own reason."""
+    """Read the model into memory; RuntimeError or MemoryError with the reason that llama.cpp logged."""
     if not path.is_file():
         raise RuntimeError(f"there is no {path.name} in the artifact")
     llama_cpp.llama_backend_init()
     parameters = llama_cpp.llama_model_default_params()
     parameters.n_gpu_layers = layers
-    # Mapped, which is llama.cpp's default, the file would be read by the first generation, and not by the load.
+    # With the default, a memory-mapped file, the first generation and not the load would read the weights.
     parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
     since = llama_log.mark()
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
@@ -176,7 +176,7 @@ def _notes(settings: Settings, layers: int, depth: int) -> tuple[Note, ...]:
 
 
 def gpu_layers(options: dict[str, Option]) -> int:
-    """How many layers go to the GPU, -1 for all; Refusal where this build has none, or an option is unknown."""
+    """The number of layers on the GPU, -1 for all; Refusal where there is no GPU or an option is invalid."""
     for name in options:
         if name not in OPTIONS:
             raise _refused(f"the engine llama-cpp has no option {name!r}", f"it has {', '.join(OPTIONS)}")
@@ -190,10 +190,10 @@ def gpu_layers(options: dict[str, Option]) -> int:
 
 
 def attention(options: dict[str, Option], number_format: str) -> tuple[str, str]:
-    """Whether attention is fused, and the type of the KV cache: FP32 where all is, else llama.cpp's own FP16.
+    """The setting of flash attention, and the type of the KV cache: FP32 for an FP32 model, else FP16.
 
-    Fused attention casts keys and values of FP32 to FP16 on its way: measured, errors of 5e-3 in logits, with and
-    without an FP32 cache alike, where plain attention has 3e-6.
+    Flash attention converts FP32 keys and values to FP16. Measured: errors of 5e-3 in logits with and without an FP32
+    cache, against 3e-6 with plain attention. It is therefore off for an FP32 cache.
     """
     kv_type = str(options.get("kv_type", "f32" if number_format == "fp32" else "f16"))
     setting = options.get("flash_attention", "off" if kv_type == "f32" else "auto")
@@ -214,11 +214,11 @@ def _refused(message: str, remedy: str) -> Refusal:
 # --- devices ----------------------------------------------------------------------------------------------------------
 
 CPU_TYPES, GPU_TYPES = (0,), (1, 2)
-"""Of `enum ggml_backend_dev_type`: the CPU, GPUs and integrated GPUs."""
+"""Values of `enum ggml_backend_dev_type`: the CPU, and GPUs with integrated ones."""
 
 
 def device(*, on_gpu: bool) -> Device:
-    """Where it computes."""
+    """The device that computes."""
     name = next(iter(_devices(GPU_TYPES if on_gpu else CPU_TYPES)), "")
     return Device("gpu" if on_gpu else "cpu", 0, name=name)
 
@@ -235,7 +235,7 @@ def _devices(types: tuple[int, ...]) -> list[str]:
 
 
 def probe(order: Probe) -> TargetFacts:
-    """What llama.cpp was built with, and the device that it computes on."""
+    """The features that llama.cpp was built with, and the device that it computes on."""
     facts = TargetFacts(available=False, versions=versions(order.provider))
     llama_log.listen()
     try:
@@ -251,7 +251,7 @@ def probe(order: Probe) -> TargetFacts:
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:
-    """The versions that the libraries themselves report."""
+    """The versions that the libraries report."""
     reported = {"llama-cpp-python": str(llama_cpp.__version__), "llama.cpp": llama_cpp.llama_version().decode()}
     for name in ("version", "commit"):
         function = getattr(libggml, f"ggml_{name}")

@@ -1,4 +1,4 @@
-"""The engine `torch`: PyTorch, eager or compiled, in a precision that its device really computes in."""
+"""The engine `torch`: runs PyTorch, eager or compiled, in a precision in which the device really computes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ Feed = dict[str, np.ndarray]
 
 
 def Session(visit: Visit) -> ForwardSession | Generator:  # noqa: N802 - every engine has one of this name
-    """A loaded model, as the task of its family calls it."""
+    """Load the model in the class for the task of its family."""
     generating: dict[str, Callable[[Visit], Generator]] = {
         "text-generation": TextGeneration,
         "speech-recognition": SpeechRecognition,
@@ -73,7 +73,7 @@ def Session(visit: Visit) -> ForwardSession | Generator:  # noqa: N802 - every e
 
 
 class Forward:
-    """One loaded model that answers in one call, eager or compiled, on the CPU or on a CUDA device."""
+    """One loaded model of the task `forward`, eager or compiled, on the CPU or on a CUDA device."""
 
     placement: Placement | None = None
     complaint = ""
@@ -91,7 +91,7 @@ class Forward:
         return partial(self.run if self.torch_device.type == "cpu" else self.run_on_device, tensors)
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
-        """The array as the model takes it: floating point in the model's precision, integers as they are."""
+        """The array as a tensor: floating point in the model's precision, integers unchanged."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
@@ -101,17 +101,17 @@ class Forward:
             return self.model(**tensors)
 
     def run_on_device(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """One call on a device: copying the outputs back waits for it, so the answer is readable when this ends."""
+        """One call on a device; the copy of the outputs to the host waits for the device, so they are readable then."""
         result = self.run({name: tensor.to(self.torch_device) for name, tensor in tensors.items()})
         return {name: value.cpu() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
     def outputs(self, result: Any) -> Feed:
-        """The outputs of a call by name, widened to FP32, which loses nothing."""
+        """The outputs of a call by name, widened to FP32 without loss."""
         return {name: value.float().numpy() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
 
 def probe(order: Probe) -> TargetFacts:
-    """The device that torch computes on, and what products in each precision are really computed in on it."""
+    """The device that torch computes on, and the number format in which it really computes each precision."""
     facts = TargetFacts(available=False, versions=versions(order.provider))
     try:
         torch_device = select_device(order.options)
@@ -126,7 +126,7 @@ def probe(order: Probe) -> TargetFacts:
 
 
 def executed(requested: str, torch_device: torch.device) -> Executed:
-    """What a product of two matrices in the precision is computed in; refused where it would be emulated."""
+    """The number format in which a matrix product of the precision is computed; `refused` for an emulated one."""
     try:
         refuse_emulation(requested, torch_device)
     except Refusal as refusal:
@@ -153,7 +153,7 @@ def _product(x: np.ndarray, weight: np.ndarray, number_format: str, torch_device
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:
-    """The versions that the library itself reports."""
+    """The versions that the library reports."""
     reported = {"torch": str(torch.__version__)}
     if torch.version.cuda and torch.cuda.is_available():
         reported |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
