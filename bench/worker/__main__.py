@@ -35,6 +35,7 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - every error of a library becomes data
             traceback.print_exc()
             channel.say(Failed(failure_of(error, channel.stage_name)))
+        # Also after a failure: it ends the order for the parent.
         channel.say(Done())
 
 

@@ -51,6 +51,7 @@ def decode(element: int, shape: tuple[int, ...], data: bytes) -> Values:
     Raises `KeyError` for an unknown element type.
     """
     if element in NATIVE:
+        # ONNX stores raw data in little-endian order on every machine.
         return np.frombuffer(data, np.dtype(NATIVE[element]).newbyteorder("<")).reshape(shape)
     # Imported late: only the operator tests need it, and an interpreter of the user may lack it.
     import ml_dtypes

@@ -35,6 +35,7 @@ def failure_of(error: BaseException, stage: str) -> Failure:
     if isinstance(error, Refusal):
         kind = error.kind or failure.kind
         return replace(failure, status=error.status, kind=kind, message=error.message, remedy=error.remedy)
+    # Before the stage is looked at: memory can run out in every stage.
     if isinstance(error, MemoryError) or MEMORY_WORDS.search(str(error)):
         return replace(failure, status="out-of-memory", message=_with_size(failure.message, str(error)))
     if isinstance(error, ImportError):

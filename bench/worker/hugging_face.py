@@ -54,6 +54,7 @@ def load(source: Source, auto: Any, fill: Fill = randomise) -> torch.nn.Module:
         model = auto.from_config(config(source), trust_remote_code=False)
         return fill(without_pooler(model.float().eval()), source.seed)
     model, loading_info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
+    # The pooler is removed below, so its weights may be missing.
     missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"the weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}")

@@ -25,6 +25,7 @@ def compare(
     if not all(np.isfinite(reference_rows).all() for reference_rows, _ in pairs):
         raise ValueError("the reference itself holds infinities or NaN; nothing can be compared with it")
     if not all(np.isfinite(output_rows).all() for _, output_rows in pairs):
+        # Errors of NaN and infinities have no meaning, so only `finite` is reported.
         return Parity(samples, False, None, None, None, None, tolerance, reference)
     relative = _relative_error(pairs)
     return Parity(
@@ -66,6 +67,7 @@ def _lowest_cosine(expected: Rows, actual: Rows) -> float:
     Equal rows give exactly 1, rows of zeros included. A row of zeros and any other row give 0.
     """
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    # Rounding may give equal rows 1 - 1e-16, and others more than 1: hence the comparison and the clip below.
     dots = np.einsum("ij,ij->i", expected, actual)
     cosines = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
     return float(np.clip(np.where((expected == actual).all(axis=1), 1.0, cosines), -1.0, 1.0).min())

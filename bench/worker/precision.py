@@ -28,6 +28,7 @@ LARGE = 2.0**20
 def random_pair(number_format: str) -> tuple[Floats, Floats]:
     """An input of seeded noise, and a weight of noise whose last column copies the last column of the input."""
     noise = np.random.Generator(np.random.PCG64(20)).standard_normal((2, SIZE, SIZE))
+    # The last column of the weight is that of a unit matrix.
     noise[1, :, -1] = 0
     noise[1, -1, -1] = 1
     return noise[0].astype(DTYPES[number_format]), noise[1].astype(DTYPES[number_format])
@@ -54,6 +55,7 @@ def chain() -> tuple[Floats, Floats, Floats]:
     The result is 1 where the sum stays in FP32 between the products, else 0.
     """
     x, first, second = (np.zeros((SIZE, SIZE), np.float16) for _ in range(3))
+    # Above 2048 the numbers of FP16 are 2 apart, so that it cannot represent 2049.
     x[0, 0], x[0, 1] = 2048, 1
     first[0, 0] = first[1, 0] = first[0, 1] = 1
     second[0, 0], second[1, 0] = 1, -1

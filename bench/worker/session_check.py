@@ -23,6 +23,7 @@ def open_session(order: Visit, channel: Channel) -> AnySession:
 
     The reply is sent before the check, so that the record has the session's facts also where it is refused.
     """
+    # Before the import, so that the difference to the peak is the memory of the engine and the model.
     baseline = peak_rss_bytes()
     channel.stage("import")
     start = perf_counter_ns()

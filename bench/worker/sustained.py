@@ -101,6 +101,7 @@ class MinuteCalls:
 
     def add(self, samples: list[int]) -> None:
         """Add the nanoseconds of further calls."""
+        # The start of the slice continues the spacing of the calls in earlier chunks.
         self.samples += samples[-self.calls % self.step :: self.step]
         self.calls += len(samples)
         while len(self.samples) > self.limit:

@@ -140,6 +140,7 @@ def is_steady(samples: Sequence[int]) -> bool:
         return False
     last = samples[-2 * size :]
     before, after = median(last[:size]), median(last[size:])
+    # The medians show a step between the windows, the slope shows a slow drift through both.
     if abs(after / before - 1) > MEDIAN_SHIFT:
         return False
     return abs(median_slope(last) * len(last) / median(last)) < DRIFT

@@ -42,6 +42,7 @@ class Work(Protocol):
 
 def hold(order: Hold, channel: Channel) -> None:
     """Free the previous model, then open, check and warm up the visit's model, and send `Held`."""
+    # First, so that two models never take memory at the same time.
     _warm_work.clear()
     visit = order.visit
     session = session_check.open_session(visit, channel)

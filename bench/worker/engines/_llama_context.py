@@ -20,6 +20,7 @@ KV_TYPES = {
     "bf16": 30,
     "q8_0": llama_cpp.GGML_TYPE_Q8_0,
 }
+# q8_0 stores 32 values and their scale of two bytes in 34 bytes.
 KV_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 FLASH_ATTENTION = {
     "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -66,6 +67,7 @@ class TokenBatch:
         self.native = llama_cpp.llama_batch_init(self.count, 0, 1)
         self.native.n_tokens = self.count
         self._tokens, self._positions = (self._view(name).reshape(rows, columns) for name in ("token", "pos"))
+        # Each token belongs to one sequence, and only the last of each sequence needs logits.
         self._view("n_seq_id")[:] = 1
         logits_flags = self._view("logits")
         logits_flags[:] = 0
@@ -84,6 +86,7 @@ class TokenBatch:
         return view
 
     def __del__(self) -> None:
+        # `__init__` may have failed before the batch was allocated.
         if hasattr(self, "native"):
             llama_cpp.llama_batch_free(self.native)
 

@@ -226,6 +226,7 @@ def device(*, on_gpu: bool) -> Device:
 def _devices(types: tuple[int, ...]) -> list[str]:
     """The devices of these types, as ggml describes them."""
     get, kind, describe = (getattr(libggml, f"ggml_backend_dev_{name}") for name in ("get", "type", "description"))
+    # Without these types ctypes assumes int, and would truncate pointers.
     libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     get.argtypes, get.restype = [ctypes.c_size_t], ctypes.c_void_p
     kind.argtypes = describe.argtypes = [ctypes.c_void_p]

@@ -203,6 +203,7 @@ def stream_tokens(generate: Callable[..., object]) -> Iterator[Array]:
             yield tokens
             streamer.requests.put(True)
     finally:
+        # Also when the reader stops early: the thread waits for a request and would never end.
         streamer.requests.put(False)
         thread.join()
 

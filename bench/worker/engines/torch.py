@@ -132,6 +132,7 @@ def executed(requested: str, torch_device: torch.device) -> Executed:
     except Refusal as refusal:
         return Executed(asked=requested, format="refused", message=refusal.message)
     x, weight = precision.random_pair("fp32")
+    # Rounded before the product, so that the error is that of the product and not of its inputs.
     x, weight = (_rounded(array, requested) for array in (x, weight))
     bits = precision.effective_bits(x, weight, _product(x, weight, requested, torch_device))
     fine = _product(precision.fine_input("fp32"), weight, requested, torch_device)

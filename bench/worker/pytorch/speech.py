@@ -47,6 +47,7 @@ class SpeechRecognition(Generation):
         """The encoder's output (batch, frames / 2, hidden); the device has computed it when this returns."""
         with torch.inference_mode():
             encoded: torch.Tensor = self.encoder(features).last_hidden_state
+        # CUDA kernels run asynchronously: without this only their launch would be timed.
         if self.torch_device.type == "cuda":
             torch.cuda.synchronize(self.torch_device)
         return encoded
