@@ -1,1 +1,1 @@
-"""The worker: runs in the runtimes' interpreters; nothing above imports it."""
+"""The worker: the part that runs in the interpreters of the runtimes. No other package of `bench` imports it."""

@@ -1,4 +1,4 @@
-"""`python -m bench.worker`: orders come on stdin, replies go to stdout; the only place that catches everything."""
+"""Runs a worker process, `python -m bench.worker`: it reads orders from stdin and writes replies to stdout."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ def main() -> None:
     for order in channel.orders():
         try:
             obey(order, channel)
-        except Exception as error:  # noqa: BLE001 - the border: whatever happens in a library becomes data
+        except Exception as error:  # noqa: BLE001 - every error of a library becomes data
             traceback.print_exc()
             channel.say(Failed(failure_of(error, channel.stage_name)))
+        # Also after a failure: it ends the order for the parent.
         channel.say(Done())
 
 
 def obey(order: Order, channel: Channel) -> None:
-    """Carry out one order."""
+    """Carry out one order and send its replies.
+
+    Each case imports its module late: a worker loads only what its own order needs, so that start-up times and memory
+    are those of the measured library.
+    """
     match order:
         case Visit():
             from bench.worker.visit import visit

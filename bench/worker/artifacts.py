@@ -1,4 +1,4 @@
-"""Builds what a run needs: the artifact of a recipe, or a workload's inputs with their reference outputs."""
+"""Builds the artifact of a recipe, and the inputs of a workload with their reference outputs."""
 
 from __future__ import annotations
 
@@ -24,22 +24,25 @@ def build(order: Build) -> Built:
 
 
 def refer(order: Refer) -> Built:
-    """Write a workload's inputs, the FP32 outputs that belong to them, and who computed those."""
+    """Write a workload's inputs, their FP32 reference outputs, and the name of the library that computed them.
+
+    The files are `inputs.npz`, `outputs.npz` and `reference.json` in the folder `order.out`.
+    """
     family, out = families.named(order.family), Path(order.out)
     batches = family.make_inputs(order.source, order.sizes, order.inputs)
-    outputs, by, facts = _answers(family, order, batches)
+    outputs, computed_by, facts = _answers(family, order, batches)
     notes = family.describe_inputs(order.source, order.sizes, order.inputs)
     feeds.save(out / "inputs.npz", batches)
     feeds.save(out / "outputs.npz", outputs)
-    told = json.dumps({"by": by, "notes": notes, **facts}, ensure_ascii=False)
-    (out / "reference.json").write_text(told, encoding="utf-8")
+    facts_text = json.dumps({"by": computed_by, "notes": notes, **facts}, ensure_ascii=False)
+    (out / "reference.json").write_text(facts_text, encoding="utf-8")
     return Built(notes)
 
 
 def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:
-    """The reference's outputs, who computed them, and for models that generate what else a check needs."""
+    """The reference outputs, what computed them, and for models that generate the facts that the check needs."""
     if family.MANIFEST.task == "forward":
         return *contracts.forward(family).reference(order.source, batches), {}
     generating = contracts.generating(family)
-    outputs, by = generating.reference(order.source, batches, order.sizes["new"])
-    return outputs, by, generating.facts(order.source, batches, outputs)
+    outputs, computed_by = generating.reference(order.source, batches, order.sizes["new"])
+    return outputs, computed_by, generating.facts(order.source, batches, outputs)

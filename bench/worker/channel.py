@@ -1,4 +1,4 @@
-"""Orders in, replies out: single JSON lines on streams of their own, so that what a library prints cannot mix in."""
+"""Exchanges orders and replies with the parent process, as JSON lines on streams that libraries cannot print to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import msgspec
 from bench.records import Done, Order, Reply, Stage
 
 ORPHANED = 70
+"""The exit code of a worker whose parent has ended during an order."""
 
 
 class Channel:
-    """The worker's end of the conversation."""
+    """The worker's side of the connection to its parent."""
 
     def __init__(self) -> None:
         self._orders = os.fdopen(os.dup(0), "rb")
@@ -32,9 +33,9 @@ class Channel:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        """Wait for lines; a parent that vanishes amid an order takes its worker with it.
+        """Read orders in a thread; exit when the parent ends during an order.
 
-        The thread is blocked in a read while a model is timed, so it costs nothing.
+        While a model is timed the thread is blocked in a read, so it uses no processor time.
         """
         for line in self._orders:
             self.busy = True
@@ -44,18 +45,18 @@ class Channel:
         self._queue.put(None)
 
     def orders(self) -> Iterator[Order]:
-        """Each order as it comes, until the parent closes the stream."""
+        """Yield each order as it arrives, until the parent closes the stream."""
         while (line := self._queue.get()) is not None:
             yield msgspec.json.decode(line, type=Order)
 
     def say(self, reply: Reply) -> None:
-        """Send one reply at once."""
+        """Send one reply immediately."""
         if isinstance(reply, Done):
-            self.busy = False  # before it is sent: a parent that has read it may close the stream, and leave
+            self.busy = False  # set before sending: a parent that has read `Done` may close the stream and end
         self._replies.write(msgspec.json.encode(reply) + b"\n")
         self._replies.flush()
 
     def stage(self, name: str, workload: str | None = None) -> None:
-        """Tell the parent what is being done, so that a death can be placed."""
+        """Tell the parent which stage begins, so that a crash can be attributed to it."""
         self.stage_name = name
         self.say(Stage(name, workload))

@@ -1,4 +1,4 @@
-"""A `Begin` in; how long a fresh process takes to its first answer out, as `Started`."""
+"""Measures the cold start of a fresh process: import, model load and the first answer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from bench.worker import engines, families, feeds
 from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, CompilingEngine, Engine, Generator, Session, TextGenerator
 from bench.worker.failures import reason_of
-from bench.worker.placement import refuse_elsewhere
+from bench.worker.placement import refuse_fallback
 from bench.worker.refusal import Refusal
 
 
 def start(order: Begin, channel: Channel) -> None:
-    """Open the session of the visit's artifact, and call the first job's first feed once."""
+    """Open a session on the visit's artifact, run the first feed of the first job once, and send `Started`."""
     visit = order.visit
     feed = feeds.load(Path(visit.jobs[0].reference) / "inputs.npz")[0]
+    # Feeds are read before the clock starts: they are the harness's own work.
     channel.stage("import")
     begin = perf_counter_ns()
     engine = engines.named(visit.engine)
@@ -33,18 +34,18 @@ def start(order: Begin, channel: Channel) -> None:
     session = _open(engine, order, cache)
     load_ns = perf_counter_ns() - begin
     channel.stage("placement")
-    refuse_elsewhere(session.placement, visit.provider, session.complaint)
+    refuse_fallback(session.placement, visit.provider, session.complaint)
     channel.stage("begin", visit.jobs[0].workload)
     call = _first(session, visit, feed)
     begin = perf_counter_ns()
     call()
     first_call_ns = perf_counter_ns() - begin
-    kept = _kept(engine, order, cache)
-    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, kept)))
+    no_compiled_model = _kept(engine, order, cache)
+    channel.say(Started(Start(order.kind, import_ns, load_ns, first_call_ns, no_compiled_model)))
 
 
 def _first(session: AnySession, visit: Visit, feed: feeds.Feed) -> Callable[[], object]:
-    """The first answer: a call, or for a model that generates the first token."""
+    """The call that gives the first answer: a whole call, or for a model that generates its first token."""
     if not families.generates(visit.family):
         return cast(Session, session).bind(feed)
     steps = iter(cast(Generator | TextGenerator, session).begin(feed, visit.jobs[0].sizes["new"]))
@@ -52,7 +53,7 @@ def _first(session: AnySession, visit: Visit, feed: feeds.Feed) -> Callable[[], 
 
 
 def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySession:
-    """The session: of the model, or of what a cold start compiled in its place."""
+    """Open the model, or the compiled model that an earlier cold start wrote; Refusal where the latter fails."""
     if order.kind == "cold" or cache is None or cache.kind != "context":
         return engine.Session(order.visit)
     compiling = _compiling(engine)
@@ -68,12 +69,12 @@ def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySessio
 
 
 def _kept(engine: Engine, order: Begin, cache: CompileCache | None) -> Note | None:
-    """Compile a context model for the next start, untimed; the reason where that fails."""
+    """Compile the model for the next start, outside of the timing; a note with the reason where that fails."""
     if order.kind == "cached" or cache is None or cache.kind != "context":
         return None
     try:
         _compiling(engine).compile_context(order.visit)
-    except Exception as error:  # noqa: BLE001 - the start itself is measured, and this says why there is no other
+    except Exception as error:  # noqa: BLE001 - this start is measured; the note says why there is no cached one
         return note("no-compiled-model", text=reason_of(error))
     return None
 
@@ -85,7 +86,7 @@ def _compiling(engine: Engine) -> CompilingEngine:
 
 
 def _refuse_empty(cache: CompileCache | None, scratch: str) -> None:
-    """A start from an empty cache would be a cold one under another name."""
+    """Refuse a cached start from an empty cache: it would be a cold start under a wrong name."""
     if cache is None or cache.kind == "context":
         return
     folder = Path(os.environ.get(cache.name, "")) if cache.kind == "environment" else Path(scratch)

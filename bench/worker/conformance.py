@@ -1,4 +1,4 @@
-"""Running one operator case: where its nodes ran, and how far its answers are from what is expected."""
+"""Runs one operator case: finds where its nodes ran, and how much its outputs deviate from the expected ones."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ NEWER = re.compile(
     r"Unsupported model IR version|only \*guarantees\* support for models stamped with official released onnx opset"
     r"|Opset \d+ (?:of domain \S+ )?is under development"
 )
-"""How onnxruntime refuses a model that is newer than itself: it has no error code of its own for that."""
+"""The errors with which onnxruntime refuses a model that is newer than itself; they have no error code."""
 
 
 def conform(order: Conform, channel: Channel) -> CaseDone:
-    """Open a session on the case, run it, and compare its outputs with what is expected.
+    """Open a session on the case, run it, and compare its outputs with the expected ones.
 
-    Every stage is named with the case, so that a death tells which case it was, and where in it.
+    Every stage carries the name of the case, so that a crash shows the case and the stage.
     """
     name = order.case.name
     channel.stage("read", name)
     payload = _payload(order)
     channel.stage("session", name)
-    # The cases are small: threads would cost more than they bring.
     session = _session(order, payload)
     channel.stage("run", name)
     answers = run(session, payload)
@@ -55,8 +54,9 @@ def conform(order: Conform, channel: Channel) -> CaseDone:
 
 
 def _session(order: Conform, payload: CasePayload) -> ort.InferenceSession:
-    """A session on the case's model; a `Refusal` of its own kind where the model is newer than this onnxruntime."""
+    """A session on the case's model; Refusal of the kind `NEWER_MODEL` where it is newer than this onnxruntime."""
     try:
+        # One thread, the default: the cases are small, so that a thread pool would cost more time than it saves.
         return open_session(order.provider, Request(model=payload.model)).session
     except Exception as error:
         if NEWER.search(str(error)):
@@ -81,9 +81,9 @@ def run(session: ort.InferenceSession, payload: CasePayload) -> list[Any]:
 
 
 def _owned(answer: Any) -> Any:
-    """A copy, made while the inputs are still there: an answer may be a view of their memory.
+    """A copy of an output, made while the inputs still exist: an output may be a view of their memory.
 
-    Seen with onnxruntime 1.24.1: what SequenceInsert had given changed when the inputs were gone.
+    Observed with onnxruntime 1.24.1: the output of SequenceInsert changed after the inputs were freed.
     """
     if isinstance(answer, list):
         return [_owned(item) for item in answer]
@@ -91,13 +91,13 @@ def _owned(answer: Any) -> Any:
 
 
 def compare(order: Conform, payload: CasePayload, answers: list[Any]) -> tuple[Deviation, ...]:
-    """How each output differs from what is expected."""
+    """The deviation of each output from the expected value, in the order of the case."""
     pairs = zip(payload.outputs.items(), answers, strict=True)
     return tuple(_deviation(name, expected, answer, order) for (name, expected), answer in pairs)
 
 
 def _is_foreign(payload: CasePayload) -> bool:
-    """Whether a type occurs that NumPy lacks: `session.run` takes no such values."""
+    """Whether the case has a type that NumPy lacks: `session.run` does not accept such values."""
     values = [*payload.inputs.values(), *payload.outputs.values()]
     return any(
         isinstance(value, CaseTensor) and value.element not in NATIVE and value.element != STRING for value in values
@@ -113,21 +113,21 @@ def _plain(value: CaseValue) -> Any:
 def _array(tensor: CaseTensor) -> Values:
     if tensor.element == STRING:
         return np.array(tensor.strings, object).reshape(tensor.shape)
-    return decode(tensor.element, tensor.shape, tensor.data).copy()  # memory of its own, as a user's array has
+    return decode(tensor.element, tensor.shape, tensor.data).copy()  # a copy, because a user's array owns its memory
 
 
 def _ort_value(value: CaseValue) -> ort.OrtValue:
-    """A tensor of ONNX Runtime's own with these very bytes: the only road for types that NumPy lacks."""
+    """An ONNX Runtime tensor with exactly these bytes: the only way to pass types that NumPy lacks."""
     if not isinstance(value, CaseTensor):
         raise TypeError("beside a type that NumPy lacks, onnxruntime's Python takes no sequence and no empty optional")
     if value.element == STRING:
         return ort.OrtValue.ortvalue_from_numpy(_array(value))
-    made = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
-    if made.tensor_size_in_bytes() != len(value.data):
+    tensor = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
+    if tensor.tensor_size_in_bytes() != len(value.data):
         raise TypeError(f"this onnxruntime stores {NAMES.get(value.element)} in another way than ONNX")
     if value.data:
-        ctypes.memmove(made.data_ptr(), value.data, len(value.data))
-    return made
+        ctypes.memmove(tensor.data_ptr(), value.data, len(value.data))
+    return tensor
 
 
 def _read(value: ort.OrtValue) -> Any:
@@ -148,33 +148,36 @@ def _deviation(name: str, expected: CaseValue, answer: Any, order: Conform) -> D
         length = len(answer) if isinstance(answer, list) else None
         return Deviation(name, "sequence", 0, note("other-length", length=length, expected=len(expected.items)))
     pairs = zip(expected.items, answer, strict=True)
-    parts = [_tensors(f"{name}[{i}]", want, have, order) for i, (want, have) in enumerate(pairs)]
+    parts = [
+        _tensors(f"{name}[{i}]", expected_item, actual_item, order)
+        for i, (expected_item, actual_item) in enumerate(pairs)
+    ]
     return max(parts, key=_badness, default=Deviation(name, "sequence", 0))
 
 
 def _badness(deviation: Deviation) -> tuple[bool, int, float]:
-    """What orders the items of a sequence, the worst last."""
+    """The sort key of the items of a sequence: the worst item has the largest key."""
     return deviation.problem is not None, deviation.outside, deviation.max_abs_error or 0.0
 
 
 def _tensors(name: str, expected: CaseTensor, answer: Any, order: Conform) -> Deviation:
-    kind, want = NAMES[expected.element], _array(expected)
-    have, element = _answer(answer)
-    if have is None or element != expected.element:
-        found = note("other-type", element=NAMES.get(element), expected=kind, is_tensor=bool(element))
-        return Deviation(name, kind, want.size, found)
-    if have.shape != want.shape:
-        shapes = {"shape": str(list(have.shape)), "expected": str(list(want.shape))}
-        return Deviation(name, kind, want.size, note("other-shape", **shapes))
+    kind, expected_values = NAMES[expected.element], _array(expected)
+    actual, element = _answer(answer)
+    if actual is None or element != expected.element:
+        problem = note("other-type", element=NAMES.get(element), expected=kind, is_tensor=bool(element))
+        return Deviation(name, kind, expected_values.size, problem)
+    if actual.shape != expected_values.shape:
+        shapes = {"shape": str(list(actual.shape)), "expected": str(list(expected_values.shape))}
+        return Deviation(name, kind, expected_values.size, note("other-shape", **shapes))
     if order.case.random:
         return Deviation(name, kind, 0)
     if expected.element == STRING:
-        return Deviation(name, kind, want.size, outside=int(np.count_nonzero(have != want)))
-    return _numbers(name, kind, want, have, order)
+        return Deviation(name, kind, expected_values.size, outside=int(np.count_nonzero(actual != expected_values)))
+    return _numbers(name, kind, expected_values, actual, order)
 
 
 def _answer(answer: Any) -> tuple[Values | None, int]:
-    """The values of an answer, and its element type; 0 where it has none."""
+    """The values of an output and its ONNX element type; 0 where the type is not known."""
     if isinstance(answer, CaseTensor):
         return decode(answer.element, answer.shape, answer.data), answer.element
     if not isinstance(answer, np.ndarray | np.generic):
@@ -185,27 +188,27 @@ def _answer(answer: Any) -> tuple[Values | None, int]:
     return array, next((number for number, dtype in NATIVE.items() if array.dtype == dtype), 0)
 
 
-def _numbers(name: str, kind: str, want: Values, have: Values, order: Conform) -> Deviation:
-    """The values that are outside the margins, and the largest error; without a margin every value must be equal."""
-    same = (have == want) | (_nan(have) & _nan(want))
-    finite = np.isfinite(want) & np.isfinite(have)
-    wide = np.complex128 if want.dtype.kind == "c" else np.float64
+def _numbers(name: str, kind: str, expected: Values, actual: Values, order: Conform) -> Deviation:
+    """Count the values outside the margins, and find the largest error; without a margin all values must be equal."""
+    same = (actual == expected) | (_nan(actual) & _nan(expected))
+    finite = np.isfinite(expected) & np.isfinite(actual)
+    wide = np.complex128 if expected.dtype.kind == "c" else np.float64
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(have.astype(wide) - want.astype(wide))
-        size = np.abs(want.astype(wide))
+        error = np.abs(actual.astype(wide) - expected.astype(wide))
+        size = np.abs(expected.astype(wide))
 
     def outside(margin: Margin | None) -> int:
-        off = ~finite | (error > margin.atol + margin.rtol * size) if margin else True
-        return int(np.count_nonzero(~same & off))
+        outside_margin = ~finite | (error > margin.atol + margin.rtol * size) if margin else True
+        return int(np.count_nonzero(~same & outside_margin))
 
     return Deviation(
         output=name,
         type=kind,
-        values=want.size,
+        values=expected.size,
         outside=outside(order.margins.get(kind)),
         outside_coarse=outside(order.coarse) if kind in ("float32", "float64") else None,
         max_abs_error=None if np.any(~same & ~finite) else float(np.max(error[finite], initial=0.0)),
-        largest=float(np.max(size[np.isfinite(want)], initial=0.0)),
+        largest=float(np.max(size[np.isfinite(expected)], initial=0.0)),
     )
 
 

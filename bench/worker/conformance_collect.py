@@ -1,4 +1,4 @@
-"""ONNX's own operator tests as a suite, and one file with the content of every case."""
+"""Collects ONNX's own operator tests into a suite, and writes the content of all cases into one file."""
 
 from __future__ import annotations
 
@@ -23,76 +23,76 @@ RANDOM_OPS = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "R
 
 
 def collect(order: Collect) -> Built:
-    """Make every case, and write the suite and the payloads."""
+    """Generate every case, and write the suite and the payloads into `order.out`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tests divide by zero on purpose
-        made = load_model_tests(kind="node")
-    operators = {one.name: _operator(one.model) for one in made if not EXPANDED.search(one.name)}
+        tests = load_model_tests(kind="node")
+    operators = {test.name: _operator(test.model) for test in tests if not EXPANDED.search(test.name)}
     with (Path(order.out) / PAYLOADS).open("wb") as file:
-        cases = tuple(_case(one, operators, file) for one in made)
+        cases = tuple(_case(test, operators, file) for test in tests)
     suite = CaseSuite(onnx=onnx.__version__, cases=cases)
     (Path(order.out) / SUITE).write_bytes(msgspec.json.encode(suite))
     return Built((f"{len(cases)} cases of onnx {onnx.__version__}",))
 
 
 def _operator(model: Any) -> tuple[str, str]:
-    """The operator of a model with one node, and its domain; empty for ONNX's own."""
+    """The operator and the domain of a model with one node; the domain is empty for ONNX's own."""
     node = model.graph.node[0]
     return node.op_type, _domain(node.domain)
 
 
-def _domain(said: str) -> str:
-    return "" if said == "ai.onnx" else said
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
 
 
-def _case(made: Any, operators: dict[str, tuple[str, str]], file: BinaryIO) -> Case:
-    """Write the payload of a case; what is left of it."""
-    payload = _payload(made)
-    expanded = EXPANDED.search(made.name) is not None
-    operator, domain = operators[EXPANDED.sub("", made.name)]
-    opsets = {_domain(one.domain): one.version for one in made.model.opset_import}
+def _case(test: Any, operators: dict[str, tuple[str, str]], file: BinaryIO) -> Case:
+    """Append the payload of a case to the file; gives its description with the offset and size of the payload."""
+    payload = _payload(test)
+    expanded = EXPANDED.search(test.name) is not None
+    operator, domain = operators[EXPANDED.sub("", test.name)]
+    opsets = {_domain(entry.domain): entry.version for entry in test.model.opset_import}
     content = msgspec.msgpack.encode(payload)
     at = file.tell()
     file.write(content)
     return Case(
-        name=made.name,
+        name=test.name,
         operator=operator,
         domain=domain,
         opset=opsets.get(domain, 0),
         types=tuple(sorted(_types([*payload.inputs.values(), *payload.outputs.values()]))),
-        rtol=made.rtol,
-        atol=made.atol,
+        rtol=test.rtol,
+        atol=test.atol,
         at=at,
         size=len(content),
         expanded=expanded,
-        random=_is_random(made),
+        random=_is_random(test),
     )
 
 
-def _payload(made: Any) -> CasePayload:
-    graph, ((inputs, outputs),) = made.model.graph, made.data_sets
+def _payload(test: Any) -> CasePayload:
+    graph, ((inputs, outputs),) = test.model.graph, test.data_sets
     return CasePayload(
-        model=made.model.SerializeToString(),
-        inputs={named.name: _value(given) for named, given in zip(graph.input, inputs, strict=True)},
-        outputs={named.name: _value(given) for named, given in zip(graph.output, outputs, strict=True)},
+        model=test.model.SerializeToString(),
+        inputs={info.name: _value(value) for info, value in zip(graph.input, inputs, strict=True)},
+        outputs={info.name: _value(value) for info, value in zip(graph.output, outputs, strict=True)},
     )
 
 
-def _value(given: Any) -> CaseValue:
-    """A value as the tests give it: an array, a scalar, a TensorProto, a list for a sequence, None for nothing."""
-    if given is None:
+def _value(value: Any) -> CaseValue:
+    """Convert a value of the tests: an array, a scalar, a TensorProto, a list for a sequence, or None."""
+    if value is None:
         return None
-    if isinstance(given, list):
-        return CaseSequence(tuple(map(_tensor, given)))
-    return _tensor(given)
+    if isinstance(value, list):
+        return CaseSequence(tuple(map(_tensor, value)))
+    return _tensor(value)
 
 
-def _tensor(given: Any) -> CaseTensor:
-    proto = given if isinstance(given, TensorProto) else numpy_helper.from_array(np.asarray(given))
+def _tensor(value: Any) -> CaseTensor:
+    proto = value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value))
     shape = tuple(proto.dims)
     if proto.data_type == STRING:
-        return CaseTensor(STRING, shape, strings=tuple(one.decode("utf-8") for one in proto.string_data))
-    if not proto.HasField("raw_data"):  # made by hand, with its values in a field of their own
+        return CaseTensor(STRING, shape, strings=tuple(text.decode("utf-8") for text in proto.string_data))
+    if not proto.HasField("raw_data"):  # some tests store the values in typed fields instead of raw bytes
         proto = numpy_helper.from_array(numpy_helper.to_array(proto))
     return CaseTensor(proto.data_type, shape, proto.raw_data)
 
@@ -105,15 +105,15 @@ def _types(values: Iterable[CaseValue]) -> set[str]:
     return {NAMES.get(tensor.element, f"type {tensor.element}") for tensor in tensors}
 
 
-def _is_random(made: Any) -> bool:
-    """Whether the standard leaves the outputs' values open."""
-    if any(node.op_type in RANDOM_OPS for node in made.model.graph.node):
+def _is_random(test: Any) -> bool:
+    """Whether the standard does not define the values of the outputs."""
+    if any(node.op_type in RANDOM_OPS for node in test.model.graph.node):
         return True
-    node = made.model.graph.node[0]
+    node = test.model.graph.node[0]
     if node.op_type != "Dropout" or len(node.input) < 3:
         return False
-    # Dropout of opset 12 and later: (data, ratio, training_mode), an empty name for a ratio that is left out.
-    ((inputs, _),) = made.data_sets
-    given = dict(zip((name for name in node.input if name), inputs, strict=True))
-    ratio = given[node.input[1]] if node.input[1] else 0.5
-    return bool(np.any(given[node.input[2]])) and float(ratio) > 0
+    # Dropout of opset 12 and later: (data, ratio, training_mode), with an empty name where the ratio is omitted.
+    ((inputs, _),) = test.data_sets
+    values = dict(zip((name for name in node.input if name), inputs, strict=True))
+    ratio = values[node.input[1]] if node.input[1] else 0.5
+    return bool(np.any(values[node.input[2]])) and float(ratio) > 0

@@ -1,8 +1,8 @@
-"""What a family, an engine and a format must have: each is a module, and its file is described by one Protocol here.
+"""Defines the contracts of families, engines and formats: each is one module, described by one Protocol.
 
 Arrays are NumPy arrays on the host. A feed is one batch: the arrays of a model's inputs, or of its outputs, by name.
-Whatever an implementation raises becomes the failure of the cells that needed it. `bench.worker.refusal.Refusal` says
-why something is not supported and what helps; any other exception is reported by its class and its words.
+An exception of an implementation becomes the failure of the cells that needed it. `bench.worker.refusal.Refusal` gives
+the reason why something is not supported and a remedy. Other exceptions are reported by their class and message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.worker.feeds import Array, Feed
 
 
 class Family(Protocol):
-    """What every family's module has; it imports heavy libraries inside its functions only."""
+    """The module of a family. It imports heavy libraries only inside its functions."""
 
     MANIFEST: FamilyManifest
 
@@ -40,26 +40,26 @@ class Family(Protocol):
         ...
 
     def make_inputs(self, source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-        """The batches of a workload, two at least: the first is timed, all are checked.
+        """The batches of a workload, at least two: the first is timed, all are checked.
 
         `sizes` are the workload's; `inputs` is the folder or file of real input data, or None.
         """
         ...
 
     def describe_inputs(self, source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
-        """What a reader would not expect of the inputs, such as noise in the place of photographs."""
+        """Notes on unusual inputs for readers of the report, for example noise instead of photographs."""
         ...
 
 
 class ForwardFamily(Family, Protocol):
-    """A family of the task `forward`: one call gives the whole answer."""
+    """A family of the task `forward`: one call gives all outputs."""
 
     def reference(self, source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
-        """The outputs of every batch in FP32, and who computed them."""
+        """The FP32 outputs of every batch, and the name of what computed them, such as `PyTorch 2.13.0, FP32`."""
         ...
 
     def comparable(self, outputs: Feed, feed: Feed) -> Array:
-        """What is compared of a batch's outputs: float64 of (rows, values), a row for each sample."""
+        """The values of a batch's outputs to compare: float64 of shape (samples, values)."""
         ...
 
 
@@ -71,23 +71,23 @@ class ExportingFamily(ForwardFamily, Protocol):
         ...
 
     def calibration(self, source: Source, inputs: str | None) -> list[Feed]:
-        """Batches of one sample to calibrate with; none of them is an input that is checked."""
+        """Calibration batches of one sample each; none of them is an input that is checked."""
         ...
 
 
 class GeneratingFamily(Family, Protocol):
-    """A family whose models emit tokens one after another: the tasks `text-generation` and `speech-recognition`."""
+    """A family whose models generate tokens one by one: the tasks `text-generation` and `speech-recognition`."""
 
     def folder(self, source: Source, scratch: Path) -> Path:
-        """A Hugging Face folder of the model: the source's own, or one that is written into `scratch`."""
+        """A Hugging Face folder of the model: that of the source, or one that is written into `scratch`."""
         ...
 
     def reference(self, source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], str]:
-        """For every batch `new` greedy tokens, int64 of (batch, new), with their logits; and who computed them."""
+        """For every batch `new` greedy tokens, int64 of (batch, new), with their logits; and what computed them."""
         ...
 
     def facts(self, source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, Any]:
-        """What checks and readers need beside the reference, as JSON: `parameters`, and where known `prefixes`."""
+        """Facts for checks and reports beside the reference, as JSON: `parameters`, and where known `prefixes`."""
         ...
 
 
@@ -116,31 +116,31 @@ def generating(family: Family) -> GeneratingFamily:
 
 
 class Loaded(Protocol):
-    """What every session says of the model that it loaded."""
+    """The properties that every session has."""
 
     @property
     def threads(self) -> int | None:
-        """How many threads it computes with; None where the engine cannot tell."""
+        """The number of compute threads; None where the engine does not know it."""
         ...
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a reader must know of it."""
+        """Notes for readers of the report, such as limits of this session."""
         ...
 
     @property
     def device(self) -> Device | None:
-        """Where it computes; None where the engine cannot tell."""
+        """The device that computes; None where the engine does not know it."""
         ...
 
     @property
     def placement(self) -> Placement | None:
-        """The graph's nodes by execution provider; None where the engine cannot tell."""
+        """The graph's nodes by execution provider; None where the engine does not know them."""
         ...
 
     @property
     def complaint(self) -> str:
-        """The first error that the library logged while the session was opened, or nothing."""
+        """The first error that the library logged while the session was opened, or an empty text."""
         ...
 
 
@@ -148,7 +148,7 @@ class Session(Loaded, Protocol):
     """A loaded model of a family of the task `forward`."""
 
     def bind(self, feed: Feed) -> Callable[[], object]:
-        """A call that runs `feed` once, and ends when its outputs are readable on the host; it is what is timed."""
+        """The call that is timed: it runs `feed` once, and ends when its outputs are readable on the host."""
         ...
 
     def outputs(self, result: object) -> Feed:
@@ -157,21 +157,21 @@ class Session(Loaded, Protocol):
 
 
 class Stream(Protocol):
-    """One greedy generation, set up and not begun: what a request allocates is there, and its context is filled.
+    """One greedy generation that is set up but not started: memory is allocated, and the context is in the cache.
 
-    Iterating it is what is timed. Each step ends when its tokens are readable on the host, and gives them, int64 of
-    shape (batch,), or None where an engine sees no token ids. The end-of-sequence token does not end it.
+    The iteration is timed. Each step ends when its tokens are readable on the host, and yields them as int64 of shape
+    (batch,), or None where the engine has no token ids. The end-of-sequence token does not end the generation.
     """
 
     encode_ns: int | None
-    """After the first step: what the encoder took of it, where there is one and the engine can tell."""
+    """After the first step: the nanoseconds of the encoder in it; None without an encoder, or where not known."""
     tokens: int | None
-    """At the end: the tokens of each sequence as the engine counted them; None where each step is one."""
+    """At the end: the tokens of each sequence as the engine counts them; None where each step is one token."""
     prompt_tokens: int | None
-    """At the end: the tokens of the prompt as the engine counted them; None: those of the feed."""
+    """At the end: the tokens of the prompt as the engine counts them; None means those of the feed."""
 
     def __iter__(self) -> Iterator[Array | None]:
-        """The steps: the first has all of prefill in it."""
+        """Yield the steps; the first includes the whole prefill."""
         ...
 
 
@@ -179,7 +179,7 @@ class Generator(Loaded, Protocol):
     """A loaded model of a family that generates.
 
     A feed holds `input_ids`, int64 of (batch, prompt); where the workload has a context, `context_ids`, int64 of
-    (batch, context), which stand before them; for speech `input_features`, float32 of (batch, mels, frames).
+    (batch, context), which precede them; for speech `input_features`, float32 of (batch, mels, frames).
     """
 
     def begin(self, feed: Feed, new: int) -> Stream:
@@ -189,8 +189,8 @@ class Generator(Loaded, Protocol):
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation: float32 of (batch, n, vocabulary) for `tokens`, int64 of (batch, n).
 
-        Those at i tell the token after the prompt and `tokens[:, :i]`, computed as the generation computes them: the
-        prompt at once, then token by token.
+        The logits at i predict the token after the prompt and `tokens[:, :i]`. They are computed as in a generation:
+        the whole prompt in one call, then token by token.
         """
         ...
 
@@ -200,14 +200,14 @@ class Generator(Loaded, Protocol):
 
 
 class TextGenerator(Loaded, Protocol):
-    """A `Generator` that shows text and no logits, as a server does: the engine declares `checked_by="text"`."""
+    """A generator that gives text but no logits, as a server does; its engine declares `checked_by="text"`."""
 
     def begin(self, feed: Feed, new: int) -> Stream:
         """Set up the generation of `new` tokens after the feed's prompt."""
         ...
 
     def next_texts(self, prefixes: Sequence[str]) -> list[str]:
-        """The text of the likeliest next token after each prefix."""
+        """The text of the most likely next token after each prefix."""
         ...
 
     def traits(self, sizes: dict[str, int]) -> Traits:
@@ -220,16 +220,16 @@ AnySession = Session | Generator | TextGenerator
 
 
 class Engine(Protocol):
-    """What every engine's module has."""
+    """The module of an engine."""
 
     MANIFEST: EngineManifest
 
     def Session(self, visit: Visit) -> AnySession:  # noqa: N802 - a class in most engines
-        """Load the visit's model; what the session holds is freed when the session is."""
+        """Load the visit's model; deleting the session must free its memory."""
         ...
 
     def probe(self, order: Probe) -> TargetFacts:
-        """What the target is on this machine; a reason and a remedy where it is not available."""
+        """Facts about the target on this machine, with a reason and a remedy where it is not available."""
         ...
 
     def versions(self, provider: Provider | None) -> dict[str, str]:
@@ -241,19 +241,19 @@ class ProfilingEngine(Engine, Protocol):
     """An engine that declares `profiles=True`."""
 
     def profiled(self, visit: Visit, placement: Placement, feed: Feed) -> Placement:
-        """The placement with copies between devices and times, seen in some calls of a session of its own."""
+        """The placement with device copies and times, from some calls of a separate session."""
         ...
 
 
 class CompilingEngine(Engine, Protocol):
-    """An engine that declares `compiles_context=True`; its `Session` takes `compiled=True` to open what was written."""
+    """An engine that declares `compiles_context=True`; its `Session` opens the compiled model with `compiled=True`."""
 
     def Session(self, visit: Visit, *, compiled: bool = False) -> AnySession:  # noqa: N802 - a class in most engines
-        """Load the visit's model, or with `compiled` what `compile_context` wrote of it."""
+        """Load the visit's model, or with `compiled` the one that `compile_context` wrote."""
         ...
 
     def compile_context(self, visit: Visit) -> None:
-        """Write what the provider compiles of the model into `visit.scratch`."""
+        """Compile the model with the provider, and write the result into `visit.scratch`."""
         ...
 
 
@@ -261,6 +261,6 @@ class CompilingEngine(Engine, Protocol):
 
 
 class Format(Protocol):
-    """What every format's module has, beside its recipes: functions under `bench.worker.recipes.recipe`."""
+    """The module of a format; its recipes are functions under the decorator `bench.worker.recipes.recipe`."""
 
     MANIFEST: FormatManifest

@@ -1,4 +1,4 @@
-"""ONNX's element types: bytes as ONNX stores them in, NumPy values that can be compared out; no `onnx` is needed."""
+"""Converts the bytes of ONNX tensors into NumPy values that can be compared, without the package `onnx`."""
 
 from __future__ import annotations
 
@@ -46,13 +46,14 @@ NUMBERS = {name: number for number, name in NAMES.items()}
 
 
 def decode(element: int, shape: tuple[int, ...], data: bytes) -> Values:
-    """The values of a tensor: NumPy's own type where it has it, else float32 or a wider integer, exactly.
+    """The values of a tensor, in NumPy's type where it has one, else widened exactly to float32 or int16.
 
-    Raises `KeyError` for a type that is not known here.
+    Raises `KeyError` for an unknown element type.
     """
     if element in NATIVE:
+        # ONNX stores raw data in little-endian order on every machine.
         return np.frombuffer(data, np.dtype(NATIVE[element]).newbyteorder("<")).reshape(shape)
-    # Here, because an interpreter of the user's need not hold it: it is asked for by the operator tests alone.
+    # Imported late: only the operator tests need it, and an interpreter of the user may lack it.
     import ml_dtypes
 
     _, name, bits = OTHERS[element]
@@ -63,9 +64,9 @@ def decode(element: int, shape: tuple[int, ...], data: bytes) -> Values:
 
 
 def unpacked(data: bytes, bits: int, count: int) -> Values:
-    """The first `count` values of packed bytes, as patterns of a byte each, which is how `ml_dtypes` holds them.
+    """The first `count` values of packed bytes, one bit pattern a byte, as `ml_dtypes` stores them.
 
-    ONNX puts the first value into the lowest bits.
+    ONNX stores the first value in the lowest bits.
     """
     packed = np.frombuffer(data, np.uint8)[:, None]
     values: Values = ((packed >> np.arange(0, 8, bits, dtype=np.uint8)) & (2**bits - 1)).reshape(-1)[:count]

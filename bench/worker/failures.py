@@ -1,4 +1,4 @@
-"""An exception and the stage that it came from in, what it says about the cell as a `Failure` out."""
+"""Turns an exception and its stage into the `Failure` of a cell."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ MEMORY_WORDS = re.compile(
     r"|not enough memory|smaller than requested bytes",
     re.IGNORECASE,
 )
-"""How onnxruntime, CUDA, cuDNN, Vulkan, Direct3D and PyTorch say that memory ran out; none has a class for it."""
+"""How onnxruntime, CUDA, cuDNN, Vulkan, Direct3D and PyTorch report exhausted memory; none has a class for it."""
 MISSED_BYTES = re.compile(r"(?:buffer of size|requested bytes of|tried to allocate) (\d+)(?![\d.]*\s*[KMGT]i?B)")
 CALLS_ON_THE_WAY = re.compile(r"Exception from \S+\.(?:cpp|hpp|h):\d+:")
-"""How OpenVINO begins a line for every call that an error went through; the error itself is in the last line."""
+"""The start of OpenVINO's line for each call that an error passed through; the last line is the error itself."""
 
 
 def failure_of(error: BaseException, stage: str) -> Failure:
-    """What an exception says about the cell, by its class, its words and the stage it came from."""
+    """The failure of a cell: its status follows from the exception's class, its message and its stage."""
     failure = plain_failure(error, stage)
     if isinstance(error, Refusal):
         kind = error.kind or failure.kind
         return replace(failure, status=error.status, kind=kind, message=error.message, remedy=error.remedy)
+    # Before the stage is looked at: memory can run out in every stage.
     if isinstance(error, MemoryError) or MEMORY_WORDS.search(str(error)):
         return replace(failure, status="out-of-memory", message=_with_size(failure.message, str(error)))
     if isinstance(error, ImportError):
@@ -44,14 +45,15 @@ def failure_of(error: BaseException, stage: str) -> Failure:
 
 
 def plain_failure(error: BaseException, stage: str) -> Failure:
-    """An exception as data, before anyone has judged what it means."""
+    """The exception as data, with the status `failed`."""
     return Failure(status="failed", stage=stage, kind=type(error).__name__, message=reason_of(error))
 
 
 def reason_of(error: BaseException) -> str:
-    """The line of an error that says what is the matter; a bare key says nothing without its class.
+    """The line of an error that gives the reason, at most 500 characters; the log has the whole error.
 
-    It is the first, but for errors that begin with the calls they went through. The log has them whole.
+    It is the first line, or the last where the error begins with the calls that it passed through. A `KeyError` gets
+    its class in front, because its message is only the key.
     """
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -61,6 +63,6 @@ def reason_of(error: BaseException) -> str:
 
 
 def _with_size(message: str, text: str) -> str:
-    """The message, and what was asked for in MiB where the library gives bytes."""
-    found = MISSED_BYTES.search(text)
-    return f"{message} ({int(found[1]) / 2**20:.0f} MiB)" if found else message
+    """The message, with the requested size in MiB where the library gives bytes."""
+    match = MISSED_BYTES.search(text)
+    return f"{message} ({int(match[1]) / 2**20:.0f} MiB)" if match else message

@@ -1,4 +1,4 @@
-"""Writes and reads batches of named arrays as one `.npz` file; nothing in it is ever unpickled."""
+"""Writes and reads batches of named arrays as one `.npz` file, without pickle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save(path: Path, batches: Sequence[Feed]) -> None:
 
 
 def load(path: Path) -> list[Feed]:
-    """Read what `save` wrote; ValueError says which file is not such a one."""
+    """Read the batches that `save` wrote; ValueError names a file of another structure."""
     batches: dict[int, Feed] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:

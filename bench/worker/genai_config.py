@@ -14,51 +14,51 @@ NAME = "genai_config.json"
 
 @dataclass(frozen=True)
 class Export:
-    """What `genai_config.json` says of the files beside it."""
+    """The contents of `genai_config.json`: the files of an export and their properties."""
 
     folder: Path
     kind: str
-    """The architecture, as genai names it: `llama`, `whisper`."""
+    """The architecture in genai's terms: `llama`, `whisper`."""
     decoder: Path
     encoder: Path | None
     layers: int
     heads: int
-    """Heads of keys and values."""
+    """The number of key-value heads."""
     head_size: int
     context: int
-    """The most tokens that a sequence may have."""
+    """The largest number of tokens of a sequence."""
     shares: bool
-    """Whether past and present are one buffer."""
+    """Whether past and present keys and values share one buffer."""
     ends: tuple[int, ...] = ()
     """The tokens at which genai ends a sequence."""
     names: dict[str, str] = field(default_factory=dict)
-    """The tensors of the decoder by genai's own words; those of the cache with `%d` for the layer."""
+    """The names of the decoder's tensors by genai's names for them; cache tensors have `%d` for the layer."""
     encoded: dict[str, str] = field(default_factory=dict)
-    """The tensors of the encoder, likewise."""
+    """The names of the encoder's tensors, in the same form."""
 
     @property
     def graphs(self) -> tuple[Path, ...]:
-        """Every graph of the export, in the order they run."""
+        """The files of all graphs, in the order in which they run."""
         return (self.encoder, self.decoder) if self.encoder else (self.decoder,)
 
     @property
     def sections(self) -> tuple[str, ...]:
-        """Where the config keeps the session options of each graph."""
+        """The sections of the config that hold the session options of each graph."""
         return ("encoder", "decoder") if self.encoder else ("decoder",)
 
     def weight_bytes(self) -> int:
-        """What the graphs and the files of their weights take; tokenizers are no weights."""
+        """The bytes of the graphs and their weight files, without tokenizers."""
         return sum(file.stat().st_size for path in self.graphs for file in self.folder.glob(f"{path.name}*"))
 
     def cache_names(self, past: str, present: str) -> list[tuple[str, str]]:
-        """The names of every layer's keys or values, as they go in and as they come out."""
+        """The input and output names of every layer's keys or values."""
         return [(self.names[past] % layer, self.names[present] % layer) for layer in range(self.layers)]
 
 
 def endless(folder: Path) -> None:
-    """Let no token end a sequence of the export: texts that are timed have a fixed length.
+    """Remove the end-of-sequence tokens from the export, because timed texts have a fixed length.
 
-    A config cannot be told so later: genai takes an empty list from the file only.
+    The file is changed, because genai accepts an empty list only from the file and not as an overlay.
     """
     path = folder / NAME
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def endless(folder: Path) -> None:
 
 
 def read(folder: Path) -> Export:
-    """The export in a folder; Refusal where its config is not of a kind that is known here."""
+    """Read the export in a folder; Refusal where its config cannot be read."""
     try:
         config = json.loads((folder / NAME).read_text(encoding="utf-8"))
         return _export(folder, config["model"], config["search"])
@@ -94,8 +94,8 @@ def _export(folder: Path, model: dict[str, Any], search: dict[str, Any]) -> Expo
     )
 
 
-def _numbers(said: Any) -> tuple[int, ...]:
-    """A number, several or none as the config writes them."""
-    if said is None:
+def _numbers(value: Any) -> tuple[int, ...]:
+    """The numbers of a config entry, which may be a number, a list or null."""
+    if value is None:
         return ()
-    return tuple(said) if isinstance(said, list) else (said,)
+    return tuple(value) if isinstance(value, list) else (value,)

@@ -1,4 +1,4 @@
-"""Times the generations of one workload, and keeps the parts of each."""
+"""Times the generations of one workload, and records the times of the steps of each."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from bench.worker.feeds import Array, Feed
 Clock = Callable[[], int]
 
 WARM_GENERATIONS = 2
-"""The first, which may compile, and one more: a slow generation is dozens of steps, each a call of the same kernels."""
+"""The first, which may compile, and one more: each slow generation has dozens of steps that call the same kernels."""
 
 
 @dataclass
 class Recorder:
-    """Runs generations one after another, and keeps the parts of each and the tokens of the last."""
+    """Runs generations, and records the step times of each and the tokens of the last."""
 
     session: Generator | TextGenerator
     feed: Feed
     new: int
     clock: Clock = perf_counter_ns
-    made: list[Generation] = field(default_factory=list)
+    generations: list[Generation] = field(default_factory=list)
     tokens: Array | None = None
-    """Of the last generation: int64 of (batch, new); None where the engine sees no token ids."""
+    """The tokens of the last generation: int64 of (batch, new); None where the engine has no token ids."""
 
     def __call__(self) -> int:
-        """One generation; its nanoseconds from the prompt to the last token."""
+        """Run one generation; gives its nanoseconds from the prompt to the last token."""
         stream = self.session.begin(self.feed, self.new)
         steps, times = _run(stream, self.clock)
         self.tokens = np.stack(steps, axis=1) if steps and all(step is not None for step in steps) else None
-        self.made.append(_parts(stream, times))
-        return self.made[-1].total_ns
+        self.generations.append(_parts(stream, times))
+        return self.generations[-1].total_ns
 
 
 def _run(stream: Stream, clock: Clock) -> tuple[list[Any], list[int]]:
-    """The tokens of every step, and the nanoseconds of each: one reading of the clock a step."""
+    """The tokens of every step and its nanoseconds; the clock is read once a step."""
     steps: list[Any] = []
     times: list[int] = []
     before = clock()
@@ -72,18 +72,20 @@ def _parts(stream: Stream, times: list[int]) -> Generation:
 def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | None = None) -> Timing:
     """Time the first generation, warm up until steady, then take `effort.bursts` bursts of at least `effort.burst_s`.
 
-    `before_burst` is called once, when all that is left to do is the bursts.
+    `before_burst` is called once, directly before the bursts.
     """
     warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
-    first_token = run.made[0].first_ns
-    run.made.clear()
+    first_token = run.generations[0].first_ns
+    run.generations.clear()
     samples, sizes = timing.bursts(partial(burst, run), effort, before_burst)
-    made = tuple(run.made)
-    return replace(warm, samples_ns=tuple(samples), generations=made, first_token_ns=first_token, burst_calls=sizes)
+    generations = tuple(run.generations)
+    return replace(
+        warm, samples_ns=tuple(samples), generations=generations, first_token_ns=first_token, burst_calls=sizes
+    )
 
 
 def burst(run: Recorder, length_ns: int) -> list[int]:
-    """Generations for at least `length_ns` of their own time, and one at least."""
+    """Run generations until their total time is at least `length_ns`, but at least one; gives their nanoseconds."""
     samples: list[int] = []
     while not samples or sum(samples) < length_ns:
         samples.append(run())

@@ -19,13 +19,16 @@ from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
 
 Fill = Callable[[torch.nn.Module, int], torch.nn.Module]
-"""A freshly initialised model and a seed in, the same model with its random weights completed out."""
+"""`(model, seed)`: completes the random weights of a freshly initialised model, and returns the model."""
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""Sources are resolved before a worker sees them, and no code of a model repository is ever run."""
+"""Sources are resolved before a worker gets them, and code of a model repository is never run."""
 
 
 def config(source: Source) -> Any:
-    """The architecture: `config.json` of the folder, or the config file itself."""
+    """The architecture from `config.json` of the folder, or from the config file itself.
+
+    ValueError where the file has no `model_type`, Refusal where this transformers does not know it.
+    """
     path = Path(source.path)
     if source.kind == "folder":
         path = path / "config.json"
@@ -44,21 +47,22 @@ def load(source: Source, auto: Any, fill: Fill = randomise) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
     `auto` is the AutoModel class of the family's task; `fill` completes random weights in place. ValueError where the
-    folder's weights lack a tensor: transformers would make one up and only warn.
+    folder's weights lack a tensor: transformers would initialise it at random and only warn.
     """
     if source.weights == "random":
         torch.manual_seed(source.seed)
         model = auto.from_config(config(source), trust_remote_code=False)
         return fill(without_pooler(model.float().eval()), source.seed)
-    model, found = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
-    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    model, loading_info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
+    # The pooler is removed below, so its weights may be missing.
+    missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"the weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}")
     return without_pooler(model.float().eval())
 
 
 def without_pooler(model: torch.nn.Module) -> torch.nn.Module:
-    """The export leaves the pooler out, so PyTorch does not pay for it either."""
+    """Remove the pooler: the ONNX export has none, so PyTorch must not spend time on it."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model
@@ -74,11 +78,11 @@ def tokenizer(source: Source) -> Any | None:
 
 
 def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[str, ...]:
-    """Write `out/model.onnx` with symbolic dimensions; over 2 GB its weights stand beside it."""
-    # optimum is imported here alone: a runtime of the PyTorch baseline loads models without it.
+    """Write `out/model.onnx` with symbolic dimensions; weights over 2 GB go to files beside it."""
+    # Imported late: a runtime of the PyTorch baseline loads models without optimum.
     from optimum.exporters.onnx import onnx_export_from_model
 
-    # In a folder of its own, because optimum leaves configs and tokenizers there that are no part of the artifact.
+    # In a temporary folder, because optimum also writes configs and tokenizers that do not belong to the artifact.
     with tempfile.TemporaryDirectory(dir=out) as folder:
         onnx_export_from_model(
             model, folder, task=task, opset=opset, do_validation=False, library_name="transformers", device="cpu"
@@ -89,7 +93,7 @@ def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[st
 
 
 def reference(model: torch.nn.Module, feeds: Sequence[Feed], names: Sequence[str]) -> tuple[list[Feed], str]:
-    """The named outputs of every batch, and who computed them."""
+    """The named outputs of every batch, and what computed them."""
     batches = []
     with torch.inference_mode():
         for feed in feeds:
@@ -99,16 +103,16 @@ def reference(model: torch.nn.Module, feeds: Sequence[Feed], names: Sequence[str
 
 
 def computed_by() -> str:
-    """Who computes references, `PyTorch 2.13.0, FP32`."""
+    """What computes the references, such as `PyTorch 2.13.0, FP32`."""
     return f"PyTorch {torch.__version__.partition('+')[0]}, FP32"
 
 
 def save(model: torch.nn.Module, tokenizer: Any, out: Path) -> None:
-    """Write a folder as the hub has them: config.json, safetensors and the tokenizer's files."""
+    """Write a folder in the layout of the Hugging Face Hub: config.json, safetensors and the tokenizer's files."""
     model.save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
 
 
 def parameters(model: torch.nn.Module) -> int:
-    """How many weights the model has; one table that serves as embedding and as head counts once."""
+    """The number of weights; a table that is shared by the embedding and the head counts once."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""What llama.cpp logs in; its errors and warnings since a mark, without the chatter, out."""
+"""Collects the errors and warnings that llama.cpp logs, and gives those since a mark."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import sys
 import llama_cpp
 
 WARNING, ERROR, CONTINUED = 3, 4, 5
-"""Of `enum ggml_log_level`; the numbers that llama-cpp-python 0.3 writes beside it are those of an older ggml."""
+"""Values of `enum ggml_log_level`; those in llama-cpp-python 0.3 belong to an older ggml."""
 FUNCTION = re.compile(r"^(?:[\w:~]+: )+")
-"""The function of llama.cpp's source that a line begins with."""
+"""The name of llama.cpp's function at the start of a line."""
 FOLDER = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:'\"]+)+[\\/](?=[^\s\\/])")
 
 _lines: list[tuple[int, str]] = []
 
 
 def _keep(level: int, text: bytes, _user_data: object) -> None:
-    words = text.decode("utf-8", "replace")
+    message = text.decode("utf-8", "replace")
     if level == CONTINUED and _lines:
-        # Dots of progress continue a line too; only what continues a kept line is kept.
-        before, said = _lines[-1]
-        _lines[-1] = (before, said if said.endswith("\n") else said + words)
+        # Progress dots continue a line too; text is appended only while the recorded line has no end.
+        previous_level, previous_text = _lines[-1]
+        _lines[-1] = (previous_level, previous_text if previous_text.endswith("\n") else previous_text + message)
     elif level in (WARNING, ERROR):
-        _lines.append((level, words))
+        _lines.append((level, message))
     if level == ERROR:
-        sys.stderr.write(words)
+        sys.stderr.write(message)
 
 
-# Kept by the module: a callback that were collected would be called all the same.
+# A global: llama.cpp would call the function also after Python has freed it.
 _callback = llama_cpp.llama_log_callback(_keep)
 
 
 def listen() -> None:
-    """Have llama.cpp log here, in the place of llama-cpp-python, which prints."""
+    """Direct the log of llama.cpp to this module; llama-cpp-python would print it."""
     llama_cpp.llama_log_set(_callback, ctypes.c_void_p(0))
 
 
 def mark() -> int:
-    """How much was logged until now."""
+    """The number of lines recorded until now."""
     return len(_lines)
 
 
 def errors(since: int) -> list[str]:
-    """The errors since the mark, in plain words: the cause first, what came of it after."""
+    """The errors since the mark without function names and folders; the cause comes first."""
     return _plain(since, ERROR)
 
 
@@ -54,5 +54,5 @@ def warnings(since: int) -> list[str]:
 
 
 def _plain(since: int, level: int) -> list[str]:
-    said = (FUNCTION.sub("", text.strip()) for kept, text in _lines[since:] if kept == level)
-    return [FOLDER.sub("", line)[:300] for line in said if line]
+    messages = (FUNCTION.sub("", text.strip()) for line_level, text in _lines[since:] if line_level == level)
+    return [FOLDER.sub("", message)[:300] for message in messages if message]

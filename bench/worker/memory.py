@@ -1,4 +1,4 @@
-"""The peak resident memory of this process, in bytes, on every operating system."""
+"""Measures the peak resident memory of this process on every operating system."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has held since it began.
+    """The peak resident memory since the process started, in bytes.
 
-    On Linux not getrusage's: a process inherits that from the one that started it, so a small worker of a large parent
-    would begin with the parent's peak.
+    On Linux it is read from `/proc`. The value of getrusage is inherited from the parent process, so a small worker of
+    a large parent would start with the peak of its parent.
     """
     if sys.platform == "win32":
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
     if sys.platform == "linux":
-        found = HIGH_WATER.search(Path("/proc/self/status").read_text("utf-8", "replace"))
-        if found:
-            return int(found[1]) * 1024
+        match = HIGH_WATER.search(Path("/proc/self/status").read_text("utf-8", "replace"))
+        if match:
+            return int(match[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

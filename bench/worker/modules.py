@@ -1,4 +1,4 @@
-"""Finds the module of a family, an engine or a format by its name: a file here, or one of another package."""
+"""Imports the module of a family, an engine or a format by its name, from here or from a plug-in package."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Literal
 
 Kind = Literal["families", "engines", "formats"]
 PLUGINS = "touchstone-plugins.json"
-"""Beside the staged package: by kind and name, the modules that other packages add."""
+"""A file beside the staged package, with the modules of plug-in packages by kind and name."""
 
 
 def load(kind: Kind, name: str) -> ModuleType:
-    """The module, imported; ModuleNotFoundError where there is none of that name."""
+    """Import the module; ModuleNotFoundError where no module has this name."""
     return import_module(_plugins().get(kind, {}).get(name) or f"bench.worker.{kind}.{name.replace('-', '_')}")
 
 
 @cache
 def _plugins() -> dict[str, dict[str, str]]:
     path = Path(__file__).parents[2] / PLUGINS
-    found: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    plugins: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return plugins

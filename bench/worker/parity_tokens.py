@@ -1,4 +1,4 @@
-"""A generator's logits and tokens, and the reference's, in; KL divergence, top-1 agreement and token identity out."""
+"""Compares a generator with the reference: KL divergence and top-1 agreement of logits, and equality of tokens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from bench.worker.contracts import Generator, TextGenerator
 from bench.worker.feeds import Array, Feed
 
 TIE = 1e-3
-"""Of the spread of the logits: two tokens closer than this are a tie, which FP32 breaks by the order of its sums.
+"""A share of the standard deviation of the logits: two tokens that are closer are a tie.
 
-Measured between PyTorch, ONNX Runtime and llama.cpp in FP32: logits differ by up to 1e-5 of their spread.
+The order of FP32 sums decides which token of a tie is the largest. Measured between PyTorch, ONNX
+Runtime and llama.cpp in FP32: logits differ by up to 1e-5 of their standard deviation.
 """
 
 
@@ -27,52 +28,56 @@ def check(
     limit: Tolerance,
     by: str,
 ) -> Parity:
-    """Score the reference's continuation of every batch, and hold the timed generation's tokens against its own.
+    """Compare the logits over the reference's continuation of every batch, and the tokens of the timed generation.
 
     `expected` holds `tokens` (batch, new), `gaps` (batch, new) and `logits` (batch, n, vocabulary) of each batch.
     """
-    want = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
-    have = []
+    expected_logits = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
+    actual_logits = []
     for feed, outputs in zip(batches, expected, strict=True):
         forced = outputs["tokens"][:, : outputs["logits"].shape[1]]
-        have.append(np.asarray(session.score(feed, forced), np.float64))
+        actual_logits.append(np.asarray(session.score(feed, forced), np.float64))
     same, compared = (None, None) if tokens is None else matching(tokens, expected[0])
-    found = parity.compare([_rows(one) for one in want], [_rows(one) for one in have], limit, by)
-    if not found.finite:
-        return replace(found, tokens_same=same, tokens_compared=compared)
+    result = parity.compare(
+        [_rows(logits) for logits in expected_logits], [_rows(logits) for logits in actual_logits], limit, by
+    )
+    if not result.finite:
+        return replace(result, tokens_same=same, tokens_compared=compared)
+    pairs = list(zip(expected_logits, actual_logits, strict=True))
     return replace(
-        found,
-        kl_divergence=float(np.mean(np.concatenate([kl(*pair).ravel() for pair in zip(want, have, strict=True)]))),
-        top1_agreement=float(np.mean(np.concatenate([_top1(*pair).ravel() for pair in zip(want, have, strict=True)]))),
+        result,
+        kl_divergence=float(np.mean(np.concatenate([kl(*pair).ravel() for pair in pairs]))),
+        top1_agreement=float(np.mean(np.concatenate([_top1(*pair).ravel() for pair in pairs]))),
         tokens_same=same,
         tokens_compared=compared,
     )
 
 
 def check_texts(session: TextGenerator, prefixes: Sequence[dict[str, str]], limit: Tolerance, by: str) -> Parity:
-    """Top-1 agreement of a server that gives text only: its next word after each prefix, and the reference's.
+    """Top-1 agreement of a server that gives only text: the text of its next token and the reference's, by prefix.
 
-    Its logits cannot be seen, so nothing else is asked for.
+    A server gives no logits, so other limits are not applied. Each item of `prefixes` has `prefix` and `next`.
     """
-    asked = Tolerance(min_top1=limit.min_top1)
+    top1_limit = Tolerance(min_top1=limit.min_top1)
     if not prefixes:
-        return Parity(0, True, None, None, None, None, asked, by)
-    answers = session.next_texts([one["prefix"] for one in prefixes])
-    agreed = [answer.strip() == one["next"].strip() for answer, one in zip(answers, prefixes, strict=True)]
-    return Parity(len(agreed), True, None, None, None, None, asked, by, top1_agreement=sum(agreed) / len(agreed))
+        return Parity(0, True, None, None, None, None, top1_limit, by)
+    answers = session.next_texts([entry["prefix"] for entry in prefixes])
+    agreed = [answer.strip() == entry["next"].strip() for answer, entry in zip(answers, prefixes, strict=True)]
+    return Parity(len(agreed), True, None, None, None, None, top1_limit, by, top1_agreement=sum(agreed) / len(agreed))
 
 
-def kl(want: Array, have: Array) -> Array:
-    """KL divergence of softmax(have) from softmax(want) over the last axis, in nats."""
-    p, q = _log_softmax(want), _log_softmax(have)
+def kl(expected: Array, actual: Array) -> Array:
+    """KL divergence of softmax(actual) from softmax(expected) over the last axis, in nats."""
+    p, q = _log_softmax(expected), _log_softmax(actual)
     divergence: Array = (np.exp(p) * (p - q)).sum(-1)
     return divergence.clip(0.0)  # a sum of rounded terms may come to -1e-17
 
 
 def matching(tokens: Array, expected: Feed) -> tuple[int, int]:
-    """How many steps give the reference's tokens in every row before one does not, and how many were compared.
+    """The number of steps before the first different token in any row, and the number of compared steps.
 
-    A step at which the reference's two best tokens are a tie ends the comparison: from there on both texts are right.
+    If the first difference is at a tie of the reference's two best tokens, the comparison ends there: after a tie both
+    texts are correct.
     """
     reference, gaps = np.asarray(expected["tokens"]), np.asarray(expected["gaps"])
     spread = float(np.asarray(expected["logits"]).std())
@@ -87,14 +92,14 @@ def matching(tokens: Array, expected: Feed) -> tuple[int, int]:
 
 
 def _rows(logits: Array) -> Array:
-    """A row a position, without what all logits of it share, which softmax does not see."""
+    """Logits as rows (positions, vocabulary) with a mean of zero, because softmax ignores a constant offset."""
     flat = logits.reshape(-1, logits.shape[-1])
     rows: Array = flat - flat.mean(axis=-1, keepdims=True)
     return rows
 
 
-def _top1(want: Array, have: Array) -> Array:
-    agreed: Array = want.argmax(-1) == have.argmax(-1)
+def _top1(expected: Array, actual: Array) -> Array:
+    agreed: Array = expected.argmax(-1) == actual.argmax(-1)
     return agreed
 
 

@@ -1,4 +1,4 @@
-"""A placement and the provider that was asked for in; a refusal where the work would be done elsewhere, out."""
+"""Refuses to measure a session whose work runs on another provider than the requested one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from bench.records import Placement, Provider
 from bench.worker.refusal import Refusal
 
 
-def refuse_elsewhere(placement: Placement | None, provider: Provider | None, said: str = "") -> None:
-    """Refuse to go on where nothing that computes is on the provider, so that no other device is timed in its name.
+def refuse_fallback(placement: Placement | None, provider: Provider | None, log_message: str = "") -> None:
+    """Raise a Refusal where no computing node is on the provider, so that no other device is timed under its name.
 
-    `said` is what the provider logged. A model without nodes has nothing that could be elsewhere, and a placement that
-    cannot be told is no proof.
+    `log_message` is what the provider logged. A model without nodes and an unknown placement are accepted: neither
+    proves that the work runs elsewhere.
     """
     if provider is None or placement is None:
         return
@@ -20,15 +20,15 @@ def refuse_elsewhere(placement: Placement | None, provider: Provider | None, sai
     remedy = "its log says which operators or options it did not take"
     if not provider.static_shapes:
         remedy += "; where it takes fixed shapes only, static_shapes = true gives them"
-    raise Refusal("unsupported", f"{message}; it said: {said}" if said else message, remedy, "fallback")
+    raise Refusal("unsupported", f"{message}; it said: {log_message}" if log_message else message, remedy, "fallback")
 
 
 def _message(placement: Placement, ep: str) -> str:
     others = [name for name in placement.nodes if name != ep]
-    went = f"{sum(_count(placement, name) for name in others)} went to {', '.join(others)}"
+    fallback = f"{sum(_count(placement, name) for name in others)} went to {', '.join(others)}"
     if not _count(placement, ep):
-        return f"no node is on {ep}: all {went}"
-    return f"nothing but shapes and constants was placed on {ep}: the other {went}"
+        return f"no node is on {ep}: all {fallback}"
+    return f"nothing but shapes and constants was placed on {ep}: the other {fallback}"
 
 
 def _count(placement: Placement, ep: str) -> int:

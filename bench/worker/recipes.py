@@ -1,4 +1,4 @@
-"""The decorator that makes a function of a format's file a recipe, with its number format and tolerance beside it."""
+"""Defines the decorator `recipe`, which declares a function as a recipe with its number format and tolerance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.worker.contracts import ExportingFamily, Family, GeneratingFamily
 
 @dataclass(frozen=True)
 class Context:
-    """What a recipe builds from."""
+    """The inputs of a recipe."""
 
     family: Family
     source: Source
@@ -27,39 +27,39 @@ class Context:
 
     @property
     def exporting(self) -> ExportingFamily:
-        """The family, where it is exported to ONNX; ValueError where it is not."""
+        """The family as one that is exported to ONNX; ValueError for other families."""
         return contracts.exporting(self.family)
 
     @property
     def generating(self) -> GeneratingFamily:
-        """The family, where it generates; ValueError where one call gives the whole answer."""
+        """The family as one that generates; ValueError for the task `forward`."""
         return contracts.generating(self.family)
 
     @property
     def base(self) -> Path:
-        """The folder of the base artifact; ValueError where there is none."""
+        """The folder of the base artifact; ValueError without one."""
         if self.parent is None:
             raise ValueError("this recipe starts from the artifact of the format's base recipe, and there is none")
         return self.parent
 
 
 Write = Callable[..., tuple[str, ...]]
-"""`(context, out, *, option=default, …)`: writes the artifact's files into the folder `out`, and returns notes."""
+"""`(context, out, *, option=default, …)`: writes the artifact's files into the folder `out` and returns notes."""
 
 
 @dataclass(frozen=True)
 class RecipeFunction:
-    """A recipe as the worker calls it."""
+    """A recipe that the worker can call."""
 
     name: str
     write: Write
     number_format: str
-    """The number format that the recipe leaves: `int8`."""
+    """The number format of the artifact, such as `int8`."""
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
-    """By family: how far an answer may be from the FP32 reference."""
+    """The largest accepted deviation from the FP32 reference, by family."""
 
     def __call__(self, context: Context, out: Path, **options: Any) -> tuple[str, ...]:
-        """Write the artifact; ValueError names an option that the recipe does not have."""
+        """Write the artifact; ValueError names an unknown option."""
         for option in options:
             if option not in self.options:
                 known = ", ".join(self.options) or "none"
@@ -68,21 +68,21 @@ class RecipeFunction:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The names of its options: the keyword-only parameters."""
+        """The names of the options: the keyword-only parameters of the function."""
         return tuple(getattr(self.write, "__kwdefaults__", None) or ())
 
 
 def recipe(
     name: str, *, number_format: str, tolerance: Mapping[str, Tolerance] | None = None
 ) -> Callable[[Write], RecipeFunction]:
-    """Declare a function as the recipe `name`; the orchestrator reads these arguments as literals.
+    """Declare a function as the recipe `name`; the arguments must be literals, because the source text is read.
 
-    A family that `tolerance` does not name takes what its own manifest says of the number format. Where neither says
-    anything, a matrix that uses the two together is refused.
+    A family that `tolerance` does not name takes the tolerance of its own manifest for the number format. Without one
+    there, a matrix that uses the family with this recipe is refused.
     """
     return lambda write: RecipeFunction(name, write, number_format, tolerance or {})
 
 
 def recipes_of(module: ModuleType) -> dict[str, RecipeFunction]:
-    """The recipes of a format's file by name."""
-    return {found.name: found for found in vars(module).values() if isinstance(found, RecipeFunction)}
+    """The recipes of a format's module by name."""
+    return {value.name: value for value in vars(module).values() if isinstance(value, RecipeFunction)}

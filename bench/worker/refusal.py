@@ -1,14 +1,15 @@
-"""What an engine or a recipe raises when it will not do something: a status, the reason, the remedy, and a word."""
+"""Defines the exception with which an engine or a recipe refuses, with a status, a reason, a remedy and a kind."""
 
 from __future__ import annotations
 
 from bench.records import Status
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a mishap
-    """`unsupported` or `unavailable`, said by the engine itself rather than by the library under it.
+class Refusal(Exception):  # noqa: N818 - a result, not an error
+    """A refusal by the engine itself, and not by the library that it drives.
 
-    `kind` says in one word for programs what stands in the way, as in `TargetFacts.kind`.
+    `status` is mostly `unsupported` or `unavailable`. `message` and `remedy` are for readers. `kind` names the reason
+    in one word for programs, as in `TargetFacts.kind`.
     """
 
     def __init__(self, status: Status, message: str, remedy: str = "", kind: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Opens a visit's session, reports it to the orchestrator, and compares its answers with the reference."""
+"""Opens a visit's session, reports it to the orchestrator, and compares its outputs with the reference."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from bench.worker import contracts, engines, families, feeds, generation, parity
 from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.memory import peak_rss_bytes
-from bench.worker.placement import refuse_elsewhere
+from bench.worker.placement import refuse_fallback
 
 
 def open_session(order: Visit, channel: Channel) -> AnySession:
-    """The visit's session, told of before anything is done with it."""
+    """Open the visit's session, send `Opened`, and refuse a session that runs on another provider.
+
+    The reply is sent before the check, so that the record has the session's facts also where it is refused.
+    """
+    # Before the import, so that the difference to the peak is the memory of the engine and the model.
     baseline = peak_rss_bytes()
     channel.stage("import")
     start = perf_counter_ns()
@@ -41,50 +45,52 @@ def open_session(order: Visit, channel: Channel) -> AnySession:
     )
     channel.say(opened)
     channel.stage("placement")
-    refuse_elsewhere(session.placement, order.provider, session.complaint)
+    refuse_fallback(session.placement, order.provider, session.complaint)
     return session
 
 
 def check_generation(
     order: Visit, session: Generator | TextGenerator, batches: list[feeds.Feed], run: generation.Recorder, folder: Path
 ) -> Parity:
-    """Parity of a model that generates: by its logits where it shows them, else by the words it says next."""
-    told = told_by(folder)
+    """Parity of a model that generates: by its logits where the engine gives them, else by the next texts."""
+    facts = reference_facts(folder)
     if engines.named(order.engine).MANIFEST.checked_by == "logits":
         expected = feeds.load(folder / "outputs.npz")
-        return parity_tokens.check(cast(Generator, session), batches, expected, run.tokens, order.tolerance, told["by"])
+        return parity_tokens.check(
+            cast(Generator, session), batches, expected, run.tokens, order.tolerance, facts["by"]
+        )
     return parity_tokens.check_texts(
-        cast(TextGenerator, session), told.get("prefixes", []), order.tolerance, told["by"]
+        cast(TextGenerator, session), facts.get("prefixes", []), order.tolerance, facts["by"]
     )
 
 
-def transcript(run: generation.Recorder, told: dict[str, Any]) -> Transcript | None:
-    """What was heard, where the reference knows what was said."""
-    if "label" not in told or run.tokens is None:
+def transcript(run: generation.Recorder, facts: dict[str, Any]) -> Transcript | None:
+    """The recognised text beside the label; None where the reference has no label or there are no token ids."""
+    if "label" not in facts or run.tokens is None:
         return None
-    # The end of sequence is no end of the generation, but it is the end of what was said.
-    said = itertools.takewhile(lambda token: token not in told["end"], run.tokens[0].tolist())
-    return Transcript("".join(told["pieces"][token] for token in said), told["label"])
+    # A timed generation goes on after the end-of-sequence token, but the transcript ends there.
+    spoken_tokens = itertools.takewhile(lambda token: token not in facts["end"], run.tokens[0].tolist())
+    return Transcript("".join(facts["pieces"][token] for token in spoken_tokens), facts["label"])
 
 
 def reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:
-    """The inputs of a workload, the outputs they must lead to, and who computed those."""
-    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), told_by(folder)["by"]
+    """The inputs of a workload, the expected outputs, and what computed them."""
+    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), reference_facts(folder)["by"]
 
 
-def told_by(folder: Path) -> dict[str, Any]:
-    """What the reference says of itself."""
-    told: dict[str, Any] = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-    return told
+def reference_facts(folder: Path) -> dict[str, Any]:
+    """The facts of a reference: the content of its `reference.json`."""
+    facts: dict[str, Any] = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+    return facts
 
 
 def check(order: Visit, session: Session, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str) -> Parity:
-    """Parity over every batch, the timed one included and with the very call that was timed."""
+    """Parity over every batch, the timed one included; outputs come from the same call as in the timing."""
     family = contracts.forward(families.named(order.family))
-    want: list[np.ndarray[Any, Any]] = []
-    have: list[np.ndarray[Any, Any]] = []
+    expected_rows: list[np.ndarray[Any, Any]] = []
+    actual_rows: list[np.ndarray[Any, Any]] = []
     for feed, reference in zip(batches, expected, strict=True):
         outputs = session.outputs(session.bind(feed)())
-        want.append(family.comparable(reference, feed))
-        have.append(family.comparable(outputs, feed))
-    return parity.compare(want, have, order.tolerance, by)
+        expected_rows.append(family.comparable(reference, feed))
+        actual_rows.append(family.comparable(outputs, feed))
+    return parity.compare(expected_rows, actual_rows, order.tolerance, by)

@@ -1,4 +1,4 @@
-"""A call in, raw nanoseconds out: warm-up until steady, then bursts; the clock is passed in."""
+"""Times calls: a warm-up until the times are steady, then bursts; gives the raw nanoseconds of each call."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Call = Callable[[], object]
 
 WINDOW_CALLS = 20
 WINDOW_S = 0.25
-"""A window of slow calls is shorter than 20 calls, down to three: 20 calls of 0.4 s would outlast any warm-up."""
+"""A window of slow calls has fewer than 20 calls, but at least three: 20 calls of 0.4 s outlast a warm-up."""
 MEDIAN_SHIFT = 0.015
 DRIFT = 0.02
 SLOW_CALL_NS = 500_000_000
 SLOW_WARMUP_CALLS = 3
 KEPT_WARMUP = 1000
-"""The record keeps a warm-up's first thousand calls; a model of some microseconds makes a hundred times as many."""
+"""The calls of a warm-up in the record; a model of a few microseconds makes a hundred times as many."""
 
 
 def measure(
@@ -32,7 +32,7 @@ def measure(
 ) -> Timing:
     """Time the first call, warm up until steady, then take `effort.bursts` bursts of at least `effort.burst_s`.
 
-    `before_burst` is called once, when all that is left to do is the bursts.
+    `before_burst` is called once, directly before the bursts.
     """
     warm = warmed(partial(timed, call, clock), effort, clock)
     samples, sizes = bursts(partial(burst, call, clock=clock), effort, before_burst)
@@ -42,7 +42,7 @@ def measure(
 def warmed(
     run: Callable[[], int], effort: Effort, clock: Clock = perf_counter_ns, slow_calls: int = SLOW_WARMUP_CALLS
 ) -> Timing:
-    """The first call and the warm-up, as a timing without samples; `run` makes a call and gives its nanoseconds."""
+    """Make the first call and the warm-up; gives a timing without samples. `run` makes a call and gives its time."""
     first = run()
     warmup, steady = warm_up(run, effort, clock, slow_calls)
     return Timing(first_call_ns=first, warmup_ns=tuple(warmup[:KEPT_WARMUP]), steady=steady, samples_ns=())
@@ -55,10 +55,11 @@ def timed(call: Call, clock: Clock) -> int:
     return clock() - start
 
 
-def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int | None = None) -> list[int]:
-    """Nanoseconds of each call, back to back, for at least `length_ns` and at least one call; `most` calls at most.
+def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, max_calls: int | None = None) -> list[int]:
+    """Make calls without pauses for at least `length_ns`, at least one and at most `max_calls`; gives nanoseconds.
 
-    One clock reading ends a call and starts the next, so that the loop adds one reading and one append to each.
+    One reading of the clock ends a call and starts the next. The loop therefore adds one reading and one append to
+    each call.
     """
     samples: list[int] = []
     append = samples.append
@@ -69,7 +70,7 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int 
         after = clock()
         append(after - before)
         before = after
-        if len(samples) == most:
+        if len(samples) == max_calls:
             break
     return samples
 
@@ -77,10 +78,11 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, most: int 
 def bursts(
     take: Callable[[int], list[int]], effort: Effort, before: Callable[[], None] | None = None
 ) -> tuple[list[int], tuple[int, ...]]:
-    """Nanoseconds of each call of some bursts, and how many each burst took, where there are several.
+    """Nanoseconds of each call of all bursts, and the number of calls of each burst where there are several.
 
-    `take` makes a burst of so many nanoseconds. Long calls that fill the time of all bursts sooner are enough. The
-    collector is off while a burst runs, so that its pauses are not the model's, and cleans up between two.
+    `take` makes a burst of a number of nanoseconds. The bursts end when the calls have filled the time of all bursts,
+    so long calls may need fewer bursts. The garbage collector is off during a burst, because its pauses are not part
+    of the model, and runs between bursts.
     """
     length_ns = int(effort.burst_s * 1e9)
     samples: list[int] = []
@@ -94,7 +96,7 @@ def bursts(
             new = take(length_ns)
             sizes.append(len(new))
             samples += new
-            gc.collect(0)  # with the collector off, all that is new is in the youngest generation
+            gc.collect(0)  # enough: with the collector off, all new objects are in the youngest generation
     finally:
         gc.enable()
     return samples, tuple(sizes) if len(sizes) > 1 else ()
@@ -103,11 +105,11 @@ def bursts(
 def warm_up(
     run: Callable[[], int], effort: Effort, clock: Clock = perf_counter_ns, slow_calls: int = SLOW_WARMUP_CALLS
 ) -> tuple[list[int], bool]:
-    """Call until steady or until the limit; the calls' nanoseconds, which `run` gives, and whether it became steady.
+    """Call until the times are steady or the limit is reached; gives the nanoseconds, and whether it became steady.
 
-    A call over half a second is warmed up by `slow_calls`: it holds so much work that its own start-up is a small part.
-    The first call, which may have compiled for a minute, is one of them; it is over before this begins and uses none of
-    its time.
+    Calls over half a second are warm after `slow_calls` of them: each has so much work that its own start-up is a
+    small part. The first call counts as one of them. It is made before this function, because it may compile for a
+    minute, and uses none of the time limit.
     """
     samples: list[int] = []
     start = clock()
@@ -115,7 +117,7 @@ def warm_up(
     while True:
         samples.append(run())
         spent = clock() - start
-        # The last calls tell as well as all of them: the minimum of a hundred thousand would cost more than a call.
+        # Only the last calls are read: the minimum of a hundred thousand samples would take longer than a call.
         if len(samples) + 1 >= slow_calls and min(samples[-slow_calls:]) > SLOW_CALL_NS:
             return samples, True
         enough = len(samples) >= effort.warmup_calls and spent >= effort.warmup_s * 1e9
@@ -126,7 +128,7 @@ def warm_up(
 
 
 def window(samples: Sequence[int]) -> int:
-    """How many calls make a window: 20, or what fits a quarter of a second, but three at least."""
+    """The number of calls of a window: 20, or as many as fit into a quarter of a second, but at least three."""
     recent = median(samples[-WINDOW_CALLS:])
     return max(3, min(WINDOW_CALLS, int(WINDOW_S * 1e9 / max(recent, 1))))
 
@@ -138,6 +140,7 @@ def is_steady(samples: Sequence[int]) -> bool:
         return False
     last = samples[-2 * size :]
     before, after = median(last[:size]), median(last[size:])
+    # The medians show a step between the windows, the slope shows a slow drift through both.
     if abs(after / before - 1) > MEDIAN_SHIFT:
         return False
     return abs(median_slope(last) * len(last) / median(last)) < DRIFT

@@ -1,4 +1,4 @@
-"""Carries out a `Visit`: every workload is checked and timed, or ends with the failure that stopped it."""
+"""Carries out a `Visit`: times and checks every workload of a cell in one process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.worker.memory import peak_rss_bytes
 
 
 def visit(order: Visit, channel: Channel) -> None:
-    """Load once, then check and time every workload in the order given."""
+    """Load the model once, then time and check every workload in the order of the jobs."""
     placement = _measure(order, channel)
     if order.profile and placement is not None:
         _profile(order, placement, channel)
 
 
 def _measure(order: Visit, channel: Channel) -> Placement | None:
-    """All but the profile; the session ends with this, so that a second one finds its memory free."""
+    """All but the profile. The session is freed at the end, so that the profiling session has its memory."""
     session = session_check.open_session(order, channel)
     for job in order.jobs:
         channel.say(_workload(order, job, session, channel))
@@ -32,7 +32,7 @@ def _measure(order: Visit, channel: Channel) -> Placement | None:
 
 
 def _workload(order: Visit, job: Job, session: AnySession, channel: Channel) -> Measured:
-    """The first feed is timed; afterwards every feed's output is held against the reference."""
+    """Time the first feed, then compare the outputs of every feed with the reference."""
     channel.stage("bind", job.workload)
     if families.generates(order.family):
         return _generation(order, job, cast(Generator | TextGenerator, session), channel)
@@ -40,7 +40,7 @@ def _workload(order: Visit, job: Job, session: AnySession, channel: Channel) -> 
     batches, expected, by = session_check.reference(Path(job.reference))
     call = session.bind(batches[0])
     channel.stage("time", job.workload)
-    # The parent reads energy counters at these two marks, so nothing may come between them and the burst.
+    # The parent reads energy counters at the stages `burst` and `parity`: nothing but the bursts may be between them.
     measured = timing.measure(call, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
     channel.stage("parity", job.workload)
     checked = session_check.check(order, session, batches, expected, by)
@@ -48,21 +48,24 @@ def _workload(order: Visit, job: Job, session: AnySession, channel: Channel) -> 
 
 
 def _generation(order: Visit, job: Job, session: Generator | TextGenerator, channel: Channel) -> Measured:
-    """One workload of a model that generates: the first prompt is timed, and all are held against the reference."""
+    """One workload of a model that generates: time the first prompt, then compare all prompts with the reference."""
     folder = Path(job.reference)
-    batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
+    batches, facts = feeds.load(folder / "inputs.npz"), session_check.reference_facts(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
     timed = generation.measure(run, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
-    held = peak_rss_bytes()  # before the check, whose logits are the harness's own
+    rss_bytes = peak_rss_bytes()  # read before the check, whose logits belong to the harness
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(order, session, batches, run, folder)
-    traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
-    return Measured(job.workload, timed, checked, held, traits, session_check.transcript(run, told))
+    traits = replace(session.traits(job.sizes), parameters=facts.get("parameters"))
+    return Measured(job.workload, timed, checked, rss_bytes, traits, session_check.transcript(run, facts))
 
 
 def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
-    """What some profiled calls add to the placement: the last thing in a visit, since it is the first to do without."""
+    """Send the placement with the copies and times of some profiled calls.
+
+    This comes last in a visit, so that a failure here loses no measurement.
+    """
     engine = engines.named(order.engine)
     if not engine.MANIFEST.profiles or not _on_several(placement):
         return
@@ -75,5 +78,5 @@ def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
 
 
 def _on_several(placement: Placement) -> bool:
-    """Whether nodes are on two providers or more, so that there are copies and time elsewhere to learn of."""
+    """Whether nodes are on two or more providers; else a profile shows no copies and no time on other devices."""
     return sum(bool(sum(ops.values())) for ops in placement.nodes.values()) > 1

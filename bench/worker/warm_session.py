@@ -1,7 +1,7 @@
-"""A `Hold` in: a call, checked and warm, is kept; each `Burst` after it times some of its calls, as `Bursted`.
+"""Keeps a checked and warm model in memory, and times some of its calls for each `Burst` order.
 
-Two such workers, one of a base and one of what is new, are told to burst in turn, so that whatever the machine does
-meanwhile falls on both alike.
+The gate runs two such workers, one for the base and one for the new version, and orders bursts from them in turn.
+Changes of the machine's speed therefore affect both in the same way.
 """
 
 from __future__ import annotations
@@ -22,87 +22,88 @@ from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.memory import peak_rss_bytes
 
 LEAD_IN_NS = 10_000_000
-"""The other process has used the caches and woken its threads: what the first calls cost is not the model's."""
+"""Calls of this time are not timed: the other process has used the caches, so the first calls are slower."""
 LEAD_IN_CALLS = 2
 SLOW_NS = 100_000_000
-"""A call this long is its own lead-in."""
+"""Calls of at least this time need no lead-in."""
 MAX_CALLS = 5_000
-"""A model of a microsecond tells nothing more by more calls, and each is a number in a file."""
+"""The largest number of calls of a burst: more calls of a microsecond add no information, but fill files."""
 
-_held: list[Work] = []
+_warm_work: list[Work] = []
 
 
 class Work(Protocol):
-    """A call that is kept warm."""
+    """A model that is kept warm."""
 
     def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
-        """Nanoseconds of each call, and for models that generate the parts of each; `mark` is called as it begins."""
+        """Nanoseconds of each call, and for models that generate the step times; `mark` is called at the start."""
         ...
 
 
 def hold(order: Hold, channel: Channel) -> None:
-    """Open, check, warm up; what was held before is let go."""
-    _held.clear()
+    """Free the previous model, then open, check and warm up the visit's model, and send `Held`."""
+    # First, so that two models never take memory at the same time.
+    _warm_work.clear()
     visit = order.visit
     session = session_check.open_session(visit, channel)
     job = visit.jobs[0]
     channel.stage("bind", job.workload)
     prepare = _generations if families.generates(visit.family) else _calls
-    work, held = prepare(visit, job, session, channel)
-    _held.append(work)
-    channel.say(held)
+    work, ready_reply = prepare(visit, job, session, channel)
+    _warm_work.append(work)
+    channel.say(ready_reply)
 
 
 def burst(order: Burst, channel: Channel) -> Bursted:
-    """One burst with the collector off; what the burst itself does not need is done before it."""
-    work = _held[0]
+    """Time one burst of the warm model, with the garbage collector off."""
+    work = _warm_work[0]
     gc.collect()
     gc.disable()
     try:
-        # The parent reads energy counters at this mark and at the answer, so nothing else may come between them.
-        samples, made = work.burst(int(order.length_s * 1e9), partial(channel.stage, "burst"))
+        # The parent reads energy counters at this mark and at the reply: nothing but the burst may be between them.
+        samples, generations = work.burst(int(order.length_s * 1e9), partial(channel.stage, "burst"))
     finally:
         gc.enable()
-    return Bursted(tuple(samples), peak_rss_bytes(), made)
+    return Bursted(tuple(samples), peak_rss_bytes(), generations)
 
 
 class _Calls:
-    """A model whose call gives its whole answer."""
+    """A model of the task `forward`."""
 
     def __init__(self, call: Callable[[], object], typical_ns: int) -> None:
         self.call, self.typical_ns = call, typical_ns
 
     def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
-        """Some calls that are not timed, then the burst."""
+        """Make some calls that are not timed, then the burst."""
         if self.typical_ns < SLOW_NS:
             lead_in(self.call)
         mark()
-        return timing.burst(self.call, length_ns, most=MAX_CALLS), ()
+        return timing.burst(self.call, length_ns, max_calls=MAX_CALLS), ()
 
 
 class _Generations:
-    """A model that generates: each call is one generation."""
+    """A model that generates; each call is one generation."""
 
     def __init__(self, run: generation.Recorder) -> None:
         self.run = run
 
     def burst(self, length_ns: int, mark: Callable[[], None]) -> tuple[list[int], tuple[Generation, ...]]:
-        """Whole generations; their prompt is their lead-in."""
-        self.run.made.clear()
+        """Run whole generations; the prompt of each serves as its lead-in."""
+        self.run.generations.clear()
         mark()
-        return generation.burst(self.run, length_ns), tuple(self.run.made)
+        return generation.burst(self.run, length_ns), tuple(self.run.generations)
 
 
 def lead_in(call: Callable[[], object], clock: timing.Clock = perf_counter_ns) -> None:
-    """Call for ten milliseconds, twice at least."""
+    """Make calls for ten milliseconds, at least two, without timing them."""
     end, calls = clock() + LEAD_IN_NS, 0
     while calls < LEAD_IN_CALLS or clock() < end:
         call()
         calls += 1
 
 
-def _calls(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tuple[Work, Held]:
-    session = cast(Session, loaded)
+def _calls(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tuple[Work, Held]:
+    session = cast(Session, opened)
     batches, expected, by = session_check.reference(Path(job.reference))
     channel.stage("parity", job.workload)
     checked = session_check.check(visit, session, batches, expected, by)
@@ -113,19 +114,19 @@ def _calls(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tupl
     return _Calls(call, typical), Held(timed, checked)
 
 
-def _generations(visit: Visit, job: Job, loaded: AnySession, channel: Channel) -> tuple[Work, Held]:
-    session = cast(Generator | TextGenerator, loaded)
+def _generations(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tuple[Work, Held]:
+    session = cast(Generator | TextGenerator, opened)
     folder = Path(job.reference)
-    batches, told = feeds.load(folder / "inputs.npz"), session_check.told_by(folder)
+    batches, facts = feeds.load(folder / "inputs.npz"), session_check.reference_facts(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
     timed = _warm_generations(run, visit)
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(visit, session, batches, run, folder)
-    traits = replace(session.traits(job.sizes), parameters=told.get("parameters"))
-    return _Generations(run), Held(timed, checked, traits, session_check.transcript(run, told))
+    traits = replace(session.traits(job.sizes), parameters=facts.get("parameters"))
+    return _Generations(run), Held(timed, checked, traits, session_check.transcript(run, facts))
 
 
 def _warm_generations(run: generation.Recorder, visit: Visit) -> Timing:
     timed = timing.warmed(run, visit.effort, slow_calls=generation.WARM_GENERATIONS)
-    return replace(timed, first_token_ns=run.made[0].first_ns)
+    return replace(timed, first_token_ns=run.generations[0].first_ns)

@@ -108,7 +108,7 @@ def compared(one, other):
 def decode_ns(recorder):
     """Time between the first token and the last of one generation, as a row of the report has it."""
     recorder()
-    return sum(recorder.made[-1].token_ns)
+    return sum(recorder.generations[-1].token_ns)
 
 
 def test_our_decode_is_a_bare_loops(feed, recorders):

@@ -171,7 +171,7 @@ def test_a_provider_that_is_not_there_is_unavailable_and_not_the_cpu(made):
 def test_a_model_that_genai_put_on_another_device_is_refused(sessions):
     provider = replace(sessions["text-generator"].provider, ep="WebGpuExecutionProvider")
     with pytest.raises(Refusal, match="put the model on CPU, and not on WebGpuExecutionProvider"):
-        _genai_model.refuse_elsewhere(provider, "WebGPU", sessions["text-generator"].model)
+        _genai_model.refuse_fallback(provider, "WebGPU", sessions["text-generator"].model)
 
 
 def test_speech_on_webgpu_is_refused_since_genai_would_crash(made):

@@ -66,16 +66,16 @@ def test_the_first_step_holds_prefill_and_each_later_one_is_a_token():
     engine = AnEngine([30 * MS, 5 * MS, 6 * MS])
     run = a_recorder(engine)
     run()
-    assert run.made[0].first_ns == 30 * MS
-    assert run.made[0].token_ns == (5 * MS, 6 * MS)
-    assert run.made[0].tokens == 3
+    assert run.generations[0].first_ns == 30 * MS
+    assert run.generations[0].token_ns == (5 * MS, 6 * MS)
+    assert run.generations[0].tokens == 3
 
 
 def test_what_the_engine_counted_outweighs_the_number_of_steps():
     engine = AnEngine([30 * MS, 5 * MS], told=(20 * MS, 7, 11))
     run = a_recorder(engine)
     run()
-    made = run.made[0]
+    made = run.generations[0]
     assert (made.encode_ns, made.tokens, made.prompt_tokens) == (20 * MS, 7, 11)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.records import Minute
 from bench.worker import sustained, timing
 from bench.worker.generation import Recorder
-from bench.worker.sustained import Kept, generated_minutes, minutes
+from bench.worker.sustained import MinuteCalls, generated_minutes, minutes
 
 MS = 1_000_000
 
@@ -91,7 +91,7 @@ def test_the_collector_rests_while_calls_are_made_and_works_again_after_a_failur
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=40))
 def test_what_is_kept_is_every_so_manieth_call_and_bounded(lengths):
-    kept, made = Kept(most=64), 0
+    kept, made = MinuteCalls(limit=64), 0
     for length in lengths:
         kept.add(list(range(made, made + length)))
         made += length
@@ -102,7 +102,7 @@ def test_what_is_kept_is_every_so_manieth_call_and_bounded(lengths):
 
 
 def test_the_median_of_a_million_calls_is_that_of_all_of_them():
-    kept, rng = Kept(), np.random.default_rng(0)
+    kept, rng = MinuteCalls(), np.random.default_rng(0)
     every = rng.normal(4000, 400, 1_000_000).astype(int)
     for part in np.split(every, 20):
         kept.add(part.tolist())
@@ -110,14 +110,14 @@ def test_the_median_of_a_million_calls_is_that_of_all_of_them():
     assert minute.calls == 1_000_000
     assert minute.median_ns == pytest.approx(np.median(every), rel=0.002)
     assert (minute.p10_ns, minute.p90_ns) == pytest.approx(tuple(np.percentile(every, [10, 90])), rel=0.002)
-    assert len(minute.samples_ns) == sustained.SAMPLE
+    assert len(minute.samples_ns) == sustained.RECORDED_CALLS
 
 
 def test_the_record_keeps_a_sample_from_the_whole_minute():
-    kept = Kept()
+    kept = MinuteCalls()
     kept.add(list(range(1000)))
     sample = kept.minute(60.0).samples_ns
-    assert (sample[0], sample[-1], len(sample)) == (0, 999, sustained.SAMPLE)
+    assert (sample[0], sample[-1], len(sample)) == (0, 999, sustained.RECORDED_CALLS)
     assert list(sample) == sorted(sample)
 
 

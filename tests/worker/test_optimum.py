@@ -157,7 +157,7 @@ def test_tokens_come_while_generate_still_runs():
             made.append(token)
             streamer.put(torch.tensor([token]))
 
-    steps = engine.handed_over(generate)
+    steps = engine.stream_tokens(generate)
     assert next(steps).tolist() == [1]
     assert made == [0, 1], "it waits until the next is asked for"
     assert [step.tolist() for step in steps] == [[2], [3]]

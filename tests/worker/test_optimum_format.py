@@ -99,7 +99,7 @@ def logits(folder: Path) -> np.ndarray:
     noise = torch.randn((1, 80, 3000), generator=torch.Generator().manual_seed(0))
     heard = model.encoder(noise, attention_mask=None) if model.config.is_encoder_decoder else None
     ids = torch.randint(3, 1000, (1, 24), generator=torch.Generator().manual_seed(0))
-    return engine.step(model, ids, heard=heard).logits.double().numpy()
+    return engine.step(model, ids, encoded=heard).logits.double().numpy()
 
 
 def test_an_export_that_ends_well_and_cannot_run_is_refused(tmp_path):

@@ -93,12 +93,12 @@ def test_cuda_without_cuda_is_unavailable_and_not_the_cpu():
 @pytest.mark.parametrize("name", ["gpu", "cuda:first", "cpu 0"])
 def test_a_device_that_torch_does_not_know_is_refused_by_its_name(name):
     with pytest.raises(Refusal, match=name):
-        engine.place({"device": name})
+        engine.select_device({"device": name})
 
 
 def test_a_call_on_a_device_takes_and_gives_tensors_on_the_host():
     session = engine.Session(a_torch_visit("fp32"))
-    there = session.run_there({name: session.tensor(array) for name, array in images().items()})
+    there = session.run_on_device({name: session.tensor(array) for name, array in images().items()})
     np.testing.assert_array_equal(session.outputs(there)["logits"], session.outputs(session.bind(images())())["logits"])
 
 

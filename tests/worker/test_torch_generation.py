@@ -103,7 +103,7 @@ def test_compiled_it_emits_the_same_tokens_and_scores_without_compiling_again(
     assert compiled > 0
     assert divergence(outputs, session.score(feed, outputs["tokens"][:, :16])) < 1e-9
     assert counters["unique_graphs"] == compiled
-    assert len(session.fixed) == 1
+    assert len(session.static_caches) == 1
     assert "compiled-tokens" in {note.kind for note in session.notes}
 
 
@@ -162,9 +162,9 @@ def test_the_encoder_is_timed_within_the_first_step_alone(referred: Any) -> None
 def test_the_context_is_in_the_cache_before_anything_is_timed(referred: Any) -> None:
     feed, _ = referred["text-generator"]
     stream = a_session("text-generator").begin(feed, 2)
-    assert stream.walk.count == 16
+    assert stream.state.count == 16
     next(iter(stream))
-    assert stream.walk.count == 16 + 24
+    assert stream.state.count == 16 + 24
 
 
 def test_a_single_token_needs_one_step_and_no_more(referred: Any) -> None:

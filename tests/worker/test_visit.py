@@ -95,14 +95,14 @@ def test_a_provider_that_got_nothing_but_shape_arithmetic_is_refused_and_the_res
     shapes = {"E": {"Gather": 2}, CPU: {"Concat": 1}}
     placed = Placement({"E": {"Gather": 2}, CPU: {"MatMul": 3, "Concat": 1}}, "", shape_nodes=shapes)
     with pytest.raises(Refusal) as refused:
-        placement.refuse_elsewhere(placed, Provider("E"))
+        placement.refuse_fallback(placed, Provider("E"))
     assert refused.value.kind == "fallback"
     assert refused.value.message == f"nothing but shapes and constants was placed on E: the other 4 went to {CPU}"
 
 
 def test_a_gather_of_data_beside_those_of_shapes_is_work():
     placed = Placement({"E": {"Gather": 3}, CPU: {"MatMul": 3}}, "", shape_nodes={"E": {"Gather": 2}})
-    placement.refuse_elsewhere(placed, Provider("E"))
+    placement.refuse_fallback(placed, Provider("E"))
 
 
 # --- the profile ------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ IN_PART = Placement({"E": {"MatMul": 1}, CPU: {"Relu": 1}}, "assignment-info")
 def in_part(monkeypatch):
     """As if the nodes were on two providers."""
     monkeypatch.setattr(ort.Session, "placement", IN_PART)
-    monkeypatch.setattr("bench.worker.session_check.refuse_elsewhere", lambda *_: None)
+    monkeypatch.setattr("bench.worker.session_check.refuse_fallback", lambda *_: None)
 
 
 def test_a_profile_comes_last_and_only_where_nodes_are_on_two_providers(tmp_path, in_part):

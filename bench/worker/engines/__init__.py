@@ -1,4 +1,4 @@
-"""Engines: one file drives one library; `bench.worker.contracts.Engine` says what it has."""
+"""Engines: each file drives one library, as the Protocol `bench.worker.contracts.Engine` describes."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from bench.worker.contracts import Engine
 
 
 def named(name: str) -> Engine:
-    """The module of the engine `name`; importing it may load heavy libraries."""
+    """Import the module of the engine `name`; this may load heavy libraries."""
     return cast(Engine, modules.load("engines", name))

@@ -1,4 +1,4 @@
-"""A llama.cpp context of the size of a workload: evaluates tokens piece by piece and gives their logits."""
+"""Wraps a llama.cpp context of the size of a workload: evaluates batches of tokens and gives their logits."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ from bench.worker import llama_log
 from bench.worker.feeds import Array
 
 CELLS = 256
-"""llama.cpp rounds the cache of a sequence up to a multiple of it."""
+"""llama.cpp rounds the cache length of a sequence up to a multiple of this."""
 KV_TYPES = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
     "bf16": 30,
     "q8_0": llama_cpp.GGML_TYPE_Q8_0,
 }
+# q8_0 stores 32 values and their scale of two bytes in 34 bytes.
 KV_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
-FLASH = {
+FLASH_ATTENTION = {
     "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
     "on": llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
-DECODING = {1: "there is no room left in its KV cache", 2: "it was aborted", -1: "the tokens are none of the model's"}
+DECODE_ERRORS = {
+    1: "there is no room left in its KV cache",
+    2: "it was aborted",
+    -1: "the tokens are none of the model's",
+}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a workload asks of a context: sequences, the tokens of each in all, and the most that come at once."""
+    """The size of a context: the sequences, the total tokens of each, and the most tokens of each in one call."""
 
     rows: int
     length: int
@@ -39,13 +44,13 @@ class Shape:
 
     @property
     def cells(self) -> int:
-        """Tokens that the cache has room for."""
+        """The number of tokens of the cache."""
         return self.rows * -(-self.length // CELLS) * CELLS
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a context computes."""
+    """The compute settings of a context."""
 
     threads: int
     kv_type: str
@@ -53,39 +58,41 @@ class Settings:
     on_gpu: bool
 
 
-class Piece:
-    """Tokens that go in at once, the same number for each sequence."""
+class TokenBatch:
+    """Tokens for one call, the same number for each sequence."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.rows, self.columns, self.count = rows, columns, rows * columns
         self.last = [(row + 1) * columns - 1 for row in range(rows)]
-        self.batch = llama_cpp.llama_batch_init(self.count, 0, 1)
-        self.batch.n_tokens = self.count
+        self.native = llama_cpp.llama_batch_init(self.count, 0, 1)
+        self.native.n_tokens = self.count
         self._tokens, self._positions = (self._view(name).reshape(rows, columns) for name in ("token", "pos"))
+        # Each token belongs to one sequence, and only the last of each sequence needs logits.
         self._view("n_seq_id")[:] = 1
-        wanted = self._view("logits")
-        wanted[:] = 0
-        wanted[self.last] = 1
+        logits_flags = self._view("logits")
+        logits_flags[:] = 0
+        logits_flags[self.last] = 1
         for index in range(self.count):
-            self.batch.seq_id[index][0] = index // columns
+            self.native.seq_id[index][0] = index // columns
 
-    def fill(self, ids: Array, at: int) -> Piece:
-        """Put in tokens of shape (rows, columns), which stand at the position `at` and after it."""
+    def fill(self, ids: Array, at: int) -> TokenBatch:
+        """Set tokens of shape (rows, columns), whose positions start at `at`; gives the batch itself."""
         self._tokens[:] = ids
         self._positions[:] = np.arange(at, at + self.columns)
         return self
 
     def _view(self, name: str) -> Array:
-        view: Array = np.ctypeslib.as_array(getattr(self.batch, name), (self.count,))
+        view: Array = np.ctypeslib.as_array(getattr(self.native, name), (self.count,))
         return view
 
     def __del__(self) -> None:
-        if hasattr(self, "batch"):
-            llama_cpp.llama_batch_free(self.batch)
+        # `__init__` may have failed before the batch was allocated.
+        if hasattr(self, "native"):
+            llama_cpp.llama_batch_free(self.native)
 
 
 class Context:
-    """A KV cache of just the size that a workload needs, and the means to compute with it."""
+    """A llama.cpp context with a KV cache of exactly the size of a workload."""
 
     def __init__(self, model: Any, vocabulary: int, shape: Shape, settings: Settings) -> None:
         self.shape, self.vocabulary = shape, vocabulary
@@ -97,16 +104,16 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(self.pointer)
 
     def clear(self) -> None:
-        """Forget all tokens."""
+        """Remove all tokens from the cache."""
         llama_cpp.llama_memory_clear(self._memory, False)
 
-    def logits(self, piece: Piece) -> list[Array]:
-        """For each sequence those after its last token: views that hold until the next call."""
+    def logits(self, batch: TokenBatch) -> list[Array]:
+        """The logits after the last token of each sequence, as views that are valid until the next call."""
         since = llama_log.mark()
-        code = llama_cpp.llama_decode(self.pointer, piece.batch)
+        code = llama_cpp.llama_decode(self.pointer, batch.native)
         if code != 0:
-            raise error(f"llama.cpp did not compute: {DECODING.get(code, f'code {code}')}", since)
-        return [self._row(index) for index in piece.last]
+            raise error(f"llama.cpp did not compute: {DECODE_ERRORS.get(code, f'code {code}')}", since)
+        return [self._row(index) for index in batch.last]
 
     def _row(self, index: int) -> Array:
         row: Array = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self.pointer, index), (self.vocabulary,))
@@ -119,44 +126,44 @@ class Context:
 
 
 def _parameters(shape: Shape, settings: Settings) -> Any:
-    wanted = llama_cpp.llama_context_default_params()
-    wanted.n_ctx = shape.cells
-    wanted.n_seq_max = shape.rows
-    wanted.n_batch = shape.rows * shape.longest
-    # n_ubatch stays llama.cpp's own: longer prompts are computed in pieces of it, as its users see them.
-    wanted.n_ubatch = min(wanted.n_ubatch, wanted.n_batch)
-    wanted.n_threads = wanted.n_threads_batch = settings.threads
-    wanted.type_k = wanted.type_v = KV_TYPES[settings.kv_type]
-    wanted.flash_attn_type = FLASH[settings.flash]
-    # Else a build with a GPU computes long prompts there although no layer is.
-    wanted.offload_kqv = wanted.op_offload = settings.on_gpu
-    return wanted
+    parameters = llama_cpp.llama_context_default_params()
+    parameters.n_ctx = shape.cells
+    parameters.n_seq_max = shape.rows
+    parameters.n_batch = shape.rows * shape.longest
+    # n_ubatch keeps llama.cpp's default, so that long prompts are split in the same way as for its users.
+    parameters.n_ubatch = min(parameters.n_ubatch, parameters.n_batch)
+    parameters.n_threads = parameters.n_threads_batch = settings.threads
+    parameters.type_k = parameters.type_v = KV_TYPES[settings.kv_type]
+    parameters.flash_attn_type = FLASH_ATTENTION[settings.flash]
+    # Without this a GPU build computes long prompts on the GPU, even with no layer there.
+    parameters.offload_kqv = parameters.op_offload = settings.on_gpu
+    return parameters
 
 
 def cache_bytes(model: Any, shape: Shape, kv_type: str) -> int:
-    """What keys and values of the workload take."""
+    """The bytes of the keys and values of the workload."""
     heads, layers = llama_cpp.llama_model_n_head_kv(model), llama_cpp.llama_model_n_layer(model)
-    width = told(model, f"{told(model, 'general.architecture')}.attention.key_length")
+    width = metadata(model, f"{metadata(model, 'general.architecture')}.attention.key_length")
     depth = int(width) if width else llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
     return int(2 * layers * heads * depth * shape.cells * KV_BYTES[kv_type])
 
 
 def refuse_beyond_memory(size: int, settings: Settings) -> None:
-    """MemoryError for a cache that is larger than what is free: llama.cpp would fill it, and the system kill."""
+    """Raise MemoryError for a cache larger than the free memory: the system would kill the process."""
     free = psutil.virtual_memory().available
     if size > free and not settings.on_gpu:
         raise MemoryError(f"the KV cache needs {size / 2**20:.0f} MiB, and {free / 2**20:.0f} MiB are free")
 
 
-def told(model: Any, key: str) -> str:
-    """A value of the file's metadata as text; nothing where it has none."""
+def metadata(model: Any, key: str) -> str:
+    """A value of the file's metadata as text; an empty text where the key is missing."""
     text = bytes(256)
     length = llama_cpp.llama_model_meta_val_str(model, key.encode(), text, len(text))
     return text[:length].decode("utf-8", "replace") if length > 0 else ""
 
 
-def error(what: str, since: int) -> Exception:
-    """The exception for what llama.cpp would not do, with the cause that it logged."""
+def error(summary: str, since: int) -> Exception:
+    """The exception for a failed call of llama.cpp, with the first error that it logged since the mark."""
     causes = llama_log.errors(since)
-    message = f"{what}: {causes[0]}" if causes else what
+    message = f"{summary}: {causes[0]}" if causes else summary
     return MemoryError(message) if any("alloc" in cause for cause in causes) else RuntimeError(message)

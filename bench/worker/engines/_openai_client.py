@@ -1,6 +1,6 @@
-"""Sends requests to an OpenAI-compatible server: models, a completion, streamed events; faults become refusals.
+"""Sends requests to an OpenAI-compatible server, and turns errors into refusals.
 
-Redirects are never followed: they could lead the prompts and the key to another host.
+Redirects are never followed: they could send the prompts and the key to another host.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from bench.worker.engines import _server_sent
 from bench.worker.engines._openai_options import Server
 from bench.worker.refusal import Refusal
 
-LARGEST_ANSWER = 4 << 20
+MAX_ANSWER_BYTES = 4 << 20
 CONNECT_S = 10.0
-REFUSES_A_FIELD = (400, 422)
+UNKNOWN_FIELD_CODES = (400, 422)
 OPTIONAL: dict[str, Any] = {"repeat_penalty": 1.0, "stream_options": {"include_usage": True}}
-"""What not every server knows, the least known first.
+"""Fields that some servers do not know, the least known first.
 
-llama-cpp-python's server has a penalty of 1.1 else, with which temperature 0 is not greedy; and hardly any server
-counts the tokens of a stream unasked.
+llama-cpp-python's server has a default penalty of 1.1, with which temperature 0 is not greedy. Most servers count the
+tokens of a stream only on request.
 """
 Json = dict[str, Any]
 
 
 class Client:
-    """A connection that is kept open between requests."""
+    """A client of one server; its connection stays open between requests."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -37,36 +37,36 @@ class Client:
         self._optional = dict(OPTIONAL)
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         limits = httpx.Timeout(server.timeout_s, connect=min(CONNECT_S, server.timeout_s))
-        # Not through a proxy of the environment's where the server is this machine.
+        # A local server is not reached through the proxy that the environment names.
         self._http = httpx.Client(headers=headers, timeout=limits, trust_env=server.remote, follow_redirects=False)
 
     def models(self) -> list[str]:
-        """The names of its models."""
-        with self._mishaps(), self._http.stream("GET", f"{self.server.base}/models") as response:
-            found = self._answer(response, "/models").get("data")
-        names = [one.get("id") for one in found if isinstance(one, dict)] if isinstance(found, list) else None
+        """The names of the server's models."""
+        with self._errors_as_refusals(), self._http.stream("GET", f"{self.server.base}/models") as response:
+            models = self._answer(response, "/models").get("data")
+        names = [model.get("id") for model in models if isinstance(model, dict)] if isinstance(models, list) else None
         if names is None:
-            raise self._odd("the server's list of models is none")
+            raise self._unexpected("the server's list of models is none")
         return [self.plain(str(name)) for name in names]
 
     def complete(self, body: Json) -> str:
-        """The text of a completion that comes at once."""
-        asked = {name: value for name, value in (self._optional | body).items() if name != "stream_options"}
-        with self._mishaps(), self._post(asked) as response:
-            refused = self._learns(response, asked)
-            found = None if refused else self._answer(response, "/completions")
-        if found is None:
+        """The text of a completion without streaming."""
+        request = {name: value for name, value in (self._optional | body).items() if name != "stream_options"}
+        with self._errors_as_refusals(), self._post(request) as response:
+            refused = self._drop_refused_field(response, request)
+            completion = None if refused else self._answer(response, "/completions")
+        if completion is None:
             return self.complete(body)
-        choices = found.get("choices")
+        choices = completion.get("choices")
         if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
-            raise self._odd("the server's completion holds no choice")
+            raise self._unexpected("the server's completion holds no choice")
         return str(choices[0].get("text") or "")
 
     def stream(self, body: Json) -> Iterator[Json | None]:
-        """The events of a completion as they come, None for the last."""
-        asked = self._optional | body | {"stream": True}
-        with self._mishaps(), self._post(asked) as response:
-            if not self._learns(response, asked):
+        """Yield the events of a completion as they arrive, None for the last."""
+        request = self._optional | body | {"stream": True}
+        with self._errors_as_refusals(), self._post(request) as response:
+            if not self._drop_refused_field(response, request):
                 self._refuse(response)
                 self._refuse_unstreamed(response)
                 yield from self._events(response)
@@ -79,10 +79,10 @@ class Client:
         )
         return response
 
-    def _learns(self, response: httpx.Response, asked: Json) -> bool:
-        """Whether the server may have refused a field that it does not know; it is not sent again."""
-        field = next((name for name in self._optional if name in asked), None)
-        if field is None or response.status_code not in REFUSES_A_FIELD:
+    def _drop_refused_field(self, response: httpx.Response, request: Json) -> bool:
+        """Whether the server may have refused an optional field; that field is not sent again."""
+        field = next((name for name in self._optional if name in request), None)
+        if field is None or response.status_code not in UNKNOWN_FIELD_CODES:
             return False
         del self._optional[field]
         return True
@@ -90,32 +90,32 @@ class Client:
     def _events(self, response: httpx.Response) -> Iterator[Json | None]:
         for event in _server_sent.events(response.iter_bytes()):
             if event and event.get("error"):
-                raise Refusal("failed", f"the server stopped with an error: {self._words(event)}", "see its log")
+                raise Refusal("failed", f"the server stopped with an error: {self._error_text(event)}", "see its log")
             yield event
 
     def _answer(self, response: httpx.Response, path: str) -> Json:
-        """An answer that comes whole."""
+        """The JSON object of a response without streaming; Refusal for anything else."""
         self._refuse(response)
-        found = self._object(self._read(response))
-        if found is None:
+        answer = self._json_object(self._read(response))
+        if answer is None:
             kind = response.headers.get("content-type", "something without a type")
-            raise self._odd(f"the server answered {path} with no JSON but {self.plain(kind)}")
-        return found
+            raise self._unexpected(f"the server answered {path} with no JSON but {self.plain(kind)}")
+        return answer
 
     def _read(self, response: httpx.Response) -> str:
-        """What an answer says, up to a size that no honest one reaches."""
+        """The text of a response; Refusal above a size that no valid response reaches."""
         content = b""
         for chunk in response.iter_bytes():
             content += chunk
-            if len(content) > LARGEST_ANSWER:
-                raise self._odd(f"the server's answer is longer than {LARGEST_ANSWER >> 20} MiB")
+            if len(content) > MAX_ANSWER_BYTES:
+                raise self._unexpected(f"the server's answer is longer than {MAX_ANSWER_BYTES >> 20} MiB")
         return content.decode("utf-8", "replace")
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _mishaps(self) -> Iterator[None]:
-        """What goes wrong on the way to the server and back, as refusals."""
+    def _errors_as_refusals(self) -> Iterator[None]:
+        """Turn connection errors and timeouts into refusals."""
         label, start = self.server.label, "start the server, or correct the url"
         try:
             yield
@@ -129,10 +129,10 @@ class Client:
             message = f"the server closed the connection in the middle: {self.plain(str(error))}"
             raise Refusal("failed", message, "see the server's log") from None
         except httpx.HTTPError as error:
-            raise self._odd(f"the server's answer cannot be read: {type(error).__name__}") from None
+            raise self._unexpected(f"the server's answer cannot be read: {type(error).__name__}") from None
 
     def _refuse(self, response: httpx.Response) -> None:
-        """Refuse every answer but a plain success."""
+        """Refuse every response other than 200."""
         code = response.status_code
         if code == httpx.codes.OK:
             return
@@ -140,45 +140,47 @@ class Client:
             to = httpx.URL(response.headers.get("location", "")).host or "another path"
             message = f"the server sends the request on to {self.plain(to)} ({code}), and that is never followed"
             raise Refusal("failed", message, "write the address itself as the url, if you trust it")
-        said = self._words(self._object(self._read(response)))
-        words = f": {said}" if said else ""
+        server_text = self._error_text(self._json_object(self._read(response)))
+        detail = f": {server_text}" if server_text else ""
         if code in (401, 403):
-            has = f"refuses the key in {self.server.key_name}" if self._key else "asks for a key"
+            problem = f"refuses the key in {self.server.key_name}" if self._key else "asks for a key"
             remedy = 'write key = "NAME" of an environment variable that holds it'
-            raise Refusal("unavailable", f"the server {has} ({code}){words}", remedy, "option")
+            raise Refusal("unavailable", f"the server {problem} ({code}){detail}", remedy, "option")
         if code == httpx.codes.NOT_FOUND:
             remedy = "see that the url ends in /v1, and that the server has the model"
-            raise Refusal("unavailable", f"the server knows nothing of this ({code}){words}", remedy, "not-loaded")
-        raise Refusal("failed", f"the server answered {code}{words}", "see the server's log")
+            raise Refusal("unavailable", f"the server knows nothing of this ({code}){detail}", remedy, "not-loaded")
+        raise Refusal("failed", f"the server answered {code}{detail}", "see the server's log")
 
     def _refuse_unstreamed(self, response: httpx.Response) -> None:
         kind = response.headers.get("content-type", "")
         if kind.startswith("text/event-stream"):
             return
         if kind.startswith("text/html"):
-            raise self._odd("a web page answers, and no API")
-        said = self._words(self._object(self._read(response)))
-        words = f": {said}" if said else ""
-        raise self._odd(f"the server did not stream, it sent {self.plain(kind) or 'something without a type'}{words}")
+            raise self._unexpected("a web page answers, and no API")
+        server_text = self._error_text(self._json_object(self._read(response)))
+        detail = f": {server_text}" if server_text else ""
+        raise self._unexpected(
+            f"the server did not stream, it sent {self.plain(kind) or 'something without a type'}{detail}"
+        )
 
-    def _odd(self, message: str) -> Refusal:
+    def _unexpected(self, message: str) -> Refusal:
         return Refusal("failed", message, "see that the url is that of an OpenAI-compatible server")
 
-    def _object(self, text: str) -> Json | None:
+    def _json_object(self, text: str) -> Json | None:
         try:
-            found = json.loads(text)
+            value = json.loads(text)
         except (ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        return value if isinstance(value, dict) else None
 
-    def _words(self, answer: Json | None) -> str:
-        """What an error's answer says in words; nothing where it is no JSON."""
-        said: Any = (answer or {}).get("error") or (answer or {}).get("detail") or (answer or {}).get("message") or ""
-        if isinstance(said, dict):
-            said = said.get("message", "")
-        return self.plain(said if isinstance(said, str) else json.dumps(said))
+    def _error_text(self, body: Json | None) -> str:
+        """The message of an error response; an empty text where it is not JSON."""
+        text: Any = (body or {}).get("error") or (body or {}).get("detail") or (body or {}).get("message") or ""
+        if isinstance(text, dict):
+            text = text.get("message", "")
+        return self.plain(text if isinstance(text, str) else json.dumps(text))
 
     def plain(self, text: str) -> str:
-        """Words of the server's, in one line and without the key, which some servers repeat."""
+        """Text from the server in one line and without the key, which some servers repeat in errors."""
         hidden = text.replace(self._key, "***") if self._key else text
         return "".join(letter if letter.isprintable() else " " for letter in hidden)[:200].strip()

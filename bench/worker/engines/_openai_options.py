@@ -1,4 +1,4 @@
-"""Reads the options of a row that names a server: address, requests, and what may be published of it."""
+"""Reads the options of a server in the matrix: its address, key and request fields."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from urllib.parse import SplitResult, urlsplit
 from bench.records import Device, Option
 from bench.worker.refusal import Refusal
 
-KNOWN = ("url", "model", "key", "remote", "extra", "timeout_s", "device")
-OURS = ("model", "prompt", "max_tokens", "temperature", "stream", "stream_options", "n")
-"""Fields of a request that are what is measured, so that `extra` may not set them."""
+OPTIONS = ("url", "model", "key", "remote", "extra", "timeout_s", "device")
+RESERVED_FIELDS = ("model", "prompt", "max_tokens", "temperature", "stream", "stream_options", "n")
+"""Request fields that define the measurement; the option `extra` may not set them."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 TIMEOUT_S = 300.0
 KINDS = ("cpu", "gpu", "npu")
@@ -24,10 +24,10 @@ KINDS = ("cpu", "gpu", "npu")
 
 @dataclass(frozen=True)
 class Server:
-    """A server as its row describes it; only `base` and `label` may be shown."""
+    """A server as the matrix describes it. The key must not appear in any output."""
 
     base: str
-    """The address of its API, up to `/v1`."""
+    """The address of the API, up to `/v1`."""
     label: str
     """Host and port."""
     model: str | None
@@ -40,19 +40,19 @@ class Server:
 
 
 def read(options: Mapping[str, Option]) -> Server:
-    """The server of a row; Refusal says which option is missing or wrong, and never holds the key."""
+    """Read the options; Refusal names a missing or wrong option, and never contains the key."""
     for name in options:
-        if name not in KNOWN:
-            raise refused(f"the engine openai-http has no option {name!r}", f"it has {', '.join(KNOWN)}")
+        if name not in OPTIONS:
+            raise option_refusal(f"the engine openai-http has no option {name!r}", f"it has {', '.join(OPTIONS)}")
     url = _url(options)
     name = str(options.get("key", ""))
-    remote = not _is_here(str(url.hostname))
+    remote = not _is_local(str(url.hostname))
     key = _key(name)
     if remote and options.get("remote") is not True:
         message = f"{url.hostname} is not this machine, and the prompts would be sent there"
-        raise refused(message, "write remote = true if that is what you want")
+        raise option_refusal(message, "write remote = true if that is what you want")
     if remote and key and url.scheme == "http":
-        raise refused(f"the key in {name} would cross the network unencrypted", "use an https url")
+        raise option_refusal(f"the key in {name} would cross the network unencrypted", "use an https url")
     path = url.path.rstrip("/")
     return Server(
         base=f"{url.scheme}://{url.netloc}{path if path.endswith('/v1') else path + '/v1'}",
@@ -68,25 +68,27 @@ def read(options: Mapping[str, Option]) -> Server:
 
 
 def _url(options: Mapping[str, Option]) -> SplitResult:
-    """The address, without anything in it that may not be shown in a report."""
+    """The address; Refusal where it contains a user, a query or a fragment, which may be secret."""
     text = options.get("url")
     remedy = 'write e.g. url = "http://127.0.0.1:1234/v1"'
     if not text:
-        raise refused("the engine openai-http needs the url of a server", remedy)
+        raise option_refusal("the engine openai-http needs the url of a server", remedy)
     try:
         url = urlsplit(str(text))
         port = url.port
     except ValueError:
-        raise refused("the url of the server cannot be read", remedy) from None
+        raise option_refusal("the url of the server cannot be read", remedy) from None
     if "@" in url.netloc or url.query or url.fragment:
-        raise refused("the url of a server holds more than its address", "put a key into an environment variable")
+        raise option_refusal(
+            "the url of a server holds more than its address", "put a key into an environment variable"
+        )
     if url.scheme not in ("http", "https") or not url.hostname or port == 0:
-        raise refused(f"{text!r} is no address of a server", remedy)
+        raise option_refusal(f"{text!r} is no address of a server", remedy)
     return url
 
 
-def _is_here(host: str) -> bool:
-    """Whether the name is that of this machine itself; other names are looked up elsewhere, and so are not."""
+def _is_local(host: str) -> bool:
+    """Whether the host is this machine; other names need a look-up in the network, so they count as remote."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -94,23 +96,23 @@ def _is_here(host: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """The content of the environment variable; Refusal where it is empty, or no header could carry it."""
+    """The value of the environment variable; Refusal where it is empty or not valid in an HTTP header."""
     if not name:
         return ""
     if not VARIABLE.fullmatch(name):
-        # It is not shown: someone may have written the key itself.
-        raise refused("the option key is no name of an environment variable", 'write e.g. key = "SERVER_KEY"')
+        # The value is not shown: it may be the key itself.
+        raise option_refusal("the option key is no name of an environment variable", 'write e.g. key = "SERVER_KEY"')
     key = os.environ.get(name, "").strip()
     if not key:
         message = f"the environment variable {name} is not set"
         raise Refusal("unavailable", message, "set it to the server's key, and start again", "option")
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise refused(f"the key in {name} holds characters that no header can carry", "set it again")
+        raise option_refusal(f"the key in {name} holds characters that no header can carry", "set it again")
     return key
 
 
 def _extra(text: str) -> dict[str, Any]:
-    """More fields of a request, for servers that know them: `{"cache_prompt": false}`."""
+    """Additional request fields for servers that know them: `{"cache_prompt": false}`."""
     if not text:
         return {}
     try:
@@ -118,29 +120,29 @@ def _extra(text: str) -> dict[str, Any]:
     except ValueError:
         fields = None
     if not isinstance(fields, dict):
-        raise refused("the option extra is no JSON object", """write e.g. extra = '{"ignore_eos": true}'""")
+        raise option_refusal("the option extra is no JSON object", """write e.g. extra = '{"ignore_eos": true}'""")
     for name in fields:
-        if name in OURS:
-            raise refused(f"the option extra sets {name!r}, which is part of what is measured", "leave it out")
+        if name in RESERVED_FIELDS:
+            raise option_refusal(f"the option extra sets {name!r}, which is part of what is measured", "leave it out")
     return fields
 
 
 def _seconds(value: Option) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
-        raise refused(f"timeout_s is {value!r}", "write seconds, e.g. 300")
+        raise option_refusal(f"timeout_s is {value!r}", "write seconds, e.g. 300")
     return float(value)
 
 
 def _device(options: Mapping[str, Option], label: str) -> Device | None:
-    """What the row says that the server computes on; nothing can be seen of it from here."""
+    """The device that the matrix declares for the server; a client cannot detect it."""
     kind = options.get("device")
     if kind is None:
         return None
     if kind not in KINDS:
-        raise refused(f"unknown device {kind!r}", f"write one of {', '.join(KINDS)}")
+        raise option_refusal(f"unknown device {kind!r}", f"write one of {', '.join(KINDS)}")
     return Device(kind, 0, name=f"of the server {label}, as declared")  # type: ignore[arg-type]
 
 
-def refused(message: str, remedy: str) -> Refusal:
-    """An option that cannot be taken."""
+def option_refusal(message: str, remedy: str) -> Refusal:
+    """The refusal of an invalid option."""
     return Refusal("unsupported", message, remedy, "option")

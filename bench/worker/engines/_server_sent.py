@@ -1,4 +1,4 @@
-"""Parses server-sent events of a response as JSON; a line that never ends is not waited for."""
+"""Parses the server-sent events of a response as JSON, with a limit on the length of a line."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 from bench.worker.refusal import Refusal
 
-LONGEST_LINE = 1 << 20
+MAX_LINE_BYTES = 1 << 20
 DONE = "[DONE]"
-AFTER_THE_END = 100
+MAX_LINES_AFTER_DONE = 100
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
-    """Every event's data as it comes, and None for the one that says that all is done, which is the last."""
+    """Yield the data of every event as it arrives, and None for the last, which marks the end."""
     lines = _lines(chunks)
     for line in lines:
         if not line.startswith("data:"):
-            # Comments keep a connection open; of the other fields none matters here.
+            # Comments keep a connection open, and the other fields are not needed.
             if line and not line.startswith((":", "event:", "id:", "retry:")):
-                raise garbage(line)
+                raise invalid_event(line)
             continue
         data = line.removeprefix("data:").strip()
         if data == DONE:
             yield None
-            # A connection whose answer was read to its end is used again.
-            for _ in itertools.islice(lines, AFTER_THE_END):
+            # httpx reuses a connection only after the response was read to its end.
+            for _ in itertools.islice(lines, MAX_LINES_AFTER_DONE):
                 pass
             return
         yield _object(data)
@@ -35,29 +35,29 @@ def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
 
 def _object(data: str) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        event = json.loads(data)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise garbage(data)
-    return found
+        event = None
+    if not isinstance(event, dict):
+        raise invalid_event(data)
+    return event
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Lines as soon as they are whole, without their ends."""
-    rest = b""
+    """Yield lines as soon as they are complete, without line ends; Refusal for one that is too long."""
+    incomplete = b""
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, incomplete = (incomplete + chunk).split(b"\n")
         for line in whole:
             yield line.rstrip(b"\r").decode("utf-8", "replace")
-        if len(rest) > LONGEST_LINE:
-            message = f"the server sent a line of more than {LONGEST_LINE >> 20} MiB"
+        if len(incomplete) > MAX_LINE_BYTES:
+            message = f"the server sent a line of more than {MAX_LINE_BYTES >> 20} MiB"
             raise Refusal("failed", message, "it does not speak the OpenAI API")
-    if rest:
-        yield rest.decode("utf-8", "replace")
+    if incomplete:
+        yield incomplete.decode("utf-8", "replace")
 
 
-def garbage(line: str) -> Refusal:
-    """What is no event."""
+def invalid_event(line: str) -> Refusal:
+    """The refusal of a line that is not an event."""
     message = f"the server sent what is no event of a stream: {line[:80]!r}"
     return Refusal("failed", message, "see that the url is that of an OpenAI-compatible server")

@@ -1,4 +1,4 @@
-"""The engine `genai`: runs generating models by onnxruntime-genai, on the providers that it has a name for."""
+"""The engine `genai`: runs models that generate with onnxruntime-genai, on the providers that it supports."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ MANIFEST = EngineManifest(
     tasks=("text-generation", "speech-recognition"),
     names_providers=True,
 )
-"""It drives the providers whose catalogue row has its name for them; ort-generate runs the others that it knows.
+"""It runs on the providers whose catalogue row has a name for genai; `ort-generate` runs on the others.
 
-DirectML's wheel and OpenVINO's own are too old for genai 0.18; QNN and Vitis AI need exports of fixed shapes; the half
-of genai that TensorRT-RTX needs is in its wheel for CUDA alone.
+The wheels of DirectML and OpenVINO are too old for genai 0.18. QNN and Vitis AI need exports of fixed shapes. The part
+of genai that TensorRT-RTX needs is only in the wheel for CUDA.
 """
-PLAIN = {
+GREEDY = {
     "do_sample": False,
     "num_beams": 1,
     "num_return_sequences": 1,
@@ -49,7 +49,7 @@ PLAIN = {
     "diversity_penalty": 0.0,
     "min_length": 0,
 }
-"""Greedy and nothing else: exports take over the penalties of a model's generation config."""
+"""Options of plain greedy search; without them an export applies the penalties of its generation config."""
 
 
 class Session:
@@ -67,22 +67,26 @@ class Session:
         text = options.texts(provider, self.found, visit.threads, visit.scratch)
         self.threads = options.threads(provider, text, visit.threads)
         name = provider.engine_names[_genai_model.ENGINE]
-        self.model = _genai_model.opened(provider, self.export, name, self.found, text, visit.threads)
+        self.model = _genai_model.load(provider, self.export, name, self.found, text, visit.threads)
         self.prompt = 0
 
     @property
     def device(self) -> Device | None:
-        """The device that was chosen."""
+        """The selected device."""
         return self.found.device
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a reader must know of this session."""
+        """Notes for readers of the report."""
         return options.notes(self.provider, self.found)
 
     @cached_property
     def placement(self) -> Placement | None:
-        """The nodes by provider and op type: genai cannot tell, so on the CPU they are counted, else placed again."""
+        """The nodes by provider and op type.
+
+        genai does not report them. On the CPU the nodes of the graphs are counted; for other providers onnxruntime
+        places the graphs again in another process.
+        """
         paths = self.export.graphs
         if self.provider.ep == CPU:
             return placement_subprocess.merge_placements(
@@ -92,7 +96,7 @@ class Session:
 
     @property
     def complaint(self) -> str:
-        """The first error that was logged since the session was begun."""
+        """The first error logged since the session was started."""
         return native_log.first_error(self._log_mark)
 
     def begin(self, feed: Feed, new: int) -> Stream:
@@ -103,7 +107,7 @@ class Session:
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 of (batch, n, vocabulary).
 
-        Row by row, since genai takes tokens for several sequences only once.
+        Row by row, because genai accepts tokens for several sequences only once.
         """
         rows = range(len(tokens))
         return np.stack([self._scored({name: part[i : i + 1] for name, part in feed.items()}, tokens[i]) for i in rows])
@@ -112,11 +116,11 @@ class Session:
         stream = Stream(self, feed, len(tokens))
         generator = stream.generator
         generator.append_tokens(stream.prompt)
-        found = [generator.get_logits()[0, -1]]
+        logits = [generator.get_logits()[0, -1]]
         for token in tokens[:-1]:
-            generator.append_tokens(_narrow(token.reshape(1, 1)))
-            found.append(generator.get_logits()[0, -1])
-        return np.stack(found).astype(np.float32)
+            generator.append_tokens(_int32(token.reshape(1, 1)))
+            logits.append(generator.get_logits()[0, -1])
+        return np.stack(logits).astype(np.float32)
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
@@ -125,7 +129,7 @@ class Session:
 
     @cached_property
     def feature_type(self) -> str:
-        """What the encoder takes features as; nothing where there is no encoder."""
+        """The element type of the encoder's features; an empty text without an encoder."""
         return (
             read_graph(self.export.graphs[0]).values[self.export.encoded["audio_features"]].element
             if self.export.encoder
@@ -134,26 +138,26 @@ class Session:
 
 
 class Stream:
-    """One greedy generation, whose context is filled; it has a cache of its own, for exactly the tokens to come."""
+    """One greedy generation with its context in the cache, which has room for exactly the tokens to come."""
 
     encode_ns: int | None = None  # the encoder runs inside `append_tokens`
     tokens: int | None = None
     prompt_tokens: int | None = None
 
     def __init__(self, session: Session, feed: Feed, new: int) -> None:
-        self.prompt, self.new = _narrow(feed["input_ids"]), new
+        self.prompt, self.new = _int32(feed["input_ids"]), new
         before = generating.context(feed)
         length = self.prompt.shape[1] + new + (before.shape[1] if before is not None else 0)
         self.generator = _generator(session.model, len(self.prompt), generating.room(session.export, length))
         if session.feature_type:
-            # Kept here, because genai computes on this very memory, and does not keep it: freed, it gives NaN.
+            # Kept as an attribute: genai reads this memory without owning it, and gives NaN once it is freed.
             self.features = np.ascontiguousarray(feed["input_features"], session.feature_type)
             self.generator.set_model_input(session.export.encoded["audio_features"], self.features)
         if before is not None:
-            self.generator.append_tokens(_narrow(before))
+            self.generator.append_tokens(_int32(before))
 
     def __iter__(self) -> Iterator[Array]:
-        """The tokens of each step, int64 of (batch,); prefill is part of the first."""
+        """Yield the tokens of each step, int64 of (batch,); the first step includes prefill."""
         generate, tokens = self.generator.generate_next_token, self.generator.get_next_tokens
         self.generator.append_tokens(self.prompt)
         for _ in range(self.new):
@@ -163,36 +167,36 @@ class Stream:
 
 def _provider_of(visit: Visit) -> Provider:
     if visit.provider is None or _genai_model.ENGINE not in visit.provider.engine_names:
-        asked = visit.provider.ep if visit.provider else "no execution provider"
-        message = f"onnxruntime-genai has no name for {asked}"
+        requested = visit.provider.ep if visit.provider else "no execution provider"
+        message = f"onnxruntime-genai has no name for {requested}"
         raise Refusal("unsupported", message, "ort-generate runs the same model on it")
     return visit.provider
 
 
 def _generator(model: Any, batch: int, length: int) -> Any:
     parameters = og.GeneratorParams(model)
-    parameters.set_search_options(**PLAIN, batch_size=batch, max_length=length)
+    parameters.set_search_options(**GREEDY, batch_size=batch, max_length=length)
     try:
         return og.Generator(model, parameters)
     except RuntimeError as error:
         if str(error).startswith("batch_size"):
             raise Refusal("unsupported", f"genai: {error}", "ort-generate takes larger batches") from error
-        # What it says of memory is no MemoryError, and has none of the usual words.
+        # genai raises RuntimeError for exhausted memory, with a message that `failures` does not know.
         raise MemoryError(str(error)) if "Could not allocate" in str(error) else error from error
 
 
-def _narrow(tokens: Array) -> Array:
-    """Tokens as genai takes them."""
+def _int32(tokens: Array) -> Array:
+    """Tokens as int32, which genai needs."""
     return np.ascontiguousarray(tokens, np.int32)
 
 
 def probe(order: Probe) -> TargetFacts:
-    """What the target is on this machine."""
+    """Facts about the target on this machine."""
     if order.provider is None:
         raise Refusal("unsupported", "the engine genai needs an execution provider", "give the target an ep")
     return probing.probe(order.provider)
 
 
 def versions(provider: Provider | None) -> dict[str, str]:
-    """The versions that the libraries themselves report."""
+    """The versions that the libraries report."""
     return {**probing.versions(provider), "onnxruntime-genai": str(og.__version__)}

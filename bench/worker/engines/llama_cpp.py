@@ -1,4 +1,4 @@
-"""The engine `llama-cpp`: runs GGUF models through the C functions of llama.cpp's library."""
+"""The engine `llama-cpp`: runs GGUF models through the C functions of llama.cpp."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from bench.records import (
 )
 from bench.worker import llama_log
 from bench.worker.engines._llama_context import (
-    FLASH,
+    FLASH_ATTENTION,
     KV_TYPES,
     Context,
-    Piece,
     Settings,
     Shape,
+    TokenBatch,
     cache_bytes,
     error,
-    told,
+    metadata,
 )
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
@@ -52,13 +52,13 @@ FILE_TYPES = {
     "17": ("Q5_K_M", 5.69),
     "18": ("Q6_K", 6.5625),
 }
-"""`general.file_type` of a GGUF: its name, and bits a weight; of the mixtures (_M) those of a Llama of 7 billion."""
+"""Name and bits per weight by `general.file_type`; for mixtures (_M) the bits are those of a Llama with 7 billion."""
 KV_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "q8_0": "q8_0"}
 OPTIONS = ("n_gpu_layers", "flash_attention", "kv_type")
 
 
 class Session:
-    """One loaded GGUF."""
+    """One loaded GGUF model."""
 
     placement: Placement | None = None
 
@@ -77,27 +77,27 @@ class Session:
 
     @property
     def complaint(self) -> str:
-        """The first error that llama.cpp logged since the session was begun."""
+        """The first error that llama.cpp logged since the session was started."""
         return next(iter(llama_log.errors(self._mark)), "")
 
     def begin(self, feed: Feed, new: int) -> Stream:
-        """A context of just the size needed, with what stands before the prompt in it already."""
-        context, prompt, at = self._filled(feed, new)
+        """Set up the generation of `new` tokens; the feed's context is in the cache already."""
+        context, prompt, at = self._prepare(feed, new)
         return Stream(context, prompt, at, new)
 
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 of (batch, n, vocabulary): the prompt at once, then each token."""
-        context, piece, at = self._filled(feed, tokens.shape[1])
-        found = np.empty((*tokens.shape, self.vocabulary), np.float32)
-        step = Piece(tokens.shape[0], 1)
+        context, batch, at = self._prepare(feed, tokens.shape[1])
+        logits = np.empty((*tokens.shape, self.vocabulary), np.float32)
+        step = TokenBatch(tokens.shape[0], 1)
         for index in range(tokens.shape[1]):
-            found[:, index] = context.logits(piece)
-            piece = step.fill(tokens[:, index : index + 1], at + index)
-        return found
+            logits[:, index] = context.logits(batch)
+            batch = step.fill(tokens[:, index : index + 1], at + index)
+        return logits
 
     def traits(self, sizes: dict[str, int]) -> Traits:
-        """What the file and the cache hold."""
-        name, bits = FILE_TYPES.get(told(self.model, "general.file_type"), ("", None))
+        """The formats and sizes of the weights and of the cache, for a workload."""
+        name, bits = FILE_TYPES.get(metadata(self.model, "general.file_type"), ("", None))
         shape = _shape(sizes["batch"], sizes.get("context", 0), sizes["prompt"], sizes["new"])
         return Traits(
             kv_type=KV_NAMES[self.settings.kv_type],
@@ -108,18 +108,18 @@ class Session:
             weight_bytes=llama_cpp.llama_model_size(self.model),
         )
 
-    def _filled(self, feed: Feed, new: int) -> tuple[Context, Piece, int]:
-        """A context that holds the feed's own context, the prompt that goes in next, and the position after it."""
+    def _prepare(self, feed: Feed, new: int) -> tuple[Context, TokenBatch, int]:
+        """A context with the feed's context in its cache, the batch of the prompt, and the position after it."""
         before, prompt = feed.get("context_ids"), feed["input_ids"]
         rows, at = prompt.shape[0], before.shape[1] if before is not None else 0
-        context = self._of(_shape(rows, at, prompt.shape[1], new))
+        context = self._context_for(_shape(rows, at, prompt.shape[1], new))
         context.clear()
         if before is not None:
-            context.logits(Piece(rows, at).fill(before, 0))
-        return context, Piece(rows, prompt.shape[1]).fill(prompt, at), at + prompt.shape[1]
+            context.logits(TokenBatch(rows, at).fill(before, 0))
+        return context, TokenBatch(rows, prompt.shape[1]).fill(prompt, at), at + prompt.shape[1]
 
-    def _of(self, shape: Shape) -> Context:
-        """The context of a workload; an earlier workload's is given back first."""
+    def _context_for(self, shape: Shape) -> Context:
+        """The context of a workload; that of another workload is freed first, so that never two take memory."""
         if self._context is None or self._context.shape != shape:
             self._context = None
             self._context = Context(self.model, self.vocabulary, shape, self.settings)
@@ -127,23 +127,23 @@ class Session:
 
 
 class Stream:
-    """One greedy generation; a step computes the logits of every sequence's last token and takes the largest."""
+    """One greedy generation; a step takes the token with the largest logit for every sequence."""
 
     encode_ns: int | None = None
     tokens: int | None = None
     prompt_tokens: int | None = None
 
-    def __init__(self, context: Context, prompt: Piece, at: int, new: int) -> None:
+    def __init__(self, context: Context, prompt: TokenBatch, at: int, new: int) -> None:
         self._context, self._prompt, self._at, self._new = context, prompt, at, new
-        self._step = Piece(prompt.rows, 1)
+        self._step = TokenBatch(prompt.rows, 1)
 
     def __iter__(self) -> Iterator[Array]:
-        """The tokens of each step, int64 of (batch,)."""
-        piece = self._prompt
+        """Yield the tokens of each step, int64 of (batch,)."""
+        batch = self._prompt
         for index in range(self._new):
-            best = np.array([row.argmax() for row in self._context.logits(piece)], np.int64)
+            best = np.array([row.argmax() for row in self._context.logits(batch)], np.int64)
             yield best
-            piece = self._step.fill(best[:, None], self._at + index)
+            batch = self._step.fill(best[:, None], self._at + index)
 
 
 def _shape(rows: int, context: int, prompt: int, new: int) -> Shape:
@@ -151,16 +151,16 @@ def _shape(rows: int, context: int, prompt: int, new: int) -> Shape:
 
 
 def _load(path: Path, layers: int) -> Any:
-    """The model, read into memory; RuntimeError or MemoryError with llama.cpp's own reason."""
+    """Read the model into memory; RuntimeError or MemoryError with the reason that llama.cpp logged."""
     if not path.is_file():
         raise RuntimeError(f"there is no {path.name} in the artifact")
     llama_cpp.llama_backend_init()
-    wanted = llama_cpp.llama_model_default_params()
-    wanted.n_gpu_layers = layers
-    # Mapped, which is llama.cpp's default, the file would be read by the first generation, and not by the load.
-    wanted.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.n_gpu_layers = layers
+    # With the default, a memory-mapped file, the first generation and not the load would read the weights.
+    parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
     since = llama_log.mark()
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
     if not model:
         raise error("llama.cpp did not load the GGUF", since)
     return model
@@ -176,7 +176,7 @@ def _notes(settings: Settings, layers: int, depth: int) -> tuple[Note, ...]:
 
 
 def gpu_layers(options: dict[str, Option]) -> int:
-    """How many layers go to the GPU, -1 for all; Refusal where this build has none, or an option is unknown."""
+    """The number of layers on the GPU, -1 for all; Refusal where there is no GPU or an option is invalid."""
     for name in options:
         if name not in OPTIONS:
             raise _refused(f"the engine llama-cpp has no option {name!r}", f"it has {', '.join(OPTIONS)}")
@@ -190,16 +190,16 @@ def gpu_layers(options: dict[str, Option]) -> int:
 
 
 def attention(options: dict[str, Option], number_format: str) -> tuple[str, str]:
-    """Whether attention is fused, and the type of the KV cache: FP32 where all is, else llama.cpp's own FP16.
+    """The setting of flash attention, and the type of the KV cache: FP32 for an FP32 model, else FP16.
 
-    Fused attention casts keys and values of FP32 to FP16 on its way: measured, errors of 5e-3 in logits, with and
-    without an FP32 cache alike, where plain attention has 3e-6.
+    Flash attention converts FP32 keys and values to FP16. Measured: errors of 5e-3 in logits with and without an FP32
+    cache, against 3e-6 with plain attention. It is therefore off for an FP32 cache.
     """
     kv_type = str(options.get("kv_type", "f32" if number_format == "fp32" else "f16"))
-    asked = options.get("flash_attention", "off" if kv_type == "f32" else "auto")
-    flash = {True: "on", False: "off"}[asked] if isinstance(asked, bool) else str(asked)
-    if flash not in FLASH:
-        raise _refused(f"flash_attention is {asked!r}", f"write one of {', '.join(FLASH)}")
+    setting = options.get("flash_attention", "off" if kv_type == "f32" else "auto")
+    flash = {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting)
+    if flash not in FLASH_ATTENTION:
+        raise _refused(f"flash_attention is {setting!r}", f"write one of {', '.join(FLASH_ATTENTION)}")
     if kv_type not in KV_TYPES:
         raise _refused(f"kv_type is {kv_type!r}", f"write one of {', '.join(KV_TYPES)}")
     if kv_type == "f32" and flash != "off":
@@ -214,11 +214,11 @@ def _refused(message: str, remedy: str) -> Refusal:
 # --- devices ----------------------------------------------------------------------------------------------------------
 
 CPU_TYPES, GPU_TYPES = (0,), (1, 2)
-"""Of `enum ggml_backend_dev_type`: the CPU, GPUs and integrated GPUs."""
+"""Values of `enum ggml_backend_dev_type`: the CPU, and GPUs with integrated ones."""
 
 
 def device(*, on_gpu: bool) -> Device:
-    """Where it computes."""
+    """The device that computes."""
     name = next(iter(_devices(GPU_TYPES if on_gpu else CPU_TYPES)), "")
     return Device("gpu" if on_gpu else "cpu", 0, name=name)
 
@@ -226,16 +226,17 @@ def device(*, on_gpu: bool) -> Device:
 def _devices(types: tuple[int, ...]) -> list[str]:
     """The devices of these types, as ggml describes them."""
     get, kind, describe = (getattr(libggml, f"ggml_backend_dev_{name}") for name in ("get", "type", "description"))
+    # Without these types ctypes assumes int, and would truncate pointers.
     libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     get.argtypes, get.restype = [ctypes.c_size_t], ctypes.c_void_p
     kind.argtypes = describe.argtypes = [ctypes.c_void_p]
     kind.restype, describe.restype = ctypes.c_int, ctypes.c_char_p
-    found = [get(index) for index in range(libggml.ggml_backend_dev_count())]
-    return [describe(each).decode("utf-8", "replace") for each in found if kind(each) in types]
+    devices = [get(index) for index in range(libggml.ggml_backend_dev_count())]
+    return [describe(device).decode("utf-8", "replace") for device in devices if kind(device) in types]
 
 
 def probe(order: Probe) -> TargetFacts:
-    """What llama.cpp was built with, and the device that it computes on."""
+    """The features that llama.cpp was built with, and the device that it computes on."""
     facts = TargetFacts(available=False, versions=versions(order.provider))
     llama_log.listen()
     try:
@@ -243,18 +244,18 @@ def probe(order: Probe) -> TargetFacts:
         attention(order.options, "")
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
-    found = device(on_gpu=on_gpu)
+    chosen = device(on_gpu=on_gpu)
     features = llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip(" |")
     return replace(
-        facts, available=True, device=found, devices=(found,), notes=(note("llama-cpp-features", text=features),)
+        facts, available=True, device=chosen, devices=(chosen,), notes=(note("llama-cpp-features", text=features),)
     )
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:
-    """The versions that the libraries themselves report."""
-    found = {"llama-cpp-python": str(llama_cpp.__version__), "llama.cpp": llama_cpp.llama_version().decode()}
+    """The versions that the libraries report."""
+    reported = {"llama-cpp-python": str(llama_cpp.__version__), "llama.cpp": llama_cpp.llama_version().decode()}
     for name in ("version", "commit"):
-        said = getattr(libggml, f"ggml_{name}")
-        said.restype = ctypes.c_char_p
-        found[f"ggml {name}"] = said().decode()
-    return found
+        function = getattr(libggml, f"ggml_{name}")
+        function.restype = ctypes.c_char_p
+        reported[f"ggml {name}"] = function().decode()
+    return reported

@@ -51,18 +51,18 @@ MANIFEST = EngineManifest(
 )
 
 DIGITS = 6
-"""Of the number that stands in the place of as many letters at the start of a timed prompt."""
-SLACK = 4
-"""So many times the tokens that were asked for, a server that sends more pieces than that does not mean to end."""
+"""The digits of the number that replaces as many letters at the start of a timed prompt."""
+MAX_PIECES_PER_TOKEN = 4
+"""The most pieces of text per requested token; a server that sends more is stopped."""
 
 
 class Session:
-    """One model of a running server."""
+    """A session with one model of a running server."""
 
     placement: Placement | None = None
     complaint = ""
     threads: int | None = None
-    """The server has its own; how many cannot be seen."""
+    """The threads of the server are not known to a client."""
 
     def __init__(self, visit: Visit) -> None:
         server = _openai_options.read(visit.options)
@@ -71,14 +71,14 @@ class Session:
         self.device = server.device
         self.extra = dict(server.extra)
         self.counted_by = "chunks"
-        self.ended = ""
+        self.early_end_text = ""
         self._prompts = _prompts(visit)
-        # Across rounds too, which are processes of their own.
+        # A random start: each round is a new process, and no prompt may repeat one that the server has cached.
         self._numbers = itertools.count(random.randrange(10**DIGITS))
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Who answers, and what is done so that it computes."""
+        """The server, and the changes to the prompt that make it compute each time."""
         fields = (note("extra-fields", names=tuple(sorted(self.extra))),) if self.extra else ()
         return (
             note("server", label=self.client.server.label, model=self.model),
@@ -88,7 +88,10 @@ class Session:
         )
 
     def begin(self, feed: Feed, new: int) -> Stream:
-        """The request for one generation; it is sent when the first step is asked for."""
+        """Prepare the request of one generation; it is sent at the first step.
+
+        Refusal for a context, for a batch, and for a prompt whose text is not known.
+        """
         if "context_ids" in feed:
             message = "what is in a server's KV cache cannot be set from outside"
             raise Refusal("unsupported", message, "leave the workloads with a context out for this row")
@@ -102,19 +105,19 @@ class Session:
         return Stream(self, self._body(numbered(text, next(self._numbers)), new), new)
 
     def next_texts(self, prefixes: Sequence[str]) -> list[str]:
-        """The text of the likeliest next token after each prefix, as the server has it."""
+        """The text of the most likely next token of the server after each prefix."""
         return [self.client.complete(self._body(prefix, 1)) for prefix in prefixes]
 
     def traits(self, sizes: dict[str, int]) -> Traits:
-        """What is known of the last generation; a server does not tell what it holds."""
-        return Traits(sampling=f"greedy, by temperature 0{self.ended}", counted_by=self.counted_by)
+        """The known traits of the last generation; a server reports neither weights nor cache."""
+        return Traits(sampling=f"greedy, by temperature 0{self.early_end_text}", counted_by=self.counted_by)
 
     def _body(self, prompt: str, new: int) -> dict[str, Any]:
         return {"model": self.model, "prompt": prompt, "max_tokens": new, "temperature": 0, **self.extra}
 
 
 class Stream:
-    """One generation: a step is a piece of text, and mostly one token."""
+    """One streamed generation; a step is a piece of text, mostly one token."""
 
     encode_ns: int | None = None
 
@@ -124,7 +127,7 @@ class Stream:
         self._session, self._body, self._new = session, body, new
 
     def __iter__(self) -> Iterator[None]:
-        """A None for every piece, which has no token id; at the end the tokens are counted."""
+        """Yield None for every piece of text, because there are no token ids; at the end count the tokens."""
         pieces, ended, usage = 0, False, None
         for event in self._session.client.stream(self._body):
             text, finished = _piece(event)
@@ -132,7 +135,7 @@ class Stream:
             usage = (event or {}).get("usage") or usage
             if text:
                 pieces += 1
-                if pieces > SLACK * self._new:
+                if pieces > MAX_PIECES_PER_TOKEN * self._new:
                     raise Refusal(
                         "failed", f"the server goes on beyond the {self._new} tokens asked for", "see its log"
                     )
@@ -143,18 +146,20 @@ class Stream:
         self._count(pieces, usage)
 
     def _count(self, pieces: int, usage: Any) -> None:
-        """The tokens as the server counted them, else the pieces; Refusal where they cannot be timed."""
-        asked = self._new
-        said = usage if isinstance(usage, dict) else {}
-        counted = _number(said.get("completion_tokens"))
+        """Set the tokens as the server counts them, else the pieces; Refusal where they give no speed."""
+        expected = self._new
+        counts = usage if isinstance(usage, dict) else {}
+        counted = _number(counts.get("completion_tokens"))
         self.tokens = counted or pieces
-        self.prompt_tokens = _number(said.get("prompt_tokens"))
+        self.prompt_tokens = _number(counts.get("prompt_tokens"))
         self._session.counted_by = "server" if counted else "chunks"
-        self._session.ended = f", ended after {self.tokens} of {asked} tokens" if self.tokens < asked else ""
-        if self.tokens > asked and counted:
-            message = f"the server counts {counted} tokens where {asked} were asked for"
+        self._session.early_end_text = (
+            f", ended after {self.tokens} of {expected} tokens" if self.tokens < expected else ""
+        )
+        if self.tokens > expected and counted:
+            message = f"the server counts {counted} tokens where {expected} were asked for"
             raise Refusal("failed", message, "its count cannot be taken for a speed")
-        if min(self.tokens, pieces) < min(2, asked):
+        if min(self.tokens, pieces) < min(2, expected):
             message = (
                 f"the server sent {self.tokens} tokens in {pieces} pieces: there is nothing between tokens to time"
             )
@@ -163,16 +168,17 @@ class Stream:
 
 
 def numbered(text: str, number: int) -> str:
-    """The text with a number in the place of its first letters, which changes from its first digit on.
+    """The text with its first letters replaced by a number, so that the length of the prompt stays the same.
 
-    In their place, so that the prompt stays as long as it was.
+    The digits are reversed: consecutive numbers differ in the first digit, so that a server's prompt cache finds no
+    common prefix.
     """
     digits = f"{number % 10**DIGITS:0{DIGITS}d}"[::-1]
     return digits + text[DIGITS:]
 
 
 def _piece(event: dict[str, Any] | None) -> tuple[str, bool]:
-    """The text of an event, and whether it says that no more text comes."""
+    """The text of an event, and whether it marks the end of the text."""
     if event is None:
         return "", True
     choices = event.get("choices")
@@ -182,43 +188,45 @@ def _piece(event: dict[str, Any] | None) -> tuple[str, bool]:
 
 
 def _number(value: Any) -> int | None:
-    """A count that can be one."""
+    """The value where it is a positive count, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _prompts(visit: Visit) -> dict[bytes, str]:
-    """The text of each workload's timed prompt, by its token ids."""
-    found = {}
+    """The text of each workload's timed prompt, by the bytes of its token ids."""
+    prompts = {}
     for folder in (Path(job.reference) for job in visit.jobs):
         texts = json.loads((folder / "reference.json").read_text(encoding="utf-8")).get("prompts") or []
         timed = feeds.load(folder / "inputs.npz")[0]
         if texts:
-            found[timed["input_ids"].tobytes()] = texts[0]
-    return found
+            prompts[timed["input_ids"].tobytes()] = texts[0]
+    return prompts
 
 
 def _model(client: Client) -> str:
-    """The model that the row names, else the only one that the server has."""
-    wanted = client.server.model
+    """The model that the matrix names, else the only model of the server; Refusal where there is no single one."""
+    named_model = client.server.model
     try:
         names = client.models()
     except Refusal as refusal:
-        # Some servers have no list; whether there is the model, the first request tells.
-        if wanted and refusal.kind == "not-loaded":
-            return wanted
+        # Some servers have no list of models; the first request shows whether the model exists.
+        if named_model and refusal.kind == "not-loaded":
+            return named_model
         raise
-    if wanted:
-        return wanted
+    if named_model:
+        return named_model
     if len(names) == 1:
         return names[0]
     if not names:
         raise Refusal("unavailable", "the server has no model", "load one", "not-loaded")
     listed = ", ".join(names[:12])
-    raise _openai_options.refused(f"the server has {len(names)} models: {listed}", f'name one: model = "{names[0]}"')
+    raise _openai_options.option_refusal(
+        f"the server has {len(names)} models: {listed}", f'name one: model = "{names[0]}"'
+    )
 
 
 def probe(order: Probe) -> TargetFacts:
-    """Whether a server answers, and with which models."""
+    """Whether the server responds and has the model."""
     facts = TargetFacts(available=False, versions=versions(order.provider))
     try:
         server = _openai_options.read(order.options)
@@ -231,5 +239,5 @@ def probe(order: Probe) -> TargetFacts:
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:
-    """The version of the client: a server does not tell its own."""
+    """The version of the client; a server does not report its own."""
     return {"httpx": httpx.__version__}

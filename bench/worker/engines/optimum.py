@@ -1,4 +1,4 @@
-"""The engine `optimum`: ONNX Runtime behind transformers' `generate()`, the route that most users take."""
+"""The engine `optimum`: ONNX Runtime behind transformers' `generate()`, the way in which most users run it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Session:
             raise Refusal("unsupported", f"the engine optimum has no option {name!r}", "leave it out", "option")
         self.visit = visit
         self.threads = visit.threads
-        # The search between two steps of the model is PyTorch's.
+        # PyTorch runs the search between two steps of the model.
         torch.set_num_threads(visit.threads)
         self._log_mark = native_log.mark()
         self.model = open_model(Path(visit.artifact or ""), visit.threads)
@@ -59,7 +59,7 @@ class Session:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a reader must know of this route."""
+        """Notes for readers of the report."""
         return (*NOTES, TWO_DECODERS) if getattr(self.model, "decoder_with_past", None) else NOTES
 
     @cached_property
@@ -73,7 +73,7 @@ class Session:
         return native_log.first_error(self._log_mark)
 
     def begin(self, feed: Feed, new: int) -> Generation:
-        """The generation of `new` tokens, with a context already in the cache; the cache grows as it goes on."""
+        """Set up the generation of `new` tokens, with the context in the cache; the cache grows with each token."""
         ids = torch.from_numpy(feed["input_ids"])
         if "input_features" in feed:
             return Generation(self.model, {"decoder_input_ids": ids}, new, torch.from_numpy(feed["input_features"]))
@@ -86,20 +86,20 @@ class Session:
 
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation; float32 of (batch, n, vocabulary)."""
-        heard = past = None
+        encoded = past = None
         if "input_features" in feed:
-            heard = self.model.encoder(torch.from_numpy(feed["input_features"]), attention_mask=None)
+            encoded = self.model.encoder(torch.from_numpy(feed["input_features"]), attention_mask=None)
         if "context_ids" in feed:
             past = step(self.model, torch.from_numpy(feed["context_ids"])).past_key_values
         logits = []
         for ids in (feed["input_ids"], *np.split(tokens, tokens.shape[1], axis=1)[:-1]):
-            outputs = step(self.model, torch.from_numpy(np.ascontiguousarray(ids)), past, heard)
+            outputs = step(self.model, torch.from_numpy(np.ascontiguousarray(ids)), past, encoded)
             past = outputs.past_key_values
             logits.append(outputs.logits[:, -1].numpy())
         return np.stack(logits, axis=1).astype(np.float32)
 
     def traits(self, sizes: dict[str, int]) -> Traits:
-        """What differs from other engines; the bytes of the cache are those after the last step."""
+        """What differs between engines, for a workload; the bytes of the cache are those after the last step."""
         weights, bits = WEIGHTS.get(self.visit.recipe.number_format, ("", None))
         files = [path for path in Path(self.visit.artifact or "").iterdir() if ".onnx" in path.name]
         kv_type, kv_bytes = self._cache(sizes)
@@ -113,18 +113,23 @@ class Session:
         )
 
     def _cache(self, sizes: dict[str, int]) -> tuple[str, int]:
-        """Number format and bytes of the cache at the end: the last token is never put into it."""
+        """Number format and bytes of the cache at the end, when it lacks only the last token."""
         length = sizes.get("context", 0) + self._prompt(sizes) + sizes["new"] - 1
         total, name = 0, ""
         for value in self.decoder.session.get_inputs():
             if ".key" in value.name or ".value" in value.name:
                 name, width = NUMBER_TYPES[value.type]
                 steps = self.config.max_source_positions if "encoder" in value.name else length
-                total += width * sizes["batch"] * steps * prod(one for one in value.shape if isinstance(one, int))
+                total += (
+                    width
+                    * sizes["batch"]
+                    * steps
+                    * prod(dimension for dimension in value.shape if isinstance(dimension, int))
+                )
         return name, total
 
     def _prompt(self, sizes: dict[str, int]) -> int:
-        """The prompt's tokens: those of speech are forced, and in no size."""
+        """The number of prompt tokens; for speech they are the start tokens, which are not in the sizes."""
         if "prompt" in sizes:
             return sizes["prompt"]
         job = next(job for job in self.visit.jobs if job.sizes == sizes)
@@ -132,7 +137,7 @@ class Session:
 
 
 class Generation:
-    """One generation that is set up: what `generate()` is called with, and what it tells."""
+    """One generation that is set up, with the arguments of `generate()`."""
 
     tokens: int | None = None
     prompt_tokens: int | None = None
@@ -142,101 +147,105 @@ class Generation:
         self.encode_ns: int | None = None
 
     def __iter__(self) -> Iterator[Array]:
-        """The tokens of each step, as soon as `generate()` has them."""
+        """Yield the tokens of each step as soon as `generate()` has them."""
         known = self.known
         if self.features is not None:
             start = perf_counter_ns()
             known = known | {"encoder_outputs": self.model.encoder(self.features, attention_mask=None)}
             self.encode_ns = perf_counter_ns() - start
-        # Not the model's own method: Whisper's would look for languages and timestamps before it calls this one.
+        # Not the model's own method: that of Whisper first detects languages and timestamps, then calls this one.
         generate = partial(GenerationMixin.generate, self.model, **known, do_sample=False, max_new_tokens=self.new)
-        yield from handed_over(generate)
+        yield from stream_tokens(generate)
 
 
-class _Left(Exception):  # noqa: N818 - nothing went wrong
-    """Nobody asks for further tokens."""
+class _StoppedByReader(Exception):  # noqa: N818 - not an error
+    """Ends `generate()` when the reader wants no further tokens."""
 
 
-class Handover(BaseStreamer):  # type: ignore[misc]
-    """Gives each token to another thread, and waits until that one asks for the next: else the two would compete."""
+class TokenStreamer(BaseStreamer):  # type: ignore[misc]
+    """Passes tokens to another thread, and waits for its next request, so that only one thread runs at a time."""
 
     def __init__(self) -> None:
-        self.wanted: SimpleQueue[bool] = SimpleQueue()
-        self.given: SimpleQueue[Array | BaseException | None] = SimpleQueue()
+        self.requests: SimpleQueue[bool] = SimpleQueue()
+        self.tokens: SimpleQueue[Array | BaseException | None] = SimpleQueue()
         self.begun = False
 
     def put(self, value: torch.Tensor) -> None:
-        """Take the tokens of a step, (batch,); the prompt comes first, and is not handed on."""
+        """Pass on the tokens of a step, (batch,); the first call has the prompt, which is not passed on."""
         if not self.begun:
             self.begun = True
             return
-        self.given.put(value.numpy())
-        if not self.wanted.get():
-            raise _Left
+        self.tokens.put(value.numpy())
+        if not self.requests.get():
+            raise _StoppedByReader
 
     def end(self) -> None:
-        """The end of the thread says it."""
+        """Do nothing: the end of the thread marks the end of the stream."""
 
 
-def handed_over(generate: Callable[..., object]) -> Iterator[Array]:
-    """The tokens that `generate(streamer=…)` streams, one by one; what it raises is raised here."""
-    streamer = Handover()
+def stream_tokens(generate: Callable[..., object]) -> Iterator[Array]:
+    """Yield the tokens that `generate(streamer=…)` streams; its exceptions are raised here."""
+    streamer = TokenStreamer()
 
     def run() -> None:
         try:
             generate(streamer=streamer)
-            streamer.given.put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
-            streamer.given.put(error)
+            streamer.tokens.put(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the reading thread
+            streamer.tokens.put(error)
 
     thread = Thread(target=run, daemon=True)
     thread.start()
     try:
-        while (tokens := streamer.given.get()) is not None:
+        while (tokens := streamer.tokens.get()) is not None:
             if isinstance(tokens, BaseException):
                 raise tokens
             yield tokens
-            streamer.wanted.put(True)
+            streamer.requests.put(True)
     finally:
-        streamer.wanted.put(False)
+        # Also when the reader stops early: the thread waits for a request and would never end.
+        streamer.requests.put(False)
         thread.join()
 
 
 def open_model(folder: Path, threads: int) -> Any:
-    """The folder's model as `from_pretrained` opens it, but for the threads; it generates greedily and never stops."""
+    """Open the model with `from_pretrained`, set its threads, and make it generate greedily without an end."""
     ort.set_default_logger_severity(ERRORS_ONLY)
     settings = ort.SessionOptions()
     settings.log_severity_level = ERRORS_ONLY
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.add_session_config_entry(assignment.RECORD, "1")
-    said: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
+    arguments: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
     if AutoConfig.from_pretrained(folder, local_files_only=True).is_encoder_decoder:
-        model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **said)
+        model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **arguments)
     else:
-        model = ORTModelForCausalLM.from_pretrained(folder, **said)
-    # Without the model's own defaults: what it suppresses, forces, or ends at, greedy search over all tokens does not.
+        model = ORTModelForCausalLM.from_pretrained(folder, **arguments)
+    # Replaces the model's defaults: suppressed, forced and end tokens would change a greedy search over all tokens.
     start = model.generation_config.decoder_start_token_id
     model.generation_config = GenerationConfig(use_cache=True, pad_token_id=0, decoder_start_token_id=start)
     return model
 
 
 def decoder(model: Any) -> Any:
-    """The part of the model that computes a token after the first; it has a `session`, and a `path`."""
+    """The part of the model that computes tokens after the first; it has a `session` and a `path`."""
     return getattr(model, "decoder_with_past", None) or getattr(model, "decoder", model)
 
 
-def step(model: Any, ids: torch.Tensor, past: Any = None, heard: Any = None) -> Any:
-    """One call of the model on token ids (batch, n) after `past`; it gives `logits` and `past_key_values`."""
-    if heard is not None:
-        return model(decoder_input_ids=ids, encoder_outputs=heard, past_key_values=past, use_cache=True)
+def step(model: Any, ids: torch.Tensor, past: Any = None, encoded: Any = None) -> Any:
+    """Call the model once on token ids (batch, n) after `past`; gives `logits` and `past_key_values`.
+
+    `encoded` is the encoder's output of a speech model.
+    """
+    if encoded is not None:
+        return model(decoder_input_ids=ids, encoder_outputs=encoded, past_key_values=past, use_cache=True)
     length = ids.shape[1] + (past[0][1].shape[-2] if past else 0)
     mask = torch.ones((len(ids), length), dtype=torch.int64)
     return model(input_ids=ids, attention_mask=mask, past_key_values=past, use_cache=True)
 
 
 def probe(order: Probe) -> TargetFacts:
-    """What ONNX Runtime's CPU provider, on which this engine runs, is on this machine."""
+    """Facts about ONNX Runtime's CPU provider on this machine; the engine runs on it."""
     return replace(probing.probe(ON_CPU), versions=versions(order.provider))
 
 

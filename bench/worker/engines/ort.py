@@ -1,4 +1,4 @@
-"""The engine `ort`: an ONNX Runtime session on one execution provider, with the placement of its nodes."""
+"""The engine `ort`: runs an ONNX Runtime session on one execution provider, and reports where its nodes are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Session:
     """One loaded model on one provider."""
 
     def __init__(self, visit: Visit, *, compiled: bool = False) -> None:
-        """`compiled`: open what an earlier start compiled, in the model's place."""
+        """Open the visit's model, or with `compiled` the compiled model of an earlier start."""
         provider, request = provider_of(visit), request_of(visit)
         self.sizes = request.sizes
         if compiled:
@@ -48,12 +48,12 @@ class Session:
 
     @property
     def device(self) -> Device | None:
-        """The device that was chosen."""
+        """The selected device."""
         return self.found.device
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a reader must know of this session."""
+        """Notes for readers of the report."""
         sizes = tuple(f"{name}={size}" for name, size in (self.sizes or {}).items())
         static = (note("static-shapes", sizes=sizes),) if sizes else ()
         graph = (note("cuda-graph"),) if self.graphs else ()
@@ -61,7 +61,7 @@ class Session:
 
     @cached_property
     def placement(self) -> Placement | None:
-        """The nodes by provider and op type; asked for after the load was timed."""
+        """The nodes by provider and op type; computed at first use, so that it is no part of the load time."""
         placed = assignment.placement(self.session, self.model)
         if placed and not placed.nodes and self.provider.ep != CPU:
             return assignment.unassigned(self.model)
@@ -69,16 +69,16 @@ class Session:
 
     @property
     def complaint(self) -> str:
-        """The first error that the provider logged since the session was begun."""
+        """The first error that the provider logged since the session was started."""
         return native_log.first_error(self._log_mark)
 
     def bind(self, feed: Feed) -> Callable[[], object]:
         """A call that runs `feed` once, from NumPy arrays to NumPy arrays.
 
-        Inputs cross to the device and outputs back to the host inside the call, so it ends when its answer is readable.
+        Inputs are copied to the device and outputs to the host inside the call, so it ends when outputs are readable.
         """
-        wanted = {name: array for name, array in feed.items() if name in self.inputs}
-        return self.graphs.bind(wanted) if self.graphs else partial(self.session.run, self.names, wanted)
+        inputs = {name: array for name, array in feed.items() if name in self.inputs}
+        return self.graphs.bind(inputs) if self.graphs else partial(self.session.run, self.names, inputs)
 
     def outputs(self, result: object) -> Feed:
         """The outputs of a call by name."""
@@ -86,14 +86,14 @@ class Session:
 
 
 def provider_of(visit: Visit) -> Provider:
-    """The visit's provider, without which there is nothing to open a session on."""
+    """The visit's provider; Refusal where there is none."""
     if visit.provider is None:
         raise Refusal("unsupported", "the engine ort needs an execution provider", "give the target an ep")
     return visit.provider
 
 
 def request_of(visit: Visit) -> Request:
-    """What the visit's session is opened with; a provider of fixed shapes gets those of the first job."""
+    """The request that opens the visit's session; a provider of fixed shapes gets the sizes of the first job."""
     model = Path(visit.artifact or "") / "model.onnx"
     sizes = None
     if visit.provider and visit.provider.static_shapes and visit.jobs:
@@ -113,28 +113,28 @@ def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
 
 
 def compile_context(visit: Visit) -> None:
-    """Write what the provider compiles of the model into the visit's scratch folder."""
+    """Compile the model with the provider, and write the result into the folder `visit.scratch`."""
     ep_context.write(provider_of(visit), request_of(visit))
 
 
 def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:
-    """The placement with what some calls of a profiling session showed of copies and time."""
+    """The placement with the copies and times of some calls of a profiling session."""
     provider, request = provider_of(visit), request_of(visit)
 
     def open_with(profile: Path) -> ort.InferenceSession:
-        wanted = Request(request.model, request.threads, request.scratch, request.sizes, profile)
-        return open_session(provider, wanted).session
+        profiled_request = Request(request.model, request.threads, request.scratch, request.sizes, profile)
+        return open_session(provider, profiled_request).session
 
     return profiles.profiled(open_with, feed, provider.ep, placement)
 
 
 def probe(order: Probe) -> TargetFacts:
-    """What the target is on this machine."""
+    """Facts about the target on this machine."""
     if order.provider is None:
         raise Refusal("unsupported", "the engine ort needs an execution provider", "give the target an ep")
     return probing.probe(order.provider)
 
 
 def versions(provider: Provider | None) -> dict[str, str]:
-    """The versions that the libraries themselves report."""
+    """The versions that the libraries report."""
     return probing.versions(provider)

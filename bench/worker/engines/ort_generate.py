@@ -1,4 +1,4 @@
-"""The engine `ort-generate`: runs genai exports by plain ONNX Runtime, on any provider that it has."""
+"""The engine `ort-generate`: runs genai exports with plain ONNX Runtime, on any of its providers."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ class Session:
 
     @property
     def device(self) -> Device | None:
-        """The device that was chosen."""
+        """The selected device."""
         return self._first.selected.device
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a reader must know of this session."""
+        """Notes for readers of the report."""
         return options.notes(self.provider, self._first.selected)
 
     @cached_property
     def placement(self) -> Placement | None:
-        """The nodes of all graphs by provider and op type; asked for after the load was timed."""
+        """The nodes of all graphs by provider and op type; computed at first use, so that it is no part of the load."""
         return placement_subprocess.merge_placements(
-            assignment.placement(one.session, path) for path, one in self.opened.items()
+            assignment.placement(opened.session, path) for path, opened in self.opened.items()
         )
 
     @property
     def complaint(self) -> str:
-        """The first error that the provider logged since the session was begun."""
+        """The first error that the provider logged since the session was started."""
         return native_log.first_error(self._first.log_mark)
 
     def begin(self, feed: Feed, new: int) -> Stream:
@@ -78,10 +78,10 @@ class Session:
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 of (batch, n, vocabulary)."""
         stream = Stream(self, feed, tokens.shape[1])
-        found = [stream.prefill().astype(np.float32)]
+        logits = [stream.prefill().astype(np.float32)]
         for index in range(tokens.shape[1] - 1):
-            found.append(stream.state.run(tokens[:, index : index + 1]).astype(np.float32))
-        return np.stack(found, axis=1)
+            logits.append(stream.state.run(tokens[:, index : index + 1]).astype(np.float32))
+        return np.stack(logits, axis=1)
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
@@ -90,7 +90,7 @@ class Session:
 
 
 class Stream:
-    """One greedy generation, whose cache is there and whose context is filled."""
+    """One greedy generation, with its cache allocated and its context in the cache."""
 
     tokens: int | None = None
     prompt_tokens: int | None = None
@@ -109,7 +109,7 @@ class Stream:
             self.state.run(before)
 
     def prefill(self) -> Array:
-        """Encode what there is to encode, and feed the prompt; logits of its last token, (batch, vocabulary)."""
+        """Run the encoder, if any, and the prompt; gives the logits of its last token (batch, vocabulary)."""
         if self.encoder:
             start = perf_counter_ns()
             self.encoder.run(self.encoding, self.feed["input_features"])
@@ -117,7 +117,7 @@ class Stream:
         return self.state.run(self.feed["input_ids"])
 
     def __iter__(self) -> Iterator[Array]:
-        """The tokens of each step, int64 of (batch,); prefill is part of the first."""
+        """Yield the tokens of each step, int64 of (batch,); the first step includes prefill."""
         token = greedy(self.prefill())
         yield token
         for _ in range(self.new - 1):
@@ -126,7 +126,7 @@ class Stream:
 
 
 def greedy(logits: Array) -> Array:
-    """The likeliest token of each row; NumPy compares FP16 one number at a time, so it is widened first."""
+    """The most likely token of each row; FP16 is widened first, because NumPy compares it one number at a time."""
     best: Array = logits.astype(np.float32, copy=False).argmax(axis=-1)
     return best
 
@@ -142,12 +142,12 @@ def _provider_of(visit: Visit) -> Provider:
 
 
 def probe(order: Probe) -> TargetFacts:
-    """What the target is on this machine."""
+    """Facts about the target on this machine."""
     if order.provider is None:
         raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
     return probing.probe(order.provider)
 
 
 def versions(provider: Provider | None) -> dict[str, str]:
-    """The versions that the libraries themselves report."""
+    """The versions that the libraries report."""
     return probing.versions(provider)

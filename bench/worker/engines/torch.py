@@ -1,4 +1,4 @@
-"""The engine `torch`: PyTorch, eager or compiled, in a precision that its device really computes in."""
+"""The engine `torch`: runs PyTorch, eager or compiled, in a precision in which the device really computes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from bench.worker.pytorch.loading import (
     compiled,
     device,
     exact_fp32,
-    place,
     refuse_emulation,
     refuse_without_compiler,
+    select_device,
 )
 from bench.worker.pytorch.speech import SpeechRecognition
 from bench.worker.refusal import Refusal
@@ -63,7 +63,7 @@ Feed = dict[str, np.ndarray]
 
 
 def Session(visit: Visit) -> ForwardSession | Generator:  # noqa: N802 - every engine has one of this name
-    """A loaded model, as the task of its family calls it."""
+    """Load the model in the class for the task of its family."""
     generating: dict[str, Callable[[Visit], Generator]] = {
         "text-generation": TextGeneration,
         "speech-recognition": SpeechRecognition,
@@ -73,14 +73,14 @@ def Session(visit: Visit) -> ForwardSession | Generator:  # noqa: N802 - every e
 
 
 class Forward:
-    """One loaded model that answers in one call, eager or compiled, on the CPU or on a CUDA device."""
+    """One loaded model of the task `forward`, eager or compiled, on the CPU or on a CUDA device."""
 
     placement: Placement | None = None
     complaint = ""
 
     def __init__(self, visit: Visit) -> None:
         loaded = Loaded(visit)
-        self.place, self.dtype = loaded.place, loaded.dtype
+        self.torch_device, self.dtype = loaded.torch_device, loaded.dtype
         self.threads, self.device = loaded.threads, loaded.device
         self.model = compiled(loaded.model, visit.scratch) if visit.mode == "compile" else loaded.model
         self.notes = (note("compiled"),) if visit.mode == "compile" else ()
@@ -88,10 +88,10 @@ class Forward:
     def bind(self, feed: Feed) -> Callable[[], object]:
         """A call that runs `feed` once under inference mode, from tensors on the host to tensors on the host."""
         tensors = {name: self.tensor(array) for name, array in feed.items()}
-        return partial(self.run if self.place.type == "cpu" else self.run_there, tensors)
+        return partial(self.run if self.torch_device.type == "cpu" else self.run_on_device, tensors)
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
-        """The array as the model takes it: floating point in the model's precision, integers as they are."""
+        """The array as a tensor: floating point in the model's precision, integers unchanged."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
@@ -100,61 +100,62 @@ class Forward:
         with torch.inference_mode():
             return self.model(**tensors)
 
-    def run_there(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """One call on a device: copying the outputs back waits for it, so the answer is readable when this ends."""
-        result = self.run({name: tensor.to(self.place) for name, tensor in tensors.items()})
+    def run_on_device(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """One call on a device; the copy of the outputs to the host waits for the device, so they are readable then."""
+        result = self.run({name: tensor.to(self.torch_device) for name, tensor in tensors.items()})
         return {name: value.cpu() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
     def outputs(self, result: Any) -> Feed:
-        """The outputs of a call by name, widened to FP32, which loses nothing."""
+        """The outputs of a call by name, widened to FP32 without loss."""
         return {name: value.float().numpy() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
 
 def probe(order: Probe) -> TargetFacts:
-    """The device that torch computes on, and what products in each precision are really computed in on it."""
+    """The device that torch computes on, and the number format in which it really computes each precision."""
     facts = TargetFacts(available=False, versions=versions(order.provider))
     try:
-        where = place(order.options)
+        torch_device = select_device(order.options)
         if order.mode == "compile":
             refuse_without_compiler()
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
     exact_fp32()
-    found = device(where)
-    measured = tuple(executed(asked, where) for asked in ("fp32", "fp16", "bf16"))
-    return replace(facts, available=True, device=found, devices=(found,), executes=measured)
+    chosen = device(torch_device)
+    measured = tuple(executed(number_format, torch_device) for number_format in ("fp32", "fp16", "bf16"))
+    return replace(facts, available=True, device=chosen, devices=(chosen,), executes=measured)
 
 
-def executed(asked: str, where: torch.device) -> Executed:
-    """What a product of two matrices in the precision is computed in; refused where it would be emulated."""
+def executed(requested: str, torch_device: torch.device) -> Executed:
+    """The number format in which a matrix product of the precision is computed; `refused` for an emulated one."""
     try:
-        refuse_emulation(asked, where)
+        refuse_emulation(requested, torch_device)
     except Refusal as refusal:
-        return Executed(asked=asked, format="refused", message=refusal.message)
+        return Executed(asked=requested, format="refused", message=refusal.message)
     x, weight = precision.random_pair("fp32")
-    x, weight = (_rounded(array, asked) for array in (x, weight))
-    bits = precision.effective_bits(x, weight, _product(x, weight, asked, where))
-    fine = _product(precision.fine_input("fp32"), weight, asked, where)
-    large = _product(precision.large_input(), weight, asked, where)[0, -1]
+    # Rounded before the product, so that the error is that of the product and not of its inputs.
+    x, weight = (_rounded(array, requested) for array in (x, weight))
+    bits = precision.effective_bits(x, weight, _product(x, weight, requested, torch_device))
+    fine = _product(precision.fine_input("fp32"), weight, requested, torch_device)
+    large = _product(precision.large_input(), weight, requested, torch_device)[0, -1]
     mantissa = precision.mantissa_bits("fp32", fine)
-    return precision.executed(asked, precision.fp32_format(mantissa, bits, float(large)), bits)
+    return precision.executed(requested, precision.fp32_format(mantissa, bits, float(large)), bits)
 
 
-def _rounded(array: np.ndarray, asked: str) -> np.ndarray:
-    rounded: np.ndarray = torch.from_numpy(array).to(DTYPES[asked]).float().numpy()
+def _rounded(array: np.ndarray, number_format: str) -> np.ndarray:
+    rounded: np.ndarray = torch.from_numpy(array).to(DTYPES[number_format]).float().numpy()
     return rounded
 
 
-def _product(x: np.ndarray, weight: np.ndarray, asked: str, where: torch.device) -> np.ndarray:
-    left, right = (torch.from_numpy(array).to(where, DTYPES[asked]) for array in (x, weight))
+def _product(x: np.ndarray, weight: np.ndarray, number_format: str, torch_device: torch.device) -> np.ndarray:
+    first, second = (torch.from_numpy(array).to(torch_device, DTYPES[number_format]) for array in (x, weight))
     with torch.inference_mode():
-        product: np.ndarray = (left @ right).float().cpu().numpy()
+        product: np.ndarray = (first @ second).float().cpu().numpy()
     return product
 
 
 def versions(provider: Provider | None = None) -> dict[str, str]:
-    """The versions that the library itself reports."""
-    found = {"torch": str(torch.__version__)}
+    """The versions that the library reports."""
+    reported = {"torch": str(torch.__version__)}
     if torch.version.cuda and torch.cuda.is_available():
-        found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
-    return found
+        reported |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+    return reported

@@ -1,1 +1,1 @@
-"""PyTorch: what its engine loads models with, and how it generates."""
+"""PyTorch models: loading, generation of text and transcription of speech for the engine `torch`."""

@@ -1,4 +1,4 @@
-"""A visit of a language model in; greedy generations in PyTorch, token by token through its forward pass, out."""
+"""Runs greedy generations of a language model in PyTorch, one forward pass for each token."""
 
 from __future__ import annotations
 
@@ -23,96 +23,100 @@ BITS = {"fp32": 32.0, "fp16": 16.0, "bf16": 16.0}
 
 
 class Generation:
-    """What language models and speech recognizers share: a model, its caches, and the walk from token to token."""
+    """The common part of language models and speech recognizers: the model, its caches and the token positions."""
 
     placement: Placement | None = None
     complaint = ""
     ids = "input_ids"
-    """What the model calls the tokens."""
+    """The name of the model's parameter for token ids."""
 
     def __init__(self, visit: Visit) -> None:
         loaded = Loaded(visit)
-        self.place, self.dtype = loaded.place, loaded.dtype
+        self.torch_device, self.dtype = loaded.torch_device, loaded.dtype
         self.threads, self.device = loaded.threads, loaded.device
         self.recipe, self.model = visit.recipe.name, loaded.model
         self.is_compiled = visit.mode == "compile"
         self.forward = compiled(loaded.model, visit.scratch) if self.is_compiled else loaded.model
-        self.takes = frozenset(inspect.signature(loaded.model.forward).parameters)
+        self.forward_parameters = frozenset(inspect.signature(loaded.model.forward).parameters)
         self.notes = NOTES[visit.mode or "eager"]
-        self.fixed: dict[tuple[int, int], Any] = {}
+        self.static_caches: dict[tuple[int, int], Any] = {}
 
     def tensor(self, array: Array) -> torch.Tensor:
-        """The array on the device: floating point in the model's precision, integers as they are."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.place)
+        """The array as a tensor on the device: floating point in the model's precision, integers unchanged."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.torch_device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def cache(self, batch: int, length: int) -> Any:
-        """An empty cache for so many tokens; of fixed size where the model is compiled, and then used again and again.
+        """An empty cache for `length` tokens: a growing one, or for a compiled model a static one that is reused.
 
-        A compiled model is given the smallest that is there already: for another size it would be compiled anew.
+        A compiled model gets the smallest existing cache that is large enough, because another size would compile it
+        again.
         """
         if not self.is_compiled:
-            return self.growing()
-        fitting = [key for key in self.fixed if key[0] == batch and key[1] >= length]
+            return self.dynamic_cache()
+        fitting = [key for key in self.static_caches if key[0] == batch and key[1] >= length]
         if fitting:
-            cache = self.fixed[min(fitting)]
+            cache = self.static_caches[min(fitting)]
         else:
-            cache = self.fixed[batch, length] = self.sized(length)
+            cache = self.static_caches[batch, length] = self.static_cache(length)
         with torch.inference_mode():
             cache.reset()
         return cache
 
-    def growing(self) -> Any:
+    def dynamic_cache(self) -> Any:
         """A cache that grows with each token."""
         return DynamicCache(config=self.model.config)
 
-    def sized(self, length: int) -> Any:
-        """A cache of fixed size; the first prompt allocates it, outside what is compiled."""
+    def static_cache(self, length: int) -> Any:
+        """A cache of fixed size; the first prompt allocates it, outside of the compiled code."""
         return StaticCache(config=self.model.config, max_cache_len=length)
 
     def positions(self, start: int, count: int) -> dict[str, torch.Tensor]:
-        """Where the tokens of a call stand; told, because transformers 4 would read it off a fixed cache's zeros."""
-        where = torch.arange(start, start + count, device=self.place)
-        told = {"position_ids": where[None]}
-        return told | ({"cache_position": where} if "cache_position" in self.takes else {})
+        """The positions of the tokens of a call, as arguments of the model.
+
+        They are given, because transformers 4 would compute wrong ones from the zeros of a static cache.
+        """
+        positions_range = torch.arange(start, start + count, device=self.torch_device)
+        positions = {"position_ids": positions_range[None]}
+        return positions | ({"cache_position": positions_range} if "cache_position" in self.forward_parameters else {})
 
 
-class Walk:
-    """One generation's way through the model: its cache, how many tokens went in, and what each call is given."""
+class DecodingState:
+    """The state of one generation: its cache, the number of tokens in it, and the arguments of each call."""
 
     def __init__(self, session: Generation, cache: Any) -> None:
         self.session = session
         self.count = 0
-        self.given: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
-        if "logits_to_keep" in session.takes:
-            self.given["logits_to_keep"] = 1
+        self.arguments: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+        if "logits_to_keep" in session.forward_parameters:
+            self.arguments["logits_to_keep"] = 1
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        """The logits (batch, vocabulary) after the last of the next tokens (batch, n)."""
+        """Run the model on the next tokens (batch, n); gives the logits (batch, vocabulary) after the last of them."""
         session, count = self.session, ids.shape[1]
         forward = session.forward if self.count and count == 1 else session.model
-        told = session.positions(self.count, count)
+        positions = session.positions(self.count, count)
         self.count += count
         with torch.inference_mode():
-            logits: torch.Tensor = forward(**{session.ids: ids}, **self.given, **told).logits[:, -1]
+            logits: torch.Tensor = forward(**{session.ids: ids}, **self.arguments, **positions).logits[:, -1]
             return logits
 
 
 class TokenStream:
-    """One greedy generation: each step ends when its tokens are in the host's memory."""
+    """One greedy generation; each step ends when its tokens are in the host's memory."""
 
     encode_ns: int | None = None
     tokens: int | None = None
     prompt_tokens: int | None = None
 
-    def __init__(self, walk: Walk, prompt: torch.Tensor, new: int) -> None:
-        self.walk, self.prompt, self.new = walk, prompt, new
+    def __init__(self, state: DecodingState, prompt: torch.Tensor, new: int) -> None:
+        self.state, self.prompt, self.new = state, prompt, new
 
     def __iter__(self) -> Iterator[Array]:
-        """The prompt at once, then each token that was chosen, but for the last: nobody asks what follows it."""
+        """Run the prompt in one call, then each chosen token except the last; yields the tokens of each step."""
         ids = self.prompt
         for _ in range(self.new):
-            ids = self.walk(ids).argmax(-1, keepdim=True)
+            ids = self.state(ids).argmax(-1, keepdim=True)
             yield ids[:, 0].cpu().numpy()
 
 
@@ -120,21 +124,23 @@ class TextGeneration(Generation):
     """A causal language model."""
 
     def begin(self, feed: Feed, new: int) -> TokenStream:
-        """Set up the generation of `new` tokens: the context, where there is one, is in the cache when this ends."""
-        return TokenStream(self.walk(feed, new), self.tensor(feed["input_ids"]), new)
+        """Set up the generation of `new` tokens; a context is in the cache when this returns."""
+        return TokenStream(self.decoding_state(feed, new), self.tensor(feed["input_ids"]), new)
 
-    def walk(self, feed: Feed, new: int) -> Walk:
-        """A way that has the feed's context behind it, and room for its prompt and `new` tokens."""
+    def decoding_state(self, feed: Feed, new: int) -> DecodingState:
+        """A state with the feed's context in its cache, and room for the prompt and `new` tokens."""
         prompt, context = feed["input_ids"], feed.get("context_ids")
         length = prompt.shape[1] + new + (0 if context is None else context.shape[1])
-        walk = Walk(self, self.cache(len(prompt), length))
+        state = DecodingState(self, self.cache(len(prompt), length))
         if context is not None:
-            walk(self.tensor(context))
-        return walk
+            state(self.tensor(context))
+        return state
 
     def score(self, feed: Feed, tokens: Array) -> Array:
-        """Logits over a given continuation, float32 (batch, n, vocabulary), computed as the generation does."""
-        return forced(self.walk(feed, tokens.shape[1]), self.tensor(feed["input_ids"]), self.tensor(tokens))
+        """Logits over a given continuation, float32 (batch, n, vocabulary), computed as in a generation."""
+        return teacher_forced_logits(
+            self.decoding_state(feed, tokens.shape[1]), self.tensor(feed["input_ids"]), self.tensor(tokens)
+        )
 
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
@@ -143,19 +149,19 @@ class TextGeneration(Generation):
         head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         numbers = 2 * config.num_hidden_layers * sizes["batch"] * length * heads * head
-        return traits(self, numbers, "last token" if "logits_to_keep" in self.takes else "every token")
+        return traits(self, numbers, "last token" if "logits_to_keep" in self.forward_parameters else "every token")
 
 
-def forced(walk: Walk, prompt: torch.Tensor, tokens: torch.Tensor) -> Array:
-    """Logits after the prompt, and after it and ever more of `tokens` (batch, n): float32 (batch, n, vocabulary)."""
-    # With strides of their own: for those of the whole table a compiled model would be compiled anew.
+def teacher_forced_logits(state: DecodingState, prompt: torch.Tensor, tokens: torch.Tensor) -> Array:
+    """Logits after the prompt and each of `tokens` (batch, n) but the last: float32 (batch, n, vocabulary)."""
+    # Contiguous copies: the strides of a slice of the whole table would make a compiled model compile again.
     steps = [prompt, *(tokens[:, index : index + 1].contiguous() for index in range(tokens.shape[1] - 1))]
-    logits: Array = torch.stack([walk(ids).float() for ids in steps], dim=1).cpu().numpy()
+    logits: Array = torch.stack([state(ids).float() for ids in steps], dim=1).cpu().numpy()
     return logits
 
 
 def traits(session: Generation, numbers: int, logits: str) -> Traits:
-    """The traits of a session whose key-value cache holds so many numbers."""
+    """The traits of a session; `numbers` is how many numbers its key-value cache holds."""
     name = str(session.dtype).removeprefix("torch.")
     kind = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[name]
     return Traits(

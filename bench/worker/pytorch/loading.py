@@ -1,4 +1,4 @@
-"""A visit in; its model in PyTorch, on the device and in the precision that it asks for, or a refusal, out."""
+"""Loads a visit's model in PyTorch, on the requested device and in the requested precision, or refuses."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ COMPILERS = ("g++", "clang++", "cl")
 
 
 class Loaded:
-    """A visit's model in PyTorch, and what every session of it says of itself."""
+    """A visit's model in PyTorch, with its device, precision and threads."""
 
     def __init__(self, visit: Visit) -> None:
-        self.place = place(visit.options)
-        refuse_emulation(visit.recipe.name, self.place)
+        self.torch_device = select_device(visit.options)
+        refuse_emulation(visit.recipe.name, self.torch_device)
         exact_fp32()
         torch.set_num_threads(visit.threads)
         self.threads = torch.get_num_threads()
-        self.device = device(self.place)
+        self.device = device(self.torch_device)
         self.dtype = DTYPES.get(visit.recipe.name, torch.float32)
         model = families.named(visit.family).load(visit.source).to(self.dtype)
         if visit.recipe.name == "dynamic-int8":
-            model = dynamic_int8(model, visit.mode, self.place)
-        self.model = model.to(self.place)
+            model = dynamic_int8(model, visit.mode, self.torch_device)
+        self.model = model.to(self.torch_device)
 
 
-def place(options: dict[str, Option]) -> torch.device:
-    """The device that the option `device` names, `cpu` or `cuda:1`; Refusal where it is not there."""
+def select_device(options: dict[str, Option]) -> torch.device:
+    """The device that the option `device` names, such as `cpu` or `cuda:1`; Refusal where it does not exist."""
     name = str(options.get("device", "cpu"))
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
@@ -51,55 +51,55 @@ def place(options: dict[str, Option]) -> torch.device:
     return torch.device("cuda", int(index or 0))
 
 
-def device(where: torch.device) -> Device:
+def device(torch_device: torch.device) -> Device:
     """A torch device as a record."""
-    if where.type == "cpu":
+    if torch_device.type == "cpu":
         return Device("cpu", 0, name=str(torch.backends.cpu.get_cpu_capability()))
-    return Device("gpu", where.index or 0, "NVIDIA", str(torch.cuda.get_device_name(where)))
+    return Device("gpu", torch_device.index or 0, "NVIDIA", str(torch.cuda.get_device_name(torch_device)))
 
 
 def exact_fp32() -> None:
-    """FP32 is FP32: TF32 tensor cores would round its inputs to 10 bits and keep its name."""
+    """Switch TF32 off: its tensor cores round FP32 inputs to a mantissa of 10 bits."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
 
 def compiled(model: torch.nn.Module, scratch: str) -> Any:
-    """The model under `torch.compile` with static shapes: every workload gets kernels of its own.
+    """The model under `torch.compile` with static shapes: every workload gets its own kernels.
 
-    The compiled kernels are kept in `scratch`, as they would be in a user's cache folder; inductor reads its place from
-    the environment only.
+    The compiled kernels are cached in `scratch`, as in a user's cache folder. inductor takes the folder only from the
+    environment.
     """
     refuse_without_compiler()
     if scratch:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = scratch
-    # Past its eighth shape dynamo goes on uncompiled, and says so in a log only; each workload has a shape.
+    # Each workload has its own shapes, and after the eighth dynamo would run uncompiled with only a line in the log.
     torch._dynamo.config.recompile_limit = 64
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     return torch.compile(model, dynamic=False)
 
 
 def refuse_without_compiler() -> None:
-    """Refuse where inductor could not build the kernels that it writes."""
+    """Refuse where inductor has no C++ compiler to build its kernels."""
     if not any(shutil.which(name) for name in COMPILERS):
         message = "torch.compile needs a C++ compiler, and there is none"
         raise Refusal("unavailable", message, "install g++, clang or MSVC", "not-installed")
 
 
-def dynamic_int8(model: torch.nn.Module, mode: str, where: torch.device) -> torch.nn.Module:
+def dynamic_int8(model: torch.nn.Module, mode: str, torch_device: torch.device) -> torch.nn.Module:
     """The model with the weights of its linear layers in INT8; activations are quantized at run time."""
     if mode == "compile":
         raise Refusal("unsupported", "torch.compile does not see into dynamically quantized modules", "use torch-eager")
-    if where.type != "cpu":
+    if torch_device.type != "cpu":
         raise Refusal("unsupported", "torch quantizes dynamically on the CPU only", "use a target on the CPU")
     quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
     return quantized
 
 
-def refuse_emulation(recipe: str, where: torch.device) -> None:
-    """Refuse a half precision that the device lacks: torch would compute in FP32 between casts and say nothing."""
-    if where.type == "cuda":
-        if recipe == "bf16" and torch.cuda.get_device_capability(where) < (8, 0):
+def refuse_emulation(recipe: str, torch_device: torch.device) -> None:
+    """Refuse a half precision that the device lacks: torch would compute in FP32 between casts without a warning."""
+    if torch_device.type == "cuda":
+        if recipe == "bf16" and torch.cuda.get_device_capability(torch_device) < (8, 0):
             raise Refusal("unsupported", "this GPU does not compute in bf16: torch would emulate it", "needs Ampere")
         return
     native = {"fp16": "_is_mkldnn_fp16_supported", "bf16": "_is_mkldnn_bf16_supported"}

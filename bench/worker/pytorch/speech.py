@@ -1,4 +1,4 @@
-"""A visit of a Whisper in; transcripts in PyTorch, the encoder first and then token by token, out."""
+"""Runs greedy transcription with a Whisper model in PyTorch: the encoder once, then the decoder for each token."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from transformers import DynamicCache, EncoderDecoderCache, StaticCache
 
 from bench.records import Traits, Visit
 from bench.worker.feeds import Array, Feed
-from bench.worker.pytorch.generation import Generation, TokenStream, Walk, forced, traits
+from bench.worker.pytorch.generation import DecodingState, Generation, TokenStream, teacher_forced_logits, traits
 from bench.worker.pytorch.loading import compiled
 
 START_TOKENS = 4
-"""At the most: two where a model knows English only."""
+"""The largest number of start tokens; a model for English only has two."""
 
 
 class SpeechRecognition(Generation):
-    """A Whisper: what its encoder hears becomes keys and values once, in the decoder's first call."""
+    """A Whisper model; the decoder's first call turns the encoder's output into keys and values once."""
 
     ids = "decoder_input_ids"
 
@@ -27,69 +27,70 @@ class SpeechRecognition(Generation):
         encoder = self.model.get_encoder()
         self.encoder = compiled(encoder, visit.scratch) if self.is_compiled else encoder
 
-    def growing(self) -> EncoderDecoderCache:
-        """A cache that grows with each token; its part for the audio is filled once."""
+    def dynamic_cache(self) -> EncoderDecoderCache:
+        """A cache that grows with each token; its part for the encoder's output is filled once."""
         return EncoderDecoderCache(DynamicCache(), DynamicCache())
 
-    def sized(self, length: int) -> EncoderDecoderCache:
-        """A cache of fixed size for so many tokens and all frames; the first call allocates it, not compiled."""
+    def static_cache(self, length: int) -> EncoderDecoderCache:
+        """A cache of fixed size for `length` tokens and all frames; the first call, not compiled, allocates it."""
         config = self.model.config
         return EncoderDecoderCache(
             *(StaticCache(config=config, max_cache_len=most) for most in (length, config.max_source_positions))
         )
 
     def positions(self, start: int, count: int) -> dict[str, torch.Tensor]:
-        """As for any generation, under the names that a Whisper has for it."""
-        told = super().positions(start, count)
-        return told | {"decoder_position_ids": told.pop("position_ids")}
+        """The positions as for any generation, under Whisper's parameter names."""
+        positions = super().positions(start, count)
+        return positions | {"decoder_position_ids": positions.pop("position_ids")}
 
     def encode(self, features: torch.Tensor) -> torch.Tensor:
-        """What the encoder hears (batch, frames / 2, hidden), computed when this ends."""
+        """The encoder's output (batch, frames / 2, hidden); the device has computed it when this returns."""
         with torch.inference_mode():
-            heard: torch.Tensor = self.encoder(features).last_hidden_state
-        if self.place.type == "cuda":
-            torch.cuda.synchronize(self.place)
-        return heard
+            encoded: torch.Tensor = self.encoder(features).last_hidden_state
+        # CUDA kernels run asynchronously: without this only their launch would be timed.
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+        return encoded
 
     def begin(self, feed: Feed, new: int) -> SpeechStream:
-        """Set up the generation of `new` tokens; the audio is not heard yet."""
+        """Set up the generation of `new` tokens; the encoder runs in the first step, which is timed."""
         return SpeechStream(self, feed, new)
 
-    def walk(self, feed: Feed, new: int) -> Walk:
-        """A way with room for the start tokens and `new` ones."""
+    def decoding_state(self, feed: Feed, new: int) -> DecodingState:
+        """A state with room for the start tokens and `new` tokens."""
         start = feed["input_ids"]
-        return Walk(self, self.cache(len(start), start.shape[1] + new))
+        return DecodingState(self, self.cache(len(start), start.shape[1] + new))
 
     def score(self, feed: Feed, tokens: Array) -> Array:
-        """Logits over a given transcript, float32 (batch, n, vocabulary), computed as the generation does."""
-        heard = self.encode(self.tensor(feed["input_features"]))
-        walk = hearing(self.walk(feed, tokens.shape[1]), heard)
-        return forced(walk, self.tensor(feed["input_ids"]), self.tensor(tokens))
+        """Logits over a given transcript, float32 (batch, n, vocabulary), computed as in a generation."""
+        encoded = self.encode(self.tensor(feed["input_features"]))
+        state = attach_audio(self.decoding_state(feed, tokens.shape[1]), encoded)
+        return teacher_forced_logits(state, self.tensor(feed["input_ids"]), self.tensor(tokens))
 
     def traits(self, sizes: dict[str, int]) -> Traits:
-        """What differs between engines, for a workload; the cache holds the audio's keys and values too."""
+        """What differs between engines, for a workload; the cache includes keys and values of the encoder's output."""
         config = self.model.config
         length = START_TOKENS + sizes["new"] + config.max_source_positions
         return traits(self, 2 * config.decoder_layers * sizes["batch"] * length * config.d_model, "every token")
 
 
-def hearing(walk: Walk, heard: torch.Tensor) -> Walk:
-    """The same way, over what the encoder heard."""
-    walk.given["encoder_outputs"] = (heard,)
-    return walk
+def attach_audio(state: DecodingState, encoded: torch.Tensor) -> DecodingState:
+    """Add the encoder's output to the state; gives the same state."""
+    state.arguments["encoder_outputs"] = (encoded,)
+    return state
 
 
 class SpeechStream(TokenStream):
-    """One greedy transcript: its first step is the encoder, whose part is told apart, and the start tokens."""
+    """One greedy transcript; the first step is the encoder, which is also timed alone, and the start tokens."""
 
     def __init__(self, session: SpeechRecognition, feed: Feed, new: int) -> None:
-        super().__init__(session.walk(feed, new), session.tensor(feed["input_ids"]), new)
+        super().__init__(session.decoding_state(feed, new), session.tensor(feed["input_ids"]), new)
         self.encode = session.encode
         self.features = session.tensor(feed["input_features"])
 
     def __iter__(self) -> Iterator[Array]:
-        """The encoder and the start tokens at once, then token by token."""
+        """Run the encoder and the start tokens in the first step, then token by token."""
         start = perf_counter_ns()
-        hearing(self.walk, self.encode(self.features))
+        attach_audio(self.state, self.encode(self.features))
         self.encode_ns = perf_counter_ns() - start
         yield from super().__iter__()
