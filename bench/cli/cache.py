@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFlag = None) -> None:
-    """List what the cache holds, by kind, the last used first."""
+    """List the content of the cache by kind, the most recently used first."""
     from bench import cache
 
     root = cache_path(cache_dir)
@@ -74,7 +74,10 @@ def prune(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
 ) -> None:
-    """Remove entries that were not used lately, and leftovers of stopped runs. What is needed again is made again.
+    """Remove entries that were not used recently, and leftovers of stopped runs.
+
+    Removed entries are made again when they are needed.
+
 
     It is safe while another `bench` runs: entries in use are kept.
     """

@@ -50,12 +50,16 @@ def gate(
     budget_minutes: Annotated[
         float,
         typer.Option(
-            min=0.01, help="Minutes to measure, after everything is prepared; undecided cells are then inconclusive."
+            min=0.01,
+            help="Minutes to measure, without preparation; cells that are still undecided then are inconclusive.",
         ),
     ] = 40.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the new side (default: the base's).")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads for the new version (default: as in the base).")
+    ] = None,
     in_sequence: Annotated[
-        bool, typer.Option("--in-sequence", help="Run one process at a time, for a device that only one can use.")
+        bool,
+        typer.Option("--in-sequence", help="Run one process at a time, for a device that only one process can use."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The gate's folder (default: reports/gate-<machine>-<time>).")
@@ -65,7 +69,7 @@ def gate(
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> int:
-    """Tell whether anything got slower or lost support since a recorded run; the exit code is the answer."""
+    """Tell whether anything got slower or lost support since a recorded run; the exit code gives the result."""
     from bench import gating
     from bench.gating.reports.github import ended
 

@@ -34,12 +34,17 @@ __all__ = [
 T = TypeVar("T")
 
 MatrixFlag = Annotated[
-    Path | None, typer.Option("--matrix", "-m", help="The matrix (default: matrix.toml here, else the built-in one).")
+    Path | None,
+    typer.Option(
+        "--matrix",
+        "-m",
+        help="The matrix file (default: matrix.toml in the current folder, or the built-in one if there is none).",
+    ),
 ]
 OnlyFlag = Annotated[
     list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")
 ]
-SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="No cell whose id matches this glob.")]
+SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="Leave out cells whose id matches this glob.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only errors and the result.")]
 CacheFlag = Annotated[

@@ -38,18 +38,20 @@ def run(
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of every target.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of threads for every target.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run: only what is missing is measured.")] = None,
     sustained: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", help="Then run each measured cell continuously for this long."),
+        typer.Option(
+            metavar="MINUTES", help="After the rounds, run each measured cell continuously for this many minutes."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
     formats: FormatFlag = "html,csv,markdown",
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> None:
-    """Prepare, measure, judge and report every cell of the matrix."""
+    """Prepare, measure, judge and report every cell (model, precision, target, workload) of the matrix."""
     from bench import pipeline
 
     if resume and (only or skip or budget or threads or out or sustained is not None):

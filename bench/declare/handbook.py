@@ -46,7 +46,7 @@ def _keys() -> Iterator[str]:
     """The keys of a provider's behavior, with their meaning."""
     yield "### Keys of behavior"
     yield ""
-    yield "A row says with these keys what its provider does differently. A table `[providers.NAME]` can set them too,"
+    yield "These keys say what the provider of a row does differently. A table `[providers.NAME]` can set them too,"
     yield "for a provider that is not listed here or to correct one that is."
     yield ""
     meanings = get_type_hints(ProviderBehavior, include_extras=True)

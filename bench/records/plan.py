@@ -106,7 +106,7 @@ class ProviderBehavior(Record, frozen=True, kw_only=True):
         DeviceOption | None,
         _key(
             "the option that chooses the device, for a provider inside a wheel: its `name`, the types of device that "
-            "it takes an index of (`indexed`), and whether its value names the type (`names_type`)"
+            "it accepts an index for (`indexed`), and whether its value contains the name of the type (`names_type`)"
         ),
     ] = None
     only_device: Annotated[
@@ -116,10 +116,11 @@ class ProviderBehavior(Record, frozen=True, kw_only=True):
         bool, _key("it computes with CUDA, whose libraries are loaded from their wheels before the first session")
     ] = False
     device_memory: Annotated[
-        str, _key("ONNX Runtime's name for the memory that it computes in; `cpu` is the host's")
+        str,
+        _key("ONNX Runtime's name for the memory that the provider computes in; `cpu` means the memory of the host"),
     ] = "cpu"
     graph_option: Annotated[str, _key("the option that makes it record a CUDA graph and replay it")] = ""
-    takes_options: Annotated[bool, _key("false where it has no options, so that none can be checked")] = True
+    takes_options: Annotated[bool, _key("false if the provider has no options, so there is no option to check")] = True
     boolean_words: Annotated[
         bool, _key("true where its options read `True` and `False`; the others read `1` and `0`")
     ] = False

@@ -194,7 +194,7 @@ def test_the_summary_has_a_table_for_each_model_that_generates() -> None:
     assert "| **ok** · 310 ± 6 tok/s |" not in summary.split("### Targets")[1]
     assert "**ok** · 310 ± 6 tok/s" in summary
     assert "| `whisper-tiny/int8/cpu/b1-a30-n64` | pretrained | 345 ± 7 | 0.0194 ± 0.0004 | 266 ± 5 |" in summary
-    assert "- tokens estimated: The server did not say" in summary
+    assert "- tokens estimated: The server did not report" in summary
 
 
 def test_generators_are_in_no_table_of_latencies() -> None:
