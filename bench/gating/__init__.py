@@ -94,6 +94,7 @@ def same_machine(base: Run, machine: Machine, folder: Path) -> None:
 def _place(options: Options, machine: Machine) -> Place:
     now = dt.datetime.now(dt.UTC)
     folder = options.out or options.reports / f"gate-{store.new_name(machine, now)}"
+    # Checked before anything is measured: a gate takes minutes, and must not replace an earlier one.
     if (folder / reports.FORMATS[0].FILE).exists():
         raise RunFolderError(f"there is a gate in {folder} already", "name another --out")
     return Place(folder, options.cache, machine)

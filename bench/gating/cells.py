@@ -17,6 +17,7 @@ from bench.judge.outcome import ANSWERED
 from bench.records import GateCell, GateVerdict, Note, NullControl, Outcome, Pair, Status, note
 
 Tally = Counter[GateVerdict]
+# Scripts and CI depend on these numbers (docs/gate.md).
 FINE, REGRESSION, INCONCLUSIVE, NOTHING = 0, 1, 3, 4
 """Exit codes of a gate. `bench` exits with 2 for errors that the user can correct."""
 RANK: dict[Status, int] = {"ok": 2, "partial": 1}
@@ -67,6 +68,7 @@ def _loss(before: Outcome, after: Outcome) -> Note | None:
     if before.status not in ANSWERED:
         return None
     was, now = _fallback_count(before), _fallback_count(after)
+    # An engine without providers has no nodes that could fall back.
     if was is None or now is None or now <= was:
         return None
     ops = tuple(after.fallback_ops)
@@ -113,6 +115,7 @@ def paired(decided: CellDecision, pairs: Sequence[Pair]) -> GateCell:
         change=decided.change,
         pairs=decided.pairs,
         detectable=decided.detectable,
+        # The interval is over pairs, since the bursts of one pair share their processes.
         base_ms=statistics.typical(median(pair.base_ms) for pair in own if pair.base_ms),
         new_ms=statistics.typical(median(pair.new_ms) for pair in own if pair.new_ms),
         seconds=sum(pair.seconds for pair in own),

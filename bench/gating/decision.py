@@ -104,6 +104,7 @@ def _turns(requests: Sequence[PairRequest], rng: random.Random) -> Iterator[tupl
     """The requested pairs in the order to measure them: one pair of a cell in a turn, the turns drawn at random."""
     turns: list[list[tuple[str, PairKind]]] = [[] for _ in range(max(request.count for request in requests))]
     for request in requests:
+        # A cell with fewer pairs than there are turns takes part in random ones, not only in the first.
         for number in sorted(rng.sample(range(len(turns)), request.count)):
             turns[number].append((request.cell, request.kind))
     for turn in turns:
@@ -142,6 +143,7 @@ def _control(
         {count for count in counts if count <= len(collected.null)} | (set() if requests else {len(collected.null)})
     )
     controls = [control(collected.null[:count], screened.scatter, screened.freedom, rules) for count in complete]
+    # A control that was bad at any count stays bad: asking until it looks fine would defeat it.
     bad = [result for result in controls if not result.fine]
     return (bad or controls[-1:] or [NullControl(len(collected.null), None, True, "")])[0]
 

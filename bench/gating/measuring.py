@@ -55,6 +55,7 @@ class Gate:
         self.remeasured_base, self.not_remeasured = self._remeasure()
 
     def _new(self, matrix: Matrix) -> GateSide:
+        # Without a number in the command or the matrix, the new side has the threads of the base.
         threads = self.options.threads or matrix.measure.threads or self.base.run.threads
         cells = tuple(both.new for both in self.choice.both)
         return new_side(matrix, cells, threads, command(self.options), self.place, self.progress)
@@ -120,6 +121,7 @@ class Gate:
     def _processes(self, cells: Sequence[CommonCell]) -> Processes:
         machine = self.place.machine
         sides = {both.id: self._sides(both, self.remeasured_base) for both in cells if self.remeasured_base}
+        # Chosen by the kind of machine before anything is measured, never by how the pairs look.
         pairer = Pairer(self.base.run.seed, quartile_call if is_shared(machine) else median_call)
         return Processes(sides, pairer, self._note, self.progress, 60 * self.options.budget_minutes)
 

@@ -24,8 +24,11 @@ from bench.records import MachineState, Observation, Pair, PairKind
 
 BURSTS = 6
 """Bursts of each side in a pair: two disturbed bursts hardly move the median of six ratios."""
+# Short, so that a change of the machine's speed affects neighbouring bursts alike. Their ratio varies by 0.8 %, that of
+# processes one after another by 1.9 % (docs/decisions/0002-paired-bursts.md).
 BURST_S = 0.15
 """Seconds of a burst."""
+# Between identical processes the 25th percentile varies by 2.9 % and the median by 4.4 % (a VM with 2 cores).
 QUARTILE = 25.0
 
 Processes = tuple[list[WarmSession], list[str]]
@@ -58,6 +61,7 @@ def quartile_call(samples_ns: Sequence[int]) -> float:
 
 def value(base_ms: Sequence[float], new_ms: Sequence[float]) -> float:
     """The natural log of new over base: the median over the bursts, each of base with the neighbouring one of new."""
+    # Of the logarithms, so that twice as slow and twice as fast are equally far from 0.
     return median(math.log(new / base) for base, new in zip(base_ms, new_ms, strict=True))
 
 
@@ -103,9 +107,11 @@ class Pairer:
             calls = [stack.enter_context(WarmSession(side, number)) for side in rng.sample([base, new], 2)]
             # A list, not a generator: `all` would stop at the first side that fails, and miss the other's failure.
             warm = [call.warm() for call in calls]
+            # Around the bursts alone: load while both sides start does not disturb their ratio.
             with _Watch(calls):
                 # If one side fails, no ratio can be computed, so the other side does not burst either.
                 for _ in range(BURSTS if all(warm) else 0):
+                    # Drawn anew in each turn, so that neither side always runs after the other.
                     turn = rng.sample(calls, 2)
                     order += [call.side.name[0] for call in turn if call.burst(self.burst_s)]
         return calls, order
@@ -119,9 +125,11 @@ class Pairer:
         for side in (first, second, second, first):
             with WarmSession(side, number) as call:
                 calls.append(call)
+                # Without this process the pair has no value, so the remaining ones are not started.
                 if not call.warm():
                     break
                 with _Watch([call]):
+                    # Each side has two processes in this order, so half the bursts give each side six.
                     order += [side.name[0] for _ in range(BURSTS // 2) if call.burst(self.burst_s)]
         return calls, order
 

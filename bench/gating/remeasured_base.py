@@ -32,10 +32,12 @@ class Baseline(Struct, frozen=True):
 def recreate(run: Run, cache: Path) -> Baseline:
     """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ."""
     try:
+        # `run.json` holds the path relative to the home, so that it may be published.
         matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
     locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
+    # Code of another protocol cannot be used, since this version cannot speak to it; today's is taken then.
     code = worker_code.recorded(cache, run.code)
     notes = () if code or run.code == worker_code.stage(cache).name else (note("other-worker-code", code=run.code),)
     return Baseline(run, replace(matrix, runtimes=locked), recorded_artifacts(run), code, notes=notes)
@@ -50,6 +52,7 @@ def _locked(runtime: Runtime, recorded: RuntimeRecord | None, cache: Path) -> Ru
         environment = environments.find(runtime, cache)
     except RuntimeSetupError:
         environment = None
+    # The same requirements may have been resolved to other versions since, so the packages decide.
     if environment and environment.record.packages == recorded.packages:
         return runtime
     return replace(runtime, requires=tuple(_pins(recorded)))
@@ -70,6 +73,7 @@ def rebuild_differences(run: Run, remeasured: Run) -> tuple[Note, ...]:
         if name in remeasured.runtimes
         for fact in _package_differences(name, recorded, remeasured.runtimes[name])
     ]
+    # Another key: something that the artifact is made from differs from what was recorded.
     rebuilt = [name for name, key in remeasured.artifacts.items() if run.artifacts.get(name, key) != key]
     if rebuilt:
         notes.append(note("rebuilt-artifacts", names=tuple(rebuilt)))

@@ -21,6 +21,7 @@ class Rules(Struct, frozen=True):
     screen_pairs: int = 2
     suspect: float = 0.015
     """A cell that is slower than this in its screen is measured again with fresh pairs."""
+    # Each look has an equal share of `q`, so with more looks each would detect less.
     looks: tuple[int, ...] = (6, 12, 24)
     """Numbers of fresh pairs at which a suspect may be decided (interim looks of a sequential test)."""
     q: float = 0.005

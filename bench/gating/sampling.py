@@ -15,6 +15,7 @@ from bench.measure.warm_session import Side
 from bench.progress import Progress, duration
 from bench.records import PairKind
 
+# Pairs of small models take 4 to 13 s on a virtual machine with 2 cores (docs/gate.md).
 FIRST_GUESS_S = 5.0
 """Expected seconds of the first pair of a gate; after that the measured times are used."""
 REPEATS = 2
@@ -76,6 +77,7 @@ class Processes:
         if measured is None:
             return None
         self._keep(measured)
+        # The failure decides the cell by its support, so more pairs would tell nothing.
         if measured.pair.value is None:
             self.failed.add(cell)
         return measured.pair.value
@@ -118,6 +120,7 @@ class Processes:
         """Whether one more pair of this cell ends within the budget."""
         # Before its first pair, the slowest pair of any cell so far stands for a cell.
         expected_s = self.took.get(cell, max(self.took.values(), default=FIRST_GUESS_S))
+        # A pair is not begun if it would end after the budget: half a pair has no value.
         is_enough = self.end is None or self.clock() + expected_s <= self.end
         self.out_of_time = self.out_of_time or not is_enough
         return is_enough
@@ -138,4 +141,5 @@ def _line(measured: MeasuredPair) -> str:
 def too_large_for_two(peaks_bytes: Collection[int | None], memory_bytes: int) -> bool:
     """Whether two processes with these memory peaks need more than nine tenths of the memory; None is unknown."""
     known = [peak for peak in peaks_bytes if peak is not None]
+    # The last tenth is left to the system and to the gate itself.
     return bool(known) and 2 * max(known) > memory_bytes * 9 // 10

@@ -73,6 +73,7 @@ def moderated(values: Sequence[float], scatter: float, freedom: int, rules: Rule
     """
     mean, count = fmean(values), len(values)
     squares = sum((value - mean) ** 2 for value in values)
+    # Limited, so that a gate with many quiet cells does not outweigh what a noisy cell shows of itself.
     prior = min(rules.prior_pairs, freedom)
     if count > 1 and squares > (count - 1) * scatter**2 * _most_alike(count - 1, freedom, rules.outlying):
         prior = 0
@@ -91,6 +92,7 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
         mean, unbiased = fmean(values), math.sqrt(len(values) / (len(values) - 1))
         # A mean of few pairs is close to them, so their deviations are enlarged to be unbiased.
         deviations += [abs(value - mean) * unbiased for value in values]
+    # The median is not moved by the outliers that the limit is to cut.
     limit = OUTLIER * median(deviations) / NORMAL_MEDIAN
     return math.sqrt(
         fmean([min(deviation, limit) ** 2 if limit else deviation**2 for deviation in deviations])
@@ -99,6 +101,7 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 def screen_shows(estimate: Estimate, rules: Rules) -> bool:
     """Whether pairs with this scatter show a slowdown of `rules.hidden` with the required certainty."""
+    # A cell passes below `suspect`, so a cell that is slower by `hidden` must not be seen below it.
     room = math.log1p(rules.hidden) - math.log1p(rules.suspect)
     return quantile(estimate.freedom, rules.certainty) * estimate.error <= room
 
@@ -118,6 +121,7 @@ def detectable(scatter: float, rules: Rules, screened: int, confirmed: int) -> f
             return probability
         return probability * _above(slowdown, math.log1p(rules.suspect), scatter / math.sqrt(screened))
 
+    # The upper end is so far above both limits that such a slowdown is nearly always detected.
     low, high = 0.0, needed + 20 * scatter + math.log1p(rules.suspect)
     # Bisection: 30 steps reach a millionth of a percent, and power has no closed inverse.
     for _ in range(30):

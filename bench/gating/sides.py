@@ -58,6 +58,7 @@ class GateSide:
     def note(self, observations: Sequence[Observation]) -> None:
         """Keep the observations of a pair's processes; each gets a round number of its own."""
         for observation in observations:
+            # Pairs of each kind count from 1, and of two observations with one round number only the last would be read.
             number = sum(earlier.cell == observation.cell for earlier in self.observations) + 1
             self.keep(replace(observation, round=number))
 
@@ -98,6 +99,7 @@ def _side(
     folder = place.folder / name
     store.create(folder, record)
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
+    # The base runs under the worker code that measured it, so that a change of the harness shows as a change too.
     code, recorded = (base.code, base.recorded) if base else (None, None)
     probed, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
     prepared, record = run_steps.prepare(matrix, record, probed, place.cache, folder, progress, recorded)

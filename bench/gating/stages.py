@@ -101,6 +101,7 @@ def _incomplete_screen(
 ) -> CellDecision:
     """The decision on a cell that ended early. Its interval needs a scatter, which may come from other cells."""
     reason = _missing_pairs(len(values), needed, "screening")
+    # With a single pair and no other cell there is no scatter at all.
     if not values or freedom + len(values) <= 1:
         return CellDecision(cell, "inconclusive", (reason,), "screen" if values else "", None, len(values), None)
     estimate = moderated(values, scatter, freedom, rules)
@@ -141,6 +142,7 @@ def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules) ->
     look: if it were dropped, the others would be rejected more easily.
     """
     decided: dict[str, CellDecision] = {}
+    # A suspect that has not reached its first look counts as not significant, but it counts.
     p_values = dict.fromkeys(suspects, 1.0)
     reached: list[int] = []
     for look in rules.looks:
@@ -163,8 +165,10 @@ def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules) ->
 
 def benjamini_hochberg(p_values: Mapping[str, float], q: float) -> set[str]:
     """The names whose null hypothesis is rejected at a false discovery rate of `q` (Benjamini and Hochberg, 1995)."""
+    # Written out, because importing `scipy.stats` takes half a second; a test compares it with SciPy's.
     ranked = sorted(p_values, key=lambda name: p_values[name])
     passing = [rank for rank, name in enumerate(ranked, 1) if p_values[name] <= q * rank / len(ranked)]
+    # Step-up: all ranks below the highest that passes are rejected, even if one of them alone does not pass.
     return set(ranked[: max(passing, default=0)])
 
 
@@ -176,6 +180,7 @@ def _missing_confirming(cells: Sequence[str], look: int, collected: CollectedPai
 
 def _decide_at_look(cell: str, values: Sequence[float], look: int, rejected: bool, rules: Rules) -> CellDecision | None:
     """The decision on one suspect at one look; None if it needs the next look."""
+    # One pair has no scatter, so it gives no interval.
     if len(values) < 2:
         reason = _missing_pairs(len(values), look, "fresh")
         return CellDecision(cell, "inconclusive", (reason,), "confirm", None, len(values), None)
@@ -245,15 +250,18 @@ def control(values: Sequence[float], scatter: float, freedom: int, rules: Rules)
     The control fails if base differs from base, or if the scatter is certainly (`rules.certainty`) too large to show a
     slowdown of `rules.hidden`. The second case only saves time: noisy cells would be inconclusive anyway.
     """
+    # With fewer pairs the machine is not trusted: without a null control nothing may pass.
     if len(values) < rules.few_null_pairs:
         change = own(values).change() if len(values) > 1 else None
         return null_control(len(values), change, note("few-null-pairs", pairs=len(values), needed=rules.few_null_pairs))
     estimate = own(values)
     change = estimate.change()
+    # Two-sided, because a base that is faster than itself is as suspicious as one that is slower.
     most = quantile(estimate.freedom, 1 - rules.null_chance / 2) * estimate.error
     if abs(estimate.mean) > max(most, math.log1p(rules.null_bias)):
         return null_control(len(values), change, note("null-differs", **interval_values(change)))
     last_look = rules.looks[-1]
+    # The lower bound of the scatter: the gate is given up only where it certainly cannot succeed.
     if detectable(at_least(scatter, freedom, rules.certainty), rules, 0, last_look) > rules.hidden:
         reason = note("null-scatters", scatter=scatter, pairs=last_look, hidden=rules.hidden)
         return null_control(len(values), change, reason)

@@ -79,11 +79,13 @@ def _remeasured(side: SideResult | None) -> dict[str, Outcome]:
     """The outcomes of the rebuilt base today, without the cells that could not be rebuilt."""
     if side is None:
         return {}
+    # A target that the machine lacks today is no fault of rebuilding: it shows that the base has lost it too.
     unmade = {cell for cell, failure in side.failures.items() if failure.stage != TARGET}
     return {cell: outcome for cell, outcome in side.outcomes().items() if cell not in unmade}
 
 
 def _without_pairs(observed: GateObservations, both: CommonCell, rules: Rules) -> GateCell:
+    # An emulator's times mean nothing, so the cell passes by its support, which `supported` adds.
     if both.new.emulated:
         return cell_row(both.id, "pass", note("emulated-times"), stage="support")
     if both.id in observed.new.failures:
@@ -108,6 +110,7 @@ def stored(cell: str, base: Medians, new: Medians, missing: Note | None, rules: 
         stage="stored",
         change=slowdown,
         pairs=0,
+        # Stored numbers cannot show less than the machine drifts between two runs.
         detectable=DRIFT if verdict == "pass" else None,
         base_ms=statistics.typical(base.values()),
         new_ms=statistics.typical(new.values()),
@@ -118,6 +121,7 @@ def stored(cell: str, base: Medians, new: Medians, missing: Note | None, rules: 
 def _stored_verdict(slowdown: Interval | None, rules: Rules) -> tuple[GateVerdict, Note]:
     if slowdown is None or slowdown.low is None or slowdown.high is None:
         return "inconclusive", note("too-few-rounds")
+    # In this order: a certain slowdown, a likely one, a possible one. Scatter that could hide 10 % is no pass.
     if slowdown.low > DRIFT:
         return "regression", note("slower-than-drift", low=slowdown.low)
     if slowdown.low > 0 and slowdown.value > rules.suspect:
@@ -136,6 +140,7 @@ def notes(observed: GateObservations, noticed: Sequence[Note]) -> tuple[Note, ..
         if both.id not in in_pairs and not both.new.emulated and both.id not in observed.new.failures
     ]
     distinct: list[Note] = []
+    # Not a set: the order of the notes is the order in which they came up.
     for fact in noticed:
         if fact not in distinct:
             distinct.append(fact)

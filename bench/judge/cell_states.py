@@ -21,6 +21,7 @@ class CellHistory:
     """The observations by cell and round. The last one counts where a cell and a round have two."""
 
     def __init__(self, observations: Iterable[Observation]) -> None:
+        # By round, so that a round which a resumed run visits again replaces the earlier one.
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
         self.minutes: list[Observation] = []
         for observation in observations:
@@ -39,6 +40,7 @@ class CellHistory:
 
     def ended(self, cell: str) -> bool:
         """Whether another visit cannot change the verdict: the cell failed, or its answer was wrong."""
+        # One bad round is enough, as in `judge.verdict`, so more visits would only cost time.
         return any(o.failure or not self.is_right(o) for o in self.rounds[cell].values())
 
     def uncertain(self, cell: str, effort: Effort) -> bool:

@@ -17,6 +17,7 @@ LONGEST = 60
 """Characters of a value before it is cut."""
 FEW = 6
 """Changes or names in one note before the rest is only counted."""
+# One note holds all facts of a machine, so it shows more of them than a note of single changes.
 MACHINE_FACTS = 12
 
 Change = tuple[str, object, object]
@@ -56,6 +57,7 @@ def changes(candidates: Iterable[Change], few: int = FEW) -> dict[str, NoteValue
     if not every:
         return None
     shown = every[:few]
+    # An empty text in place of None, because a tuple in a note holds texts only.
     sides = {side: tuple(str(value[side] or "") for _, value in shown) for side in ("before", "after")}
     return {"names": tuple(cut(name) for name, _ in shown), **sides, "more": len(every) - len(shown)}
 
@@ -75,6 +77,7 @@ def bounded(notes: Iterable[Note]) -> Iterator[Note]:
     """The first `MOST` notes, then how many more there are."""
     rest = iter(notes)
     yield from islice(rest, MOST)
+    # Counted and not kept: a file from elsewhere may hold any number of them.
     more = sum(1 for _ in rest)
     if more:
         yield note("more-differences", count=more)
@@ -82,4 +85,5 @@ def bounded(notes: Iterable[Note]) -> Iterator[Note]:
 
 def both_differ(before: Mapping[str, str], after: Mapping[str, str], name: str) -> bool:
     """Whether both sides know a value, and the two are not equal."""
+    # Older runs did not record every value, and a missing value is no difference.
     return name in before and name in after and before[name] != after[name]

@@ -49,6 +49,7 @@ def _models(base: Run, new: Run) -> Iterable[Note]:
         if before[model].source != after[model].source:
             sides = {"before": cut(before[model].source), "after": cut(after[model].source)}
             yield note("model-source", model=cut(model), **sides)
+        # Another source has another digest anyway, so the digest is reported only for the same source.
         elif both_differ(base.source_digests, new.source_digests, model):
             yield note("model-digest", model=cut(model))
         if both_differ(base.weights, new.weights, model):
@@ -74,6 +75,7 @@ def _recipes(base: Run, new: Run) -> Iterable[Note]:
         places.append(f"{cell.family} on {cell.engine}")
     for facts in facts_by_precision.values():
         for fact, places in facts:
+            # Where all cells of a precision differ alike, the precision alone says which cells are meant.
             where: dict[str, NoteValue] = first(dict.fromkeys(places) if len(facts) > 1 else ())
             yield replace(fact, values={**fact.values, "where": where["names"], "more_places": where["more"]})
 
@@ -81,6 +83,7 @@ def _recipes(base: Run, new: Run) -> Iterable[Note]:
 def _recipe(before: Cell, after: Cell) -> Note | None:
     """What differs between the recipes of two cells; None where nothing differs."""
     old, new, precision = before.recipe, after.recipe, cut(after.precision)
+    # Options of two recipes with different names have different meanings.
     if old is None or new is None or old.name != new.name:
         if old is None and new is None:
             return None
@@ -124,6 +127,7 @@ def _effort(old: Effort, new: Effort) -> Note:
 
 def _cells(base: Run, new: Run) -> Iterable[Note]:
     """Cells that only one of the runs planned to measure."""
+    # Cells that a rule excludes are left out, because the note of the rule reports them.
     before, after = ({cell.id for cell in run.cells if cell.excluded is None} for run in (base, new))
     for run, other, side in ((base, after, "base"), (new, before, "new")):
         names = [cell.id for cell in run.cells if cell.excluded is None and cell.id not in other]

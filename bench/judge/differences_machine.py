@@ -55,6 +55,7 @@ def targets(base: Run, new: Run) -> Iterable[Note]:
 def _target(old: TargetFacts, new: TargetFacts, packages: Container[str]) -> Iterable[Change]:
     """Availability, device, driver, and the versions of libraries that are in no package."""
     if old.available != new.available:
+        # The other facts are unknown where the target is not available, so they are not compared.
         yield "available", old.available, new.available
         return
     yield "device", _device(old), _device(new)

@@ -17,11 +17,13 @@ LARGEST = 2**20
 DEEPEST = 4
 """The depth of nested tables that are compared key by key; below it whole values are compared."""
 RECORDED_IN_RUNS = {"models": {"source", "workloads", "family"}, "runtimes": {"requires"}}
+# `precisions` is not among them: runs record the recipes, so only its tolerances are compared, in `_tolerances`.
 AXES = ("models", "providers", "baselines", "runtimes")
 
 
 def matrix(base: str, new: str) -> Iterator[Note]:
     """A note for each key that differs; nothing where only comments or layout differ."""
+    # Before parsing, so that two equal texts which this version cannot read give no note.
     if base == new:
         return
     try:
@@ -37,6 +39,7 @@ def matrix(base: str, new: str) -> Iterator[Note]:
 
 
 def _read(text: str) -> dict[str, Any]:
+    # Before parsing: the text may come from a stranger's run.
     if len(text) > LARGEST:
         raise ValueError("too large for a matrix")
     return tomllib.loads(text)
@@ -66,6 +69,7 @@ def _tolerances(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
 
 def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:
     """Exclusion rules that only one of the matrices has."""
+    # The text is parsed and not validated here, so a rule may be any value.
     old, new = ([rule for rule in _list(data, "exclude") if isinstance(rule, dict)] for data in (before, after))
     for rules, others, side in ((old, new, "base"), (new, old, "new")):
         for rule in rules:

@@ -43,9 +43,11 @@ def packages(base: Run, new: Run) -> Iterable[Note]:
 
 def _pairs(base: Run, new: Run) -> list[Runtimes]:
     """Pairs of runtimes with the same name, or with different names where one target ran in both."""
+    # A dictionary in place of a set keeps the order of the base, so that equal runs give equal notes.
     names = {(name, name): None for name in base.runtimes if name in new.runtimes}
     after = {cell.target: cell.runtime for cell in new.cells}
     for target, runtime in {cell.target: cell.runtime for cell in base.cells}.items():
+        # Without this, the versions of a target that moved to another runtime would not be compared.
         names.setdefault((runtime, after.get(target, runtime)), None)
     return [(base.runtimes[a], new.runtimes[b]) for a, b in names if a in base.runtimes and b in new.runtimes]
 
@@ -63,6 +65,7 @@ def _important(old: RuntimeRecord, new: RuntimeRecord) -> list[tuple[str, str | 
     return [
         change
         for change in _changes(old, new)
+        # A requirement may spell a name otherwise than the installed package: `-`, `_` and `.` are equal (PEP 503).
         if canonicalize_name(change[0]) in required or change[0].startswith(IMPORTANT)
     ]
 

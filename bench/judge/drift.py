@@ -28,6 +28,7 @@ ALPHA, LEAST_ROUNDS = 0.01, 3
 """The level of the t-test over rounds, and the fewest rounds that it takes."""
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """The standard error of a median over that of a mean, of Gaussian values."""
+# The standard deviation of Gaussian values over their median absolute deviation: 1 / 0.6745.
 GAUSSIAN_MAD = 1.4826
 
 
@@ -43,6 +44,7 @@ def burst_drift(rounds: Sequence[Sequence[int]]) -> float:
         return 0.0
     middle = float(np.mean([shift.shift for shift in shifts]))
     same_way = [shift for shift in shifts if shift.is_drift and shift.shift * middle > 0]
+    # Against all rounds, so that a round which is too short to be tested counts as one without drift.
     in_half = 2 * len(same_way) >= len(rounds)
     return math.expm1(middle) if in_half or _over_rounds([shift.shift for shift in shifts]) else 0.0
 
@@ -73,10 +75,14 @@ def _noise(logs: NDArray[np.float64], slope: float, third: int) -> float:
     """The largest shift that noise explains, as a logarithm; infinite where too few calls are independent."""
     # The trend is removed first: scatter around it is noise, the trend itself is not.
     rest = logs - slope * np.arange(len(logs))
+    # Not the standard deviation: one call that the system delayed would raise it, and hide a drift.
     scatter = GAUSSIAN_MAD * float(np.median(np.abs(rest - np.median(rest))))
+    # The correlation comes from the whole round, which holds three times as many calls as a third.
     independent = third * statistics.effective_calls([rest.tolist()]) / len(logs)
+    # A few calls may agree by chance, and their small scatter would make any shift look like drift.
     if independent < LEAST_INDEPENDENT:
         return math.inf
+    # The shift is a difference of two medians, each with an error of its own, hence the factor 2.
     return STANDARD_ERRORS * MEDIAN_ERROR * scatter * math.sqrt(2 / independent)
 
 

@@ -170,6 +170,7 @@ def reduced_precision(evidence: Evidence) -> Note | None:
     bits = (
         observation.parity.effective_bits for observation in evidence.observations if observation.parity is not None
     )
+    # FP32 only: for FP16 and INT8 an error of this size is expected.
     coarse = requested == "fp32" and any(effective is not None and effective < FP32_BITS for effective in bits)
     return note("reduced-precision") if coarse else None
 

@@ -48,6 +48,7 @@ def speed(
     # Tails are of the steps between tokens; a generation of one token has none.
     bursts = ([time * MS_PER_NS for g in generations(o) for time in g.token_ns] for o in observations)
     steps = [burst for burst in bursts if burst]
+    # The steps of one round are pooled, as they share a process; the rounds give the interval.
     tails = statistics.percentiles(steps)
     return GenerationSpeed(
         first_token_ms=_required(own.first),
@@ -77,11 +78,13 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
         """The median by round; zero is left out, because a clock that did not advance gives no time."""
         known = {number: [duration_ns(generation) for generation in timed] for number, timed in rounds.items()}
         times = {number: [time * MS_PER_NS for time in values if time and time > 0] for number, values in known.items()}
+        # The median, so that one generation that was delayed does not move its round.
         return {number: median(values) for number, values in times.items() if values}
 
     return Parts(
         first=every(lambda g: g.first_ns),
         prefill=every(lambda g: _share(g.first_ns, batch * _prompt(cell, g))),
+        # The first token comes out of prefill, so decoding has one token less than was emitted.
         decode=every(lambda g: _share(sum(g.token_ns), batch * (g.tokens - 1))),
         encode=every(lambda g: g.encode_ns),
         audio=every(lambda g: _share(g.total_ns, batch * cell.sizes.get("audio", 0))),
@@ -90,6 +93,7 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
 
 def _prompt(cell: Cell, generation: Generation) -> int:
     """Tokens of one prompt as the engine counted them, else of the workload; 0 where the prompt is audio."""
+    # The start tokens of a speech model are no prompt.
     if "prompt" not in cell.sizes or "audio" in cell.sizes:
         return 0
     return cell.sizes["prompt"] if generation.prompt_tokens is None else generation.prompt_tokens
@@ -109,6 +113,7 @@ def joules_per_token(cell: Cell, observations: Iterable[Observation]) -> Interva
     known = []
     for observation in observations:
         timed = generations(observation)
+        # Emitted tokens and not requested ones, because a generation may stop early.
         emitted = batch * mean(generation.tokens for generation in timed) if timed else 0
         if observation.energy and observation.energy.calls > 0 and emitted > 0:
             known.append(observation.energy.joules / (observation.energy.calls * emitted))

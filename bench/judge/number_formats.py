@@ -9,6 +9,8 @@ COARSER: dict[str, frozenset[str]] = {
     "fp16": frozenset({"bf16"}),
 }
 """Formats with fewer significant bits than the one requested: FP32 has 24, TF32 and FP16 have 11, BF16 has 8."""
+# The probe in the worker writes this text and stored runs hold it, so it must not change. It is not in `COARSER`,
+# because FP32 arithmetic is not coarser than the FP16 that was requested.
 AROUND_FP32 = "fp32 between casts"
 
 

@@ -53,6 +53,7 @@ def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation,
         if observation.sustained is None
     }
     by_id: dict[str, list[Observation]] = {}
+    # A resumed run appends the rounds that were missing, so a file may hold them in any order.
     for cell, place in sorted(latest):
         by_id.setdefault(cell, []).append(latest[cell, place])
     return {cell: tuple(rounds) for cell, rounds in by_id.items()}
@@ -81,6 +82,7 @@ def _outcome(
         failure=decision.failure,
         speed=_speed(case, control, answered.get(control or "")) if shown else None,
         sustained=sustained_speed,
+        # The worst round stands for the cell, because a mean would hide one wrong answer.
         parity=min(checked(observations), key=quality, default=None),
         placement=placed,
         nodes_on_target=parts.on_target if parts else None,
@@ -91,6 +93,7 @@ def _outcome(
         executed=executed(cell, case.facts),
         cold=_start(observations, "cold") if shown else None,
         cached=_start(observations, "cached") if shown else None,
+        # Always shown: the engine is imported before the model is loaded, so wrong answers say nothing about this time.
         import_ms=_typical_ms(observation.import_ns for observation in observations),
         load_ms=_typical_ms(observation.load_ns for observation in observations) if shown else None,
         first_call_ms=_typical_ms(

@@ -42,6 +42,7 @@ def split(placement: Placement, provider: str) -> Split:
         on_target=on_target,
         elsewhere=counts.total(),
         fallback_ops=_listed(fallback),
+        # A Counter drops what falls to zero, so the difference holds the excused nodes alone.
         bookkeeping_ops=_listed(counts - fallback),
         fallback_nodes=fallback.total(),
         others=tuple(name for name, _ in _ranked({name: sum(ops.values()) for name, ops in away.items()})),
@@ -70,6 +71,7 @@ def worst(observations: Iterable[Observation], provider: str | None) -> Placemen
 
 
 def _badness(parts: Split) -> tuple[bool, int, int]:
+    # Absence comes first: a session without a node on the target is worse than any number of nodes that fell back.
     return parts.absent, parts.fallback_nodes, parts.elsewhere
 
 

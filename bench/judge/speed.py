@@ -59,6 +59,7 @@ def controls(cells: Sequence[Cell]) -> dict[str, Cell]:
 
 
 def _choose(cell: Cell, candidates: Sequence[Cell]) -> Cell | None:
+    # By number format and not by name, because a matrix may call its FP32 precision anything.
     full = (candidate for candidate in candidates if number_format(candidate) == "fp32")
     alike = (candidate for candidate in candidates if candidate.precision == cell.precision)
     return next(full, None) or next(alike, None)

@@ -113,6 +113,7 @@ def effective_calls(bursts: Sequence[Sequence[float]]) -> float:
     """
     count = sum(len(burst) for burst in bursts)
     rho = autocorrelation(bursts)
+    # Calls that alternate have a negative rho and would count as more than there are.
     return min(max(count * (1 - rho) / (1 + rho), 1.0), float(count))
 
 
@@ -127,16 +128,20 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     """
     ranked = [_ranks(burst) for burst in bursts if len(burst) >= 6]
     squares = sum(float(ranks @ ranks) for ranks in ranked)
+    # With a coarse clock all calls may be equal; they count as independent.
     if squares == 0:
         return 0.0
     calls = sum(len(ranks) for ranks in ranked)
     products = sum(float(ranks[:-1] @ ranks[1:]) for ranks in ranked)
+    # Means, and not sums: each burst has one pair of neighbours less than it has calls.
     by_rank = (products / (calls - len(ranked))) / (squares / calls)
+    # The correction takes all bursts as equally long.
     length = calls / len(ranked)
     # The correction solves r = rho - (1 + 3 rho) / n for rho.
     unbiased = (by_rank * length + 1) / (length - 3)
     # Spearman's correlation of Gaussian values is 6 / pi * asin(rho / 2); this is its inverse.
     gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
+    # At -1 or 1 `effective_calls` would divide by zero, or count no call at all.
     return min(max(gaussian, -0.99), 0.99)
 
 

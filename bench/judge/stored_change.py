@@ -42,6 +42,7 @@ def _welch_margin(base: Sequence[float], new: Sequence[float]) -> float | None:
         return None
     parts = [(float(np.var(side, ddof=1)) / len(side), len(side) - 1) for side in (base, new)]
     variance = sum(part for part, _ in parts)
+    # Rounds that are all equal have no scatter, and the degrees of freedom would divide zero by zero.
     if variance == 0:
         return 0.0
     freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
@@ -52,6 +53,7 @@ def direction(change: Interval | None, faster_is_more: bool = False) -> Directio
     """The direction of a change whose interval excludes 0; None for an interval that includes it or has no ends."""
     if change is None or change.low is None or change.high is None or change.low <= 0 <= change.high:
         return None
+    # A ratio that rises is faster, and a time that rises is slower.
     return "faster" if (change.low > 0) == faster_is_more else "slower"
 
 
@@ -59,4 +61,5 @@ def is_beyond_drift(change: Interval) -> bool:
     """Whether the whole interval lies beyond the drift of a machine; False for an interval without ends."""
     if change.low is None or change.high is None:
         return False
+    # 1 / 1.1 and not 0.9: a change down must be as far in the logarithm as a change up.
     return change.low > DRIFT or change.high < 1 / (1 + DRIFT) - 1

@@ -121,6 +121,7 @@ def _ratio(
     if len(logs) < 2:
         return Interval(math.exp(middle), None, None)
     reach = float(special.stdtrit(len(logs) - 1, (1 + statistics.CONFIDENCE) / 2))
+    # The 1 is the scatter of one more process, and 1 / n the error of the rounds' mean: a prediction interval.
     margin = reach * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(logs))
     return Interval(math.exp(middle), math.exp(middle - margin), math.exp(middle + margin))
 

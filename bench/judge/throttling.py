@@ -73,4 +73,5 @@ def _limit_c(samples: Iterable[StateSample]) -> float | None:
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
+    # A sensor that some rounds could not read is judged by the others.
     return [value for value in values if value is not None and math.isfinite(value)]

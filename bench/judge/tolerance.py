@@ -24,6 +24,7 @@ def violations(parity: Parity) -> list[Note]:
     if not parity.finite:
         return [note("not-finite")]
     limit = parity.tolerance
+    # A tolerance without any limit accepts every answer, so it proves nothing.
     if limit == Tolerance():
         return [note("empty-tolerance")]
     candidates = [
@@ -39,6 +40,7 @@ def violations(parity: Parity) -> list[Note]:
 def _below(name: str, value: float | None, least: float | None) -> Note | None:
     """The violation of a lower limit; None where there is no limit or the figure meets it."""
     figure = number(value)
+    # A figure that is on the limit is within it.
     if least is None or (figure is not None and figure >= least):
         return None
     if figure is None:
@@ -69,6 +71,7 @@ def quality(parity: Parity) -> tuple[bool | float, ...]:
     least = (parity.top1_agreement, parity.tokens_same, parity.cosine)
     kl, error = number(parity.kl_divergence), number(parity.relative_error)
     return (
+        # Outputs that are not finite are worse than any distance.
         parity.finite,
         not violations(parity),
         -math.inf if kl is None else -kl,

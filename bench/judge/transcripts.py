@@ -18,12 +18,14 @@ def worst_word_error_rate(transcripts: Iterable[Transcript]) -> float | None:
 
 def word_error_rate(transcript: Transcript) -> float | None:
     """The word error rate of one transcript, without case and punctuation; None where the label has no word."""
+    # Imported here, so that a run without speech does not load it.
     import jiwer
 
     words = jiwer.Compose(
         [
             jiwer.ToLowerCase(),
             jiwer.SubstituteRegexes({DASHES: " "}),
+            # jiwer gives this constructor no types.
             jiwer.RemovePunctuation(),  # type: ignore[no-untyped-call]
             jiwer.RemoveWhiteSpace(replace_by_space=True),
             jiwer.RemoveMultipleSpaces(),

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bench.shared.slopes import median_slope
 
+# Each third needs a value.
 MIN_VALUES = 3
 
 
@@ -49,6 +50,7 @@ def between(first: Sequence[float], last: Sequence[float]) -> Trend | None:
     if not first or not last or min(*first, *last) <= 0:
         return None
     before, after = median(first), median(last)
+    # Two groups have no Theil–Sen slope; their difference over the mean of both stands for it.
     return Trend(2 * (after - before) / (after + before), before, after)
 
 

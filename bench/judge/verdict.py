@@ -11,8 +11,10 @@ from bench.judge.speed import Medians
 from bench.judge.tolerance import checked, quality, violations
 from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
 
+# From the most severe to the least. `_status` takes a status that is missing here for `failed`.
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
 SEE_LOG = note("see-log")
+# Some libraries write error lines without end; the failure beside the reason keeps the whole message.
 REASON_CHARACTERS = 400
 
 
@@ -182,14 +184,18 @@ def passed(case: Case) -> Verdict:
 
 
 RULES: tuple[Callable[[Case], Verdict | None], ...] = (
+    # First, because a file may hold rounds of a cell that a rule excludes.
     excluded,
     unavailable,
     unmeasured,
+    # Before the answers: a cell that sometimes fails does not work, however right its other rounds are.
     failed_round,
     untimed,
     unchecked,
     on_other_device,
+    # Before the answers: wrong answers of another provider are not the target's.
     off_target,
+    # Before the rules on a part of the nodes: right answers come first.
     inaccurate,
     without_placement,
     partly_off_target,

@@ -34,6 +34,7 @@ def append_summary(run: GateRun, path: Path) -> None:
     Raises `DiskError` if the file cannot be written.
     """
     with writing(path):
+        # Other steps of the job may have written to it already, and the limit is for the whole file.
         existing = path.stat().st_size if path.exists() else 0
         content = shortened("\n" + markdown.render(run), MAX_SUMMARY_BYTES - existing)
         with path.open("ab") as file:

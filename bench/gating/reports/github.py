@@ -55,6 +55,7 @@ def _annotation(kind: str, title: str, message: str) -> str:
 
 
 def _data(words: str) -> str:
+    # The percent sign first, else the escapes of the others would be escaped again.
     return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
