@@ -53,6 +53,7 @@ def steps(logs: Sequence[float]) -> tuple[Step, ...]:
     """The change points of a series of natural logarithms; none for under `MIN_RUNS` values or without ruptures."""
     if len(logs) < MIN_RUNS or not is_available() or not all(map(math.isfinite, logs)):
         return ()
+    # Not at the top of the file, because ruptures is missing on some versions of Python.
     import ruptures
 
     series = np.asarray(logs, dtype=np.float64)
@@ -65,6 +66,7 @@ def steps(logs: Sequence[float]) -> tuple[Step, ...]:
 
 
 def _variance(series: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    # The difference of two independent runs has twice the variance of one run.
     return max(float(np.mean(np.diff(series) ** 2)) / 2, SMALLEST_SCATTER**2)
 
 

@@ -52,6 +52,7 @@ def _planned(cell: str, side: Judged) -> bool:
 def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     old, now = (side.outcomes.get(cell) for side in (base, new))
     known = now or old
+    # Every id comes from one of the two runs.
     assert known is not None
     before, after = (None if outcome is None else _nodes(outcome) for outcome in (old, now))
     support = _support(old, now, before, after)
@@ -94,6 +95,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
     was, works = old.status in ANSWERED, now.status in ANSWERED
     if was != works:
         return "gained" if works else "lost"
+    # Nodes that compute, not all nodes: shape arithmetic on the CPU is no loss of support.
     if before and after and before.fell_back != after.fell_back:
         return "lost nodes" if after.fell_back > before.fell_back else "gained nodes"
     return "same" if old.status == now.status else "changed"
@@ -109,6 +111,7 @@ def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, 
     """Compare one figure of a cell in two runs; None is a run without it, `same` is whether they share a machine."""
     both = old is not None and now is not None
     time = change(old.logs, now.logs) if old and now and same else None
+    # Ratios to two different controls are two quantities, and their change means nothing.
     alike = bool(old and now and old.control == now.control)
     ratio = change(old.ratios, now.ratios) if old and now and alike else None
     is_control = bool(now and now.control == cell)
@@ -145,6 +148,7 @@ def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> Speed
         return "no difference shown"
     if (
         time_direction is None
+        # The interval excludes 0, but the drift between the runs is not in it.
         or not is_beyond_drift(time)
         or (ratio is not None and ratio.low is not None and against != time_direction)
     ):
@@ -166,6 +170,7 @@ def _changed(base: Judged, new: Judged, old: Outcome, now: Outcome) -> tuple[Not
     ]
     facts += [("provider", old.cell.provider, now.cell.provider), ("device", old.device, now.device)]
     facts += [("weights", old.weights, now.weights)]
+    # Some engines cannot tell their threads, and an unknown number is no difference.
     if None not in {old.threads, now.threads}:
         facts.append(("threads", old.threads, now.threads))
     notes = [note("changed", name=name, **values(was, is_now)) for name, was, is_now in facts if differs(was, is_now)]

@@ -22,6 +22,7 @@ SHOWN_CHANGES = {"another-recipe", "another-source"}
 """Changes of a cell that are shown beside its figures; the others are listed as differences of the runs."""
 
 NAMED = {"lost": "lost support", "gained": "gained support", "gone": "only in the base", "added": "only in the new run"}
+# Across two machines no support was lost or gained: the cell works on one machine and not on the other.
 NAMED_ACROSS = NAMED | {
     "lost": "right on the base's machine alone",
     "gained": "right on the other machine alone",
@@ -108,6 +109,7 @@ def _rows(cell: CellChange, same: bool) -> Iterable[ComparisonRow]:
             cell.cell, verdict, (dash, dash, dash, dash), _brief(cell, same), _joined(conclusion, notes), tone
         )
     for number, figure in enumerate(cell.figures):
+        # Lost or gained support already says that only one run has a valid speed.
         own = "" if cell.support in {"lost", "gained"} else words.figure(figure.name, figure.conclusion)
         if number == 0:
             brief = _brief(cell, same, figure)
@@ -167,6 +169,7 @@ def _nodes(old: Nodes, new: Nodes) -> str:
 
 def _tone(cell: CellChange) -> str:
     verdicts = {figure.verdict for figure in cell.figures}
+    # Bad news first: a cell may be slower in one figure and faster in another.
     if cell.support in {"lost", "lost nodes"} or "slower" in verdicts:
         return "bad"
     if cell.support in {"gained", "gained nodes"} or "faster" in verdicts:

@@ -129,6 +129,7 @@ def _two_machines(base: Run, new: Run) -> tuple[Note, ...]:
 
 def _width(cells: Sequence[CellChange]) -> list[Note]:
     """The half width of the intervals: smaller changes cannot be shown by the rounds alone."""
+    # Across two machines no time is compared, so there the interval of the ratio counts.
     changed = [figure.change or figure.ratio_change for cell in cells for figure in cell.figures]
     halves = [
         (interval.high - interval.low) / 2

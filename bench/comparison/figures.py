@@ -54,6 +54,7 @@ def figures(
     grouped = by_cell(observations)
     timed = [outcome.cell for outcome in outcomes if outcome.speed is not None and not outcome.cell.emulated]
     times = {cell.id: _times(cell, grouped.get(cell.id, ())) for cell in timed}
+    # A control without a valid speed gives no ratio, and no other control is taken in its place.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items() if chosen.id in times}
     return {cell: _cell_figures(cell, own, control.get(cell), times) for cell, own in times.items() if own}
 

@@ -104,9 +104,11 @@ def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out:
 
     Each run needs a valid date (`moment`). `only` holds the ids of the cells to follow; None is all.
     """
+    # Dates may have time zones, so moments are compared and not texts.
     ordered = sorted(runs, key=lambda judged: moment(judged.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
     planned = [
         cell
+        # The latest run first, so that cells stand in the order of the newest plan.
         for judged in reversed(ordered)
         for cell, outcome in judged.outcomes.items()
         if outcome.status != "excluded"
@@ -194,6 +196,7 @@ def _steps(
     """The change points of each machine, and the quantity that the last machine with enough runs was judged by."""
     points: list[ChangePoint] = []
     judged_by: Literal["ratio", "time", ""] = ""
+    # Each machine for itself: a change of the machine is no step, and two machines have no common level.
     for machine in dict.fromkeys(judged.run.machine.key for judged in ordered):
         own = [n for n, judged in enumerate(ordered) if judged.run.machine.key == machine and figures[n] is not None]
         quantity, places, values = _signal(cell, own, figures)

@@ -111,6 +111,7 @@ def marks(history: History) -> dict[int, int]:
 
 
 def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> alt.LayerChart:
+    # The chart of ratios shows the control's line at 1, even if all points are on one side of it.
     low = min([point["low"] for point in points] + [1.0] * is_ratio) / ROOM
     high = max([point["high"] for point in points] + [1.0] * is_ratio) * ROOM
     # Space for the marks at the top, and for the crosses of failed runs at the bottom.
@@ -189,6 +190,7 @@ def _colours(history: History, points: Data) -> alt.Color:
 
 def _point(history: History, point: Point, value: Interval) -> dict[str, Any]:
     run = history.runs[point.run]
+    # A single round has no interval, so its bar has no length.
     low, high = (value.value if end is None else end for end in (value.low, value.high))
     return {
         "run": point.run,
@@ -213,6 +215,7 @@ def ticks(low: float, high: float) -> Sequence[float]:
         return [tick for tick in charts.DECADES if low <= tick <= high]
     if len(coarse) >= 3:
         return coarse
+    # The range is so short that linear steps divide it better than those of a log scale.
     rough = (high - low) / 4
     decade = 10 ** math.floor(math.log10(rough))
     step = next(size * decade for size in (1, 2, 2.5, 5, 10) if size * decade >= rough)

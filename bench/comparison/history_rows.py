@@ -97,6 +97,7 @@ def step(history: History, change_point: ChangePoint) -> str:
 def level(change_point: ChangePoint) -> str:
     """`8 % slower against the control`."""
     share = abs(change_point.change)
+    # A ratio that rises is faster, and a time that rises is slower.
     faster = (change_point.change > 0) == (change_point.of == "ratio")
     size = numbers.percent(share) if share < 10 else f"{numbers.significant(share + 1, 2)} times"
     return f"{size} {'faster' if faster else 'slower'}{' against the control' if change_point.of == 'ratio' else ''}"

@@ -26,6 +26,7 @@ def compare(base: Path, new: Path, only: Sequence[str] = (), skip: Sequence[str]
     Raises `RunFolderError` for a folder without a run, `UsageError` for a glob that matches nothing, and
     `NothingToJudgeError` if no cell was planned in both runs.
     """
+    # Imported late: they load NumPy and SciPy, and a command that needs neither must start quickly.
     from bench.comparison.compare import compare as side_by_side
     from bench.comparison.compare import judged
     from bench.declare.plan import select
@@ -74,11 +75,13 @@ def history(folder: Path, progress: Progress, only: Sequence[str] = (), skip: Se
 
 def write_history(history: History, folder: Path, progress: Progress) -> tuple[Path, ...]:
     """Write `history.html` and `history.csv` into a folder, and return their paths."""
+    # Imported late, since Altair and Jinja take long to load.
     from bench.comparison import history_csv, history_page
 
     paths = []
     for module in (history_page, history_csv):
         progress.step(f"writing {folder / module.FILE}")
+        # Names of folders may hold bytes that are no UTF-8; Python keeps them as surrogates, which cannot be encoded.
         write_atomically(folder / module.FILE, module.render(history).encode("utf-8", errors="replace"))
         paths.append(folder / module.FILE)
     return tuple(paths)

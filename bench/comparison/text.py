@@ -46,6 +46,7 @@ def figure(name: str, conclusion: Note) -> str:
 
 def percent(share: float) -> str:
     """`3 %`, `0.4 %`."""
+    # From 9.5 % on, two digits are whole percents.
     return f"{100 * share:.2g} %" if share < 0.095 else f"{100 * share:.0f} %"
 
 

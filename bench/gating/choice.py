@@ -47,7 +47,7 @@ def choose(
     base = [cell for cell in select(run.cells, only, skip) if cell.excluded is None]
     now = {cell.id: cell for cell in plan(matrix, EVERY)}
     both = [CommonCell(cell, now[cell.id]) for cell in base if cell.id in now and recorded[cell.id].status in ANSWERED]
-    # `both` has cells that the new matrix excludes; `_left_out` gives them a row, because they must not vanish silently.
+    # `both` has cells that the new matrix excludes; `_left_out` gives them a row, since they must not vanish silently.
     judged = tuple(pair for pair in both if pair.new.excluded is None)
     if not judged:
         raise _nothing(run, base, recorded)

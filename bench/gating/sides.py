@@ -58,7 +58,7 @@ class GateSide:
     def note(self, observations: Sequence[Observation]) -> None:
         """Keep the observations of a pair's processes; each gets a round number of its own."""
         for observation in observations:
-            # Pairs of each kind count from 1, and of two observations with one round number only the last would be read.
+            # Pairs of each kind count from 1, and of two observations with one round number only the last is read.
             number = sum(earlier.cell == observation.cell for earlier in self.observations) + 1
             self.keep(replace(observation, round=number))
 

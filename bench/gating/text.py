@@ -180,6 +180,7 @@ def outcome_remedy(outcome: Outcome) -> str:
 
 def percent(share: float) -> str:
     """`5.1 %`; no decimals from 100 % up."""
+    # At 0.9995 one decimal would already round up to 100.0. Rounding may also leave a minus before zero.
     figure = f"{100 * share:.0f}" if abs(share) >= 0.9995 else f"{100 * share:.1f}"
     return f"{'0.0' if figure == '-0.0' else figure} %"
 
@@ -193,6 +194,7 @@ def _ends(value: float, low: float | None, high: float | None) -> str:
     """`5.1 % (4.2 to 6.0 %)`."""
     if low is None or high is None:
         return percent(value)
+    # The unit of the lower end is cut off, because it stands once, after the upper end.
     return f"{percent(value)} ({percent(low)[:-2]} to {percent(high)})"
 
 

@@ -29,7 +29,9 @@ class CompileCaches:
                 self.root.mkdir(parents=True, exist_ok=True)
                 # A run that was killed could not remove its folder.
                 _sweep(self.root)
+                # A new folder for each run: what another run compiled would make the cold start warm.
                 self.run_folder = Path(tempfile.mkdtemp(dir=self.root, prefix=PREFIX))
+            # The id of a group has slashes, which would make nested folders.
             folder = self.run_folder / group.replace("/", "--")
             folder.mkdir(exist_ok=True)
         return folder
@@ -43,6 +45,7 @@ class CompileCaches:
 
 def _sweep(root: Path) -> None:
     for old in root.glob(f"{PREFIX}*"):
+        # Another run may be removing the same folder.
         with contextlib.suppress(OSError):
             if time.time() - old.stat().st_mtime > STALE_S:
                 shutil.rmtree(old, ignore_errors=True)

@@ -37,6 +37,7 @@ class Eta:
             self.sustained_s = {
                 cell: seconds_left
                 for cell, seconds_left in self.sustained_s.items()
+                # The id of a group is the id of its cells without the workload.
                 if cell.rpartition("/")[0] != group
             }
 

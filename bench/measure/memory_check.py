@@ -50,6 +50,7 @@ def memory_bound(cell: Cell, run: Run, memory_limit_bytes: int | None) -> Memory
     """The memory of the device that a cell runs on: a GPU's own where it is known, else the limit of a process."""
     facts = run.targets.get(cell.target)
     device = facts.device if facts else None
+    # An emulated device has no memory of its own, so the limit of the process holds for it.
     gpu = accelerator(run.machine, device) if device and device.type == "gpu" and not cell.emulated else None
     if gpu is not None and gpu.memory_bytes:
         return MemoryBound(gpu.memory_bytes, f"the {size(gpu.memory_bytes)} of {gpu.name}")

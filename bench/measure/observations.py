@@ -118,6 +118,7 @@ class ReplyMapper:
         if not self.energies:
             return None
         joules, calls = sum(energy.joules for energy in self.energies), sum(energy.calls for energy in self.energies)
+        # One process has one meter, so all bursts have the same source.
         return Energy(joules, calls, self.energies[0].source)
 
     def _measured(self, reply: Measured) -> Observation:
@@ -216,6 +217,7 @@ class ObservationRecorder:
 
     def unanswered(self) -> None:
         """Record a failure for every workload if the worker ended the order without any answer."""
+        # Some workloads were answered: the visitor measures the others in a fresh process.
         if self.observations:
             return
         failure = unanswered("protocol", "visit")

@@ -66,6 +66,7 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int,
     model = cells[0].model
     for number in range(1, effort.max_rounds + 1):
         groups = _due(cells, number, history, effort)
+        # Sorted first, so that the order comes from the seed alone, and not from the order of the matrix.
         order = sorted(groups)
         # The seed makes the random order the same when the run is resumed.
         random.Random(f"{seed}/{model}/{number}").shuffle(order)

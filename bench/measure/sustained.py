@@ -21,6 +21,7 @@ MINUTE_S = 60.0
 
 def ends_s(total_s: float) -> tuple[float, ...]:
     """When each minute ends, in seconds; a remainder under half a minute belongs to the minute before it."""
+    # The half rounds a remainder of half a minute or more up to a minute of its own.
     whole = max(1, int(total_s / MINUTE_S + 0.5))
     return (*(number * MINUTE_S for number in range(1, whole)), total_s)
 
@@ -59,6 +60,7 @@ def minutes(cell: Cell, total_s: float, visitor: Visitor) -> Generator[Observati
     order = Sustain(visitor.order([cell], 0, folder), ends)
     # The worker is silent for a whole minute, so the time limit of a reply must be longer than that.
     longest_s = max(end - begin for begin, end in zip((0.0, *ends), ends, strict=False))
+    # Round 0, because a minute of a sustained run is not a round.
     mapper = ReplyMapper(0, Meter(), total_s)
     with visitor.worker(cell, folder) as worker:
         mapper.watch(worker)

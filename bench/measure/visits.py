@@ -61,6 +61,7 @@ class Visitor:
 
     def first(self, cells: Sequence[Cell]) -> Cell:
         """The group's first workload in the order of the plan."""
+        # The order of a visit is random, so a start would be that of another workload in each run.
         return next(cell for cell in self.run.cells if cell.group == cells[0].group and cell.excluded is None)
 
     def measure_starts(self, cells: Sequence[Cell]) -> None:
@@ -79,6 +80,7 @@ class Visitor:
         A provider with fixed shapes has a session for each workload, so each workload has a process of its own.
         """
         waiting = list(cells)
+        # Seeded by group and round, so that a resumed run has the order that the interrupted one had.
         random.Random(f"{self.run.seed}/{cells[0].group}/{number}").shuffle(waiting)
         provider = self.provider(cells[0])
         observations: list[Observation] = []
@@ -145,6 +147,7 @@ class Visitor:
         artifact = self.prepared.artifacts.get(first.artifact_name)
         # Older runs did not record the tolerance; they are measured again with the one that is declared today.
         tolerance = first.tolerance or precision.tolerance_of(first.engine, first.family)
+        # Planning excludes a cell without a recipe, and the matrix is refused where a recipe has no tolerance.
         assert first.recipe is not None
         assert tolerance is not None
         return Visit(
@@ -161,6 +164,7 @@ class Visitor:
             options=target.options,
             tolerance=tolerance,
             scratch=folder,
+            # Once is enough: the profiled round speaks for all rounds of the same placement (`judge.placement.worst`).
             profile=number == 1,
         )
 

@@ -27,5 +27,6 @@ Option = bool | int | float | str
 """A provider's option, as a matrix writes it."""
 
 
+# Defaults are written too, so that a missing value is `null` in a file, and never an absent field.
 class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
     """The base of all records: frozen, and strict when it is read."""

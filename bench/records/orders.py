@@ -106,6 +106,7 @@ class Burst(Record, frozen=True, tag="burst", tag_field="order"):
     length_s: float
 
 
+# A change of any order or reply needs another `PROTOCOL`; a test holds a digest of them.
 Order = Build | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
 
 

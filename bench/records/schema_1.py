@@ -19,6 +19,7 @@ from bench.records.seen import Observation, Run
 from bench.records.upgrade import upgraded
 
 SCHEMA = 1
+# DOTALL, because the message of a library may have several lines.
 START = re.compile(r"(?P<start>cold|cached) start: (?P<said>.*)", re.DOTALL)
 FAILED = re.compile(rf"(?P<status>{'|'.join(get_args(Status))}): (?P<text>.*)", re.DOTALL)
 NO_COMPILED_MODEL = re.compile(r"no compiled model was kept: (?P<text>.*)", re.DOTALL)
@@ -30,6 +31,7 @@ def run(content: bytes) -> Run:
     fields = msgspec.json.decode(content)
     fields["schema"] = TODAY
     targets = fields.get("targets")
+    # Nothing is validated yet: a damaged file must be refused by `msgspec.convert`, whose error callers expect.
     for facts in targets.values() if isinstance(targets, dict) else ():
         _convert(facts, "notes", _notes)
     return upgraded(msgspec.convert(fields, Run))

@@ -29,6 +29,7 @@ class Effort(Record, frozen=True):
     """Bursts of `burst_s` that a visit takes of each workload; fewer where long calls fill their time sooner."""
 
 
+# Gather, Unsqueeze, Concat, Cast and Slice are not among them, because the same types also move activations.
 BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
 """Ops whose type alone proves that no data of the model passes through them: they read a shape, or nothing."""
 
@@ -60,6 +61,7 @@ class Placement(Record, frozen=True):
         # A model whose nodes are all on the provider, or that has none, has not fallen back.
         if not others:
             return False
+        # A provider may be listed and hold no node.
         if not any(self.nodes.get(provider, {}).values()):
             return True
         # Shape nodes alone on the provider do no work of the model.

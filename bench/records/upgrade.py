@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from bench.records.plan import Cell
 from bench.records.seen import Run
 
+# Recipes of GGUF ended with llama.cpp's name of a file type, whose digits are the bits of a weight.
 GGUF_FORMATS = {
     "f32": "fp32",
     "f16": "fp16",
