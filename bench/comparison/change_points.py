@@ -61,6 +61,7 @@ def steps(logs: Sequence[float]) -> tuple[Step, ...]:
     # With a linear kernel this is PELT over squared distances from the mean, in C: Pelt(model="l2") takes 8 s for 1000.
     search = ruptures.KernelCPD(kernel="linear", min_size=MIN_SEGMENT).fit(series.reshape(-1, 1))
     ends = [int(end) for end in search.predict(pen=penalty)]
+    # The last end is that of the series and no step; the shortest list, `ends[1:]`, leaves it out.
     candidates = [_step(series, start, at, end) for start, at, end in zip([0, *ends], ends, ends[1:], strict=False)]
     return tuple(step for step in candidates if abs(step.change) >= SMALLEST_STEP)
 

@@ -104,6 +104,7 @@ def of_runs(base: Run, new: Run, cells: Sequence[CellChange], differences: Seque
     same = base.machine.key == new.machine.key
     notes = [*(_one_machine() if same else _two_machines(base, new)), *_width(cells)]
     if (base.name, base.created) == (new.name, new.created):
+        # First, because it changes the meaning of all others.
         notes.insert(0, note("same-run"))
     # Dates are ISO 8601 in UTC, so they compare as text.
     if base.created > new.created:

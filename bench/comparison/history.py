@@ -132,6 +132,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
             processor=run.machine.cpu.brand,
             bench_version=run.bench_version,
             other_machine=number > 0 and ordered[number - 1].run.machine.key != key,
+            # A plan of fewer cells or another effort is no change of what was measured.
             changes=tuple(fact for fact in changes if fact.kind not in REQUEST_KINDS),
         )
         latest[key] = judged
@@ -216,6 +217,7 @@ def _signal(
     one, it is the time.
     """
     known = [(n, figure) for n in own if (figure := figures[n]) is not None]
+    # The ratio of the control to itself is always 1, so it shows no step.
     controls = Counter(figure.control for _, figure in known if figure.ratios and figure.control != cell)
     control = controls.most_common(1)[0][0] if controls else None
     compared = [(n, figure) for n, figure in known if figure.ratios and figure.control == control]

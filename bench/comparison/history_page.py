@@ -139,6 +139,7 @@ def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> al
 def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: float) -> list[Any]:
     """Vertical lines: another machine (dashed), a run with changes (numbered), a change point (triangle)."""
     layers: list[Any] = []
+    # Between two runs, because the machine is another from the later one on.
     switched: Data = [{"run": place - 0.5} for place, run in enumerate(history.runs) if run.other_machine]
     if switched:
         rules = alt.Chart(alt.InlineData(switched))
@@ -172,6 +173,7 @@ def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[A
 def _dates(history: History) -> alt.Axis:
     """An axis with the dates of a few runs. Its unit is a run, not a day, since a day may have several runs."""
     last = len(history.runs) - 1
+    # A set, because several labels fall on one run where there are few.
     places = sorted({round(last * part / (LABELS - 1)) for part in range(LABELS)}) if last else [0]
     labels = "".join(f"datum.value == {place} ? '{_month_day(history, place)}' : " for place in places) + "''"
     return alt.Axis(values=places, labelExpr=labels, title=None, grid=False)

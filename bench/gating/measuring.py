@@ -80,6 +80,7 @@ class Gate:
 
     def measure(self) -> Measured:
         """Measure pairs of the cells whose two sides are prepared, and rounds of those that have only the new side."""
+        # Preparing is over, so neither the minutes nor the budget include it.
         start = time.monotonic()
         prepared = [both for both in self.choice.both if both.id not in self.new.prepared.failures]
         in_pairs = [both for both in prepared if self._can_be_paired(both)]

@@ -132,6 +132,7 @@ def detectable(scatter: float, rules: Rules, screened: int, confirmed: int) -> f
 
 def at_least(scatter: float, freedom: int, level: float) -> float:
     """The lower bound of the true standard deviation at a one-sided confidence; 0 without degrees of freedom."""
+    # `chdtri` takes the probability of the upper tail, and `fdtri` below that of the lower.
     return scatter * math.sqrt(freedom / float(special.chdtri(freedom, 1 - level))) if freedom else 0.0
 
 

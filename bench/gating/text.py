@@ -58,6 +58,7 @@ def ordered(cells: Iterable[GateCell]) -> list[GateCell]:
     ranks = list(VERDICTS)
 
     def place(cell: GateCell) -> tuple[int, float, str]:
+        # The name comes last, so that cells with equal changes stand in the same order in each report.
         return ranks.index(cell.verdict), -cell.change.value if cell.change else 0.0, cell.cell
 
     return sorted(cells, key=place)

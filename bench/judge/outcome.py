@@ -131,6 +131,7 @@ def _outcome(
         calls=sum(len(observation.timing.samples_ns) for observation in rounds if observation.timing),
         flags=raised(evidence) if evidence else (),
         notes=tuple(dict.fromkeys(note for observation in observations for note in observation.notes)),
+        # Where rounds disagree the last one counts, and the flag `mixed-versions` says so.
         versions={name: version for observation in observations for name, version in observation.versions.items()},
         weights=run.weights.get(cell.model),
         artifact=_artifact(run, cell),

@@ -32,6 +32,7 @@ class Eta:
     def visit_done(self, group: str, seconds: float, *, ended: bool) -> None:
         """A visit of a group is over after `seconds`; `ended` says that it was the last one."""
         self.last_visit_s[group] = seconds
+        # Rounds beyond the minimum are not in the count, so it stays at 0 for them.
         self.visits_left[group] = 0 if ended else max(0, self.visits_left.get(group, 0) - 1)
         if ended:  # a failed cell has no sustained run either
             self.sustained_s = {

@@ -56,6 +56,7 @@ class ReplyMapper:
     def watch(self, worker: Worker) -> None:
         """Start recording the state of the machine for the next workload or the next minute."""
         self.worker, self.before, self.used_s = worker, state.snapshot(), worker.cpu_s()
+        # Forgotten, so that a workload which fails before its burst does not get the readings of the one before it.
         self.sensors: state.Sensors | None = None
 
     def take(self, reply: Reply) -> Observation | None:

@@ -6,9 +6,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+# A new field with a default needs no new number; any other change needs one, and a converter for older files.
 SCHEMA = 2
 """The version of the files of a run; `bench.records` has its history."""
 
+# Stored runs hold these words in their failures, so none of them may be renamed.
 Status = Literal[
     "ok",
     "partial",

@@ -56,6 +56,7 @@ class NullControl(Record, frozen=True):
     reason_facts: tuple[Note, ...] = ()
 
 
+# Facts are for programs, and the words beside them for people who read `gate.json` without this package.
 class GateCell(Record, frozen=True):
     """The verdict of a gate on one cell."""
 

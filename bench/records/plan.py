@@ -99,6 +99,7 @@ def _key(meaning: str) -> Meta:
     return Meta(description=meaning)
 
 
+# kw_only, because `Provider` adds a field without a default after these, which all have one.
 class ProviderBehavior(Record, frozen=True, kw_only=True):
     """What a provider does differently from others. Each field is a key of its catalogue row or of a matrix's table."""
 

@@ -81,6 +81,7 @@ def _note(value: Any) -> object:
 def _start_note(value: Any) -> object:
     if not isinstance(value, str):
         return value
+    # A start of schema 1 had an empty text where there was nothing to note; today that is None.
     match = NO_COMPILED_MODEL.fullmatch(value)
     converted = note("no-compiled-model", text=match["text"]) if match else note("text", text=value)
     return msgspec.to_builtins(converted) if value else None

@@ -60,4 +60,5 @@ def _data(words: str) -> str:
 
 
 def _property(words: str) -> str:
+    # Commas separate properties and a colon ends them, so both are escaped here and not in the message.
     return _data(words).replace(":", "%3A").replace(",", "%2C")
