@@ -29,6 +29,7 @@ class Options(Struct, frozen=True):
 
 def command(options: Options) -> str:
     """The command line that runs this gate again."""
+    # Without `--out`, because a gate is refused in a folder that holds one already.
     flags: dict[str, Value] = {
         "--baseline": options.baseline,
         "--matrix": options.matrix,

@@ -64,6 +64,7 @@ class Sampler(Protocol):
         ...
 
 
+# Not frozen, because `gate` adds each pair as it comes.
 class CollectedPairs(Struct):
     """The pairs so far, as natural logs of new over base, in the order of measurement."""
 

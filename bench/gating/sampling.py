@@ -141,5 +141,5 @@ def _line(measured: MeasuredPair) -> str:
 def too_large_for_two(peaks_bytes: Collection[int | None], memory_bytes: int) -> bool:
     """Whether two processes with these memory peaks need more than nine tenths of the memory; None is unknown."""
     known = [peak for peak in peaks_bytes if peak is not None]
-    # The last tenth is left to the system and to the gate itself.
+    # A tenth is left to the rest of the system, as by the memory limit of a single worker.
     return bool(known) and 2 * max(known) > memory_bytes * 9 // 10

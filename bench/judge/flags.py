@@ -96,6 +96,7 @@ def rounds_disagree(evidence: Evidence) -> Note | None:
 
 def not_steady(evidence: Evidence) -> Note | None:
     """A warm-up reached its limit before it was steady, or the timed calls drift."""
+    # One warm-up at its limit is enough for the flag; the note tells how many there were.
     limited = sum(
         observation.timing is not None and not observation.timing.steady for observation in evidence.observations
     )
@@ -205,6 +206,7 @@ def tokens_estimated(evidence: Evidence) -> Note | None:
 
 def uneven_steps(evidence: Evidence) -> Note | None:
     """The number of steps differs from the number of tokens, as where a server sends two tokens in one message."""
+    # The first token has no step in `token_ns`, hence the 1.
     uneven = any(len(generation.token_ns) + 1 != generation.tokens for generation in _generations(evidence))
     return note("uneven-steps") if uneven else None
 
@@ -239,6 +241,7 @@ def placement_unknown(evidence: Evidence) -> Note | None:
 
 def placement_varies(evidence: Evidence) -> Note | None:
     """Two rounds have different placements."""
+    # Nodes only: one round is profiled, and the copies and times of its profile are no other placement.
     placed = [observation.placement.nodes for observation in evidence.observations if observation.placement is not None]
     return note("placement-varies") if _differ(placed) else None
 

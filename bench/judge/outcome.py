@@ -31,6 +31,7 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     rounds, lasted = by_cell(observations), sustained.attempts(observations)
     cases = [_case(run, cell, rounds.get(cell.id, ())) for cell in run.cells]
     verdicts = [verdict(case) for case in cases]
+    # Only these may be the reference of a ratio: a control with wrong answers gives none.
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
     # Controls come from the plan, also of cells that were not measured.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}

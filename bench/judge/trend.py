@@ -30,6 +30,7 @@ class Trend(Struct, frozen=True):
 
     def rose(self, by: float) -> bool:
         """Whether the last third is higher by more than `by`, and the slope does not contradict it."""
+        # A jump at the end alone is a rise, unless most pairs of values go the other way.
         return self.shift > by and self.slope >= 0
 
     def fell(self, by: float) -> bool:

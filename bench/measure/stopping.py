@@ -14,6 +14,7 @@ from bench.records import Effort, Observation, Timing
 class CellStates(Protocol):
     """What is known about each cell so far; a cell is named by its id."""
 
+    # A property may be implemented by a narrower mapping; the type of an attribute would have to be the very same.
     @property
     def rounds(self) -> Mapping[str, Mapping[int, Observation]]:
         """The observations by cell and round; a cell without any gives an empty mapping."""

@@ -89,6 +89,7 @@ class Device(Record, frozen=True):
         return f"{self.type}.{self.index}"
 
 
+# Measured and not asked for: the OpenVINO plugin computes FP32 graphs in BF16 on processors that have BF16.
 class Executed(Record, frozen=True):
     """The number format in which a probe model was computed, as measured, for one requested format."""
 
@@ -113,6 +114,7 @@ class TargetFacts(Record, frozen=True):
     devices: tuple[Device, ...] = ()
     """Every device that the provider offers here."""
     executes: tuple[Executed, ...] = ()
+    # OpenVINO ignores an unknown key and still returns it from `get_provider_options()`.
     checks_options: bool | None = None
     """False where the provider accepts an option that does not exist, so that a misspelt option has no effect."""
     notes: tuple[Note, ...] = ()

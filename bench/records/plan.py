@@ -29,6 +29,7 @@ class Tolerance(Record, frozen=True):
     """For models that generate: mean KL divergence of the next token's distribution from the reference's, in nats."""
     min_top1: float | None = None
     """For models that generate: share of positions at which the likeliest next token is the reference's."""
+    # For FP32: quantized models differ from the first tokens on, so they are checked by KL divergence and top-1.
     same_tokens: bool = False
     """For models that generate: the generated tokens must be those of the reference."""
 
@@ -161,6 +162,7 @@ class Provider(ProviderBehavior, frozen=True):
     """How far ONNX Runtime optimizes the graph; `all` is its own default."""
     environment: dict[str, str] = {}
     """Environment variables of the worker's process; set by the parent when it starts it."""
+    # With a dynamic batch, QNN puts every node on the CPU without an error.
     static_shapes: bool = False
     """True where the provider takes fixed shapes only: each workload gets a session of its own with its sizes in it."""
     emulated: bool = False

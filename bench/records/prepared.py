@@ -19,6 +19,7 @@ class Source(Record, frozen=True):
     seed: int = 0
 
 
+# The wheels of ONNX Runtime overwrite one another, so no single environment can hold all targets.
 class RuntimeRecord(Record, frozen=True):
     """A named Python environment: its requirements, and every package that is installed in it."""
 

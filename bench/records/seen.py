@@ -34,6 +34,7 @@ BOOKKEEPING = frozenset({"Shape", "Size", "Constant", "ConstantOfShape"})
 """Ops whose type alone proves that no data of the model passes through them: they read a shape, or nothing."""
 
 
+# A session's list of providers does not tell this: it may name QNN while every node is on the CPU.
 class Placement(Record, frozen=True):
     """Which execution provider each node was assigned to, as ONNX Runtime reports it when it partitions the graph."""
 
@@ -41,6 +42,7 @@ class Placement(Record, frozen=True):
     """Count of nodes by provider, then by op type."""
     source: str
     """Where it is from, e.g. `assignment-info`."""
+    # The assignment leaves out the copies that are inserted after it, so only a profile can count them.
     copies: int | None = None
     """Copies between devices in one profiled call; None where no call was profiled."""
     time_elsewhere: float | None = None
@@ -135,6 +137,7 @@ class Generation(Record, frozen=True):
         return self.first_ns + sum(self.token_ns)
 
 
+# Engines differ in what they store and compute: llama.cpp has its key-value cache in FP16, genai in FP32.
 class Traits(Record, frozen=True):
     """How engines that generate differ besides their speed."""
 
@@ -168,6 +171,7 @@ class Timing(Record, frozen=True):
     """Raw nanoseconds of one workload in one process."""
 
     first_call_ns: int
+    # Kept, because load, compilation and the first call are figures that users want too.
     warmup_ns: tuple[int, ...]
     steady: bool
     samples_ns: tuple[int, ...]
