@@ -87,6 +87,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
     """How the support of a cell changed from base to new."""
     if old is None or old.status == "excluded":
         return "added"
+    # A rule that excludes the cell today is a decision of the user, and no loss of support.
     if now is None or now.status == "excluded":
         return "gone"
     # A run that ended before the cell's turn says nothing about its support.
@@ -98,6 +99,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
     # Nodes that compute, not all nodes: shape arithmetic on the CPU is no loss of support.
     if before and after and before.fell_back != after.fell_back:
         return "lost nodes" if after.fell_back > before.fell_back else "gained nodes"
+    # A cell that fails in both runs may fail in another way.
     return "same" if old.status == now.status else "changed"
 
 

@@ -40,6 +40,7 @@ COLUMNS: dict[str, str] = {
 def render(history: History) -> str:
     """The header and the rows, with line feeds."""
     out = io.StringIO(newline="")
+    # The default end of a line is CR LF on every system.
     writer = csv.DictWriter(out, tuple(COLUMNS), lineterminator="\n")
     writer.writeheader()
     for series in history.series:
@@ -79,6 +80,7 @@ def _interval(name: str, ends: str, interval: Interval | None) -> dict[str, floa
 
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
+        # As JSON writes it; Python would write `True`.
         return str(value).lower()
     # Escaped, since spreadsheets would run a text that starts like a formula.
     return escaping.csv_cell(value) if isinstance(value, str) and value else value

@@ -19,6 +19,7 @@ from bench.report import charts, escaping, numbers, pages
 FILE = "history.html"
 TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 330, 120
+# Variables of the style sheet, so that charts follow the reader's light or dark theme.
 MACHINES = ("var(--chart)", "var(--chart-partial)", "var(--brass)", "var(--wrong)", "var(--refused)")
 """The colours of the machines in the order of their first run; they repeat after the last."""
 MAX_DESCRIBED = 20

@@ -121,6 +121,7 @@ def _readable(folders: Sequence[Path], progress: Progress) -> tuple[list[Judged]
             # The page may be published, so it must not show paths of this machine.
             left_out.append(str(error).replace(f"{path.parent}{os.sep}", ""))
             continue
+        # Without a date a run has no place in the order of time.
         if moment(judged_run.run.created) is None:
             left_out.append(f"{path.name}/{store.RUN} does not say when the run was made")
         else:

@@ -39,6 +39,7 @@ def recreate(run: Run, cache: Path) -> Baseline:
     locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
     # Code of another protocol cannot be used, since this version cannot speak to it; today's is taken then.
     code = worker_code.recorded(cache, run.code)
+    # A base that today's code measured runs under the same code again, whatever the cache has lost.
     notes = () if code or run.code == worker_code.stage(cache).name else (note("other-worker-code", code=run.code),)
     return Baseline(run, replace(matrix, runtimes=locked), recorded_artifacts(run), code, notes=notes)
 

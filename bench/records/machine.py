@@ -43,6 +43,7 @@ class Machine(Record, frozen=True):
     accelerators: tuple[Accelerator, ...]
     os: str
     os_version: str
+    # The family only, because the full release changes with every update and may hold the name of its builder.
     kernel: str
     hypervisor: str | None
     container: str | None

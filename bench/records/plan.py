@@ -160,6 +160,7 @@ class Provider(ProviderBehavior, frozen=True):
     """Session configuration entries."""
     optimization: Optimization = "all"
     """How far ONNX Runtime optimizes the graph; `all` is its own default."""
+    # Set before the process starts, because libraries read their variables when they are imported.
     environment: dict[str, str] = {}
     """Environment variables of the worker's process; set by the parent when it starts it."""
     # With a dynamic batch, QNN puts every node on the CPU without an error.

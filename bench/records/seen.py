@@ -173,6 +173,7 @@ class Timing(Record, frozen=True):
     first_call_ns: int
     # Kept, because load, compilation and the first call are figures that users want too.
     warmup_ns: tuple[int, ...]
+    # A warm-up that reaches its limit does not stop the measurement; the flag `not-steady` reports it.
     steady: bool
     samples_ns: tuple[int, ...]
     generations: tuple[Generation, ...] = ()
