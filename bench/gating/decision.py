@@ -48,6 +48,7 @@ def step(cells: Sequence[str], collected: CollectedPairs, rules: Rules = RULES) 
     # Sorted, since null pairs are spread over the cells by position.
     names = sorted(set(cells))
     counts = [null_pairs(len(names), rules)]
+    # Only the first null pairs, so that the screen stays the same when suspects bring more of them.
     screened = screen(names, collected, collected.null[: counts[0]], rules)
     requests, decided = screened.requests, screened.decided
     # Confirming waits for the first null pairs: a biased machine would make every cell a suspect.

@@ -83,6 +83,7 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
 
     return Parts(
         first=every(lambda g: g.first_ns),
+        # All sequences of a batch take the same steps, so a step emits `batch` tokens.
         prefill=every(lambda g: _share(g.first_ns, batch * _prompt(cell, g))),
         # The first token comes out of prefill, so decoding has one token less than was emitted.
         decode=every(lambda g: _share(sum(g.token_ns), batch * (g.tokens - 1))),

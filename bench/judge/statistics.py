@@ -141,7 +141,7 @@ def autocorrelation(bursts: Sequence[Sequence[float]]) -> float:
     unbiased = (by_rank * length + 1) / (length - 3)
     # Spearman's correlation of Gaussian values is 6 / pi * asin(rho / 2); this is its inverse.
     gaussian = 2 * math.sin(math.pi / 6 * min(max(unbiased, -1.0), 1.0))
-    # At -1 or 1 `effective_calls` would divide by zero, or count no call at all.
+    # At -1 `effective_calls` would divide by zero.
     return min(max(gaussian, -0.99), 0.99)
 
 

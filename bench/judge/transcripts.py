@@ -24,6 +24,7 @@ def word_error_rate(transcript: Transcript) -> float | None:
     words = jiwer.Compose(
         [
             jiwer.ToLowerCase(),
+            # Before the punctuation is removed, because that removes dashes too and would join the words.
             jiwer.SubstituteRegexes({DASHES: " "}),
             # jiwer gives this constructor no types.
             jiwer.RemovePunctuation(),  # type: ignore[no-untyped-call]

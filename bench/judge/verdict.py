@@ -223,6 +223,7 @@ def _quoted(remedy: str) -> Note | None:
 
 def _first_line(failure: Failure) -> str:
     lines = [line.strip() for line in failure.message.splitlines() if line.strip()]
+    # A process that was killed leaves no message.
     line = lines[0] if lines else failure.signal or failure.kind
     return line if len(line) <= REASON_CHARACTERS else f"{line[:REASON_CHARACTERS]}…"
 

@@ -115,7 +115,7 @@ class TargetFacts(Record, frozen=True):
     devices: tuple[Device, ...] = ()
     """Every device that the provider offers here."""
     executes: tuple[Executed, ...] = ()
-    # OpenVINO ignores an unknown key and still returns it from `get_provider_options()`.
+    # The OpenVINO plugin ignores an unknown key and still returns it from `get_provider_options()`.
     checks_options: bool | None = None
     """False where the provider accepts an option that does not exist, so that a misspelt option has no effect."""
     notes: tuple[Note, ...] = ()

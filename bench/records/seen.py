@@ -233,6 +233,7 @@ class Run(Record, frozen=True):
     command: str
     matrix_path: str
     """As it may be published: relative to where the run was started, or to the user's home."""
+    # The text and not the path alone, because a gate builds the base again when the file has changed.
     matrix_text: str
     cells: tuple[Cell, ...]
     machine: Machine
