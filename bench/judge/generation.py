@@ -83,9 +83,9 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
 
     return Parts(
         first=every(lambda g: g.first_ns),
-        # All sequences of a batch take the same steps, so a step emits `batch` tokens.
         prefill=every(lambda g: _share(g.first_ns, batch * _prompt(cell, g))),
-        # The first token comes out of prefill, so decoding has one token less than was emitted.
+        # All sequences of a batch take the same steps, so a step emits `batch` tokens. The first token comes
+        # out of prefill, so decoding has one token less than was emitted.
         decode=every(lambda g: _share(sum(g.token_ns), batch * (g.tokens - 1))),
         encode=every(lambda g: g.encode_ns),
         audio=every(lambda g: _share(g.total_ns, batch * cell.sizes.get("audio", 0))),
