@@ -33,6 +33,7 @@ def main() -> None:
         try:
             obey(order, channel)
         except Exception as error:  # noqa: BLE001 - every error of a library becomes data
+            # The reply holds one line of the error; the whole traceback goes to the log.
             traceback.print_exc()
             channel.say(Failed(failure_of(error, channel.stage_name)))
         # Also after a failure: it ends the order for the parent.

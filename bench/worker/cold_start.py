@@ -36,6 +36,7 @@ def start(order: Begin, channel: Channel) -> None:
     channel.stage("placement")
     refuse_fallback(session.placement, visit.provider, session.complaint)
     channel.stage("begin", visit.jobs[0].workload)
+    # Before the clock starts, as in a burst: the setup of a call is not part of the call.
     call = _first(session, visit, feed)
     begin = perf_counter_ns()
     call()
@@ -60,6 +61,7 @@ def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySessio
     try:
         session = compiling.Session(order.visit, compiled=True)
     except Refusal:
+        # A refusal has its own reason already, such as that no compiled model was kept.
         raise
     except Exception as error:
         raise Refusal(

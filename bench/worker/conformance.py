@@ -125,6 +125,7 @@ def _ort_value(value: CaseValue) -> ort.OrtValue:
     tensor = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
     if tensor.tensor_size_in_bytes() != len(value.data):
         raise TypeError(f"this onnxruntime stores {NAMES.get(value.element)} in another way than ONNX")
+    # An empty tensor has no bytes to copy, and its address may be null.
     if value.data:
         ctypes.memmove(tensor.data_ptr(), value.data, len(value.data))
     return tensor
@@ -169,6 +170,7 @@ def _tensors(name: str, expected: CaseTensor, answer: Any, order: Conform) -> De
     if actual.shape != expected_values.shape:
         shapes = {"shape": str(list(actual.shape)), "expected": str(list(expected_values.shape))}
         return Deviation(name, kind, expected_values.size, note("other-shape", **shapes))
+    # The standard does not define these values, so only type and shape are checked.
     if order.case.random:
         return Deviation(name, kind, 0)
     if expected.element == STRING:
@@ -190,9 +192,12 @@ def _answer(answer: Any) -> tuple[Values | None, int]:
 
 def _numbers(name: str, kind: str, expected: Values, actual: Values, order: Conform) -> Deviation:
     """Count the values outside the margins, and find the largest error; without a margin all values must be equal."""
+    # NaN equals NaN here, and an infinity only the same infinity.
     same = (actual == expected) | (_nan(actual) & _nan(expected))
     finite = np.isfinite(expected) & np.isfinite(actual)
+    # Differences of unsigned integers would wrap around, and those of FP16 would be rounded again.
     wide = np.complex128 if expected.dtype.kind == "c" else np.float64
+    # Infinities give NaN here; `finite` excludes them below.
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(actual.astype(wide) - expected.astype(wide))
         size = np.abs(expected.astype(wide))

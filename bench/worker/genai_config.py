@@ -48,6 +48,7 @@ class Export:
 
     def weight_bytes(self) -> int:
         """The bytes of the graphs and their weight files, without tokenizers."""
+        # Weight files lie beside the graph, and their names begin with the graph's.
         return sum(file.stat().st_size for path in self.graphs for file in self.folder.glob(f"{path.name}*"))
 
     def cache_names(self, past: str, present: str) -> list[tuple[str, str]]:

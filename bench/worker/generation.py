@@ -75,6 +75,7 @@ def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | No
     `before_burst` is called once, directly before the bursts.
     """
     warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
+    # Kept before the warm-up's generations are removed, which are not part of the sample.
     first_token = run.generations[0].first_ns
     run.generations.clear()
     samples, sizes = timing.bursts(partial(burst, run), effort, before_burst)

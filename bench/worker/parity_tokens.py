@@ -35,6 +35,7 @@ def check(
     expected_logits = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
     actual_logits = []
     for feed, outputs in zip(batches, expected, strict=True):
+        # Both see the reference's tokens: after a different choice the logits of later steps would not be comparable.
         forced = outputs["tokens"][:, : outputs["logits"].shape[1]]
         actual_logits.append(np.asarray(session.score(feed, forced), np.float64))
     same, compared = (None, None) if tokens is None else matching(tokens, expected[0])

@@ -81,6 +81,7 @@ def fp32_format(mantissa: int, bits: float, large: float) -> str:
 
     The mantissa alone is not enough: QNN's emulator copies all bits of the mantissa, but sums with the bits of FP16.
     """
+    # FP16 gives infinity here; BF16 and TF32 have the exponents of FP32.
     in_range = abs(large / LARGE - 1) < 0.01
     if mantissa >= MANTISSA["fp32"] - 1 and bits >= FP32_BITS:
         return "fp32"

@@ -45,6 +45,7 @@ def warmed(
     """Make the first call and the warm-up; gives a timing without samples. `run` makes a call and gives its time."""
     first = run()
     warmup, steady = warm_up(run, effort, clock, slow_calls)
+    # The warm-up stays in the record, because it shows the cost of compilation and of the first calls.
     return Timing(first_call_ns=first, warmup_ns=tuple(warmup[:KEPT_WARMUP]), steady=steady, samples_ns=())
 
 
@@ -130,6 +131,7 @@ def warm_up(
 def window(samples: Sequence[int]) -> int:
     """The number of calls of a window: 20, or as many as fit into a quarter of a second, but at least three."""
     recent = median(samples[-WINDOW_CALLS:])
+    # A call may be shorter than one tick of the clock, and so take 0 ns.
     return max(3, min(WINDOW_CALLS, int(WINDOW_S * 1e9 / max(recent, 1))))
 
 

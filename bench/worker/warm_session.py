@@ -29,6 +29,7 @@ SLOW_NS = 100_000_000
 MAX_CALLS = 5_000
 """The largest number of calls of a burst: more calls of a microsecond add no information, but fill files."""
 
+# Global, because the model must stay warm between the orders `Hold` and `Burst`.
 _warm_work: list[Work] = []
 
 

@@ -38,6 +38,7 @@ class Graphs:
         return partial(self._run, arrays)
 
     def _run(self, arrays: Feed) -> list[Any]:
+        # Sorted, so that the order of the inputs does not matter.
         key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(arrays.items()))
         if key not in self.recorded:
             self.recorded[key] = _Graph(self, arrays, str(len(self.recorded)))

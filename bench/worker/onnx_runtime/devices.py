@@ -36,6 +36,7 @@ def find(provider: Provider) -> SelectedDevice:
     if provider.plugin:
         plugins.register(provider)
         return _select_by_handle(provider)
+    # Not `get_all_providers()`: that is a fixed list of names, which says nothing about this wheel.
     if provider.ep in ort.get_available_providers():
         return _select_by_name(provider)
     if offered(provider.ep):
@@ -48,6 +49,7 @@ def find(provider: Provider) -> SelectedDevice:
 
 def offered(ep: str) -> list[tuple[Device, Any]]:
     """The provider's devices that onnxruntime lists, with their OrtEpDevice; indexes count from 0 within each type."""
+    # Wheels with an older onnxruntime do not have this function.
     if not hasattr(ort, "get_ep_devices"):
         return []
     counts: Counter[str] = Counter()

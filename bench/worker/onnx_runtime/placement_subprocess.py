@@ -49,6 +49,7 @@ def _sum_counts(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[s
 def placement_in_subprocess(provider: Provider, graphs: Iterable[Path]) -> Placement | None:
     """The placement of the graphs, found in another process; None if that process fails: its log has the reason."""
     order = msgspec.json.encode(PlacementOrder(provider, tuple(map(str, graphs))))
+    # A fresh interpreter and not a fork: a forked process hangs once a provider was used.
     command = [sys.executable, "-m", __name__]
     try:
         process = subprocess.run(command, input=order, stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True)

@@ -60,6 +60,7 @@ class Generation:
         else:
             cache = self.static_caches[batch, length] = self.static_cache(length)
         with torch.inference_mode():
+            # PyTorch forbids changes outside of inference mode to tensors that were made in it.
             cache.reset()
         return cache
 
@@ -89,11 +90,13 @@ class DecodingState:
         self.count = 0
         self.arguments: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
         if "logits_to_keep" in session.forward_parameters:
+            # Prefill computes logits for the last token only, as in llama.cpp and in genai with `prune_lm_head`.
             self.arguments["logits_to_keep"] = 1
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """Run the model on the next tokens (batch, n); gives the logits (batch, vocabulary) after the last of them."""
         session, count = self.session, ids.shape[1]
+        # As in `generate()`, prompts are not compiled: each length would compile again.
         forward = session.forward if self.count and count == 1 else session.model
         positions = session.positions(self.count, count)
         self.count += count
