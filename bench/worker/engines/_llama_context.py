@@ -17,6 +17,7 @@ CELLS = 256
 KV_TYPES = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
+    # The number in ggml's `enum ggml_type`.
     "bf16": 30,
     "q8_0": llama_cpp.GGML_TYPE_Q8_0,
 }

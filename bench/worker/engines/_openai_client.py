@@ -35,6 +35,7 @@ class Client:
         self.server = server
         self._key = server.key
         self._optional = dict(OPTIONAL)
+        # Not compressed: compression may hold back small pieces of a stream, and the time between pieces is measured.
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         limits = httpx.Timeout(server.timeout_s, connect=min(CONNECT_S, server.timeout_s))
         # A local server is not reached through the proxy that the environment names.
@@ -169,6 +170,7 @@ class Client:
     def _json_object(self, text: str) -> Json | None:
         try:
             value = json.loads(text)
+        # The server is not trusted: deeply nested JSON raises RecursionError.
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None

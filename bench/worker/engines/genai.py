@@ -158,6 +158,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Array]:
         """Yield the tokens of each step, int64 of (batch,); the first step includes prefill."""
+        # `append_tokens` is all of prefill: the first `generate_next_token` only samples.
         generate, tokens = self.generator.generate_next_token, self.generator.get_next_tokens
         self.generator.append_tokens(self.prompt)
         for _ in range(self.new):
@@ -179,6 +180,7 @@ def _generator(model: Any, batch: int, length: int) -> Any:
     try:
         return og.Generator(model, parameters)
     except RuntimeError as error:
+        # genai's errors have no class and no code, only a message.
         if str(error).startswith("batch_size"):
             raise Refusal("unsupported", f"genai: {error}", "ort-generate takes larger batches") from error
         # genai raises RuntimeError for exhausted memory, with a message that `failures` does not know.

@@ -181,6 +181,7 @@ def gpu_layers(options: dict[str, Option]) -> int:
         if name not in OPTIONS:
             raise _refused(f"the engine llama-cpp has no option {name!r}", f"it has {', '.join(OPTIONS)}")
     layers = options.get("n_gpu_layers", 0)
+    # In Python `True` is an integer, but it is no number of layers.
     if not isinstance(layers, int) or isinstance(layers, bool):
         raise _refused(f"n_gpu_layers is {layers!r}", "write a number of layers, or -1 for all")
     if layers and not (llama_cpp.llama_supports_gpu_offload() and _devices(GPU_TYPES)):

@@ -37,6 +37,7 @@ MANIFEST = EngineManifest(
     variables=("key",),
     addresses=("url",),
     checked_by="text",
+    # The limits of the exports of the same number format: how a server quantizes its model is not known.
     recipes={
         "served-fp32": EngineRecipe(number_format="fp32"),
         "served-fp16": EngineRecipe(number_format="fp16"),

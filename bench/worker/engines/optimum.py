@@ -162,6 +162,7 @@ class _StoppedByReader(Exception):  # noqa: N818 - not an error
     """Ends `generate()` when the reader wants no further tokens."""
 
 
+# transformers has no types, so for mypy the base class is `Any`.
 class TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Passes tokens to another thread, and waits for its next request, so that only one thread runs at a time."""
 
@@ -175,6 +176,7 @@ class TokenStreamer(BaseStreamer):  # type: ignore[misc]
         if not self.begun:
             self.begun = True
             return
+        # The wait below keeps `generate()` from computing the next step before the reader has taken this one's time.
         self.tokens.put(value.numpy())
         if not self.requests.get():
             raise _StoppedByReader

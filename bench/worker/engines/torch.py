@@ -47,6 +47,7 @@ MANIFEST = EngineManifest(
         "fp32": EngineRecipe(number_format="fp32"),
         "fp16": EngineRecipe(number_format="fp16"),
         "bf16": EngineRecipe(number_format="bf16"),
+        # The limits of dynamic INT8 in the formats `onnx` and `optimum`: a row must not pass because of its engine.
         "dynamic-int8": EngineRecipe(
             number_format="int8",
             tolerance={
@@ -119,6 +120,7 @@ def probe(order: Probe) -> TargetFacts:
             refuse_without_compiler()
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
+    # As in a session: with TF32 the probe would find another format than the one that is timed.
     exact_fp32()
     chosen = device(torch_device)
     measured = tuple(executed(number_format, torch_device) for number_format in ("fp32", "fp16", "bf16"))

@@ -95,6 +95,7 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
+    # The reference is the file as it is written: an optimization may change its results.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(source.path, options, providers=[CPU_PROVIDER])
     names = [output.name for output in session.get_outputs()]
@@ -117,6 +118,7 @@ def _read(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
+        # Names, types and shapes are enough here, and external weights may be large.
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise ValueError(f"{path.name} is truncated, or no ONNX file at all: {error}") from error

@@ -142,6 +142,7 @@ def _prefixes(model: torch.nn.Module, tokenizer: Any, ids: Array) -> list[dict[s
     prefixes = []
     for end in range(min(8, len(ids)), len(ids) + 1):
         prefix = tokenizer.decode(ids[:end].tolist(), skip_special_tokens=True)
+        # A token may be a part of a character, which decodes to U+FFFD.
         following = tokenizer.decode([best[end - 1]]).replace("\ufffd", "")
         # A server takes and returns text: it must give the same tokens again, and the next token must be visible.
         readable = following.strip() and following.isprintable() and best[end - 1] not in tokenizer.all_special_ids

@@ -125,6 +125,7 @@ def dynamic_int8(
     context: Context, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
 ) -> tuple[str, ...]:
     """The FP32 export with INT8 weights; the scale of each activation is computed at run time."""
+    # Inside `out`, because files are renamed from it, which works within one file system only.
     with tempfile.TemporaryDirectory(dir=out) as folder:
         base = Path(folder)
         _build(context, base, "fp32", "cpu", {"prune_lm_head": prune_lm_head})
