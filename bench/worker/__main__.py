@@ -76,6 +76,7 @@ def obey(order: Order, channel: Channel) -> None:
             channel.stage("import")
             from bench.worker import artifacts, formats
 
+            # Imports the format's libraries now, so that a failure is attributed to `import` and not to the export.
             formats.recipes(order.format)
             channel.stage("convert" if order.parent else "export")
             channel.say(artifacts.build(order))

@@ -133,6 +133,7 @@ def _ort_value(value: CaseValue) -> ort.OrtValue:
 
 def _read(value: ort.OrtValue) -> Any:
     if value.element_type() == STRING:
+        # The elements are objects, which have no bytes that could be copied.
         return value.numpy()
     size = value.tensor_size_in_bytes()
     data = ctypes.string_at(value.data_ptr(), size) if size else b""

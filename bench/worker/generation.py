@@ -63,6 +63,7 @@ def _parts(stream: Stream, times: list[int]) -> Generation:
     return Generation(
         first_ns=times[0],
         token_ns=tuple(times[1:]),
+        # Counted and not taken from the request: a server may end early, or send several tokens at once.
         tokens=len(times) if counted is None else counted,
         prompt_tokens=stream.prompt_tokens,
         encode_ns=stream.encode_ns,

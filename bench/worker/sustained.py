@@ -66,6 +66,7 @@ def minutes(run_calls: Take, ends_s: Sequence[float], clock: timing.Clock = perf
             sample = MinuteCalls()
             while (now := clock()) < end_ns or not sample.calls:
                 sample.add(run_calls(max(1, min(CHUNK_NS, end_ns - now))))
+                # With the collector off, the cycles of several minutes would accumulate.
                 gc.collect(0)
             yield sample.minute((now - before) / 1e9)
             before = now
@@ -105,6 +106,7 @@ class MinuteCalls:
         self.samples += samples[-self.calls % self.step :: self.step]
         self.calls += len(samples)
         while len(self.samples) > self.limit:
+            # Every second sample, so that those that remain are spaced evenly over the whole minute.
             self.samples = self.samples[::2]
             self.step *= 2
 

@@ -17,7 +17,7 @@ CELLS = 256
 KV_TYPES = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
-    # The number in ggml's `enum ggml_type`.
+    # llama-cpp-python has no name for it; this is its number in ggml's `enum ggml_type`.
     "bf16": 30,
     "q8_0": llama_cpp.GGML_TYPE_Q8_0,
 }
@@ -106,6 +106,7 @@ class Context:
 
     def clear(self) -> None:
         """Remove all tokens from the cache."""
+        # `False` leaves the old data in the buffers: it is not read again, and clearing it takes time.
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def logits(self, batch: TokenBatch) -> list[Array]:

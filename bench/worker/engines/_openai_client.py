@@ -57,6 +57,7 @@ class Client:
             refused = self._drop_refused_field(response, request)
             completion = None if refused else self._answer(response, "/completions")
         if completion is None:
+            # Sent again without the refused field; this ends, because every field is dropped at most once.
             return self.complete(body)
         choices = completion.get("choices")
         if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):

@@ -200,6 +200,7 @@ def _prompts(visit: Visit) -> dict[bytes, str]:
         texts = json.loads((folder / "reference.json").read_text(encoding="utf-8")).get("prompts") or []
         timed = feeds.load(folder / "inputs.npz")[0]
         if texts:
+            # Only the first prompt: it is the timed one, and requests have a batch of one.
             prompts[timed["input_ids"].tobytes()] = texts[0]
     return prompts
 

@@ -81,6 +81,7 @@ class Session:
         if "context_ids" in feed:
             context = torch.from_numpy(feed["context_ids"])
             past = step(self.model, context).past_key_values
+            # `generate()` takes the ids of the whole text, and skips those that the cache holds.
             known = {"input_ids": torch.cat([context, ids], dim=1), "past_key_values": past}
         return Generation(self.model, known | {"attention_mask": torch.ones_like(known["input_ids"])}, new)
 
@@ -162,7 +163,7 @@ class _StoppedByReader(Exception):  # noqa: N818 - not an error
     """Ends `generate()` when the reader wants no further tokens."""
 
 
-# transformers has no types, so for mypy the base class is `Any`.
+# mypy does not read transformers, so the base class is `Any`.
 class TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Passes tokens to another thread, and waits for its next request, so that only one thread runs at a time."""
 

@@ -62,6 +62,7 @@ def _read(path: Path) -> Array:
         raise ValueError(f"{problem}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
     if len(frames) < 2:
         raise ValueError(f"{path.name} holds no audio")
+    # A file that is cut short may end within a sample of two bytes.
     samples: Array = (np.frombuffer(frames[: len(frames) // 2 * 2], "<i2") / 32768).astype(np.float32)
     return samples
 

@@ -11,6 +11,7 @@ from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
+# For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
 

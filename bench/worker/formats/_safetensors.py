@@ -18,6 +18,7 @@ from bench.worker.refusal import Refusal
 Tensor = npt.NDArray[np.float32]
 
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+# NumPy has no BF16, so its bits are read as integers.
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 REMEDY = "give a folder with the model's weights as safetensors, in FP32, FP16 or BF16"
 

@@ -19,6 +19,7 @@ from bench.records import FormatManifest, Tolerance
 from bench.worker import feeds
 from bench.worker.recipes import Context, recipe
 
+# Literals only, here and in the decorators: the orchestrator reads them without an import of this module.
 MANIFEST = FormatManifest(base="fp32")
 
 MODEL = "model.onnx"
@@ -207,7 +208,7 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
     return _checked(out, (_describe_share(before, out, f"INT{bits}, in blocks of {block}"),))
 
 
-# onnxruntime has no types, so for mypy the base class is `Any`.
+# mypy does not read onnxruntime, so the base class is `Any`.
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
     """Gives the quantizer one batch at a time."""
 

@@ -143,6 +143,7 @@ def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tupl
     choice, all_devices = provider.device, tuple(listed for listed, _ in offers)
     _refuse_type(provider, option.indexed)
     if offers and choice != DeviceChoice():
+        # Only refuses a device that does not exist: the provider gets the index as an option.
         _select(provider, offers)
     index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
     kind = choice.type or option.indexed[0]

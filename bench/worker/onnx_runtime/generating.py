@@ -173,6 +173,7 @@ class State:
         decoder, end = self.decoder, self.position + tokens.shape[1]
         self.binding.bind_cpu_input(decoder.ids, np.ascontiguousarray(tokens, decoder.ids_type))
         if decoder.masked:
+            # All ones: the sequences of a batch have equal lengths, so none is padded.
             self.binding.bind_cpu_input(decoder.mask, np.ones((self.batch, end), np.int64))
         if decoder.positioned:
             positions = np.arange(self.position, end, dtype=np.int64)

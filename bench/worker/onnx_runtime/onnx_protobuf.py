@@ -188,6 +188,7 @@ def _node(file: BinaryIO, span: Span) -> Node:
         inputs=_texts(file, parts, NODE_INPUT),
         outputs=_texts(file, parts, NODE_OUTPUT),
         attributes={
+            # The span of a varint holds its value.
             _last(file, attribute, ATTRIBUTE_NAME): attribute[ATTRIBUTE_INT][0][0]
             for attribute in attributes
             if ATTRIBUTE_INT in attribute

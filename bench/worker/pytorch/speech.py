@@ -76,6 +76,7 @@ class SpeechRecognition(Generation):
 
 def attach_audio(state: DecodingState, encoded: torch.Tensor) -> DecodingState:
     """Add the encoder's output to the state; gives the same state."""
+    # transformers takes the first element of the tuple as the encoder's output.
     state.arguments["encoder_outputs"] = (encoded,)
     return state
 
