@@ -34,6 +34,7 @@ def refer(order: Refer) -> Built:
     notes = family.describe_inputs(order.source, order.sizes, order.inputs)
     feeds.save(out / "inputs.npz", batches)
     feeds.save(out / "outputs.npz", outputs)
+    # Beside the reference, because the workers that are compared with it know only its folder.
     facts_text = json.dumps({"by": computed_by, "notes": notes, **facts}, ensure_ascii=False)
     (out / "reference.json").write_text(facts_text, encoding="utf-8")
     return Built(notes)

@@ -63,6 +63,7 @@ def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySessio
     except Refusal:
         # A refusal has its own reason already, such as that no compiled model was kept.
         raise
+    # Only the cached start is refused: the cell's other measurements do not need the compiled model.
     except Exception as error:
         raise Refusal(
             "unsupported", f"the compiled model does not open: {reason_of(error)}", kind="no-cache"

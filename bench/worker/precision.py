@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bench.records import Executed
 
 Floats = npt.NDArray[Any]
+# More rows than FP32 has bits in its mantissa: `fine_input` needs one for each.
 SIZE = 64
 DTYPES = {"fp32": np.float32, "fp16": np.float16}
 FP32_BITS, TEN_BIT_MANTISSA = 18.0, 10.2

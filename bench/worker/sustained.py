@@ -48,6 +48,7 @@ def sustain(order: Sustain, channel: Channel) -> None:
         finished_minutes = minutes(partial(timing.burst, call), order.ends_s)
     channel.stage("sustain", job.workload)
     for minute in finished_minutes:
+        # At the end of each minute, so that a crash loses only the current one.
         channel.say(Lasted(minute))
 
 

@@ -122,6 +122,7 @@ class Context:
         return row
 
     def __del__(self) -> None:
+        # `__init__` may have failed before the context was opened.
         if getattr(self, "pointer", None):
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
@@ -153,6 +154,7 @@ def cache_bytes(model: Any, shape: Shape, kv_type: str) -> int:
 def refuse_beyond_memory(size: int, settings: Settings) -> None:
     """Raise MemoryError for a cache larger than the free memory: the system would kill the process."""
     free = psutil.virtual_memory().available
+    # On a GPU the cache is in other memory.
     if size > free and not settings.on_gpu:
         raise MemoryError(f"the KV cache needs {size / 2**20:.0f} MiB, and {free / 2**20:.0f} MiB are free")
 

@@ -34,6 +34,7 @@ class Client:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._key = server.key
+        # A copy for each server, from which the fields that it refuses are removed.
         self._optional = dict(OPTIONAL)
         # Not compressed: compression may hold back small pieces of a stream, and the time between pieces is measured.
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}

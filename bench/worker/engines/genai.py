@@ -116,6 +116,7 @@ class Session:
         stream = Stream(self, feed, len(tokens))
         generator = stream.generator
         generator.append_tokens(stream.prompt)
+        # The last row: exports with `prune_lm_head` have only that one, others have one for each token of the prompt.
         logits = [generator.get_logits()[0, -1]]
         for token in tokens[:-1]:
             generator.append_tokens(_int32(token.reshape(1, 1)))

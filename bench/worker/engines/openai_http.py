@@ -114,6 +114,7 @@ class Session:
         return Traits(sampling=f"greedy, by temperature 0{self.early_end_text}", counted_by=self.counted_by)
 
     def _body(self, prompt: str, new: int) -> dict[str, Any]:
+        # `extra` cannot replace the other fields: its reader refuses those that define the measurement.
         return {"model": self.model, "prompt": prompt, "max_tokens": new, "temperature": 0, **self.extra}
 
 

@@ -108,6 +108,7 @@ class Forward:
 
     def outputs(self, result: Any) -> Feed:
         """The outputs of a call by name, widened to FP32 without loss."""
+        # NumPy has no BF16.
         return {name: value.float().numpy() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
 

@@ -73,6 +73,7 @@ def folder(source: Source, scratch: Path) -> Path:
     """The source's own folder if it is complete; else one that is written to `scratch`."""
     from bench.worker import hugging_face
 
+    # Refuses a model that is not a Whisper, before anything is written.
     _config(source)
     has_features = (Path(source.path) / "preprocessor_config.json").is_file()
     if source.weights == "pretrained" and has_features and hugging_face.tokenizer(source):

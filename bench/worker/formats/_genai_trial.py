@@ -39,6 +39,7 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
     _refuse_without_bias(export)
     try:
         logits = _run(export)
+    # A refusal of the decoder has its own reason and remedy.
     except Refusal:
         raise
     except Exception as error:

@@ -73,6 +73,7 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        # Before the header is read: the length in a damaged file could exceed the memory.
         if size < 8 or length > size - 8:
             raise Refusal("unsupported", f"{path.name} is cut short, or is no safetensors file", REMEDY)
         header: dict[str, Any] = json.loads(file.read(length))

@@ -51,6 +51,7 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]
     model = float16.convert_float_to_float16(
         onnx.load(parent / MODEL),
         keep_io_types=True,
+        # The argument replaces the converter's default list, so that is repeated.
         op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *fp32_types],
         # Shape inference in memory fails for a model that is larger than a single file can be.
         disable_shape_infer=_is_large(parent),

@@ -64,6 +64,7 @@ class _Graph:
         for name, array in arrays.items():
             self.inputs[name].update_inplace(array)
         self.session.run_with_iobinding(self.binding, self.options)
+        # The copy to the host waits for the graph, so that the call ends when its outputs are readable.
         return [value.numpy() for value in self.outputs]
 
 

@@ -133,6 +133,7 @@ class State:
         self.kinds = [element(decoder.inputs[past]) for past, _ in decoder.past]
         for (past, present), value in zip(decoder.past, self._cache(), strict=True):
             self.binding.bind_ortvalue_input(past, value)
+            # The same buffer as past and present: attention appends to it in place, without a copy of the cache.
             if decoder.export.shares:
                 self.binding.bind_ortvalue_output(present, value)
 
@@ -142,6 +143,7 @@ class State:
         shape = decoder.cache_shape(self.batch, self.length if decoder.export.shares else 0)
         try:
             return [decoder.memory.empty(shape, kind) for kind in self.kinds]
+        # onnxruntime does not say what the memory was for.
         except MemoryError as error:
             raise MemoryError(f"no memory for a key-value cache of {self.length} tokens ({error})") from error
 

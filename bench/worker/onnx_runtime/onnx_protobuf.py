@@ -29,6 +29,7 @@ TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
 VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM = 1, 2, 1, 1, 2, 1
 DIM_VALUE, DIM_NAME = 1, 2
 """Field numbers of ONNX's Protobuf messages."""
+# ONNX's own domain has two names.
 OWN_DOMAINS = ("", "ai.onnx")
 
 

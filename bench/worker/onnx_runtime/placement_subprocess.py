@@ -73,6 +73,7 @@ def main() -> None:
         opened = sessions.open_session(order.provider, sessions.Request(graph))
         placements.append(assignment.placement(opened.session, graph))
         del opened
+    # A new line first: native code may have printed one without an end.
     sys.stdout.write(f"\n{msgspec.json.encode(merge_placements(placements)).decode()}\n")
 
 

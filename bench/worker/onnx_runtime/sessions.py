@@ -53,7 +53,9 @@ def open_session(provider: Provider, request: Request) -> Opened:
 
     onnxruntime's fallback to the CPU after an error is silent, so it is switched off.
     """
+    # The severity of a session applies only once it exists, and plugins are registered before.
     ort.set_default_logger_severity(ERRORS_ONLY)
+    # Before the plugin is registered, so that the errors of its libraries are found too.
     mark = native_log.mark()
     selected = devices.find(provider)
     load_libraries(provider)

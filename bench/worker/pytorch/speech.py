@@ -24,6 +24,7 @@ class SpeechRecognition(Generation):
 
     def __init__(self, visit: Visit) -> None:
         super().__init__(visit)
+        # `generate()` compiles the encoder too, and not only decoding.
         encoder = self.model.get_encoder()
         self.encoder = compiled(encoder, visit.scratch) if self.is_compiled else encoder
 
