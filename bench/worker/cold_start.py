@@ -93,5 +93,6 @@ def _refuse_empty(cache: CompileCache | None, scratch: str) -> None:
     if cache is None or cache.kind == "context":
         return
     folder = Path(os.environ.get(cache.name, "")) if cache.kind == "environment" else Path(scratch)
+    # Files and not folders: an empty folder is no compiled model.
     if not any(path.is_file() for path in folder.rglob("*")):
         raise Refusal("unsupported", "the provider kept nothing in its cache folder", kind="no-cache")

@@ -66,6 +66,7 @@ def _session(order: Conform, payload: CasePayload) -> ort.InferenceSession:
 
 def _payload(order: Conform) -> CasePayload:
     with Path(order.payloads).open("rb") as file:
+        # Only this case is read: the file has the payloads of all cases.
         file.seek(order.case.at)
         return msgspec.msgpack.decode(file.read(order.case.size), type=CasePayload)
 

@@ -72,6 +72,7 @@ def read(folder: Path) -> Export:
     try:
         config = json.loads((folder / NAME).read_text(encoding="utf-8"))
         return _export(folder, config["model"], config["search"])
+    # Exports of other versions of genai may lack a key.
     except (OSError, ValueError, KeyError) as error:
         message = f"{NAME} of the export cannot be read: {type(error).__name__}: {error}"
         raise Refusal("unsupported", message, "export it with the project's own genai runtime") from error

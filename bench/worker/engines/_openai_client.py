@@ -122,6 +122,7 @@ class Client:
         label, start = self.server.label, "start the server, or correct the url"
         try:
             yield
+        # First, because both are subclasses of the errors below.
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             message = f"no server answers at {label}: {self.plain(str(error))}"
             raise Refusal("unavailable", message, start, "no-server") from None

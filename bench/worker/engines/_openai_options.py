@@ -48,6 +48,7 @@ def read(options: Mapping[str, Option]) -> Server:
     name = str(options.get("key", ""))
     remote = not _is_local(str(url.hostname))
     key = _key(name)
+    # Only `true` itself: the text "false" would count as true.
     if remote and options.get("remote") is not True:
         message = f"{url.hostname} is not this machine, and the prompts would be sent there"
         raise option_refusal(message, "write remote = true if that is what you want")

@@ -177,6 +177,7 @@ def _provider_of(visit: Visit) -> Provider:
 
 def _generator(model: Any, batch: int, length: int) -> Any:
     parameters = og.GeneratorParams(model)
+    # genai allocates the cache for `max_length`, by default 2048 tokens, so it is always set.
     parameters.set_search_options(**GREEDY, batch_size=batch, max_length=length)
     try:
         return og.Generator(model, parameters)

@@ -142,6 +142,7 @@ class Stream:
                         "failed", f"the server goes on beyond the {self._new} tokens asked for", "see its log"
                     )
                 yield None
+        # A broken connection may also just end the stream: only the mark of the end shows that the text is complete.
         if not ended:
             message = f"the server closed the stream in the middle, after {pieces} pieces of text"
             raise Refusal("failed", message, "see the server's log")
@@ -183,6 +184,7 @@ def _piece(event: dict[str, Any] | None) -> tuple[str, bool]:
     """The text of an event, and whether it marks the end of the text."""
     if event is None:
         return "", True
+    # The server is not trusted: each field may have another type than the API says.
     choices = event.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     text = first.get("text")

@@ -139,6 +139,7 @@ def _provider_of(visit: Visit) -> Provider:
     """The visit's provider; Refusal where there is none, or where it takes fixed shapes only."""
     if visit.provider is None:
         raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
+    # Refused here: with growing shapes such a provider leaves all nodes to the CPU.
     if visit.provider.static_shapes:
         message = f"{visit.provider.ep} takes fixed shapes only, and the mask of generation grows with every token"
         raise Refusal("unsupported", message, "there is no export for it here: run it on another provider", "shapes")

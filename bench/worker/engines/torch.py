@@ -138,6 +138,7 @@ def executed(requested: str, torch_device: torch.device) -> Executed:
     # Rounded before the product, so that the error is that of the product and not of its inputs.
     x, weight = (_rounded(array, requested) for array in (x, weight))
     bits = precision.effective_bits(x, weight, _product(x, weight, requested, torch_device))
+    # Products are widened to FP32, so FP32's test input also shows the bits that a half precision keeps.
     fine = _product(precision.fine_input("fp32"), weight, requested, torch_device)
     large = _product(precision.large_input(), weight, requested, torch_device)[0, -1]
     mantissa = precision.mantissa_bits("fp32", fine)

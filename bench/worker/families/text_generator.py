@@ -117,6 +117,7 @@ class _Forward:
         self.past: Any = None
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        # One position: logits of a whole prompt over a large vocabulary would take much memory.
         outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
         self.past = outputs.past_key_values
         logits: torch.Tensor = outputs.logits[:, -1]

@@ -234,6 +234,7 @@ def _captured_output() -> Iterator[None]:
     output = io.StringIO()
     logging.disable(logging.WARNING)
     try:
+        # The lines would hide an error: of a worker's log the report shows only the end.
         with redirect_stdout(output), redirect_stderr(output):
             yield
     except BaseException:

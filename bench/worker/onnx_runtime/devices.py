@@ -74,6 +74,7 @@ def _device(handle: Any, kind: DeviceType, index: int) -> Device:
 def _select_by_handle(provider: Provider) -> SelectedDevice:
     """Select a device of a plugin or of the operating system; it must be listed, and the choice must be unique."""
     offers = offered(provider.ep)
+    # A plugin that registers may still offer no device, as OpenVINO's does on CPUs that are not Intel's.
     if not offers:
         raise _no_device(provider)
     device, handle = _select(provider, offers)

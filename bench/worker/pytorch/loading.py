@@ -24,6 +24,7 @@ class Loaded:
         self.torch_device = select_device(visit.options)
         refuse_emulation(visit.recipe.name, self.torch_device)
         exact_fp32()
+        # Every target of a comparison gets the same number of threads.
         torch.set_num_threads(visit.threads)
         self.threads = torch.get_num_threads()
         self.device = device(self.torch_device)
