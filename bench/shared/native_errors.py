@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 MAX_CHARACTERS = 300
+# QNN colours its log, also in a file.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # E and F are onnxruntime's errors and fatal errors; a warning is not the reason for a failure.
 LOGGED = re.compile(r"^.*?\[[EF]:onnxruntime:[^\]]*\] (.+)$")

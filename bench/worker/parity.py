@@ -51,8 +51,8 @@ def _rows(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[Rows, R
         raise ValueError(f"the output has the shape {actual.shape}, the reference {expected.shape}")
     if expected.size == 0:
         raise ValueError(f"an output of the shape {expected.shape} holds nothing to compare")
-    # In double precision: in FP16 the squares of values above 255 overflow.
     rows = expected.shape[0] if expected.ndim > 1 else 1
+    # In double precision: in FP16 the squares of values above 255 overflow.
     return (np.asarray(expected, np.float64).reshape(rows, -1), np.asarray(actual, np.float64).reshape(rows, -1))
 
 

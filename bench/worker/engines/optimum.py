@@ -219,6 +219,7 @@ def open_model(folder: Path, threads: int) -> Any:
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.add_session_config_entry(assignment.RECORD, "1")
+    # No access to the hub, because the artifact is complete.
     arguments: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
     if AutoConfig.from_pretrained(folder, local_files_only=True).is_encoder_decoder:
         model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **arguments)

@@ -50,6 +50,7 @@ def _all(folder: Path) -> list[Path]:
 
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
     """`count` different pictures, float32 (count, channels, height, width): whole photographs first, then crops."""
+    # Half of the photographs are grey, and preprocessors expect three channels.
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
     return np.stack([prepare(_random_crop(opened[photograph], step)) for step, photograph in turns])

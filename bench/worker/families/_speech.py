@@ -52,6 +52,7 @@ def _read(path: Path) -> Array:
         with wave.open(str(path), "rb") as file:
             shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             frames = file.readframes(file.getnframes())
+    # `wave` raises EOFError for a file that ends within its header.
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
     if shape != (1, 2, RATE):

@@ -34,6 +34,7 @@ MANIFEST = FamilyManifest(
 
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
+# As in the other families: texts of 128 tokens, and pictures of 224 pixels with three channels.
 DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
 """Sizes of symbolic dimensions whose name contains the word, unless the workload gives another."""
 FALLBACK_SIZE = 16
@@ -51,6 +52,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
 
     path = Path(source.path)
     model = _read(path)
+    # Sorted, so that an error names the same file each time: sets of texts have no fixed order.
     for location in sorted(_external(model)):
         # The file is not trusted: its locations must not name files outside its folder.
         if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:

@@ -41,6 +41,7 @@ MANIFEST = FamilyManifest(
 
 CHECKED_CLIPS = 2
 LONGEST_S = 30
+# The order in which Whisper is trained to read them.
 TASK = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 ENGLISH_ONLY = ("<|startoftranscript|>", "<|notimestamps|>")
 ENGLISH_VOCABULARY = 51864

@@ -32,6 +32,7 @@ EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
 OUTPUT_TAIL_CHARACTERS = 4000
 """The number of characters of the builder's output that are reported if it fails."""
+# How transformers reports an unknown architecture; it raises a plain ValueError for that.
 UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
 
 
