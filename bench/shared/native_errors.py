@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 
 MAX_CHARACTERS = 300
+# QNN colours its log, also in a file.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# E and F are onnxruntime's errors and fatal errors; a warning is not the reason for a failure.
 LOGGED = re.compile(r"^.*?\[[EF]:onnxruntime:[^\]]*\] (.+)$")
 """`2026-11-22 18:24:24.746 [E:onnxruntime:, file.cc:2290 Function] message`."""
 RETRIED = re.compile(r"^EP Error (.+?)(?: when using \[.*\])?$")

@@ -79,6 +79,7 @@ def fields(file: BinaryIO, span: Span) -> Iterator[tuple[int, int, Span]]:
             field_span, offset = (value, value), file.tell()
         else:
             size = {EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind)
+            # The obsolete groups do not occur in ONNX, so every other wire type begins with its length.
             if size is None:
                 size = number_at(file)
             field_span = (file.tell(), file.tell() + size)

@@ -33,6 +33,7 @@ def main() -> None:
         try:
             obey(order, channel)
         except Exception as error:  # noqa: BLE001 - every error of a library becomes data
+            # The reply holds one line of the error; the whole traceback goes to the log.
             traceback.print_exc()
             channel.say(Failed(failure_of(error, channel.stage_name)))
         # Also after a failure: it ends the order for the parent.
@@ -75,6 +76,7 @@ def obey(order: Order, channel: Channel) -> None:
             channel.stage("import")
             from bench.worker import artifacts, formats
 
+            # Imports the format's libraries now, so that a failure is attributed to `import` and not to the export.
             formats.recipes(order.format)
             channel.stage("convert" if order.parent else "export")
             channel.say(artifacts.build(order))

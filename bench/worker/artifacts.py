@@ -20,6 +20,7 @@ def build(order: Build) -> Built:
         raise ValueError(f"unknown recipe {name!r}; the format {order.format} has {', '.join(sorted(recipes))}")
     parent = Path(order.parent) if order.parent else None
     context = Context(families.named(order.family), order.source, parent, order.inputs, order.opset)
+    # The folder is temporary: the parent renames it when it is complete, so files are written in place.
     return Built(recipes[name](context, Path(order.out), **order.recipe.options))
 
 
@@ -34,6 +35,7 @@ def refer(order: Refer) -> Built:
     notes = family.describe_inputs(order.source, order.sizes, order.inputs)
     feeds.save(out / "inputs.npz", batches)
     feeds.save(out / "outputs.npz", outputs)
+    # Beside the reference, because the workers that are compared with it know only its folder.
     facts_text = json.dumps({"by": computed_by, "notes": notes, **facts}, ensure_ascii=False)
     (out / "reference.json").write_text(facts_text, encoding="utf-8")
     return Built(notes)

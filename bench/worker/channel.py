@@ -20,6 +20,7 @@ class Channel:
     """The worker's side of the connection to its parent."""
 
     def __init__(self) -> None:
+        # Copies: libraries print to descriptor 1 and may read from 0, which must not disturb the protocol.
         self._orders = os.fdopen(os.dup(0), "rb")
         self._replies = os.fdopen(os.dup(1), "wb")
         # From here on file descriptor 1 is the log, for C libraries too, and 0 is empty.
@@ -40,7 +41,9 @@ class Channel:
         for line in self._orders:
             self.busy = True
             self._queue.put(line)
+        # Without its parent nobody would read the result or end this process.
         if self.busy:
+            # Not `sys.exit`, which would end only this thread.
             os._exit(ORPHANED)
         self._queue.put(None)
 
@@ -54,6 +57,7 @@ class Channel:
         if isinstance(reply, Done):
             self.busy = False  # set before sending: a parent that has read `Done` may close the stream and end
         self._replies.write(msgspec.json.encode(reply) + b"\n")
+        # A crash loses what is buffered, and the last stage that the parent has read tells where it happened.
         self._replies.flush()
 
     def stage(self, name: str, workload: str | None = None) -> None:

@@ -36,6 +36,7 @@ def start(order: Begin, channel: Channel) -> None:
     channel.stage("placement")
     refuse_fallback(session.placement, visit.provider, session.complaint)
     channel.stage("begin", visit.jobs[0].workload)
+    # Before the clock starts, as in a burst: the setup of a call is not part of the call.
     call = _first(session, visit, feed)
     begin = perf_counter_ns()
     call()
@@ -60,7 +61,9 @@ def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySessio
     try:
         session = compiling.Session(order.visit, compiled=True)
     except Refusal:
+        # A refusal has its own reason already, such as that no compiled model was kept.
         raise
+    # Only the cached start is refused: the cell's other measurements do not need the compiled model.
     except Exception as error:
         raise Refusal(
             "unsupported", f"the compiled model does not open: {reason_of(error)}", kind="no-cache"
@@ -90,5 +93,6 @@ def _refuse_empty(cache: CompileCache | None, scratch: str) -> None:
     if cache is None or cache.kind == "context":
         return
     folder = Path(os.environ.get(cache.name, "")) if cache.kind == "environment" else Path(scratch)
+    # Files and not folders: an empty folder is no compiled model.
     if not any(path.is_file() for path in folder.rglob("*")):
         raise Refusal("unsupported", "the provider kept nothing in its cache folder", kind="no-cache")

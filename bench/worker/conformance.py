@@ -66,6 +66,7 @@ def _session(order: Conform, payload: CasePayload) -> ort.InferenceSession:
 
 def _payload(order: Conform) -> CasePayload:
     with Path(order.payloads).open("rb") as file:
+        # Only this case is read: the file has the payloads of all cases.
         file.seek(order.case.at)
         return msgspec.msgpack.decode(file.read(order.case.size), type=CasePayload)
 
@@ -125,6 +126,7 @@ def _ort_value(value: CaseValue) -> ort.OrtValue:
     tensor = ort.OrtValue.ortvalue_from_shape_and_type(list(value.shape), value.element)
     if tensor.tensor_size_in_bytes() != len(value.data):
         raise TypeError(f"this onnxruntime stores {NAMES.get(value.element)} in another way than ONNX")
+    # An empty tensor has no bytes to copy, and its address may be null.
     if value.data:
         ctypes.memmove(tensor.data_ptr(), value.data, len(value.data))
     return tensor
@@ -132,6 +134,7 @@ def _ort_value(value: CaseValue) -> ort.OrtValue:
 
 def _read(value: ort.OrtValue) -> Any:
     if value.element_type() == STRING:
+        # The elements are objects, which have no bytes that could be copied.
         return value.numpy()
     size = value.tensor_size_in_bytes()
     data = ctypes.string_at(value.data_ptr(), size) if size else b""
@@ -169,6 +172,7 @@ def _tensors(name: str, expected: CaseTensor, answer: Any, order: Conform) -> De
     if actual.shape != expected_values.shape:
         shapes = {"shape": str(list(actual.shape)), "expected": str(list(expected_values.shape))}
         return Deviation(name, kind, expected_values.size, note("other-shape", **shapes))
+    # The standard does not define these values, so only type and shape are checked.
     if order.case.random:
         return Deviation(name, kind, 0)
     if expected.element == STRING:
@@ -190,9 +194,12 @@ def _answer(answer: Any) -> tuple[Values | None, int]:
 
 def _numbers(name: str, kind: str, expected: Values, actual: Values, order: Conform) -> Deviation:
     """Count the values outside the margins, and find the largest error; without a margin all values must be equal."""
+    # NaN equals NaN here, and an infinity only the same infinity.
     same = (actual == expected) | (_nan(actual) & _nan(expected))
     finite = np.isfinite(expected) & np.isfinite(actual)
+    # Differences of unsigned integers would wrap around, and those of FP16 would be rounded again.
     wide = np.complex128 if expected.dtype.kind == "c" else np.float64
+    # Infinities give NaN here; `finite` excludes them below.
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(actual.astype(wide) - expected.astype(wide))
         size = np.abs(expected.astype(wide))

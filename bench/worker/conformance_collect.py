@@ -18,7 +18,9 @@ from bench.records import Built, Case, CasePayload, CaseSequence, CaseSuite, Cas
 from bench.worker.element_types import NAMES, STRING
 
 SUITE, PAYLOADS = "cases.json", "payloads.bin"
+# ONNX tests an operator that is a function twice: as one node, and expanded into the nodes that define it.
 EXPANDED = re.compile(r"_expanded(?:_ver\d+)?$")
+# The standard defines the distribution of these outputs, and not their values.
 RANDOM_OPS = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
@@ -27,6 +29,7 @@ def collect(order: Collect) -> Built:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tests divide by zero on purpose
         tests = load_model_tests(kind="node")
+    # An expanded case has several nodes: its operator is that of the case which it expands.
     operators = {test.name: _operator(test.model) for test in tests if not EXPANDED.search(test.name)}
     with (Path(order.out) / PAYLOADS).open("wb") as file:
         cases = tuple(_case(test, operators, file) for test in tests)
@@ -59,6 +62,7 @@ def _case(test: Any, operators: dict[str, tuple[str, str]], file: BinaryIO) -> C
         operator=operator,
         domain=domain,
         opset=opsets.get(domain, 0),
+        # Sorted: the order of a set of texts differs from process to process.
         types=tuple(sorted(_types([*payload.inputs.values(), *payload.outputs.values()]))),
         rtol=test.rtol,
         atol=test.atol,
@@ -115,5 +119,6 @@ def _is_random(test: Any) -> bool:
     # Dropout of opset 12 and later: (data, ratio, training_mode), with an empty name where the ratio is omitted.
     ((inputs, _),) = test.data_sets
     values = dict(zip((name for name in node.input if name), inputs, strict=True))
+    # 0.5 is the standard's default.
     ratio = values[node.input[1]] if node.input[1] else 0.5
     return bool(np.any(values[node.input[2]])) and float(ratio) > 0

@@ -58,6 +58,7 @@ def decode(element: int, shape: tuple[int, ...], data: bytes) -> Values:
 
     _, name, bits = OTHERS[element]
     patterns = np.frombuffer(data, "<u2").astype(np.uint16) if bits == 16 else unpacked(data, bits, math.prod(shape))
+    # `view` keeps the bits; `astype` would convert the integers.
     values = patterns.view(getattr(ml_dtypes, name))
     wide: Values = values.astype(np.int16 if "int" in name else np.float32)
     return wide.reshape(shape)

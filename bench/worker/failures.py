@@ -17,6 +17,7 @@ REFUSING_STAGES: dict[str, Status] = {
     "import": "unavailable",
 }
 """What an exception means by its stage: an exporter, quantizer or provider refused, or a package is missing."""
+# Whole phrases, because errors also mention allocators where memory is not the cause.
 MEMORY_WORDS = re.compile(
     r"bad_alloc|out of (?:device |host |video )?memory|failed to allocate memory|can't allocate memory"
     r"|_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation|OUT_OF_(?:DEVICE|HOST)_MEMORY|E_OUTOFMEMORY|8007000E"
@@ -24,6 +25,7 @@ MEMORY_WORDS = re.compile(
     re.IGNORECASE,
 )
 """How onnxruntime, CUDA, cuDNN, Vulkan, Direct3D and PyTorch report exhausted memory; none has a class for it."""
+# A number with a unit is left as it is: PyTorch prints `20.00 MiB`.
 MISSED_BYTES = re.compile(r"(?:buffer of size|requested bytes of|tried to allocate) (\d+)(?![\d.]*\s*[KMGT]i?B)")
 CALLS_ON_THE_WAY = re.compile(r"Exception from \S+\.(?:cpp|hpp|h):\d+:")
 """The start of OpenVINO's line for each call that an error passed through; the last line is the error itself."""
@@ -38,6 +40,7 @@ def failure_of(error: BaseException, stage: str) -> Failure:
     # Before the stage is looked at: memory can run out in every stage.
     if isinstance(error, MemoryError) or MEMORY_WORDS.search(str(error)):
         return replace(failure, status="out-of-memory", message=_with_size(failure.message, str(error)))
+    # In every stage: some packages are imported only when a recipe runs.
     if isinstance(error, ImportError):
         remedy = "the runtime lacks a package: see its requirements in the matrix"
         return replace(failure, status="unavailable", remedy=remedy)

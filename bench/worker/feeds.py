@@ -25,6 +25,7 @@ def save(path: Path, batches: Sequence[Feed]) -> None:
 def load(path: Path) -> list[Feed]:
     """Read the batches that `save` wrote; ValueError names a file of another structure."""
     batches: dict[int, Feed] = {}
+    # Pickle could run code from a file of unknown origin.
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:
             index, slash, name = key.partition("/")

@@ -48,6 +48,7 @@ class Export:
 
     def weight_bytes(self) -> int:
         """The bytes of the graphs and their weight files, without tokenizers."""
+        # Weight files lie beside the graph, and their names begin with the graph's.
         return sum(file.stat().st_size for path in self.graphs for file in self.folder.glob(f"{path.name}*"))
 
     def cache_names(self, past: str, present: str) -> list[tuple[str, str]]:
@@ -71,6 +72,7 @@ def read(folder: Path) -> Export:
     try:
         config = json.loads((folder / NAME).read_text(encoding="utf-8"))
         return _export(folder, config["model"], config["search"])
+    # Exports of other versions of genai may lack a key.
     except (OSError, ValueError, KeyError) as error:
         message = f"{NAME} of the export cannot be read: {type(error).__name__}: {error}"
         raise Refusal("unsupported", message, "export it with the project's own genai runtime") from error

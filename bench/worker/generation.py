@@ -52,6 +52,7 @@ def _run(stream: Stream, clock: Clock) -> tuple[list[Any], list[int]]:
         after = clock()
         times.append(after - before)
         steps.append(step)
+        # The clock is read once a step: between two readings the loop's own time would be lost from the total.
         before = after
     return steps, times
 
@@ -63,6 +64,7 @@ def _parts(stream: Stream, times: list[int]) -> Generation:
     return Generation(
         first_ns=times[0],
         token_ns=tuple(times[1:]),
+        # Counted and not taken from the request: a server may end early, or send several tokens at once.
         tokens=len(times) if counted is None else counted,
         prompt_tokens=stream.prompt_tokens,
         encode_ns=stream.encode_ns,
@@ -75,6 +77,7 @@ def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | No
     `before_burst` is called once, directly before the bursts.
     """
     warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
+    # Kept before the warm-up's generations are removed, which are not part of the sample.
     first_token = run.generations[0].first_ns
     run.generations.clear()
     samples, sizes = timing.bursts(partial(burst, run), effort, before_burst)

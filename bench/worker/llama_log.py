@@ -12,6 +12,7 @@ WARNING, ERROR, CONTINUED = 3, 4, 5
 """Values of `enum ggml_log_level`; those in llama-cpp-python 0.3 belong to an older ggml."""
 FUNCTION = re.compile(r"^(?:[\w:~]+: )+")
 """The name of llama.cpp's function at the start of a line."""
+# Messages are published with the report, and paths can show user names.
 FOLDER = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:'\"]+)+[\\/](?=[^\s\\/])")
 
 _lines: list[tuple[int, str]] = []
@@ -25,6 +26,7 @@ def _keep(level: int, text: bytes, _user_data: object) -> None:
         _lines[-1] = (previous_level, previous_text if previous_text.endswith("\n") else previous_text + message)
     elif level in (WARNING, ERROR):
         _lines.append((level, message))
+    # The log shows errors as they come: after a crash `_lines` is lost.
     if level == ERROR:
         sys.stderr.write(message)
 

@@ -16,6 +16,7 @@ PLUGINS = "touchstone-plugins.json"
 
 def load(kind: Kind, name: str) -> ModuleType:
     """Import the module; ModuleNotFoundError where no module has this name."""
+    # Names in the matrix have hyphens, which the names of modules cannot have.
     return import_module(_plugins().get(kind, {}).get(name) or f"bench.worker.{kind}.{name.replace('-', '_')}")
 
 

@@ -27,6 +27,7 @@ def compare(
     if not all(np.isfinite(output_rows).all() for _, output_rows in pairs):
         # Errors of NaN and infinities have no meaning, so only `finite` is reported.
         return Parity(samples, False, None, None, None, None, tolerance, reference)
+    # A wrong scale of all values does not change the cosine: only the relative error shows it.
     relative = _relative_error(pairs)
     return Parity(
         samples=samples,
@@ -35,7 +36,9 @@ def compare(
             float(np.abs(output_rows - reference_rows).max(initial=0.0)) for reference_rows, output_rows in pairs
         ),
         relative_error=relative,
+        # The lowest and not the mean: observed with QNN, where only the second row of a batch was wrong.
         cosine=min(_lowest_cosine(reference_rows, output_rows) for reference_rows, output_rows in pairs),
+        # An error of zero has no logarithm, and so no number of bits.
         effective_bits=-math.log2(relative) if relative else None,
         tolerance=tolerance,
         reference=reference,
@@ -49,6 +52,7 @@ def _rows(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[Rows, R
     if expected.size == 0:
         raise ValueError(f"an output of the shape {expected.shape} holds nothing to compare")
     rows = expected.shape[0] if expected.ndim > 1 else 1
+    # In double precision: in FP16 the squares of values above 255 overflow.
     return (np.asarray(expected, np.float64).reshape(rows, -1), np.asarray(actual, np.float64).reshape(rows, -1))
 
 

@@ -32,9 +32,11 @@ def check(
 
     `expected` holds `tokens` (batch, new), `gaps` (batch, new) and `logits` (batch, n, vocabulary) of each batch.
     """
+    # In double precision: engines in FP32 differ by a KL divergence near 1e-12, less than the rounding of FP32 sums.
     expected_logits = [np.asarray(outputs["logits"], np.float64) for outputs in expected]
     actual_logits = []
     for feed, outputs in zip(batches, expected, strict=True):
+        # Both see the reference's tokens: after a different choice the logits of later steps would not be comparable.
         forced = outputs["tokens"][:, : outputs["logits"].shape[1]]
         actual_logits.append(np.asarray(session.score(feed, forced), np.float64))
     same, compared = (None, None) if tokens is None else matching(tokens, expected[0])
@@ -104,6 +106,7 @@ def _top1(expected: Array, actual: Array) -> Array:
 
 
 def _log_softmax(logits: Array) -> Array:
+    # Without the shift `exp` overflows for large logits.
     shifted = logits - logits.max(axis=-1, keepdims=True)
     result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return result

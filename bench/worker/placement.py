@@ -12,6 +12,7 @@ def refuse_fallback(placement: Placement | None, provider: Provider | None, log_
     `log_message` is what the provider logged. A model without nodes and an unknown placement are accepted: neither
     proves that the work runs elsewhere.
     """
+    # An older onnxruntime does not report the placement; the record then says that it is unknown.
     if provider is None or placement is None:
         return
     if not placement.has_nothing_on(provider.ep):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bench.records import Executed
 
 Floats = npt.NDArray[Any]
+# More rows than FP32 has bits in its mantissa: `fine_input` needs one for each.
 SIZE = 64
 DTYPES = {"fp32": np.float32, "fp16": np.float16}
 FP32_BITS, TEN_BIT_MANTISSA = 18.0, 10.2
@@ -81,6 +82,7 @@ def fp32_format(mantissa: int, bits: float, large: float) -> str:
 
     The mantissa alone is not enough: QNN's emulator copies all bits of the mantissa, but sums with the bits of FP16.
     """
+    # FP16 gives infinity here; BF16 and TF32 have the exponents of FP32.
     in_range = abs(large / LARGE - 1) < 0.01
     if mantissa >= MANTISSA["fp32"] - 1 and bits >= FP32_BITS:
         return "fp32"

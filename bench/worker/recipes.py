@@ -60,6 +60,7 @@ class RecipeFunction:
 
     def __call__(self, context: Context, out: Path, **options: Any) -> tuple[str, ...]:
         """Write the artifact; ValueError names an unknown option."""
+        # Checked here, because a TypeError of Python would not list the options that there are.
         for option in options:
             if option not in self.options:
                 known = ", ".join(self.options) or "none"
@@ -69,6 +70,7 @@ class RecipeFunction:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of the options: the keyword-only parameters of the function."""
+        # The signature is the only list of the options, so the two cannot differ.
         return tuple(getattr(self.write, "__kwdefaults__", None) or ())
 
 

@@ -69,6 +69,7 @@ def transcript(run: generation.Recorder, facts: dict[str, Any]) -> Transcript | 
     if "label" not in facts or run.tokens is None:
         return None
     # A timed generation goes on after the end-of-sequence token, but the transcript ends there.
+    # The label is that of the first clip, so only the first row is read.
     spoken_tokens = itertools.takewhile(lambda token: token not in facts["end"], run.tokens[0].tolist())
     return Transcript("".join(facts["pieces"][token] for token in spoken_tokens), facts["label"])
 

@@ -48,6 +48,7 @@ def sustain(order: Sustain, channel: Channel) -> None:
         finished_minutes = minutes(partial(timing.burst, call), order.ends_s)
     channel.stage("sustain", job.workload)
     for minute in finished_minutes:
+        # At the end of each minute, so that a crash loses only the current one.
         channel.say(Lasted(minute))
 
 
@@ -66,6 +67,7 @@ def minutes(run_calls: Take, ends_s: Sequence[float], clock: timing.Clock = perf
             sample = MinuteCalls()
             while (now := clock()) < end_ns or not sample.calls:
                 sample.add(run_calls(max(1, min(CHUNK_NS, end_ns - now))))
+                # With the collector off, the cycles of several minutes would accumulate.
                 gc.collect(0)
             yield sample.minute((now - before) / 1e9)
             before = now
@@ -105,6 +107,7 @@ class MinuteCalls:
         self.samples += samples[-self.calls % self.step :: self.step]
         self.calls += len(samples)
         while len(self.samples) > self.limit:
+            # Every second sample, so that those that remain are spaced evenly over the whole minute.
             self.samples = self.samples[::2]
             self.step *= 2
 

@@ -45,6 +45,7 @@ def warmed(
     """Make the first call and the warm-up; gives a timing without samples. `run` makes a call and gives its time."""
     first = run()
     warmup, steady = warm_up(run, effort, clock, slow_calls)
+    # The warm-up stays in the record, because it shows the cost of compilation and of the first calls.
     return Timing(first_call_ns=first, warmup_ns=tuple(warmup[:KEPT_WARMUP]), steady=steady, samples_ns=())
 
 
@@ -62,6 +63,7 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, max_calls:
     each call.
     """
     samples: list[int] = []
+    # Looked up once: the time of this loop is added to every call.
     append = samples.append
     before = clock()
     end = before + length_ns
@@ -130,6 +132,7 @@ def warm_up(
 def window(samples: Sequence[int]) -> int:
     """The number of calls of a window: 20, or as many as fit into a quarter of a second, but at least three."""
     recent = median(samples[-WINDOW_CALLS:])
+    # A call may be shorter than one tick of the clock, and so take 0 ns.
     return max(3, min(WINDOW_CALLS, int(WINDOW_S * 1e9 / max(recent, 1))))
 
 

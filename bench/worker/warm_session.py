@@ -29,6 +29,7 @@ SLOW_NS = 100_000_000
 MAX_CALLS = 5_000
 """The largest number of calls of a burst: more calls of a microsecond add no information, but fill files."""
 
+# Global, because the model must stay warm between the orders `Hold` and `Burst`.
 _warm_work: list[Work] = []
 
 
@@ -120,6 +121,7 @@ def _generations(visit: Visit, job: Job, opened: AnySession, channel: Channel) -
     batches, facts = feeds.load(folder / "inputs.npz"), session_check.reference_facts(folder)
     run = generation.Recorder(session, batches[0], job.sizes["new"])
     channel.stage("time", job.workload)
+    # The warm-up comes first, because the check needs the tokens of a generation.
     timed = _warm_generations(run, visit)
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(visit, session, batches, run, folder)

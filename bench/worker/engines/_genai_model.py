@@ -53,6 +53,7 @@ def _refuse_ends(export: genai_config.Export) -> None:
 def register(provider: Provider) -> None:
     """Register a plug-in provider with genai, which has its own copy of onnxruntime beside that of Python."""
     if provider.plugin:
+        # genai takes an absolute path only.
         library = plugins.library_of(provider)
         og.register_execution_provider_library(provider.ep, str(library.resolve()))
 
@@ -67,6 +68,7 @@ def load(
 ) -> Any:
     """Load the model on the provider that genai calls `genai_name`, or on the CPU where that is empty."""
     config = og.Config(str(export.folder))
+    # The export names the provider that it was built for; without any provider genai uses the CPU.
     config.clear_providers()
     if genai_name:
         config.append_provider(genai_name)
@@ -91,6 +93,7 @@ def overlay(provider: Provider, export: genai_config.Export, threads: int) -> di
         "inter_op_num_threads": 1,
         "log_severity_level": sessions.ERRORS_ONLY,
         **({"graph_optimization_level": LEVELS[provider.optimization]} if provider.optimization in LEVELS else {}),
+        # Last, so that the session entries of the matrix win.
         **provider.session,
     }
     return {"model": {name: {"session_options": session} for name in export.sections}}

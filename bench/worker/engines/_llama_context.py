@@ -17,6 +17,7 @@ CELLS = 256
 KV_TYPES = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
+    # llama-cpp-python has no name for it; this is its number in ggml's `enum ggml_type`.
     "bf16": 30,
     "q8_0": llama_cpp.GGML_TYPE_Q8_0,
 }
@@ -105,6 +106,7 @@ class Context:
 
     def clear(self) -> None:
         """Remove all tokens from the cache."""
+        # `False` leaves the old data in the buffers: it is not read again, and clearing it takes time.
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def logits(self, batch: TokenBatch) -> list[Array]:
@@ -120,6 +122,7 @@ class Context:
         return row
 
     def __del__(self) -> None:
+        # `__init__` may have failed before the context was opened.
         if getattr(self, "pointer", None):
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
@@ -151,6 +154,7 @@ def cache_bytes(model: Any, shape: Shape, kv_type: str) -> int:
 def refuse_beyond_memory(size: int, settings: Settings) -> None:
     """Raise MemoryError for a cache larger than the free memory: the system would kill the process."""
     free = psutil.virtual_memory().available
+    # On a GPU the cache is in other memory.
     if size > free and not settings.on_gpu:
         raise MemoryError(f"the KV cache needs {size / 2**20:.0f} MiB, and {free / 2**20:.0f} MiB are free")
 

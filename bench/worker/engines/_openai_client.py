@@ -34,7 +34,9 @@ class Client:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._key = server.key
+        # A copy for each server, from which the fields that it refuses are removed.
         self._optional = dict(OPTIONAL)
+        # Not compressed: compression may hold back small pieces of a stream, and the time between pieces is measured.
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         limits = httpx.Timeout(server.timeout_s, connect=min(CONNECT_S, server.timeout_s))
         # A local server is not reached through the proxy that the environment names.
@@ -56,6 +58,7 @@ class Client:
             refused = self._drop_refused_field(response, request)
             completion = None if refused else self._answer(response, "/completions")
         if completion is None:
+            # Sent again without the refused field; this ends, because every field is dropped at most once.
             return self.complete(body)
         choices = completion.get("choices")
         if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
@@ -119,6 +122,7 @@ class Client:
         label, start = self.server.label, "start the server, or correct the url"
         try:
             yield
+        # First, because both are subclasses of the errors below.
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             message = f"no server answers at {label}: {self.plain(str(error))}"
             raise Refusal("unavailable", message, start, "no-server") from None
@@ -169,6 +173,7 @@ class Client:
     def _json_object(self, text: str) -> Json | None:
         try:
             value = json.loads(text)
+        # The server is not trusted: deeply nested JSON raises RecursionError.
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None

@@ -48,6 +48,7 @@ def read(options: Mapping[str, Option]) -> Server:
     name = str(options.get("key", ""))
     remote = not _is_local(str(url.hostname))
     key = _key(name)
+    # Only `true` itself: the text "false" would count as true.
     if remote and options.get("remote") is not True:
         message = f"{url.hostname} is not this machine, and the prompts would be sent there"
         raise option_refusal(message, "write remote = true if that is what you want")
@@ -75,6 +76,7 @@ def _url(options: Mapping[str, Option]) -> SplitResult:
         raise option_refusal("the engine openai-http needs the url of a server", remedy)
     try:
         url = urlsplit(str(text))
+        # `urlsplit` accepts any text as a port; only this property raises ValueError.
         port = url.port
     except ValueError:
         raise option_refusal("the url of the server cannot be read", remedy) from None
@@ -128,6 +130,7 @@ def _extra(text: str) -> dict[str, Any]:
 
 
 def _seconds(value: Option) -> float:
+    # In Python `True` is an integer, but it is no number of seconds.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
         raise option_refusal(f"timeout_s is {value!r}", "write seconds, e.g. 300")
     return float(value)
@@ -140,6 +143,7 @@ def _device(options: Mapping[str, Option], label: str) -> Device | None:
         return None
     if kind not in KINDS:
         raise option_refusal(f"unknown device {kind!r}", f"write one of {', '.join(KINDS)}")
+    # mypy does not narrow a text to literals by `in`.
     return Device(kind, 0, name=f"of the server {label}, as declared")  # type: ignore[arg-type]
 
 

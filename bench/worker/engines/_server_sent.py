@@ -36,6 +36,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
 def _object(data: str) -> dict[str, Any]:
     try:
         event = json.loads(data)
+    # The server is not trusted: deeply nested JSON raises RecursionError.
     except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict):
@@ -50,6 +51,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         *whole, incomplete = (incomplete + chunk).split(b"\n")
         for line in whole:
             yield line.rstrip(b"\r").decode("utf-8", "replace")
+        # A server that never ends a line would fill the memory.
         if len(incomplete) > MAX_LINE_BYTES:
             message = f"the server sent a line of more than {MAX_LINE_BYTES >> 20} MiB"
             raise Refusal("failed", message, "it does not speak the OpenAI API")

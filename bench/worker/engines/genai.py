@@ -116,6 +116,7 @@ class Session:
         stream = Stream(self, feed, len(tokens))
         generator = stream.generator
         generator.append_tokens(stream.prompt)
+        # The last row: exports with `prune_lm_head` have only that one, others have one for each token of the prompt.
         logits = [generator.get_logits()[0, -1]]
         for token in tokens[:-1]:
             generator.append_tokens(_int32(token.reshape(1, 1)))
@@ -158,6 +159,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Array]:
         """Yield the tokens of each step, int64 of (batch,); the first step includes prefill."""
+        # `append_tokens` is all of prefill: the first `generate_next_token` only samples.
         generate, tokens = self.generator.generate_next_token, self.generator.get_next_tokens
         self.generator.append_tokens(self.prompt)
         for _ in range(self.new):
@@ -175,10 +177,12 @@ def _provider_of(visit: Visit) -> Provider:
 
 def _generator(model: Any, batch: int, length: int) -> Any:
     parameters = og.GeneratorParams(model)
+    # genai allocates the cache for `max_length`, by default 2048 tokens, so it is always set.
     parameters.set_search_options(**GREEDY, batch_size=batch, max_length=length)
     try:
         return og.Generator(model, parameters)
     except RuntimeError as error:
+        # genai's errors have no class and no code, only a message.
         if str(error).startswith("batch_size"):
             raise Refusal("unsupported", f"genai: {error}", "ort-generate takes larger batches") from error
         # genai raises RuntimeError for exhausted memory, with a message that `failures` does not know.

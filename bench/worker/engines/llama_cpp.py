@@ -91,6 +91,7 @@ class Session:
         logits = np.empty((*tokens.shape, self.vocabulary), np.float32)
         step = TokenBatch(tokens.shape[0], 1)
         for index in range(tokens.shape[1]):
+            # Copied at once: the views are valid only until the next call.
             logits[:, index] = context.logits(batch)
             batch = step.fill(tokens[:, index : index + 1], at + index)
         return logits
@@ -181,6 +182,7 @@ def gpu_layers(options: dict[str, Option]) -> int:
         if name not in OPTIONS:
             raise _refused(f"the engine llama-cpp has no option {name!r}", f"it has {', '.join(OPTIONS)}")
     layers = options.get("n_gpu_layers", 0)
+    # In Python `True` is an integer, but it is no number of layers.
     if not isinstance(layers, int) or isinstance(layers, bool):
         raise _refused(f"n_gpu_layers is {layers!r}", "write a number of layers, or -1 for all")
     if layers and not (llama_cpp.llama_supports_gpu_offload() and _devices(GPU_TYPES)):
@@ -225,6 +227,7 @@ def device(*, on_gpu: bool) -> Device:
 
 def _devices(types: tuple[int, ...]) -> list[str]:
     """The devices of these types, as ggml describes them."""
+    # From a private module: llama-cpp-python itself has no functions for ggml's devices.
     get, kind, describe = (getattr(libggml, f"ggml_backend_dev_{name}") for name in ("get", "type", "description"))
     # Without these types ctypes assumes int, and would truncate pointers.
     libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
@@ -241,6 +244,7 @@ def probe(order: Probe) -> TargetFacts:
     llama_log.listen()
     try:
         on_gpu = gpu_layers(order.options) != 0
+        # Only checks the options: a probe has no number format.
         attention(order.options, "")
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)

@@ -37,6 +37,7 @@ MANIFEST = EngineManifest(
     variables=("key",),
     addresses=("url",),
     checked_by="text",
+    # The limits of the exports of the same number format: how a server quantizes its model is not known.
     recipes={
         "served-fp32": EngineRecipe(number_format="fp32"),
         "served-fp16": EngineRecipe(number_format="fp16"),
@@ -113,6 +114,7 @@ class Session:
         return Traits(sampling=f"greedy, by temperature 0{self.early_end_text}", counted_by=self.counted_by)
 
     def _body(self, prompt: str, new: int) -> dict[str, Any]:
+        # `extra` cannot replace the other fields: its reader refuses those that define the measurement.
         return {"model": self.model, "prompt": prompt, "max_tokens": new, "temperature": 0, **self.extra}
 
 
@@ -140,6 +142,7 @@ class Stream:
                         "failed", f"the server goes on beyond the {self._new} tokens asked for", "see its log"
                     )
                 yield None
+        # A broken connection may also just end the stream: only the mark of the end shows that the text is complete.
         if not ended:
             message = f"the server closed the stream in the middle, after {pieces} pieces of text"
             raise Refusal("failed", message, "see the server's log")
@@ -181,6 +184,7 @@ def _piece(event: dict[str, Any] | None) -> tuple[str, bool]:
     """The text of an event, and whether it marks the end of the text."""
     if event is None:
         return "", True
+    # The server is not trusted: each field may have another type than the API says.
     choices = event.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     text = first.get("text")
@@ -199,6 +203,7 @@ def _prompts(visit: Visit) -> dict[bytes, str]:
         texts = json.loads((folder / "reference.json").read_text(encoding="utf-8")).get("prompts") or []
         timed = feeds.load(folder / "inputs.npz")[0]
         if texts:
+            # Only the first prompt: it is the timed one, and requests have a batch of one.
             prompts[timed["input_ids"].tobytes()] = texts[0]
     return prompts
 

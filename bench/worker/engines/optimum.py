@@ -81,6 +81,7 @@ class Session:
         if "context_ids" in feed:
             context = torch.from_numpy(feed["context_ids"])
             past = step(self.model, context).past_key_values
+            # `generate()` takes the ids of the whole text, and skips those that the cache holds.
             known = {"input_ids": torch.cat([context, ids], dim=1), "past_key_values": past}
         return Generation(self.model, known | {"attention_mask": torch.ones_like(known["input_ids"])}, new)
 
@@ -162,6 +163,7 @@ class _StoppedByReader(Exception):  # noqa: N818 - not an error
     """Ends `generate()` when the reader wants no further tokens."""
 
 
+# mypy does not read transformers, so the base class is `Any`.
 class TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Passes tokens to another thread, and waits for its next request, so that only one thread runs at a time."""
 
@@ -175,6 +177,7 @@ class TokenStreamer(BaseStreamer):  # type: ignore[misc]
         if not self.begun:
             self.begun = True
             return
+        # The wait below keeps `generate()` from computing the next step before the reader has taken this one's time.
         self.tokens.put(value.numpy())
         if not self.requests.get():
             raise _StoppedByReader
@@ -216,6 +219,7 @@ def open_model(folder: Path, threads: int) -> Any:
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.add_session_config_entry(assignment.RECORD, "1")
+    # No access to the hub, because the artifact is complete.
     arguments: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
     if AutoConfig.from_pretrained(folder, local_files_only=True).is_encoder_decoder:
         model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **arguments)

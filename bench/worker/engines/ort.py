@@ -25,6 +25,7 @@ from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.onnx_runtime.sessions import Request, open_session
 from bench.worker.refusal import Refusal
 
+# Literals only: the orchestrator reads them from the source text, because it cannot import onnxruntime.
 MANIFEST = EngineManifest(format="onnx", profiles=True, compiles_context=True)
 
 
@@ -77,6 +78,7 @@ class Session:
 
         Inputs are copied to the device and outputs to the host inside the call, so it ends when outputs are readable.
         """
+        # onnxruntime refuses an input that the model does not have, and a model may lack some of its family's inputs.
         inputs = {name: array for name, array in feed.items() if name in self.inputs}
         return self.graphs.bind(inputs) if self.graphs else partial(self.session.run, self.names, inputs)
 
@@ -122,6 +124,7 @@ def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:
     provider, request = provider_of(visit), request_of(visit)
 
     def open_with(profile: Path) -> ort.InferenceSession:
+        # A session of its own: writing the profile slows its calls, so none of them may be timed.
         profiled_request = Request(request.model, request.threads, request.scratch, request.sizes, profile)
         return open_session(provider, profiled_request).session
 

@@ -24,6 +24,7 @@ from bench.worker.onnx_runtime import (
 from bench.worker.onnx_runtime.sessions import Opened, Request, open_session
 from bench.worker.refusal import Refusal
 
+# The format of the engine `genai`: both run the same files, so only the runtime differs.
 MANIFEST = EngineManifest(format="genai", tasks=("text-generation", "speech-recognition"))
 
 
@@ -36,6 +37,7 @@ class Session:
         self.opened = {
             path: open_session(provider, Request(path, visit.threads, visit.scratch)) for path in self.export.graphs
         }
+        # Encoder and decoder are opened with equal options on one device, so the first stands for both.
         first = self._first
         self.threads = options.threads(provider, first.text, visit.threads)
         memory = generating.memory_of(provider, first.selected)
@@ -78,6 +80,7 @@ class Session:
     def score(self, feed: Feed, tokens: Array) -> Array:
         """Logits over a given continuation, float32 of (batch, n, vocabulary)."""
         stream = Stream(self, feed, tokens.shape[1])
+        # `astype` copies, which is needed: the next step overwrites the buffer.
         logits = [stream.prefill().astype(np.float32)]
         for index in range(tokens.shape[1] - 1):
             logits.append(stream.state.run(tokens[:, index : index + 1]).astype(np.float32))
@@ -106,6 +109,7 @@ class Stream:
             self.encoding, crossed = session.encoder.prepare(batch)
             self.state.give(crossed)
         if before is not None:
+            # Here and not in the iteration, which is timed.
             self.state.run(before)
 
     def prefill(self) -> Array:
@@ -135,6 +139,7 @@ def _provider_of(visit: Visit) -> Provider:
     """The visit's provider; Refusal where there is none, or where it takes fixed shapes only."""
     if visit.provider is None:
         raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
+    # Refused here: with growing shapes such a provider leaves all nodes to the CPU.
     if visit.provider.static_shapes:
         message = f"{visit.provider.ep} takes fixed shapes only, and the mask of generation grows with every token"
         raise Refusal("unsupported", message, "there is no export for it here: run it on another provider", "shapes")

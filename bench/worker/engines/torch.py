@@ -47,6 +47,7 @@ MANIFEST = EngineManifest(
         "fp32": EngineRecipe(number_format="fp32"),
         "fp16": EngineRecipe(number_format="fp16"),
         "bf16": EngineRecipe(number_format="bf16"),
+        # The limits of dynamic INT8 in the formats `onnx` and `optimum`: a row must not pass because of its engine.
         "dynamic-int8": EngineRecipe(
             number_format="int8",
             tolerance={
@@ -107,6 +108,7 @@ class Forward:
 
     def outputs(self, result: Any) -> Feed:
         """The outputs of a call by name, widened to FP32 without loss."""
+        # NumPy has no BF16.
         return {name: value.float().numpy() for name, value in result.items() if isinstance(value, torch.Tensor)}
 
 
@@ -119,6 +121,7 @@ def probe(order: Probe) -> TargetFacts:
             refuse_without_compiler()
     except Refusal as refusal:
         return replace(facts, message=refusal.message, remedy=refusal.remedy, kind=refusal.kind)
+    # As in a session: with TF32 the probe would find another format than the one that is timed.
     exact_fp32()
     chosen = device(torch_device)
     measured = tuple(executed(number_format, torch_device) for number_format in ("fp32", "fp16", "bf16"))
@@ -135,6 +138,7 @@ def executed(requested: str, torch_device: torch.device) -> Executed:
     # Rounded before the product, so that the error is that of the product and not of its inputs.
     x, weight = (_rounded(array, requested) for array in (x, weight))
     bits = precision.effective_bits(x, weight, _product(x, weight, requested, torch_device))
+    # Products are widened to FP32, so FP32's test input also shows the bits that a half precision keeps.
     fine = _product(precision.fine_input("fp32"), weight, requested, torch_device)
     large = _product(precision.large_input(), weight, requested, torch_device)[0, -1]
     mantissa = precision.mantissa_bits("fp32", fine)

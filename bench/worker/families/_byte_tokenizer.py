@@ -60,6 +60,7 @@ def _pairs() -> list[tuple[str, str]]:
     split = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words = [word for word, _ in split.pre_tokenize_str(SENTENCES.read_text(encoding="utf-8").replace("\n", " "))]
     counts = Counter(pair for word in words for pair in itertools.pairwise(word))
+    # Ties are sorted by the pair, so that every machine makes the same tokenizer.
     return sorted(counts, key=lambda pair: (-counts[pair], pair))[:PAIRS]
 
 

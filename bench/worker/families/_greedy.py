@@ -25,6 +25,7 @@ def decode(forward: Callable[[torch.Tensor], torch.Tensor], prompt: torch.Tensor
     for _ in range(new):
         logits = forward(ids).float()
         best, second = logits.topk(2).values.unbind(-1)
+        # `argmax` gives the first of equal logits, as in the engines; `topk` promises no order.
         ids = logits.argmax(-1, keepdim=True)
         tokens.append(ids)
         gaps.append(best - second)

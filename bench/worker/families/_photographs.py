@@ -15,6 +15,7 @@ CHECKED = ("astronaut", "camera", "coffee", "coins", "grass", "moon", "retina", 
 CALIBRATION = ("brick", "cell", "chelsea", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "motorcycle_right")
 """The photographs for calibration. The other files of that folder are drawings, text and test patterns."""
 
+# ImageNet's mean and deviation by channel, with which published classifiers are trained.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -35,6 +36,7 @@ def calibration(folder: Path) -> list[Path]:
 
 
 def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    # Sorted, because the order of a folder differs between file systems.
     by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     return [by_name[name] for name in names] if set(names) <= set(by_name) else []
 
@@ -48,6 +50,7 @@ def _all(folder: Path) -> list[Path]:
 
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
     """`count` different pictures, float32 (count, channels, height, width): whole photographs first, then crops."""
+    # Half of the photographs are grey, and preprocessors expect three channels.
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
     return np.stack([prepare(_random_crop(opened[photograph], step)) for step, photograph in turns])

@@ -83,6 +83,7 @@ def fill_language_model(model: nn.Module, seed: int) -> nn.Module:
 
 def _weight_values(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:
     """Seeded noise, scaled and shifted like a trained weight of that name; no bias and no norm is constant."""
+    # Not `hash`, which differs from process to process.
     generator = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())]))
     noise = torch.from_numpy(generator.standard_normal(tuple(shape), np.float32))
     *above, module, kind = name.split(".")

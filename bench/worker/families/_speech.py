@@ -52,6 +52,7 @@ def _read(path: Path) -> Array:
         with wave.open(str(path), "rb") as file:
             shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             frames = file.readframes(file.getnframes())
+    # `wave` raises EOFError for a file that ends within its header.
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
     if shape != (1, 2, RATE):
@@ -62,6 +63,7 @@ def _read(path: Path) -> Array:
         raise ValueError(f"{problem}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
     if len(frames) < 2:
         raise ValueError(f"{path.name} holds no audio")
+    # A file that is cut short may end within a sample of two bytes.
     samples: Array = (np.frombuffer(frames[: len(frames) // 2 * 2], "<i2") / 32768).astype(np.float32)
     return samples
 

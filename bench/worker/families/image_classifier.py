@@ -11,6 +11,7 @@ import numpy as np
 from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 
+# For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
 
@@ -103,6 +104,7 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
     config = hugging_face.config(source)
     size, channels = getattr(config, "image_size", 224), getattr(config, "num_channels", 3)
     if not inputs:
+        # Other seeds for calibration, or the recipe would be fitted to the pictures that check it.
         noise: Array = _random_weights.pictures(count, channels, size, seed=1 if checked else 2).float().numpy()
         return noise
     photographs = (_photographs.checked if checked else _photographs.calibration)(Path(inputs))

@@ -34,6 +34,7 @@ MANIFEST = FamilyManifest(
 
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
+# As in the other families: texts of 128 tokens, and pictures of 224 pixels with three channels.
 DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
 """Sizes of symbolic dimensions whose name contains the word, unless the workload gives another."""
 FALLBACK_SIZE = 16
@@ -51,6 +52,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
 
     path = Path(source.path)
     model = _read(path)
+    # Sorted, so that an error names the same file each time: sets of texts have no fixed order.
     for location in sorted(_external(model)):
         # The file is not trusted: its locations must not name files outside its folder.
         if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
@@ -95,6 +97,7 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
+    # The reference is the file as it is written: an optimization may change its results.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(source.path, options, providers=[CPU_PROVIDER])
     names = [output.name for output in session.get_outputs()]
@@ -117,6 +120,7 @@ def _read(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
+        # Names, types and shapes are enough here, and external weights may be large.
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise ValueError(f"{path.name} is truncated, or no ONNX file at all: {error}") from error

@@ -11,6 +11,7 @@ from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
+# For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
 
@@ -40,6 +41,7 @@ MANIFEST = FamilyManifest(
 
 CHECKED_CLIPS = 2
 LONGEST_S = 30
+# The order in which Whisper is trained to read them.
 TASK = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 ENGLISH_ONLY = ("<|startoftranscript|>", "<|notimestamps|>")
 ENGLISH_VOCABULARY = 51864
@@ -72,6 +74,7 @@ def folder(source: Source, scratch: Path) -> Path:
     """The source's own folder if it is complete; else one that is written to `scratch`."""
     from bench.worker import hugging_face
 
+    # Refuses a model that is not a Whisper, before anything is written.
     _config(source)
     has_features = (Path(source.path) / "preprocessor_config.json").is_file()
     if source.weights == "pretrained" and has_features and hugging_face.tokenizer(source):

@@ -13,6 +13,7 @@ import numpy as np
 from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 
+# For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
 

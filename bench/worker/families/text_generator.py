@@ -12,6 +12,7 @@ from bench.records import FamilyManifest, Source, Tolerance
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
+# For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
 
@@ -116,6 +117,7 @@ class _Forward:
         self.past: Any = None
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        # One position: logits of a whole prompt over a large vocabulary would take much memory.
         outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
         self.past = outputs.past_key_values
         logits: torch.Tensor = outputs.logits[:, -1]
@@ -142,6 +144,7 @@ def _prefixes(model: torch.nn.Module, tokenizer: Any, ids: Array) -> list[dict[s
     prefixes = []
     for end in range(min(8, len(ids)), len(ids) + 1):
         prefix = tokenizer.decode(ids[:end].tolist(), skip_special_tokens=True)
+        # A token may be a part of a character, which decodes to U+FFFD.
         following = tokenizer.decode([best[end - 1]]).replace("\ufffd", "")
         # A server takes and returns text: it must give the same tokens again, and the next token must be visible.
         readable = following.strip() and following.isprintable() and best[end - 1] not in tokenizer.all_special_ids

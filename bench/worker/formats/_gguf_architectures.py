@@ -67,8 +67,10 @@ def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, t
         if name_in_gguf is None:
             message = f"the weights hold {source_name}, for which llama.cpp's {name(config)} has no place"
             raise Refusal("unsupported", message, REMEDY, "architecture")
+        # A reader and not the content, so that only one tensor is in memory at a time.
         contents[name_in_gguf] = (shape, _reader(config, weights, source_name))
     for name_in_gguf, factors in _rope_factors(config).items():
+        # The default binds this turn's value: a plain closure would give every reader the last one.
         contents[name_in_gguf] = (factors.shape, lambda factors=factors: factors)  # type: ignore[misc]
     return contents
 
@@ -132,6 +134,7 @@ def _llama3(config: dict[str, Any], rope: dict[str, Any]) -> Tensor:
     half = rotated(config) // 2
     wavelengths = 2 * math.pi * base ** (np.arange(half) / half)
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    # The formula of transformers, so that llama.cpp computes the same positions as the reference.
     smooth = ((rope["original_max_position_embeddings"] / wavelengths - low) / (high - low)).clip(0.0, 1.0)
     factors: Tensor = (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
     return factors
@@ -145,6 +148,7 @@ def _describe_phi3(writer: Any, config: dict[str, Any]) -> None:
     writer.add_sliding_window(config.get("sliding_window") or 0)
     if _rope_factors(config):
         stretch = longest / original
+        # The factor by which transformers multiplies sines and cosines of LongRoPE.
         writer.add_rope_scaling_attn_factors(
             math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1
         )

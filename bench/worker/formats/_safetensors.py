@@ -18,6 +18,7 @@ from bench.worker.refusal import Refusal
 Tensor = npt.NDArray[np.float32]
 
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+# NumPy has no BF16, so its bits are read as integers.
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 REMEDY = "give a folder with the model's weights as safetensors, in FP32, FP16 or BF16"
 
@@ -72,6 +73,7 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        # Before the header is read: the length in a damaged file could exceed the memory.
         if size < 8 or length > size - 8:
             raise Refusal("unsupported", f"{path.name} is cut short, or is no safetensors file", REMEDY)
         header: dict[str, Any] = json.loads(file.read(length))

@@ -32,6 +32,7 @@ EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
 OUTPUT_TAIL_CHARACTERS = 4000
 """The number of characters of the builder's output that are reported if it fails."""
+# How transformers reports an unknown architecture; it raises a plain ValueError for that.
 UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
 
 
@@ -125,6 +126,7 @@ def dynamic_int8(
     context: Context, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
 ) -> tuple[str, ...]:
     """The FP32 export with INT8 weights; the scale of each activation is computed at run time."""
+    # Inside `out`, because files are renamed from it, which works within one file system only.
     with tempfile.TemporaryDirectory(dir=out) as folder:
         base = Path(folder)
         _build(context, base, "fp32", "cpu", {"prune_lm_head": prune_lm_head})
@@ -233,6 +235,7 @@ def _captured_output() -> Iterator[None]:
     output = io.StringIO()
     logging.disable(logging.WARNING)
     try:
+        # The lines would hide an error: of a worker's log the report shows only the end.
         with redirect_stdout(output), redirect_stderr(output):
             yield
     except BaseException:

@@ -18,6 +18,7 @@ from bench.worker.recipes import Context, recipe
 MANIFEST = FormatManifest(base="gguf-f32", build_runtime="genai-build", convert_runtime="llama-cpp")
 
 MODEL = "model.gguf"
+# llama.cpp reports this in its log only.
 FALLBACK = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 
 

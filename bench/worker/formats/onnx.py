@@ -19,6 +19,7 @@ from bench.records import FormatManifest, Tolerance
 from bench.worker import feeds
 from bench.worker.recipes import Context, recipe
 
+# Literals only, here and in the decorators: the orchestrator reads them without an import of this module.
 MANIFEST = FormatManifest(base="fp32")
 
 MODEL = "model.onnx"
@@ -50,6 +51,7 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]
     model = float16.convert_float_to_float16(
         onnx.load(parent / MODEL),
         keep_io_types=True,
+        # The argument replaces the converter's default list, so that is repeated.
         op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *fp32_types],
         # Shape inference in memory fails for a model that is larger than a single file can be.
         disable_shape_infer=_is_large(parent),
@@ -196,6 +198,7 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
     with _prepared(parent) as source:
         model = onnx.load(source)
         before = onnx.GraphProto()
+        # A copy, because the quantizer changes the model in place.
         before.CopyFrom(model.graph)
         # Accuracy level 4 lets kernels compute in INT8; the error on MiniLM is the same with and without.
         quantizer = blockwise.MatMulNBitsQuantizer(
@@ -206,6 +209,7 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
     return _checked(out, (_describe_share(before, out, f"INT{bits}, in blocks of {block}"),))
 
 
+# mypy does not read onnxruntime, so the base class is `Any`.
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
     """Gives the quantizer one batch at a time."""
 
@@ -221,6 +225,7 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 def _checked(out: Path, notes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the notes after ONNX's checker has accepted the model. Raises `onnx.checker.ValidationError`."""
+    # By path: the checker cannot take a model over 2 GB from memory.
     onnx.checker.check_model(out / MODEL)
     return notes
 
@@ -285,6 +290,7 @@ def _describe_share(before: onnx.GraphProto, out: Path, what: str) -> str:
         len(_operators_with_weights(before)),
         len(_operators_with_weights(onnx.load(out / MODEL, load_external_data=False).graph)),
     )
+    # Such an artifact would be the FP32 model under the name of another precision.
     if remaining >= total:
         raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
     return f"{total - remaining} of {total} operators with weights are {what}"

@@ -83,6 +83,7 @@ def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
             shutil.copy2(file, out / file.name)
     counted = [_quantize(file, out / file.name) for file in sorted(parent.glob("*.onnx"))]
     quantized, total = (sum(column) for column in zip(*counted, strict=True))
+    # Such an artifact would be the FP32 model under the name of another precision.
     if not quantized:
         raise ValueError(f"nothing to quantize: none of the model's {total} matrix products with weights was taken")
     _try_model(out)

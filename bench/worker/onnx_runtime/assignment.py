@@ -25,6 +25,8 @@ def placement(session: ort.InferenceSession, model: Path | None = None) -> Place
     # Wheels with an older onnxruntime do not have this function.
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
+    # Not `get_providers()`, which also lists providers without a node: QNN without its backend file, for example.
+    # The assignment is that of partitioning, so later fusions and copies between devices are not in it.
     parts = [(part.ep_name, part.get_nodes()) for part in session.get_provider_graph_assignment_info()]
     is_shape_node = _shape_node_test(model, [node for _, nodes in parts for node in nodes])
     shapes = {ep: ops for ep, ops in _count_by_provider(parts, is_shape_node).items() if ops}

@@ -38,6 +38,7 @@ class Graphs:
         return partial(self._run, arrays)
 
     def _run(self, arrays: Feed) -> list[Any]:
+        # Sorted, so that the order of the inputs does not matter.
         key = tuple((name, array.shape, array.dtype.str) for name, array in sorted(arrays.items()))
         if key not in self.recorded:
             self.recorded[key] = _Graph(self, arrays, str(len(self.recorded)))
@@ -63,6 +64,7 @@ class _Graph:
         for name, array in arrays.items():
             self.inputs[name].update_inplace(array)
         self.session.run_with_iobinding(self.binding, self.options)
+        # The copy to the host waits for the graph, so that the call ends when its outputs are readable.
         return [value.numpy() for value in self.outputs]
 
 

@@ -36,6 +36,7 @@ def find(provider: Provider) -> SelectedDevice:
     if provider.plugin:
         plugins.register(provider)
         return _select_by_handle(provider)
+    # Not `get_all_providers()`: that is a fixed list of names, which says nothing about this wheel.
     if provider.ep in ort.get_available_providers():
         return _select_by_name(provider)
     if offered(provider.ep):
@@ -48,6 +49,7 @@ def find(provider: Provider) -> SelectedDevice:
 
 def offered(ep: str) -> list[tuple[Device, Any]]:
     """The provider's devices that onnxruntime lists, with their OrtEpDevice; indexes count from 0 within each type."""
+    # Wheels with an older onnxruntime do not have this function.
     if not hasattr(ort, "get_ep_devices"):
         return []
     counts: Counter[str] = Counter()
@@ -72,6 +74,7 @@ def _device(handle: Any, kind: DeviceType, index: int) -> Device:
 def _select_by_handle(provider: Provider) -> SelectedDevice:
     """Select a device of a plugin or of the operating system; it must be listed, and the choice must be unique."""
     offers = offered(provider.ep)
+    # A plugin that registers may still offer no device, as OpenVINO's does on CPUs that are not Intel's.
     if not offers:
         raise _no_device(provider)
     device, handle = _select(provider, offers)
@@ -141,6 +144,7 @@ def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tupl
     choice, all_devices = provider.device, tuple(listed for listed, _ in offers)
     _refuse_type(provider, option.indexed)
     if offers and choice != DeviceChoice():
+        # Only refuses a device that does not exist: the provider gets the index as an option.
         _select(provider, offers)
     index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
     kind = choice.type or option.indexed[0]

@@ -23,6 +23,7 @@ def weights(graph: Graph) -> tuple[str, float | None]:
     if any(node.op in DYNAMIC for node in graph.nodes):
         return "int8, activations quantized at run time", 8.0
     elements = _elements(graph)
+    # Only products with a constant: in attention both inputs are activations.
     kinds = Counter(
         elements[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and node.inputs[1] in elements
     )

@@ -29,6 +29,7 @@ TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
 VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM = 1, 2, 1, 1, 2, 1
 DIM_VALUE, DIM_NAME = 1, 2
 """Field numbers of ONNX's Protobuf messages."""
+# ONNX's own domain has two names.
 OWN_DOMAINS = ("", "ai.onnx")
 
 
@@ -188,6 +189,7 @@ def _node(file: BinaryIO, span: Span) -> Node:
         inputs=_texts(file, parts, NODE_INPUT),
         outputs=_texts(file, parts, NODE_OUTPUT),
         attributes={
+            # The span of a varint holds its value.
             _last(file, attribute, ATTRIBUTE_NAME): attribute[ATTRIBUTE_INT][0][0]
             for attribute in attributes
             if ATTRIBUTE_INT in attribute

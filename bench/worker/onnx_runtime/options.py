@@ -10,6 +10,7 @@ def texts(provider: Provider, selected: SelectedDevice, threads: int, scratch: s
     """All provider options as text: the matrix's, and those for the device, the threads and the compile cache."""
     text = {name: _as_text(provider, value) for name, value in provider.options.items()}
     text |= selected.options or {}
+    # A provider that ignores the session's threads must compute with the same number as all other targets.
     option = provider.threads_option
     if option and _is_on_cpu(selected) and not _sets_threads(text, option):
         text[option.name] = str(threads)

@@ -49,6 +49,7 @@ def _sum_counts(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[s
 def placement_in_subprocess(provider: Provider, graphs: Iterable[Path]) -> Placement | None:
     """The placement of the graphs, found in another process; None if that process fails: its log has the reason."""
     order = msgspec.json.encode(PlacementOrder(provider, tuple(map(str, graphs))))
+    # A fresh interpreter and not a fork: a forked process hangs once a provider was used.
     command = [sys.executable, "-m", __name__]
     try:
         process = subprocess.run(command, input=order, stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True)
@@ -72,6 +73,7 @@ def main() -> None:
         opened = sessions.open_session(order.provider, sessions.Request(graph))
         placements.append(assignment.placement(opened.session, graph))
         del opened
+    # A new line first: native code may have printed one without an end.
     sys.stdout.write(f"\n{msgspec.json.encode(merge_placements(placements)).decode()}\n")
 
 

@@ -15,6 +15,7 @@ from bench.worker.refusal import Refusal
 
 OTHER_VERSION = re.compile(r"API version|minimum required version|requires (?:ORT|onnxruntime)\b", re.IGNORECASE)
 """How WebGPU, QNN and onnxruntime report that the versions of onnxruntime and plugin do not fit."""
+# Messages of onnxruntime and of Linux's dynamic loader: the exception has no code for the cause.
 NOT_LOADED = re.compile(r"Failed to load library (?P<path>.+?) with error: (?P<reason>.*)", re.DOTALL)
 MISSING = re.compile(r"(?P<library>[\w.+-]+\.(?:so|dylib)[\w.]*): cannot open shared object file")
 

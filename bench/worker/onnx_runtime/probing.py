@@ -17,6 +17,7 @@ from bench.worker.failures import failure_of, reason_of
 from bench.worker.onnx_runtime import assignment, devices, native_log, onnx_protobuf, options, plugins, sessions
 from bench.worker.onnx_runtime.devices import CPU
 
+# Some providers ignore unknown options, so a misspelt one has no effect and gives no error.
 NO_SUCH_OPTION = "touchstone_no_such_option"
 
 

@@ -31,6 +31,7 @@ def profiled(
         end = monotonic() + LIMIT_S
         for number in range(CALLS):
             session.run(None, feed)
+            # At least two calls, because the first is not counted.
             if number and monotonic() > end:
                 break
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -62,6 +63,7 @@ def read(events: list[Event], ep: str) -> tuple[int | None, float | None]:
             shares.append(sum(times_elsewhere) / run["dur"])
     if not runs or not nodes:
         return None, None
+    # Durations are rounded to microseconds, so those of the nodes may add up to more than the call.
     return round(median(copies)), min(1.0, median(shares)) if shares else None
 
 

@@ -13,6 +13,7 @@ from bench.worker.failures import reason_of
 from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins
 from bench.worker.refusal import Refusal
 
+# onnxruntime's number for the severity `error`; the log is read for errors only.
 ERRORS_ONLY = 3
 LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -52,7 +53,9 @@ def open_session(provider: Provider, request: Request) -> Opened:
 
     onnxruntime's fallback to the CPU after an error is silent, so it is switched off.
     """
+    # The severity of a session applies only once it exists, and plugins are registered before.
     ort.set_default_logger_severity(ERRORS_ONLY)
+    # Before the plugin is registered, so that the errors of its libraries are found too.
     mark = native_log.mark()
     selected = devices.find(provider)
     load_libraries(provider)
@@ -75,6 +78,7 @@ def open_session(provider: Provider, request: Request) -> Opened:
 
 def load_libraries(provider: Provider) -> None:
     """Load the libraries of CUDA and cuDNN from their wheels, if the provider uses them."""
+    # Without these libraries onnxruntime opens a session on the CPU and raises nothing.
     if provider.uses_cuda and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
 
@@ -95,6 +99,7 @@ def settings_for(
     settings.add_session_config_entry(assignment.RECORD, "1")
     for key, value in provider.session.items():
         settings.add_session_config_entry(key, value)
+    # With a symbolic size QNN leaves all nodes to the CPU and raises nothing.
     for name, size in (request.sizes or {}).items():
         settings.add_free_dimension_override_by_name(name, size)
     if request.profile:

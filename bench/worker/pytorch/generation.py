@@ -37,6 +37,7 @@ class Generation:
         self.recipe, self.model = visit.recipe.name, loaded.model
         self.is_compiled = visit.mode == "compile"
         self.forward = compiled(loaded.model, visit.scratch) if self.is_compiled else loaded.model
+        # Architectures and versions of transformers differ in the arguments that a model takes.
         self.forward_parameters = frozenset(inspect.signature(loaded.model.forward).parameters)
         self.notes = NOTES[visit.mode or "eager"]
         self.static_caches: dict[tuple[int, int], Any] = {}
@@ -60,6 +61,7 @@ class Generation:
         else:
             cache = self.static_caches[batch, length] = self.static_cache(length)
         with torch.inference_mode():
+            # PyTorch forbids changes outside of inference mode to tensors that were made in it.
             cache.reset()
         return cache
 
@@ -89,11 +91,13 @@ class DecodingState:
         self.count = 0
         self.arguments: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
         if "logits_to_keep" in session.forward_parameters:
+            # Prefill computes logits for the last token only, as in llama.cpp and in genai with `prune_lm_head`.
             self.arguments["logits_to_keep"] = 1
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """Run the model on the next tokens (batch, n); gives the logits (batch, vocabulary) after the last of them."""
         session, count = self.session, ids.shape[1]
+        # As in `generate()`, prompts are not compiled: each length would compile again.
         forward = session.forward if self.count and count == 1 else session.model
         positions = session.positions(self.count, count)
         self.count += count
@@ -117,6 +121,7 @@ class TokenStream:
         ids = self.prompt
         for _ in range(self.new):
             ids = self.state(ids).argmax(-1, keepdim=True)
+            # The copy to the host waits for the device, so that the step ends when its tokens are readable.
             yield ids[:, 0].cpu().numpy()
 
 
@@ -133,6 +138,7 @@ class TextGeneration(Generation):
         length = prompt.shape[1] + new + (0 if context is None else context.shape[1])
         state = DecodingState(self, self.cache(len(prompt), length))
         if context is not None:
+            # Here, so that the context is in the cache before anything is timed.
             state(self.tensor(context))
         return state
 
@@ -146,6 +152,7 @@ class TextGeneration(Generation):
         """What differs between engines, for a workload."""
         config = self.model.config
         length = sizes["prompt"] + sizes["new"] + sizes.get("context", 0)
+        # Some architectures, such as Qwen3, have heads of another width than hidden size / heads.
         head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         numbers = 2 * config.num_hidden_layers * sizes["batch"] * length * heads * head

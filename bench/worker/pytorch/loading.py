@@ -24,6 +24,7 @@ class Loaded:
         self.torch_device = select_device(visit.options)
         refuse_emulation(visit.recipe.name, self.torch_device)
         exact_fp32()
+        # Every target of a comparison gets the same number of threads.
         torch.set_num_threads(visit.threads)
         self.threads = torch.get_num_threads()
         self.device = device(self.torch_device)
@@ -99,9 +100,11 @@ def dynamic_int8(model: torch.nn.Module, mode: str, torch_device: torch.device) 
 def refuse_emulation(recipe: str, torch_device: torch.device) -> None:
     """Refuse a half precision that the device lacks: torch would compute in FP32 between casts without a warning."""
     if torch_device.type == "cuda":
+        # GPUs compute in BF16 from compute capability 8.0 on.
         if recipe == "bf16" and torch.cuda.get_device_capability(torch_device) < (8, 0):
             raise Refusal("unsupported", "this GPU does not compute in bf16: torch would emulate it", "needs Ampere")
         return
+    # oneDNN knows what the CPU computes in; torch itself accepts both types on every CPU.
     native = {"fp16": "_is_mkldnn_fp16_supported", "bf16": "_is_mkldnn_bf16_supported"}
     if recipe in native and not getattr(torch.ops.mkldnn, native[recipe])():
         needs = {"fp16": "AVX512-FP16 or AMX-FP16", "bf16": "AVX512 or AMX with BF16"}[recipe]

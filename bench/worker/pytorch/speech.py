@@ -24,6 +24,7 @@ class SpeechRecognition(Generation):
 
     def __init__(self, visit: Visit) -> None:
         super().__init__(visit)
+        # `generate()` compiles the encoder too, and not only decoding.
         encoder = self.model.get_encoder()
         self.encoder = compiled(encoder, visit.scratch) if self.is_compiled else encoder
 
@@ -76,6 +77,7 @@ class SpeechRecognition(Generation):
 
 def attach_audio(state: DecodingState, encoded: torch.Tensor) -> DecodingState:
     """Add the encoder's output to the state; gives the same state."""
+    # transformers takes the first element of the tuple as the encoder's output.
     state.arguments["encoder_outputs"] = (encoded,)
     return state
 
