@@ -40,6 +40,7 @@ def compare(
     if out is not None:
         stored.write_comparison(comparison, out)
     if as_json:
+        # The same document as in FILE.json, so that a program has one form to read.
         from bench.comparison.compare_files import document
 
         print_json(document(comparison))

@@ -76,6 +76,7 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
         return work(Quiet())
     from rich.console import Console
 
+    # On stderr, since stdout has the result, which `--json` makes for a program.
     console = Console(stderr=True)
     if not console.is_terminal:
         return work(Lines(console))
@@ -83,6 +84,7 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
     try:
         return work(live)
     finally:
+        # Also after an error: a spinner that still runs would be drawn over its message.
         live.close()
 
 
@@ -90,5 +92,6 @@ def print_json(value: Any) -> None:
     """Print a value as JSON, for `--json`."""
     import msgspec
 
+    # In two steps: `json` knows no records, and its indentation is the one that people read.
     plain = msgspec.to_builtins(value)
     print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201

@@ -74,6 +74,7 @@ def _group_labels(excluded: Sequence[Cell], cells: Sequence[Cell]) -> str:
     """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
     groups = tuple(dict.fromkeys(cell.group for cell in excluded))
     targets = {cell.target for cell in excluded}
+    # A star is written only where it is true: every cell of the target is excluded, and for this reason.
     if len(groups) > 1 and len(targets) == 1 and len(excluded) == sum(cell.target in targets for cell in cells):
         return f"*/{targets.pop()}/*"
     models = dict.fromkeys(cell.model for cell in excluded)

@@ -55,6 +55,7 @@ def run_table(finished: RunResult) -> None:
     table = plain_table("cell", "status", "latency, ms", "throughput", "speedup over control", "warnings")
     absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
+        # All cells of a target that is missing fail for one reason, so they share one row with the remedy.
         if outcome.failure and outcome.failure.stage == "target":
             absent.setdefault(outcome.cell.target, []).append(outcome)
         elif outcome.status != "excluded":
@@ -86,6 +87,7 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     """The row of one outcome; numbers are rounded by their intervals, as in the report."""
     from bench.report import emulation, text, text_flags
 
+    # This table ranks too, and an emulator's times say nothing about a device.
     outcome = emulation.without_times(outcome)
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)

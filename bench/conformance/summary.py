@@ -104,6 +104,7 @@ def _summary(target: OperatorTarget, outcomes: Sequence[CaseOutcome]) -> Summary
     results_by_operator: dict[tuple[str, str], list[bool]] = {}
     for outcome in outcomes:
         if outcome.verdict not in SAYS_NOTHING:
+            # With the domain: ONNX's own and its domains for training and machine learning are versioned apart.
             results_by_operator.setdefault((outcome.case.domain, outcome.case.operator), []).append(
                 outcome.verdict == "full"
             )

@@ -50,6 +50,7 @@ four such steps; the absolute part is one step at 1.0, for terms that nearly can
 neighbouring values differ by 2^-7; ONNX's own test runner permits two steps.
 """
 FP32_STEP = 2.0**-23
+# The Fourier transforms of the CPU provider have such errors.
 ROUNDING_STEPS = 8
 """Another order of additions explains an error of up to this many FP32 steps of an output's largest value."""
 
@@ -62,6 +63,7 @@ def margins(case: Case) -> dict[str, Margin]:
         "float64": own,
         "complex64": own,
         "complex128": own,
+        # A case whose own margin is wider than that of its type keeps it.
         "float16": _wider(FLOAT16_MARGIN, own),
         "bfloat16": _wider(BFLOAT16_MARGIN, own),
     }
@@ -124,6 +126,7 @@ def _failure(failure: Failure) -> Note:
 
 def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note, ...]) -> CaseOutcome:
     parts = split(done.placement, ep) if done.placement else None
+    # One output stands for the case in tables; the verdict below looks at all of them.
     worst = max(done.deviations, key=_badness, default=None)
     is_wrong = worst is not None and bool(worst.problem or worst.outside)
     # The list agrees with `nodes_elsewhere`, which counts nodes that handle shapes and constants too.

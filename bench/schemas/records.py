@@ -14,6 +14,7 @@ from bench.records import Observation, Record, Run
 from bench.report import emulation, metrics
 from bench.report.renderers import json as report
 
+# The draft that msgspec writes; the matrix has an older one, for the editors.
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 METRICS = "Metrics"
 
@@ -56,6 +57,7 @@ def _describe(record: type[Record], definition: dict[str, Any]) -> None:
     """Add to each field the text that stands below it in the source, if there is one."""
     for field, meaning in field_meanings(record).items():
         own = definition["properties"][field]
+        # The field's schema comes last: a description of its own is the more exact one.
         definition["properties"][field] = {"description": meaning, **own}
 
 
