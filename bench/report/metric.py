@@ -94,6 +94,7 @@ class Metric:
         if self.is_time and result.cell.emulated:
             return None
         value = self.read(result)
+        # Only what holds nothing is missing: a zero is a value.
         return None if value in ("", ()) else value
 
     def columns(self) -> Iterator[Column]:
@@ -110,6 +111,7 @@ class Metric:
         """The value of each of these columns; a list is joined by `;`, a number that is not finite is missing."""
         value = self.value(result)
         if isinstance(value, Interval):
+            # The order of `columns`, to which these values belong one by one.
             yield from map(_finite, (value.value, value.low, value.high))
         elif self.type == "interval":
             yield from (None, None, None)

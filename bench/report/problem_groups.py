@@ -74,4 +74,5 @@ def _missing_target(group: Sequence[Outcome], outcomes: Sequence[Outcome]) -> st
     target = group[0].cell.target
     own = sum(outcome.cell.target == target and outcome.status != "excluded" for outcome in outcomes)
     alone = all(outcome.cell.target == target for outcome in group)
+    # Only where the group is the whole target: then its name stands for the list of its cells.
     return target if group[0].status == "unavailable" and alone and own == len(group) else None

@@ -143,6 +143,7 @@ def weights_of(run: Run, outcome: Outcome) -> Weights | None:
 
 def weights_behind(run: Run, outcomes: Iterable[Outcome], model: str) -> Weights | None:
     """`random` if any outcome used random weights, so that no figure looks more reliable than it is."""
+    # Where a model has no outcome, what the run recorded when it prepared the model.
     every = {weights_of(run, outcome) for outcome in outcomes} or {run.weights.get(model)}
     return "random" if "random" in every else next(iter(every - {None}), None)
 

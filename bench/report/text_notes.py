@@ -39,6 +39,7 @@ def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
         return unknown(note)
     try:
         return kind(*(say(part, words) for part in note.parts), **note.values)
+    # A run of another version may hold values of other types, and one strange note must not lose the report.
     except (TypeError, ValueError):
         return unknown(note)
 

@@ -39,6 +39,7 @@ def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[
     present = [target for target in targets if not target.absent]
     for library in dict.fromkeys(target.library for target in present):
         alike = tuple(target for target in present if target.library == library)
+        # Two runtimes with equal versions are two options of one library: nothing about versions to compare.
         if len({target.cell.runtime for target in alike}) > 1 and len({str(target.versions) for target in alike}) > 1:
             version_groups.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
     return tuple(version_groups)

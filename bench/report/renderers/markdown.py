@@ -85,6 +85,7 @@ def _heading(target: TargetPart) -> str:
 
 def _absent(sheet: RunReport) -> Iterator[str]:
     """The names of targets without a column and of models without a row; their remedies are among the problems."""
+    # Where no target could run, the matrix has a column for each of them, and naming them again says nothing.
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
     excluded = [part.name for part in sheet.excluded if part not in sheet.columns]
     for label, names in (
@@ -134,6 +135,7 @@ def _entry(entry: MatrixEntry) -> str:
 
 def _speed(sheet: RunReport) -> Iterator[str]:
     ran = _ranked(sheet)
+    # A generation's latency depends on its number of tokens, so generators have tables of their own.
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
