@@ -89,6 +89,7 @@ def verify(cache: Path, kinds: Sequence[str] = ()) -> list[Damage]:
 
     Raises `UsageError` for an unknown kind.
     """
+    # An unfinished entry is of a process that may still write it: its files are no damage.
     checked = ((name, folder, KINDS[name]) for name, folder in _folders(cache, kinds))
     damages = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
     return [damage for damage in damages if damage.problems]
@@ -230,6 +231,7 @@ def _code_damage(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.py")):
         try:
             ast.parse(path.read_bytes())
+        # ValueError: a damaged file may hold null bytes, which the parser refuses.
         except (OSError, SyntaxError, ValueError):
             wrong.append(f"{path.relative_to(folder).as_posix()} is no Python")
     return wrong

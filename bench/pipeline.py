@@ -115,6 +115,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
+    # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
     cells = plan(matrix, options.only, options.skip)
     effort = effort_named(options.budget or matrix.measure.budget)
     threads = options.threads or matrix.measure.threads or all_cores(machine)

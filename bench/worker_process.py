@@ -80,6 +80,7 @@ class Worker:
             self._not_started = f"{executable.name} could not be started: {error.strerror}"
         else:
             # A thread, since a pipe cannot be read with a time limit on Windows.
+            # As a daemon: a child that the worker left may hold the pipe open, and must not keep this process alive.
             threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
 
     @property

@@ -49,6 +49,7 @@ def _keys() -> Iterator[str]:
     yield "These keys say what the provider of a row does differently. A table `[providers.NAME]` can set them too,"
     yield "for a provider that is not listed here or to correct one that is."
     yield ""
+    # From the record's own annotations, so that the page and the schema cannot differ from it.
     meanings = get_type_hints(ProviderBehavior, include_extras=True)
     plain = msgspec.structs.asdict(ProviderBehavior())
     rows = ((f"`{key}`", _default(plain[key]), meanings[key].__metadata__[0].description) for key in catalogue.BEHAVIOR)

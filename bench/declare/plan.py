@@ -124,5 +124,6 @@ def _check_unique_ids(matrix: Matrix, cells: Sequence[Cell]) -> None:
 
 
 def _near(glob: str, cells: Sequence[Cell]) -> str:
+    # Without a lowest similarity: stars make a glob unlike every id, and some example is better than none.
     close = similar(glob, [cell.id for cell in cells], least=0.0)
     return f"a cell is named like '{close[0]}'" if close else "the matrix has no cells"

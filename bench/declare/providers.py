@@ -55,6 +55,7 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
         options=_merged(base.options, table.options),
         session={**base.session, **table.session},
         environment={**base.environment, **table.environment},
+        # By the keys that the file has: in the record, a default looks like a value that the user wrote.
         **{key: getattr(table, key) for key in (*OVERRIDES, *catalogue.BEHAVIOR) if key in data},
     )
     if match:

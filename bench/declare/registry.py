@@ -47,6 +47,7 @@ class Engine(EngineManifest, frozen=True, kw_only=True):
         """Whether the engine can run a family."""
         if self.needs_module and not family.has_module:
             return False
+        # Before the format: an engine that names tasks may run a format that is not the family's, such as GGUF.
         if self.tasks:
             return family.task in self.tasks
         return self.format in (None, family.format)

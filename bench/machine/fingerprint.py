@@ -43,6 +43,7 @@ def fingerprint() -> Machine:
     os_name, os_version, kernel = _os()
     machine = Machine(
         cpu=read_cpu(raw, tools),
+        # A container's limit counts: psutil reports the memory of the host.
         memory_bytes=min(psutil.virtual_memory().total, memory_limit() or 2**63),
         accelerators=tuple(accelerators(nvidia_gpus, tools)),
         os=os_name,

@@ -75,6 +75,7 @@ def since(before: Snapshot, own_cpu_s: float | None = None, readings: Sensors | 
 
     `readings` are the sensors during the visit; without them they are read now. What cannot be read is None.
     """
+    # Before the CPU times, since an idle core lowers its clock within milliseconds.
     readings = readings or sensors()
     now = snapshot()
     span = now.total_s - before.total_s

@@ -164,6 +164,7 @@ class ArtifactBuilder:
         return built.notes
 
     def _worker(self, runtime: str) -> Worker:
+        # A build that crashed has taken its worker along; the next artifact gets a new one.
         worker = self.workers.get(runtime)
         if worker is None or not worker.alive:
             log = self.logs / f"build-{runtime}.log"

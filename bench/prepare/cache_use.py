@@ -72,6 +72,7 @@ def _running(cache: Path) -> Iterator[float]:
         try:
             with FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)  # of a process that was killed
+        # Another process holds the lock, so it is alive.
         except Timeout:
             yield int(path.name.partition("-")[0]) / 1e9 - COARSE_S
 

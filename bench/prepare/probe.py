@@ -196,6 +196,7 @@ def _with_words(facts: TargetFacts, words: str) -> TargetFacts:
 
 def _implied(target: Target, runtime: Runtime) -> bool:
     """Whether the runtime is the catalogue's and not the matrix's own."""
+    # Compared whole: a runtime of the matrix may have the row's name and other requirements.
     return target.row is not None and runtime == catalogue.runtime(target.row)
 
 

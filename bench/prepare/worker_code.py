@@ -164,9 +164,13 @@ def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dic
         "PYTHONNOUSERSITE": "1",
         # Else the current folder comes first on the path, and a numpy.py in it would be imported as NumPy.
         "PYTHONSAFEPATH": "1",
+        # The folder's name is the digest of what is in it, so nothing may be added.
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Else Windows reads and writes text in the code page of its region.
         "PYTHONUTF8": "1",
+        # A crash in native code then leaves the Python stack in the log.
         "PYTHONFAULTHANDLER": "1",
+        # Sources are fetched and digested before: from the hub, a worker could get other files.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

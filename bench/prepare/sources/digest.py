@@ -35,6 +35,7 @@ def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] =
     known = _recall(memory)
     digests = dict(known)
     total = hashlib.sha256()
+    # By name, so that the order in which a file system lists them does not count.
     for name in sorted(files):
         content = _content_digest(files[name], digests)
         total.update(f"{name}\0{content}\n".encode())

@@ -47,6 +47,7 @@ def read_folder(folder: Path, *, want_weights: bool) -> ModelFolder:
     read_config(folder / "config.json")
     plain = {name: path for name, path in _files(folder).items() if _is_plain(path)}
     weights = _weights(folder) if want_weights else {}
+    # Only where there is no safe file: many folders have both, and then the pickle is not read.
     if want_weights and not weights:
         _refuse_pickles(folder)
     for path in weights.values():

@@ -56,6 +56,7 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
         if weights != "auto":
             raise _no_answer(name, str(error), offline=offline) from error
         folder = _cached_config(name, cache, error, offline=offline)
+    # The pickles are not fetched, so that a model has them is known only by asking the hub.
     if weights != "random" and not offline and not any(folder.glob("*.safetensors")):
         _refuse_pickles(repo, folder.name)
     touch(folder.parents[1])

