@@ -101,4 +101,5 @@ def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
 
 
 def _line(out: Console, text: str) -> None:
+    # A log keeps one line for each statement; at a terminal rich folds between words.
     out.print(text, highlight=False, soft_wrap=not out.is_terminal)

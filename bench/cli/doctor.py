@@ -116,6 +116,7 @@ def _notes(finding: Finding) -> Iterable[str]:
     """What a reader must know before they trust a row."""
     from bench.report import text_notes
 
+    # The line after these says more of an emulated device than its note does.
     yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
     if finding.emulated:
         yield "emulated device: its answers count, its times say nothing"
@@ -135,6 +136,7 @@ def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
         names = ", ".join(finding.target for finding in missing)
         out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
     for finding in findings:
+        # Those in the line above share one remedy; each of these has a reason of its own.
         if finding not in missing:
             out.print(f"[bold]{escape(finding.target)}[/]: {escape(_explanation(finding.facts))}")
 

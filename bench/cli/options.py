@@ -33,6 +33,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Help texts have defaults in round brackets: rich takes square ones for markup and hides them.
 MatrixFlag = Annotated[
     Path | None,
     typer.Option(

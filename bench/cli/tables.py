@@ -69,6 +69,7 @@ def run_table(finished: RunResult) -> None:
     tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
     out.print(f"{len(finished.outcomes)} cells: {tally}{why}")
+    # Not folded, so that a path can be copied whole.
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
@@ -89,6 +90,7 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
 
     # This table ranks too, and an emulator's times say nothing about a device.
     outcome = emulation.without_times(outcome)
+    # Every status without a colour is a failure or a wrong answer.
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed

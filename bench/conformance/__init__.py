@@ -75,6 +75,7 @@ def run(options: Options, progress: Progress) -> Finished:
     # Chosen from the whole suite: one cached file serves every `--only`.
     cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
     runtimes = _TargetRuntimes({**matrix.runtimes, **extra_runtimes}, options.cache, machine, logs, progress)
+    # Runtimes of the matrix are installed as for a run; one that only the catalogue has waits for --install.
     targets = tuple(
         runtimes.target(target, install=options.install or target.runtime in matrix.runtimes) for target in selected
     )
@@ -246,6 +247,7 @@ def _lines(path: Path) -> Iterator[_Lines]:
         try:
             yield lines
         finally:
+            # Also after an interruption, whose report is of what these lines hold.
             lines.sync()
 
 

@@ -88,6 +88,7 @@ def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
     """Why a cell is excluded: by a rule, because it is impossible, or because it is optional; None where it runs."""
     rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
     firm = next((rule.reason for rule in rules if not rule.optional), None)
+    # Before optional rules, which say that `--only` runs the cell: here it would not.
     if reason := firm or _impossible(cell):
         return reason
     if rules and not any(matches(glob, cell.id) for glob in only):

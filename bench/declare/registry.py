@@ -137,6 +137,7 @@ def _own_files(kind: str) -> dict[str, Path]:
     paths = sorted((WORKER / kind).glob("[!_]*.py"))
     if kind == "engines":
         paths += extra_engine_files()
+    # A module's name cannot hold the hyphen that names in a matrix have.
     return {path.stem.replace("_", "-"): path for path in paths}
 
 

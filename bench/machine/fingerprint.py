@@ -66,6 +66,7 @@ def machine_key(machine: Machine) -> str:
     stable = {
         "cpu": msgspec.to_builtins(machine.cpu),
         "memory": round(machine.memory_bytes / MEMORY_STEP),
+        # Sorted: the order in which a system lists its devices may change.
         "accelerators": sorted(_stable(device) for device in machine.accelerators),
         "os": [machine.os, machine.os_version, machine.kernel],
         "hypervisor": machine.hypervisor,
@@ -142,6 +143,7 @@ def _container(root: Path) -> str | None:
         if (root / name).exists():
             return kind
     groups = _text(root / "proc/self/cgroup") + _text(root / "proc/1/cgroup")
+    # Cgroup paths name the tool that made the container, but with version 2 only `/` may be visible from inside.
     match = re.search(r"kubepods|docker|libpod|lxc|containerd", groups)
     names = {"kubepods": "kubernetes", "libpod": "podman"}
     return names.get(match[0], match[0]) if match else _text(root / "run/systemd/container") or None

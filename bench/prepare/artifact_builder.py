@@ -97,6 +97,7 @@ class ArtifactBuilder:
         model = material.model
         runtime = _build_runtime(material.family, form, converts=parent is not None)
         opset = model.opset or material.family.opset
+        # Only conversions read input data, for calibration: an export does not depend on it.
         parts = self._parts(material, runtime, form.name, data=parent is not None) | {
             "what": "artifact",
             "format": form.name,

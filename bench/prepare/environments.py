@@ -95,9 +95,11 @@ def find(runtime: Runtime, cache: Path) -> Environment | None:
     except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
         return None
     executable = _interpreter(folder)
+    # The link of an environment points to nothing after its base Python was removed.
     if not executable.exists():
         return None
     touch(folder)
+    # Runtimes of two names share an environment; its record has the name under which it was made.
     return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
 
 

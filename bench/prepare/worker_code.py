@@ -38,6 +38,7 @@ def stage(cache: Path) -> Path:
     for relative, path in files.items():
         total.update(relative.encode() + b"\0" + code_digest.meaning(path))
     folder = cache / "worker" / total.hexdigest()[:16]
+    # Not `touch`, which adds a file: staged code stays byte for byte as it is.
     if folder.exists():
         touch_whole(folder)
         return folder

@@ -91,6 +91,7 @@ class Metric:
 
     def value(self, result: CellResult) -> Value | None:
         """The value of one cell; None where it is missing, and for times of a cell that ran in an emulator."""
+        # Here too, and not only in the report's outcomes: a row can be read of any outcome.
         if self.is_time and result.cell.emulated:
             return None
         value = self.read(result)

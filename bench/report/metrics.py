@@ -39,6 +39,7 @@ PREDICTION_LOW = (
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 METRICS: tuple[Metric, ...] = (
+    # First, as the key of a row: no other column alone names a cell.
     fact("cell", "text", lambda r: r.cell.id, "Id of the cell: `model/precision/target/workload`."),
     fact("run", "text", lambda r: r.run.name, "Name of the run, also its folder's."),
     fact(
@@ -76,6 +77,7 @@ METRICS: tuple[Metric, ...] = (
         "device", "text", lambda r: r.outcome.device, "Device of the target; empty where the run does not record one."
     ),
     fact(
+        # None and not False: the column holds nothing, and can be left out, where nothing is emulated.
         "emulated",
         "boolean",
         lambda r: r.cell.emulated or None,
@@ -132,6 +134,7 @@ METRICS: tuple[Metric, ...] = (
             lambda s: s.ratio_to_control,
             "Speed over the control's in the same rounds: 2.0 is twice as fast.",
         ),
+        # These columns are older than the rows, and a column keeps its name.
         ends="ratio",
         form=against_control,
         low="Lower end of its 95 % confidence interval; a span over 1 shows no difference.",
@@ -255,6 +258,7 @@ METRICS: tuple[Metric, ...] = (
     parity("max_abs_error", lambda p: p.max_abs_error, "Largest absolute difference from the FP32 reference."),
     parity("relative_error", lambda p: p.relative_error, "RMS of the difference over RMS of the reference."),
     replace(
+        # With a form of its own, since three figures would show 0.9996 as 1.00.
         parity("cosine", lambda p: p.cosine, "Lowest cosine with the reference in a batch."),
         form=lambda value, _: numbers.cosine(value),
     ),

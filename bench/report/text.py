@@ -154,6 +154,7 @@ def control(cell: str) -> str:
     The model and the workload are left out, because they are those of the cell that it is compared with.
     """
     parts = cell.split("/")
+    # A file from elsewhere may hold any text as the id of a cell.
     return f"{parts[1]} on {parts[2]}" if len(parts) == 4 else cell
 
 

@@ -278,4 +278,5 @@ DETAILS: dict[str, Words] = {
 STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _start_unanswered}
 """Those of `NOTES` that a table of starts shows in the place of a missing start."""
 
+# One table: a kind has the same words wherever its note stands.
 WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | DETAILS

@@ -34,6 +34,7 @@ def results() -> dict[str, Any]:
     schema = _document(report.Results, "results.json: the whole outcomes and their metrics, beside their runs")
     definitions = schema["$defs"]
     definitions[METRICS] = _metrics()
+    # In the record the metrics are a plain dict; their names are known only from the rows.
     definitions["RunResults"]["properties"]["metrics"]["additionalProperties"] = {"$ref": f"#/$defs/{METRICS}"}
     return schema
 

@@ -133,6 +133,7 @@ def _from_onnx(request: Request) -> Source:
         # The graph holds its weights, so there is nothing to fill at random.
         raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
     path = _located(request)
+    # With the external data: the file alone stays the same when other weights are put beside it.
     files = onnx_files(path)
     _compare_hash(path, request.sha256)
     return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, request.memory))

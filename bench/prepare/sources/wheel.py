@@ -302,6 +302,7 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
     for member in members:
         if not _is_plain_path(member.filename):
             raise SourceError(f"the wheel holds {member.filename!r}, which points outside its folder", "do not use it")
+        # The upper half has the Unix mode. A link could lead out of the folder, also for a file that is written later.
         if stat.S_ISLNK(member.external_attr >> 16):
             raise SourceError(f"the wheel holds a link, {member.filename!r}", "do not use it")
     # The sizes in the index: a small archive may unpack to any size.
@@ -333,5 +334,6 @@ def _write(target: Path, stream: BinaryIO, entry: RecordEntry) -> None:
     # x: a name that occurs twice in the wheel must not replace a verified file.
     with target.open("xb") as out:
         digest, _ = copyfileobj_with_hashing(stream, out, "sha256")
+    # The standard has base64 without padding, but some tools write it.
     if digest != entry.hash_.value.rstrip("="):
         raise SourceError(f"{entry.path} differs from the wheel's RECORD", CHANGED)

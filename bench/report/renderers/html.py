@@ -67,6 +67,7 @@ def _top(workload: WorkloadPart) -> float:
     latencies = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
     # One interval without a usable end would make the bars of all other cells too short to compare.
     ends = [(latency.high if numbers.is_usable(latency) else None) or latency.value for latency in latencies]
+    # Never zero, since bars are shares of it.
     return max(filter(math.isfinite, ends), default=1.0) or 1.0
 
 

@@ -254,6 +254,7 @@ def _problem(problem: ProblemGroup) -> str:
     more = len(problem.outcomes) - len(cells)
     named = ", ".join(cells) + (f" and {more} more" if more else "")
     if problem.target:
+        # A list of cells would only repeat the name of the target.
         named = f"{plain(problem.target)} (every cell)"
     reason = f": {plain(problem.reason)}" if problem.reason else ""
     ended = text.ending(first.failure) if first.failure else ""
