@@ -186,6 +186,7 @@ def size_of(folder: Path) -> int:
     total = 0
     waiting = [str(folder)]
     while waiting:
+        # Another process may remove a folder meanwhile, and some cannot be read: the size of the rest is still of use.
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as listed:
             for item in listed:
                 if item.is_dir(follow_symlinks=False):
@@ -245,6 +246,7 @@ def _no_damage(_folder: Path) -> list[str]:
 def _read(path: Path, record: type[R]) -> R | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=record)
+    # A list names what it can: `verify` says what is wrong with the others.
     except (OSError, *artifacts.UNREADABLE):
         return None
 

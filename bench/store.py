@@ -93,6 +93,7 @@ def _read_run(folder: Path) -> Run:
     path = folder / RUN
     try:
         content = path.read_bytes()
+    # Also for a file that is named in place of a folder.
     except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(f"{folder} holds no run: there is no {RUN}", "name a folder under reports/") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from bench.cli.tables import console, plain_table
 if TYPE_CHECKING:
     from bench.records import Cell
 
+# Steps of ten, so that a new verb can stand between two others.
 ORDER = 10
 MAX_NAMED = 8
 """How many groups of one model are named; more are only counted."""

@@ -112,6 +112,7 @@ class _CaseRunner:
             elif isinstance(reply, Failed):
                 result = replace(result, done=None, failure=_plain(reply.failure))
         self.served += 1
+        # Closed at once, so that the next case starts a fresh process.
         if not self.worker.alive:
             self.end(Worker.close)
         return result

@@ -200,6 +200,7 @@ def memory_limit(root: Path = ROOT) -> int | None:
 def _quotas(root: Path) -> Iterator[float]:
     """CPU quotas in cores: `cpu.max` of control groups v2, two files of v1."""
     for folder in _groups(root, "cpu"):
+        # Filled up with empty texts, since the file may be missing.
         quota, period = [*text_of(folder / "cpu.max").split(), "", ""][:2]
         quota = quota or text_of(folder / "cpu.cfs_quota_us")
         period = period or text_of(folder / "cpu.cfs_period_us")

@@ -126,6 +126,7 @@ class Nvml:
         for device in self.devices:
             try:
                 answers.append(question(device))
+            # One device without an answer, such as an old one without a counter, must not hide the others.
             except self.library.NVMLError:
                 answers.append(None)
         return answers

@@ -26,11 +26,13 @@ from bench.records import Accelerator, Machine
 ROOT = Path("/")
 MEMORY_STEP = 256 * 2**20
 """The kernel reserves a slightly different amount of memory at each boot and update."""
+# What hypervisors and clouds write into the firmware as vendor or product.
 VIRTUAL = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|\bXen\b|Virtual Machine|Bochs|Parallels|Firecracker|OpenStack|Google Compute|"
     r"Amazon EC2|Alibaba Cloud|DigitalOcean|Apple Virtual",
     re.I,
 )
+# `accelerators` writes the id behind a device's name.
 PCI_ID = re.compile(r"\(([0-9a-f]{4}:[0-9a-f]{4})\)$")
 
 

@@ -162,6 +162,7 @@ def _temperature_files(root: Path) -> tuple[Path, ...]:
 def _on_battery() -> bool | None:
     """Whether the machine runs on battery; False on mains or without a battery, None where it is not known."""
     if platform.system() != "Linux":
+        # psutil has no such function on some systems, and raises several errors on machines without a battery.
         with contextlib.suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
             battery = psutil.sensors_battery()
             return bool(battery and battery.power_plugged is False)

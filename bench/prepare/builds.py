@@ -126,6 +126,7 @@ class _Models:
 
     def everything(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the references, then the artifacts of the cells whose reference succeeded."""
+        # One reference for a workload, whatever precision or target is compared with it.
         for workload in dict.fromkeys(cell.workload for cell in cells):
             self.reference(material, [cell for cell in cells if cell.workload == workload])
         # Without a reference no answer could be checked, so nothing is built for such a cell.

@@ -51,6 +51,7 @@ def groups(outcomes: Sequence[Outcome]) -> tuple[ProblemGroup, ...]:
         if outcome.status != "ok":
             by_key.setdefault(_group_key(outcome), []).append(outcome)
     order = list(words.STATUSES)
+    # The sort is stable: groups of one status stay in the order of the plan.
     ordered = sorted(by_key.values(), key=lambda group: order.index(group[0].status))
     return tuple(ProblemGroup(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in ordered)
 

@@ -47,6 +47,7 @@ def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[
 
 def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[VersionRow, ...]:
     own = {(o.cell.model, o.cell.precision, o.cell.workload, o.cell.target): o for o in outcomes}
+    # Without the target: the cells of one row differ in nothing else.
     places = dict.fromkeys(place[:3] for place in own if place[3] in names)
     rows = (VersionRow(*place, tuple(own.get((*place, name)) for name in names)) for place in places)
     # A row that rules exclude under every version has nothing to compare.
