@@ -119,6 +119,7 @@ def standing(target: Target, machine: Machine, facts: TargetFacts) -> Standing:
     if facts.available:
         return "usable"
     # A device that is missing matters only where the probe gave a clear answer: a crash may hide it.
+    # A wheel for other platforms only means other machines; where none is published, a build of one's own may help.
     away = facts.kind == "no-wheel" and _is_elsewhere(target)
     missing = facts.kind not in UNSURE and missing_device(target.needs, machine)
     return "not-for-this-machine" if away or missing else "could-be-enabled"

@@ -92,6 +92,7 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunRes
 
     results = [read(folder) for folder in folders]
     files = renderers.write(model.build([(result.run, result.outcomes) for result in results]), formats, out)
+    # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
     return replace(results[0], outcomes=outcomes, files=tuple(files))
 

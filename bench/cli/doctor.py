@@ -120,8 +120,10 @@ def _notes(finding: Finding) -> Iterable[str]:
     yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
     if finding.emulated:
         yield "emulated device: its answers count, its times say nothing"
+    # None means that the probe could not find out.
     if finding.facts.checks_options is False:
         yield "it accepts unknown options without an error: a misspelt one has no effect"
+    # None is a target of the user's own, which is in no catalogue.
     if finding.tested is False:
         yield "this project wrote it from documentation and never ran it"
 

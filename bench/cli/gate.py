@@ -94,6 +94,7 @@ def gate(
             _annotate(ended(str(error)))
         raise
     _show(finished, github=github, as_json=as_json)
+    # Up to `app.main`, which alone ends the process.
     return finished.run.exit_code
 
 

@@ -93,6 +93,6 @@ def print_json(value: Any) -> None:
     """Print a value as JSON, for `--json`."""
     import msgspec
 
-    # In two steps: `json` knows no records, and its indentation is the one that people read.
+    # `json` knows no records, so they become plain values first.
     plain = msgspec.to_builtins(value)
     print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201

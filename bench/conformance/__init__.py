@@ -247,7 +247,7 @@ def _lines(path: Path) -> Iterator[_Lines]:
         try:
             yield lines
         finally:
-            # Also after an interruption, whose report is of what these lines hold.
+            # Also after an interruption: the lines of the last second are not on the disk yet.
             lines.sync()
 
 

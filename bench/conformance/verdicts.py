@@ -125,6 +125,7 @@ def _failure(failure: Failure) -> Note:
 
 
 def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note, ...]) -> CaseOutcome:
+    # An onnxruntime that cannot tell the placement proves no support, however right the answer is.
     parts = split(done.placement, ep) if done.placement else None
     # One output stands for the case in tables; the verdict below looks at all of them.
     worst = max(done.deviations, key=_badness, default=None)
@@ -153,12 +154,14 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note
 def _wrongness(deviations: tuple[Deviation, ...]) -> OperatorVerdict:
     """`coarse` if computing in fewer bits explains all errors, else `wrong`."""
     off = [deviation for deviation in deviations if deviation.problem or deviation.outside]
+    # `outside_coarse` is None for all types but FP32 and FP64: integers are never coarse.
     return "coarse" if all(deviation.outside_coarse == 0 and not deviation.problem for deviation in off) else "wrong"
 
 
 def _placed(on_target: int, elsewhere: int) -> OperatorVerdict:
     if on_target:
         return "partial" if elsewhere else "full"
+    # No node at all was left to place: optimizations had computed the answer.
     return "elsewhere" if elsewhere else "folded"
 
 

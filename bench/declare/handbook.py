@@ -122,6 +122,7 @@ def _text(value: object) -> str:
         return f"{{ {', '.join(f'{key} = {_text(item)}' for key, item in value.items())} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
+    # Strings, numbers and booleans are written in TOML as in JSON.
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -75,6 +75,7 @@ def _unnamed(ep: str, plugin: str | None) -> Provider:
 
 def _engine(tables: Tables, table: _Table, provider: Provider, where: str) -> str:
     """The engine of the table, else the default."""
+    # The default stands for "each family's own", so it is not checked against the provider.
     if table.engine is None:
         return DEFAULT_ENGINE
     known = {name for family in registry.families().values() for name in family.engines} & set(registry.engines())

@@ -67,6 +67,7 @@ def snapshot() -> Snapshot:
     # Linux counts a guest's time in user as well, and Windows an interrupt's and a DPC's in system.
     total = sum(times.get(name, 0.0) for name in ("user", "nice", "system", "idle", "iowait", "steal"))
     total += sum(times.get(name, 0.0) for name in ("irq", "softirq"))
+    # Stolen time is neither busy nor idle: another machine on the host had the core.
     return Snapshot(total, total - idle - (steal or 0.0), steal)
 
 
@@ -127,6 +128,7 @@ def _frequency() -> float | None:
 def _frequency_files(root: Path) -> tuple[Path, ...]:
     files = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_cur_freq"))
     # Evenly over the cores: small and large cores have different clocks.
+    # The division rounds up, so that at most MAX_POLICIES are left.
     return tuple(files[:: max(1, -(-len(files) // MAX_POLICIES))])
 
 

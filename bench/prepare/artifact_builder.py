@@ -128,6 +128,7 @@ class ArtifactBuilder:
             "seed": str(source.seed),
             "inputs": material.data[1] if data and material.data else "",
             "tools": _tools(self.runtimes[runtime]),
+            # Of the staged code and not of this package: a gate builds with the code that its base had.
             "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
         }
 

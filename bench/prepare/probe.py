@@ -164,6 +164,7 @@ def probe(
 
 def unchecked_options(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
     """Notes on options that are not in the catalogue and that the provider does not check: one may be misspelt."""
+    # Where the provider refuses unknown options, or nobody knows its options, a note would warn of nothing.
     if provider is None or provider.known_options is None or facts.checks_options is not False:
         return ()
     strange = [name for name in provider.options if name not in provider.known_options]

@@ -122,6 +122,7 @@ def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]
     ]
     if not points:
         return None
+    # `~s` writes 12,000 as 12k: long figures would run into one another on so narrow a plot.
     axis = alt.Axis(tickCount=4, format="~s")
     along = {"scale": alt.Scale(zero=True), "title": f"{escaping.line(unit)} a second", "axis": axis}
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
@@ -155,6 +156,7 @@ def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, 
 
 def _names() -> alt.Y:
     axis = alt.Axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, labelPadding=8, minExtent=LABEL_ROOM)
+    # Without sorting, the rows stay in the order of the table beside the chart.
     return alt.Y("name:N", sort=None, title=None, axis=axis)
 
 

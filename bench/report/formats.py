@@ -99,6 +99,7 @@ def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
 
 def _load(name: str) -> _Loaded:
     if name in BUILT_IN:
+        # First: a package cannot put its own format in the place of one of these.
         module: Any = importlib.import_module(BUILT_IN[name])
         return _Loaded(module)
     point = _entry_point(name)

@@ -92,6 +92,7 @@ def resolve_data(
     request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
     with _errors_with_source(spec):
         path = DATA_KINDS[kind](request)
+        # The hash of a wheel was compared when it was fetched.
         if kind == "path" and path.exists():
             _compare_hash(path, sha256)
         files = {path.name: path} if path.is_file() else _pictures(path)

@@ -31,6 +31,7 @@ def render(report: Report) -> str:
     The folded tables of all figures are left out if the text would be too long for a comment on GitHub.
     """
     whole = _text(report, figures=True)
+    # The figures are in results.csv too, so they are what a summary can do without.
     return whole if len(whole) <= MOST_CHARACTERS else _text(report, figures=False)
 
 
