@@ -120,6 +120,7 @@ def to_frame(runs: AnyRun | Sequence[AnyRun], *, drop_empty: bool = False) -> pd
     # Imported late: pandas is slow to import, and only tables need it.
     from bench.report.frame import frame_of
 
+    # A text is a sequence too, of its letters, but here it is one folder.
     listed = [runs] if isinstance(runs, RunResult | str | os.PathLike) else runs
     results = [entry if isinstance(entry, RunResult) else read_run(entry) for entry in listed]
     return frame_of([(result.run, result.outcomes) for result in results], drop_empty=drop_empty)
@@ -186,6 +187,7 @@ def _folder(run: AnyRun) -> Path:
 
 
 def _cache(named: AnyPath | None) -> Path:
+    # An empty variable is as good as none: as a path it would be the current folder.
     named = named if named is not None else os.environ.get(CACHE_VARIABLE) or None
     return cache_path(Path(named) if named is not None else None)
 

@@ -89,6 +89,7 @@ def verify(cache: Path, kinds: Sequence[str] = ()) -> list[Damage]:
 
     Raises `UsageError` for an unknown kind.
     """
+    # An unfinished entry is of a process that may still write it: its files are no damage.
     checked = ((name, folder, KINDS[name]) for name, folder in _folders(cache, kinds))
     damages = (Damage(n, folder.name, tuple(k.damage(folder))) for n, folder, k in checked if not k.unfinished(folder))
     return [damage for damage in damages if damage.problems]
@@ -185,6 +186,7 @@ def size_of(folder: Path) -> int:
     total = 0
     waiting = [str(folder)]
     while waiting:
+        # Another process may remove a folder meanwhile, and some cannot be read: the size of the rest is still of use.
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as listed:
             for item in listed:
                 if item.is_dir(follow_symlinks=False):
@@ -230,6 +232,7 @@ def _code_damage(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.py")):
         try:
             ast.parse(path.read_bytes())
+        # ValueError: a damaged file may hold null bytes, which the parser refuses.
         except (OSError, SyntaxError, ValueError):
             wrong.append(f"{path.relative_to(folder).as_posix()} is no Python")
     return wrong
@@ -243,6 +246,7 @@ def _no_damage(_folder: Path) -> list[str]:
 def _read(path: Path, record: type[R]) -> R | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=record)
+    # A list names what it can: `verify` says what is wrong with the others.
     except (OSError, *artifacts.UNREADABLE):
         return None
 

@@ -79,6 +79,7 @@ def chosen(matrix: Matrix, only: Sequence[str] = ()) -> list[Target]:
     """The targets of the matrix and the catalogue's other rows, or those in `only`; `cuda.1` is also a name."""
     if only:
         return [_named(name, matrix) for name in dict.fromkeys(only)]
+    # By row too: a row that a target of the matrix changes is tried as the matrix has it, and only so.
     covered = {name for target in matrix.targets.values() for name in (target.name, target.row)}
     return [*matrix.targets.values(), *(catalogue.target(name) for name in catalogue.rows() if name not in covered)]
 
@@ -118,6 +119,7 @@ def standing(target: Target, machine: Machine, facts: TargetFacts) -> Standing:
     if facts.available:
         return "usable"
     # A device that is missing matters only where the probe gave a clear answer: a crash may hide it.
+    # A wheel for other platforms only means other machines; where none is published, a build of one's own may help.
     away = facts.kind == "no-wheel" and _is_elsewhere(target)
     missing = facts.kind not in UNSURE and missing_device(target.needs, machine)
     return "not-for-this-machine" if away or missing else "could-be-enabled"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.errors import DiskError
 
+# Python has EDQUOT only where the system defines it.
 FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 UNFIT = {
     errno.EROFS,

@@ -92,6 +92,7 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunRes
 
     results = [read(folder) for folder in folders]
     files = renderers.write(model.build([(result.run, result.outcomes) for result in results]), formats, out)
+    # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
     return replace(results[0], outcomes=outcomes, files=tuple(files))
 
@@ -115,6 +116,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
+    # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
     cells = plan(matrix, options.only, options.skip)
     effort = effort_named(options.budget or matrix.measure.budget)
     threads = options.threads or matrix.measure.threads or all_cores(machine)

@@ -88,6 +88,7 @@ def prepare(
 
 def all_cores(machine: Machine) -> int:
     """The number of usable physical cores: a second thread on a core slows matrix products down more than it helps."""
+    # Rounded down: a container's quota may leave 1.5 cores, which two threads do not fit into.
     return max(1, int(min(machine.cpu.physical_cores, machine.cpu.usable_cores)))
 
 

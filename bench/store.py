@@ -22,6 +22,7 @@ MAX_LINE_BYTES = 256 * 2**20
 UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for damaged bytes."""
 
+# What `Intel(R) Core(TM)`, `with Radeon Graphics` and the like add to a name that has room for four words.
 NOISE = {"r", "tm", "c", "cpu", "with", "processor", "core", "gen", "th"}
 
 
@@ -31,6 +32,7 @@ class _Versioned(msgspec.Struct):
 
 def new_name(machine: Machine, now: dt.datetime) -> str:
     """The name of a new folder, `<machine>-<time>`: the CPU's short name and the machine key, never a hostname."""
+    # The fingerprint adds family and model to a brand without a number.
     brand = machine.cpu.brand.partition("(family")[0].lower()
     words = "".join(c if c.isalnum() else " " for c in brand).split()
     short = "-".join([word for word in words if word not in NOISE][:4])[:40].rstrip("-")
@@ -91,6 +93,7 @@ def _read_run(folder: Path) -> Run:
     path = folder / RUN
     try:
         content = path.read_bytes()
+    # Also for a file that is named in place of a folder.
     except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(f"{folder} holds no run: there is no {RUN}", "name a folder under reports/") from None
     except OSError as error:

@@ -80,6 +80,7 @@ class Worker:
             self._not_started = f"{executable.name} could not be started: {error.strerror}"
         else:
             # A thread, since a pipe cannot be read with a time limit on Windows.
+            # As a daemon: a child that the worker left may hold the pipe open, and must not keep this process alive.
             threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
 
     @property
@@ -121,6 +122,7 @@ class Worker:
         if self._process is None:
             return
         with contextlib.suppress(OSError):
+            # Closing writes what is left in the buffer, which fails where the process is dead.
             if self._process.stdin:
                 self._process.stdin.close()
         try:
@@ -145,6 +147,7 @@ class Worker:
     def _end_process_group(self) -> None:
         """Kill the children that a dead process left: they have no parent now, but are still in its group."""
         if self._process is not None and sys.platform != "win32":
+            # No process is left in the group; macOS says PermissionError where only dead ones are.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -219,6 +222,7 @@ class Worker:
         if self.memory_limit_bytes is None or self._process is None:
             return None
         with contextlib.suppress(psutil.Error):
+            # The process may have ended since, which its stream then shows.
             used = psutil.Process(self._process.pid).memory_info().rss
             if used > self.memory_limit_bytes:
                 limit = self.memory_limit_bytes
@@ -301,6 +305,7 @@ def signal_name(code: int) -> str | None:
     """The signal that ended a process, `SIGSEGV` for -11, or Windows' name for it; None for a normal exit."""
     if code < 0:
         try:
+            # Real-time signals have no names in Python.
             return signal.Signals(-code).name
         except ValueError:
             return f"signal {-code}"

@@ -21,6 +21,7 @@ from bench.errors import BenchError, Interrupted, UsageError
 
 def verbs() -> list[ModuleType]:
     """The modules of the verbs in the order of `bench --help`: by their `ORDER`, then by name."""
+    # Found and not listed, so that a new verb is one new file.
     names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
     modules = [importlib.import_module(f"bench.cli.{name}") for name in names if name != "app"]
     return sorted((module for module in modules if hasattr(module, "add_to")), key=lambda module: module.ORDER)
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and end the process with its exit code: 0 to 4, or 130 after an interruption."""
     try:
+        # In standalone mode typer prints its errors itself and ends the process with exit codes of its own.
         code = app(args=arguments, standalone_mode=False)
     except BenchError as error:
         sys.exit(_print_error(error))
@@ -65,6 +67,7 @@ def _print_error(error: BenchError) -> int:
 
 def _usage_error(error: Exception) -> int:
     """The exit code for an error of typer, which is printed like our own; any other error is raised again."""
+    # By attribute and not by class, for the reason below: the class of such an error may be one of typer's own.
     message = getattr(error, "format_message", None)
     if message is None:
         raise error

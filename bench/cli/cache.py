@@ -33,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
         no_args_is_help=True,
         help="List, verify or prune the cache: artifacts, runtimes, wheels, models, worker code, compiled models.",
     )
+    # Named here, since the function cannot have the name of Python's `list`.
     verbs.command("list")(list_)
     verbs.command()(verify)
     verbs.command()(prune)
@@ -57,6 +58,7 @@ def verify(kind: KindFlag = None, as_json: JsonFlag = False, cache_dir: CacheFla
 
     damaged = cache.verify(cache_path(cache_dir), kind or ())
     if as_json:
+        # Before the error is raised: a program that asks for JSON gets it with the exit code 2 too.
         print_json(damaged)
     elif not damaged:
         print("no entry is damaged")  # noqa: T201

@@ -40,6 +40,7 @@ def compare(
     if out is not None:
         stored.write_comparison(comparison, out)
     if as_json:
+        # The same document as in FILE.json, so that a program has one form to read.
         from bench.comparison.compare_files import document
 
         print_json(document(comparison))
@@ -100,4 +101,5 @@ def _noteworthy(out: Console, rows: list[ComparisonRow]) -> None:
 
 
 def _line(out: Console, text: str) -> None:
+    # A log keeps one line for each statement; at a terminal rich folds between words.
     out.print(text, highlight=False, soft_wrap=not out.is_terminal)

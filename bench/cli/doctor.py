@@ -116,11 +116,14 @@ def _notes(finding: Finding) -> Iterable[str]:
     """What a reader must know before they trust a row."""
     from bench.report import text_notes
 
+    # The line after these says more of an emulated device than its note does.
     yield from (text_notes.say(note) for note in finding.facts.notes if note.kind != "emulated-device")
     if finding.emulated:
         yield "emulated device: its answers count, its times say nothing"
+    # None means that the probe could not find out.
     if finding.facts.checks_options is False:
         yield "it accepts unknown options without an error: a misspelt one has no effect"
+    # None is a target of the user's own, which is in no catalogue.
     if finding.tested is False:
         yield "this project wrote it from documentation and never ran it"
 
@@ -135,6 +138,7 @@ def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
         names = ", ".join(finding.target for finding in missing)
         out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
     for finding in findings:
+        # Those in the line above share one remedy; each of these has a reason of its own.
         if finding not in missing:
             out.print(f"[bold]{escape(finding.target)}[/]: {escape(_explanation(finding.facts))}")
 

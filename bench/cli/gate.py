@@ -89,10 +89,12 @@ def gate(
     try:
         finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet)
     except BenchError as error:
+        # Also where the gate could not be run: without an annotation, the page of the job shows an exit code only.
         if github:
             _annotate(ended(str(error)))
         raise
     _show(finished, github=github, as_json=as_json)
+    # Up to `app.main`, which alone ends the process.
     return finished.run.exit_code
 
 
@@ -107,6 +109,7 @@ def _show(finished: Finished, *, github: bool, as_json: bool) -> None:
         gate_table(finished.run, finished.files)
     if github:
         _annotate(workflow_commands(finished.run))
+    # GitHub sets it for every step of a job, so the summary needs no flag.
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         reports.append_summary(finished.run, Path(summary))
 

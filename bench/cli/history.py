@@ -58,6 +58,7 @@ def history_table(history: History, files: Sequence[Path]) -> None:
     table = plain_table(*HEADINGS)
     for row in rows:
         colour = TONES.get(row.tone)
+        # Only these two are coloured: figures stay in the colour of the text.
         verdict, says = (f"[{colour}]{part}[/]" if colour else part for part in map(safe, (row.verdict, row.brief)))
         table.add_row(safe(f"{row.cell} {row.figure}".strip()), verdict, row.last, row.ratio, row.change, says)
     if rows:

@@ -82,6 +82,7 @@ def operators_table(finished: Finished) -> None:
     from bench.conformance.verdicts import VERDICTS
 
     summaries = summary.summaries(finished.run, finished.outcomes)
+    # There are twelve verdicts; a column that no case fills would only widen the table.
     verdicts = [verdict for verdict in VERDICTS if any(verdict in provider.counts for provider in summaries)]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("provider", "onnxruntime", "cases"):
@@ -105,6 +106,7 @@ def operators_table(finished: Finished) -> None:
     for target in finished.run.targets:
         if not target.tried:
             reason = "; ".join(filter(None, (target.facts.message, target.facts.remedy)))
+            # Without markup: a provider's message may hold square brackets.
             out.print(f"{target.name} is unavailable: {reason}", markup=False, highlight=False)
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)

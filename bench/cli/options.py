@@ -33,6 +33,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Help texts have defaults in round brackets: rich takes square ones for markup and hides them.
 MatrixFlag = Annotated[
     Path | None,
     typer.Option(
@@ -76,6 +77,7 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
         return work(Quiet())
     from rich.console import Console
 
+    # On stderr, since stdout has the result, which `--json` makes for a program.
     console = Console(stderr=True)
     if not console.is_terminal:
         return work(Lines(console))
@@ -83,6 +85,7 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
     try:
         return work(live)
     finally:
+        # Also after an error: a spinner that still runs would be drawn over its message.
         live.close()
 
 
@@ -90,5 +93,6 @@ def print_json(value: Any) -> None:
     """Print a value as JSON, for `--json`."""
     import msgspec
 
+    # `json` knows no records, so they become plain values first.
     plain = msgspec.to_builtins(value)
     print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201

@@ -15,6 +15,7 @@ from bench.cli.tables import console, plain_table
 if TYPE_CHECKING:
     from bench.records import Cell
 
+# Steps of ten, so that a new verb can stand between two others.
 ORDER = 10
 MAX_NAMED = 8
 """How many groups of one model are named; more are only counted."""
@@ -74,6 +75,7 @@ def _group_labels(excluded: Sequence[Cell], cells: Sequence[Cell]) -> str:
     """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
     groups = tuple(dict.fromkeys(cell.group for cell in excluded))
     targets = {cell.target for cell in excluded}
+    # A star is written only where it is true: every cell of the target is excluded, and for this reason.
     if len(groups) > 1 and len(targets) == 1 and len(excluded) == sum(cell.target in targets for cell in cells):
         return f"*/{targets.pop()}/*"
     models = dict.fromkeys(cell.model for cell in excluded)

@@ -27,5 +27,6 @@ def report(
     from bench import pipeline
 
     if out is None:
+        # A report of several runs belongs into the folder of none of them.
         out = runs[0] if len(runs) == 1 else Path()
     run_table(pipeline.report(runs, known_formats(formats), out))

@@ -54,9 +54,11 @@ def run(
     """Prepare, measure, judge and report every cell (model, precision, target, workload) of the matrix."""
     from bench import pipeline
 
+    # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
     if resume and (only or skip or budget or threads or out or sustained is not None):
         hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
         raise UsageError("--resume continues a run with its original options", hint)
+    # Not typer's range: that lets nan pass, and cannot exclude 0.
     if sustained is not None and not 0 < sustained <= MOST_MINUTES:
         hint = f"give more than 0 and at most {MOST_MINUTES}, a day: --sustained 10"
         raise UsageError(f"--sustained {sustained:g} is not a number of minutes", hint)

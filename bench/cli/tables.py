@@ -55,6 +55,7 @@ def run_table(finished: RunResult) -> None:
     table = plain_table("cell", "status", "latency, ms", "throughput", "speedup over control", "warnings")
     absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
+        # All cells of a target that is missing fail for one reason, so they share one row with the remedy.
         if outcome.failure and outcome.failure.stage == "target":
             absent.setdefault(outcome.cell.target, []).append(outcome)
         elif outcome.status != "excluded":
@@ -68,6 +69,7 @@ def run_table(finished: RunResult) -> None:
     tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
     out.print(f"{len(finished.outcomes)} cells: {tally}{why}")
+    # Not folded, so that a path can be copied whole.
     for path in finished.files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
@@ -86,7 +88,9 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     """The row of one outcome; numbers are rounded by their intervals, as in the report."""
     from bench.report import emulation, text, text_flags
 
+    # This table ranks too, and an emulator's times say nothing about a device.
     outcome = emulation.without_times(outcome)
+    # Every status without a colour is a failure or a wrong answer.
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed

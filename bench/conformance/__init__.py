@@ -72,14 +72,17 @@ def run(options: Options, progress: Progress) -> Finished:
     folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
     logs = _create(folder)
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
+    # Chosen from the whole suite: one cached file serves every `--only`.
     cases = msgspec.structs.replace(cases, suite=operator_cases.only(cases.suite, options.only))
     runtimes = _TargetRuntimes({**matrix.runtimes, **extra_runtimes}, options.cache, machine, logs, progress)
+    # Runtimes of the matrix are installed as for a run; one that only the catalogue has waits for --install.
     targets = tuple(
         runtimes.target(target, install=options.install or target.runtime in matrix.runtimes) for target in selected
     )
     record = _record(options, folder, machine, now, cases.suite, targets)
     # Written before the first case, so that a crash leaves lines that can be read with their suite.
     write_atomically(folder / RUN, msgspec.json.encode(record))
+    # After the record is written, which says what the probes found where no target is usable.
     _require_usable_target(targets)
     observations: list[CaseSeen] = []
     try:
@@ -134,6 +137,7 @@ class _TargetRuntimes:
         assert target.provider is not None
         log = self.logs / f"probe-{target.name}.log"
         facts = probe.examine(target, self.pool, self.machine, self.code, log, self.progress, install=install)
+        # A probe that crashed or hung is no proof against the provider: its cases are tried all the same.
         tried = not probe.is_unusable(facts)
         if not tried:
             self.progress.step(f"{target.name} is unavailable: {facts.message}")
@@ -243,6 +247,7 @@ def _lines(path: Path) -> Iterator[_Lines]:
         try:
             yield lines
         finally:
+            # Also after an interruption: the lines of the last second are not on the disk yet.
             lines.sync()
 
 
@@ -255,6 +260,7 @@ def _report(folder: Path, record: OperatorRun, observations: list[CaseSeen]) -> 
     files = []
     for name, render in reports.FORMATS.items():
         path = folder / name
+        # A provider's message may hold half of a surrogate pair, which UTF-8 cannot encode.
         write_atomically(path, render(record, outcomes).encode("utf-8", errors="replace"))
         files.append(path)
     return Finished(folder, record, outcomes, tuple(files))

@@ -18,14 +18,17 @@ from bench.shared import native_errors
 from bench.worker_process import Worker
 
 CASE_TIMEOUT_S = 30.0
+# A first session on WebGPU compiles shaders for 3 to 13 s on a software adapter.
 START_S = 60.0
 """Additional seconds of the first case of a process: it imports, and loads plugin and driver."""
+# In a row: single crashes among good cases concern these cases only, and do not end the target.
 MAX_LOST_IN_A_ROW = 25
 """After so many cases in a row that end the process or find no provider, the target is abandoned."""
 MAX_TIMEOUTS = 20
 """After so many timeouts in all the target is abandoned, since each takes half a minute."""
 ESTIMATE_AFTER_S, PRINT_EVERY_S = 3.0, 15.0
 """Seconds before the first estimate, which is unreliable earlier, and between printed lines."""
+# These have no message of the library's own, so the end of its output may be the only cause that is known.
 KEEPS_STDERR = ("crashed", "timeout", "out-of-memory")
 
 
@@ -78,6 +81,7 @@ class _CaseRunner:
 
     def run_case(self, case: Case) -> CaseSeen:
         """Run one case; if the process dies, run it again in a fresh one unless it was fresh already."""
+        # The cases that follow get a line too: a case without a verdict would look as if it had been left out.
         if self.given_up:
             failure = Failure("failed", "start", "not-run", text.say(self.given_up))
             return CaseSeen(self.target.target, case.name, failure=failure)
@@ -88,6 +92,7 @@ class _CaseRunner:
             second = self.ask(case)
             how = result.failure.signal or result.failure.message
             died = note("first-try-died", how=how, stage=result.failure.stage, cases=served)
+            # A case that kills a fresh process too is itself the cause, so the first death says nothing more.
             crashed_again = second.failure is not None and second.failure.status == "crashed"
             result = second if crashed_again else replace(second, first_death=died)
         self.count(result)
@@ -107,6 +112,7 @@ class _CaseRunner:
             elif isinstance(reply, Failed):
                 result = replace(result, done=None, failure=_plain(reply.failure))
         self.served += 1
+        # Closed at once, so that the next case starts a fresh process.
         if not self.worker.alive:
             self.end(Worker.close)
         return result

@@ -104,6 +104,7 @@ def _summary(target: OperatorTarget, outcomes: Sequence[CaseOutcome]) -> Summary
     results_by_operator: dict[tuple[str, str], list[bool]] = {}
     for outcome in outcomes:
         if outcome.verdict not in SAYS_NOTHING:
+            # With the domain: ONNX's own and its domains for training and machine learning are versioned apart.
             results_by_operator.setdefault((outcome.case.domain, outcome.case.operator), []).append(
                 outcome.verdict == "full"
             )
@@ -156,6 +157,7 @@ def groups(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> tuple[Group, ..
     for (_, operator, opset), group_cases in sorted(
         cases.items(), key=lambda item: (item[0][0], item[0][1].lower(), item[0][2])
     ):
+        # Judging gives each case an outcome on each target that was tried, so no key is missing.
         by_target = {name: {case.name: by_target_and_name[name, case.name] for case in group_cases} for name in targets}
         operator_groups.append(Group(operator, domain(group_cases[0]), opset, tuple(group_cases), by_target))
     return tuple(operator_groups)

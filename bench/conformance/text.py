@@ -34,6 +34,7 @@ def joined(facts: Sequence[Note]) -> str:
     """The words of the notes of a case on one line; a problem of an output follows the output's name after a colon."""
     parts: list[str] = []
     for fact in facts:
+        # Each fact so far has one part, so this is the fact before the present one.
         if parts and facts[len(parts) - 1].kind == "wrong-output":
             parts.append(f": {say(fact)}")
         else:

@@ -50,6 +50,7 @@ four such steps; the absolute part is one step at 1.0, for terms that nearly can
 neighbouring values differ by 2^-7; ONNX's own test runner permits two steps.
 """
 FP32_STEP = 2.0**-23
+# The Fourier transforms of the CPU provider have such errors.
 ROUNDING_STEPS = 8
 """Another order of additions explains an error of up to this many FP32 steps of an output's largest value."""
 
@@ -62,6 +63,7 @@ def margins(case: Case) -> dict[str, Margin]:
         "float64": own,
         "complex64": own,
         "complex128": own,
+        # A case whose own margin is wider than that of its type keeps it.
         "float16": _wider(FLOAT16_MARGIN, own),
         "bfloat16": _wider(BFLOAT16_MARGIN, own),
     }
@@ -123,7 +125,9 @@ def _failure(failure: Failure) -> Note:
 
 
 def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note, ...]) -> CaseOutcome:
+    # An onnxruntime that cannot tell the placement proves no support, however right the answer is.
     parts = split(done.placement, ep) if done.placement else None
+    # One output stands for the case in tables; the verdict below looks at all of them.
     worst = max(done.deviations, key=_badness, default=None)
     is_wrong = worst is not None and bool(worst.problem or worst.outside)
     # The list agrees with `nodes_elsewhere`, which counts nodes that handle shapes and constants too.
@@ -150,12 +154,14 @@ def _answered(target: str, ep: str, case: Case, done: CaseDone, died: tuple[Note
 def _wrongness(deviations: tuple[Deviation, ...]) -> OperatorVerdict:
     """`coarse` if computing in fewer bits explains all errors, else `wrong`."""
     off = [deviation for deviation in deviations if deviation.problem or deviation.outside]
+    # `outside_coarse` is None for all types but FP32 and FP64: integers are never coarse.
     return "coarse" if all(deviation.outside_coarse == 0 and not deviation.problem for deviation in off) else "wrong"
 
 
 def _placed(on_target: int, elsewhere: int) -> OperatorVerdict:
     if on_target:
         return "partial" if elsewhere else "full"
+    # No node at all was left to place: optimizations had computed the answer.
     return "elsewhere" if elsewhere else "folded"
 
 

@@ -20,6 +20,7 @@ FILE = Path(__file__).parent / "catalogue.toml"
 SYSTEMS = {"linux": "linux", "win32": "windows", "darwin": "macos"}
 BEHAVIOR = ProviderBehavior.__struct_fields__
 """The keys that a row and a table of a matrix share."""
+# Each system has a name of its own for one architecture; wheels have these.
 PROCESSORS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 
@@ -135,6 +136,7 @@ def index_value(option: DeviceOption, kind: DeviceType | None, index: int | str)
 def runtime(name: str) -> Runtime:
     """The runtime of a row on this platform and Python; `unavailable` says why no wheel can be installed."""
     row = rows()[name]
+    # The environment is made with this interpreter, so its version decides which wheels fit.
     machine_platform, python = platform_word(), sys.version_info[:2]
     fitting = [wheel for wheel in row.wheels if machine_platform in wheel.platforms]
     for wheel in fitting:

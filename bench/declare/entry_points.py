@@ -68,7 +68,9 @@ def plugins(kind: str) -> list[Plugin]:
 @cache
 def is_any_declared() -> bool:
     """Whether any entry point is ours. Reads only their text, since `importlib.metadata` is slow to import."""
+    # An empty entry of the path means the current folder.
     folders = [Path(folder or ".") for folder in dict.fromkeys(sys.path)]
+    # `.dist-info`, and `.egg-info` of packages that an older installer has put there.
     paths = (path for folder in folders for path in folder.glob("*.*-info/entry_points.txt"))
     return any(b"[touchstone." in path.read_bytes() for path in paths)
 
@@ -78,6 +80,7 @@ def _plugin(kind: str, point: EntryPoint) -> Plugin:
     subject = f"the entry point '{point.name}' of {GROUPS[kind]} in the package {package}"
     if not NAME.fullmatch(point.name):
         raise PluginError(f"{subject} has no usable name", "use lower-case letters, digits and hyphens")
+    # A module of `bench` would be one of ours under a second name.
     if not MODULE.fullmatch(point.value) or point.value.split(".")[0] == "bench":
         raise PluginError(f"{subject} names '{point.value}'", "name a module of the package itself: a_package.a_module")
     file = next((path for path in _candidates(point) if path.is_file()), None)

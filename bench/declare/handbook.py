@@ -49,6 +49,7 @@ def _keys() -> Iterator[str]:
     yield "These keys say what the provider of a row does differently. A table `[providers.NAME]` can set them too,"
     yield "for a provider that is not listed here or to correct one that is."
     yield ""
+    # From the record's own annotations, so that the page and the schema cannot differ from it.
     meanings = get_type_hints(ProviderBehavior, include_extras=True)
     plain = msgspec.structs.asdict(ProviderBehavior())
     rows = ((f"`{key}`", _default(plain[key]), meanings[key].__metadata__[0].description) for key in catalogue.BEHAVIOR)
@@ -121,6 +122,7 @@ def _text(value: object) -> str:
         return f"{{ {', '.join(f'{key} = {_text(item)}' for key, item in value.items())} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
+    # Strings, numbers and booleans are written in TOML as in JSON.
     return json.dumps(value, ensure_ascii=False)
 
 

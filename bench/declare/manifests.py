@@ -143,6 +143,7 @@ def _literal(node: ast.expr, where: str, place: str) -> Any:
             return {str(keyword.arg): _literal(keyword.value, where, place) for keyword in node.keywords}
     try:
         return ast.literal_eval(node)
+    # literal_eval takes no name, no attribute and no call: what would need the file's imports.
     except ValueError:
         message = f"{where} in {place} holds '{ast.unparse(node)}', which is no literal"
         raise PluginError(message, "write the value itself: the file is read and never imported") from None

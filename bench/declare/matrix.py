@@ -119,6 +119,7 @@ def engine_of(target: Target, family: registry.Family) -> str:
         return target.engine
     known = registry.engines()
     provider = target.provider
+    # The family lists its engines by preference: genai where it knows the provider, plain ONNX Runtime elsewhere.
     return next((name for name in family.engines if name in known and known[name].drives(provider)), target.engine)
 
 

@@ -43,6 +43,7 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     weights = data.get("weights")
     if isinstance(weights, str):
         tables.one_of(weights, WEIGHTS, f"unknown weights '{weights}' in {where}")
+    # Workloads need the family's sizes, which are known only after the family is checked.
     rest = {key: value for key, value in data.items() if key != "workloads"}
     model = tables.struct(Model, rest, where, name=name, workloads=())
     known = registry.families()

@@ -6,6 +6,7 @@ import re
 
 from bench.records import DeviceChoice, DeviceType
 
+# No slash, which separates the parts of a cell's id, and no dot or hyphen in front: names become names of files.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -88,6 +88,7 @@ def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
     """Why a cell is excluded: by a rule, because it is impossible, or because it is optional; None where it runs."""
     rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
     firm = next((rule.reason for rule in rules if not rule.optional), None)
+    # Before optional rules, which say that `--only` runs the cell: here it would not.
     if reason := firm or _impossible(cell):
         return reason
     if rules and not any(matches(glob, cell.id) for glob in only):
@@ -124,5 +125,6 @@ def _check_unique_ids(matrix: Matrix, cells: Sequence[Cell]) -> None:
 
 
 def _near(glob: str, cells: Sequence[Cell]) -> str:
+    # Without a lowest similarity: stars make a glob unlike every id, and some example is better than none.
     close = similar(glob, [cell.id for cell in cells], least=0.0)
     return f"a cell is named like '{close[0]}'" if close else "the matrix has no cells"

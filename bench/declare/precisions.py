@@ -30,6 +30,7 @@ class Precision(Struct, frozen=True):
         if registry.engines()[engine].takes_family_recipes(registry.families()[family]):
             return self.families.get(family)
         own = self.engines.get(engine, {})
+        # A recipe for this family is the more exact one.
         return own.get(family) or own.get("*")
 
     def tolerance_of(self, engine: str, family: str) -> Tolerance | None:

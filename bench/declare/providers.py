@@ -55,6 +55,7 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
         options=_merged(base.options, table.options),
         session={**base.session, **table.session},
         environment={**base.environment, **table.environment},
+        # By the keys that the file has: in the record, a default looks like a value that the user wrote.
         **{key: getattr(table, key) for key in (*OVERRIDES, *catalogue.BEHAVIOR) if key in data},
     )
     if match:
@@ -74,6 +75,7 @@ def _unnamed(ep: str, plugin: str | None) -> Provider:
 
 def _engine(tables: Tables, table: _Table, provider: Provider, where: str) -> str:
     """The engine of the table, else the default."""
+    # The default stands for "each family's own", so it is not checked against the provider.
     if table.engine is None:
         return DEFAULT_ENGINE
     known = {name for family in registry.families().values() for name in family.engines} & set(registry.engines())

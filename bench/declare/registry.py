@@ -47,6 +47,7 @@ class Engine(EngineManifest, frozen=True, kw_only=True):
         """Whether the engine can run a family."""
         if self.needs_module and not family.has_module:
             return False
+        # Before the format: an engine that names tasks may run a format that is not the family's, such as GGUF.
         if self.tasks:
             return family.task in self.tasks
         return self.format in (None, family.format)
@@ -136,6 +137,7 @@ def _own_files(kind: str) -> dict[str, Path]:
     paths = sorted((WORKER / kind).glob("[!_]*.py"))
     if kind == "engines":
         paths += extra_engine_files()
+    # A module's name cannot hold the hyphen that names in a matrix have.
     return {path.stem.replace("_", "-"): path for path in paths}
 
 

@@ -55,6 +55,7 @@ class Tables:
         """A table as a record; the user may not set the fields in `given`. Raises `MatrixError`."""
         if not isinstance(data, dict):
             raise self.error(f"'{where}' is no table", f"write [{where}]")
+        # The type checker cannot know that every `kind` here is a struct.
         fields = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
         # Before the conversion, whose own message has no suggestion.
         self.only_known(data, [name for name in fields if name not in given], where)
@@ -82,6 +83,7 @@ class Tables:
 
 def _placed(where: str, message: str) -> str:
     """msgspec's message with the place first: `models.m.seed: expected int, got str`."""
+    # msgspec ends its messages with the place, ` - at `$.seed``; ours begin with it, as the other errors do.
     described, _, at = message.replace("`", "").partition(" - at $")
     missing = described.removeprefix("Object missing required field ")
     if missing != described:

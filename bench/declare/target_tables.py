@@ -59,6 +59,7 @@ def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     if modes and table.mode not in modes:
         raise tables.error(f"unknown mode '{table.mode}' in {where}", nearest(table.mode, modes))
     tables.plain(table.options, f"{where}.options")
+    # Checked when the matrix is read: a run would already have recorded its text.
     _no_secrets(tables, engines[table.engine], table.options, f"{where}.options")
     return Target(name=name, **asdict(table))
 

@@ -140,6 +140,7 @@ def _pci_name(root: Path, vendor: str, number: str) -> str:
     """The name in the list of PCI ids; empty where the list is not installed."""
     # Distributions install the list in one of two folders.
     text = next((text for name in PCI_LISTS if (text := text_of(root / name))), "")
+    # In this list a vendor begins a line, its devices stand behind one tab, and their boards behind two.
     section = re.search(rf"^{vendor}  .*\n((?:[\t#].*\n)*)", text, re.M)
     match = re.search(rf"^\t{number}  (.+)$", section[1], re.M) if section else None
     return match[1].strip() if match else ""

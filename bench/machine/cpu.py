@@ -115,6 +115,7 @@ def read_cpu(raw: dict[str, Any], tools: dict[str, Any]) -> Cpu:
         brand=_brand(raw),
         architecture=_architecture(),
         isa=isa((*raw.get("flags", ()), *_macos_flags(tools))),
+        # psutil gives None where the system does not tell which threads share a core.
         physical_cores=psutil.cpu_count(logical=False) or logical,
         logical_cores=logical,
         usable_cores=usable_cores(logical),
@@ -199,9 +200,11 @@ def memory_limit(root: Path = ROOT) -> int | None:
 def _quotas(root: Path) -> Iterator[float]:
     """CPU quotas in cores: `cpu.max` of control groups v2, two files of v1."""
     for folder in _groups(root, "cpu"):
+        # Filled up with empty texts, since the file may be missing.
         quota, period = [*text_of(folder / "cpu.max").split(), "", ""][:2]
         quota = quota or text_of(folder / "cpu.cfs_quota_us")
         period = period or text_of(folder / "cpu.cfs_period_us")
+        # Without a quota, version 2 writes `max` and version 1 writes -1: neither is digits only.
         if quota.isdigit() and period.isdigit() and int(quota) > 0 and int(period) > 0:
             yield int(quota) / int(period)
 

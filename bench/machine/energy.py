@@ -85,7 +85,9 @@ def _watts(battery: Path) -> float | None:
     power = number_of(battery / "power_now")
     if power is None:
         current, voltage = number_of(battery / "current_now"), number_of(battery / "voltage_now")
+        # Microamperes times microvolts, as microwatts.
         power = current * voltage / 1e6 if current is not None and voltage is not None else None
+    # Some drivers give a discharging battery a negative sign.
     return abs(power) / 1e6 if power else None
 
 
@@ -124,6 +126,7 @@ class Nvml:
         for device in self.devices:
             try:
                 answers.append(question(device))
+            # One device without an answer, such as an old one without a counter, must not hide the others.
             except self.library.NVMLError:
                 answers.append(None)
         return answers
@@ -211,6 +214,7 @@ class GpuMeter(Meter):
         used = [i for i, pid in enumerate(pids) if pid is not None] or ([0] if len(usage) == 1 else [])
         pairs = [(self.counters[i], counters[i]) for i in used if i < len(self.counters)]
         steps = [after - before for before, after in pairs if before is not None and after is not None]
+        # A sum without one of the devices would look like less energy than was used.
         self.spent = sum(steps) / 1000 if steps and len(steps) == len(used) else None
 
     def energy(self, calls: int) -> Energy | None:

@@ -26,11 +26,13 @@ from bench.records import Accelerator, Machine
 ROOT = Path("/")
 MEMORY_STEP = 256 * 2**20
 """The kernel reserves a slightly different amount of memory at each boot and update."""
+# What hypervisors and clouds write into the firmware as vendor or product.
 VIRTUAL = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|\bXen\b|Virtual Machine|Bochs|Parallels|Firecracker|OpenStack|Google Compute|"
     r"Amazon EC2|Alibaba Cloud|DigitalOcean|Apple Virtual",
     re.I,
 )
+# `accelerators` writes the id behind a device's name.
 PCI_ID = re.compile(r"\(([0-9a-f]{4}:[0-9a-f]{4})\)$")
 
 
@@ -43,6 +45,7 @@ def fingerprint() -> Machine:
     os_name, os_version, kernel = _os()
     machine = Machine(
         cpu=read_cpu(raw, tools),
+        # A container's limit counts: psutil reports the memory of the host.
         memory_bytes=min(psutil.virtual_memory().total, memory_limit() or 2**63),
         accelerators=tuple(accelerators(nvidia_gpus, tools)),
         os=os_name,
@@ -65,6 +68,7 @@ def machine_key(machine: Machine) -> str:
     stable = {
         "cpu": msgspec.to_builtins(machine.cpu),
         "memory": round(machine.memory_bytes / MEMORY_STEP),
+        # Sorted: the order in which a system lists its devices may change.
         "accelerators": sorted(_stable(device) for device in machine.accelerators),
         "os": [machine.os, machine.os_version, machine.kernel],
         "hypervisor": machine.hypervisor,
@@ -141,6 +145,7 @@ def _container(root: Path) -> str | None:
         if (root / name).exists():
             return kind
     groups = _text(root / "proc/self/cgroup") + _text(root / "proc/1/cgroup")
+    # Cgroup paths name the tool that made the container, but with version 2 only `/` may be visible from inside.
     match = re.search(r"kubepods|docker|libpod|lxc|containerd", groups)
     names = {"kubepods": "kubernetes", "libpod": "podman"}
     return names.get(match[0], match[0]) if match else _text(root / "run/systemd/container") or None

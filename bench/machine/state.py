@@ -67,6 +67,7 @@ def snapshot() -> Snapshot:
     # Linux counts a guest's time in user as well, and Windows an interrupt's and a DPC's in system.
     total = sum(times.get(name, 0.0) for name in ("user", "nice", "system", "idle", "iowait", "steal"))
     total += sum(times.get(name, 0.0) for name in ("irq", "softirq"))
+    # Stolen time is neither busy nor idle: another machine on the host had the core.
     return Snapshot(total, total - idle - (steal or 0.0), steal)
 
 
@@ -75,6 +76,7 @@ def since(before: Snapshot, own_cpu_s: float | None = None, readings: Sensors | 
 
     `readings` are the sensors during the visit; without them they are read now. What cannot be read is None.
     """
+    # Before the CPU times, since an idle core lowers its clock within milliseconds.
     readings = readings or sensors()
     now = snapshot()
     span = now.total_s - before.total_s
@@ -126,6 +128,7 @@ def _frequency() -> float | None:
 def _frequency_files(root: Path) -> tuple[Path, ...]:
     files = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_cur_freq"))
     # Evenly over the cores: small and large cores have different clocks.
+    # The division rounds up, so that at most MAX_POLICIES are left.
     return tuple(files[:: max(1, -(-len(files) // MAX_POLICIES))])
 
 
@@ -161,6 +164,7 @@ def _temperature_files(root: Path) -> tuple[Path, ...]:
 def _on_battery() -> bool | None:
     """Whether the machine runs on battery; False on mains or without a battery, None where it is not known."""
     if platform.system() != "Linux":
+        # psutil has no such function on some systems, and raises several errors on machines without a battery.
         with contextlib.suppress(OSError, RuntimeError, AttributeError, NotImplementedError):
             battery = psutil.sensors_battery()
             return bool(battery and battery.power_plugged is False)

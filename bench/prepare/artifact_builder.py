@@ -97,6 +97,7 @@ class ArtifactBuilder:
         model = material.model
         runtime = _build_runtime(material.family, form, converts=parent is not None)
         opset = model.opset or material.family.opset
+        # Only conversions read input data, for calibration: an export does not depend on it.
         parts = self._parts(material, runtime, form.name, data=parent is not None) | {
             "what": "artifact",
             "format": form.name,
@@ -127,6 +128,7 @@ class ArtifactBuilder:
             "seed": str(source.seed),
             "inputs": material.data[1] if data and material.data else "",
             "tools": _tools(self.runtimes[runtime]),
+            # Of the staged code and not of this package: a gate builds with the code that its base had.
             "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
         }
 
@@ -164,6 +166,7 @@ class ArtifactBuilder:
         return built.notes
 
     def _worker(self, runtime: str) -> Worker:
+        # A build that crashed has taken its worker along; the next artifact gets a new one.
         worker = self.workers.get(runtime)
         if worker is None or not worker.alive:
             log = self.logs / f"build-{runtime}.log"

@@ -96,6 +96,7 @@ class Artifacts:
         try:
             record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
             size_bytes = sum((folder / name).stat().st_size for name in record.files)
+        # A damaged artifact is as good as none: it is built again in its place.
         except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
             return None
         # A power cut may leave files short that were not on the disk yet.

@@ -126,8 +126,10 @@ class _Models:
 
     def everything(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the references, then the artifacts of the cells whose reference succeeded."""
+        # One reference for a workload, whatever precision or target is compared with it.
         for workload in dict.fromkeys(cell.workload for cell in cells):
             self.reference(material, [cell for cell in cells if cell.workload == workload])
+        # Without a reference no answer could be checked, so nothing is built for such a cell.
         runnable = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
         for name in dict.fromkeys(cell.artifact_name for cell in runnable):
             self.artifact(material, [cell for cell in runnable if cell.artifact_name == name])

@@ -70,8 +70,10 @@ def removing(cache: Path) -> Iterator[float]:
 def _running(cache: Path) -> Iterator[float]:
     for path in (cache / IN_USE).glob("*.lock"):
         try:
+            # A lock that can be had is of a process that ended without removing its file.
             with FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)  # of a process that was killed
+        # Another process holds the lock, so it is alive.
         except Timeout:
             yield int(path.name.partition("-")[0]) / 1e9 - COARSE_S
 

@@ -57,6 +57,7 @@ class EnvironmentPool:
     def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
         self.known, self.cache, self.progress = known, cache, progress
         self.environments: dict[str, Environment] = {}
+        # Kept, so that targets that share a runtime do not try a failing installation again.
         self.errors: dict[str, RuntimeSetupError] = {}
 
     def find(self, name: str) -> Environment | None:
@@ -94,9 +95,11 @@ def find(runtime: Runtime, cache: Path) -> Environment | None:
     except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
         return None
     executable = _interpreter(folder)
+    # The link of an environment points to nothing after its base Python was removed.
     if not executable.exists():
         return None
     touch(folder)
+    # Runtimes of two names share an environment; its record has the name under which it was made.
     return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
 
 
@@ -120,6 +123,7 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
 def key(runtime: Runtime) -> str:
     """The identity of a runtime on this machine, 16 hex digits: its requirements and its base interpreter."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
+    # The order in which a matrix lists requirements means nothing; the base interpreter decides which wheels fit.
     identity = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
@@ -139,6 +143,7 @@ def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
     _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
     executable = _interpreter(folder)
     # Our own pip installs into the environment, which so needs no pip: that is smaller and quicker.
+    # --no-input: nobody can answer a question of pip here.
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
     _command([*pip, "--disable-pip-version-check", *runtime.requires, *INSTALLED], runtime, progress)
     record = _inspect(runtime, executable)
@@ -153,6 +158,7 @@ def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
     """Run an installer and show its output as progress. Raises `RuntimeSetupError` with its last error."""
     # pip's errors are in its last lines.
     tail: deque[str] = deque(maxlen=60)
+    # One pipe for both streams: a second one that nobody reads could fill up and stop pip.
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -166,6 +172,7 @@ def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
 
 def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    # venv and a pip that cannot start have no line `ERROR:`; their last line is the cause.
     errors = errors or [line for line in lines if line]
     message = errors[-1] if errors else "the installer said nothing"
     if any("No space left" in line for line in lines):

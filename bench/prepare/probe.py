@@ -164,6 +164,7 @@ def probe(
 
 def unchecked_options(provider: Provider | None, facts: TargetFacts) -> tuple[Note, ...]:
     """Notes on options that are not in the catalogue and that the provider does not check: one may be misspelt."""
+    # Where the provider refuses unknown options, or nobody knows its options, a note would warn of nothing.
     if provider is None or provider.known_options is None or facts.checks_options is not False:
         return ()
     strange = [name for name in provider.options if name not in provider.known_options]
@@ -196,6 +197,7 @@ def _with_words(facts: TargetFacts, words: str) -> TargetFacts:
 
 def _implied(target: Target, runtime: Runtime) -> bool:
     """Whether the runtime is the catalogue's and not the matrix's own."""
+    # Compared whole: a runtime of the matrix may have the row's name and other requirements.
     return target.row is not None and runtime == catalogue.runtime(target.row)
 
 

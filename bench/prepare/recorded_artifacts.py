@@ -34,6 +34,7 @@ class RecordedArtifacts(Struct, frozen=True):
 
     def differs(self, model: str, source: Source) -> bool:
         """Whether a source is known to differ from the earlier run's."""
+        # A run that recorded no digest gives no reason to doubt the source.
         return self.sources.get(model, source.digest) != source.digest
 
     def is_runnable_from_cache(self, cell: Cell, cache: Artifacts) -> bool:

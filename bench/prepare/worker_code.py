@@ -38,6 +38,7 @@ def stage(cache: Path) -> Path:
     for relative, path in files.items():
         total.update(relative.encode() + b"\0" + code_digest.meaning(path))
     folder = cache / "worker" / total.hexdigest()[:16]
+    # Not `touch`, which adds a file: staged code stays byte for byte as it is.
     if folder.exists():
         touch_whole(folder)
         return folder
@@ -164,9 +165,13 @@ def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dic
         "PYTHONNOUSERSITE": "1",
         # Else the current folder comes first on the path, and a numpy.py in it would be imported as NumPy.
         "PYTHONSAFEPATH": "1",
+        # The folder's name is the digest of what is in it, so nothing may be added.
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Else Windows reads and writes text in the code page of its region.
         "PYTHONUTF8": "1",
+        # A crash in native code then leaves the Python stack in the log.
         "PYTHONFAULTHANDLER": "1",
+        # Sources are fetched and digested before: from the hub, a worker could get other files.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

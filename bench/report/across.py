@@ -40,6 +40,7 @@ def rows(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
 
     Milliseconds of different machines are not comparable, so only ratios to the same control are compared.
     """
+    # By the number of the run: two runs may have one name.
     by_place: dict[tuple[str, str, str], dict[int, Outcome]] = {}
     for number, sheet in enumerate(sheets):
         for outcome in sheet.outcomes:

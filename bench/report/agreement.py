@@ -58,6 +58,7 @@ COLUMNS = (
     Column("Relative error", "", "text", _figure(lambda parity: parity.relative_error, numbers.significant)),
     Column("at most", "", "text", _limit(lambda limit: limit.max_relative_error)),
     Column("Largest error", "", "text", _figure(lambda parity: parity.max_abs_error, numbers.significant)),
+    # The worst round and no mean: one bad transcript must not vanish among good ones.
     Column("Word error rate", "worst round", "text", _word_error_rate),
     Column("Effective bits", "", "text", _figure(lambda parity: parity.effective_bits, numbers.significant)),
 )

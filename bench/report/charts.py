@@ -103,9 +103,11 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
     x = alt.X("value:Q", **along)
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
+    # The line of "as fast as the control", so that a reader sees which intervals cross it.
     parity = (
         alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
     )
+    # Vega-Lite draws circles and ticks with an opacity of 0.7 by default, which lowers their contrast.
     marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
     title = f"{part} speedup over the control".strip().capitalize()
     return title, alt.layer(parity, *_whiskers(base, along, _tone()), marks), points
@@ -120,6 +122,7 @@ def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]
     ]
     if not points:
         return None
+    # `~s` writes 12,000 as 12k: long figures would run into one another on so narrow a plot.
     axis = alt.Axis(tickCount=4, format="~s")
     along = {"scale": alt.Scale(zero=True), "title": f"{escaping.line(unit)} a second", "axis": axis}
     base = alt.Chart(alt.InlineData(points)).encode(y=_names())
@@ -153,6 +156,7 @@ def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, 
 
 def _names() -> alt.Y:
     axis = alt.Axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, labelPadding=8, minExtent=LABEL_ROOM)
+    # Without sorting, the rows stay in the order of the table beside the chart.
     return alt.Y("name:N", sort=None, title=None, axis=axis)
 
 
@@ -161,6 +165,7 @@ def _ticks(low: float, high: float) -> list[float]:
     coarse = [tick for tick in COARSE_TICKS if low <= tick <= high]
     if len(coarse) > 6:
         return [tick for tick in DECADES if low <= tick <= high]
+    # Fewer than three of 1, 2 and 5 occur where the ratios are close to 1: steps of a twentieth then label the axis.
     if len(coarse) >= 3:
         return coarse
     fine = [tick for tick in FINE_TICKS if low <= tick <= high]
@@ -168,6 +173,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _tone() -> alt.Color:
+    # Every tone is named: otherwise a colour would depend on which tones this chart happens to have.
     return alt.Color("tone:N", legend=None, scale=alt.Scale(domain=list(TONES), range=list(TONES.values())))
 
 
@@ -225,6 +231,7 @@ def _described(svg: str, title: str, description: str, name: str) -> str:
     inner = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg[svg.index(">") + 1 :])
     # Vega uses the same ids in every chart, and ids must be unique on a page.
     inner = re.sub(r'(id="|url\(#)', rf"\g<1>{name}-", inner)
+    # The renderer writes both sizes into every image, so the search finds them.
     width, height = (math.ceil(float(re.search(rf' {side}="([\d.]+)"', svg)[1])) for side in ("width", "height"))  # type: ignore[index]
     opening = (
         f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '

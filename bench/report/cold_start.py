@@ -31,5 +31,6 @@ def times(start: Start | None) -> StartTimes:
     # A session that took no time to load was never opened.
     if start is None or start.load_ns <= 0:
         return NOTHING._replace(note=text.say(start.note) if start else "")
+    # The import counts: a program that starts from nothing waits for it too.
     whole = start.import_ns + start.load_ns + start.first_call_ns
     return StartTimes(start.load_ns / 1e6, start.first_call_ns / 1e6, whole / 1e6, text.say(start.note))

@@ -28,6 +28,7 @@ def without_times(outcome: Outcome) -> Outcome:
     """The outcome of an emulated cell with its times set to None; any other outcome unchanged."""
     if not outcome.cell.emulated:
         return outcome
+    # The fields come from the rows of metrics, so that a new time cannot be forgotten here.
     return replace(outcome, **dict.fromkeys(metrics.time_fields()))
 
 
@@ -38,5 +39,6 @@ def times(outcomes: Sequence[Outcome]) -> dict[str, EmulatorTimes]:
             outcome.speed, outcome.load_ms, outcome.first_call_ms, outcome.cold, outcome.cached
         )
         for outcome in outcomes
+        # Wrong answers have no time in an emulator either.
         if outcome.cell.emulated and outcome.speed is not None
     }

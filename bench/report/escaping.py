@@ -6,16 +6,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+# Colours and cursor movements (`ESC [`), titles and links up to their end (`ESC ]`), and sequences of two characters.
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _MISSING = {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "none", "null"}
 _VALUES = _MISSING | {"true", "false"}
 """Texts that pandas reads as missing or as a truth value, in lower case; `float` finds those that are numbers."""
+# Spreadsheets read the full-width signs as the plain ones in some languages.
 _FORMULA_STARTS = "=+\\-@\t\r＝＋－＠"
 
 
 def lines(text: str) -> str:
     """The text without escape sequences, control characters and bidirectional overrides; line breaks stay."""
     text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    # Cf has the bidirectional overrides, which show a text in another order; Cs are half pairs, no valid UTF-8.
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
 
 
@@ -37,8 +40,10 @@ def csv_cell(text: str) -> str:
 
 def markdown(text: str) -> str:
     """One line of plain text in Markdown, also in a table: no markup, no HTML, no mention of people or issues."""
+    # `&` first: later it would escape the entities of the other two.
     text = line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
+    # A cell or a list item may begin with the text: there it would be a heading, a list or a numbered list.
     text = re.sub(r"^([#+-])", r"\\\1", text)
     text = re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
     # A word joiner is invisible, and ends GitHub's reading of @name and #12 as a mention.

@@ -59,6 +59,7 @@ def known(text: str) -> tuple[str, ...]:
     Raises `UsageError` for a name that no format has.
     """
     requested = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    # Every name is checked before a run measures for hours and then cannot write its report.
     for name in requested:
         if name not in BUILT_IN:
             _entry_point(name)
@@ -98,12 +99,14 @@ def write(report: Report, names: Iterable[str], folder: Path) -> list[Path]:
 
 def _load(name: str) -> _Loaded:
     if name in BUILT_IN:
+        # First: a package cannot put its own format in the place of one of these.
         module: Any = importlib.import_module(BUILT_IN[name])
         return _Loaded(module)
     point = _entry_point(name)
     origin = f"the entry point '{point.name} = {point.value}' of the package {_package(point)}"
     remedy = f"repair or uninstall {_package(point)}"
     try:
+        # This runs code of the other package, which may raise anything.
         loaded = point.load()
     except Exception as error:
         raise UsageError(f"{origin} cannot be loaded: {_line(error)}", remedy) from error
@@ -116,6 +119,7 @@ def _entry_point(name: str) -> EntryPoint:
     points = list(entry_points(group=GROUP, name=name))
     if not points:
         raise UsageError(f"unknown report format '{name}'", nearest(name, names()))
+    # A report must not depend on which of two packages was installed first.
     if len(points) > 1:
         packages = " and ".join(map(_package, points))
         raise UsageError(f"the packages {packages} both have a report format '{name}'", "uninstall one of them")
@@ -140,6 +144,7 @@ def _render(loaded: _Loaded, report: Report) -> bytes:
     """The content of a file; any error in another package's format becomes a `UsageError` that names the package."""
     try:
         content = loaded.format.render(report)
+        # A message may hold half of a surrogate pair, which UTF-8 cannot encode.
         return content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
     except Exception as error:
         # An error in a format of this package is a fault of this package and keeps its traceback.

@@ -37,6 +37,7 @@ def _series(name: str, kind: str, values: Sequence[Any]) -> pd.Series:
     from bench.report.text import STATUSES
 
     if name == "status":
+        # Ordered as in the report, so that sorting by status puts what is right first.
         return pd.Series(pd.Categorical(values, categories=list(STATUSES), ordered=True))
     series = pd.Series(values, dtype=DTYPES[kind])
     return series.astype("category") if name in CATEGORIES else series
@@ -56,6 +57,7 @@ def rows_of(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]
     """For each outcome the value of every column, by name; None where it is missing or not finite."""
     from bench.report import metrics, model
 
+    # Through the model of the report, which has taken the times of emulators away.
     for sheet in model.build([(run, outcomes)]).sheets:
         for outcome in sheet.outcomes:
             yield metrics.row(sheet.result(outcome))

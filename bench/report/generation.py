@@ -32,6 +32,7 @@ def figure(speed: Speed) -> Figure:
     """
     if speed.generation is None:
         return Figure(speed.latency_ms, "ms")
+    # A workload of one new token decodes nothing after the first.
     if speed.generation.decode_tok_s is None:
         return Figure(speed.generation.first_token_ms, "ms")
     return Figure(speed.generation.decode_tok_s, "tok/s")
@@ -49,6 +50,7 @@ def compared(speed: Speed) -> dict[str, Interval]:
     if generated is None:
         ratios = {"": speed.ratio_to_control}
     elif generated.real_time_factor is not None:
+        # A speech model has no prompt whose prefill could be compared; its unit is the clip.
         ratios = {"decode": generated.decode_ratio, "whole clip": speed.ratio_to_control}
     else:
         ratios = {"decode": generated.decode_ratio, "prefill": generated.prefill_ratio}

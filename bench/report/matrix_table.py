@@ -78,6 +78,7 @@ def rows(
         places = [(model, precision, target) for target in columns]
         entries = tuple(MatrixEntry(p[2], tuple(reached.get(p, ())), tuple(missed.get(p, ()))) for p in places)
         alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
+        # Not those of excluded cells, which nothing was made with.
         recipes = dict.fromkeys(text.recipe(cell) for cell in alike if cell.excluded is None)
         behind = text.weights_behind(run, [outcome for entry in entries for outcome in entry.outcomes], model)
         table.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, entries))
@@ -88,6 +89,7 @@ def sorted_pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     """Every model and precision in the plan's order, the precisions of one model together."""
     models = list(dict.fromkeys(cell.model for cell in cells))
     pairs = dict.fromkeys((cell.model, cell.precision) for cell in cells)
+    # The sort is stable: within a model the precisions stay in the order of the plan.
     return sorted(pairs, key=lambda pair: models.index(pair[0]))
 
 

@@ -91,9 +91,11 @@ class Metric:
 
     def value(self, result: CellResult) -> Value | None:
         """The value of one cell; None where it is missing, and for times of a cell that ran in an emulator."""
+        # Here too, and not only in the report's outcomes: a row can be read of any outcome.
         if self.is_time and result.cell.emulated:
             return None
         value = self.read(result)
+        # Only what holds nothing is missing: a zero is a value.
         return None if value in ("", ()) else value
 
     def columns(self) -> Iterator[Column]:
@@ -110,6 +112,7 @@ class Metric:
         """The value of each of these columns; a list is joined by `;`, a number that is not finite is missing."""
         value = self.value(result)
         if isinstance(value, Interval):
+            # The order of `columns`, to which these values belong one by one.
             yield from map(_finite, (value.value, value.low, value.high))
         elif self.type == "interval":
             yield from (None, None, None)

@@ -39,6 +39,7 @@ PREDICTION_LOW = (
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 METRICS: tuple[Metric, ...] = (
+    # First, as the key of a row: no other column alone names a cell.
     fact("cell", "text", lambda r: r.cell.id, "Id of the cell: `model/precision/target/workload`."),
     fact("run", "text", lambda r: r.run.name, "Name of the run, also its folder's."),
     fact(
@@ -76,6 +77,7 @@ METRICS: tuple[Metric, ...] = (
         "device", "text", lambda r: r.outcome.device, "Device of the target; empty where the run does not record one."
     ),
     fact(
+        # None and not False: the column holds nothing, and can be left out, where nothing is emulated.
         "emulated",
         "boolean",
         lambda r: r.cell.emulated or None,
@@ -109,12 +111,14 @@ METRICS: tuple[Metric, ...] = (
         "Milliseconds a call takes; empty unless a device gave right answers.",
     ),
     speed("p50_ms", "ms", lambda s: s.latency_ms, "Median of a round's calls: `latency_ms` as a percentile."),
+    # With so many independent calls at least two lie beyond the percentile, with 99 % confidence (binomial).
     speed("p90_ms", "ms", lambda s: s.p90_ms, "90th percentile of a round's calls; empty below 64 independent calls."),
     speed("p95_ms", "ms", lambda s: s.p95_ms, "95th percentile; empty below 130 independent calls."),
     speed("p99_ms", "ms", lambda s: s.p99_ms, "99th percentile; empty below 662 independent calls."),
     speed("throughput", "items/s", lambda s: rate(s)[1], "Items a second, in `throughput_unit`."),
     replace(
         speed(
+            # Made as a part of the speed, so that a cell without a speed has no unit either.
             "throughput_unit",
             "",
             lambda s: f"{unit}/s" if (unit := rate(s)[0]) else None,
@@ -130,6 +134,7 @@ METRICS: tuple[Metric, ...] = (
             lambda s: s.ratio_to_control,
             "Speed over the control's in the same rounds: 2.0 is twice as fast.",
         ),
+        # These columns are older than the rows, and a column keeps its name.
         ends="ratio",
         form=against_control,
         low="Lower end of its 95 % confidence interval; a span over 1 shows no difference.",
@@ -219,6 +224,7 @@ METRICS: tuple[Metric, ...] = (
         kind="fact",
     ),
     Metric(
+        # Not `speed`, which an emulated cell never has: this column is for those cells alone.
         "emulated_latency_ms",
         "ms",
         "interval",
@@ -252,6 +258,7 @@ METRICS: tuple[Metric, ...] = (
     parity("max_abs_error", lambda p: p.max_abs_error, "Largest absolute difference from the FP32 reference."),
     parity("relative_error", lambda p: p.relative_error, "RMS of the difference over RMS of the reference."),
     replace(
+        # With a form of its own, since three figures would show 0.9996 as 1.00.
         parity("cosine", lambda p: p.cosine, "Lowest cosine with the reference in a batch."),
         form=lambda value, _: numbers.cosine(value),
     ),
@@ -294,6 +301,7 @@ METRICS: tuple[Metric, ...] = (
         lambda r: r.outcome.word_error_rate,
         "Words wrong, missing or too many, over the words said; the worst round's.",
     ),
+    # Not `time`: an emulated cell keeps it, since no device takes part in an import.
     Metric("import_ms", "ms", "interval", lambda r: r.outcome.import_ms, "Milliseconds to import the engine."),
     time("load_ms", "ms", lambda o: o.load_ms, "Milliseconds from the model's file to a session that can be called."),
     time(
@@ -338,6 +346,7 @@ METRICS: tuple[Metric, ...] = (
     time("energy_j", "J", lambda o: o.energy_j, "Joules of one call; empty where no meter could be read."),
     time("energy_per_token_j", "J", lambda o: o.energy_per_token_j, "Joules of one emitted token."),
     Metric(
+        # A fact that is treated as a time: an emulated cell has no energy, and so nothing that it was read from.
         "energy_source",
         "",
         "text",

@@ -101,6 +101,7 @@ class RunReport:
     @property
     def flags(self) -> tuple[str, ...]:
         """The kind of every flag that a cell has, in its rounds or in its sustained run."""
+        # A sustained run has flags of its own, which need their explanation too.
         both = ((*outcome.flags, *(outcome.sustained.flags if outcome.sustained else ())) for outcome in self.outcomes)
         return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
@@ -196,6 +197,7 @@ def summary(sheet: RunReport) -> Summary:
 
 def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
+    # An outcome that is in no plan, as a file from elsewhere may have, comes last.
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
     # All tables use outcomes without the times of emulators; `emulator_times` keeps these times apart.
     shown = tuple(map(emulation.without_times, ordered))

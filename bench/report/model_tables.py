@@ -79,6 +79,7 @@ def _part(run: Run, own: Sequence[Outcome], unreached: Sequence[Cell]) -> ModelP
         workloads=tuple(_workload(name, real) for name in dict.fromkeys(answered.cell.workload for answered in real)),
         emulated=tuple(outcome for outcome in ran if outcome.cell.emulated),
         ran=ran,
+        # A crashed or refused cell has no row here, so its number must be said: a short table would look complete.
         unanswered=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),
     )
 

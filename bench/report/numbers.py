@@ -66,6 +66,7 @@ def plus_minus(interval: Interval, unit: str = "") -> str:
     if _is_wide(interval):
         return f"{text.value}{unit} ({text.range})"
     half = (interval.high - interval.low) / 2
+    # A half width below the last place of the value would be printed as 0.
     return f"{text.value} ± {_rounded(half, min(_place(interval), _exponent(half)))}{unit}"
 
 
@@ -99,6 +100,7 @@ def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
     if text.low is None or text.high is None or interval.value <= 0:
         return False
     spans_one = _number(text.low) <= 1 <= _number(text.high)
+    # Half as fast is as large a difference as twice as fast.
     size = max(interval.value, 1 / interval.value) - 1
     return not spans_one and size >= (resolvable or 0)
 
@@ -116,6 +118,7 @@ def change(interval: Interval | None) -> str:
     value = f"{_signed(100 * interval.value, place)} %"
     if low is None or high is None:
         return f"{value} · no interval"
+    # A change of -0.5 to 0.5 has no ratio of its ends; the factors 0.5 to 1.5 behind it have one.
     if not is_usable(Interval(1 + interval.value, 1 + low, 1 + high)):
         return f"{value} · {UNUSABLE}"
     return f"{value} ({_rounded_end(100 * low, place)} to {_rounded_end(100 * high, place)})"
@@ -132,6 +135,7 @@ def cosine(value: float | None) -> str:
         return DASH
     if value >= 1:
         return "1"
+    # -log10(1 - value) counts the nines: 0.990 of an INT8 model and 0.999999 of FP16 must both be readable.
     return f"{value:.{max(4, math.floor(-math.log10(1 - value)) + 2)}f}"
 
 

@@ -34,4 +34,5 @@ def _finalize(value: object) -> object:
     """A dash for None; other text without control characters and bidirectional overrides."""
     if value is None:
         return numbers.DASH
+    # Not isinstance: Markup is a str too, and would come back as a plain one, so that an SVG is shown as text.
     return escaping.lines(value) if type(value) is str else value

@@ -51,6 +51,7 @@ def groups(outcomes: Sequence[Outcome]) -> tuple[ProblemGroup, ...]:
         if outcome.status != "ok":
             by_key.setdefault(_group_key(outcome), []).append(outcome)
     order = list(words.STATUSES)
+    # The sort is stable: groups of one status stay in the order of the plan.
     ordered = sorted(by_key.values(), key=lambda group: order.index(group[0].status))
     return tuple(ProblemGroup(group[0].status, tuple(group), _missing_target(group, outcomes)) for group in ordered)
 
@@ -74,4 +75,5 @@ def _missing_target(group: Sequence[Outcome], outcomes: Sequence[Outcome]) -> st
     target = group[0].cell.target
     own = sum(outcome.cell.target == target and outcome.status != "excluded" for outcome in outcomes)
     alone = all(outcome.cell.target == target for outcome in group)
+    # Only where the group is the whole target: then its name stands for the list of its cells.
     return target if group[0].status == "unavailable" and alone and own == len(group) else None

@@ -67,6 +67,7 @@ HEADINGS = ("minute", "calls", "median call", "p90", "decode", "clock", "heat", 
 def table(minutes: Sequence[SustainedMinute]) -> tuple[list[str], list[list[str]]]:
     """The headings, and a row for each minute."""
     rows = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
+    # Many machines, such as virtual ones, cannot read all of the state: a column of dashes says nothing.
     filled = [place for place in range(len(HEADINGS)) if any(row[place] != numbers.DASH for row in rows)]
     return [HEADINGS[place] for place in filled], [[row[place] for place in filled] for row in rows]
 

@@ -37,6 +37,7 @@ def _layers(points: list[dict[str, Any]], burst: Interval, unit: str) -> alt.Lay
 
     The axis begins at zero, so that a change of one percent looks as small as it is.
     """
+    # Chosen here: Vega would put ticks between the minutes of a short run, and write one minute twice.
     ticks = list(range(1, len(points) + 1, math.ceil(len(points) / MOST_TICKS)))
     axis = alt.Axis(values=ticks, format="d")
     x = alt.X("minute:Q", title="minute", axis=axis, scale=alt.Scale(domain=[1, len(points)], nice=False))

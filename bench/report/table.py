@@ -34,6 +34,7 @@ class Column(NamedTuple):
         if self.kind == "interval":
             return numbers.plus_minus(value)
         if self.kind == "ratio":
+            # The control's ratio to itself is always 1, and would read as a result.
             control = outcome.speed is not None and outcome.speed.control == outcome.cell.id
             return "control" if control else numbers.ratio(value)
         return str(value)

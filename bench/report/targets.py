@@ -91,6 +91,7 @@ def _part(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Targe
     cell, facts = cells[0], run.targets.get(cells[0].target)
     reached = {outcome.cell.id for outcome in outcomes}
     unavailable = next((outcome for outcome in outcomes if outcome.status == "unavailable"), None)
+    # A cell that was not reached could still have run, so its target keeps its column.
     absent = unavailable is not None and len(reached) == len(cells) and {o.status for o in outcomes} <= ABSENT
     return TargetPart(
         cell=cell,
@@ -130,6 +131,7 @@ def _versions(run: Run, cell: Cell, facts: TargetFacts | None, outcomes: Sequenc
 
 
 def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]:
+    # Targets that are missing are listed elsewhere, without columns to confuse.
     return [other for other in every if other.library == part.library and other.absent == part.absent]
 
 

@@ -143,6 +143,7 @@ def weights_of(run: Run, outcome: Outcome) -> Weights | None:
 
 def weights_behind(run: Run, outcomes: Iterable[Outcome], model: str) -> Weights | None:
     """`random` if any outcome used random weights, so that no figure looks more reliable than it is."""
+    # Where a model has no outcome, what the run recorded when it prepared the model.
     every = {weights_of(run, outcome) for outcome in outcomes} or {run.weights.get(model)}
     return "random" if "random" in every else next(iter(every - {None}), None)
 
@@ -153,6 +154,7 @@ def control(cell: str) -> str:
     The model and the workload are left out, because they are those of the cell that it is compared with.
     """
     parts = cell.split("/")
+    # A file from elsewhere may hold any text as the id of a cell.
     return f"{parts[1]} on {parts[2]}" if len(parts) == 4 else cell
 
 

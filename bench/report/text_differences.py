@@ -54,6 +54,7 @@ def listed(parts: Sequence[str], more: int = 0) -> str:
 def _changes(names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int, link: str = " ") -> str:
     """`OS version 12 -> 13, kernel 6.1 -> 6.12 and 2 more`."""
     rows = zip(names, before, after, strict=True)
+    # A field without words here, such as one of another version, is shown by its name.
     return listed([f"{FACTS.get(name, name)}{link}{arrow(old, new)}" for name, old, new in rows], more)
 
 

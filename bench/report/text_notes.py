@@ -39,6 +39,7 @@ def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
         return unknown(note)
     try:
         return kind(*(say(part, words) for part in note.parts), **note.values)
+    # A run of another version may hold values of other types, and one strange note must not lose the report.
     except (TypeError, ValueError):
         return unknown(note)
 
@@ -277,4 +278,5 @@ DETAILS: dict[str, Words] = {
 STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _start_unanswered}
 """Those of `NOTES` that a table of starts shows in the place of a missing start."""
 
+# One table: a kind has the same words wherever its note stands.
 WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | DETAILS

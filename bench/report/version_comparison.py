@@ -39,6 +39,7 @@ def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[
     present = [target for target in targets if not target.absent]
     for library in dict.fromkeys(target.library for target in present):
         alike = tuple(target for target in present if target.library == library)
+        # Two runtimes with equal versions are two options of one library: nothing about versions to compare.
         if len({target.cell.runtime for target in alike}) > 1 and len({str(target.versions) for target in alike}) > 1:
             version_groups.append(VersionGroup(library, alike, _rows([target.name for target in alike], outcomes)))
     return tuple(version_groups)
@@ -46,6 +47,7 @@ def groups(targets: Sequence[TargetPart], outcomes: Sequence[Outcome]) -> tuple[
 
 def _rows(names: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[VersionRow, ...]:
     own = {(o.cell.model, o.cell.precision, o.cell.workload, o.cell.target): o for o in outcomes}
+    # Without the target: the cells of one row differ in nothing else.
     places = dict.fromkeys(place[:3] for place in own if place[3] in names)
     rows = (VersionRow(*place, tuple(own.get((*place, name)) for name in names)) for place in places)
     # A row that rules exclude under every version has nothing to compare.

@@ -20,5 +20,6 @@ def onnxruntime(run: Run, cell: Cell, known: Mapping[str, str]) -> str | None:
     if cell.provider is None or cell.runtime not in run.runtimes:
         return None
     packages = run.runtimes[cell.runtime].packages
+    # Sorted, so that two machines name the same wheel.
     wheels = (name for name in sorted(packages) if name.startswith("onnxruntime") and not name.startswith(NO_WHEELS))
     return next((packages[name] for name in wheels), None)

@@ -101,6 +101,7 @@ def _precision() -> Schema:
         name: _recipe(registry.recipes(family.format), f"The recipe of the family {name}.")
         for name, family in families.items()
     }
+    # Only engines that make their own artifacts: the others run what the recipe of the family has made.
     own = {name: _own_recipe(engine) for name, engine in engines.items() if engine.format not in formats}
     return {
         "type": "object",
@@ -238,6 +239,7 @@ def _table(kind: type[Any], keys: Mapping[str, tuple[Schema, str]], without: tup
         if name not in keys and "description" not in described:
             raise LookupError(f"the key '{name}' of {kind.__name__} has no meaning in bench/schemas/matrix.py")
         narrowed, meaning = keys.get(name) or ({}, described["description"])
+        # A type beside `anyOf` would hold as well, and forbid what one of its parts allows.
         own = {} if "anyOf" in narrowed else _not_null(described)
         properties[name] = {**own, **narrowed, "description": meaning}
     required = [name for name in schema["required"] if name not in without]

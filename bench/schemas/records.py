@@ -14,6 +14,7 @@ from bench.records import Observation, Record, Run
 from bench.report import emulation, metrics
 from bench.report.renderers import json as report
 
+# The draft that msgspec writes; the matrix has an older one, for the editors.
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 METRICS = "Metrics"
 
@@ -33,6 +34,7 @@ def results() -> dict[str, Any]:
     schema = _document(report.Results, "results.json: the whole outcomes and their metrics, beside their runs")
     definitions = schema["$defs"]
     definitions[METRICS] = _metrics()
+    # In the record the metrics are a plain dict; their names are known only from the rows.
     definitions["RunResults"]["properties"]["metrics"]["additionalProperties"] = {"$ref": f"#/$defs/{METRICS}"}
     return schema
 
@@ -56,6 +58,7 @@ def _describe(record: type[Record], definition: dict[str, Any]) -> None:
     """Add to each field the text that stands below it in the source, if there is one."""
     for field, meaning in field_meanings(record).items():
         own = definition["properties"][field]
+        # The field's schema comes last: a description of its own is the more exact one.
         definition["properties"][field] = {"description": meaning, **own}
 
 

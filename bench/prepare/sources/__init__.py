@@ -92,6 +92,7 @@ def resolve_data(
     request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
     with _errors_with_source(spec):
         path = DATA_KINDS[kind](request)
+        # The hash of a wheel was compared when it was fetched.
         if kind == "path" and path.exists():
             _compare_hash(path, sha256)
         files = {path.name: path} if path.is_file() else _pictures(path)
@@ -133,6 +134,7 @@ def _from_onnx(request: Request) -> Source:
         # The graph holds its weights, so there is nothing to fill at random.
         raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
     path = _located(request)
+    # With the external data: the file alone stays the same when other weights are put beside it.
     files = onnx_files(path)
     _compare_hash(path, request.sha256)
     return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, request.memory))

@@ -35,8 +35,10 @@ def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] =
     known = _recall(memory)
     digests = dict(known)
     total = hashlib.sha256()
+    # By name, so that the order in which a file system lists them does not count.
     for name in sorted(files):
         content = _content_digest(files[name], digests)
+        # A null byte, which no name holds: otherwise a part of a name could pass for a part of the content.
         total.update(f"{name}\0{content}\n".encode())
     for word in extra:
         total.update(f"+{word}\n".encode())

@@ -47,6 +47,7 @@ def read_folder(folder: Path, *, want_weights: bool) -> ModelFolder:
     read_config(folder / "config.json")
     plain = {name: path for name, path in _files(folder).items() if _is_plain(path)}
     weights = _weights(folder) if want_weights else {}
+    # Only where there is no safe file: many folders have both, and then the pickle is not read.
     if want_weights and not weights:
         _refuse_pickles(folder)
     for path in weights.values():
@@ -105,6 +106,7 @@ def _shards(folder: Path) -> dict[str, Path]:
     index = folder / INDEX
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    # The file may hold any JSON: a list, a number, or a table without these keys.
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise SourceError(f"{index} is no index of shards", _lfs_hint(index) or "download it again") from error
     if not all(isinstance(name, str) and re.fullmatch(r"[\w][\w.\-]*\.safetensors", name) for name in names):
@@ -138,6 +140,7 @@ def _check_safetensors(path: Path) -> None:
         entries = json.loads(header)
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
         need = 8 + length + max(ends, default=0)
+    # Any bytes may stand here: no JSON, or JSON of another shape.
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         hint = _lfs_hint(path) or "download it again"
         raise SourceError(f"{path} is not a safetensors file, or only the start of one", hint) from error

@@ -56,8 +56,10 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
         if weights != "auto":
             raise _no_answer(name, str(error), offline=offline) from error
         folder = _cached_config(name, cache, error, offline=offline)
+    # The pickles are not fetched, so that a model has them is known only by asking the hub.
     if weights != "random" and not offline and not any(folder.glob("*.safetensors")):
         _refuse_pickles(repo, folder.name)
+    # The folder of the model, above `snapshots/COMMIT`: this is what `bench cache` lists and removes.
     touch(folder.parents[1])
     say(f"{repo} at commit {folder.name[:12]}")
     return folder

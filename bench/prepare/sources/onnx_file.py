@@ -56,6 +56,7 @@ def _check_outline(path: Path, file: BinaryIO) -> None:
 def _location(content: mmap.mmap, match: re.Match[bytes]) -> str | None:
     """The name of an external data file; None where the bytes are no text: then they are weights."""
     prefix = match.group(1)
+    # A length below 128 is one byte of a varint, one below 16,384 is two; what claims to be longer is no name.
     if prefix[0] < 0x80:
         start, length = match.start(1) + 1, prefix[0]
     elif len(prefix) == 2:

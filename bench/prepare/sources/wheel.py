@@ -43,9 +43,11 @@ MAX_FILES = 20_000
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
 """Not unpacked: code of a model's or a data set's author is never run."""
 CHANGED = "the wheel was changed after it was built; do not use it"
+# zipfile raises NotImplementedError for a compression that it lacks, and RuntimeError for an encrypted file.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError)
 
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
+# pip ends with one exit code for both, so only its output tells a missing network from a missing wheel.
 NO_NETWORK = re.compile(r"WARNING: Retrying|NewConnectionError|NameResolutionError|Max retries exceeded|timed? ?out")
 
 
@@ -105,6 +107,7 @@ def _locked(home: Path, say: Say) -> Iterator[None]:
     """Hold the lock of a wheel's folder: one run fetches the wheel, another waits and then finds it."""
     lock = FileLock(home / ".lock")
     try:
+        # Without waiting first, so that a wait can be announced.
         lock.acquire(timeout=0)
     except Timeout:
         say(f"waiting for another run that fetches {home.name}")
@@ -168,6 +171,7 @@ def _download(home: Path, name: str, version: str | None, sha256: str | None, *,
         file.replace(home / file.name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    # Under both: a request without a version must find this wheel again, and so must one that pins its version.
     known = _known(home) | {version or "": wheel, wheel.version: wheel}
     write_atomically(home / "resolved.json", msgspec.json.encode(known))
     return wheel
@@ -175,6 +179,7 @@ def _download(home: Path, name: str, version: str | None, sha256: str | None, *,
 
 def _run_pip(requirement: str, dest: Path, say: Say) -> None:
     """Run `pip download` with the user's own configuration of mirrors, proxies and credentials."""
+    # No dependencies, since nothing is imported; wheels only, since a source distribution runs its author's code.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(dest), requirement]
     lines: list[str] = []
@@ -183,6 +188,7 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # Its output is read as UTF-8 here, also on Windows.
         env=os.environ | {"PYTHONUTF8": "1"},
         encoding="utf-8",
         errors="replace",
@@ -231,6 +237,7 @@ def damage(home: Path) -> list[str]:
             wrong.append(f"{wheel.file} is missing or has changed")
             continue
         with zipfile.ZipFile(home / wheel.file) as archive:
+            # Against the wheel, which was just compared with its hash: unpacked files have no record of their own.
             for place in sorted(home.glob(f"{wheel.sha256[:12]}-*")):
                 files = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
                 wrong += [f"{name} has changed" for name, path in files.items() if not _is_packed(archive, name, path)]
@@ -288,6 +295,7 @@ def _contents(archive: zipfile.ZipFile) -> Iterator[WheelContentElement]:
     try:
         yield from WheelFile(archive).get_contents()
     except KeyError as error:
+        # installer looks the file up in the archive, and the archive has a KeyError for a missing one.
         raise SourceError("the wheel has no RECORD to verify it by", "build it with a standard tool") from error
 
 
@@ -300,6 +308,7 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
     for member in members:
         if not _is_plain_path(member.filename):
             raise SourceError(f"the wheel holds {member.filename!r}, which points outside its folder", "do not use it")
+        # The upper half has the Unix mode. A link could lead out of the folder, also for a file that is written later.
         if stat.S_ISLNK(member.external_attr >> 16):
             raise SourceError(f"the wheel holds a link, {member.filename!r}", "do not use it")
     # The sizes in the index: a small archive may unpack to any size.
@@ -331,5 +340,6 @@ def _write(target: Path, stream: BinaryIO, entry: RecordEntry) -> None:
     # x: a name that occurs twice in the wheel must not replace a verified file.
     with target.open("xb") as out:
         digest, _ = copyfileobj_with_hashing(stream, out, "sha256")
+    # The standard has base64 without padding, but some tools write it.
     if digest != entry.hash_.value.rstrip("="):
         raise SourceError(f"{entry.path} differs from the wheel's RECORD", CHANGED)

@@ -16,6 +16,7 @@ FILE = "results.csv"
 
 def render(report: Report) -> str:
     """The header and a row for every outcome of every run; lines end with a line feed."""
+    # Line feeds on every system: the same run must give the same bytes.
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in metrics.columns())
@@ -33,4 +34,5 @@ def _texts(values: Iterable[Scalar | None]) -> Iterator[str]:
         elif isinstance(value, bool):
             yield str(value).lower()
         else:
+            # Not rounded: programs that read the file round by themselves.
             yield "" if value is None else str(value)

@@ -27,5 +27,6 @@ def _table(results: list[CellResult]) -> str:
     """The table of one model; metrics without a value in any of the cells have no row."""
     shown = [{metric.name: value for metric, value in metrics.figures(result)} for result in results]
     names = [metric.name for metric in metrics.present(results)]
+    # Without the model's name, which stands above the table.
     header = ["figure", *(code(result.cell.id.partition("/")[2]) for result in results)]
     return table(header, ([code(name), *(values.get(name, numbers.DASH) for values in shown)] for name in names))

@@ -23,6 +23,7 @@ def tables(sheet: RunReport) -> Iterator[str]:
 
 
 def _model(run: Run, model: ModelPart) -> str:
+    # Only the main columns: a table in a comment on a pull request must stay narrow.
     columns = tuple(column for column in generation.speeds(model.outcomes) if column.brief)
     header = ["cell", "weights", *(column.name.lower() for column in columns), "warnings"]
     return table(header, (_row(run, columns, outcome) for outcome in model.outcomes))

@@ -65,13 +65,16 @@ def _sustained_chart(outcome: Outcome, name: str) -> Markup:
 def _top(workload: WorkloadPart) -> float:
     """The right end of the latency bars of one workload: the latency of its slowest cell, with its interval."""
     latencies = [outcome.speed.latency_ms for outcome in workload.outcomes if outcome.speed]
+    # One interval without a usable end would make the bars of all other cells too short to compare.
     ends = [(latency.high if numbers.is_usable(latency) else None) or latency.value for latency in latencies]
+    # Never zero, since bars are shares of it.
     return max(filter(math.isfinite, ends), default=1.0) or 1.0
 
 
 def _bar(interval: Interval, top: float) -> str:
     """The CSS properties of a bar: value, low and high as shares of `top`."""
     ends = {"v": interval.value, "lo": interval.low, "hi": interval.high}
+    # An end beyond `top`, of an interval that is not usable, is cut at the border of the bar below.
     shares = {name: interval.value if end is None else end for name, end in ends.items()}
     return ";".join(f"--{name}:{min(max(share / top, 0), 1):.2%}" for name, share in shares.items())
 

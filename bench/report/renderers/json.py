@@ -25,6 +25,7 @@ class Facts(Record, frozen=True):
     notes: tuple[Note, ...] = ()
 
 
+# A subclass, so that a new field of the record is in the file too; the types of some fields differ on purpose.
 class WordedSustained(SustainedSpeed, frozen=True, kw_only=True):
     """A sustained run with words in place of its notes."""
 

@@ -31,6 +31,7 @@ def render(report: Report) -> str:
     The folded tables of all figures are left out if the text would be too long for a comment on GitHub.
     """
     whole = _text(report, figures=True)
+    # The figures are in results.csv too, so they are what a summary can do without.
     return whole if len(whole) <= MOST_CHARACTERS else _text(report, figures=False)
 
 
@@ -85,6 +86,7 @@ def _heading(target: TargetPart) -> str:
 
 def _absent(sheet: RunReport) -> Iterator[str]:
     """The names of targets without a column and of models without a row; their remedies are among the problems."""
+    # Where no target could run, the matrix has a column for each of them, and naming them again says nothing.
     absent = [part.name for part in sheet.absent if part not in sheet.columns]
     excluded = [part.name for part in sheet.excluded if part not in sheet.columns]
     for label, names in (
@@ -134,6 +136,7 @@ def _entry(entry: MatrixEntry) -> str:
 
 def _speed(sheet: RunReport) -> Iterator[str]:
     ran = _ranked(sheet)
+    # A generation's latency depends on its number of tokens, so generators have tables of their own.
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
@@ -252,6 +255,7 @@ def _problem(problem: ProblemGroup) -> str:
     more = len(problem.outcomes) - len(cells)
     named = ", ".join(cells) + (f" and {more} more" if more else "")
     if problem.target:
+        # A list of cells would only repeat the name of the target.
         named = f"{plain(problem.target)} (every cell)"
     reason = f": {plain(problem.reason)}" if problem.reason else ""
     ended = text.ending(first.failure) if first.failure else ""

@@ -67,6 +67,7 @@ def _benchmark(run: Run, outcome: Outcome, speed: Speed, several: bool) -> dict[
         "param": line(cell.id),
         "extra_info": _extra(run, outcome, speed),
         "options": {
+            # The fields that pytest-benchmark writes, with the budget's values where they have a meaning here.
             "disable_gc": False,
             "timer": "perf_counter",
             "min_rounds": run.effort.min_rounds,
@@ -128,6 +129,7 @@ def stats(times_s: Sequence[float]) -> dict[str, Any]:
     data = sorted(times_s)
     middle, spread = mean(data), stdev(data) if len(data) > 1 else 0
     q1, q3 = _quartiles(data)
+    # Tukey's fence, as pytest-benchmark has it: `ld15iqr` and `hd15iqr` are the last samples inside.
     fence = 1.5 * (q3 - q1)
     inside = [time for time in data if q1 - fence <= time <= q3 + fence]
     beyond, outside = sum(abs(time - middle) > spread for time in data), len(data) - len(inside)
@@ -163,6 +165,7 @@ def _quartiles(data: Sequence[float]) -> tuple[float, float]:
         return median(data[:half]), median(data[half:])
     if half == 0:
         return data[0], data[0]
+    # A test compares these formulas with pytest-benchmark's own on random samples.
     n, is_three = divmod(len(data), 4)
     if is_three == 1:
         return 0.25 * data[n - 1] + 0.75 * data[n], 0.75 * data[3 * n] + 0.25 * data[3 * n + 1]
