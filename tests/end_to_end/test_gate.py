@@ -76,6 +76,7 @@ def cells(record) -> dict[str, dict]:
 # --- the same, and slower ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone  # beside another test, every pair is disturbed and made again
 def test_a_run_against_itself_is_never_slower_and_every_file_is_there(a_base, gate, bench, tmp_path):
     summary = tmp_path / "summary.md"
     done, record = gate(a_base, "--matrix", tmp_path / "matrix.toml", "--github", GITHUB_STEP_SUMMARY=str(summary))
@@ -121,6 +122,7 @@ def test_a_slowdown_is_found_named_and_ends_with_1(baseline, gate, matrix, tmp_p
 LOST = {"lies": "inaccurate", "segfaults": "crashed", "refuses": "unsupported"}
 
 
+@pytest.mark.alone  # beside another test, every pair is disturbed and made again
 def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(baseline, gate, matrix):
     """Three targets that obeyed when the baseline was recorded."""
 
@@ -137,6 +139,7 @@ def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(baseli
         assert (found["base_status"], found["new_status"]) == ("ok", status)
 
 
+@pytest.mark.alone  # beside another test, every pair is disturbed and made again
 def test_a_cell_that_loses_its_providers_nodes_ends_with_1(baseline, gate, matrix):
     """INT8 has operators that WebGPU has not, and they go to the CPU."""
     webgpu = "[providers.webgpu-software]\n"
