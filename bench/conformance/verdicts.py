@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from bench.conformance import text
 from bench.judge.placement import split
@@ -21,21 +22,8 @@ from bench.records import (
     note,
 )
 
-VERDICTS: tuple[OperatorVerdict, ...] = (
-    "full",
-    "partial",
-    "elsewhere",
-    "folded",
-    "unplaced",
-    "coarse",
-    "wrong",
-    "refused",
-    "newer",
-    "crashed",
-    "timeout",
-    "not-run",
-)
-"""In the order of counts and tables; `text.MEANINGS` has their meanings."""
+VERDICTS: tuple[OperatorVerdict, ...] = get_args(OperatorVerdict)
+"""In the order of counts and tables, which is that of the record; `text.MEANINGS` has their meanings."""
 SUPPORTED: OperatorVerdict = "full"
 """The only verdict that counts as support of the operator by the provider."""
 RIGHT: tuple[OperatorVerdict, ...] = ("full", "partial", "elsewhere", "folded", "unplaced")
