@@ -132,6 +132,7 @@ def nightly(session: nox.Session) -> None:
     install(session, "test")
     more = {"HYPOTHESIS_PROFILE": "nightly"}
     session.run("pytest", *UNIT, *in_parallel("not alone"), env=more)
+    run_workers(session, marks="")
     session.run("python", "-m", "tests.calibration")
 
 
@@ -154,11 +155,11 @@ def run_alone(session: nox.Session, *paths: str) -> None:
     session.run("pytest", *paths, "-m", "alone and not nightly")
 
 
-def run_workers(session: nox.Session) -> None:
+def run_workers(session: nox.Session, marks: str = "not nightly") -> None:
     for runtime, paths in IN_RUNTIMES.items():
         if not session.posargs or runtime in session.posargs:
             # A process uses one core: with more threads, they would only wait for one another.
-            arguments = ("-m", "pytest", *paths, *in_parallel(), "-p", "no:cacheprovider")
+            arguments = ("-m", "pytest", *paths, *in_parallel(marks), "-p", "no:cacheprovider")
             in_runtime(session, runtime, *arguments, env={"OMP_NUM_THREADS": "1"})
 
 

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.end_to_end
 
 Matrix = Callable[..., Path]
 CELL = "tiny/fp32/cpu/b1"
+BRIEFLY = ("--budget-minutes", "2")
+"""For verdicts that no time decides: beside another test every pair is disturbed, and would be made again."""
 
 
 def slowed(slowdown: float) -> str:
@@ -76,10 +78,11 @@ def cells(record) -> dict[str, dict]:
 # --- the same, and slower ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone  # beside another test, every pair is disturbed and made again
 def test_a_run_against_itself_is_never_slower_and_every_file_is_there(a_base, gate, bench, tmp_path):
     summary = tmp_path / "summary.md"
-    done, record = gate(a_base, "--matrix", tmp_path / "matrix.toml", "--github", GITHUB_STEP_SUMMARY=str(summary))
+    done, record = gate(
+        a_base, "--matrix", tmp_path / "matrix.toml", "--github", *BRIEFLY, GITHUB_STEP_SUMMARY=str(summary)
+    )
     assert done.returncode in (0, 3), done.stdout
     assert record["exit_code"] == done.returncode
     assert cells(record)[CELL]["verdict"] in ("pass", "inconclusive")
@@ -122,7 +125,6 @@ def test_a_slowdown_is_found_named_and_ends_with_1(baseline, gate, matrix, tmp_p
 LOST = {"lies": "inaccurate", "segfaults": "crashed", "refuses": "unsupported"}
 
 
-@pytest.mark.alone  # beside another test, every pair is disturbed and made again
 def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(baseline, gate, matrix):
     """Three targets that obeyed when the baseline was recorded."""
 
@@ -131,7 +133,9 @@ def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(baseli
         return "".join(tables.format(name, mode) for name, mode in modes.items())
 
     base = baseline(targets(dict.fromkeys(LOST, "obeys")), fp32='fake = "fp32"')
-    done, record = gate(base, "--matrix", matrix(targets=targets({mode: mode for mode in LOST}), fp32='fake = "fp32"'))
+    done, record = gate(
+        base, "--matrix", matrix(targets=targets({mode: mode for mode in LOST}), fp32='fake = "fp32"'), *BRIEFLY
+    )
     assert done.returncode == 1, done.stdout
     for mode, status in LOST.items():
         found = cells(record)[f"tiny/fp32/{mode}/b1"]
@@ -139,14 +143,13 @@ def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(baseli
         assert (found["base_status"], found["new_status"]) == ("ok", status)
 
 
-@pytest.mark.alone  # beside another test, every pair is disturbed and made again
 def test_a_cell_that_loses_its_providers_nodes_ends_with_1(baseline, gate, matrix):
     """INT8 has operators that WebGPU has not, and they go to the CPU."""
     webgpu = "[providers.webgpu-software]\n"
     low = '[precisions.low]\nonnx-file = "{}"\n'
     base = baseline(webgpu, more=low.format("fp32"))
     new = matrix(targets=webgpu, more=low.format("dynamic-int8"))
-    done, record = gate(base, "--matrix", new, "--only", "tiny/low/*")
+    done, record = gate(base, "--matrix", new, "--only", "tiny/low/*", *BRIEFLY)
     assert done.returncode == 1, done.stdout
     found = cells(record)["tiny/low/webgpu-software/b1"]
     assert found["verdict"] == "lost-support"

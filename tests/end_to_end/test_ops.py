@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.end_to_end.conftest import REPO, Bench
+from tests.end_to_end.conftest import REPO, Bench, call_bench
+from tests.shared import make_once
 
 pytestmark = pytest.mark.end_to_end
 
 SUITE = 1884
 """Cases of onnx 1.23.2."""
-CPU_LIMIT_S = 30
 MATRIX = ("--matrix", REPO / "matrix.toml")
 
 
@@ -29,31 +29,26 @@ def table(folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def on_cpu(cache: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Every case on the CPU provider: the folder, what was said, and how long it took, so that its tests are alone."""
-    folder = tmp_path_factory.mktemp("ops")
-    environment = {**os.environ, "BENCH_CACHE_DIR": str(cache), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "bench", "ops", *map(str, MATRIX), "--provider", "cpu"]
-    made = [*command, "--only", "test_abs", "--out", str(folder / "first")]
-    subprocess.run(made, env=environment, check=True, capture_output=True, timeout=600)  # makes runtimes and cases
-    began = time.monotonic()
-    whole = [*command, "--out", str(folder / "whole")]
-    done = subprocess.run(whole, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder / "whole", done, time.monotonic() - began
+def on_cpu(shared: Path, environment: dict[str, str]) -> Path:
+    """The folder of a run of every case on the CPU provider; `stdout` and `stderr` in it hold what was printed."""
+
+    def make(folder: Path) -> None:
+        done = call_bench(folder, environment, "ops", *MATRIX, "--provider", "cpu", "--out", folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout").write_text(done.stdout, encoding="utf-8")
+        (folder / "stderr").write_text(done.stderr, encoding="utf-8")
+
+    return make_once(shared / "ops-on-cpu", make)
 
 
-@pytest.mark.alone
-def test_every_case_has_one_row_in_the_time_that_is_promised(on_cpu):
-    folder, _, seconds = on_cpu
-    found = table(folder)
+# How long it takes is a benchmark: `nox -s overhead`.
+def test_every_case_has_one_row(on_cpu):
+    found = table(on_cpu)
     assert len(found) == len(set(found.index)) == SUITE
-    assert seconds < CPU_LIMIT_S
 
 
-@pytest.mark.alone
 def test_the_cpu_provider_passes_what_it_is_known_to_pass(on_cpu):
-    counts = table(on_cpu[0])["verdict"].value_counts()
+    counts = table(on_cpu)["verdict"].value_counts()
     # Measured with onnxruntime 1.31.1: 1,483 full, 12 folded, 12 coarse, 5 wrong, 83 refused, 289 newer.
     assert counts["full"] > 1450
     assert counts["newer"] == 289
@@ -61,33 +56,28 @@ def test_the_cpu_provider_passes_what_it_is_known_to_pass(on_cpu):
     assert counts["wrong"] <= 10
 
 
-@pytest.mark.alone
 def test_what_is_wrong_is_known_by_name_with_its_error(on_cpu):
-    row = table(on_cpu[0]).loc["test_resize_downsample_scales_linear_align_corners"]
+    row = table(on_cpu).loc["test_resize_downsample_scales_linear_align_corners"]
     assert row["verdict"] == "wrong"
     assert row["max_abs_error"] > 0.5
     assert "1 of 2 values are off" in row["message"]
 
 
-@pytest.mark.alone
 def test_what_is_refused_says_why(on_cpu):
-    row = table(on_cpu[0]).loc["test_image_decoder_decode_png_rgb"]
+    row = table(on_cpu).loc["test_image_decoder_decode_png_rgb"]
     assert row["verdict"] == "refused"
     assert row["message"].startswith("Could not find an implementation for ImageDecoder")
 
 
-@pytest.mark.alone
 def test_it_ends_with_a_table_and_where_the_files_are(on_cpu):
-    folder, done, _ = on_cpu
     for word in ("cpu", "1.31.1", "newer", "operators.html", "operators.csv"):
-        assert word in done.stdout
-    assert "1884 cases" in done.stderr
-    assert (folder / "operators.html").stat().st_size > 100_000
+        assert word in (on_cpu / "stdout").read_text(encoding="utf-8")
+    assert "1884 cases" in (on_cpu / "stderr").read_text(encoding="utf-8")
+    assert (on_cpu / "operators.html").stat().st_size > 100_000
 
 
-@pytest.mark.alone
 def test_every_line_of_what_was_seen_is_kept(on_cpu):
-    lines = (on_cpu[0] / "operators.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (on_cpu / "operators.jsonl").read_text(encoding="utf-8").splitlines()
     assert len({json.loads(line)["case"] for line in lines}) == len(lines) == SUITE
 
 
@@ -126,7 +116,6 @@ def test_where_no_provider_can_be_run_it_says_why_and_exits_with_4(bench: Bench,
     assert "no-such-python" in done.stderr
 
 
-@pytest.mark.alone
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
 def test_ctrl_c_keeps_what_was_seen_and_reports_it(on_cpu, cache: Path, tmp_path: Path):
     out = tmp_path / "ops"

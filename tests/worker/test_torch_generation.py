@@ -89,7 +89,8 @@ def test_scores_follow_the_tokens_that_are_given_and_not_the_models_own(referred
     assert np.abs(right[:, 2] - forced[:, 2]).max() > 0.5
 
 
-@BOTH
+# Whisper's kernels take g++ a minute or more.
+@pytest.mark.parametrize("family", ["text-generator", pytest.param("speech-recognizer", marks=pytest.mark.nightly)])
 @pytest.mark.skipif(not any(map(shutil.which, loading.COMPILERS)), reason="torch.compile needs a C++ compiler")
 def test_compiled_it_emits_the_same_tokens_and_scores_without_compiling_again(
     referred: Any, family: str, tmp_path: Path
