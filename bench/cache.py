@@ -23,7 +23,7 @@ from bench.files import writing
 from bench.prepare import artifacts, environments
 from bench.prepare.cache_use import last_used, removing
 from bench.prepare.sources import hub, wheel
-from bench.records import ArtifactRecord, RuntimeRecord
+from bench.records import RuntimeRecord
 
 REMOVED = "removed"
 """A folder is moved here before it is deleted, so that no process sees a part of it."""
@@ -200,14 +200,18 @@ def size_of(folder: Path) -> int:
 
 
 def _artifact(folder: Path) -> str:
-    record = _read(folder / artifacts.MANIFEST, ArtifactRecord)
+    record = _read(artifacts.read_record, folder)
     parts = (record.parts.get(name) for name in ("model", "recipe", "workload")) if record else ()
     return " ".join([record.kind, *filter(None, parts)]) if record else "unreadable"
 
 
 def _runtime(folder: Path) -> str:
-    record = _read(folder / environments.RECORD, RuntimeRecord)
+    record = _read(_runtime_record, folder)
     return f"{record.name}: {', '.join(record.requires)}" if record else "unreadable"
+
+
+def _runtime_record(folder: Path) -> RuntimeRecord:
+    return msgspec.json.decode((folder / environments.RECORD).read_bytes(), type=RuntimeRecord)
 
 
 def _wheel(folder: Path) -> str:
@@ -243,9 +247,9 @@ def _no_damage(_folder: Path) -> list[str]:
     return []
 
 
-def _read(path: Path, record: type[R]) -> R | None:
+def _read(read: Callable[[Path], R], folder: Path) -> R | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=record)
+        return read(folder)
     # A list names what it can: `verify` says what is wrong with the others.
     except (OSError, *artifacts.UNREADABLE):
         return None

@@ -12,7 +12,7 @@ from bench import __version__, store
 from bench.commands import shown_path
 from bench.declare.matrix import Matrix
 from bench.progress import Progress
-from bench.records import SCHEMA, Cell, Effort, Machine, Run
+from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -80,10 +80,17 @@ def prepare(
         references={
             f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()
         },
+        build_notes=_build_notes(prepared),
         code=prepared.code.name,
     )
     store.save(folder, record)
     return prepared, record
+
+
+def _build_notes(prepared: Prepared) -> dict[str, tuple[Note, ...]]:
+    """By key, the notes of the artifacts and references that have some."""
+    built = (*prepared.artifacts.values(), *prepared.references.values())
+    return {artifact.record.key: artifact.record.notes for artifact in built if artifact.record.notes}
 
 
 def all_cores(machine: Machine) -> int:

@@ -45,7 +45,7 @@ def ensure(cache: Path, log: Path, progress: Progress) -> Cases:
     code = code_digest.digest(worker_code.PACKAGE / name for name in CODE)[:16]
     parts = {"what": "operator cases", "model": "onnx-node-tests", "workload": f"onnx-{ONNX}", "code": code}
 
-    def build(folder: Path) -> tuple[str, ...]:
+    def build(folder: Path) -> tuple[()]:
         progress.step(f"making the operator tests of onnx {ONNX}")
         _collect(cache, log, folder, progress)
         return ()

@@ -14,7 +14,19 @@ from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
-from bench.records import Cell, Interval, Observation, Outcome, Run, Speed, Start, Status, SustainedSpeed, Traits
+from bench.records import (
+    Cell,
+    Interval,
+    Note,
+    Observation,
+    Outcome,
+    Run,
+    Speed,
+    Start,
+    Status,
+    SustainedSpeed,
+    Traits,
+)
 
 __all__ = ["ANSWERED", "SEVERITY", "by_cell", "judge", "violations"]
 
@@ -132,6 +144,7 @@ def _outcome(
         calls=sum(len(observation.timing.samples_ns) for observation in rounds if observation.timing),
         flags=raised(evidence) if evidence else (),
         notes=tuple(dict.fromkeys(note for observation in observations for note in observation.notes)),
+        build_notes=_build_notes(run, cell) if decision.status not in ("unavailable", "excluded") else (),
         # Where rounds disagree the last one counts, and the flag `mixed-versions` says so.
         versions={name: version for observation in observations for name, version in observation.versions.items()},
         weights=run.weights.get(cell.model),
@@ -229,3 +242,9 @@ def _artifact(run: Run, cell: Cell) -> str | None:
     """The key of the artifact that the cell ran; None for an engine that makes the precision from the source."""
     has_artifact = cell.provider is not None or cell.format is not None
     return run.artifacts.get(cell.artifact_name) if has_artifact else None
+
+
+def _build_notes(run: Run, cell: Cell) -> tuple[Note, ...]:
+    """The notes of the cell's artifact, then those of its reference."""
+    keys = (_artifact(run, cell), run.references.get(f"{cell.model}/{cell.workload}"))
+    return tuple(note for key in keys if key is not None for note in run.build_notes.get(key, ()))

@@ -15,7 +15,7 @@ from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind
 from bench.prepare.environments import Environment
 from bench.progress import Progress, duration
-from bench.records import Build, Built, Cell, Failed, Failure, Order, Recipe, Refer, Source
+from bench.records import Build, Built, Cell, Failed, Failure, Note, Order, Recipe, Refer, Source
 from bench.worker_process import Worker
 
 # Exporting and converting a model of some gigabytes takes minutes.
@@ -112,7 +112,8 @@ class ArtifactBuilder:
             folder = str(parent.folder) if parent else None
             return Build(form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset)
 
-        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime)
+        base_notes = parent.record.notes if parent else ()
+        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
 
     def _parts(
         self, material: Material, runtime: str, form: str | None = None, *, data: bool = False
@@ -133,16 +134,22 @@ class ArtifactBuilder:
         }
 
     def _ensure(
-        self, kind: Kind, what: str, parts: dict[str, str], order: Callable[[Path], Order], runtime: str
+        self,
+        kind: Kind,
+        what: str,
+        parts: dict[str, str],
+        order: Callable[[Path], Order],
+        runtime: str,
+        base_notes: tuple[Note, ...] = (),
     ) -> Artifact:
-        """The artifact from the cache, or built now by a worker."""
+        """The artifact from the cache, or built now by a worker; what is true of its base is true of it too."""
         built = False
 
-        def build(aside: Path) -> tuple[str, ...]:
+        def build(aside: Path) -> tuple[Note, ...]:
             nonlocal built
             built = True
             self.progress.detail(f"building: {what}")
-            return self._ask(runtime, order(aside))
+            return (*base_notes, *self._ask(runtime, order(aside)))
 
         artifact = self.cache.ensure(kind, parts, build)
         if built:
@@ -150,7 +157,7 @@ class ArtifactBuilder:
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
         return artifact
 
-    def _ask(self, runtime: str, order: Order) -> tuple[str, ...]:
+    def _ask(self, runtime: str, order: Order) -> tuple[Note, ...]:
         built: Built | None = None
         failed: Failed | None = None
         # All replies are read, also after a failure: an unread one would be taken for the reply to the next order.

@@ -17,13 +17,13 @@ from msgspec import Struct
 
 from bench.files import write_atomically, writing
 from bench.prepare.cache_use import USED, touch
-from bench.records import ArtifactRecord
+from bench.records import ArtifactRecord, Note, schema_1
 
 MANIFEST = "artifact.json"
 MAKING = "making-"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 Kind = Literal["model", "reference"]
-Build = Callable[[Path], tuple[str, ...]]
+Build = Callable[[Path], tuple[Note, ...]]
 """Writes an artifact's files into the given folder, and returns notes; raises where that fails."""
 
 
@@ -94,13 +94,23 @@ class Artifacts:
 
     def _read(self, folder: Path) -> Artifact | None:
         try:
-            record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
+            record = read_record(folder)
             size_bytes = sum((folder / name).stat().st_size for name in record.files)
         # A damaged artifact is as good as none: it is built again in its place.
         except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
             return None
         # A power cut may leave files short that were not on the disk yet.
         return Artifact(record, folder) if size_bytes == record.size_bytes else None
+
+
+def read_record(folder: Path) -> ArtifactRecord:
+    """The record of an artifact's folder. Raises `OSError` or one of `UNREADABLE`."""
+    content = (folder / MANIFEST).read_bytes()
+    try:
+        return msgspec.json.decode(content, type=ArtifactRecord)
+    # An artifact of an earlier version is not built again for its notes, and a recorded base may need it.
+    except msgspec.ValidationError:
+        return schema_1.artifact(content)
 
 
 def key_of(parts: dict[str, str]) -> str:
@@ -123,7 +133,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def damage(folder: Path) -> list[str]:
     """The files of an artifact that are missing or have changed since it was made."""
     try:
-        record = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ArtifactRecord)
+        record = read_record(folder)
     except (OSError, *UNREADABLE):
         return [f"{MANIFEST} cannot be read"]
     digests = hashes(folder)

@@ -141,6 +141,8 @@ class Outcome(Record, frozen=True):
     flags: tuple[Note, ...] = ()
     """The warnings of the numbers, with the figures behind them, in the order of `judge.flags.RULES`."""
     notes: tuple[Note, ...] = ()
+    build_notes: tuple[Note, ...] = ()
+    """Notes on the cell's artifact, then on its inputs."""
     versions: dict[str, str] = {}
     weights: Weights | None = None
     artifact: str | None = None

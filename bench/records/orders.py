@@ -120,7 +120,7 @@ class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
 class Built(Record, frozen=True, tag="built", tag_field="reply"):
     """An artifact's files are written."""
 
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class Opened(Record, frozen=True, tag="opened", tag_field="reply"):

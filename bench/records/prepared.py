@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.records.base import Record, Status, Weights
+from bench.records.notes import Note
 
 
 class Source(Record, frozen=True):
@@ -45,7 +46,8 @@ class ArtifactRecord(Record, frozen=True):
     size_bytes: int
     seconds: float
     created: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    """What is special about its files, e.g. how many operators are quantized; those of its base artifact first."""
 
 
 class Failure(Record, frozen=True):

@@ -15,6 +15,7 @@ import msgspec
 from bench.records.base import SCHEMA as TODAY
 from bench.records.base import Status
 from bench.records.notes import Note, note
+from bench.records.prepared import ArtifactRecord
 from bench.records.seen import Observation, Run
 from bench.records.upgrade import upgraded
 
@@ -45,6 +46,13 @@ def observation(line: bytes) -> Observation:
     for start in starts if isinstance(starts, list) else ():
         _convert(start, "note", _start_note)
     return msgspec.convert(fields, Observation)
+
+
+def artifact(content: bytes) -> ArtifactRecord:
+    """An `artifact.json` of schema 1. Raises `msgspec.ValidationError` where it does not hold one."""
+    fields = msgspec.json.decode(content)
+    _convert(fields, "notes", _notes)
+    return msgspec.convert(fields, ArtifactRecord)
 
 
 def parse_note(sentence: str) -> Note:

@@ -245,6 +245,8 @@ class Run(Record, frozen=True):
     source_digests: dict[str, str] = {}
     references: dict[str, str] = {}
     """By `model/workload`: the key of its inputs and reference outputs in the cache."""
+    build_notes: dict[str, tuple[Note, ...]] = {}
+    """By the key of an artifact or a reference: the notes of its build; those without notes are left out."""
     code: str = ""
     """Digest of the worker's code that measured, 16 hex digits: the name of its folder in the cache."""
     targets: dict[str, TargetFacts] = {}

@@ -123,6 +123,11 @@ def notes(outcome: Outcome) -> tuple[str, ...]:
     return tuple(say(note) for note in outcome.notes if note.kind not in SHOWN_ELSEWHERE)
 
 
+def build_notes(outcome: Outcome) -> tuple[str, ...]:
+    """The notes on a cell's artifact and on its inputs as text."""
+    return tuple(map(say, outcome.build_notes))
+
+
 def start_note(outcome: Outcome, start: str) -> str:
     """Why there is no `cold` or `cached` start; empty if nothing is known."""
     start_notes = (

@@ -168,6 +168,11 @@ def _start_unanswered(start: str) -> str:
     return "the worker ended without an answer"
 
 
+def _quantized_operators(operators: int, total: int, number_format: str, block: int | None) -> str:
+    blocks = "" if block is None else f", in blocks of {block}"
+    return f"{operators} of {total} operators with weights are {number_format.upper()}{blocks}"
+
+
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 REASONS: dict[str, Words] = {
@@ -257,6 +262,35 @@ NOTES: dict[str, Words] = {
 }
 """The notes of engines, probes, starts and sustained runs."""
 
+BUILD_NOTES: dict[str, Words] = {
+    "opset-of-file": lambda opset: f"the ONNX file has opset {opset}",
+    "fp32-op-types": lambda op_types: f"op types that stay in FP32: {', '.join(op_types)}",
+    "quantized-operators": _quantized_operators,
+    "quantized-products": lambda products, total, number_format: (
+        f"{products} of {total} matrix products with weights are {number_format.upper()}"
+    ),
+    "slow-convolutions": lambda: "dynamic INT8 makes convolutions slower than FP32; prefer static-qdq-int8 for them",
+    "calibrated": lambda inputs: f"calibrated on {inputs} inputs",
+    "exported-for": lambda ep: f"exported for {ep}",
+    "export-untested": lambda ep, text: f"exported for {ep}; not tested, because the CPU cannot run it ({text})",
+    "window-left-out": lambda window: (
+        f"llama.cpp attends to all tokens; the model's attention window of {window} tokens is not used"
+    ),
+    "no-gguf-tokenizer": lambda: (
+        "no tokenizer in the GGUF file: llama.cpp does not support the model's; token ids are passed as they are"
+    ),
+    "wider-tensors": lambda tensors, total: (
+        f"{tensors} of {total} tensors are in a wider format: their rows do not divide into blocks of this one"
+    ),
+    "noise": lambda: "inputs: seeded noise",
+    "noise-pictures": lambda: "inputs: seeded noise of several scales, because no photographs were given",
+    "synthetic-speech": lambda: "inputs: seeded sounds in the rhythm of speech, because no recordings were given",
+    "random-tokens": lambda: "inputs: seeded random token ids, because the model has no tokenizer",
+    "byte-tokens": lambda: "inputs: text as bytes and letter pairs, because the model has no tokenizer",
+    "assumed-sizes": lambda sizes: f"default sizes, not given by the workload: {', '.join(sizes)}",
+}
+"""The notes of recipes on artifacts, and of families on inputs."""
+
 DETAILS: dict[str, Words] = {
     "not-steady": _not_steady,
     "busy-machine": _busy_machine,
@@ -279,4 +313,4 @@ STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _
 """Those of `NOTES` that a table of starts shows in the place of a missing start."""
 
 # One table: a kind has the same words wherever its note stands.
-WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | DETAILS
+WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | BUILD_NOTES | DETAILS

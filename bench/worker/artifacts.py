@@ -32,13 +32,12 @@ def refer(order: Refer) -> Built:
     family, out = families.named(order.family), Path(order.out)
     batches = family.make_inputs(order.source, order.sizes, order.inputs)
     outputs, computed_by, facts = _answers(family, order, batches)
-    notes = family.describe_inputs(order.source, order.sizes, order.inputs)
     feeds.save(out / "inputs.npz", batches)
     feeds.save(out / "outputs.npz", outputs)
     # Beside the reference, because the workers that are compared with it know only its folder.
-    facts_text = json.dumps({"by": computed_by, "notes": notes, **facts}, ensure_ascii=False)
+    facts_text = json.dumps({"by": computed_by, **facts}, ensure_ascii=False)
     (out / "reference.json").write_text(facts_text, encoding="utf-8")
-    return Built(notes)
+    return Built(family.describe_inputs(order.source, order.sizes, order.inputs))
 
 
 def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:

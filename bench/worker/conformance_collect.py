@@ -35,7 +35,7 @@ def collect(order: Collect) -> Built:
         cases = tuple(_case(test, operators, file) for test in tests)
     suite = CaseSuite(onnx=onnx.__version__, cases=cases)
     (Path(order.out) / SUITE).write_bytes(msgspec.json.encode(suite))
-    return Built((f"{len(cases)} cases of onnx {onnx.__version__}",))
+    return Built()
 
 
 def _operator(model: Any) -> tuple[str, str]:

@@ -46,7 +46,7 @@ class Family(Protocol):
         """
         ...
 
-    def describe_inputs(self, source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+    def describe_inputs(self, source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
         """Notes on unusual inputs for readers of the report, for example noise instead of photographs."""
         ...
 
@@ -66,7 +66,7 @@ class ForwardFamily(Family, Protocol):
 class ExportingFamily(ForwardFamily, Protocol):
     """A family of the task `forward` whose format is `onnx`."""
 
-    def export(self, source: Source, out: Path, opset: int) -> tuple[str, ...]:
+    def export(self, source: Source, out: Path, opset: int) -> tuple[Note, ...]:
         """Write `out/model.onnx` in FP32 with symbolic dimensions, weights over 2 GB beside it; gives notes."""
         ...
 

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
 
-from bench.records import Source
+from bench.records import Note, Source
 from bench.worker.families._random_weights import randomise
 from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
@@ -81,7 +81,7 @@ def tokenizer(source: Source) -> Any | None:
     return AutoTokenizer.from_pretrained(folder, **LOCAL)
 
 
-def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[str, ...]:
+def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx` with symbolic dimensions; weights over 2 GB go to files beside it."""
     # Imported late: a runtime of the PyTorch baseline loads models without optimum.
     from optimum.exporters.onnx import onnx_export_from_model

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.records import Source, Tolerance
+from bench.records import Note, Source, Tolerance
 from bench.worker import contracts
 from bench.worker.contracts import ExportingFamily, Family, GeneratingFamily
 
@@ -43,7 +43,7 @@ class Context:
         return self.parent
 
 
-Write = Callable[..., tuple[str, ...]]
+Write = Callable[..., tuple[Note, ...]]
 """`(context, out, *, option=default, …)`: writes the artifact's files into the folder `out` and returns notes."""
 
 
@@ -58,7 +58,7 @@ class RecipeFunction:
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     """The largest accepted deviation from the FP32 reference, by family."""
 
-    def __call__(self, context: Context, out: Path, **options: Any) -> tuple[str, ...]:
+    def __call__(self, context: Context, out: Path, **options: Any) -> tuple[Note, ...]:
         """Write the artifact; ValueError names an unknown option."""
         # Checked here, because a TypeError of Python would not list the options that there are.
         for option in options:

@@ -57,6 +57,11 @@ def test_its_family_format_and_engine_are_planned_built_and_measured(bench: Benc
     errors = [outcome["parity"]["relative_error"] for outcome in outcomes]
     assert len(errors) == 2
     assert min(errors) < 1e-6 < max(errors) < 0.01
+    noise = "inputs: seeded noise"
+    assert {outcome["cell"]["precision"]: outcome["build_notes"] for outcome in outcomes} == {
+        "fp32": [noise],
+        "rounded": ["weights rounded to FP16", noise],
+    }
     if "lines" in names:
         assert (tmp_path / "run" / "lines.txt").read_text(encoding="utf-8").count(": ok\n") == 2
 

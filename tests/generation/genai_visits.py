@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from visits import CPU, HASTE, a_provider, a_visit
 
@@ -30,10 +31,10 @@ def source_of(family: str) -> Source:
 
 
 def an_export(out: Path, family: str, recipe: str = "genai-fp32", source: Source | None = None, **options) -> Path:
-    """The folder of an export; its notes stand beside it."""
+    """The folder of an export; its notes stand beside it as JSON."""
     out.mkdir(parents=True)
     built = build(Build("genai", family, source or source_of(family), Recipe(recipe, options), str(out)))
-    out.with_suffix(".notes").write_text("\n".join(built.notes), encoding="utf-8")
+    out.with_suffix(".notes").write_bytes(msgspec.json.encode(built.notes))
     return out
 
 

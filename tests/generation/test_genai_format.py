@@ -6,15 +6,16 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from genai_visits import an_export, source_of
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bench.records import Source
+from bench.records import Note, Source, note
 from bench.worker import families, genai_config
 from bench.worker.families import speech_recognizer
-from bench.worker.formats import genai
+from bench.worker.formats import _genai_trial, genai
 from bench.worker.onnx_runtime import genai_traits, graphs, onnx_protobuf
 from bench.worker.refusal import Refusal
 
@@ -72,7 +73,21 @@ def test_an_export_ends_no_text_whatever_its_model_says(tmp_path):
 
 def test_what_is_exported_for_another_device_says_so(tmp_path):
     an_export(tmp_path / "model", "text-generator", "genai-int4", ep="webgpu")
-    assert (tmp_path / "model.notes").read_text() == "exported for webgpu"
+    notes = msgspec.json.decode((tmp_path / "model.notes").read_bytes(), type=tuple[Note, ...])
+    assert notes == (note("exported-for", ep="webgpu"),)
+
+
+def test_an_export_for_a_gpu_whose_operators_the_cpu_lacks_stays_untested_and_says_why(tmp_path, monkeypatch):
+    def without_kernel(_export) -> None:
+        raise RuntimeError("Could not find an implementation for Foo(1)")
+
+    export = an_export(tmp_path / "model", "text-generator", "genai-int4", ep="webgpu")
+    monkeypatch.setattr(_genai_trial, "_run", without_kernel)
+    (untested,) = _genai_trial.try_export(export, "genai-int4", "webgpu")
+    assert (untested.kind, untested.values["ep"]) == ("export-untested", "webgpu")
+    assert "Foo" in str(untested.values["text"])
+    with pytest.raises(Refusal, match="does not run"):
+        _genai_trial.try_export(export, "genai-int4", "cpu")
 
 
 # --- what the builder writes with an exit code of 0, and does not run -------------------------------------------------

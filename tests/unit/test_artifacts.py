@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from bench.cache import Entry, entries, prune, verify
 from bench.errors import DiskError
 from bench.prepare import artifacts
 from bench.prepare.artifacts import MANIFEST, Artifacts, key_of
+from bench.records import Note, note
 
 PARTS = {"model": "minilm", "recipe": "fp32", "source": "abc", "opset": "18"}
 DAY_S = 86400
@@ -32,12 +34,12 @@ class Builder:
     def __init__(self, content: bytes = b"weights") -> None:
         self.content, self.calls = content, 0
 
-    def __call__(self, folder: Path) -> tuple[str, ...]:
+    def __call__(self, folder: Path) -> tuple[Note, ...]:
         self.calls += 1
         (folder / "model.onnx").write_bytes(self.content)
         (folder / "more").mkdir()
         (folder / "more" / "data.bin").write_bytes(b"12345")
-        return ("opset 18",)
+        return (note("opset-of-file", opset=18),)
 
 
 def made(cache: Artifacts, **parts: str) -> artifacts.Artifact:
@@ -93,8 +95,28 @@ def test_an_artifact_knows_what_it_is_made_of(cache):
     assert record.parts == PARTS
     assert set(record.files) == {"model.onnx", "more/data.bin"}
     assert record.size_bytes == len(b"weights") + 5
-    assert record.notes == ("opset 18",)
+    assert record.notes == (note("opset-of-file", opset=18),)
     assert record.key == made(cache).folder.name
+
+
+def test_an_artifact_whose_record_has_sentences_as_notes_is_used_again_and_no_damage(cache):
+    folder = made(cache).folder
+    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps(record | {"notes": ["opset 18"]}), encoding="utf-8")
+    build = Builder()
+    again = cache.ensure("model", PARTS, build)
+    assert (build.calls, again.record.notes) == (0, (note("text", text="opset 18"),))
+    assert cache.find_key(folder.name) == again
+    assert (damaged(cache), [entry.what for entry in listed(cache)]) == ({}, ["model minilm fp32"])
+
+
+@pytest.mark.parametrize("notes", [3, [3], {"a": "b"}])
+def test_an_artifact_whose_notes_are_neither_notes_nor_sentences_is_damaged(cache, notes):
+    folder = made(cache).folder
+    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps(record | {"notes": notes}), encoding="utf-8")
+    assert cache.find(PARTS) is None
+    assert damaged(cache) == {folder.name: [f"{MANIFEST} cannot be read"]}
 
 
 def test_another_recipe_is_another_artifact(cache):

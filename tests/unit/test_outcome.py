@@ -415,6 +415,34 @@ def test_times_of_wrong_answers_or_of_another_provider_are_withheld_with_the_spe
     assert (outcome.speed, outcome.load_ms, outcome.first_call_ms, outcome.first_answer_ms) == (None,) * 4
 
 
+NOTES_OF_BUILDS = {
+    "artifacts": {"minilm/int8": "0a", "minilm/fp32": "0b"},
+    "references": {"minilm/b1-s128": "0c", "minilm/b8-s128": "0d"},
+    "build_notes": {"0a": (A, B), "0b": (B,), "0c": (C,), "0d": (A,)},
+}
+
+
+def test_a_cell_has_the_notes_of_its_own_artifact_and_then_of_its_reference():
+    cell = a_cell("minilm/int8/webgpu/b1-s128")
+    assert (cell.artifact_name, cell.workload) == ("minilm/int8", "b1-s128")
+    assert judged(*rounds({}, {}), cell=cell, **NOTES_OF_BUILDS).build_notes == (A, B, C)
+    assert judged(a_failed(), cell=cell, **NOTES_OF_BUILDS).build_notes == (A, B, C)
+    assert judged(*rounds({}), cell=cell).build_notes == ()
+
+
+def test_a_cell_without_an_artifact_has_only_the_notes_of_its_reference():
+    control = a_control()
+    assert control.provider is None
+    assert judged(*rounds({}), cell=control, **NOTES_OF_BUILDS).build_notes == (C,)
+
+
+def test_a_cell_that_could_not_be_tried_has_no_notes_of_what_others_ran():
+    excluded = a_cell("minilm/int8/webgpu/b1-s128", excluded="why")
+    assert judged(cell=excluded, **NOTES_OF_BUILDS).build_notes == ()
+    absent = a_failed(failure=a_failure("unavailable"))
+    assert judged(absent, cell=a_cell("minilm/int8/webgpu/b1-s128"), **NOTES_OF_BUILDS).build_notes == ()
+
+
 def test_threads_notes_and_versions_are_taken_from_the_rounds():
     outcome = judged(
         *rounds(

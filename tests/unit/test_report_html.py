@@ -364,6 +364,17 @@ def test_a_cached_start_that_failed_says_why_in_its_place_and_nowhere_else() -> 
     assert "cached start: " not in found.text
 
 
+def test_the_details_of_a_cell_show_its_notes_and_those_of_its_artifact_and_inputs() -> None:
+    notes, build_notes = (note("cuda-graph"),), (note("calibrated", inputs=16), note("text", text="<b>"))
+    source = html.render(a_report(an_outcome(notes=notes, build_notes=build_notes)))
+    details = source[source.index('class="why"') : source.index('class="close"')]
+    shown = re.findall(r'<p class="soft">([^<]*)</p>', details)
+    assert shown[-3:] == ["CUDA graph", "calibrated on 16 inputs", "&lt;b&gt;"]
+    # The speed table names what the engine does, and not again for each row how its artifact was made.
+    assert source.count("CUDA graph") == 2
+    assert source.count("calibrated on 16 inputs") == 1
+
+
 def test_it_says_how_to_run_it_again(page: Page) -> None:
     assert "bench run --budget standard --matrix matrix.toml" in page.text
     assert 'family = "text-encoder" # <embeddings>' in page.text

@@ -10,7 +10,7 @@ from bench.records import SCHEMA, Failure, Outcome, note
 from bench.report import model
 from bench.report.renderers import json
 
-WORDED = {"failure", "reason", "remedy", "flags", "notes", "sustained"}
+WORDED = {"failure", "reason", "remedy", "flags", "notes", "build_notes", "sustained"}
 """Fields that hold words in the file, and facts in the record."""
 
 
@@ -30,14 +30,20 @@ def test_the_file_reads_back_strictly_as_what_went_in() -> None:
 def test_each_outcome_has_the_words_of_its_facts_and_the_facts() -> None:
     flag = note("on-battery", times=2, total=5, unit="rounds")
     outcome = an_outcome(
-        status="failed", remedy="try again", flags=("noisy", flag), notes=(note("cuda-graph"),), sustained=a_crashed()
+        status="failed",
+        remedy="try again",
+        flags=("noisy", flag),
+        notes=(note("cuda-graph"),),
+        build_notes=(note("calibrated", inputs=16), note("noise")),
+        sustained=a_crashed(),
     )
     (sheet,) = msgspec.json.decode(json.render(a_report(outcome)), type=json.Results).runs
     (read,) = sheet.outcomes
     assert (read.reason, read.remedy) == ("every node on CPUExecutionProvider; answers within tolerance", "try again")
     assert (read.flags, read.flag_details) == (("noisy", "on battery"), {"on battery": "in 2 of 5 rounds"})
     assert read.notes == ("CUDA graph",)
-    assert read.facts == json.Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes)
+    assert read.build_notes == ("calibrated on 16 inputs", "inputs: seeded noise")
+    assert read.facts == json.Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes, outcome.build_notes)
     assert read.sustained is not None
     assert (read.sustained.ended, read.sustained.facts.reason) == ("crashed: the process died of SIGSEGV", DIED)
 

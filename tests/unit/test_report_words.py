@@ -149,6 +149,20 @@ def test_every_flag_has_a_name_in_plain_words() -> None:
         (note("flash-attention", setting="auto"), "flash attention: left to llama.cpp"),
         (note("flash-attention", setting="off"), "flash attention: off"),
         (note("layers-on-gpu", layers=3, total=16), "3 of 16 layers on the GPU"),
+        (note("opset-of-file", opset=17), "the ONNX file has opset 17"),
+        (
+            note("quantized-operators", operators=12, total=13, number_format="int8", block=None),
+            "12 of 13 operators with weights are INT8",
+        ),
+        (
+            note("quantized-operators", operators=12, total=12, number_format="int4", block=32),
+            "12 of 12 operators with weights are INT4, in blocks of 32",
+        ),
+        (
+            note("export-untested", ep="cuda", text="no kernel"),
+            "exported for cuda; not tested, because the CPU cannot run it (no kernel)",
+        ),
+        (note("assumed-sizes", sizes=("height=224",)), "default sizes, not given by the workload: height=224"),
         (note("server", label="localhost:1234", model="qwen"), "server: localhost:1234, model qwen"),
         (
             note("start-failed", start="cold", status="crashed", text="SIGSEGV"),

@@ -14,7 +14,7 @@ from bench.prepare import worker_code
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.environments import Environment
 from bench.progress import Quiet
-from bench.records import Recipe, RuntimeRecord, Source
+from bench.records import Recipe, RuntimeRecord, Source, note
 from bench.worker_process import Worker
 
 BUILD_WORKER = """
@@ -27,7 +27,7 @@ for line in sys.stdin:
         say({"reply": "failed", "failure": failure})
     else:
         pathlib.Path(order["out"], "said.json").write_text(line)
-        say({"reply": "built", "notes": [order["order"]]})
+        say({"reply": "built", "notes": [{"kind": order["order"], "values": {"recipe": order["recipe"]["name"]}}]})
     say({"reply": "done"})
 """
 
@@ -68,7 +68,7 @@ def test_an_order_after_a_refusal_gets_its_own_answer(builder):
         builder.artifact(a_material(), a_generator("genai-int4"))
     made = builder.artifact(a_material(), a_generator("genai-int8"))
     assert '"genai-int8"' in (made.folder / "said.json").read_text(encoding="utf-8")
-    assert made.record.notes == ("build",)
+    assert made.record.notes == (note("build", recipe="genai-int8"),)
 
 
 def test_a_refusal_keeps_nothing_in_the_cache(builder):
@@ -81,6 +81,8 @@ def test_a_recipe_that_is_made_from_another_gets_that_one_first(builder):
     made = builder.artifact(a_material(), a_generator("gguf-q8_0", "gguf"))
     assert made.record.parts["parent"]
     assert '"gguf-q8_0"' in (made.folder / "said.json").read_text(encoding="utf-8")
+    # What is true of the base artifact is true of what is made from it.
+    assert made.record.notes == (note("build", recipe="gguf-f32"), note("build", recipe="gguf-q8_0"))
 
 
 def test_a_cell_needs_the_runtimes_of_its_reference_and_of_its_artifact():

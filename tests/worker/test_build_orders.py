@@ -15,7 +15,7 @@ from limits import limits
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("optimum.exporters.onnx")
 
-from bench.records import Build, Recipe, Refer, Source  # noqa: E402
+from bench.records import Build, Note, NoteValue, Recipe, Refer, Source, note  # noqa: E402
 from bench.worker import artifacts, families, feeds, parity  # noqa: E402
 
 CONFIGS: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
@@ -106,7 +106,7 @@ class Model:
         (self.folder / name).mkdir()
         return str(self.folder / name)
 
-    def convert(self, recipe: str, name: str = "", **options: Any) -> tuple[str, ...]:
+    def convert(self, recipe: str, name: str = "", **options: Any) -> tuple[Note, ...]:
         out = self.out(name or recipe)
         order = Build("onnx", self.family, self.source, Recipe(recipe, options), out, str(self.folder / "fp32"))
         return artifacts.build(order).notes
@@ -125,6 +125,10 @@ class Model:
             limits(self.family)[number_format],
             "PyTorch",
         )
+
+
+def quantized(operators: NoteValue, total: NoteValue, number_format: str, block: int | None = None) -> Note:
+    return note("quantized-operators", operators=operators, total=total, number_format=number_format, block=block)
 
 
 @pytest.fixture(scope="module")
@@ -184,12 +188,12 @@ def test_dynamic_int8_takes_every_matrix_product_with_weights(model: Callable[[s
     assert_within(one.parity("dynamic-int8", "int8"))
     products = {"bert": 12, "distilbert": 12, "vit": 19}[name]
     total = products + (name == "vit")  # its patches are cut by a convolution, which stays FP32
-    assert notes == (f"{products} of {total} operators with weights are INT8",)
+    assert notes == (quantized(products, total, "int8"),)
 
 
 def test_dynamic_int8_of_a_convolutional_network_is_made_and_called_slow(model: Callable[[str], Model]) -> None:
     notes = model("resnet").convert("dynamic-int8")
-    assert "slower" in notes[1]
+    assert notes[1:] == (note("slow-convolutions"),)
     operators = {node.op_type for node in onnx.load(model("resnet").folder / "dynamic-int8" / "model.onnx").graph.node}
     assert "ConvInteger" in operators
 
@@ -198,9 +202,8 @@ def test_dynamic_int8_of_a_convolutional_network_is_made_and_called_slow(model: 
 def test_static_int8_is_calibrated_and_takes_all_weights(model: Callable[[str], Model], name: str) -> None:
     one = model(name)
     share, calibrated = one.convert("static-qdq-int8", samples=4)
-    taken, _, total, *_ = share.split()
-    assert taken == total
-    assert calibrated == "calibrated on 4 inputs"
+    assert share == quantized(share.values["total"], share.values["total"], "int8")
+    assert calibrated == note("calibrated", inputs=4)
     assert_within(one.parity("static-qdq-int8", "int8"))
 
 
@@ -220,7 +223,7 @@ def test_weight_only_recipes_are_made_where_onnx_ir_is_there(model: Callable[[st
     pytest.importorskip("onnx_ir")
     one = model("bert")
     notes = one.convert(f"weight-only-{number_format}")
-    assert notes == (f"12 of 12 operators with weights are {number_format.upper()}, in blocks of 32",)
+    assert notes == (quantized(12, 12, number_format, block=32),)
     assert_within(one.parity(f"weight-only-{number_format}", number_format))
 
 
@@ -229,7 +232,7 @@ def test_the_reference_says_who_made_it_and_what_its_inputs_are(model: Callable[
     told = json.loads((one.folder / "reference" / "reference.json").read_text(encoding="utf-8"))
     assert told["by"].startswith("PyTorch 2.")
     assert told["by"].endswith(", FP32")
-    assert one.notes == tuple(told["notes"]) == ("inputs: seeded random token ids, the model has no tokenizer",)
+    assert one.notes == (note("random-tokens"),)
 
 
 def test_a_reference_is_the_same_each_time(model: Callable[[str], Model]) -> None:

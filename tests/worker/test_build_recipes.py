@@ -11,7 +11,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from bench.records import Build, Recipe, Refer, Source  # noqa: E402
+from bench.records import Build, Recipe, Refer, Source, note  # noqa: E402
 from bench.worker import artifacts, feeds  # noqa: E402
 from bench.worker.formats import onnx as onnx_format  # noqa: E402
 
@@ -131,7 +131,7 @@ def test_refer_writes_what_a_worker_reads(tmp_path: Path) -> None:
     inputs, outputs = feeds.load(out / "inputs.npz"), feeds.load(out / "outputs.npz")
     assert [feed["x"].shape for feed in inputs] == [(4, 64), (4, 64)]
     np.testing.assert_allclose(run(tmp_path / "fp32" / "model.onnx", inputs[1]["x"]), outputs[1]["y"], atol=1e-5)
-    assert notes == ("inputs: seeded noise",)
+    assert notes == (note("noise"),)
 
 
 # --- feeds ------------------------------------------------------------------------------------------------------------

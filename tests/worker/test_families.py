@@ -12,7 +12,7 @@ import pytest
 from limits import limits
 
 from bench.declare import registry
-from bench.records import Source, Tolerance
+from bench.records import Source, Tolerance, note
 from bench.worker import families, formats, parity
 from bench.worker.families import image_classifier, onnx_file, text_encoder
 
@@ -177,7 +177,7 @@ def test_a_model_without_a_tokenizer_gets_ordinary_token_ids_and_the_row_says_so
     assert first["input_ids"].min() >= 600
     assert first["input_ids"].max() < 1200
     assert set(first) == {"input_ids", "attention_mask", "token_type_ids"}
-    assert "no tokenizer" in text_encoder.describe_inputs(source, sizes, None)[0]
+    assert text_encoder.describe_inputs(source, sizes, None) == (note("random-tokens"),)
 
 
 def a_hidden_state(lengths: tuple[int, ...] = (64, 40)) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -346,7 +346,7 @@ def test_a_folder_without_photographs_says_so(tmp_path: Path, torch: Any) -> Non
 def test_noise_stands_in_for_photographs_and_the_row_says_so(tmp_path: Path, torch: Any) -> None:
     source, sizes = a_source(tmp_path, TINY_VIT), {"batch": 1}
     assert image_classifier.make_inputs(source, sizes, None)[0]["pixel_values"].shape == (1, 3, 32, 32)
-    assert "noise" in image_classifier.describe_inputs(source, sizes, None)[0]
+    assert image_classifier.describe_inputs(source, sizes, None) == (note("noise-pictures"),)
 
 
 def test_a_constant_added_to_all_logits_changes_no_answer_but_one_class_is_compared_as_it_is() -> None:
@@ -402,7 +402,8 @@ def test_inputs_are_made_from_the_declared_shapes_and_types(tmp_path: Path) -> N
     assert set(np.unique(feed["ids"])) <= {0, 1}
     assert sum(len(batch["ids"]) for batch in batches) >= 8
     assert not np.array_equal(batches[0]["pixels"], batches[1]["pixels"])
-    assert "sizes that the workload does not give: height = 224" in onnx_file.describe_inputs(source, sizes, None)
+    assumed = note("assumed-sizes", sizes=("height=224",))
+    assert onnx_file.describe_inputs(source, sizes, None) == (note("noise"), assumed)
 
 
 def test_the_name_of_the_batch_dimension_means_the_batch_wherever_it_stands(tmp_path: Path) -> None:
@@ -452,7 +453,7 @@ def test_a_file_and_its_external_weights_are_copied_as_they_are(tmp_path: Path) 
     source = a_graph(tmp_path / "m.onnx", {"x": (kinds.FLOAT, ["n", 4])}, external=True)
     out = tmp_path / "out"
     out.mkdir()
-    assert onnx_file.export(source, out, 21) == ("opset 18, as the file has it",)
+    assert onnx_file.export(source, out, 21) == (note("opset-of-file", opset=18),)
     assert (out / "model.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
     assert (out / "weights.bin").read_bytes() == (tmp_path / "weights.bin").read_bytes()
 

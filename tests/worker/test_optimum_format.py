@@ -14,7 +14,7 @@ import onnx
 import torch
 from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSpeechSeq2Seq
 
-from bench.records import Build, Recipe, Source
+from bench.records import Build, Note, Recipe, Source, note
 from bench.worker import families
 from bench.worker.artifacts import build
 from bench.worker.engines import optimum as engine
@@ -36,7 +36,7 @@ def a_source(path: Path) -> Source:
     return Source(kind="config", path=str(path), weights="random", digest="")
 
 
-def made(out: Path, family: str, recipe: str, parent: Path | None = None) -> tuple[str, ...]:
+def made(out: Path, family: str, recipe: str, parent: Path | None = None) -> tuple[Note, ...]:
     source = a_source(CONFIGS / f"{SOURCES[family]}.json")
     order = Build("optimum", family, source, Recipe(recipe), str(out), str(parent) if parent else None)
     return build(order).notes
@@ -77,7 +77,7 @@ def test_the_export_is_what_from_pretrained_exports_for_a_user(fp32, family, tmp
 def test_dynamic_int8_takes_every_product_with_weights_of_every_file(fp32, family, tmp_path):
     notes = made(tmp_path, family, "dynamic-int8", fp32)
     count = sum(operators(tmp_path / name).count("MatMulInteger") for name in FILES[family])
-    assert notes == (f"{count} of {count} matrix products with weights are INT8",)
+    assert notes == (note("quantized-products", products=count, total=count, number_format="int8"),)
     for name in FILES[family]:
         assert "MatMulInteger" in operators(tmp_path / name)
         scales = [t for t in onnx.load(tmp_path / name).graph.initializer if t.name.endswith("_scale")]

@@ -16,7 +16,7 @@ from limits import limits
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from bench.records import Source  # noqa: E402
+from bench.records import Source, note  # noqa: E402
 from bench.worker import hugging_face, parity_tokens  # noqa: E402
 from bench.worker.families import _speech, speech_recognizer  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
@@ -251,7 +251,7 @@ def test_a_labelled_recording_is_told_with_what_each_token_says(tmp_path: Path) 
 def test_without_a_label_nothing_is_told_of_words(tmp_path: Path, referred: Any) -> None:
     feeds, outputs = referred
     assert speech_recognizer.facts(nano(), feeds, outputs) == {"parameters": 1_385_984}
-    assert "seeded sounds" in speech_recognizer.describe_inputs(nano(), SIZES, None)[0]
+    assert speech_recognizer.describe_inputs(nano(), SIZES, None) == (note("synthetic-speech"),)
 
 
 # --- random weights ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from limits import limits
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from bench.records import Source  # noqa: E402
+from bench.records import Source, note  # noqa: E402
 from bench.worker import hugging_face, parity_tokens  # noqa: E402
 from bench.worker.families import text_generator  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
@@ -218,7 +218,7 @@ def test_a_saved_folder_is_the_same_model_and_is_used_as_it_is(tmp_path: Path) -
     feeds = [text_generator.make_inputs(source, SIZES, None)[0]["input_ids"] for source in (tiny(), saved)]
     np.testing.assert_array_equal(*feeds)
     assert text_generator.describe_inputs(saved, SIZES, None) == ()
-    assert "no tokenizer" in text_generator.describe_inputs(tiny(), SIZES, None)[0]
+    assert text_generator.describe_inputs(tiny(), SIZES, None) == (note("byte-tokens"),)
 
 
 # --- random weights ---------------------------------------------------------------------------------------------------

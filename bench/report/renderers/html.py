@@ -87,6 +87,7 @@ FILTERS = {
     "agreement": agreement.columns,
     "asked_and_computed": text.asked_and_computed,
     "bar": _bar,
+    "build_notes": text.build_notes,
     "charts": _charts,
     "compared": generation.compared,
     "control": text.control,

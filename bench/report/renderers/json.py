@@ -23,6 +23,7 @@ class Facts(Record, frozen=True):
     remedy: Note | None = None
     flags: tuple[Note, ...] = ()
     notes: tuple[Note, ...] = ()
+    build_notes: tuple[Note, ...] = ()
 
 
 # A subclass, so that a new field of the record is in the file too; the types of some fields differ on purpose.
@@ -45,6 +46,7 @@ class WordedOutcome(Outcome, frozen=True, kw_only=True):
     flag_details: dict[str, str]
     """What raised each flag, by its name; flags without such details are left out."""
     notes: tuple[str, ...]  # type: ignore[assignment]
+    build_notes: tuple[str, ...]  # type: ignore[assignment]
     sustained: WordedSustained | None
     facts: Facts
 
@@ -86,9 +88,10 @@ def worded(outcome: Outcome) -> WordedOutcome:
         "flags": text_flags.names(outcome.flags),
         "flag_details": text_flags.details(outcome.flags),
         "notes": tuple(map(text.say, outcome.notes)),
+        "build_notes": text.build_notes(outcome),
         "sustained": _sustained(outcome.sustained) if outcome.sustained else None,
         "failure": _failure(outcome),
-        "facts": Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes),
+        "facts": Facts(outcome.reason, outcome.remedy, outcome.flags, outcome.notes, outcome.build_notes),
     }
     return WordedOutcome(**(msgspec.structs.asdict(outcome) | words))
 

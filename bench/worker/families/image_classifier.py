@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Source, Tolerance
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -57,7 +57,7 @@ def load(source: Source) -> torch.nn.Module:
     return model
 
 
-def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
+def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx`: from pixel_values (batch, channels, height, width) to logits (batch, classes)."""
     from bench.worker import hugging_face
 
@@ -78,9 +78,9 @@ def calibration(source: Source, inputs: str | None) -> list[Feed]:
     return [{"pixel_values": pixels[index : index + 1]} for index in range(len(pixels))]
 
 
-def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
     """A note if the inputs are not photographs."""
-    return () if inputs else ("inputs: seeded noise of several scales, no photographs were given",)
+    return () if inputs else (note("noise-pictures"),)
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from bench.records import CPU_PROVIDER, FamilyManifest, Source, Tolerance
+from bench.records import CPU_PROVIDER, FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def load(source: Source) -> NoReturn:
     raise ValueError(f"{Path(source.path).name} is an ONNX file: there is no PyTorch model of it to run")
 
 
-def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
+def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     """Copy the file and its external data unchanged. Raises ValueError if it is not a valid ONNX model."""
     import onnx
 
@@ -65,7 +65,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
     except onnx.checker.ValidationError as error:
         raise ValueError(f"{path.name} is not a valid ONNX model: {str(error).strip()}") from error
     opset_version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
-    return (f"opset {opset_version}, as the file has it",)
+    return () if opset_version is None else (note("opset-of-file", opset=opset_version),)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
@@ -84,12 +84,12 @@ def calibration(source: Source, inputs: str | None) -> list[Feed]:
     return [_feed(model, MANIFEST.sizes, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
 
 
-def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
     """Notes that the inputs are noise, and which sizes are assumed."""
     shapes = _shapes(_read(Path(source.path)), sizes)
     guessed = {name: size for axes in shapes.values() for name, size, known in axes if not known}
-    made_up = ", ".join(f"{name} = {size}" for name, size in guessed.items())
-    return ("inputs: seeded noise", *((f"sizes that the workload does not give: {made_up}",) if made_up else ()))
+    sizes_assumed = tuple(f"{name}={size}" for name, size in guessed.items())
+    return (note("noise"), *((note("assumed-sizes", sizes=sizes_assumed),) if sizes_assumed else ()))
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Source, Tolerance
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
@@ -102,9 +102,9 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return feeds
 
 
-def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
     """A note if the inputs are not recordings."""
-    return () if inputs else ("inputs: seeded sounds in the rhythm of speech, no recordings were given",)
+    return () if inputs else (note("synthetic-speech"),)
 
 
 def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], str]:

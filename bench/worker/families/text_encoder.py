@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Source, Tolerance
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -53,7 +53,7 @@ def load(source: Source) -> torch.nn.Module:
     return hugging_face.load(source, AutoModel)
 
 
-def export(source: Source, out: Path, opset: int) -> tuple[str, ...]:
+def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx`: from token ids (batch, sequence) to last_hidden_state (batch, sequence, hidden)."""
     from bench.worker import hugging_face
 
@@ -78,11 +78,11 @@ def calibration(source: Source, inputs: str | None) -> list[Feed]:
     return [{name: array[index : index + 1] for name, array in feed.items()} for index in range(len(passages))]
 
 
-def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
     """A note if the inputs are not text."""
     from bench.worker import hugging_face
 
-    return () if hugging_face.tokenizer(source) else ("inputs: seeded random token ids, the model has no tokenizer",)
+    return () if hugging_face.tokenizer(source) else (note("random-tokens"),)
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:

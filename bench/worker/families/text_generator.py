@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Source, Tolerance
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
@@ -89,11 +89,11 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     ]
 
 
-def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
     """A note if the model has no tokenizer of its own."""
     from bench.worker import hugging_face
 
-    return () if hugging_face.tokenizer(source) else ("inputs: text in bytes and pairs, the model has no tokenizer",)
+    return () if hugging_face.tokenizer(source) else (note("byte-tokens"),)
 
 
 def reference(source: Source, feeds: list[Feed], new: int) -> tuple[list[Feed], str]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from bench.records import Note, note
 from bench.shared.native_errors import brief
 from bench.worker import genai_config
 from bench.worker.failures import reason_of
@@ -29,7 +30,7 @@ REMEDIES = {
 """Remedies for combinations of recipe and target that the builder (0.18) writes wrongly without an error."""
 
 
-def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
+def try_export(out: Path, recipe: str, ep: str) -> tuple[Note, ...]:
     """Run a prompt and further tokens on the CPU, and return notes. Raises Refusal if the export is invalid.
 
     An export for another target may need kernels that the CPU does not have: then it stays untested, with a note.
@@ -47,14 +48,14 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[str, ...]:
         reason = brief(reason_of(error))
         # An export for a GPU may use operators that the CPU does not have; that is no fault of the export.
         if ep != "cpu" and NO_KERNEL.search(str(error)):
-            return (f"exported for {ep}, and not tried: on the CPU it does not run ({reason})",)
+            return (note("export-untested", ep=ep, text=reason),)
         message = f"the export was written and does not run: {reason}"
         remedy = REMEDIES.get((recipe, ep), "try other options of the recipe")
         raise Refusal("unsupported", message, remedy, "export") from error
     if not np.isfinite(logits).all():
         message = "the export was written, and its logits are not finite"
         raise Refusal("unsupported", message, REMEDIES.get((recipe, ep), "a precision with more range"), "export")
-    return (f"exported for {ep}",) if ep != "cpu" else ()
+    return (note("exported-for", ep=ep),) if ep != "cpu" else ()
 
 
 def _refuse_without_bias(export: genai_config.Export) -> None:

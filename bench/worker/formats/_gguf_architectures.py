@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.records import Note, note
 from bench.worker.formats._safetensors import Tensor, Weights
 from bench.worker.refusal import Refusal
 
@@ -33,7 +34,7 @@ def name(config: dict[str, Any]) -> str:
     return NAMES[kind]
 
 
-def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
+def describe(writer: Any, config: dict[str, Any]) -> tuple[Note, ...]:
     """Add the model's sizes to the writer. Returns notes on what llama.cpp does not support."""
     heads, depth = _required(config, "num_attention_heads"), head_size(config)
     writer.add_context_length(_required(config, "max_position_embeddings"))
@@ -52,7 +53,7 @@ def describe(writer: Any, config: dict[str, Any]) -> tuple[str, ...]:
         _describe_phi3(writer, config)
     window = config.get("sliding_window")
     slides = window and window < config["max_position_embeddings"] and config["model_type"] in ("mistral", "phi3")
-    return (f"llama.cpp attends to all tokens: the model's window of {window} is left out",) if slides else ()
+    return (note("window-left-out", window=window),) if slides else ()
 
 
 def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, tuple[tuple[int, ...], Read]]:

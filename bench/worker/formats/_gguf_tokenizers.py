@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.records import Note, note
+
 ORDINARY, CONTROL, DEFINED, UNUSED = 1, 3, 4, 5
 """Kinds of tokens: the numbers of `gguf.TokenType`."""
 UNREACHABLE_MERGE = "Ā Ā"
@@ -16,14 +18,14 @@ SPLITS = {f"{_WORDS}\\p{{N}}{{1,3}}{_REST}": "llama-bpe", f"{_WORDS}\\p{{N}}{_RE
 """llama.cpp's name for each pattern that splits text before bytes are merged."""
 
 
-def write(writer: Any, folder: Path, size: int) -> tuple[str, ...]:
+def write(writer: Any, folder: Path, size: int) -> tuple[Note, ...]:
     """Add the tokenizer for a vocabulary of `size` to the writer. Returns a note if llama.cpp does not support it."""
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     split = split_name(tokenizer)
     if split is None:
         writer.add_tokenizer_model("none")
-        return ("no tokenizer in the GGUF: it is none that llama.cpp has a name for; token ids go in as they are",)
+        return (note("no-gguf-tokenizer"),)
     names, kinds = tokens(tokenizer, size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)

@@ -18,7 +18,7 @@ import onnx
 import onnxruntime_genai
 from onnxruntime import quantization
 
-from bench.records import FormatManifest, Tolerance
+from bench.records import FormatManifest, Note, Tolerance
 from bench.worker import genai_config
 from bench.worker.formats import _genai_trial
 from bench.worker.recipes import Context, recipe
@@ -40,13 +40,13 @@ UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized
 
 
 @recipe("genai-fp32", number_format="fp32")
-def fp32(context: Context, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[str, ...]:
+def fp32(context: Context, out: Path, *, ep: str = "cpu", prune_lm_head: bool = True) -> tuple[Note, ...]:
     """The export in FP32; `prune_lm_head` computes logits for the last token of a prompt only, as llama.cpp does."""
     return _build_and_try(context, out, "fp32", ep, {"prune_lm_head": prune_lm_head})
 
 
 @recipe("genai-fp16", number_format="fp16")
-def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[str, ...]:
+def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool = True) -> tuple[Note, ...]:
     """Weights, arithmetic and cache in FP16. The export for CUDA runs on the CPU too, that for the CPU does not run."""
     return _build_and_try(context, out, "fp16", ep, {"prune_lm_head": prune_lm_head})
 
@@ -72,7 +72,7 @@ def int8(
     algo_config: str = "default",
     symmetric: bool = True,
     exclude: str = "",
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """Weights of matrix products as blocks of INT8 (MatMulNBits), except the nodes in `exclude`, separated by commas.
 
     `accuracy_level` 4 lets kernels compute in INT8 and is the builder's default for the CPU; 1 is FP32.
@@ -103,7 +103,7 @@ def int4(
     symmetric: bool = True,
     exclude: str = "",
     mixed: str = "",
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """Weights of matrix products as blocks of INT4 (MatMulNBits); `mixed` selects some that are INT8.
 
     `algo_config`: default, rtn, k_quant, k_quant_mixed, k_quant_last … `mixed`: `last_matmul:int8,mixed_layers:int8`.
@@ -124,7 +124,7 @@ def int4(
 )
 def dynamic_int8(
     context: Context, out: Path, *, prune_lm_head: bool = True, per_channel: bool = True, exclude: str = ""
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """The FP32 export with INT8 weights; the scale of each activation is computed at run time."""
     # Inside `out`, because files are renamed from it, which works within one file system only.
     with tempfile.TemporaryDirectory(dir=out) as folder:
@@ -175,7 +175,7 @@ def _quantize(graph: Path, out: Path, per_channel: bool, exclude: str) -> None:
 # --- the builder ------------------------------------------------------------------------------------------------------
 
 
-def _build_and_try(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[str, ...]:
+def _build_and_try(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> tuple[Note, ...]:
     _build(context, out, precision, ep, options)
     return _genai_trial.try_export(out, f"genai-{precision}", ep)
 

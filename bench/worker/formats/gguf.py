@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.records import FormatManifest, Tolerance
+from bench.records import FormatManifest, Note, Tolerance, note
 from bench.worker.formats import _gguf_architectures as architectures
 from bench.worker.formats import _gguf_tokenizers as tokenizers
 from bench.worker.formats._safetensors import Weights
@@ -23,7 +23,7 @@ FALLBACK = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantizatio
 
 
 @recipe("gguf-f32", number_format="fp32")
-def gguf_f32(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_f32(context: Context, out: Path) -> tuple[Note, ...]:
     """Every tensor in FP32, and the model's own tokenizer if llama.cpp supports its kind."""
     # Imported here because the other recipes run in llama.cpp's runtime, which does not have the package.
     import gguf
@@ -69,7 +69,7 @@ def _write(writer: Any, contents: dict[str, Any]) -> None:
 
 
 @recipe("gguf-f16", number_format="fp16")
-def gguf_f16(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_f16(context: Context, out: Path) -> tuple[Note, ...]:
     """Weights in FP16; norms stay FP32."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_F16")
 
@@ -80,7 +80,7 @@ def gguf_f16(context: Context, out: Path) -> tuple[str, ...]:
     # The limit of INT8 in every format; quantized weights without activations, in blocks of 32, have smaller errors.
     tolerance={"text-generator": Tolerance(max_kl=4e-2, min_top1=0.6)},
 )
-def gguf_q8_0(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_q8_0(context: Context, out: Path) -> tuple[Note, ...]:
     """8 bits in blocks of 32, one FP16 scale each."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q8_0")
 
@@ -91,7 +91,7 @@ def gguf_q8_0(context: Context, out: Path) -> tuple[str, ...]:
     # Measured at 32 positions of two texts, mean KL divergence / top-1 agreement: 5.2e-3 / 0.88.
     tolerance={"text-generator": Tolerance(max_kl=5e-2, min_top1=0.6)},
 )
-def gguf_q6_k(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_q6_k(context: Context, out: Path) -> tuple[Note, ...]:
     """6 bits in blocks of 16, in groups of 256."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q6_K")
 
@@ -102,7 +102,7 @@ def gguf_q6_k(context: Context, out: Path) -> tuple[str, ...]:
     # Measured as above: 2.1e-2 / 0.78.
     tolerance={"text-generator": Tolerance(max_kl=0.1, min_top1=0.5)},
 )
-def gguf_q5_k_m(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_q5_k_m(context: Context, out: Path) -> tuple[Note, ...]:
     """5 bits in groups of 256, half of the values and down projections in 6."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q5_K_M")
 
@@ -113,7 +113,7 @@ def gguf_q5_k_m(context: Context, out: Path) -> tuple[str, ...]:
     # Measured as above: 7.9e-2 / 0.69.
     tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
 )
-def gguf_q4_k_m(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_q4_k_m(context: Context, out: Path) -> tuple[Note, ...]:
     """4 bits in groups of 256, half of the values and down projections in 6."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q4_K_M")
 
@@ -124,12 +124,12 @@ def gguf_q4_k_m(context: Context, out: Path) -> tuple[str, ...]:
     # Measured as above: 7.9e-2 / 0.69; 0.59 at the least with one scale each.
     tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
 )
-def gguf_q4_0(context: Context, out: Path) -> tuple[str, ...]:
+def gguf_q4_0(context: Context, out: Path) -> tuple[Note, ...]:
     """4 bits in blocks of 32, one FP16 scale each; the output matrix in 6."""
     return _quantized(context, out, "LLAMA_FTYPE_MOSTLY_Q4_0")
 
 
-def _quantized(context: Context, out: Path, kind: str) -> tuple[str, ...]:
+def _quantized(context: Context, out: Path, kind: str) -> tuple[Note, ...]:
     """Let llama.cpp quantize the base artifact. Returns a note on tensors that stay in a wider format."""
     # Imported here because the base artifact's runtime does not have the package.
     import llama_cpp
@@ -149,11 +149,7 @@ def _quantized(context: Context, out: Path, kind: str) -> tuple[str, ...]:
     return fallbacks(llama_log.warnings(since))
 
 
-def fallbacks(warnings: list[str]) -> tuple[str, ...]:
+def fallbacks(warnings: list[str]) -> tuple[Note, ...]:
     """Notes on the tensors that llama.cpp quantized to a wider format, from its warnings."""
     counts = [FALLBACK.search(line) for line in warnings]
-    return tuple(
-        f"{match[1]} of {match[2]} tensors are in a wider format: their rows do not divide into blocks of this one"
-        for match in counts
-        if match
-    )
+    return tuple(note("wider-tensors", tensors=int(match[1]), total=int(match[2])) for match in counts if match)

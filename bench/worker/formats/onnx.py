@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from bench.records import FormatManifest, Tolerance
+from bench.records import FormatManifest, Note, Tolerance, note
 from bench.worker import feeds
 from bench.worker.recipes import Context, recipe
 
@@ -35,14 +35,14 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 @recipe("fp32", number_format="fp32")
-def fp32(context: Context, out: Path) -> tuple[str, ...]:
+def fp32(context: Context, out: Path) -> tuple[Note, ...]:
     """The family's own export: `out/model.onnx` in FP32."""
     notes = context.exporting.export(context.source, out, context.opset)
     return _checked(out, notes)
 
 
 @recipe("fp16", number_format="fp16")
-def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]:
+def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[Note, ...]:
     """Weights and arithmetic in FP16; inputs and outputs stay FP32, so that every precision takes the same feeds.
 
     `keep_fp32` lists op types that stay in FP32 too, separated by commas: `Softmax,LayerNormalization`.
@@ -59,7 +59,7 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[str, ...]
     # The converter appends the casts of inputs and outputs at the end; the checker needs topological order.
     OnnxModel(model).topological_sort(is_deterministic=True)
     onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (f"FP32 op types: {', '.join(fp32_types)}",) if fp32_types else ())
+    return _checked(out, (note("fp32-op-types", op_types=fp32_types),) if fp32_types else ())
 
 
 @recipe(
@@ -82,7 +82,7 @@ def dynamic_int8(
     weight_type: str = "int8",
     reduce_range: bool = False,
     operators: str = "",
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """INT8 weights; the scale of each activation is computed at run time.
 
     With one scale a channel MiniLM's lowest cosine is 0.986, with one a tensor 0.932 (PROVIDERS 6). `operators` lists
@@ -101,10 +101,8 @@ def dynamic_int8(
             weight_type=integer,
             use_external_data_format=_is_large(parent),
         )
-    slow = "dynamic INT8 makes convolutions slower than FP32: static-qdq-int8 suits them"
-    return _checked(
-        out, (_describe_share(graph, out, "INT8"), *((slow,) if "Conv" in chosen and _count(graph, "Conv") else ()))
-    )
+    slow = (note("slow-convolutions"),) if "Conv" in chosen and _count(graph, "Conv") else ()
+    return _checked(out, (_quantized_share(graph, out, "int8"), *slow))
 
 
 @recipe(
@@ -128,7 +126,7 @@ def static_qdq_int8(
     reduce_range: bool = False,
     samples: int = 16,
     coverage: str = "weights",
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """INT8 weights and activations in QDQ form; ranges come from `samples` inputs that outputs are not checked with.
 
     `coverage`: "weights" quantizes the operators with weights, and leaves the outputs of matrix products in FP32: on
@@ -155,7 +153,7 @@ def static_qdq_int8(
             use_external_data_format=_is_large(parent),
             extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
         )
-    return _checked(out, (_describe_share(graph, out, "INT8"), f"calibrated on {len(calibration)} inputs"))
+    return _checked(out, (_quantized_share(graph, out, "int8"), note("calibrated", inputs=len(calibration))))
 
 
 @recipe(
@@ -168,7 +166,7 @@ def static_qdq_int8(
         "onnx-file": Tolerance(min_cosine=0.97, max_relative_error=0.25),
     },
 )
-def weight_only_int8(context: Context, out: Path, *, block: int = 32) -> tuple[str, ...]:
+def weight_only_int8(context: Context, out: Path, *, block: int = 32) -> tuple[Note, ...]:
     """Weights of matrix products as blocks of INT8 (MatMulNBits); activations stay FP32."""
     return _blockwise(context.base, out, bits=8, block=block, symmetric=True)
 
@@ -185,12 +183,12 @@ def weight_only_int8(context: Context, out: Path, *, block: int = 32) -> tuple[s
         "onnx-file": Tolerance(min_cosine=0.9, max_relative_error=0.4),
     },
 )
-def weight_only_int4(context: Context, out: Path, *, block: int = 32, symmetric: bool = False) -> tuple[str, ...]:
+def weight_only_int4(context: Context, out: Path, *, block: int = 32, symmetric: bool = False) -> tuple[Note, ...]:
     """Weights of matrix products as blocks of INT4 (MatMulNBits); activations stay FP32."""
     return _blockwise(context.base, out, bits=4, block=block, symmetric=symmetric)
 
 
-def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: bool) -> tuple[str, ...]:
+def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: bool) -> tuple[Note, ...]:
     # Imported here because it needs onnx-ir, which the other recipes do not need.
     from onnxruntime.quantization import matmul_nbits_quantizer as blockwise
 
@@ -206,7 +204,7 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
         )
         quantizer.process()
         onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (_describe_share(before, out, f"INT{bits}, in blocks of {block}"),))
+    return _checked(out, (_quantized_share(before, out, f"int{bits}", block),))
 
 
 # mypy does not read onnxruntime, so the base class is `Any`.
@@ -223,7 +221,7 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 # --- what recipes share -----------------------------------------------------------------------------------------------
 
 
-def _checked(out: Path, notes: tuple[str, ...]) -> tuple[str, ...]:
+def _checked(out: Path, notes: tuple[Note, ...]) -> tuple[Note, ...]:
     """Return the notes after ONNX's checker has accepted the model. Raises `onnx.checker.ValidationError`."""
     # By path: the checker cannot take a model over 2 GB from memory.
     onnx.checker.check_model(out / MODEL)
@@ -284,7 +282,7 @@ def _is_convolutional(graph: onnx.GraphProto) -> bool:
     return total["Conv"] > total["Gemm"] + total["MatMul"]
 
 
-def _describe_share(before: onnx.GraphProto, out: Path, what: str) -> str:
+def _quantized_share(before: onnx.GraphProto, out: Path, number_format: str, block: int | None = None) -> Note:
     """A note on how many operators the recipe changed. Raises ValueError if there are none."""
     total, remaining = (
         len(_operators_with_weights(before)),
@@ -293,4 +291,5 @@ def _describe_share(before: onnx.GraphProto, out: Path, what: str) -> str:
     # Such an artifact would be the FP32 model under the name of another precision.
     if remaining >= total:
         raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
-    return f"{total - remaining} of {total} operators with weights are {what}"
+    quantized = total - remaining
+    return note("quantized-operators", operators=quantized, total=total, number_format=number_format, block=block)

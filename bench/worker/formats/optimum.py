@@ -13,7 +13,7 @@ import torch
 from onnxruntime import quantization
 from optimum.exporters.onnx import onnx_export_from_model
 
-from bench.records import FormatManifest, Tolerance
+from bench.records import FormatManifest, Note, Tolerance, note
 from bench.worker.engines import optimum as engine
 from bench.worker.failures import reason_of
 from bench.worker.recipes import Context, recipe
@@ -26,7 +26,7 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 
 
 @recipe("fp32", number_format="fp32")
-def fp32(context: Context, out: Path) -> tuple[str, ...]:
+def fp32(context: Context, out: Path) -> tuple[Note, ...]:
     """As `from_pretrained(export=True)` exports; a speech model gets an encoder, and decoders without and with past."""
     model = context.family.load(context.source)
     _refuse_ignored_rope(model.config)
@@ -75,7 +75,7 @@ def _refuse_ignored_rope(config: Any) -> None:
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
 )
-def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
+def dynamic_int8(context: Context, out: Path) -> tuple[Note, ...]:
     """INT8 weights of matrix products, one scale a channel; activations get their scale at run time."""
     parent = context.base
     for file in sorted(parent.iterdir()):
@@ -87,7 +87,7 @@ def dynamic_int8(context: Context, out: Path) -> tuple[str, ...]:
     if not quantized:
         raise ValueError(f"nothing to quantize: none of the model's {total} matrix products with weights was taken")
     _try_model(out)
-    return (f"{quantized} of {total} matrix products with weights are INT8",)
+    return (note("quantized-products", products=quantized, total=total, number_format="int8"),)
 
 
 def _quantize(file: Path, out: Path) -> tuple[int, int]:

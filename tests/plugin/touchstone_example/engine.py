@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.records import Device, EngineManifest, Placement, Probe, Provider, TargetFacts, Visit
+from bench.records import Device, EngineManifest, Note, Placement, Probe, Provider, TargetFacts, Visit
 from bench.worker.feeds import Array, Feed
 
 MANIFEST = EngineManifest(format="npz")
@@ -18,7 +18,7 @@ class Session:
     """One loaded model."""
 
     threads: int | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     placement: Placement | None = None
     complaint = ""
     device = Device("cpu", 0)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bench.records import FamilyManifest, Source, Tolerance
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
 
 MANIFEST = FamilyManifest(
@@ -45,9 +45,9 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return [{"x": rng.standard_normal(shape, np.float32)} for _ in range(2)]
 
 
-def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[str, ...]:
+def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
     """That they are noise."""
-    return ("inputs: seeded noise",)
+    return (note("noise"),)
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
