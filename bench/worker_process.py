@@ -283,14 +283,14 @@ def _with_native_words(failure: Failure) -> Failure:
     return msgspec.structs.replace(failure, message=with_native_words(failure.message, words))
 
 
-def with_native_words(error: str, words: str) -> str:
-    """Add a library's output to an error, unless the worker has added it: a worker cannot read its log on every system.
+def with_native_words(message: str, words: str) -> str:
+    """Add a library's output to a message, unless the message quotes it: libraries print what they raise.
 
     A reader must not see the same text twice; nothing else depends on it.
     """
-    if words[-OVERLAP:] in error:
-        return error
-    return f"{error}; it said: {words}" if error else words
+    if words[-OVERLAP:] in message:
+        return message
+    return f"{message}; it said: {words}" if message else words
 
 
 REMEDIES: dict[str, str] = {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -14,8 +13,11 @@ from bench.comparison.compare import figure_change
 from bench.comparison.figures import Figure
 from bench.comparison.model import FigureChange, Judged
 from bench.judge.differences import REQUEST_KINDS, differences
-from bench.records import Interval, Note, Status, note
+from bench.records import Interval, Note, Outcome, Status, note
 from bench.report import text_flags
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class RunEntry(Struct, frozen=True):
@@ -106,15 +108,12 @@ def history(runs: Sequence[Judged], only: Sequence[str] | None = None, left_out:
     """
     # Dates may have time zones, so moments are compared and not texts.
     ordered = sorted(runs, key=lambda judged: moment(judged.run.created) or dt.datetime.min.replace(tzinfo=dt.UTC))
-    planned = [
-        cell
-        # The latest run first, so that cells stand in the order of the newest plan.
-        for judged in reversed(ordered)
-        for cell, outcome in judged.outcomes.items()
-        if outcome.status != "excluded"
-    ]
-    cells = [cell for cell in dict.fromkeys(planned) if only is None or cell in only]
-    series = tuple(each for cell in cells for each in _series(cell, ordered))
+    table = _table(ordered)
+    # The latest run first, so that cells stand in the order of the newest plan.
+    cells = table.sort_values("run", ascending=False, kind="stable")["cell"].unique()
+    chosen = [cell for cell in cells if only is None or cell in only]
+    by_cell = table.groupby("cell")
+    series = tuple(each for cell in chosen for each in _series(cell, by_cell.get_group(cell)))
     notes = () if change_points.is_available() else (note("no-change-point-library"),)
     return History(tuple(_entries(ordered)), series, tuple(left_out), notes)
 
@@ -138,37 +137,43 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
         latest[key] = judged
 
 
-def _series(cell: str, ordered: Sequence[Judged]) -> Iterable[Series]:
+def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
+    """One row for each run and each cell that it planned to measure, with the cell's outcome and its figures by name.
+
+    The rows stand in the order of time, and within a run in that of its plan.
+    """
+    # Imported late, as everything that is slow to load.
+    import pandas as pd
+
+    rows = [
+        (number, judged.run.machine.key, cell, outcome, {each.name: each for each in judged.figures.get(cell, ())})
+        for number, judged in enumerate(ordered)
+        for cell, outcome in judged.outcomes.items()
+        if outcome.status != "excluded"
+    ]
+    # As objects, so that pandas keeps None and the integers of Python, which the records need.
+    return pd.DataFrame(rows, columns=["run", "machine", "cell", "outcome", "figures"], dtype=object)
+
+
+def _series(cell: str, own: pd.DataFrame) -> Iterable[Series]:
     """One series for each figure that any run has; one series without a figure if no run has one."""
-    names = dict.fromkeys(figure.name for judged in ordered for figure in judged.figures.get(cell, ()))
-    for name in names or ("",):
-        figures = [_named(judged, cell, name) for judged in ordered]
-        points = tuple(
-            _point(number, judged, cell, figure)
-            for number, (judged, figure) in enumerate(zip(ordered, figures, strict=True))
-            if cell in judged.outcomes and judged.outcomes[cell].status != "excluded"
-        )
-        steps, judged_by = _steps(cell, ordered, figures)
-        last = ordered[points[-1].run].outcomes[cell]
+    for name in dict.fromkeys(name for figures in own["figures"] for name in figures) or ("",):
+        points = own.assign(figure=[figures.get(name) for figures in own["figures"]])
+        steps, judged_by = _steps(cell, points.dropna(subset="figure"))
         yield Series(
             cell=cell,
             figure=name,
-            emulated=last.cell.emulated,
-            points=points,
-            last_change=_last_change(cell, name, ordered, figures, points),
+            emulated=points["outcome"].iloc[-1].cell.emulated,
+            points=tuple(map(_point, points["run"], points["outcome"], points["figure"])),
+            last_change=_last_change(cell, name, points),
             change_points=tuple(sorted(steps, key=lambda step: step.run)),
             judged_by=judged_by,
         )
 
 
-def _named(judged: Judged, cell: str, name: str) -> Figure | None:
-    return next((figure for figure in judged.figures.get(cell, ()) if figure.name == name), None)
-
-
-def _point(number: int, judged: Judged, cell: str, figure: Figure | None) -> Point:
-    outcome = judged.outcomes[cell]
+def _point(run: int, outcome: Outcome, figure: Figure | None) -> Point:
     return Point(
-        run=number,
+        run=run,
         status=outcome.status,
         ms=figure.latency if figure else None,
         ratio=figure.ratio if figure else None,
@@ -178,53 +183,41 @@ def _point(number: int, judged: Judged, cell: str, figure: Figure | None) -> Poi
     )
 
 
-def _last_change(
-    cell: str, name: str, ordered: Sequence[Judged], figures: Sequence[Figure | None], points: Sequence[Point]
-) -> FigureChange | None:
+def _last_change(cell: str, name: str, points: pd.DataFrame) -> FigureChange | None:
     """Compare the last run with the previous one on the same machine that has the cell."""
-    if not name:
+    same = points.loc[points["machine"] == points["machine"].iloc[-1], "figure"]
+    if not name or len(same) < 2:
         return None
-    last = points[-1].run
-    earlier = [
-        point.run for point in points[:-1] if ordered[point.run].run.machine.key == ordered[last].run.machine.key
-    ]
-    return figure_change(cell, name, figures[earlier[-1]], figures[last], same=True) if earlier else None
+    return figure_change(cell, name, same.iloc[-2], same.iloc[-1], same=True)
 
 
-def _steps(
-    cell: str, ordered: Sequence[Judged], figures: Sequence[Figure | None]
-) -> tuple[list[ChangePoint], Literal["ratio", "time", ""]]:
+def _steps(cell: str, points: pd.DataFrame) -> tuple[list[ChangePoint], Literal["ratio", "time", ""]]:
     """The change points of each machine, and the quantity that the last machine with enough runs was judged by."""
-    points: list[ChangePoint] = []
+    steps: list[ChangePoint] = []
     judged_by: Literal["ratio", "time", ""] = ""
     # Each machine for itself: a change of the machine is no step, and two machines have no common level.
-    for machine in dict.fromkeys(judged.run.machine.key for judged in ordered):
-        own = [n for n, judged in enumerate(ordered) if judged.run.machine.key == machine and figures[n] is not None]
-        quantity, places, values = _signal(cell, own, figures)
-        if len(values) >= change_points.MIN_RUNS and change_points.is_available():
+    for machine, own in points.groupby("machine", sort=False):
+        quantity, logs = _signal(cell, own.set_index("run")["figure"])
+        if len(logs) >= change_points.MIN_RUNS and change_points.is_available():
             judged_by = quantity
-        for step in change_points.steps(values):
-            points.append(ChangePoint(places[step.at], machine, quantity, step.change, step.before, step.after))
-    return points, judged_by
+        for step in change_points.steps(logs.to_list()):
+            steps.append(ChangePoint(logs.index[step.at], machine, quantity, step.change, step.before, step.after))
+    return steps, judged_by
 
 
-def _signal(
-    cell: str, own: Sequence[int], figures: Sequence[Figure | None]
-) -> tuple[Literal["ratio", "time"], list[int], list[float]]:
-    """The quantity to search, the indices of its runs, and its logs.
+def _signal(cell: str, figures: pd.Series) -> tuple[Literal["ratio", "time"], pd.Series]:
+    """The quantity to search, and its logs by run.
 
     It is the ratio to the control that most runs have, since it does not drift with the machine. If too few runs have
     one, it is the time.
     """
-    known = [(n, figure) for n in own if (figure := figures[n]) is not None]
     # The ratio of the control to itself is always 1, so it shows no step.
-    controls = Counter(figure.control for _, figure in known if figure.ratios and figure.control != cell)
-    control = controls.most_common(1)[0][0] if controls else None
-    compared = [(n, figure) for n, figure in known if figure.ratios and figure.control == control]
+    controls = figures.map(lambda figure: figure.control if figure.ratios and figure.control != cell else None)
+    compared = max((own for _, own in figures.groupby(controls, sort=False)), key=len, default=figures.iloc[:0])
     # The ratio is preferred only if it alone has enough runs: values of two quantities must not be mixed.
     if len(compared) >= change_points.MIN_RUNS:
-        return "ratio", [n for n, _ in compared], [_mean(figure.ratios) for _, figure in compared]
-    return "time", [n for n, _ in known], [_mean(figure.logs) for _, figure in known]
+        return "ratio", compared.map(lambda figure: _mean(figure.ratios))
+    return "time", figures.map(lambda figure: _mean(figure.logs))
 
 
 def _mean(logs: Sequence[float]) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 from bench.comparison import history_rows
@@ -39,14 +37,9 @@ COLUMNS: dict[str, str] = {
 
 def render(history: History) -> str:
     """The header and the rows, with line feeds."""
-    out = io.StringIO(newline="")
-    # The default end of a line is CR LF on every system.
-    writer = csv.DictWriter(out, tuple(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    for series in history.series:
-        for point in series.points:
-            writer.writerow({key: _cell(value) for key, value in _row(history, series, point).items()})
-    return out.getvalue()
+    return escaping.csv_table(
+        COLUMNS, (_row(history, series, point) for series in history.series for point in series.points)
+    )
 
 
 def _row(history: History, series: Series, point: Point) -> dict[str, Any]:
@@ -76,11 +69,3 @@ def _interval(name: str, ends: str, interval: Interval | None) -> dict[str, floa
     if interval is None:
         return {name: None, f"{ends}_low": None, f"{ends}_high": None}
     return {name: interval.value, f"{ends}_low": interval.low, f"{ends}_high": interval.high}
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        # As JSON writes it; Python would write `True`.
-        return str(value).lower()
-    # Escaped, since spreadsheets would run a text that starts like a formula.
-    return escaping.csv_cell(value) if isinstance(value, str) and value else value

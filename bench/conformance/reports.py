@@ -7,9 +7,7 @@ of that script, so that no other script can run.
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,13 +54,8 @@ COLUMNS: dict[str, str] = {
 
 def csv_table(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:
     """The header and the rows, with line feeds."""
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, tuple(COLUMNS), lineterminator="\n")
-    writer.writeheader()
     targets = {target.name: target for target in run.targets}
-    for outcome in outcomes:
-        writer.writerow({key: _cell(value) for key, value in _row(run, targets[outcome.target], outcome).items()})
-    return out.getvalue()
+    return escaping.csv_table(COLUMNS, (_row(run, targets[outcome.target], outcome) for outcome in outcomes))
 
 
 def _row(run: OperatorRun, target: OperatorTarget, outcome: CaseOutcome) -> dict[str, Any]:
@@ -92,14 +85,6 @@ def _row(run: OperatorRun, target: OperatorTarget, outcome: CaseOutcome) -> dict
         "values": outcome.values,
         "message": outcome.message or None,
     }
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return escaping.csv_cell(value)
-    return value
 
 
 def html(run: OperatorRun, outcomes: Sequence[CaseOutcome]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # Colours and cursor movements (`ESC [`), titles and links up to their end (`ESC ]`), and sequences of two characters.
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -38,6 +40,19 @@ def csv_cell(text: str) -> str:
     return f"'{text}" if _reads_as_a_value(text) else text
 
 
+def csv_table(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """A CSV file: the header and the rows, with None as an empty cell, `true` and `false`, and floats in full.
+
+    Raises `ValueError` for a row with a name that is not among the columns.
+    """
+    # Line feeds on every system: the same rows must give the same bytes.
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
 def markdown(text: str) -> str:
     """One line of plain text in Markdown, also in a table: no markup, no HTML, no mention of people or issues."""
     # `&` first: later it would escape the entities of the other two.
@@ -65,6 +80,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; its cells must be Markdown already."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _csv_value(value: object) -> object:
+    if isinstance(value, bool):
+        # As JSON writes it; Python would write `True`.
+        return str(value).lower()
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def _reads_as_a_value(text: str) -> bool:

@@ -146,7 +146,7 @@ def _render(loaded: _Loaded, report: Report) -> bytes:
         content = loaded.format.render(report)
         # A message may hold half of a surrogate pair, which UTF-8 cannot encode.
         return content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
-    except Exception as error:
+    except Exception as error:  # another package may raise anything
         # An error in a format of this package is a fault of this package and keeps its traceback.
         if not loaded.origin:
             raise

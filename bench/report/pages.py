@@ -16,7 +16,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 def environment(*folders: Path) -> Environment:
     """A new environment with the names that all pages share; a page adds its own names and filters.
 
-    `folders` contain the templates of a feature, which can include those of the report.
+    `folders` contain the templates of a feature, which extend `page.html` and can include those of the report.
     """
     pages = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns
@@ -63,7 +64,8 @@ def _open(engine: Engine, order: Begin, cache: CompileCache | None) -> AnySessio
     except Refusal:
         # A refusal has its own reason already, such as that no compiled model was kept.
         raise
-    # Only the cached start is refused: the cell's other measurements do not need the compiled model.
+    # Only the cached start is refused: the cell's other measurements do not need the compiled model. A provider may
+    # refuse it with any exception, and the traceback is in the log.
     except Exception as error:
         raise Refusal(
             "unsupported", f"the compiled model does not open: {reason_of(error)}", kind="no-cache"
@@ -78,6 +80,8 @@ def _kept(engine: Engine, order: Begin, cache: CompileCache | None) -> Note | No
     try:
         _compiling(engine).compile_context(order.visit)
     except Exception as error:  # noqa: BLE001 - this start is measured; the note says why there is no cached one
+        # The note has one line, and a fault of this program needs its traceback.
+        traceback.print_exc()
         return note("no-compiled-model", text=reason_of(error))
     return None
 

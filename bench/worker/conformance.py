@@ -58,7 +58,7 @@ def _session(order: Conform, payload: CasePayload) -> ort.InferenceSession:
     try:
         # One thread, the default: the cases are small, so that a thread pool would cost more time than it saves.
         return open_session(order.provider, Request(model=payload.model)).session
-    except Exception as error:
+    except Exception as error:  # onnxruntime's exceptions have no class in common; others are raised again
         if NEWER.search(str(error)):
             raise Refusal("unsupported", reason_of(error), kind=NEWER_MODEL) from error
         raise

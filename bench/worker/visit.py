@@ -73,7 +73,7 @@ def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
     try:
         feed = feeds.load(Path(order.jobs[0].reference) / "inputs.npz")[0]
         channel.say(Profiled(cast(ProfilingEngine, engine).profiled(order, placement, feed)))
-    except Exception:  # noqa: BLE001 - every workload is measured by now
+    except Exception:  # noqa: BLE001 - every workload is measured by now, and the profile's form is onnxruntime's
         traceback.print_exc()
 
 

@@ -34,6 +34,17 @@ def test_plain_text_stays_as_it_is(value: str) -> None:
     assert escaping.csv_cell(value) == value
 
 
+def test_a_csv_file_keeps_what_is_missing_exact_and_true_apart() -> None:
+    rows = [{"name": "=1+1", "ms": 0.1 + 0.2, "rounds": 6, "right": True}, {"name": "a,b", "ms": None, "right": False}]
+    text = escaping.csv_table(("name", "ms", "rounds", "right"), rows)
+    assert text == 'name,ms,rounds,right\n\'=1+1,0.30000000000000004,6,true\n"a,b",,,false\n'
+
+
+def test_a_row_of_a_csv_file_with_a_name_that_is_no_column_is_a_fault() -> None:
+    with pytest.raises(ValueError, match="unknown"):
+        escaping.csv_table(("name",), [{"unknown": 1}])
+
+
 def test_markdown_shows_markup_as_the_characters_that_were_written() -> None:
     shown = escaping.markdown("a|b <img src=x> *bold* `code` [link](u) __init__ & 1\n2")
     assert shown == "a\\|b &lt;img src=x&gt; \\*bold\\* \\`code\\` \\[link\\](u) \\_\\_init\\_\\_ &amp; 1 2"

@@ -14,7 +14,7 @@ from visits import CPU, a_job, a_model, a_provider, a_visit
 
 from bench.records import Probe, note
 from bench.worker.engines import ort
-from bench.worker.onnx_runtime import binding
+from bench.worker.onnx_runtime import binding, probing
 from bench.worker.refusal import Refusal
 
 
@@ -110,6 +110,22 @@ def test_a_probe_of_what_is_not_there_says_why_and_what_to_do():
     assert not facts.available
     assert facts.kind == "not-installed"
     assert facts.remedy
+
+
+@pytest.mark.parametrize("fault", ["effective_bits", "random_pair"])
+def test_a_fault_in_a_probe_is_its_result_and_leaves_its_traceback_in_the_log(monkeypatch, capsys, fault):
+    def broken(*_: object) -> None:
+        raise KeyError("straw")
+
+    monkeypatch.setattr(probing.precision, fault, broken)
+    facts = ort.probe(Probe(engine="ort", provider=a_provider(CPU)))
+    assert "straw" in facts.message + "".join(each.message for each in facts.executes)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_refused_probe_leaves_the_log_to_the_provider(capsys):
+    assert ort.probe(Probe(engine="ort", provider=a_provider("NoSuchExecutionProvider"))).message
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_provider_that_takes_no_node_is_found_elsewhere_and_its_fp16_too():

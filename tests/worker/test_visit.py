@@ -267,7 +267,7 @@ def test_a_compiled_model_that_is_none_says_so_and_ends_nothing(tmp_path):
         start(Begin(order, "cached"), Recorder())
 
 
-def test_a_cold_start_that_cannot_keep_what_it_compiled_says_why_and_counts(tmp_path, monkeypatch):
+def test_a_cold_start_that_cannot_keep_what_it_compiled_says_why_and_counts(tmp_path, monkeypatch, capsys):
     order = a_whole_visit(tmp_path, provider=a_provider(CPU, cache=CompileCache("context")))
 
     def refuse(_visit) -> None:
@@ -276,6 +276,7 @@ def test_a_cold_start_that_cannot_keep_what_it_compiled_says_why_and_counts(tmp_
     monkeypatch.setattr(ort, "compile_context", refuse)
     told = started(order, "cold")
     assert told.note == note("no-compiled-model", text="no contexts here")
+    assert "in refuse" in capsys.readouterr().err, "the log has the traceback"
     assert told.load_ns > 0
 
 

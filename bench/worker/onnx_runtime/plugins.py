@@ -37,7 +37,7 @@ def register(provider: Provider) -> None:
         raise Refusal("unavailable", message, "put onnxruntime 1.23 or newer into the runtime", "version")
     try:
         ort.register_execution_provider_library(provider.ep, str(library))
-    except Exception as error:
+    except Exception as error:  # onnxruntime's exceptions have no class in common
         raise _not_registered(provider, library, error) from error
     _registered[provider.ep] = provider.plugin
 

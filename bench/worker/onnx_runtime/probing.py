@@ -5,6 +5,7 @@ The check that is most likely to crash the process is last. An exception in a ch
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bench.worker import precision
 from bench.worker.failures import failure_of, reason_of
 from bench.worker.onnx_runtime import assignment, devices, native_log, onnx_protobuf, options, plugins, sessions
 from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.refusal import Refusal
 
 # Some providers ignore unknown options, so a misspelt one has no effect and gives no error.
 NO_SUCH_OPTION = "touchstone_no_such_option"
@@ -38,6 +40,7 @@ def probe(provider: Provider) -> TargetFacts:
         selected = devices.find(provider)
         first = executed_fp32(provider)
     except Exception as error:  # noqa: BLE001 - any exception is the result of the probe
+        _log(error)
         failure = failure_of(error, "session")
         offered = tuple(device for device, _ in devices.offered(provider.ep))
         facts_of_failure = replace(facts, message=failure.message, remedy=failure.remedy, kind=failure.kind)
@@ -58,6 +61,7 @@ def _measure(number_format: str, measure: Any, provider: Provider) -> Executed:
     try:
         return measure(provider)  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - a provider may refuse the format with any exception
+        _log(error)
         return Executed(asked=number_format, format="refused", message=reason_of(error))
 
 
@@ -72,6 +76,7 @@ def executed_fp32(provider: Provider) -> Executed:
         mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
         large = float(_product(session, precision.large_input())[0, -1])
     except Exception as error:  # noqa: BLE001 - it opened the model and could not run it
+        _log(error)
         return Executed(asked="fp32", format="refused", message=reason_of(error))
     return precision.executed("fp32", precision.fp32_format(mantissa, bits, large), bits)
 
@@ -99,10 +104,17 @@ def checks_options(provider: Provider) -> bool | None:
     with_unknown_option = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
     try:
         session = _session(with_unknown_option, precision.random_pair("fp32")[1])
-    except Exception:  # noqa: BLE001 - any exception shows that the options are checked
+    except Exception:  # noqa: BLE001 - the same session has opened without the option, so it is what is refused
         return True
     # Some providers refuse the option silently: the nodes are then on other providers.
     return bool(_other_providers(session, provider, 1))
+
+
+def _log(error: Exception) -> None:
+    """Write the traceback of an exception to the log: the facts have one line of it, and it may be a fault of ours."""
+    # The parent searches the end of the log for a provider's words on a refusal, and a traceback would displace them.
+    if not isinstance(error, Refusal):
+        traceback.print_exception(error)
 
 
 def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:

@@ -65,8 +65,10 @@ def open_session(provider: Provider, request: Request) -> Opened:
     try:
         # Without this option onnxruntime retries on the CPU after an error, and only prints that.
         session = ort.InferenceSession(model, settings, enable_fallback=0, **arguments)
-    except Exception as error:
-        raise _refusal(provider, error) or error from error
+    except Exception as error:  # onnxruntime's exceptions have no class in common
+        if refusal := _refusal(provider, error):
+            raise refusal from error
+        raise
     # The same fallback exists at run time.
     session.disable_fallback()
     # CUDA without its libraries gives a CPU session without an exception. A listed provider may still run no nodes:
