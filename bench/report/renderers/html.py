@@ -21,7 +21,6 @@ from bench.report import (
     numbers,
     pages,
     sustained,
-    sustained_charts,
     text,
     text_flags,
 )
@@ -59,7 +58,7 @@ def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
 
 
 def _sustained_chart(outcome: Outcome, name: str) -> Markup:
-    return Markup(sustained_charts.chart(outcome, name))  # noqa: S704
+    return Markup(charts.sustained_chart(outcome, name))  # noqa: S704
 
 
 def _top(workload: WorkloadPart) -> float:
