@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
 from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags
-from bench.report.across import AcrossRow
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 from bench.report.matrix_table import MatrixEntry, MatrixRow
@@ -14,9 +13,9 @@ from bench.report.metric import CellResult
 from bench.report.model import Report, RunReport, summary
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import ProblemGroup
+from bench.report.side_by_side import AcrossRow, VersionGroup
 from bench.report.table import Column
 from bench.report.targets import PROBED, TargetPart
-from bench.report.version_comparison import VersionGroup
 
 NAME = "markdown"
 FILE = "summary.md"
