@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from bench.records import Interval, Outcome
 from bench.report import (
-    agreement,
     charts,
     cold_start,
+    columns,
     generation,
     metrics,
     model,
@@ -45,7 +45,7 @@ def _results(report: Report) -> Iterator[CellResult]:
 
 def _environment() -> Environment:
     environment = pages.environment()
-    environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS, ONE_START=cold_start.ONE_START)
+    environment.globals.update(numbers=numbers, LIMITS=columns.LIMITS, ONE_START=cold_start.ONE_START)
     environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
     environment.filters.update(FILTERS)
     return environment
@@ -83,14 +83,14 @@ def _slug(name: str) -> str:
 
 
 FILTERS = {
-    "agreement": agreement.columns,
+    "agreement": columns.agreement,
     "asked_and_computed": text.asked_and_computed,
     "bar": _bar,
     "charts": _charts,
     "compared": generation.compared,
     "control": text.control,
     "count": numbers.count,
-    "differences": generation.differences,
+    "differences": columns.differences,
     "duration": numbers.duration,
     "effort": text.effort_lines,
     "ending": text.ending,
@@ -111,7 +111,7 @@ FILTERS = {
     "shown": numbers.shown,
     "size": numbers.size,
     "slug": _slug,
-    "speeds": generation.speeds,
+    "speeds": columns.speeds,
     "start": cold_start.times,
     "start_note": text.start_note,
     "summary": model.summary,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
 from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags
+from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 from bench.report.matrix_table import MatrixEntry, MatrixRow
@@ -14,7 +15,6 @@ from bench.report.model import Report, RunReport, summary
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import ProblemGroup
 from bench.report.side_by_side import AcrossRow, VersionGroup
-from bench.report.table import Column
 from bench.report.targets import PROBED, TargetPart
 
 NAME = "markdown"
@@ -178,7 +178,7 @@ def _generation(sheet: RunReport) -> Iterator[str]:
 
 def _generation_table(run: Run, model: ModelPart) -> str:
     # Only the main columns: a table in a comment on a pull request must stay narrow.
-    columns = tuple(column for column in generation.speeds(model.outcomes) if column.brief)
+    columns = tuple(column for column in speeds(model.outcomes) if column.brief)
     header = ["cell", "weights", *(column.name.lower() for column in columns), "warnings"]
     return table(header, (_generation_row(run, columns, outcome) for outcome in model.outcomes))
 
