@@ -15,9 +15,9 @@ from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run
 
 if TYPE_CHECKING:
+    from bench.prepare.artifacts import RecordedArtifacts
     from bench.prepare.builds import Prepared
     from bench.prepare.probe import ProbedTargets
-    from bench.prepare.recorded_artifacts import RecordedArtifacts
 
 
 def new_run(

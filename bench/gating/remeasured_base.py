@@ -13,7 +13,7 @@ from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime
 from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
-from bench.prepare.recorded_artifacts import RecordedArtifacts, recorded_artifacts
+from bench.prepare.artifacts import RecordedArtifacts, recorded_artifacts
 from bench.records import Note, Run, RuntimeRecord, note
 
 

@@ -11,10 +11,9 @@ from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
-from bench.prepare.artifacts import Artifact
+from bench.prepare.artifacts import Artifact, RecordedArtifacts
 from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe import ProbedTargets
-from bench.prepare.recorded_artifacts import RecordedArtifacts
 from bench.progress import Progress
 from bench.records import Cell, Failure, Source
 from bench.worker_process import Worker

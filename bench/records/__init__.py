@@ -10,7 +10,7 @@ Raw samples are kept; figures that are derived from them are computed when a run
 
 from __future__ import annotations
 
-from bench.records.base import SCHEMA, DeviceType, Option, Record, Status, Weights
+from bench.records.base import SCHEMA, DeviceType, Note, NoteValue, Option, Record, Status, Weights, note
 from bench.records.conformance import (
     NEWER_MODEL,
     Case,
@@ -34,7 +34,6 @@ from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair
 from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
 from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
 from bench.records.manifests import EngineManifest, EngineRecipe, FamilyManifest, FormatManifest, SourceKind, Task
-from bench.records.notes import Note, NoteValue, note
 from bench.records.orders import (
     Begin,
     Build,
@@ -78,16 +77,17 @@ from bench.records.seen import (
     Effort,
     Energy,
     Generation,
+    Minute,
     Observation,
     Parity,
     Placement,
     Run,
     Start,
+    Sustained,
     Timing,
     Traits,
     Transcript,
 )
-from bench.records.sustained import Minute, Sustained
 
 __all__ = [
     "CPU_PROVIDER",

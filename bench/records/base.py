@@ -1,4 +1,4 @@
-"""Declares the base of all records, and the types that several of them use."""
+"""Declares the base of all records, the types that several of them use, and a fact with its parameters (`Note`)."""
 
 from __future__ import annotations
 
@@ -32,3 +32,32 @@ Option = bool | int | float | str
 # Defaults are written too, so that a missing value is `null` in a file, and never an absent field.
 class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
     """The base of all records: frozen, and strict when it is read."""
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+NoteValue = bool | int | float | str | tuple[str, ...] | None
+"""The types of a note's parameters."""
+
+
+# No code reads a sentence: a fact is recorded as a kind and values, and only the modules of text make words of it.
+class Note(Record, frozen=True):
+    """One fact: its kind, in words joined by hyphens, and its parameters by name.
+
+    The kind `text` has one parameter, `text`: a text from outside, such as the message of a library.
+    """
+
+    kind: str
+    values: dict[str, NoteValue] = {}
+    parts: tuple[Note, ...] = ()
+    """The facts that this one consists of, such as each figure outside a tolerance."""
+
+    def __hash__(self) -> int:
+        """Equal notes have equal hashes, so that notes can be counted and grouped."""
+        # A dictionary has no hash; its sorted items have one.
+        return hash((self.kind, tuple(sorted(self.values.items(), key=lambda item: item[0])), self.parts))
+
+
+def note(kind: str, /, *parts: Note, **values: NoteValue) -> Note:
+    """Make a note: `note("casts-kept", operators=("Softmax",))`."""
+    return Note(kind, values, parts)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.records.base import Record
+from bench.records.base import Note, Record
 from bench.records.machine import Machine, TargetFacts
-from bench.records.notes import Note
 from bench.records.plan import Provider
 from bench.records.prepared import Failure, RuntimeRecord
 from bench.records.seen import Placement

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.records.base import Record, Status
+from bench.records.base import Note, Record, Status
 from bench.records.judged import Interval
 from bench.records.machine import Machine, MachineState
-from bench.records.notes import Note
 
 PairKind = Literal["screen", "confirm", "null"]
 """What a pair is for: cells are screened, suspects confirmed on fresh pairs, and a null pair is the base twice."""

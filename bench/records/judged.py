@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bench.records.base import Record, Status, Weights
+from bench.records.base import Note, Record, Status, Weights
 from bench.records.machine import MachineState
-from bench.records.notes import Note
 from bench.records.plan import Cell
 from bench.records.prepared import Failure
 from bench.records.seen import Parity, Placement, Start, Traits

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.records.base import DeviceType, Record
-from bench.records.notes import Note
+from bench.records.base import DeviceType, Note, Record
 
 
 class Cpu(Record, frozen=True):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.records.base import Option, Record
+from bench.records.base import Note, Option, Record
 from bench.records.conformance import CaseDone, Collect, Conform
 from bench.records.machine import Device, TargetFacts
-from bench.records.notes import Note
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
-from bench.records.seen import Effort, Generation, Parity, Placement, Start, Timing, Traits, Transcript
-from bench.records.sustained import Minute
+from bench.records.seen import Effort, Generation, Minute, Parity, Placement, Start, Timing, Traits, Transcript
 
 
 class Build(Record, frozen=True, tag="build", tag_field="order"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.records.base import Record, Status, Weights
-from bench.records.notes import Note
+from bench.records.base import Note, Record, Status, Weights
 
 
 class Source(Record, frozen=True):

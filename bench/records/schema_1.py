@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.records.base import SCHEMA as TODAY
-from bench.records.base import Status
-from bench.records.notes import Note, note
+from bench.records.base import Note, Status, note
+from bench.records.plan import Cell
 from bench.records.prepared import ArtifactRecord
 from bench.records.seen import Observation, Run
-from bench.records.upgrade import upgraded
 
 SCHEMA = 1
 # DOTALL, because the message of a library may have several lines.
@@ -25,6 +25,16 @@ START = re.compile(r"(?P<start>cold|cached) start: (?P<said>.*)", re.DOTALL)
 FAILED = re.compile(rf"(?P<status>{'|'.join(get_args(Status))}): (?P<text>.*)", re.DOTALL)
 NO_COMPILED_MODEL = re.compile(r"no compiled model was kept: (?P<text>.*)", re.DOTALL)
 UNKNOWN_OPTION = re.compile(r"unknown option '(?P<name>.*?)'")
+# Recipes of GGUF ended with llama.cpp's name of a file type, whose digits are the bits of a weight.
+GGUF_FORMATS = {
+    "f32": "fp32",
+    "f16": "fp16",
+    "q8_0": "int8",
+    "q6_k": "int6",
+    "q5_k_m": "int5",
+    "q4_k_m": "int4",
+    "q4_0": "int4",
+}
 
 
 def run(content: bytes) -> Run:
@@ -35,7 +45,22 @@ def run(content: bytes) -> Run:
     # Nothing is validated yet: a damaged file must be refused by `msgspec.convert`, whose error callers expect.
     for facts in targets.values() if isinstance(targets, dict) else ():
         _convert(facts, "notes", _notes)
-    return upgraded(msgspec.convert(fields, Run))
+    return _upgraded(msgspec.convert(fields, Run))
+
+
+def _upgraded(run: Run) -> Run:
+    """The run, with the number format of every recipe; older runs have it only in the name of the recipe."""
+    if all(cell.recipe is None or cell.recipe.number_format for cell in run.cells):
+        return run
+    return replace(run, cells=tuple(_with_number_format(cell) for cell in run.cells))
+
+
+def _with_number_format(cell: Cell) -> Cell:
+    if cell.recipe is None or cell.recipe.number_format:
+        return cell
+    # Names of recipes ended with the number format: `dynamic-int8`.
+    word = cell.recipe.name.rsplit("-", 1)[-1]
+    return replace(cell, recipe=replace(cell.recipe, number_format=GGUF_FORMATS.get(word, word)))
 
 
 def observation(line: bytes) -> Observation:

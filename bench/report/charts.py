@@ -1,4 +1,4 @@
-"""Draws the charts of one model as inline SVG, which follows the light or dark colours of the page."""
+"""Draws the charts of a model and of a sustained run as inline SVG in the light or dark colours of the page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 import altair as alt
 import vl_convert
 
-from bench.records import Interval, Outcome
-from bench.report import escaping, generation, numbers
+from bench.records import Interval, Outcome, SustainedMinute
+from bench.report import escaping, generation, numbers, sustained
 from bench.report import text as words
 from bench.report.model_tables import ModelPart, WorkloadPart
 
@@ -33,6 +33,10 @@ FINE_TICKS = [tick / 20 for tick in range(1, 61)]
 VEGA_LITE = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)"}
 """CSS variables of the page. Vega copies colours that it does not know into the SVG unchanged."""
+SUSTAINED_HEIGHT = 74
+SUSTAINED_TICKS = 6
+LEAST_MINUTES = 2
+"""A chart of fewer minutes shows no trend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,48 @@ def _whiskers(base: alt.Chart, along: dict[str, Any], color: alt.Color) -> list[
     line = base.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", color=color)
     ends = base.mark_tick(thickness=1.5, size=9, opacity=1)
     return [line, ends.encode(x=low, color=color), ends.encode(x=high, color=color)]
+
+
+# --- sustained runs ---------------------------------------------------------------------------------------------------
+
+
+def sustained_chart(outcome: Outcome, name: str) -> str:
+    """A small chart of a cell's sustained run, minute by minute, with the figure of its rounds.
+
+    The inline SVG is empty if there are too few minutes. Its ids begin with `name`, which is unique on the page.
+    """
+    speed = outcome.sustained
+    if speed is None or len(speed.minutes) < LEAST_MINUTES or outcome.speed is None:
+        return ""
+    points = [_minute(number, minute) for number, minute in enumerate(speed.minutes, start=1)]
+    burst, unit = generation.figure(outcome.speed)
+    title = escaping.line(f"Minute by minute, {outcome.cell.id}")
+    return svg(_minutes(points, burst, unit), title, points, name, SUSTAINED_HEIGHT)
+
+
+def _minute(number: int, minute: SustainedMinute) -> dict[str, Any]:
+    value = minute.latency_ms if minute.decode_tok_s is None else minute.decode_tok_s
+    return {"minute": number, "name": f"minute {number}", "value": value, "description": sustained.figure(minute)}
+
+
+def _minutes(points: list[dict[str, Any]], burst: Interval, unit: str) -> alt.LayerChart:
+    """A line for the minutes and a dashed line for the rounds.
+
+    The axis begins at zero, so that a change of one percent looks as small as it is.
+    """
+    # Chosen here: Vega would put ticks between the minutes of a short run, and write one minute twice.
+    ticks = list(range(1, len(points) + 1, math.ceil(len(points) / SUSTAINED_TICKS)))
+    axis = alt.Axis(values=ticks, format="d")
+    x = alt.X("minute:Q", title="minute", axis=axis, scale=alt.Scale(domain=[1, len(points)], nice=False))
+    y = alt.Y("value:Q", title=unit, axis=alt.Axis(tickCount=3, format=".3~g"), scale=alt.Scale(zero=True))
+    base = alt.Chart(alt.InlineData(points)).encode(x=x, y=y)
+    rounds = alt.Chart(alt.InlineData([{"value": burst.value}])).encode(y=y)
+    dashed = rounds.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3])
+    line = base.mark_line(stroke="var(--chart)", strokeWidth=1.5)
+    return alt.layer(dashed, line, base.mark_circle(size=22, opacity=1, color="var(--chart)"))
+
+
+# --- the image --------------------------------------------------------------------------------------------------------
 
 
 def svg(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.report import numbers, text, text_flags, versions
+from bench.report import numbers, targets, text, text_flags
 from bench.report.metric import (
     CellResult,
     Column,
@@ -401,7 +401,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "onnxruntime",
         "text",
-        lambda r: versions.onnxruntime(r.run, r.cell, r.outcome.versions),
+        lambda r: targets.onnxruntime_version(r.run, r.cell, r.outcome.versions),
         "Version of ONNX Runtime; empty where it took no part.",
     ),
     fact(

@@ -8,24 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.records import Cell, Outcome, Run, Status
-from bench.report import (
-    across,
-    emulation,
-    matrix_table,
-    model_tables,
-    problem_groups,
-    targets,
-    text,
-    version_comparison,
-)
-from bench.report.across import AcrossRow
+from bench.report import emulation, matrix_table, model_tables, problem_groups, side_by_side, targets, text
 from bench.report.emulation import EmulatorTimes
 from bench.report.matrix_table import MatrixRow
 from bench.report.metric import CellResult
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import ProblemGroup
+from bench.report.side_by_side import AcrossRow, VersionGroup
 from bench.report.targets import TargetPart
-from bench.report.version_comparison import VersionGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +164,7 @@ class Report:
 def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
     """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells."""
     sheets = tuple(_sheet(run, outcomes) for run, outcomes in runs_and_outcomes)
-    return Report(sheets, across.rows(sheets) if len(sheets) > 1 else ())
+    return Report(sheets, side_by_side.across_runs(sheets) if len(sheets) > 1 else ())
 
 
 def summary(sheet: RunReport) -> Summary:
@@ -212,7 +202,7 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
         emulator_times=emulation.times(ordered),
         unreached=unreached,
         targets=target_parts,
-        version_groups=version_comparison.groups(target_parts, shown),
+        version_groups=side_by_side.across_versions(target_parts, shown),
         every_row=matrix_table.rows(run, cells, shown, unreached, columns),
         models=model_tables.parts(run, shown, unreached),
         problems=problem_groups.groups(shown),

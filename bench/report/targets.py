@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.records import Cell, Device, Executed, Note, Outcome, Run, TargetFacts
-from bench.report import text, versions
+from bench.report import text
 
 ABSENT = {"unavailable", "excluded"}
 PROBED = ("fp32", "fp16")
 """The number formats that a probe tests."""
+NO_WHEELS = ("onnxruntime-ep-", "onnxruntime-qnn", "onnxruntime-genai", "onnxruntime-extensions")
+"""Packages whose names begin like a wheel of ONNX Runtime, but that contain something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,23 @@ def _versions(run: Run, cell: Cell, facts: TargetFacts | None, outcomes: Sequenc
     """The versions from the probe, else from the last outcome, with that of ONNX Runtime first."""
     by_outcome = (outcome.versions for outcome in reversed(outcomes) if outcome.versions)
     known = dict((facts.versions if facts else None) or next(by_outcome, {}))
-    onnxruntime = versions.onnxruntime(run, cell, known)
+    onnxruntime = onnxruntime_version(run, cell, known)
     return {"onnxruntime": onnxruntime, **known} if onnxruntime else known
+
+
+def onnxruntime_version(run: Run, cell: Cell, known: Mapping[str, str]) -> str | None:
+    """The version of ONNX Runtime that a cell ran with: in `known`, by the worker, else of the wheel in its runtime.
+
+    The wheel has different names, such as onnxruntime-gpu. None for a cell without a provider or without such a wheel.
+    """
+    if "onnxruntime" in known:
+        return known["onnxruntime"]
+    if cell.provider is None or cell.runtime not in run.runtimes:
+        return None
+    packages = run.runtimes[cell.runtime].packages
+    # Sorted, so that two machines name the same wheel.
+    wheels = (name for name in sorted(packages) if name.startswith("onnxruntime") and not name.startswith(NO_WHEELS))
+    return next((packages[name] for name in wheels), None)
 
 
 def _siblings(part: TargetPart, every: Sequence[TargetPart]) -> list[TargetPart]:

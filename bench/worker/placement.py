@@ -1,4 +1,7 @@
-"""Refuses to measure a session whose work runs on another provider than the requested one."""
+"""Refuses to measure a session whose work runs on another provider than the requested one.
+
+It is apart from `session_check`, because the process of a cold start loads nothing that it does not need.
+"""
 
 from __future__ import annotations
 

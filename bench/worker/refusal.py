@@ -1,4 +1,7 @@
-"""Defines the exception with which an engine or a recipe refuses, with a status, a reason, a remedy and a kind."""
+"""Defines the exception with which an engine or a recipe refuses, with a status, a reason, a remedy and a kind.
+
+It is apart from `failures`, because families and formats import it, and all that they import counts in artifact keys.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.records import Note, Source, note
 from bench.worker import families, genai_config
 from bench.worker.families import speech_recognizer
 from bench.worker.formats import _genai_trial, genai
-from bench.worker.onnx_runtime import genai_traits, graphs, onnx_protobuf
+from bench.worker.onnx_runtime import genai_traits, onnx_protobuf
 from bench.worker.refusal import Refusal
 
 BLOCKS = "MatMulNBits, {} bits, blocks of {}, accuracy level {}"
@@ -55,7 +55,7 @@ def test_k_quant_mixed_holds_products_of_four_and_of_eight_bits(tmp_path):
     export = genai_config.read(
         an_export(tmp_path / "model", "text-generator", "genai-int4", algo_config="k_quant_mixed")
     )
-    said, bits = graphs.weights(onnx_protobuf.read_graph(export.decoder))
+    said, bits = genai_traits.weights(onnx_protobuf.read_graph(export.decoder))
     assert said.startswith("MatMulNBits, 4 and 8 bits")
     assert 5 < bits < 9
 

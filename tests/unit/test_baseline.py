@@ -14,8 +14,7 @@ from bench.declare.matrix import parse
 from bench.gating import text
 from bench.gating.remeasured_base import rebuild_differences, recreate
 from bench.prepare import environments, worker_code
-from bench.prepare.artifacts import Artifacts
-from bench.prepare.recorded_artifacts import RecordedArtifacts, recorded_artifacts
+from bench.prepare.artifacts import Artifacts, RecordedArtifacts, recorded_artifacts
 from bench.records import PROTOCOL, Recipe, RuntimeRecord, Source
 
 PACKAGES = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0+cpu"}

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from test_report_html import Page, page_of, section
 
 from bench.records import Tolerance
-from bench.report import agreement
+from bench.report import columns
 from bench.report.renderers import html
 
 
@@ -26,11 +26,11 @@ def test_logits_and_tokens_stand_beside_the_cosine() -> None:
 
 
 def test_agreement_of_other_models_has_the_columns_that_they_have() -> None:
-    names = [column.name for column in agreement.columns([an_outcome()])]
+    names = [column.name for column in columns.agreement([an_outcome()])]
     assert names == ["Cosine", "at least", "Relative error", "Largest error", "Effective bits"]
     asked = replace(an_outcome().parity, tolerance=Tolerance(0.98, 0.1))
-    assert "at most" in [column.name for column in agreement.columns([an_outcome(parity=asked)])]
-    assert agreement.columns([an_outcome(parity=None)]) == ()
+    assert "at most" in [column.name for column in columns.agreement([an_outcome(parity=asked)])]
+    assert columns.agreement([an_outcome(parity=None)]) == ()
 
 
 def test_outputs_that_are_not_finite_say_so_in_place_of_figures() -> None:
@@ -48,5 +48,5 @@ def test_a_score_is_denied_only_where_there_is_none() -> None:
 
 def test_words_that_were_wrong_are_an_answer_too() -> None:
     assert "Word error rate, worst round" in [
-        column.name for column in agreement.columns([a_generated(word_error_rate=0.05)])
+        column.name for column in columns.agreement([a_generated(word_error_rate=0.05)])
     ]

@@ -20,8 +20,8 @@ from test_report_html import Page, page_of, section
 
 from bench.report import generation
 from bench.report import model as grid
+from bench.report.columns import Column, filled
 from bench.report.renderers import html, markdown
-from bench.report.table import Column, filled
 
 SPEED, DIFFERS, FLAGS = "Latency is the time of one call", "Differences between the engines", "Startup time, memory"
 DEEP = {"workload": "b1-p128-n64-d1024", "sizes": {"batch": 1, "prompt": 128, "new": 64, "context": 1024}}

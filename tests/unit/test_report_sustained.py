@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sustained_runs import CLOCK, a_crashed, a_sustained, a_sustained_minute
 
 from bench.records import Interval, MachineState, note
-from bench.report import metrics, sustained, sustained_charts
+from bench.report import charts, metrics, sustained
 from bench.report.renderers import csv, html, json, markdown
 
 COLUMNS = {column.name: column.meaning for column in metrics.columns()}
@@ -82,7 +82,7 @@ def test_foreign_words_are_only_words():
 
 def test_a_chart_says_in_words_what_it_draws():
     outcome = an_outcome(sustained=a_sustained())
-    drawn = sustained_charts.chart(outcome, "x")
+    drawn = charts.sustained_chart(outcome, "x")
     assert f'<title id="x-title">Minute by minute, {outcome.cell.id}</title>' in drawn
     assert "minute 1: 12.4 ms; minute 2: 12.9 ms; minute 3: 14.3 ms" in drawn
     assert 'role="img"' in drawn
@@ -90,21 +90,21 @@ def test_a_chart_says_in_words_what_it_draws():
 
 @pytest.mark.parametrize(("count", "ticks"), [(2, [1, 2]), (3, [1, 2, 3]), (10, [1, 3, 5, 7, 9])])
 def test_the_axis_counts_whole_minutes_each_once(count, ticks):
-    drawn = sustained_charts.chart(an_outcome(sustained=a_sustained((12.4,) * count)), "x")
+    drawn = charts.sustained_chart(an_outcome(sustained=a_sustained((12.4,) * count)), "x")
     below = re.findall(r',16\)"[^>]*>(\d+)</text>', drawn)
     assert [int(tick) for tick in below] == ticks
 
 
 def test_one_minute_is_no_course_to_draw():
-    assert sustained_charts.chart(an_outcome(sustained=a_sustained((12.4,))), "x") == ""
-    assert sustained_charts.chart(an_outcome(sustained=a_crashed()), "x") == ""
-    assert sustained_charts.chart(an_outcome(), "x") == ""
+    assert charts.sustained_chart(an_outcome(sustained=a_sustained((12.4,))), "x") == ""
+    assert charts.sustained_chart(an_outcome(sustained=a_crashed()), "x") == ""
+    assert charts.sustained_chart(an_outcome(), "x") == ""
 
 
 def test_a_generators_minutes_are_its_decoding():
     minutes = tuple(a_sustained_minute(210.0, decode_tok_s=rate) for rate in (311.0, 309.0, 280.0))
     outcome = a_generated(sustained=a_sustained(minutes=minutes))
-    assert "minute 3: 280 tok/s" in sustained_charts.chart(outcome, "x")
+    assert "minute 3: 280 tok/s" in charts.sustained_chart(outcome, "x")
     assert sustained.row(outcome).last == "280 tok/s"
     assert "280 tok/s" in words_of(section(outcome))
 

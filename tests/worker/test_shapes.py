@@ -12,7 +12,7 @@ from visits import CPU, a_visit
 
 from bench.records import Placement
 from bench.worker.engines import ort
-from bench.worker.onnx_runtime.shapes import shape_nodes
+from bench.worker.onnx_runtime.assignment import shape_nodes
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 

@@ -12,16 +12,15 @@ from markupsafe import Markup
 
 from bench.records import Interval, Outcome
 from bench.report import (
-    agreement,
     charts,
     cold_start,
+    columns,
     generation,
     metrics,
     model,
     numbers,
     pages,
     sustained,
-    sustained_charts,
     text,
     text_flags,
 )
@@ -46,7 +45,7 @@ def _results(report: Report) -> Iterator[CellResult]:
 
 def _environment() -> Environment:
     environment = pages.environment()
-    environment.globals.update(numbers=numbers, LIMITS=agreement.LIMITS, ONE_START=cold_start.ONE_START)
+    environment.globals.update(numbers=numbers, LIMITS=columns.LIMITS, ONE_START=cold_start.ONE_START)
     environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
     environment.filters.update(FILTERS)
     return environment
@@ -59,7 +58,7 @@ def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
 
 
 def _sustained_chart(outcome: Outcome, name: str) -> Markup:
-    return Markup(sustained_charts.chart(outcome, name))  # noqa: S704
+    return Markup(charts.sustained_chart(outcome, name))  # noqa: S704
 
 
 def _top(workload: WorkloadPart) -> float:
@@ -84,7 +83,7 @@ def _slug(name: str) -> str:
 
 
 FILTERS = {
-    "agreement": agreement.columns,
+    "agreement": columns.agreement,
     "asked_and_computed": text.asked_and_computed,
     "bar": _bar,
     "build_notes": text.build_notes,
@@ -92,7 +91,7 @@ FILTERS = {
     "compared": generation.compared,
     "control": text.control,
     "count": numbers.count,
-    "differences": generation.differences,
+    "differences": columns.differences,
     "duration": numbers.duration,
     "effort": text.effort_lines,
     "ending": text.ending,
@@ -113,7 +112,7 @@ FILTERS = {
     "shown": numbers.shown,
     "size": numbers.size,
     "slug": _slug,
-    "speeds": generation.speeds,
+    "speeds": columns.speeds,
     "start": cold_start.times,
     "start_note": text.start_note,
     "summary": model.summary,

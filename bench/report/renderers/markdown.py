@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from bench.records import Outcome
-from bench.report import cold_start, generation, numbers, sustained, text, text_flags
-from bench.report.across import AcrossRow
+from bench.records import Note, Outcome, Run
+from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags
+from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
 from bench.report.matrix_table import MatrixEntry, MatrixRow
+from bench.report.metric import CellResult
 from bench.report.model import Report, RunReport, summary
+from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import ProblemGroup
-from bench.report.renderers import figures_markdown, generation_markdown
-from bench.report.renderers.generation_markdown import cell, flags
+from bench.report.side_by_side import AcrossRow, VersionGroup
 from bench.report.targets import PROBED, TargetPart
-from bench.report.version_comparison import VersionGroup
 
 NAME = "markdown"
 FILE = "summary.md"
@@ -64,7 +64,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
         yield "### Problems and remedies"
         yield "\n".join(_problem(problem) for problem in sheet.problems)
     if figures:
-        yield from figures_markdown.tables(sheet)
+        yield from _figures(sheet)
     else:
         yield "All figures of every cell are in results.csv."
     yield "### How it was measured"
@@ -141,8 +141,8 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     if whole:
         yield "### Speed"
         header = ["cell", "weights", "latency, ms", "throughput", "speedup over control", "warnings"]
-        yield table(header, ([cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
-    yield from generation_markdown.tables(sheet)
+        yield table(header, ([_cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
+    yield from _generation(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
         named = ", ".join(dict.fromkeys(code(text.control(control)) for control in controls))
@@ -159,12 +159,48 @@ def _emulated(sheet: RunReport) -> Iterator[str]:
     emulated = [outcome for model in sheet.models for outcome in model.emulated]
     if emulated:
         yield f"Emulated ({text.EMULATED}; in no ranking):"
-        yield "\n".join(f"- {cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
+        yield "\n".join(f"- {_cell(o)}: {o.status}, {_emulator_time(sheet, o)}" for o in emulated)
 
 
 def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
     times = sheet.emulator_times.get(outcome.cell.id)
     return f"{numbers.time(times.speed.latency_ms)} a call in the emulator" if times else "no time"
+
+
+def _generation(sheet: RunReport) -> Iterator[str]:
+    """A heading, and a table for each model that generates, because their columns may differ."""
+    models = [model for model in sheet.models if model.generates and model.outcomes]
+    if models:
+        yield "### Speed of generation"
+    for model in models:
+        yield _generation_table(sheet.run, model)
+
+
+def _generation_table(run: Run, model: ModelPart) -> str:
+    # Only the main columns: a table in a comment on a pull request must stay narrow.
+    columns = tuple(column for column in speeds(model.outcomes) if column.brief)
+    header = ["cell", "weights", *(column.name.lower() for column in columns), "warnings"]
+    return table(header, (_generation_row(run, columns, outcome) for outcome in model.outcomes))
+
+
+def _generation_row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
+    values = [column.text(outcome) for column in columns]
+    if outcome.status == "inaccurate":
+        values[0] = "withheld: inaccurate"
+    weights = text.WEIGHTS[text.weights_of(run, outcome)]
+    return [_cell(outcome), weights, *values, _flags(outcome.flags)]
+
+
+def _flags(raised: Iterable[Note]) -> str:
+    """The name of each flag, with the figures that raised it where they are known."""
+    named = ((text_flags.name(flag.kind), text_flags.detail(flag)) for flag in raised)
+    return ", ".join(plain(f"{name} ({detail})" if detail else name) for name, detail in named)
+
+
+def _cell(outcome: Outcome) -> str:
+    """The id of the cell, and in bold the number format that it computes in, if it asks for another."""
+    gap = text.asked_and_computed(outcome)
+    return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")
 
 
 def _version_group(group: VersionGroup) -> str:
@@ -213,7 +249,7 @@ def _sustained(sheet: RunReport) -> Iterator[str]:
 def _sustained_row(outcome: Outcome) -> list[str]:
     row, speed = sustained.row(outcome), outcome.sustained
     burst = numbers.plus_minus(row.burst.interval, f" {row.burst.unit}") if row.burst else numbers.DASH
-    warnings = flags(speed.flags) if speed else ""
+    warnings = _flags(speed.flags) if speed else ""
     lasted = plain(f"{row.reached}: {row.ended}" if row.ended else row.reached)
     return [code(outcome.cell.id), burst, row.first, row.last, row.against_burst, lasted, warnings]
 
@@ -234,7 +270,7 @@ def _placement_row(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome) -> list[str]:
-    warnings = flags(outcome.flags)
+    warnings = _flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
@@ -262,6 +298,27 @@ def _problem(problem: ProblemGroup) -> str:
     ending = f" ({plain(ended)})" if ended else ""
     remedy = f"<br>Remedy: {plain(problem.remedy)}" if problem.remedy else ""
     return f"- **{problem.status}** {named}{reason}{ending}{remedy}"
+
+
+def _figures(sheet: RunReport) -> Iterator[str]:
+    """A folded section; each model has a row for each metric and a column for each cell that gave an answer."""
+    models = [model for model in sheet.models if model.ran]
+    if not models:
+        return
+    yield "<details><summary>All figures</summary>"
+    for model in models:
+        yield f"**{plain(model.name)}**"
+        yield _figure_table([sheet.result(outcome) for outcome in model.ran])
+    yield "</details>"
+
+
+def _figure_table(results: list[CellResult]) -> str:
+    """The table of one model; metrics without a value in any of the cells have no row."""
+    shown = [{metric.name: value for metric, value in metrics.figures(result)} for result in results]
+    names = [metric.name for metric in metrics.present(results)]
+    # Without the model's name, which stands above the table.
+    header = ["figure", *(code(result.cell.id.partition("/")[2]) for result in results)]
+    return table(header, ([code(name), *(values.get(name, numbers.DASH) for values in shown)] for name in names))
 
 
 def _across(report: Report) -> str:

@@ -14,19 +14,20 @@ from bench.worker.feeds import Feed
 from bench.worker.onnx_runtime import (
     assignment,
     binding,
-    ep_context,
+    devices,
     native_log,
     onnx_protobuf,
     options,
     probing,
     profiles,
 )
-from bench.worker.onnx_runtime.devices import CPU
-from bench.worker.onnx_runtime.sessions import Request, open_session
+from bench.worker.onnx_runtime.sessions import Request, open_session, settings_for
 from bench.worker.refusal import Refusal
 
 # Literals only: the orchestrator reads them from the source text, because it cannot import onnxruntime.
 MANIFEST = EngineManifest(format="onnx", profiles=True, compiles_context=True)
+CONTEXT = "compiled_ctx.onnx"
+"""The file of an EP context model, in the scratch folder: later starts open it instead of the model."""
 
 
 class Session:
@@ -64,7 +65,7 @@ class Session:
     def placement(self) -> Placement | None:
         """The nodes by provider and op type; computed at first use, so that it is no part of the load time."""
         placed = assignment.placement(self.session, self.model)
-        if placed and not placed.nodes and self.provider.ep != CPU:
+        if placed and not placed.nodes and self.provider.ep != devices.CPU:
             return assignment.unassigned(self.model)
         return placed
 
@@ -104,7 +105,11 @@ def request_of(visit: Visit) -> Request:
 
 
 def _compiled(request: Request) -> Request:
-    return Request(ep_context.path(request), request.threads, request.scratch, request.sizes)
+    """The request with the compiled model that an earlier start wrote. Raises Refusal if there is none."""
+    model = Path(request.scratch) / CONTEXT
+    if not model.is_file():
+        raise Refusal("unsupported", "no compiled model was kept by the cold start", kind="no-cache")
+    return Request(model, request.threads, request.scratch, request.sizes)
 
 
 def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
@@ -115,8 +120,20 @@ def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
 
 
 def compile_context(visit: Visit) -> None:
-    """Compile the model with the provider, and write the result into the folder `visit.scratch`."""
-    ep_context.write(provider_of(visit), request_of(visit))
+    """Compile the model to an EP context model in the folder `visit.scratch`. Replaces that of an earlier start."""
+    if not hasattr(ort, "ModelCompiler"):
+        raise Refusal("unsupported", f"onnxruntime {ort.__version__} has no ModelCompiler")
+    provider, request = provider_of(visit), request_of(visit)
+    selected = devices.find(provider)
+    text = options.texts(provider, selected, request.threads, request.scratch)
+    settings, _ = settings_for(provider, request, selected, text)
+    # `settings_for` returns a provider that is opened by name as an argument, which the compiler does not take.
+    if selected.handle is None:
+        settings.add_provider(provider.ep, text)
+    compiled = Path(request.scratch) / CONTEXT
+    compiled.unlink(missing_ok=True)
+    compiler = ort.ModelCompiler(settings, str(request.model), embed_compiled_data_into_model=True)
+    compiler.compile_to_file(str(compiled))
 
 
 def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:
