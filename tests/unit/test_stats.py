@@ -1,4 +1,5 @@
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -179,11 +180,19 @@ def test_the_50th_percentile_is_the_mean_of_the_rounds_medians_and_needs_no_numb
 TAILS = {"Gaussian": reference.norm(scale=0.02), "long": reference.expon(scale=0.05)}
 
 
-@pytest.mark.parametrize("scatter", [0.0, 0.044])
-@pytest.mark.parametrize("tail", TAILS)
+EACH_CHANGE = {(90, 3, "Gaussian", 0.0), (90, 3, "long", 0.044), (99, 6, "Gaussian", 0.044), (99, 6, "long", 0.0)}
+"""Each value of each parameter; `nox -s nightly` tests every combination."""
+
+
 @pytest.mark.parametrize(
-    ("rank", "rounds"),
-    [(90, 3), (99, 6), *(pytest.param(*case, marks=pytest.mark.nightly) for case in ((90, 10), (95, 6), (99, 3)))],
+    ("rank", "rounds", "tail", "scatter"),
+    [
+        pytest.param(*case, marks=() if case in EACH_CHANGE else pytest.mark.nightly)
+        for (rank, rounds), tail, scatter in product(
+            ((90, 3), (90, 10), (95, 6), (99, 3), (99, 6)), TAILS, (0.0, 0.044)
+        )
+        for case in [(rank, rounds, tail, scatter)]
+    ],
 )
 def test_95_percent_intervals_of_percentiles_hold_the_truth_whether_processes_differ_or_not(
     rank, rounds, tail, scatter
