@@ -17,8 +17,9 @@ from tests.shared import make_once
 
 pytestmark = pytest.mark.end_to_end
 
-# A GPU and an NPU in software take minutes for a real model; test_providers.py runs them on small ones.
-SLOW = ("*/torch-compile/*", "*/webgpu-software/*", "*/qnn-emulator/*")
+# A GPU and an NPU in software take minutes for a real model; test_providers.py runs them on small ones. What PyTorch
+# does in fewer bits is tested in tests/worker.
+SLOW = ("*/torch-compile/*", "*/webgpu-software/*", "*/qnn-emulator/*", "*/fp16/torch-eager/*", "*/int8/torch-eager/*")
 ONLY = ("--only", "minilm/*/b1-s128", *(word for glob in SLOW for word in ("--skip", glob)))
 
 
