@@ -128,11 +128,13 @@ def end_to_end(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """What takes too long for each change: many gates, more examples of each property, and the whole calibration."""
+    """All tests, with those that take too long for each change: more gates and examples, and the whole calibration."""
     install(session, "test")
     more = {"HYPOTHESIS_PROFILE": "nightly"}
     session.run("pytest", *UNIT, *in_parallel("not alone"), env=more)
     run_workers(session, marks="")
+    session.run("pytest", *END_TO_END, *in_parallel("not alone"), env=more)
+    run_alone(session, *UNIT, *END_TO_END)
     session.run("python", "-m", "tests.calibration")
 
 

@@ -2,28 +2,32 @@
 
 Run by `nox -s overhead`. Two small ONNX models are measured with the real command in this process, whose CPU time is
 read around every visit. The goals: 40 % of the rounds' wall time inside timed bursts, and a parent under 1 % of a core.
-Then every operator test of ONNX is run on the CPU provider. A goal that is missed is printed as missed, and fails
-nothing: the figures are this machine's.
+Then `bench plan`, the fingerprint of the machine, and every operator test of ONNX on the CPU provider are timed. A goal
+that is missed is printed as missed, and fails nothing: the figures are this machine's.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import store
 from bench.cli import app
+from bench.machine.fingerprint import fingerprint
 from bench.measure.observations import ObservationRecorder
 from bench.measure.visits import Visitor
 from bench.records import Measured, Stage
 
-SHARE_GOAL, PARENT_GOAL, OPERATORS_GOAL_S = 0.40, 0.01, 30
+SHARE_GOAL, PARENT_GOAL = 0.40, 0.01
+PLAN_GOAL_S, FINGERPRINT_GOAL_S, OPERATORS_GOAL_S = 0.3, 2.0, 30.0
 PRODUCTS = (
     "08093a570a110a01780a017812017922064d61744d756c0a110a01790a017812017a22064d61744d756c1201675a150a0178"
     "12100a0e0801120a0a0312016e0a0312016e62150a017a12100a0e0801120a0a0312016e0a0312016e42040a001011"
@@ -122,7 +126,12 @@ def main() -> None:
         timed_s = sum(sum(o.timing.samples_ns) for o in seen if o.timing and o.cell.startswith(f"{model}/")) / 1e9
         for line in describe(watch, model, timed_s):
             print(line)
-    print(operators())
+    plan = (sys.executable, "-m", "bench", "plan", "--matrix", str(DEFAULT_MATRIX))
+    plans = [seconds(lambda: subprocess.run(plan, check=True, capture_output=True)) for _ in range(6)]
+    print()
+    print(compare("bench plan, median of five", statistics.median(plans[1:]), PLAN_GOAL_S))
+    print(compare("the fingerprint of the machine", seconds(fingerprint), FINGERPRINT_GOAL_S))
+    print(compare("all operator tests on the CPU provider", operators_s(), OPERATORS_GOAL_S))
 
 
 def bench(*arguments: str) -> None:
@@ -134,16 +143,25 @@ def bench(*arguments: str) -> None:
             raise
 
 
-def operators() -> str:
-    """The wall time of `bench ops` on the CPU provider, without the installation."""
+def operators_s() -> float:
+    """The seconds of `bench ops` on the CPU provider, without the installation."""
     command = ("ops", "--matrix", str(DEFAULT_MATRIX), "--provider", "cpu")
     with tempfile.TemporaryDirectory() as name:
+        # The first installs the runtimes and makes the cases.
         bench(*command, "--only", "test_abs", "--out", str(Path(name, "first")))
-        start = time.perf_counter()
-        bench(*command, "--out", str(Path(name, "all")))
-        seconds = time.perf_counter() - start
-    missed = ", missed" if seconds > OPERATORS_GOAL_S else ""
-    return f"\nall operator tests on the CPU provider: {seconds:.1f} s (goal: under {OPERATORS_GOAL_S} s{missed})"
+        return seconds(lambda: bench(*command, "--out", str(Path(name, "all"))))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The wall time of a call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(what: str, taken_s: float, goal_s: float) -> str:
+    """A line with a time and its goal."""
+    return f"{what}: {taken_s:.2f} s (goal: under {goal_s:g} s{', missed' if taken_s > goal_s else ''})"
 
 
 def describe(watch: Watch, model: str, timed_s: float) -> Iterator[str]:

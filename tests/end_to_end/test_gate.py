@@ -143,6 +143,7 @@ def test_a_cell_that_stops_answering_right_ends_with_1_however_fast_it_is(baseli
         assert (found["base_status"], found["new_status"]) == ("ok", status)
 
 
+@pytest.mark.nightly  # pairs of a GPU in software take minutes
 def test_a_cell_that_loses_its_providers_nodes_ends_with_1(baseline, gate, matrix):
     """INT8 has operators that WebGPU has not, and they go to the CPU."""
     webgpu = "[providers.webgpu-software]\n"

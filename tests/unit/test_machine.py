@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,11 +44,8 @@ def a_machine(**changes: Any) -> Machine:
 # --- this machine -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 def test_this_machine_is_known_again():
-    start = time.perf_counter()
     first = fingerprint()
-    assert time.perf_counter() - start < 2.0
     assert fingerprint() == first
     assert re.fullmatch(r"[0-9a-f]{12}", first.key)
     assert first.cpu.brand
