@@ -77,6 +77,19 @@ def test_a_refusal_keeps_nothing_in_the_cache(builder):
             builder.artifact(a_material(), a_generator("genai-int4"))
 
 
+def test_what_failed_once_is_not_tried_again(builder, monkeypatch):
+    """Every precision starts from the same export: where that fails, it fails once."""
+    asked: list[str] = []
+    ask = Worker.ask
+    monkeypatch.setattr(Worker, "ask", lambda self, order, limit: (asked.append(order.recipe.name), ask(self, order, limit))[1])
+    for recipe in ("genai-int4", "genai-int4", "genai-int8"):
+        try:
+            builder.artifact(a_material(), a_generator(recipe))
+        except BuildError as error:
+            assert error.failure.message == "no int4 today"
+    assert asked == ["genai-int4", "genai-int8"]
+
+
 def test_a_recipe_that_is_made_from_another_gets_that_one_first(builder):
     made = builder.artifact(a_material(), a_generator("gguf-q8_0", "gguf"))
     assert made.record.parts["parent"]

@@ -72,7 +72,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
 
 
 def _matrix(sheet: RunReport) -> str:
-    rows = ([_model(row), plain(row.precision), *map(_entry, row.entries)] for row in sheet.rows)
+    rows = ([_model(row), plain(row.label), *map(_entry, row.entries)] for row in sheet.rows)
     return table(["model", "precision", *map(_heading, sheet.columns)], rows)
 
 
