@@ -63,7 +63,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     fact("source", "text", lambda r: r.cell.source, "Where the model came from, as the matrix says it."),
     fact("precision", "text", lambda r: r.cell.precision, "Row of `[precisions]`."),
-    fact("recipe", "text", lambda r: text.recipe(r.cell, r.outcome.file_format), "How the precision was made: the recipe and its options."),
+    fact(
+        "recipe",
+        "text",
+        lambda r: text.recipe(r.cell, r.outcome.file_format),
+        "How the precision was made: the recipe and its options.",
+    ),
     fact(
         "file_format",
         "text",

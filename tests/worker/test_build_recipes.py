@@ -120,7 +120,7 @@ def test_what_a_recipe_wrote_is_checked(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(_onnx_files, "repair", lambda model: None)
     monkeypatch.setattr(_onnx_files, "sort", broken)
-    with pytest.raises(Refusal, match="does not open what the recipe made on the CPU: .*nowhere"):
+    with pytest.raises(Refusal, match=r"does not open what the recipe made on the CPU: .*nowhere"):
         converted(tmp_path, source, "fp16")
 
 

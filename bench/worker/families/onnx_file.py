@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from bench.records import CPU_PROVIDER, FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.shared.native_errors import brief
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal

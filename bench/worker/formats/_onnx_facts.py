@@ -195,4 +195,3 @@ def why_nothing(model: onnx.ModelProto, op_types: tuple[str, ...]) -> tuple[str,
 
 def _listed(op_types: tuple[str, ...]) -> str:
     return " or ".join(filter(None, (", ".join(op_types[:-1]), *op_types[-1:])))
-

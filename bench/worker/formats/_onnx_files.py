@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import re
 import shutil
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from bench.records import CPU_PROVIDER, Note, note
@@ -52,7 +54,7 @@ def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every constant: initializers, dense and sparse, and tensors among attributes; their data may be in other files."""
+    """Every constant: initializers and tensors among attributes, sparse ones too; data may be in other files."""
     for graph in graphs(model):
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
@@ -153,7 +155,8 @@ def repair(model: onnx.ModelProto) -> None:
     """Change a model in place so that quantizers and the checker understand it; its answers stay the same.
 
     Weights are no inputs, each node has a name of its own, nodes follow those that they read from, constants of
-    `Constant` nodes are initializers, and ONNX's own operators are imported once.
+    `Constant` nodes are initializers, and ONNX's own operators are imported once. Raises Refusal where two weights of
+    one name differ.
     """
     _import_once(model)
     model.ir_version = max(model.ir_version, SMALLEST_IR)
@@ -175,9 +178,13 @@ def _import_once(model: onnx.ModelProto) -> None:
 def _weights_are_no_inputs(graph: onnx.GraphProto) -> None:
     weights = {tensor.name for tensor in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
     _keep(graph.input, [value for value in graph.input if value.name not in weights])
-    # A name may be used twice; ONNX Runtime takes the last of them.
-    last = {tensor.name: index for index, tensor in enumerate(graph.initializer)}
-    _keep(graph.initializer, [graph.initializer[index] for index in sorted(last.values())])
+    first: dict[str, onnx.TensorProto] = {}
+    for tensor in graph.initializer:
+        # Observed with ONNX Runtime 1.31: of two small ones it takes the last, of two large ones the first.
+        if first.setdefault(tensor.name, tensor) is not tensor and first[tensor.name] != tensor:
+            message = f"the file holds two different weights of the name {tensor.name!r}, so what it computes is open"
+            raise Refusal("unsupported", message, "export it again with one weight of each name", "ambiguous")
+    _keep(graph.initializer, list(first.values()))
 
 
 def _rename_weights(graph: onnx.GraphProto, taken: set[str]) -> None:
@@ -244,6 +251,63 @@ def name_nodes(model: onnx.ModelProto) -> bool:
         node.name = name
         taken.add(name)
     return True
+
+
+def forget_contradictions(model: onnx.ModelProto) -> None:
+    """Remove the declared shapes of values that the operators do not give, as after an edit of the inputs' sizes."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    del plain.graph.value_info[:]
+    try:
+        inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(plain).graph.value_info}
+    # A model over 2 GB, or one whose operators contradict each other too.
+    except Exception:  # noqa: BLE001 - onnx raises several classes
+        return
+    kept = [value for value in model.graph.value_info if _agree(value, inferred.get(value.name, value))]
+    _keep(model.graph.value_info, kept)
+
+
+def _agree(declared: onnx.ValueInfoProto, inferred: onnx.ValueInfoProto) -> bool:
+    """Whether two declarations of a value have no fixed size that differs."""
+    first, second = (value.type.tensor_type.shape.dim for value in (declared, inferred))
+    known = all(value.type.tensor_type.HasField("shape") for value in (declared, inferred))
+    if not known:
+        return True
+    pairs = zip(first, second, strict=False)
+    return len(first) == len(second) and not any(
+        a.dim_value and b.dim_value and a.dim_value != b.dim_value for a, b in pairs
+    )
+
+
+def forget_shapes(model: onnx.ModelProto) -> None:
+    """Remove the declared shapes of values inside the graph: in some files they contradict the operators."""
+    for graph in graphs(model):
+        del graph.value_info[:]
+        if graph is not model.graph:
+            for value in graph.output:
+                value.type.tensor_type.ClearField("shape")
+
+
+def flatten_biases(model: onnx.ModelProto) -> None:
+    """Give each Gemm of the main graph a bias of rank 1, where its own has the same values for each row.
+
+    The static quantizer fails for the shapes (1, N) and (1), which ONNX allows too.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Gemm" or len(node.input) < 3 or not {*node.input[1:3]} <= weights.keys():
+            continue
+        weight, bias = (weights[name] for name in node.input[1:3])
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        columns = weight.dims[0 if transposed else 1]
+        if list(bias.dims) == [columns] or math.prod(bias.dims[:-1]) != 1:
+            continue
+        values = onnx.numpy_helper.to_array(bias).reshape(-1)
+        flat = onnx.numpy_helper.from_array(np.ascontiguousarray(np.broadcast_to(values, columns)))
+        # Another node may read the bias too.
+        flat.name = f"{bias.name}_of_{node.name}"
+        model.graph.initializer.append(flat)
+        node.input[2] = flat.name
 
 
 def sort(graph: onnx.GraphProto) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import onnx
 from onnxruntime import quantization
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import float16
 
@@ -35,6 +35,7 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 INTEGERS = {"int8": quantization.QuantType.QInt8, "uint8": quantization.QuantType.QUInt8}
 QUANTIZED_OPSET = 13
 """From this opset on, a quantized weight can have a scale for each channel."""
+HALF_SCALES_OPSET = 19
 SMALLEST_QUANTIZED_OPSET = 11
 """The quantizers declare an older model as this opset, without changing its operators."""
 
@@ -83,6 +84,7 @@ def _in_half(model: onnx.ModelProto, fp32_types: tuple[str, ...], *, infer_shape
         return float16.convert_float_to_float16(model, **options)
     # ONNX Runtime runs models whose declared shapes contradict each other.
     except onnx.shape_inference.InferenceError:
+        files.forget_shapes(model)
         return float16.convert_float_to_float16(model, disable_shape_infer=True, **options)
 
 
@@ -115,17 +117,18 @@ def dynamic_int8(
     parent, integer = context.base, _integer(weight_type)
     with _prepared(parent) as ready:
         chosen = _split_names(operators) or (WEIGHTED if _is_convolutional(ready.model) else ("Gemm", "MatMul"))
-        taken = _takes_something(ready.model, chosen)
-        quantization.quantize_dynamic(
-            ready.path,
-            out / MODEL,
-            op_types_to_quantize=list(chosen),
-            per_channel=per_channel,
-            reduce_range=reduce_range,
-            weight_type=integer,
-            use_external_data_format=_is_large(parent),
-            extra_options={"EnableSubgraph": True} if any(holder.nested for holder in taken) else {},
-        )
+        taken = _takes_something(ready.model, chosen, halves=False)
+        with _quantizing():
+            quantization.quantize_dynamic(
+                ready.path,
+                out / MODEL,
+                op_types_to_quantize=list(chosen),
+                per_channel=per_channel,
+                reduce_range=reduce_range,
+                weight_type=integer,
+                use_external_data_format=_is_large(parent),
+                extra_options={"EnableSubgraph": True} if any(holder.nested for holder in taken) else {},
+            )
         share = _quantized_share(ready.model, out, "int8", chosen)
     slow = (note("slow-convolutions"),) if any(holder.node.op_type == "Conv" for holder in taken) else ()
     return _finished(out, (*ready.notes, share, *slow))
@@ -164,23 +167,26 @@ def static_qdq_int8(
     parent = context.base
     calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
     with _prepared(parent) as ready:
-        _takes_something(ready.model, WEIGHTED)
+        # Scales of a type other than FP32 are new in opset 19.
+        _takes_something(ready.model, WEIGHTED, halves=(files.opset(ready.model) or 0) >= HALF_SCALES_OPSET)
         # Below, a scale for each channel is not a part of the operators.
         coarse = per_channel and (files.opset(ready.model) or 0) < QUANTIZED_OPSET
-        quantization.quantize_static(
-            ready.path,
-            out / MODEL,
-            _Reader(calibration),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=None if coverage == "all" else list(WEIGHTED),
-            nodes_to_exclude=[] if coverage == "all" else _products_without_weights(ready.model),
-            per_channel=per_channel and not coarse,
-            reduce_range=reduce_range,
-            activation_type=_integer(activation_type),
-            weight_type=_integer(weight_type),
-            use_external_data_format=_is_large(parent),
-            extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
-        )
+        activations, integers = _integer(activation_type), _integer(weight_type)
+        with _quantizing():
+            quantization.quantize_static(
+                ready.path,
+                out / MODEL,
+                _Reader(calibration),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=None if coverage == "all" else list(WEIGHTED),
+                nodes_to_exclude=[] if coverage == "all" else _products_without_weights(ready.model),
+                per_channel=per_channel and not coarse,
+                reduce_range=reduce_range,
+                activation_type=activations,
+                weight_type=integers,
+                use_external_data_format=_is_large(parent),
+                extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+            )
         share = _quantized_share(ready.model, out, "int8", WEIGHTED)
     scale = (note("one-scale-a-tensor", opset=files.opset(ready.model)),) if coarse else ()
     return _finished(out, (*ready.notes, share, *scale, note("calibrated", inputs=len(calibration))))
@@ -231,7 +237,8 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
         quantizer = blockwise.MatMulNBitsQuantizer(
             model, bits=bits, block_size=block, is_symmetric=symmetric, accuracy_level=4
         )
-        quantizer.process()
+        with _quantizing():
+            quantizer.process()
         onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
         share = _quantized_share(ready.model, out, f"int{bits}", ("MatMul",), block)
     return _finished(out, (*ready.notes, share))
@@ -258,6 +265,8 @@ def _finished(out: Path, notes: tuple[Note, ...]) -> tuple[Note, ...]:
     # The quantizers sort by the inputs of nodes, and do not see what the bodies of `If` and `Loop` read.
     if files.sort(model.graph):
         onnx.save_model(model, out / MODEL)
+    # The checker alone does not look at the types of what an operator takes.
+    files.open_on_cpu(out / MODEL, "what the recipe made")
     return (*notes, *files.accepted(out / MODEL, "what the recipe made"))
 
 
@@ -278,33 +287,49 @@ def _prepared(parent: Path) -> Iterator[_Ready]:
         given, path = Path(folder) / "given" / MODEL, Path(folder) / MODEL
         given.parent.mkdir()
         model, notes = _raised(_repaired(parent))
+        # On the CPU ONNX Runtime puts casts between the weights of a file in half precision and their operators.
+        halved = facts.number_format(model)[0] in ("fp16", "bf16")
         # Weights in one place: what ONNX Runtime optimizes still names the files of the weights, in another folder.
         onnx.save_model(model, given, save_as_external_data=_is_large(parent), location=WEIGHTS)
-        del model
         try:
             # Symbolic shape inference fails for BERT ("Incomplete symbolic shape inference"), and no recipe needs it.
             quant_pre_process(
                 given,
                 path,
+                skip_optimization=halved,
                 skip_symbolic_shape=True,
                 save_as_external_data=_is_large(parent),
                 all_tensors_to_one_file=True,
             )
-        # Folded constants help a quantizer, but it can do without.
+            model = onnx.load(path)
+        # Folded constants and shapes help a quantizer, but it can do without.
         except Exception:  # noqa: BLE001 - onnx and onnxruntime raise many classes
-            shutil.copytree(given.parent, folder, dirs_exist_ok=True)
-        model = onnx.load(path)
+            model = onnx.load(given)
+            files.forget_shapes(model)
+            # Else a quantizer infers the shapes again, and fails.
+            add_pre_process_metadata(model)
         # Recipes exclude nodes by name.
-        if files.name_nodes(model):
-            named = onnx.load(path, load_external_data=False)
-            files.name_nodes(named)
-            onnx.save_model(named, path)
-        yield _Ready(path, model, notes)
+        files.name_nodes(model)
+        files.flatten_biases(model)
+        onnx.save_model(model, path, save_as_external_data=_is_large(parent), location=WEIGHTS)
+        # The weights are in other files by now, also those that the model in memory names.
+        yield _Ready(path, onnx.load(path), notes)
+
+
+@contextmanager
+def _quantizing() -> Iterator[None]:
+    """Turns an exception of ONNX Runtime's quantizers into a Refusal: their messages do not say what failed."""
+    try:
+        yield
+    except Exception as error:
+        message = f"ONNX Runtime's quantizer fails on this model: {brief(f'{type(error).__name__}: {error}')}"
+        raise Refusal("unsupported", message, "try another recipe, or other options of it", "quantizer") from error
 
 
 def _repaired(parent: Path) -> onnx.ModelProto:
     model = onnx.load(parent / MODEL)
     files.repair(model)
+    files.forget_contradictions(model)
     return model
 
 
@@ -355,10 +380,13 @@ def _is_convolutional(model: onnx.ModelProto) -> bool:
     return total["Conv"] > total["Gemm"] + total["MatMul"]
 
 
-def _takes_something(model: onnx.ModelProto, op_types: tuple[str, ...]) -> list[facts.Holder]:
-    """The operators with weights that a quantizer of these types could take. Raises Refusal if there are none."""
+def _takes_something(model: onnx.ModelProto, op_types: tuple[str, ...], *, halves: bool = True) -> list[facts.Holder]:
+    """The operators with weights that a quantizer of these types could take. Raises Refusal if there are none.
+
+    `halves`: it takes weights in half precision too.
+    """
     taken = facts.holders(model, op_types)
-    if not taken:
+    if not taken or (not halves and facts.number_format(model)[0] in ("fp16", "bf16")):
         raise _nothing(model, op_types)
     return taken
 
