@@ -105,6 +105,12 @@ def asked_and_computed(outcome: Outcome) -> str | None:
     return f"{requested}, computes in {computed}" if computed else None
 
 
+def remark(outcome: Outcome) -> str | None:
+    """What a row that is named by its cell must add: the number format of the user's own file, or of the arithmetic."""
+    own = f"the file is {outcome.file_format}" if outcome.file_format and _is_as_it_is(outcome.cell) else None
+    return asked_and_computed(outcome) or own
+
+
 def _held(outcome: Outcome) -> str:
     return held(outcome.cell, outcome.build_notes)
 

@@ -85,6 +85,7 @@ def test_reports_never_call_such_a_file_fp32():
     assert text.precision(cell, outcome.file_format) == "fp16 file"
     assert text.recipe(cell, outcome.file_format) == "the file as it is"
     assert text.precision(cell) == "fp32"
+    assert text.remark(outcome) == "the file is fp16"
     # A recipe makes something of its own.
     made = a_file_cell(Recipe("weight-only-int4", number_format="int4"), "int4")
     assert text.precision(made, "fp16") == "int4"

@@ -323,6 +323,13 @@ def test_a_file_that_is_quantized_says_so_and_quantizers_say_why_they_refuse_it(
             built(path, recipe)
         assert refused.value.status == "unsupported"
         assert "as it is" in refused.value.remedy
+    if form in ("int4", "int8"):
+        # The weights stay, and the arithmetic between them becomes FP16.
+        out, _ = built(path, "fp16")
+        np.testing.assert_allclose(run(out), run(path), atol=0.02)
+    else:
+        with pytest.raises(Refusal, match=r"nothing to convert: the file is INT8 already \("):
+            built(path, "fp16")
 
 
 def a_half_file(folder: Path) -> Path:

@@ -198,8 +198,8 @@ def _flags(raised: Iterable[Note]) -> str:
 
 
 def _cell(outcome: Outcome) -> str:
-    """The id of the cell, and in bold the number format that it computes in, if it asks for another."""
-    gap = text.asked_and_computed(outcome)
+    """The id of the cell, and in bold the number format that it holds or computes in, if it asks for another."""
+    gap = text.remark(outcome)
     return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")
 
 

@@ -59,9 +59,12 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[Note, ...
     """
     parent, fp32_types = context.base, _split_names(keep_fp32)
     given = _repaired(parent)
-    own, _ = facts.number_format(given)
-    if own in ("fp16", "bf16"):
+    own, ops = facts.number_format(given)
+    # Blocks of integers stay beside arithmetic in FP16; other quantized operators take FP32 only.
+    quantized = [op for op in ops if not op.startswith(tuple(facts.BLOCKWISE))]
+    if own in ("fp16", "bf16") or quantized:
         message = f"nothing to convert: the file is {own.upper()} already"
+        message += f" ({', '.join(quantized)})" if quantized else ""
         raise Refusal("unsupported", message, "the recipe fp32 measures it as it is", "nothing-to-convert")
     model = _in_half(given, fp32_types, infer_shapes=not _is_large(parent))
     if not facts.holds_fp16(model):
@@ -167,6 +170,9 @@ def static_qdq_int8(
     parent = context.base
     calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
     with _prepared(parent) as ready:
+        # A tokenizer may make more than the model takes.
+        taken = {value.name for value in ready.model.graph.input}
+        calibration = [{name: array for name, array in feed.items() if name in taken} for feed in calibration]
         # Scales of a type other than FP32 are new in opset 19.
         _takes_something(ready.model, WEIGHTED, halves=(files.opset(ready.model) or 0) >= HALF_SCALES_OPSET)
         # Below, a scale for each channel is not a part of the operators.
