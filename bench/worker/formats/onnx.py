@@ -265,11 +265,12 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 
 def _finished(out: Path, notes: tuple[Note, ...]) -> tuple[Note, ...]:
-    """Sort what a recipe wrote, and return the notes after the check of it. Raises Refusal where it does not open."""
+    """Sort and name the nodes of what a recipe wrote, check it, and return the notes. Raises Refusal if it is wrong."""
     # Without the weights in other files, which stay as they are.
     model = onnx.load(out / MODEL, load_external_data=False)
     # The quantizers sort by the inputs of nodes, and do not see what the bodies of `If` and `Loop` read.
-    if files.sort(model.graph):
+    moved, named = files.sort(model.graph), files.name_nodes(model)
+    if moved or named:
         onnx.save_model(model, out / MODEL)
     # The checker alone does not look at the types of what an operator takes.
     files.open_on_cpu(out / MODEL, "what the recipe made")
