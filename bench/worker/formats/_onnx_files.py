@@ -23,6 +23,8 @@ WEIGHTS = "model.onnx_data"
 RESERVED = (MODEL, "artifact.json")
 """The names of an artifact's own files."""
 OWN_DOMAINS = ("", "ai.onnx")
+SHAPE_VALUES = 64
+"""A constant with more values is no shape."""
 SMALLEST_IR = 4
 """From this version on, weights need not be listed as inputs."""
 
@@ -255,16 +257,32 @@ def name_nodes(model: onnx.ModelProto) -> bool:
 
 def forget_contradictions(model: onnx.ModelProto) -> None:
     """Remove the declared shapes of values that the operators do not give, as after an edit of the inputs' sizes."""
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
-    del plain.graph.value_info[:]
     try:
-        inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(plain).graph.value_info}
-    # A model over 2 GB, or one whose operators contradict each other too.
+        plain = onnx.shape_inference.infer_shapes(_without_weights(model))
+        inferred = {value.name: value for value in plain.graph.value_info}
+    # The operators contradict each other too, or the bodies of nodes have too many weights.
     except Exception:  # noqa: BLE001 - onnx raises several classes
         return
     kept = [value for value in model.graph.value_info if _agree(value, inferred.get(value.name, value))]
     _keep(model.graph.value_info, kept)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy for shape inference, without declared shapes, whose large weights are inputs."""
+    graph, plain = model.graph, onnx.ModelProto(ir_version=model.ir_version)
+    plain.opset_import.extend(model.opset_import)
+    plain.functions.extend(model.functions)
+    plain.graph.node.extend(graph.node)
+    plain.graph.input.extend(graph.input)
+    plain.graph.output.extend(graph.output)
+    for tensor in graph.initializer:
+        # Small ones may be shapes, whose values are needed.
+        if math.prod(tensor.dims) <= SHAPE_VALUES:
+            plain.graph.initializer.append(tensor)
+        else:
+            declared = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            plain.graph.input.append(declared)
+    return plain
 
 
 def _agree(declared: onnx.ValueInfoProto, inferred: onnx.ValueInfoProto) -> bool:

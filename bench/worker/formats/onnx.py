@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 from onnxruntime import quantization
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import float16
 
 from bench.records import FormatManifest, Note, Tolerance, note
-from bench.shared.native_errors import brief
 from bench.worker import feeds
 from bench.worker.formats import _onnx_facts as facts
 from bench.worker.formats import _onnx_files as files
 from bench.worker.formats._onnx_facts import WEIGHTED
 from bench.worker.formats._onnx_files import MODEL, WEIGHTS
+from bench.worker.formats._onnx_preparation import QUANTIZED_OPSET, is_large, prepared, quantizing, repaired
 from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
 
 # Literals only, here and in the decorators: the orchestrator reads them without an import of this module.
 MANIFEST = FormatManifest(base="fp32")
 
-PROTOBUF_LIMIT_BYTES = 2**31 - 1
-"""A larger model cannot be a single file: its weights are in a second one."""
 INTEGERS = {"int8": quantization.QuantType.QInt8, "uint8": quantization.QuantType.QUInt8}
-QUANTIZED_OPSET = 13
-"""From this opset on, a quantized weight can have a scale for each channel."""
 HALF_SCALES_OPSET = 19
-SMALLEST_QUANTIZED_OPSET = 11
-"""The quantizers declare an older model as this opset, without changing its operators."""
+"""From this opset on, scales may be FP16."""
 
 
 # --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
@@ -58,7 +47,7 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[Note, ...
     `keep_fp32` lists op types that stay in FP32 too, separated by commas: `Softmax,LayerNormalization`.
     """
     parent, fp32_types = context.base, _split_names(keep_fp32)
-    given = _repaired(parent)
+    given = repaired(parent)
     own, ops = facts.number_format(given)
     # Blocks of integers stay beside arithmetic in FP16; other quantized operators take FP32 only.
     quantized = [op for op in ops if not op.startswith(tuple(facts.BLOCKWISE))]
@@ -66,11 +55,11 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[Note, ...
         message = f"nothing to convert: the file is {own.upper()} already"
         message += f" ({', '.join(quantized)})" if quantized else ""
         raise Refusal("unsupported", message, "the recipe fp32 measures it as it is", "nothing-to-convert")
-    model = _in_half(given, fp32_types, infer_shapes=not _is_large(parent))
+    model = _in_half(given, fp32_types, infer_shapes=not is_large(parent))
     if not facts.holds_fp16(model):
         message = "nothing to convert: no weight and no operator of the model is a float that FP16 can take"
         raise Refusal("unsupported", message, "the recipe fp32 measures it as it is", "nothing-to-convert")
-    onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
+    onnx.save_model(model, out / MODEL, save_as_external_data=is_large(parent), location=WEIGHTS)
     return _finished(out, (note("fp32-op-types", op_types=fp32_types),) if fp32_types else ())
 
 
@@ -118,10 +107,10 @@ def dynamic_int8(
     op types, separated by commas; by default MatMul and Gemm, and Conv too if convolutions have most of the weights.
     """
     parent, integer = context.base, _integer(weight_type)
-    with _prepared(parent) as ready:
+    with prepared(parent) as ready:
         chosen = _split_names(operators) or (WEIGHTED if _is_convolutional(ready.model) else ("Gemm", "MatMul"))
         taken = _takes_something(ready.model, chosen, halves=False)
-        with _quantizing():
+        with quantizing():
             quantization.quantize_dynamic(
                 ready.path,
                 out / MODEL,
@@ -129,7 +118,7 @@ def dynamic_int8(
                 per_channel=per_channel,
                 reduce_range=reduce_range,
                 weight_type=integer,
-                use_external_data_format=_is_large(parent),
+                use_external_data_format=is_large(parent),
                 extra_options={"EnableSubgraph": True} if any(holder.nested for holder in taken) else {},
             )
         share = _quantized_share(ready.model, out, "int8", chosen)
@@ -169,16 +158,15 @@ def static_qdq_int8(
         raise ValueError(f"unknown coverage {coverage!r}; there are 'weights' and 'all'")
     parent = context.base
     calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
-    with _prepared(parent) as ready:
+    with prepared(parent) as ready:
         # A tokenizer may make more than the model takes.
         taken = {value.name for value in ready.model.graph.input}
         calibration = [{name: array for name, array in feed.items() if name in taken} for feed in calibration]
-        # Scales of a type other than FP32 are new in opset 19.
         _takes_something(ready.model, WEIGHTED, halves=(files.opset(ready.model) or 0) >= HALF_SCALES_OPSET)
         # Below, a scale for each channel is not a part of the operators.
         coarse = per_channel and (files.opset(ready.model) or 0) < QUANTIZED_OPSET
         activations, integers = _integer(activation_type), _integer(weight_type)
-        with _quantizing():
+        with quantizing():
             quantization.quantize_static(
                 ready.path,
                 out / MODEL,
@@ -190,7 +178,7 @@ def static_qdq_int8(
                 reduce_range=reduce_range,
                 activation_type=activations,
                 weight_type=integers,
-                use_external_data_format=_is_large(parent),
+                use_external_data_format=is_large(parent),
                 extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
             )
         share = _quantized_share(ready.model, out, "int8", WEIGHTED)
@@ -235,7 +223,7 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
     from onnxruntime.quantization import matmul_nbits_quantizer as blockwise
 
     logging.getLogger(blockwise.__name__).setLevel(logging.WARNING)
-    with _prepared(parent) as ready:
+    with prepared(parent) as ready:
         _takes_something(ready.model, ("MatMul",))
         # A copy, because the quantizer changes the model in place.
         model = onnx.load(ready.path)
@@ -243,9 +231,9 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
         quantizer = blockwise.MatMulNBitsQuantizer(
             model, bits=bits, block_size=block, is_symmetric=symmetric, accuracy_level=4
         )
-        with _quantizing():
+        with quantizing():
             quantizer.process()
-        onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
+        onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=is_large(parent), location=WEIGHTS)
         share = _quantized_share(ready.model, out, f"int{bits}", ("MatMul",), block)
     return _finished(out, (*ready.notes, share))
 
@@ -275,93 +263,6 @@ def _finished(out: Path, notes: tuple[Note, ...]) -> tuple[Note, ...]:
     # The checker alone does not look at the types of what an operator takes.
     files.open_on_cpu(out / MODEL, "what the recipe made")
     return (*notes, *files.accepted(out / MODEL, "what the recipe made"))
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A model that quantizers take, in a temporary folder."""
-
-    path: Path
-    model: onnx.ModelProto
-    """The same model, with its weights."""
-    notes: tuple[Note, ...]
-
-
-@contextmanager
-def _prepared(parent: Path) -> Iterator[_Ready]:
-    """The parent's model, repaired, with inferred shapes and folded constants, in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, path = Path(folder) / "given" / MODEL, Path(folder) / MODEL
-        given.parent.mkdir()
-        model, notes = _raised(_repaired(parent))
-        # On the CPU ONNX Runtime puts casts between the weights of a file in half precision and their operators.
-        halved = facts.number_format(model)[0] in ("fp16", "bf16")
-        # Weights in one place: what ONNX Runtime optimizes still names the files of the weights, in another folder.
-        onnx.save_model(model, given, save_as_external_data=_is_large(parent), location=WEIGHTS)
-        try:
-            # Symbolic shape inference fails for BERT ("Incomplete symbolic shape inference"), and no recipe needs it.
-            quant_pre_process(
-                given,
-                path,
-                skip_optimization=halved,
-                skip_symbolic_shape=True,
-                save_as_external_data=_is_large(parent),
-                all_tensors_to_one_file=True,
-            )
-            model = onnx.load(path)
-        # Folded constants and shapes help a quantizer, but it can do without.
-        except Exception:  # noqa: BLE001 - onnx and onnxruntime raise many classes
-            model = onnx.load(given)
-            files.forget_shapes(model)
-            # Else a quantizer infers the shapes again, and fails.
-            add_pre_process_metadata(model)
-        # Recipes exclude nodes by name.
-        files.name_nodes(model)
-        files.flatten_biases(model)
-        onnx.save_model(model, path, save_as_external_data=_is_large(parent), location=WEIGHTS)
-        # The weights are in other files by now, also those that the model in memory names.
-        yield _Ready(path, onnx.load(path), notes)
-
-
-@contextmanager
-def _quantizing() -> Iterator[None]:
-    """Turns an exception of ONNX Runtime's quantizers into a Refusal: their messages do not say what failed."""
-    try:
-        yield
-    except Exception as error:
-        message = f"ONNX Runtime's quantizer fails on this model: {brief(f'{type(error).__name__}: {error}')}"
-        raise Refusal("unsupported", message, "try another recipe, or other options of it", "quantizer") from error
-
-
-def _repaired(parent: Path) -> onnx.ModelProto:
-    model = onnx.load(parent / MODEL)
-    files.repair(model)
-    files.forget_contradictions(model)
-    return model
-
-
-def _raised(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Note, ...]]:
-    """The model at an opset that quantizers know, with a note where that is another. Raises Refusal below theirs."""
-    before = files.opset(model)
-    if before is None or before >= QUANTIZED_OPSET:
-        return model, ()
-    try:
-        raised = onnx.version_converter.convert_version(model, QUANTIZED_OPSET)
-    except Exception as error:
-        if before >= SMALLEST_QUANTIZED_OPSET:
-            return model, ()
-        message = (
-            f"quantized operators need opset {SMALLEST_QUANTIZED_OPSET}; the file has opset {before}, and ONNX's "
-            f"converter cannot raise it: {brief(str(error))}"
-        )
-        remedy = f"export it again with opset {QUANTIZED_OPSET} or later"
-        raise Refusal("unsupported", message, remedy, "old-opset") from error
-    files.repair(raised)
-    return raised, (note("opset-raised", before=before, after=QUANTIZED_OPSET),)
-
-
-def _is_large(folder: Path) -> bool:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) > PROTOBUF_LIMIT_BYTES
 
 
 def _integer(name: str) -> Any:
