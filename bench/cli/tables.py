@@ -97,7 +97,9 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     if speed is None:
         remark = f"{reason}; {flags}" if flags else reason
         return outcome.cell.id, status, "–", "–", "–", escape(remark)
-    remark = flags if outcome.status == "ok" else f"{reason}; {flags}"
+    # The name of the cell calls such a file by the recipe that left it as it is.
+    own = f"the file is {outcome.file_format}" if outcome.file_format else ""
+    remark = ", ".join(filter(None, (own, flags))) if outcome.status == "ok" else f"{reason}; {flags}"
     return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(remark)
 
 

@@ -16,6 +16,9 @@ Known = Mapping[str, RecipeDeclaration]
 """Recipes by name."""
 
 
+FIGURES = Tolerance.__struct_fields__
+
+
 class Precision(Struct, frozen=True):
     """A row of `[precisions]`: a recipe for each family, and for each engine with its own recipes."""
 
@@ -33,16 +36,33 @@ class Precision(Struct, frozen=True):
         # A recipe for this family is the more exact one.
         return own.get(family) or own.get("*")
 
-    def tolerance_of(self, engine: str, family: str) -> Tolerance | None:
+    def tolerance_of(self, engine: str, family: str, file_format: str | None = None) -> Tolerance | None:
         """How far outputs may be from the reference: the limit of the matrix, else of the recipe or the family.
 
-        None where there is no limit; a matrix with such a cell is refused when it is read.
+        `file_format` is the number format that the model's own file holds, where that is not FP32: its limit counts
+        where it is wider. None where there is no limit; a matrix with such a cell is refused when it is read.
         """
         recipe = self.recipe(engine, family)
         if self.tolerance is not None or recipe is None:
             return self.tolerance
         known = registry.engines()[engine].own_recipes
-        return registry.tolerance(known[recipe.name], registry.families()[family])
+        limit = registry.tolerance(known[recipe.name], registry.families()[family])
+        return wider(limit, registry.families()[family].tolerances.get(file_format or ""))
+
+
+def wider(limit: Tolerance | None, other: Tolerance | None) -> Tolerance | None:
+    """The tolerance that accepts what either of the two accepts of each figure; the first where there is no other."""
+    if limit is None or other is None:
+        return limit
+    return Tolerance(**{name: _wider(name, getattr(limit, name), getattr(other, name)) for name in FIGURES})
+
+
+def _wider(name: str, limit: Any, other: Any) -> Any:
+    # A figure without a limit in one of them has none in both.
+    if limit is None or other is None:
+        return None
+    # `same_tokens` is a demand, as a lower limit is: both must make it.
+    return max(limit, other) if name.startswith("max_") else min(limit, other)
 
 
 def read_precisions(tables: Tables) -> dict[str, Precision]:

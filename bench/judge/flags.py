@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from bench.judge import throttling
-from bench.judge.number_formats import AROUND_FP32, COARSER, executed, number_format
+from bench.judge.number_formats import AROUND_FP32, COARSER, executed, held
 from bench.judge.placement import known
 from bench.judge.throttling import StateSample
 from bench.records import Cell, Effort, Generation, MachineState, Note, Observation, SustainedSpeed, TargetFacts, note
@@ -54,6 +54,8 @@ class Evidence(Struct, frozen=True):
     burst_drift: float = 0.0
     """The relative slowdown inside the timed bursts; 0 where noise explains it."""
     sustained: SustainedSpeed | None = None
+    build_notes: tuple[Note, ...] = ()
+    """The notes on the cell's artifact and its inputs."""
 
 
 def raised(evidence: Evidence) -> tuple[Note, ...]:
@@ -165,8 +167,8 @@ def throttled(evidence: Evidence) -> Note | None:
 
 def reduced_precision(evidence: Evidence) -> Note | None:
     """The probe or the error of an FP32 cell shows fewer significant bits than requested (see PROVIDERS 3)."""
-    requested = number_format(evidence.cell)
-    if executed(evidence.cell, evidence.facts) in COARSER.get(requested, ()):
+    requested = held(evidence.cell, evidence.build_notes)
+    if executed(evidence.cell, evidence.facts, evidence.build_notes) in COARSER.get(requested, ()):
         return note("reduced-precision")
     bits = (
         observation.parity.effective_bits for observation in evidence.observations if observation.parity is not None
@@ -178,7 +180,11 @@ def reduced_precision(evidence: Evidence) -> Note | None:
 
 def casts_around_fp32(evidence: Evidence) -> Note | None:
     """FP16 tensors with FP32 arithmetic, as in ONNX Runtime's CPU provider (see PROVIDERS 3)."""
-    return note("casts-around-fp32") if executed(evidence.cell, evidence.facts) == AROUND_FP32 else None
+    return (
+        note("casts-around-fp32")
+        if executed(evidence.cell, evidence.facts, evidence.build_notes) == AROUND_FP32
+        else None
+    )
 
 
 def unchecked_option(evidence: Evidence) -> Note | None:

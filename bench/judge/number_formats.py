@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bench.records import Cell, TargetFacts
+from collections.abc import Iterable
+
+from bench.records import Cell, Note, TargetFacts
+from bench.shared.number_formats import coarsest, of_file
 
 COARSER: dict[str, frozenset[str]] = {
     "fp32": frozenset({"tf32", "fp16", "bf16"}),
@@ -19,8 +22,18 @@ def number_format(cell: Cell) -> str:
     return cell.precision if cell.recipe is None else cell.recipe.number_format
 
 
-def executed(cell: Cell, facts: TargetFacts | None) -> str | None:
-    """The format that the probe measured for the cell's number format; None where it was not probed (as INT8)."""
-    requested = number_format(cell)
+def held(cell: Cell, build_notes: Iterable[Note] = ()) -> str:
+    """The number format of what the cell runs: that of the model's own file, or the recipe's where it is coarser."""
+    requested, own = number_format(cell), of_file(build_notes)
+    # The recipe `fp32` leaves a file as it is.
+    return own if own and requested == "fp32" else coarsest((requested, own or requested), default=requested)
+
+
+def executed(cell: Cell, facts: TargetFacts | None, build_notes: Iterable[Note] = ()) -> str | None:
+    """The format that the probe measured for what the cell runs; None where it was not probed (as INT8).
+
+    Of a file that is quantized itself it is the file's: its operators compute with those integers.
+    """
+    requested, run = number_format(cell), held(cell, build_notes)
     probed = facts.executes if facts else ()
-    return next((probe.format for probe in probed if probe.asked == requested), None)
+    return next((probe.format for probe in probed if probe.asked == run), None if run == requested else run)

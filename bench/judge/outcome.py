@@ -27,6 +27,7 @@ from bench.records import (
     SustainedSpeed,
     Traits,
 )
+from bench.shared.number_formats import of_file
 
 __all__ = ["ANSWERED", "SEVERITY", "by_cell", "judge", "violations"]
 
@@ -82,6 +83,7 @@ def _outcome(
     cell, observations = case.cell, case.observations
     placed = placement.worst(observations, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
+    build_notes = _build_notes(run, cell)
     shown = decision.status in ANSWERED
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
@@ -103,7 +105,8 @@ def _outcome(
         fallback_ops=parts.fallback_ops if parts else (),
         bookkeeping_ops=parts.bookkeeping_ops if parts else (),
         device=_device(case),
-        executed=executed(cell, case.facts),
+        executed=executed(cell, case.facts, build_notes),
+        file_format=of_file(build_notes),
         cold=_start(observations, "cold") if shown else None,
         cached=_start(observations, "cached") if shown else None,
         # Always shown: the engine is imported before the model is loaded, so wrong answers say nothing about this time.
@@ -144,7 +147,7 @@ def _outcome(
         calls=sum(len(observation.timing.samples_ns) for observation in rounds if observation.timing),
         flags=raised(evidence) if evidence else (),
         notes=tuple(dict.fromkeys(note for observation in observations for note in observation.notes)),
-        build_notes=_build_notes(run, cell) if decision.status not in ("unavailable", "excluded") else (),
+        build_notes=build_notes if decision.status not in ("unavailable", "excluded") else (),
         # Where rounds disagree the last one counts, and the flag `mixed-versions` says so.
         versions={name: version for observation in observations for name, version in observation.versions.items()},
         weights=run.weights.get(cell.model),
@@ -170,6 +173,7 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
         medians_ms=tuple(medians.values()),
         half_width=statistics.half_width(logs(medians)),
         facts=case.facts,
+        build_notes=_build_notes(run, case.cell),
         burst_drift=drift.burst_drift([observation.timing.samples_ns for observation in rounds if observation.timing]),
         sustained=sustained_speed,
     )

@@ -10,6 +10,7 @@ from bench.judge import placement
 from bench.judge.speed import Medians
 from bench.judge.tolerance import checked, quality, violations
 from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
+from bench.shared.native_errors import first_sentence
 
 # From the most severe to the least. `_status` takes a status that is missing here for `failed`.
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
@@ -224,7 +225,7 @@ def _quoted(remedy: str) -> Note | None:
 def _first_line(failure: Failure) -> str:
     lines = [line.strip() for line in failure.message.splitlines() if line.strip()]
     # A process that was killed leaves no message.
-    line = lines[0] if lines else failure.signal or failure.kind
+    line = first_sentence(lines) if lines else failure.signal or failure.kind
     return line if len(line) <= REASON_CHARACTERS else f"{line[:REASON_CHARACTERS]}…"
 
 

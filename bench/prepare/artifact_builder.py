@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from bench.declare import registry
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
-from bench.prepare.artifacts import Artifact, Artifacts, Kind
+from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment
 from bench.progress import Progress, duration
 from bench.records import Build, Built, Cell, Failed, Failure, Note, Order, Recipe, Refer, Source
@@ -59,6 +59,8 @@ class ArtifactBuilder:
         self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
         # Starting a worker imports torch, which takes seconds.
         self.workers: dict[str, Worker] = {}
+        self.failed: dict[str, Failure] = {}
+        """By key: what could not be made in this run. Every precision needs the same export."""
 
     def end(self, end: Callable[[Worker], None]) -> None:
         """Close the workers after the last build, or kill them after an error."""
@@ -143,7 +145,9 @@ class ArtifactBuilder:
         base_notes: tuple[Note, ...] = (),
     ) -> Artifact:
         """The artifact from the cache, or built now by a worker; what is true of its base is true of it too."""
-        built = False
+        key, built = key_of(parts), False
+        if key in self.failed:
+            raise BuildError(self.failed[key])
 
         def build(aside: Path) -> tuple[Note, ...]:
             nonlocal built
@@ -151,7 +155,11 @@ class ArtifactBuilder:
             self.progress.detail(f"building: {what}")
             return (*base_notes, *self._ask(runtime, order(aside)))
 
-        artifact = self.cache.ensure(kind, parts, build)
+        try:
+            artifact = self.cache.ensure(kind, parts, build)
+        except BuildError as error:
+            self.failed[key] = error.failure
+            raise
         if built:
             size = artifact.record.size_bytes / 2**20
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")

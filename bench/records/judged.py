@@ -108,6 +108,8 @@ class Outcome(Record, frozen=True):
     bookkeeping_ops: tuple[str, ...] = ()
     device: str | None = None
     """The device that the cell ran on, with its name where known: `gpu.0 NVIDIA H100`."""
+    file_format: str | None = None
+    """The number format that the model's own file holds, read from it; None for FP32, and for exports."""
     executed: str | None = None
     """The number format that a probe measured on this target for the format that the cell asks for (see `Executed`)."""
     cold: Start | None = None

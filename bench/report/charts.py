@@ -149,7 +149,7 @@ def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, 
     partial = " (partial)" if outcome.status == "partial" else ""
     low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
     return {
-        "name": escaping.line(f"{cell.target} · {cell.precision}{partial}"),
+        "name": escaping.line(f"{cell.target} · {words.precision(cell, outcome.file_format)}{partial}"),
         "value": interval.value,
         "low": low,
         "high": high,

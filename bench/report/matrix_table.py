@@ -52,6 +52,8 @@ class MatrixRow:
 
     model: str
     precision: str
+    label: str
+    """What the row is called: the precision, or the number format of the user's own file."""
     recipe: str
     weights: Weights | None
     entries: tuple[MatrixEntry, ...]
@@ -79,9 +81,11 @@ def rows(
         entries = tuple(MatrixEntry(p[2], tuple(reached.get(p, ())), tuple(missed.get(p, ()))) for p in places)
         alike = [cell for cell in cells if (cell.model, cell.precision) == (model, precision)]
         # Not those of excluded cells, which nothing was made with.
-        recipes = dict.fromkeys(text.recipe(cell) for cell in alike if cell.excluded is None)
+        own = next((o.file_format for entry in entries for o in entry.outcomes if o.file_format), None)
+        recipes = dict.fromkeys(text.recipe(cell, own) for cell in alike if cell.excluded is None)
         behind = text.weights_behind(run, [outcome for entry in entries for outcome in entry.outcomes], model)
-        table.append(MatrixRow(model, precision, ", ".join(filter(None, recipes)), behind, entries))
+        label = text.precision(alike[0], own)
+        table.append(MatrixRow(model, precision, label, ", ".join(filter(None, recipes)), behind, entries))
     return tuple(table)
 
 

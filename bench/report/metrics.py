@@ -63,7 +63,18 @@ METRICS: tuple[Metric, ...] = (
     ),
     fact("source", "text", lambda r: r.cell.source, "Where the model came from, as the matrix says it."),
     fact("precision", "text", lambda r: r.cell.precision, "Row of `[precisions]`."),
-    fact("recipe", "text", lambda r: text.recipe(r.cell), "How the precision was made: the recipe and its options."),
+    fact(
+        "recipe",
+        "text",
+        lambda r: text.recipe(r.cell, r.outcome.file_format),
+        "How the precision was made: the recipe and its options.",
+    ),
+    fact(
+        "file_format",
+        "text",
+        lambda r: r.outcome.file_format,
+        "Number format that the model's own ONNX file holds, read from it; empty for FP32, and for exports.",
+    ),
     fact(
         "executed",
         "text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bench.judge.number_formats import COARSER, number_format
+from bench.judge.number_formats import COARSER, held
 from bench.records import Cell, Effort, Executed, Failure, Machine, Note, Outcome, Run, Status, Weights
 from bench.report import numbers, text_flags, text_notes
 
@@ -90,18 +90,39 @@ def flag(kind: str) -> str:
 def computed_in(outcome: Outcome) -> str | None:
     """The number format that the target computes in, if the cell ran and asks for another; else None."""
     executed = outcome.executed if outcome.status in RAN else None
-    return None if executed is None or executed in NO_FORMAT or executed == number_format(outcome.cell) else executed
+    return None if executed is None or executed in NO_FORMAT or executed == _held(outcome) else executed
 
 
 def gap_tone(outcome: Outcome) -> str:
     """`wrong` if the target computes in fewer bits than requested, else `warn`."""
-    return "wrong" if outcome.executed in COARSER.get(number_format(outcome.cell), ()) else "warn"
+    return "wrong" if outcome.executed in COARSER.get(_held(outcome), ()) else "warn"
 
 
 def asked_and_computed(outcome: Outcome) -> str | None:
     """`asked fp32, computes in bf16`; None if the two agree, or nothing is known."""
     computed = computed_in(outcome)
-    return f"asked {number_format(outcome.cell)}, computes in {computed}" if computed else None
+    requested = f"the file is {outcome.file_format}" if outcome.file_format else f"asked {_held(outcome)}"
+    return f"{requested}, computes in {computed}" if computed else None
+
+
+def remark(outcome: Outcome) -> str | None:
+    """What a row that is named by its cell must add: the number format of the user's own file, or of the arithmetic."""
+    own = f"the file is {outcome.file_format}" if outcome.file_format and _is_as_it_is(outcome.cell) else None
+    return asked_and_computed(outcome) or own
+
+
+def _held(outcome: Outcome) -> str:
+    return held(outcome.cell, outcome.build_notes)
+
+
+def precision(cell: Cell, file_format: str | None = None) -> str:
+    """The name of a cell's precision; `fp16 file` for the user's own file as it is, where that is not FP32."""
+    return f"{file_format} file" if file_format and _is_as_it_is(cell) else cell.precision
+
+
+def _is_as_it_is(cell: Cell) -> bool:
+    """Whether the recipe leaves a user's file unchanged, as `fp32` does."""
+    return cell.recipe is not None and cell.recipe.number_format == "fp32"
 
 
 def executed(result: Executed | None) -> tuple[str, str]:
@@ -174,10 +195,15 @@ def ending(failure: Failure) -> str:
     return ", ".join(filter(None, (kind, failure.signal, code)))
 
 
-def recipe(cell: Cell) -> str:
-    """`dynamic-int8 per_channel=true`: the recipe's name and its options; empty if the precision has none."""
+def recipe(cell: Cell, file_format: str | None = None) -> str:
+    """`dynamic-int8 per_channel=true`: the recipe's name and its options; empty if the precision has none.
+
+    `file_format` is that of the user's own file, where it is not FP32.
+    """
     if cell.recipe is None:
         return ""
+    if file_format and _is_as_it_is(cell):
+        return "the file as it is"
     options = (f"{key}={_option(value)}" for key, value in cell.recipe.options.items())
     return " ".join((cell.recipe.name, *options))
 

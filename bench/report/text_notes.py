@@ -173,6 +173,11 @@ def _quantized_operators(operators: int, total: int, number_format: str, block: 
     return f"{operators} of {total} operators with weights are {number_format.upper()}{blocks}"
 
 
+def _file_format(number_format: str, op_types: tuple[str, ...]) -> str:
+    shown = f" ({', '.join(op_types)})" if op_types else ""
+    return f"the model's own file is {number_format.upper()}{shown}"
+
+
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 REASONS: dict[str, Words] = {
@@ -288,6 +293,11 @@ BUILD_NOTES: dict[str, Words] = {
     "random-tokens": lambda: "inputs: seeded random token ids, because the model has no tokenizer",
     "byte-tokens": lambda: "inputs: text as bytes and letter pairs, because the model has no tokenizer",
     "assumed-sizes": lambda sizes: f"default sizes, not given by the workload: {', '.join(sizes)}",
+    "file-format": _file_format,
+    "random-nodes": lambda op_types: f"the file's own answers are random: it has {', '.join(op_types)}",
+    "checker-complaint": lambda text: f"ONNX Runtime runs it, though ONNX's checker complains: {text}",
+    "opset-raised": lambda before, after: f"raised from opset {before} to {after}, for the quantizer",
+    "one-scale-a-tensor": lambda opset: f"one scale a tensor: opset {opset} has none for each channel",
 }
 """The notes of recipes on artifacts, and of families on inputs."""
 

@@ -6,6 +6,7 @@ A provider often writes the reason for a failure to stderr only, and Python gets
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 MAX_CHARACTERS = 300
 # QNN colours its log, also in a file.
@@ -45,6 +46,16 @@ def brief(error_text: str) -> str:
     """
     error_text = " ".join(FOLDERS.sub("", plain(error_text)).split())
     return error_text if len(error_text) <= MAX_CHARACTERS else f"{error_text[:MAX_CHARACTERS]}…"
+
+
+def first_sentence(lines: Sequence[str]) -> str:
+    """The first line, with the lines after it as long as the text ends in a colon: what it announces is the reason."""
+    text, *others = lines
+    for line in others:
+        if not text.endswith(":"):
+            break
+        text = f"{text} {line}"
+    return text
 
 
 def plain(error_text: str) -> str:

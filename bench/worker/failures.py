@@ -7,7 +7,7 @@ import re
 from msgspec.structs import replace
 
 from bench.records import Failure, Status
-from bench.shared.native_errors import plain
+from bench.shared.native_errors import first_sentence, plain
 from bench.worker.refusal import Refusal
 
 REFUSING_STAGES: dict[str, Status] = {
@@ -34,12 +34,14 @@ CALLS_ON_THE_WAY = re.compile(r"Exception from \S+\.(?:cpp|hpp|h):\d+:")
 def failure_of(error: BaseException, stage: str) -> Failure:
     """The failure of a cell: its status follows from the exception's class, its message and its stage."""
     failure = plain_failure(error, stage)
+    # A refusal quotes what a library raised, and memory may have been the reason.
+    cause = error.__cause__ if isinstance(error, Refusal) and error.__cause__ else error
+    # Before the stage is looked at: memory can run out in every stage.
+    if isinstance(cause, MemoryError) or MEMORY_WORDS.search(str(cause)):
+        return replace(failure, status="out-of-memory", message=_with_size(failure.message, str(cause)))
     if isinstance(error, Refusal):
         kind = error.kind or failure.kind
         return replace(failure, status=error.status, kind=kind, message=error.message, remedy=error.remedy)
-    # Before the stage is looked at: memory can run out in every stage.
-    if isinstance(error, MemoryError) or MEMORY_WORDS.search(str(error)):
-        return replace(failure, status="out-of-memory", message=_with_size(failure.message, str(error)))
     # In every stage: some packages are imported only when a recipe runs.
     if isinstance(error, ImportError):
         remedy = "the runtime lacks a package: see its requirements in the matrix"
@@ -55,14 +57,14 @@ def plain_failure(error: BaseException, stage: str) -> Failure:
 def reason_of(error: BaseException) -> str:
     """The line of an error that gives the reason, at most 500 characters; the log has the whole error.
 
-    It is the first line, or the last where the error begins with the calls that it passed through. A `KeyError` gets
-    its class in front, because its message is only the key.
+    It is the first line, or the last where the error begins with the calls that it passed through. A line that ends in
+    a colon is continued with the next. A `KeyError` gets its class in front, because its message is only the key.
     """
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or isinstance(error, LookupError | AssertionError):
         lines = [": ".join([type(error).__name__, *lines[:1]])]
-    return plain(lines[-1 if CALLS_ON_THE_WAY.search(text) else 0])[:500]
+    return plain(lines[-1] if CALLS_ON_THE_WAY.search(text) else first_sentence(lines))[:500]
 
 
 def _with_size(message: str, text: str) -> str:

@@ -151,6 +151,12 @@ def test_every_flag_has_a_name_in_plain_words() -> None:
         (note("layers-on-gpu", layers=3, total=16), "3 of 16 layers on the GPU"),
         (note("opset-of-file", opset=17), "the ONNX file has opset 17"),
         (
+            note("file-format", number_format="int8", op_types=("QLinearConv x9", "DequantizeLinear x2")),
+            "the model's own file is INT8 (QLinearConv x9, DequantizeLinear x2)",
+        ),
+        (note("file-format", number_format="fp16", op_types=()), "the model's own file is FP16"),
+        (note("random-nodes", op_types=("Bernoulli",)), "the file's own answers are random: it has Bernoulli"),
+        (
             note("quantized-operators", operators=12, total=13, number_format="int8", block=None),
             "12 of 13 operators with weights are INT8",
         ),

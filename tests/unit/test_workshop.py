@@ -14,7 +14,7 @@ from bench.prepare import worker_code
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.environments import Environment
 from bench.progress import Quiet
-from bench.records import Recipe, RuntimeRecord, Source, note
+from bench.records import Build, Recipe, RuntimeRecord, Source, note
 from bench.worker_process import Worker
 
 BUILD_WORKER = """
@@ -75,6 +75,23 @@ def test_a_refusal_keeps_nothing_in_the_cache(builder):
     for _ in range(2):
         with pytest.raises(BuildError, match="no int4 today"):
             builder.artifact(a_material(), a_generator("genai-int4"))
+
+
+def test_what_failed_once_is_not_tried_again(builder, monkeypatch):
+    """Every precision starts from the same export: where that fails, it fails once."""
+    asked: list[str] = []
+    ask = Worker.ask
+
+    def noted(self: Worker, order: Build, limit_s: float):
+        asked.append(order.recipe.name)
+        return ask(self, order, limit_s)
+
+    monkeypatch.setattr(Worker, "ask", noted)
+    for _ in range(2):
+        with pytest.raises(BuildError, match="no int4 today"):
+            builder.artifact(a_material(), a_generator("genai-int4"))
+    builder.artifact(a_material(), a_generator("genai-int8"))
+    assert asked == ["genai-int4", "genai-int8"]
 
 
 def test_a_recipe_that_is_made_from_another_gets_that_one_first(builder):

@@ -61,6 +61,28 @@ CONFIGS: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
         },
         {"batch": 2, "sequence": 32},
     ),
+    # Its exported attention has branches that read values from outside.
+    "deberta": (
+        "text-encoder",
+        {
+            "model_type": "deberta-v2",
+            "vocab_size": 500,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 128,
+            "max_position_embeddings": 128,
+            "relative_attention": True,
+            "position_buckets": 32,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "type_vocab_size": 0,
+            "pad_token_id": 1,
+            "position_biased_input": False,
+        },
+        {"batch": 2, "sequence": 32},
+    ),
     "resnet": (
         "image-classifier",
         {
@@ -216,6 +238,18 @@ def test_static_int8_of_everything_quantizes_more_than_the_weights(model: Callab
         nodes = onnx.load(one.folder / name / "model.onnx").graph.node
         counts[name] = sum(node.op_type == "QuantizeLinear" for node in nodes)
     assert counts["all"] > 2 * counts["weights"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "number_format"),
+    [("fp16", "fp16"), ("dynamic-int8", "int8"), ("static-qdq-int8", "int8"), ("weight-only-int4", "int4")],
+)
+def test_recipes_sort_an_export_whose_branches_read_values_from_outside(
+    model: Callable[[str], Model], recipe: str, number_format: str
+) -> None:
+    notes = model("deberta").convert(recipe)
+    assert "checker-complaint" not in {each.kind for each in notes}
+    assert_within(model("deberta").parity(recipe, number_format))
 
 
 @pytest.mark.parametrize("number_format", ["int8", "int4"])

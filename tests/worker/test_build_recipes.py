@@ -13,7 +13,8 @@ onnx = pytest.importorskip("onnx")
 
 from bench.records import Build, Recipe, Refer, Source, note  # noqa: E402
 from bench.worker import artifacts, feeds  # noqa: E402
-from bench.worker.formats import onnx as onnx_format  # noqa: E402
+from bench.worker.formats import _onnx_files  # noqa: E402
+from bench.worker.refusal import Refusal  # noqa: E402
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -77,7 +78,7 @@ def test_fp16_leaves_the_named_op_types_in_fp32(tmp_path: Path) -> None:
 
 
 def test_dynamic_int8_takes_the_named_op_types_only(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing to quantize: none of the model's 2 operators"):
+    with pytest.raises(Refusal, match="no Gemm has constant weights; those of the model are in MatMul x2"):
         converted(tmp_path, two_layers(tmp_path), "dynamic-int8", operators="Gemm")
 
 
@@ -89,7 +90,7 @@ def test_a_scale_for_each_channel_is_a_scale_for_each_channel(tmp_path: Path) ->
 
 def test_a_model_without_weights_has_nothing_to_quantize(tmp_path: Path) -> None:
     source = a_model(tmp_path, onnx.helper.make_node("Softmax", ["x"], ["y"], name="only"))
-    with pytest.raises(ValueError, match="nothing to quantize"):
+    with pytest.raises(Refusal, match="nothing to quantize"):
         converted(tmp_path, source, "dynamic-int8")
 
 
@@ -109,19 +110,18 @@ def test_a_recipe_or_option_that_is_not_there_is_answered_with_those_that_are(
         converted(tmp_path, two_layers(tmp_path), recipe, **options)
 
 
-def test_the_checker_looks_at_what_a_recipe_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Breaking:
-        """In the place of what sorts the nodes, the last step before the model is written."""
+def test_what_a_recipe_wrote_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = two_layers(tmp_path)
 
-        def __init__(self, model: Any) -> None:
-            self.model = model
+    def broken(graph: Any) -> bool:
+        """In the place of what sorts the nodes, the last step before the check."""
+        graph.node[0].input[0] = "nowhere"
+        return True
 
-        def topological_sort(self, **_options: Any) -> None:
-            self.model.graph.node[0].input[0] = "nowhere"
-
-    monkeypatch.setattr(onnx_format, "OnnxModel", Breaking)
-    with pytest.raises(onnx.checker.ValidationError, match="nowhere"):
-        converted(tmp_path, two_layers(tmp_path), "fp16")
+    monkeypatch.setattr(_onnx_files, "repair", lambda model: None)
+    monkeypatch.setattr(_onnx_files, "sort", broken)
+    with pytest.raises(Refusal, match=r"does not open what the recipe made on the CPU: .*nowhere"):
+        converted(tmp_path, source, "fp16")
 
 
 def test_refer_writes_what_a_worker_reads(tmp_path: Path) -> None:

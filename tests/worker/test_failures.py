@@ -49,6 +49,12 @@ def test_an_exception_means_what_its_stage_means(stage, status):
     assert failure_of(RuntimeError("no"), stage).status == status
 
 
+def test_a_refusal_for_want_of_memory_is_no_refusal():
+    refusal = Refusal("unsupported", "does not open")
+    refusal.__cause__ = RuntimeError("std::bad_alloc")
+    assert failure_of(refusal, "export").status == "out-of-memory"
+
+
 def test_a_refusal_says_itself_what_it_is():
     failure = failure_of(Refusal("unavailable", "no straw", "buy straw", "no-device"), "session")
     assert (failure.status, failure.kind, failure.message, failure.remedy) == (
@@ -107,6 +113,7 @@ OF_TWO_LINES = (
         (OPENVINO, "Invalid OpenVINO EP option: none"),
         ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find (x) in (y)", "Could not find (x) in (y)"),
         ("/some/file.cc:12 The size (12) was wrong", "The size (12) was wrong"),
+        ("The model is invalid:\n  Output:\n\n  y is missing\nmore", "The model is invalid: Output: y is missing"),
         ("[ONNXRuntimeError] : 1 : FAIL : ", "[ONNXRuntimeError] : 1 : FAIL :"),
     ],
 )

@@ -106,6 +106,7 @@ FILTERS = {
     "moment": text.moment,
     "notes": text.notes,
     "percent": numbers.percent,
+    "precision_name": text.precision,
     "reason": text.reason,
     "recipe": text.recipe,
     "remedy": text.remedy,

@@ -72,7 +72,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
 
 
 def _matrix(sheet: RunReport) -> str:
-    rows = ([_model(row), plain(row.precision), *map(_entry, row.entries)] for row in sheet.rows)
+    rows = ([_model(row), plain(row.label), *map(_entry, row.entries)] for row in sheet.rows)
     return table(["model", "precision", *map(_heading, sheet.columns)], rows)
 
 
@@ -198,8 +198,8 @@ def _flags(raised: Iterable[Note]) -> str:
 
 
 def _cell(outcome: Outcome) -> str:
-    """The id of the cell, and in bold the number format that it computes in, if it asks for another."""
-    gap = text.asked_and_computed(outcome)
+    """The id of the cell, and in bold the number format that it holds or computes in, if it asks for another."""
+    gap = text.remark(outcome)
     return code(outcome.cell.id) + (f"<br>**{plain(gap)}**" if gap else "")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from bench.records import CPU_PROVIDER, FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.shared.native_errors import brief
 from bench.worker.feeds import Array, Feed
+from bench.worker.refusal import Refusal
 
 if TYPE_CHECKING:
     import onnx
@@ -29,6 +30,14 @@ MANIFEST = FamilyManifest(
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
         "fp16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
         "bf16": Tolerance(min_cosine=0.99, max_relative_error=0.1),
+        # Of files that are quantized already, whose own answers are the reference: an optimization may move a value
+        # to the next step of its scale. They are the limits of the recipes with the same number of bits.
+        "int16": Tolerance(min_cosine=0.999, max_relative_error=0.04),
+        "fp8": Tolerance(min_cosine=0.97, max_relative_error=0.25),
+        "int8": Tolerance(min_cosine=0.97, max_relative_error=0.25),
+        "fp4": Tolerance(min_cosine=0.9, max_relative_error=0.4),
+        "int4": Tolerance(min_cosine=0.9, max_relative_error=0.4),
+        "int2": Tolerance(min_cosine=0.9, max_relative_error=0.4),
     },
 )
 
@@ -47,25 +56,15 @@ def load(source: Source) -> NoReturn:
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
-    """Copy the file and its external data unchanged. Raises ValueError if it is not a valid ONNX model."""
-    import onnx
+    """Copy the file and its external data unchanged, with notes on what it holds. ValueError where it is no model."""
+    from bench.worker.formats import _onnx_facts as facts
+    from bench.worker.formats import _onnx_files as files
 
     path = Path(source.path)
     model = _read(path)
-    # Sorted, so that an error names the same file each time: sets of texts have no fixed order.
-    for location in sorted(_external(model)):
-        # The file is not trusted: its locations must not name files outside its folder.
-        if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
-            raise ValueError(f"{path.name} keeps weights outside its own folder: {location}")
-        (out / location).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path.parent / location, out / location)
-    shutil.copyfile(path, out / "model.onnx")
-    try:
-        onnx.checker.check_model(out / "model.onnx")
-    except onnx.checker.ValidationError as error:
-        raise ValueError(f"{path.name} is not a valid ONNX model: {str(error).strip()}") from error
-    opset_version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
-    return () if opset_version is None else (note("opset-of-file", opset=opset_version),)
+    files.copy(path, model, out)
+    version = files.opset(model)
+    return (*(() if version is None else (note("opset-of-file", opset=version),)), *facts.notes(model))
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
@@ -96,13 +95,18 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     """The outputs of the file on the CPU without graph optimizations, and a description of how."""
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
+    from bench.worker.formats import _onnx_files as files
+
     # The reference is the file as it is written: an optimization may change its results.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(source.path, options, providers=[CPU_PROVIDER])
+    session, optimizations = files.open_on_cpu(Path(source.path), Path(source.path).name)
     names = [output.name for output in session.get_outputs()]
-    outputs = [dict(zip(names, session.run(names, feed), strict=True)) for feed in feeds]
-    return outputs, f"onnxruntime {ort.__version__}, CPU, no graph optimizations"
+    try:
+        outputs = [dict(zip(names, session.run(names, feed), strict=True)) for feed in feeds]
+    except Exception as error:
+        message = f"ONNX Runtime {ort.__version__} opens {Path(source.path).name}, but cannot run it on these inputs: "
+        remedy = "give real inputs and their sizes: `inputs` and `workloads` of the model"
+        raise Refusal("unsupported", message + brief(str(error)), remedy, "not-run") from error
+    return outputs, f"onnxruntime {ort.__version__}, CPU, {optimizations}"
 
 
 def comparable(outputs: Feed, feed: Feed) -> Array:
@@ -127,11 +131,6 @@ def _read(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise ValueError(f"{path.name} holds no graph: it is empty, or no ONNX file at all")
     return model
-
-
-def _external(model: onnx.ModelProto) -> set[str]:
-    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
-    return {entry.value for entry in entries if entry.key == "location"}
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

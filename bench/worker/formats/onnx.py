@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import Any
 
 import onnx
 from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
 from bench.records import FormatManifest, Note, Tolerance, note
 from bench.worker import feeds
+from bench.worker.formats import _onnx_facts as facts
+from bench.worker.formats import _onnx_files as files
+from bench.worker.formats._onnx_facts import WEIGHTED
+from bench.worker.formats._onnx_files import MODEL, WEIGHTS
+from bench.worker.formats._onnx_preparation import QUANTIZED_OPSET, is_large, prepared, quantizing, repaired
 from bench.worker.recipes import Context, recipe
+from bench.worker.refusal import Refusal
 
 # Literals only, here and in the decorators: the orchestrator reads them without an import of this module.
 MANIFEST = FormatManifest(base="fp32")
 
-MODEL = "model.onnx"
-WEIGHTS = "model.onnx_data"
-PROTOBUF_LIMIT_BYTES = 2**31 - 1
-"""A larger model cannot be a single file: its weights are in a second one."""
 INTEGERS = {"int8": quantization.QuantType.QInt8, "uint8": quantization.QuantType.QUInt8}
-WEIGHTED = ("Conv", "Gemm", "MatMul")
-"""The operators with nearly all weights and nearly all work of the families' models."""
+HALF_SCALES_OPSET = 19
+"""From this opset on, scales may be FP16."""
 
 
 # --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
@@ -38,7 +36,8 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 def fp32(context: Context, out: Path) -> tuple[Note, ...]:
     """The family's own export: `out/model.onnx` in FP32."""
     notes = context.exporting.export(context.source, out, context.opset)
-    return _checked(out, notes)
+    name = Path(context.source.path).name if context.source.kind == "onnx" else "the export"
+    return (*notes, *files.accepted(out / MODEL, name))
 
 
 @recipe("fp16", number_format="fp16")
@@ -48,18 +47,37 @@ def fp16(context: Context, out: Path, *, keep_fp32: str = "") -> tuple[Note, ...
     `keep_fp32` lists op types that stay in FP32 too, separated by commas: `Softmax,LayerNormalization`.
     """
     parent, fp32_types = context.base, _split_names(keep_fp32)
-    model = float16.convert_float_to_float16(
-        onnx.load(parent / MODEL),
-        keep_io_types=True,
+    given = repaired(parent)
+    own, ops = facts.number_format(given)
+    # Blocks of integers stay beside arithmetic in FP16; other quantized operators take FP32 only.
+    quantized = [op for op in ops if not op.startswith(tuple(facts.BLOCKWISE))]
+    if own in ("fp16", "bf16") or quantized:
+        message = f"nothing to convert: the file is {own.upper()} already"
+        message += f" ({', '.join(quantized)})" if quantized else ""
+        raise Refusal("unsupported", message, "the recipe fp32 measures it as it is", "nothing-to-convert")
+    model = _in_half(given, fp32_types, infer_shapes=not is_large(parent))
+    if not facts.holds_fp16(model):
+        message = "nothing to convert: no weight and no operator of the model is a float that FP16 can take"
+        raise Refusal("unsupported", message, "the recipe fp32 measures it as it is", "nothing-to-convert")
+    onnx.save_model(model, out / MODEL, save_as_external_data=is_large(parent), location=WEIGHTS)
+    return _finished(out, (note("fp32-op-types", op_types=fp32_types),) if fp32_types else ())
+
+
+def _in_half(model: onnx.ModelProto, fp32_types: tuple[str, ...], *, infer_shapes: bool) -> onnx.ModelProto:
+    options = {
+        "keep_io_types": True,
         # The argument replaces the converter's default list, so that is repeated.
-        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *fp32_types],
-        # Shape inference in memory fails for a model that is larger than a single file can be.
-        disable_shape_infer=_is_large(parent),
-    )
-    # The converter appends the casts of inputs and outputs at the end; the checker needs topological order.
-    OnnxModel(model).topological_sort(is_deterministic=True)
-    onnx.save_model(model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (note("fp32-op-types", op_types=fp32_types),) if fp32_types else ())
+        "op_block_list": [*float16.DEFAULT_OP_BLOCK_LIST, *fp32_types],
+    }
+    # Shape inference in memory fails for a model that is larger than a single file can be.
+    if not infer_shapes:
+        return float16.convert_float_to_float16(model, disable_shape_infer=True, **options)
+    try:
+        return float16.convert_float_to_float16(model, **options)
+    # ONNX Runtime runs models whose declared shapes contradict each other.
+    except onnx.shape_inference.InferenceError:
+        files.forget_shapes(model)
+        return float16.convert_float_to_float16(model, disable_shape_infer=True, **options)
 
 
 @recipe(
@@ -89,20 +107,23 @@ def dynamic_int8(
     op types, separated by commas; by default MatMul and Gemm, and Conv too if convolutions have most of the weights.
     """
     parent, integer = context.base, _integer(weight_type)
-    with _prepared(parent) as source:
-        graph = onnx.load(source).graph
-        chosen = _split_names(operators) or (WEIGHTED if _is_convolutional(graph) else ("Gemm", "MatMul"))
-        quantization.quantize_dynamic(
-            source,
-            out / MODEL,
-            op_types_to_quantize=list(chosen),
-            per_channel=per_channel,
-            reduce_range=reduce_range,
-            weight_type=integer,
-            use_external_data_format=_is_large(parent),
-        )
-    slow = (note("slow-convolutions"),) if "Conv" in chosen and _count(graph, "Conv") else ()
-    return _checked(out, (_quantized_share(graph, out, "int8"), *slow))
+    with prepared(parent) as ready:
+        chosen = _split_names(operators) or (WEIGHTED if _is_convolutional(ready.model) else ("Gemm", "MatMul"))
+        taken = _takes_something(ready.model, chosen, halves=False)
+        with quantizing():
+            quantization.quantize_dynamic(
+                ready.path,
+                out / MODEL,
+                op_types_to_quantize=list(chosen),
+                per_channel=per_channel,
+                reduce_range=reduce_range,
+                weight_type=integer,
+                use_external_data_format=is_large(parent),
+                extra_options={"EnableSubgraph": True} if any(holder.nested for holder in taken) else {},
+            )
+        share = _quantized_share(ready.model, out, "int8", chosen)
+    slow = (note("slow-convolutions"),) if any(holder.node.op_type == "Conv" for holder in taken) else ()
+    return _finished(out, (*ready.notes, share, *slow))
 
 
 @recipe(
@@ -137,23 +158,32 @@ def static_qdq_int8(
         raise ValueError(f"unknown coverage {coverage!r}; there are 'weights' and 'all'")
     parent = context.base
     calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
-    with _prepared(parent) as source:
-        graph = onnx.load(source).graph
-        quantization.quantize_static(
-            source,
-            out / MODEL,
-            _Reader(calibration),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=None if coverage == "all" else list(WEIGHTED),
-            nodes_to_exclude=[] if coverage == "all" else _products_without_weights(graph),
-            per_channel=per_channel,
-            reduce_range=reduce_range,
-            activation_type=_integer(activation_type),
-            weight_type=_integer(weight_type),
-            use_external_data_format=_is_large(parent),
-            extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
-        )
-    return _checked(out, (_quantized_share(graph, out, "int8"), note("calibrated", inputs=len(calibration))))
+    with prepared(parent) as ready:
+        # A tokenizer may make more than the model takes.
+        taken = {value.name for value in ready.model.graph.input}
+        calibration = [{name: array for name, array in feed.items() if name in taken} for feed in calibration]
+        _takes_something(ready.model, WEIGHTED, halves=(files.opset(ready.model) or 0) >= HALF_SCALES_OPSET)
+        # Below, a scale for each channel is not a part of the operators.
+        coarse = per_channel and (files.opset(ready.model) or 0) < QUANTIZED_OPSET
+        activations, integers = _integer(activation_type), _integer(weight_type)
+        with quantizing():
+            quantization.quantize_static(
+                ready.path,
+                out / MODEL,
+                _Reader(calibration),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=None if coverage == "all" else list(WEIGHTED),
+                nodes_to_exclude=[] if coverage == "all" else _products_without_weights(ready.model),
+                per_channel=per_channel and not coarse,
+                reduce_range=reduce_range,
+                activation_type=activations,
+                weight_type=integers,
+                use_external_data_format=is_large(parent),
+                extra_options={} if coverage == "all" else {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+            )
+        share = _quantized_share(ready.model, out, "int8", WEIGHTED)
+    scale = (note("one-scale-a-tensor", opset=files.opset(ready.model)),) if coarse else ()
+    return _finished(out, (*ready.notes, share, *scale, note("calibrated", inputs=len(calibration))))
 
 
 @recipe(
@@ -193,18 +223,19 @@ def _blockwise(parent: Path, out: Path, *, bits: int, block: int, symmetric: boo
     from onnxruntime.quantization import matmul_nbits_quantizer as blockwise
 
     logging.getLogger(blockwise.__name__).setLevel(logging.WARNING)
-    with _prepared(parent) as source:
-        model = onnx.load(source)
-        before = onnx.GraphProto()
+    with prepared(parent) as ready:
+        _takes_something(ready.model, ("MatMul",))
         # A copy, because the quantizer changes the model in place.
-        before.CopyFrom(model.graph)
+        model = onnx.load(ready.path)
         # Accuracy level 4 lets kernels compute in INT8; the error on MiniLM is the same with and without.
         quantizer = blockwise.MatMulNBitsQuantizer(
             model, bits=bits, block_size=block, is_symmetric=symmetric, accuracy_level=4
         )
-        quantizer.process()
-        onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=_is_large(parent), location=WEIGHTS)
-    return _checked(out, (_quantized_share(before, out, f"int{bits}", block),))
+        with quantizing():
+            quantizer.process()
+        onnx.save_model(quantizer.model.model, out / MODEL, save_as_external_data=is_large(parent), location=WEIGHTS)
+        share = _quantized_share(ready.model, out, f"int{bits}", ("MatMul",), block)
+    return _finished(out, (*ready.notes, share))
 
 
 # mypy does not read onnxruntime, so the base class is `Any`.
@@ -221,31 +252,17 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 # --- what recipes share -----------------------------------------------------------------------------------------------
 
 
-def _checked(out: Path, notes: tuple[Note, ...]) -> tuple[Note, ...]:
-    """Return the notes after ONNX's checker has accepted the model. Raises `onnx.checker.ValidationError`."""
-    # By path: the checker cannot take a model over 2 GB from memory.
-    onnx.checker.check_model(out / MODEL)
-    return notes
-
-
-@contextmanager
-def _prepared(parent: Path) -> Iterator[Path]:
-    """The parent's model with inferred shapes and folded constants, in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / MODEL
-        # Symbolic shape inference fails for BERT ("Incomplete symbolic shape inference"), and no recipe needs it.
-        quant_pre_process(
-            parent / MODEL,
-            path,
-            skip_symbolic_shape=True,
-            save_as_external_data=_is_large(parent),
-            all_tensors_to_one_file=True,
-        )
-        yield path
-
-
-def _is_large(folder: Path) -> bool:
-    return sum(file.stat().st_size for file in folder.iterdir()) > PROTOBUF_LIMIT_BYTES
+def _finished(out: Path, notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    """Sort and name the nodes of what a recipe wrote, check it, and return the notes. Raises Refusal if it is wrong."""
+    # Without the weights in other files, which stay as they are.
+    model = onnx.load(out / MODEL, load_external_data=False)
+    # The quantizers sort by the inputs of nodes, and do not see what the bodies of `If` and `Loop` read.
+    moved, named = files.sort(model.graph), files.name_nodes(model)
+    if moved or named:
+        onnx.save_model(model, out / MODEL)
+    # The checker alone does not look at the types of what an operator takes.
+    files.open_on_cpu(out / MODEL, "what the recipe made")
+    return (*notes, *files.accepted(out / MODEL, "what the recipe made"))
 
 
 def _integer(name: str) -> Any:
@@ -258,38 +275,43 @@ def _split_names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _count(graph: onnx.GraphProto, op_type: str) -> int:
-    return sum(node.op_type == op_type for node in graph.node)
-
-
-def _operators_with_weights(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes whose second input is an FP32 constant of the graph."""
-    weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-    return [node for node in graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
-
-
-def _products_without_weights(graph: onnx.GraphProto) -> list[str]:
+def _products_without_weights(model: onnx.ModelProto) -> list[str]:
     """The names of products of two activations, as in attention, which stay FP32."""
-    weighted = {node.name for node in _operators_with_weights(graph)}
-    return [node.name for node in graph.node if node.op_type in WEIGHTED and node.name not in weighted]
+    weighted = {holder.node.name for holder in facts.holders(model)}
+    return [node.name for node in model.graph.node if node.op_type in WEIGHTED and node.name not in weighted]
 
 
-def _is_convolutional(graph: onnx.GraphProto) -> bool:
-    sizes = {tensor.name: len(tensor.raw_data) for tensor in graph.initializer}
+def _is_convolutional(model: onnx.ModelProto) -> bool:
     total = dict.fromkeys(WEIGHTED, 0)
-    for node in _operators_with_weights(graph):
-        total[node.op_type] += sizes[node.input[1]]
+    for holder in facts.holders(model):
+        total[holder.node.op_type] += math.prod(holder.weight.dims)
     return total["Conv"] > total["Gemm"] + total["MatMul"]
 
 
-def _quantized_share(before: onnx.GraphProto, out: Path, number_format: str, block: int | None = None) -> Note:
-    """A note on how many operators the recipe changed. Raises ValueError if there are none."""
-    total, remaining = (
-        len(_operators_with_weights(before)),
-        len(_operators_with_weights(onnx.load(out / MODEL, load_external_data=False).graph)),
-    )
+def _takes_something(model: onnx.ModelProto, op_types: tuple[str, ...], *, halves: bool = True) -> list[facts.Holder]:
+    """The operators with weights that a quantizer of these types could take. Raises Refusal if there are none.
+
+    `halves`: it takes weights in half precision too.
+    """
+    taken = facts.holders(model, op_types)
+    if not taken or (not halves and facts.number_format(model)[0] in ("fp16", "bf16")):
+        raise _nothing(model, op_types)
+    return taken
+
+
+def _quantized_share(
+    before: onnx.ModelProto, out: Path, number_format: str, op_types: tuple[str, ...], block: int | None = None
+) -> Note:
+    """A note on how many operators the recipe changed. Raises Refusal if there are none."""
+    counted = tuple(dict.fromkeys((*WEIGHTED, *op_types)))
+    after = onnx.load(out / MODEL, load_external_data=False)
+    total, remaining = len(facts.holders(before, counted)), len(facts.holders(after, counted))
     # Such an artifact would be the FP32 model under the name of another precision.
     if remaining >= total:
-        raise ValueError(f"nothing to quantize: none of the model's {total} operators with weights was taken")
+        raise _nothing(before, op_types)
     quantized = total - remaining
     return note("quantized-operators", operators=quantized, total=total, number_format=number_format, block=block)
+
+
+def _nothing(model: onnx.ModelProto, op_types: tuple[str, ...]) -> Refusal:
+    return Refusal("unsupported", *facts.why_nothing(model, op_types), "nothing-to-quantize")
