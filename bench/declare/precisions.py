@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bench.declare import registry
+from bench.declare import answer_limits, registry
 from bench.declare.manifests import RecipeDeclaration
 from bench.declare.tables import Tables
 from bench.records import Recipe, Tolerance
@@ -39,10 +39,11 @@ class Precision(Struct, frozen=True):
         None where there is no limit; a matrix with such a cell is refused when it is read.
         """
         recipe = self.recipe(engine, family)
-        if self.tolerance is not None or recipe is None:
+        if recipe is None:
             return self.tolerance
         known = registry.engines()[engine].own_recipes
-        return registry.tolerance(known[recipe.name], registry.families()[family])
+        declared = self.tolerance or registry.tolerance(known[recipe.name], registry.families()[family])
+        return None if declared is None else answer_limits.completed(declared, recipe.number_format)
 
 
 def read_precisions(tables: Tables) -> dict[str, Precision]:

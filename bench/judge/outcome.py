@@ -28,10 +28,12 @@ from bench.records import (
     Traits,
 )
 
-__all__ = ["ANSWERED", "SEVERITY", "by_cell", "judge", "violations"]
+__all__ = ["ANSWERED", "SEVERITY", "TIMED", "by_cell", "judge", "violations"]
 
-ANSWERED: tuple[Status, ...] = ("ok", "partial")
-"""The statuses with a speed: the answers are right, and the target computed them."""
+ANSWERED: tuple[Status, ...] = ("ok", "partial", "approximate")
+"""The statuses whose answers are within their tolerance: only such a cell is compared with others."""
+TIMED: tuple[Status, ...] = (*ANSWERED, "unchecked")
+"""The statuses with a speed; one of a random model is shown, but compared with nothing."""
 
 
 def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
@@ -82,7 +84,7 @@ def _outcome(
     cell, observations = case.cell, case.observations
     placed = placement.worst(observations, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
-    shown = decision.status in ANSWERED
+    shown = decision.status in TIMED
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
@@ -93,7 +95,9 @@ def _outcome(
         reason=decision.reason,
         remedy=decision.remedy,
         failure=decision.failure,
-        speed=_speed(case, control, answered.get(control or "")) if shown else None,
+        speed=_speed(case, control, answered.get(control or "") if decision.status in ANSWERED else None)
+        if shown
+        else None,
         sustained=sustained_speed,
         # The worst round stands for the cell, because a mean would hide one wrong answer.
         parity=min(checked(observations), key=quality, default=None),
