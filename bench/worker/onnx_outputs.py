@@ -1,4 +1,4 @@
-"""Reads from an ONNX file what its outputs are: the operator that fixes their range, class scores, types at the edge."""
+"""Reads from an ONNX file what its outputs are: the operator that fixes their range, class scores, odd types."""
 
 from __future__ import annotations
 

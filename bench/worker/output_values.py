@@ -1,8 +1,9 @@
-"""Turns what a model gives into named arrays: sequences, maps and texts become arrays that are stored without pickle."""
+"""Turns what a model gives into named arrays that are stored without pickle: sequences, maps and texts too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,11 @@ def _named(name: str, value: Any) -> Feed:
 
 
 def _maps(name: str, maps: Sequence[Mapping[Any, Any]]) -> Feed:
-    """A row of values for each map, in the order of the sorted keys, and the keys; ragged rows are one after another."""
+    """A row of values for each map in the order of its sorted keys, and the keys; ragged rows are joined to one."""
     keys = [sorted(entry) for entry in maps]
     values = [[entry[key] for key in row] for entry, row in zip(maps, keys, strict=True)]
     if len({len(row) for row in keys}) > 1:
-        keys, values = [sum(keys, [])], [sum(values, [])]
+        keys, values = [list(chain(*keys))], [list(chain(*values))]
     return {name: np.asarray(values), name + KEYS: _array(name, np.asarray(keys))}
 
 

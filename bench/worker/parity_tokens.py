@@ -66,7 +66,7 @@ def check_texts(session: TextGenerator, prefixes: Sequence[dict[str, str]], limi
 
     A server gives no logits, so other limits are not applied. Each item of `prefixes` has `prefix` and `next`.
     """
-    top1_limit = Tolerance(min_top1=limit.min_top1)
+    top1_limit = Tolerance(min_top1=limit.min_top1, clear_agreement=limit.clear_agreement)
     if not prefixes:
         return Parity(0, True, None, None, None, None, top1_limit, by)
     answers = session.next_texts([entry["prefix"] for entry in prefixes])

@@ -175,9 +175,10 @@ def an_outcome(cell: Cell | None = None, **changes: Any) -> Outcome:
         weights="pretrained",
         artifact="5b1e0c9fd3a7",
     )
-    if changes.get("status", "ok") not in {"ok", "partial"}:
+    timed = {"ok", "partial", "approximate", "unchecked"}
+    if changes.get("status", "ok") not in timed:
         changes = dict.fromkeys(("speed", "load_ms", "first_call_ms", "first_answer_ms")) | changes
-    if changes.get("status", "ok") not in {"ok", "partial", "inaccurate"}:
+    if changes.get("status", "ok") not in timed | {"inaccurate"}:
         gone = {"parity": None, "placement": None, "nodes_on_target": None, "nodes_elsewhere": None}
         changes = gone | {"import_ms": None, "peak_rss_bytes": None, "threads": None, "rounds": 0, "calls": 0} | changes
         changes = {"versions": {}} | changes
