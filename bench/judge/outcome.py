@@ -85,6 +85,8 @@ def _outcome(
     placed = placement.worst(observations, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
     shown = decision.status in TIMED
+    # The speed of a random model is compared with nothing, also where it would be the control itself.
+    control = control if decision.status in ANSWERED else None
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
@@ -95,9 +97,7 @@ def _outcome(
         reason=decision.reason,
         remedy=decision.remedy,
         failure=decision.failure,
-        speed=_speed(case, control, answered.get(control or "") if decision.status in ANSWERED else None)
-        if shown
-        else None,
+        speed=_speed(case, control, answered.get(control or "")) if shown else None,
         sustained=sustained_speed,
         # The worst round stands for the cell, because a mean would hide one wrong answer.
         parity=min(checked(observations), key=quality, default=None),

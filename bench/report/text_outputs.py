@@ -30,7 +30,7 @@ def agreement(outcome: Outcome) -> str | None:
     if outcome.status != "approximate" or parity is None:
         return None
     parts = [
-        f"top-1 {numbers.significant(parity.top1_agreement)}" if parity.top1_agreement is not None else "",
+        f"top-1 {numbers.significant(parity.top1_agreement, 2)}" if parity.top1_agreement is not None else "",
         f"{numbers.percent(parity.agreement)} equal" if parity.agreement is not None else "",
         f"{parity.tokens_same or 0} of {parity.tokens_compared} tokens" if parity.tokens_compared else "",
     ]

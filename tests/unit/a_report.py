@@ -148,6 +148,7 @@ def a_parity(cosine: float = 0.9901, relative_error: float = 0.0213, **changes: 
         effective_bits=5.55,
         tolerance=Tolerance(min_cosine=0.98),
         reference="PyTorch 2.13.0, FP32",
+        decides="last_hidden_state",
     )
     return replace(parity, **changes)
 

@@ -129,8 +129,8 @@ def _entry(entry: MatrixEntry) -> str:
         parts.append(f"not reached {len(entry.unreached)}" if entry.outcomes else "not reached")
     if entry.headline and entry.headline.speed:
         parts.append(generation.headline(entry.headline.speed))
-    if entry.outcomes and (agreed := text_outputs.agreement(entry.outcomes[0])):
-        parts.append(plain(agreed))
+    if entry.outcomes and (share := text_outputs.agreement(entry.outcomes[0])):
+        parts.append(plain(share))
     if entry.computed_in:
         parts.append(f"**in {plain(entry.computed_in)}**")
     return " · ".join(parts)
