@@ -130,7 +130,7 @@ class OutputParity(Record, frozen=True):
     top5_agreement: float | None = None
     """For class scores: share of samples with the reference's best class among the best five."""
     bounded_by: str = ""
-    """The operator that fixes the range of the output, such as `Sigmoid`; empty where none does."""
+    """The operator that fixes the range of the output, or of its worst block, such as `Sigmoid`; else empty."""
     blocks: tuple[Block, ...] = ()
     """Empty where all parts of the output have one scale."""
     block: int | None = None

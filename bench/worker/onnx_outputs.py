@@ -12,7 +12,7 @@ from bench.worker.output_facts import OutputFacts
 from bench.worker.refusal import Refusal
 
 BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Tanh"})
-"""Operators whose results are of the size of 1 whatever their input is."""
+"""Operators whose results are between -1 and 1 whatever their input is."""
 NORMALIZED = frozenset({"Softmax", "LogSoftmax"})
 MOVES_VALUES = frozenset(
     {"Reshape", "Transpose", "Identity", "Cast", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "GatherND"}
@@ -21,7 +21,7 @@ MOVES_VALUES = frozenset(
 """Operators whose results are values of their first input, moved, repeated or left out."""
 JOINS = frozenset({"Concat", "Where", "Max", "Min"})
 """Operators whose results are values of any of their inputs."""
-SCORE_WORDS = ("logit", "prob")
+SCORE_WORDS = ("logit", "prob", "label")
 """Words in the name of an output of shape (batch, classes) that holds one score for each class."""
 UNREADABLE = frozenset(name for name, _, _ in element_types.OTHERS.values())
 """Types that NumPy does not have."""
@@ -30,17 +30,22 @@ UNREADABLE = frozenset(name for name, _, _ in element_types.OTHERS.values())
 def facts(path: Path) -> dict[str, OutputFacts]:
     """The facts of each output by name.
 
-    An output is taken for class scores if Softmax or LogSoftmax computes it, or its name says `logits` or `prob`, and
-    it has two dimensions; the comparison checks the number of classes.
+    An output is taken for class scores if Softmax or LogSoftmax computes it, or its name says `logits`, `prob` or
+    `label`, and it has two dimensions; the comparison checks the number of classes.
     """
     graph = onnx_protobuf.read_graph(path)
     producers = {output: node for node in graph.nodes for output in node.outputs if output}
     known = {}
     for value in graph.outputs:
         last = _last(value.name, producers)
+        bounded = sorted(last & BOUNDED)
         named = any(word in value.name.lower() for word in SCORE_WORDS)
-        scores = (last in NORMALIZED or named) and len(value.dims) in (0, 2)
-        known[value.name] = OutputFacts(last if last in BOUNDED else "", scores, split=True)
+        known[value.name] = OutputFacts(
+            bounded_by=bounded[0] if bounded and last <= BOUNDED else "",
+            partly_bounded_by=bounded[0] if bounded and not last <= BOUNDED else "",
+            class_scores=((bool(last) and last <= NORMALIZED) or named) and len(value.dims) in (0, 2),
+            split=True,
+        )
     return known
 
 
@@ -56,23 +61,25 @@ def refuse_unreadable(path: Path) -> None:
             raise Refusal("unsupported", message, remedy, "edge-type")
 
 
-def _last(name: str, producers: Mapping[str, Node], depth: int = 0) -> str:
-    """The operator that computed the values of a tensor; empty where there are several, or none."""
-    node = producers.get(name)
-    # A graph that is a loop is not valid, and a limit also ends it.
-    if node is None or depth > len(producers):
-        return ""
-    if node.domain in onnx_protobuf.OWN_DOMAINS or node.op_type == "ZipMap":
-        if node.op_type in MOVES_VALUES and node.inputs:
-            return _last(node.inputs[0], producers, depth + 1)
-        if node.op_type in JOINS:
-            # The first input of Where chooses, and is no value of the result.
-            joined = node.inputs[node.op_type == "Where" :]
-            origins = {_last(entry, producers, depth + 1) for entry in joined}
-            return origins.pop() if len(origins) == 1 else _any_bounded(origins)
-    return node.op
+def _last(name: str, producers: Mapping[str, Node]) -> set[str]:
+    """The operators that computed the values of a tensor; an empty name stands for weights and inputs of the graph."""
+    last: set[str] = set()
+    waiting, known = [name], {name}
+    while waiting:
+        node = producers.get(waiting.pop())
+        sources = _sources(node) if node else ()
+        if not sources:
+            last.add(node.op if node else "")
+        waiting += [source for source in sources if source not in known]
+        known.update(sources)
+    return last
 
 
-def _any_bounded(origins: set[str]) -> str:
-    """One of several operators if each of them fixes the range; else an empty text."""
-    return min(origins) if origins <= BOUNDED else ""
+def _sources(node: Node) -> tuple[str, ...]:
+    """The inputs whose values are those of the result; empty for an operator that computes others."""
+    if node.domain not in onnx_protobuf.OWN_DOMAINS and node.op_type != "ZipMap":
+        return ()
+    if node.op_type in MOVES_VALUES:
+        return node.inputs[:1]
+    # The first input of Where chooses, and is no value of the result.
+    return node.inputs[node.op_type == "Where" :] if node.op_type in JOINS else ()

@@ -13,6 +13,8 @@ class OutputFacts:
 
     bounded_by: str = ""
     """The operator that fixes its range, such as `Sigmoid`; empty where none does."""
+    partly_bounded_by: str = ""
+    """The operator that fixes the range of a part of it, such as the scores that Concat puts beside boxes."""
     class_scores: bool = False
     """Whether each sample has one score for each class."""
     split: bool = False

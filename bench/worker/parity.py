@@ -11,6 +11,7 @@ from bench.records import OutputParity, Parity, Tolerance, note
 from bench.worker import output_facts, parity_output
 from bench.worker.feeds import Feed
 from bench.worker.output_facts import OutputFacts
+from bench.worker.parity_output import Distance
 from bench.worker.refusal import Refusal
 
 NO_FACTS: Mapping[str, OutputFacts] = {}
@@ -30,7 +31,7 @@ def compare(
     if not expected or len(expected) != len(actual):
         raise ValueError(f"the reference has {len(expected)} batches, the output {len(actual)}")
     names = list(dict.fromkeys(name for batch in (*expected, *actual) for name in batch))
-    outputs = tuple(_output(name, expected, actual, output_facts.of(facts, name)) for name in names)
+    outputs = tuple(_output(name, expected, actual, output_facts.of(facts, name), tolerance) for name in names)
     if not outputs:
         raise ValueError("the reference holds no output to compare")
     _check_reference(expected)
@@ -63,26 +64,17 @@ def strain(output: OutputParity, limit: Tolerance) -> float:
     if output.fault:
         return math.inf
     if output.agreement is not None:
-        return _share(1 - output.agreement, 1 - (1.0 if limit.min_agreement is None else limit.min_agreement))
+        least = 1.0 if limit.min_agreement is None else limit.min_agreement
+        return parity_output.share_of(1 - output.agreement, 1 - least)
     if output.cosine is None:
         return 0.0
-    error = output.max_abs_error or 0.0
-    if output.bounded_by and limit.max_bounded_error is not None and error <= limit.max_bounded_error:
-        return _share(error, limit.max_bounded_error)
-    relative = math.inf if output.relative_error is None else output.relative_error
-    return max(
-        0.0 if limit.max_relative_error is None else _share(relative, limit.max_relative_error),
-        0.0 if limit.min_cosine is None else _share(1 - output.cosine, 1 - limit.min_cosine),
-    )
+    distance = Distance(output.max_abs_error or 0.0, output.relative_error, output.cosine)
+    return parity_output.float_strain(distance, output.bounded_by, limit)
 
 
-def _share(value: float, limit: float) -> float:
-    if value <= 0:
-        return 0.0
-    return value / limit if limit > 0 else math.inf
-
-
-def _output(name: str, expected: Sequence[Feed], actual: Sequence[Feed], facts: OutputFacts) -> OutputParity:
+def _output(
+    name: str, expected: Sequence[Feed], actual: Sequence[Feed], facts: OutputFacts, limit: Tolerance
+) -> OutputParity:
     """One output over all batches; an output that one side lacks is at fault."""
     rights, givens = [batch.get(name) for batch in expected], [batch.get(name) for batch in actual]
     known = next((array for array in (*rights, *givens) if array is not None), None)
@@ -92,9 +84,8 @@ def _output(name: str, expected: Sequence[Feed], actual: Sequence[Feed], facts: 
         fault = note("output-missing") if missing else note("output-additional")
         samples = sum(len(array) if array.ndim else 1 for array in (*rights, *givens) if array is not None)
         return OutputParity(name, parity_output.kind_of(known), samples, 0, fault=None if facts.random else fault)
-    return parity_output.compare(
-        name, [right for right in rights if right is not None], [given for given in givens if given is not None], facts
-    )
+    present = [[array for array in side if array is not None] for side in (rights, givens)]
+    return parity_output.compare(name, present[0], present[1], facts, limit)
 
 
 def _check_reference(expected: Sequence[Feed]) -> None:

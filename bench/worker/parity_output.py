@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from bench.records import Block, Note, OutputParity, ValueKind, note
+from bench.records import Block, Note, OutputParity, Tolerance, ValueKind, note
 from bench.worker.feeds import Array
 from bench.worker.output_facts import OutputFacts
 
@@ -42,8 +42,13 @@ class Distance:
     cosine: float
 
 
-def compare(name: str, expected: Sequence[Array], actual: Sequence[Array], facts: OutputFacts) -> OutputParity:
-    """Compare one output over all batches; each array is of shape (samples, …), in the order of the batches."""
+def compare(
+    name: str, expected: Sequence[Array], actual: Sequence[Array], facts: OutputFacts, limit: Tolerance
+) -> OutputParity:
+    """Compare one output over all batches; each array is of shape (samples, …), in the order of the batches.
+
+    `limit` decides which of several blocks is the worst.
+    """
     kind = kind_of(expected[0])
     samples = sum(len(array) if array.ndim else 1 for array in expected)
     elements = sum(array.size for array in expected)
@@ -56,7 +61,7 @@ def compare(name: str, expected: Sequence[Array], actual: Sequence[Array], facts
         return replace(whole, fault=fault)
     if not elements:
         return whole
-    return _floats(whole, expected, actual, facts) if kind == "float" else _exact(whole, expected, actual)
+    return _floats(whole, expected, actual, facts, limit) if kind == "float" else _exact(whole, expected, actual)
 
 
 def kind_of(array: Array) -> ValueKind:
@@ -90,11 +95,34 @@ def _exact(whole: OutputParity, expected: Sequence[Array], actual: Sequence[Arra
     return replace(whole, agreement=same / whole.elements, max_abs_error=largest)
 
 
+# --- how far, by what is allowed --------------------------------------------------------------------------------------
+
+
+def float_strain(figures: Distance | Block, bounded_by: str, limit: Tolerance) -> float:
+    """How far floats are from the reference, as a share of what the tolerance allows: above 1 is outside it."""
+    error, most = figures.max_abs_error, limit.max_bounded_error
+    if bounded_by and most is not None and error <= most:
+        return share_of(error, most)
+    # An undefined relative error is an error where the reference has none.
+    relative = math.inf if figures.relative_error is None else figures.relative_error
+    return max(
+        0.0 if limit.max_relative_error is None else share_of(relative, limit.max_relative_error),
+        0.0 if limit.min_cosine is None else share_of(1 - figures.cosine, 1 - limit.min_cosine),
+    )
+
+
+def share_of(value: float, limit: float) -> float:
+    """The value as a share of its limit; a limit of zero allows nothing."""
+    if value <= 0:
+        return 0.0
+    return value / limit if limit > 0 else math.inf
+
+
 # --- floats -----------------------------------------------------------------------------------------------------------
 
 
 def _floats(
-    whole: OutputParity, expected: Sequence[Array], actual: Sequence[Array], facts: OutputFacts
+    whole: OutputParity, expected: Sequence[Array], actual: Sequence[Array], facts: OutputFacts, limit: Tolerance
 ) -> OutputParity:
     pairs = [_in_double(right, given) for right, given in zip(expected, actual, strict=True)]
     odd = [_odd(right, given) for right, given in pairs]
@@ -102,11 +130,15 @@ def _floats(
         return replace(whole, fault=note("output-not-finite", share=sum(int(m.sum()) for m in odd) / whole.elements))
     pairs = [_without_infinities(right, given) for right, given in pairs]
     top1, top5 = _classes(pairs) if facts.class_scores else (None, None)
-    blocks = _blocks(pairs) if facts.split and top1 is None else ()
-    worst = max(range(len(blocks)), key=lambda index: _badness(blocks[index]), default=None)
+    parts = _blocks(pairs) if facts.split and top1 is None else ()
+    blocks = tuple(block for block, _ in parts)
+    bounds = [facts.bounded_by or (facts.partly_bounded_by if is_small else "") for _, is_small in parts]
+    strains = [float_strain(block, bound, limit) for block, bound in zip(blocks, bounds, strict=True)]
+    worst = strains.index(max(strains)) if strains else None
     distance = _distance(pairs) if worst is None else blocks[worst]
     return replace(
         whole,
+        bounded_by=facts.bounded_by if worst is None else bounds[worst],
         max_abs_error=distance.max_abs_error,
         relative_error=distance.relative_error,
         cosine=distance.cosine,
@@ -185,8 +217,11 @@ class _Cut:
     gap: float = 0.0
 
 
-def _blocks(pairs: Sequence[tuple[Rows, Rows]]) -> tuple[Block, ...]:
-    """The blocks of unlike scale along the axis whose scales have the widest gap; empty where no axis has one."""
+def _blocks(pairs: Sequence[tuple[Rows, Rows]]) -> tuple[tuple[Block, bool], ...]:
+    """The blocks of unlike scale along the axis whose scales have the widest gap; empty where no axis has one.
+
+    Beside each, whether all its values are between -1 and 1, and so can be those of an operator that fixes the range.
+    """
     if len({right.shape[1:] for right, _ in pairs}) != 1:
         return ()
     whole = np.concatenate([right for right, _ in pairs])
@@ -213,12 +248,12 @@ def _cut(values: Rows, axis: int) -> _Cut:
     return _Cut(axis, [np.sort(group) for group in np.split(order, ends)], float(ratios[np.array(ends) - 1].max()))
 
 
-def _block(pairs: Sequence[tuple[Rows, Rows]], axis: int, group: npt.NDArray[np.intp]) -> Block:
+def _block(pairs: Sequence[tuple[Rows, Rows]], axis: int, group: npt.NDArray[np.intp]) -> tuple[Block, bool]:
     own = [(np.take(right, group, axis), np.take(given, group, axis)) for right, given in pairs]
     distance = _distance(own)
     count = sum(right.size for right, _ in own)
     scale = math.sqrt(sum(float(np.square(right).sum()) for right, _ in own) / count)
-    return Block(
+    block = Block(
         axis=axis,
         first=int(group[0]),
         last=int(group[-1]),
@@ -228,11 +263,7 @@ def _block(pairs: Sequence[tuple[Rows, Rows]], axis: int, group: npt.NDArray[np.
         relative_error=distance.relative_error,
         cosine=distance.cosine,
     )
-
-
-def _badness(block: Block) -> tuple[float, float]:
-    # An undefined relative error is an error where the reference has none.
-    return math.inf if block.relative_error is None else block.relative_error, -block.cosine
+    return block, all(float(np.abs(right).max(initial=0.0)) <= 1.0 for right, _ in own)
 
 
 # --- class scores -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.declare import answer_limits, matrix as matrices
-from bench.declare import registry
+from bench.declare import answer_limits, registry
+from bench.declare import matrix as matrices
 from bench.errors import MatrixError, PluginError
 from bench.records import Tolerance
 

@@ -178,6 +178,23 @@ def test_a_sigmoid_near_zero_is_right_in_fp32_whatever_its_relative_error() -> N
     assert violations(compare(right, {"y": np.full((1, 100), 2e-5)}, FP32, y=OutputFacts("Sigmoid")))
 
 
+def test_scores_near_zero_beside_boxes_are_right_in_fp32_if_a_sigmoid_made_them() -> None:
+    """A detector on noise: the scores are near 1e-5, and FP32 gives them with an error of 1e-8."""
+    right = a_detector()
+    right[:, 4:] *= 1e-3
+    given = right.copy()
+    given[:, 4:] += 1e-8 * RNG.standard_normal(given[:, 4:].shape)
+    joined = OutputFacts(partly_bounded_by="Sigmoid", split=True)
+    found = compare({"y": right}, {"y": given}, FP32, y=joined)
+    assert violations(found) == []
+    assert violations(compare({"y": right}, {"y": given}, FP32, y=SPLIT)), "nothing fixes their range"
+    boxes = right.copy()
+    boxes[:, 0] *= 1.001
+    wrong = compare({"y": right}, {"y": boxes}, FP32, y=joined)
+    assert violations(wrong)[0].values["slices"] == "0..3"
+    assert wrong.outputs[0].bounded_by == "", "boxes are no scores"
+
+
 # --- class scores -----------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +227,9 @@ def test_one_class_of_eight_may_be_chance() -> None:
     right = np.eye(8)
     given = right.copy()
     given[0] = right[1]
-    found = compare({"y": right}, {"y": given}, Tolerance(min_cosine=-1, clear_agreement=0.9), y=OutputFacts("", True))
+    found = compare(
+        {"y": right}, {"y": given}, Tolerance(min_cosine=-1, clear_agreement=0.9), y=OutputFacts(class_scores=True)
+    )
     assert (found.top1_agreement, differences(found)) == (0.875, [])
 
 
