@@ -209,7 +209,7 @@ def test_a_small_shift_that_all_tokens_share_is_seen_in_the_mean() -> None:
     right, feed = a_hidden_state()
     shifted = {"last_hidden_state": right["last_hidden_state"] + 0.3}
     alone = [batch["last_hidden_state"].reshape(2, -1) for batch in (right, shifted)]
-    tokens_alone = parity.compare([alone[0]], [alone[1]], Tolerance(0.9), "itself")
+    tokens_alone = parity.compare([{"y": alone[0]}], [{"y": alone[1]}], Tolerance(0.9), "itself")
     assert text_parity(shifted, right, feed).relative_error > 1.2 * tokens_alone.relative_error
 
 
