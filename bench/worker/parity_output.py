@@ -25,8 +25,13 @@ SCALE_GAP = 30.0
 SLICE_VALUES = 64
 # A box has four coordinates. A single loud channel, or two, is an outlier of a hidden state: no second quantity.
 LOUD_SLICES = 3
-# What FP32 leaves of numbers that cancel: slices that are this much smaller than the largest hold its rounding only.
-FP32_ROUNDING = 1e-7
+# A few weak channels are no second quantity either: MiniLM has three, of 384, that hold nothing but rounding.
+QUIET_SHARE = 0.05
+# Below this share of the loudest slice is what FP32 leaves of numbers that cancel.
+ROUNDING = 1e-5
+# Where the graph shows that a sigmoid makes a part of the output, that part is no rounding, however small it is: on
+# noise the scores of a detector are near 1e-6, beside boxes of 640 pixels.
+SMALLEST_SCORE = 1e-10
 # Two classes that are closer than this share of the standard deviation of a row are a tie, as in `parity_tokens`.
 TIE = 1e-3
 CLASSES = range(2, 100_001)
@@ -130,7 +135,7 @@ def _floats(
         return replace(whole, fault=note("output-not-finite", share=sum(int(m.sum()) for m in odd) / whole.elements))
     pairs = [_without_infinities(right, given) for right, given in pairs]
     top1, top5 = _classes(pairs) if facts.class_scores else (None, None)
-    parts = _blocks(pairs) if facts.split and top1 is None else ()
+    parts = _blocks(pairs, has_scores=bool(facts.partly_bounded_by)) if facts.split and top1 is None else ()
     blocks = tuple(block for block, _ in parts)
     bounds = [facts.bounded_by or (facts.partly_bounded_by if is_small else "") for _, is_small in parts]
     strains = [float_strain(block, bound, limit) for block, bound in zip(blocks, bounds, strict=True)]
@@ -217,19 +222,20 @@ class _Cut:
     gap: float = 0.0
 
 
-def _blocks(pairs: Sequence[tuple[Rows, Rows]]) -> tuple[tuple[Block, bool], ...]:
+def _blocks(pairs: Sequence[tuple[Rows, Rows]], *, has_scores: bool) -> tuple[tuple[Block, bool], ...]:
     """The blocks of unlike scale along the axis whose scales have the widest gap; empty where no axis has one.
 
-    Beside each, whether all its values are between -1 and 1, and so can be those of an operator that fixes the range.
+    `has_scores`: the graph shows that an operator of a fixed range makes a part of the output. Beside each block stands
+    whether all its values are between -1 and 1, and so can be those of that operator.
     """
     if len({right.shape[1:] for right, _ in pairs}) != 1:
         return ()
     whole = np.concatenate([right for right, _ in pairs])
-    cut = max((_cut(whole, axis) for axis in range(1, whole.ndim)), key=lambda cut: cut.gap, default=_Cut())
+    cut = max((_cut(whole, axis, has_scores) for axis in range(1, whole.ndim)), key=lambda cut: cut.gap, default=_Cut())
     return tuple(_block(pairs, cut.axis, group) for group in cut.groups)
 
 
-def _cut(values: Rows, axis: int) -> _Cut:
+def _cut(values: Rows, axis: int, has_scores: bool) -> _Cut:
     slices = values.shape[axis]
     if slices < 2 or values.size // slices < SLICE_VALUES:
         return _Cut()
@@ -237,11 +243,12 @@ def _cut(values: Rows, axis: int) -> _Cut:
     order = np.argsort(-scales)
     ordered = scales[order]
     # Slices of zeros, and those that hold no more than rounding, belong to the smallest block.
-    audible = int((ordered > ordered[0] * FP32_ROUNDING).sum())
+    audible = int((ordered > ordered[0] * (SMALLEST_SCORE if has_scores else ROUNDING)).sum())
     ratios = ordered[: audible - 1] / ordered[1:audible] if audible > 1 else np.zeros(0)
     ends: list[int] = []
     for place in np.flatnonzero(ratios >= SCALE_GAP) + 1:
-        if place - (ends[-1] if ends else 0) >= LOUD_SLICES:
+        quiet = slices - place
+        if place - (ends[-1] if ends else 0) >= LOUD_SLICES and (has_scores or quiet >= QUIET_SHARE * slices):
             ends.append(int(place))
     if not ends:
         return _Cut()
