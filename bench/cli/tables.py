@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 160
 """Columns of a table that does not go to a terminal: wide enough for a row."""
-COLOURS = {"ok": "green", "partial": "yellow", "excluded": "dim", "unavailable": "dim", "unsupported": "magenta"}
+COLOURS = {
+    "ok": "green",
+    "partial": "yellow",
+    "approximate": "cyan",
+    **dict.fromkeys(("unchecked", "excluded", "unavailable"), "dim"),
+    "unsupported": "magenta",
+}
 TONES = {"bad": "red", "good": "green", "warn": "yellow"}
 """The colours of the tones in a comparison or a history."""
 
@@ -100,7 +106,10 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
     remark = ", ".join(filter(None, (own, flags))) if outcome.status == "ok" else f"{reason}; {flags}"
-    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(remark)
+    latency, rate, compared = _figures(outcome.cell, speed)
+    # Other answers than the reference's, or answers that nobody can check, are in no ranking.
+    compared = "not ranked" if outcome.status in {"approximate", "unchecked"} else compared
+    return outcome.cell.id, status, latency, rate, compared, escape(remark)
 
 
 def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from bench.judge import generation, statistics
-from bench.judge.outcome import by_cell
+from bench.judge.outcome import ANSWERED, by_cell
 from bench.judge.speed import controls, round_medians
 from bench.records import Cell, Interval, Observation, Outcome, Run
 
@@ -52,7 +52,12 @@ def figures(
 ) -> dict[str, tuple[Figure, ...]]:
     """The figures of every cell that has a valid speed, by cell id; each cell has at least one figure."""
     grouped = by_cell(observations)
-    timed = [outcome.cell for outcome in outcomes if outcome.speed is not None and not outcome.cell.emulated]
+    timed = [
+        outcome.cell
+        for outcome in outcomes
+        # The speed of a random model, whose answers nobody could check, is compared with nothing.
+        if outcome.speed is not None and outcome.status in ANSWERED and not outcome.cell.emulated
+    ]
     times = {cell.id: _times(cell, grouped.get(cell.id, ())) for cell in timed}
     # A control without a valid speed gives no ratio, and no other control is taken in its place.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items() if chosen.id in times}

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from bench.comparison import history_rows
 from bench.comparison.history import History, Point, Series
+from bench.judge.outcome import ANSWERED
 from bench.records import Interval
 from bench.report import charts, escaping, numbers, pages
 
@@ -65,7 +66,7 @@ def render(history: History) -> str:
         models=models,
         marks=marks(history),
         machines=[(key, processor, tone(history, key)) for key, processor in history_rows.machines(history)],
-        failed=any(point.status not in {"ok", "partial"} for series in shown for point in series.points),
+        failed=any(point.status not in ANSWERED for series in shown for point in series.points),
         stepped=any(series.change_points for series in shown),
     )
 
@@ -164,7 +165,7 @@ def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: 
 
 def _failures(series: Series, x: alt.X, y: dict[str, Any], low: float) -> list[Any]:
     """A cross at the bottom for each run without correct output of the cell."""
-    failed: Data = [{"run": point.run, "foot": low} for point in series.points if point.status not in {"ok", "partial"}]
+    failed: Data = [{"run": point.run, "foot": low} for point in series.points if point.status not in ANSWERED]
     if not failed:
         return []
     crosses = alt.Chart(alt.InlineData(failed)).mark_text(text="×", fontSize=15, color="var(--bad)", dy=-5)

@@ -7,10 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from bench.declare import registry
+from bench.declare import answer_limits, registry
 from bench.declare.manifests import RecipeDeclaration
 from bench.declare.tables import Tables
 from bench.records import Recipe, Tolerance
+from bench.shared.number_formats import coarsest
 
 Known = Mapping[str, RecipeDeclaration]
 """Recipes by name."""
@@ -43,11 +44,15 @@ class Precision(Struct, frozen=True):
         where it is wider. None where there is no limit; a matrix with such a cell is refused when it is read.
         """
         recipe = self.recipe(engine, family)
-        if self.tolerance is not None or recipe is None:
+        if recipe is None:
             return self.tolerance
         known = registry.engines()[engine].own_recipes
         limit = registry.tolerance(known[recipe.name], registry.families()[family])
-        return wider(limit, registry.families()[family].tolerances.get(file_format or ""))
+        # A limit of the matrix stays as the user set it.
+        declared = self.tolerance or wider(limit, registry.families()[family].tolerances.get(file_format or ""))
+        # Formats of weights alone, such as 6 bits, have no place in the order.
+        held = coarsest((recipe.number_format, file_format)) if file_format else recipe.number_format
+        return None if declared is None else answer_limits.completed(declared, held)
 
 
 def wider(limit: Tolerance | None, other: Tolerance | None) -> Tolerance | None:

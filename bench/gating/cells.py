@@ -20,7 +20,7 @@ Tally = Counter[GateVerdict]
 # Scripts and CI depend on these numbers (docs/gate.md).
 FINE, REGRESSION, INCONCLUSIVE, NOTHING = 0, 1, 3, 4
 """Exit codes of a gate. `bench` exits with 2 for errors that the user can correct."""
-RANK: dict[Status, int] = {"ok": 2, "partial": 1}
+RANK: dict[Status, int] = {"ok": 3, "partial": 2, "approximate": 1}
 """How well a cell works, by its status. A status that is not listed has rank 0: no usable output."""
 
 
@@ -50,8 +50,8 @@ class Support(Struct, frozen=True):
 def support(recorded: Outcome, remeasured: Outcome | None, new: Outcome) -> Support:
     """Compare the recorded outcome of the base, its outcome today (None if it was not run), and the new outcome.
 
-    Support is lost if the status has a lower rank (ok, partial, any other), or if more nodes than before run on other
-    providers than the target. This is a regression at any speed.
+    Support is lost if the status has a lower rank (ok, partial, approximate, any other), or if more nodes than before
+    run on other providers than the target. This is a regression at any speed.
     """
     lost = _loss(recorded, new)
     if lost is None:

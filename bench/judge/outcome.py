@@ -29,10 +29,12 @@ from bench.records import (
 )
 from bench.shared.number_formats import of_file
 
-__all__ = ["ANSWERED", "SEVERITY", "by_cell", "judge", "violations"]
+__all__ = ["ANSWERED", "SEVERITY", "TIMED", "by_cell", "judge", "violations"]
 
-ANSWERED: tuple[Status, ...] = ("ok", "partial")
-"""The statuses with a speed: the answers are right, and the target computed them."""
+ANSWERED: tuple[Status, ...] = ("ok", "partial", "approximate")
+"""The statuses whose answers are within their tolerance: only such a cell is compared with others."""
+TIMED: tuple[Status, ...] = (*ANSWERED, "unchecked")
+"""The statuses with a speed; one of a random model is shown, but compared with nothing."""
 
 
 def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
@@ -84,7 +86,9 @@ def _outcome(
     placed = placement.worst(observations, cell.provider)
     parts = placement.split(placed, cell.provider) if placed and cell.provider else None
     build_notes = _build_notes(run, cell)
-    shown = decision.status in ANSWERED
+    shown = decision.status in TIMED
+    # The speed of a random model is compared with nothing, also where it would be the control itself.
+    control = control if decision.status in ANSWERED else None
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None

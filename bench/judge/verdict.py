@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bench.judge import placement
 from bench.judge.speed import Medians
-from bench.judge.tolerance import checked, quality, violations
+from bench.judge.tolerance import checked, differences, quality, random_outputs, violations
 from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
 from bench.shared.native_errors import first_sentence
 
@@ -144,6 +144,28 @@ def inaccurate(case: Case) -> Verdict | None:
     return Verdict("inaccurate", reason, note("try-other-recipe"))
 
 
+def random_answers(case: Case) -> Verdict | None:
+    """The model gives another answer each time, so no reference can check it; its speed is shown, but never ranked."""
+    outputs = dict.fromkeys(name for parity in checked(case.observations) for name in random_outputs(parity))
+    if not outputs:
+        return None
+    return Verdict("unchecked", note("random-model", outputs=tuple(outputs)), note("make-deterministic"))
+
+
+def approximate(case: Case) -> Verdict | None:
+    """The answers of at least one round are within the tolerance, and yet visibly other answers."""
+    compared = checked(case.observations)
+    other = [parity for parity in compared if differences(parity)]
+    if not other:
+        return None
+    worst = differences(min(other, key=quality))
+    # The placement is said here too, because this status hides those of the rules below.
+    lower = next((fact for rule in PLACEMENT_RULES if (fact := rule(case)) is not None), None)
+    parts = (*worst, lower.reason) if lower else tuple(worst)
+    reason = note("visibly-other", *parts, reference=other[0].reference, times=len(other), rounds=len(compared))
+    return Verdict("approximate", reason, note("judge-by-task"))
+
+
 def without_placement(case: Case) -> Verdict | None:
     """The answers are right, but the placement is unknown.
 
@@ -184,6 +206,7 @@ def passed(case: Case) -> Verdict:
     return Verdict("ok", note("every-node-on-target", target=case.cell.provider, shape_ops=excused))
 
 
+PLACEMENT_RULES: tuple[Callable[[Case], Verdict | None], ...] = (without_placement, partly_off_target)
 RULES: tuple[Callable[[Case], Verdict | None], ...] = (
     # First, because a file may hold rounds of a cell that a rule excludes.
     excluded,
@@ -198,8 +221,11 @@ RULES: tuple[Callable[[Case], Verdict | None], ...] = (
     off_target,
     # Before the rules on a part of the nodes: right answers come first.
     inaccurate,
-    without_placement,
-    partly_off_target,
+    # After wrong answers: of a model with several outputs, one may be random and another wrong.
+    random_answers,
+    # Before the placement: how good the answers are comes first.
+    approximate,
+    *PLACEMENT_RULES,
     passed,
 )
 

@@ -74,11 +74,13 @@ from bench.records.plan import (
 from bench.records.prepared import ArtifactRecord, Failure, RuntimeRecord, Source
 from bench.records.protocol import PROTOCOL
 from bench.records.seen import (
+    Block,
     Effort,
     Energy,
     Generation,
     Minute,
     Observation,
+    OutputParity,
     Parity,
     Placement,
     Run,
@@ -87,6 +89,7 @@ from bench.records.seen import (
     Timing,
     Traits,
     Transcript,
+    ValueKind,
 )
 
 __all__ = [
@@ -97,6 +100,7 @@ __all__ = [
     "Accelerator",
     "ArtifactRecord",
     "Begin",
+    "Block",
     "Build",
     "Built",
     "Burst",
@@ -156,6 +160,7 @@ __all__ = [
     "Option",
     "Order",
     "Outcome",
+    "OutputParity",
     "Pair",
     "PairKind",
     "Parity",
@@ -189,6 +194,7 @@ __all__ = [
     "Tolerance",
     "Traits",
     "Transcript",
+    "ValueKind",
     "Visit",
     "Weights",
     "note",

@@ -14,6 +14,8 @@ SCHEMA = 2
 Status = Literal[
     "ok",
     "partial",
+    "approximate",
+    "unchecked",
     "inaccurate",
     "unsupported",
     "unavailable",

@@ -43,6 +43,8 @@ class FamilyManifest(Record, frozen=True, kw_only=True):
     """The kinds of source that the family reads."""
     has_module: bool = True
     """Whether `load` gives a PyTorch module."""
+    class_scores: tuple[str, ...] = ()
+    """The outputs that hold one score for each class, of shape (batch, classes)."""
     tolerances: dict[str, Tolerance] = {}
     """By number format: what holds where a recipe declares no tolerance for this family."""
 

@@ -32,6 +32,16 @@ class Tolerance(Record, frozen=True):
     # For FP32: quantized models differ from the first tokens on, so they are checked by KL divergence and top-1.
     same_tokens: bool = False
     """For models that generate: the generated tokens must be those of the reference."""
+    # The plan fills in the limits below by number format, where they are None: `bench.declare.answer_limits`.
+    max_bounded_error: float | None = None
+    """An absolute error up to this is right whatever its relative error, for outputs whose last operator fixes their
+    range, such as Sigmoid; None: the relative error counts."""
+    min_agreement: float | None = None
+    """Share of integers, booleans and texts that must equal the reference's; None asks for all."""
+    clear_agreement: float | None = None
+    """Below this share of equal best classes, best tokens or exact values, the answers are `approximate`."""
+    clear_tokens: float | None = None
+    """Below this share of generated tokens before the first that differs, the answers are `approximate`."""
 
 
 class DeviceChoice(Record, frozen=True):

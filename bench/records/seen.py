@@ -89,11 +89,67 @@ class Energy(Record, frozen=True):
     """`RAPL package`, `NVML`, `battery`."""
 
 
+ValueKind = Literal["float", "integer", "boolean", "text"]
+"""How the values of an output are compared: numbers with a fraction by distance, all others exactly."""
+
+
+class Block(Record, frozen=True):
+    """The slices of one output, along one axis, whose scales are alike, compared by themselves."""
+
+    axis: int
+    """The axis whose slices have unlike scales; 0 is the axis of the samples."""
+    first: int
+    last: int
+    """The first and the last slice of the block; slices of another block may be between them."""
+    slices: int
+    scale: float
+    """RMS of the reference in the block."""
+    max_abs_error: float
+    relative_error: float | None
+    cosine: float
+
+
+class OutputParity(Record, frozen=True):
+    """The distance of one output from the reference."""
+
+    name: str
+    kind: ValueKind
+    samples: int
+    elements: int
+    """Compared values; 0 where the output is empty here and in the reference."""
+    max_abs_error: float | None = None
+    """Of floats and integers; where there are blocks, this figure and the next two are those of the worst block."""
+    relative_error: float | None = None
+    """RMS of the error over RMS of the reference; None for values that are compared exactly."""
+    cosine: float | None = None
+    """The lowest cosine of a sample; None for values that are compared exactly."""
+    agreement: float | None = None
+    """Share of equal values; None for floats."""
+    top1_agreement: float | None = None
+    """For class scores: share of samples whose best class is the reference's."""
+    top5_agreement: float | None = None
+    """For class scores: share of samples with the reference's best class among the best five."""
+    bounded_by: str = ""
+    """The operator that fixes the range of the output, or of its worst block, such as `Sigmoid`; else empty."""
+    blocks: tuple[Block, ...] = ()
+    """Empty where all parts of the output have one scale."""
+    block: int | None = None
+    """The index of the worst block, whose figures the output has."""
+    fault: Note | None = None
+    """Why the output cannot be compared, such as another shape; it is wrong then."""
+    random: bool = False
+    """True where the reference itself gives another answer when it is made twice; the figures are None then."""
+
+
 class Parity(Record, frozen=True):
-    """The distance of a target's outputs from the FP32 reference over `samples` inputs."""
+    """The distance of a target's outputs from the FP32 reference over `samples` inputs.
+
+    Each output is compared by itself. The figures are those of the output that decides: the worst against its limit.
+    """
 
     samples: int
     finite: bool
+    """False where an output has NaN or an infinity that the reference does not have in the same place."""
     max_abs_error: float | None
     relative_error: float | None
     """RMS of the error over RMS of the reference."""
@@ -108,11 +164,22 @@ class Parity(Record, frozen=True):
     """KL divergence of the next token's distribution from the reference's over the same prefix: the mean over `samples`
     positions, in nats."""
     top1_agreement: float | None = None
-    """Share of the positions at which the likeliest next token is the reference's."""
+    """Share of the positions at which the likeliest next token is the reference's; for class scores, share of the
+    samples whose best class is the reference's."""
     tokens_compared: int | None = None
     """Tokens of the timed generation that were compared with the reference's."""
     tokens_same: int | None = None
     """How many of these equal the reference's before the first that differs."""
+    top5_agreement: float | None = None
+    """For class scores: share of the samples with the reference's best class among the best five."""
+    agreement: float | None = None
+    """Lowest share of equal integers, booleans or texts of an output; None where every output holds floats."""
+    found: float | None = None
+    """Share of the inputs with a result, where an output is empty for some inputs; None where none is empty."""
+    decides: str | None = None
+    """The name of the output that decides; None for models that generate and in older runs."""
+    outputs: tuple[OutputParity, ...] = ()
+    """Each output by itself; empty for models that generate and in older runs."""
 
 
 class Generation(Record, frozen=True):

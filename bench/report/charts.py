@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -31,7 +31,7 @@ COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5
 FINE_TICKS = [tick / 20 for tick in range(1, 61)]
 # vl_convert contains several versions of Vega-Lite; the version must be the one that altair writes.
 VEGA_LITE = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)"}
+TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)", "near": "var(--chart-near)"}
 """CSS variables of the page. Vega copies colours that it does not know into the SVG unchanged."""
 SUSTAINED_HEIGHT = 74
 SUSTAINED_TICKS = 6
@@ -49,21 +49,27 @@ class Chart:
     svg: str
 
 
-def model_charts(part: ModelPart, prefix: str) -> list[Chart]:
+def model_charts(part: ModelPart, prefix: str, *, approximate: bool = False) -> list[Chart]:
     """All charts of a model: for each workload the ratios to the control, and a rate.
 
-    `prefix` begins the ids in each SVG, so that they are unique on a page with several models.
+    Cells that are `approximate` are drawn only where they are asked for. `prefix` begins the ids in each SVG, so that
+    they are unique on a page with several models.
     """
     drawn_charts = []
     for number, workload in enumerate(part.workloads):
         name = f"{part.name}, {workload.name}"
         weights = " (random weights)" if part.weights == "random" else ""
-        for kind, drawn in _of_workload(workload):
+        for kind, drawn in _of_workload(workload if approximate else _ranked(workload)):
             if drawn is not None:
                 title, spec, points = drawn
                 described = escaping.line(f"{title}, {name}{weights}")
                 drawn_charts.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
     return drawn_charts
+
+
+def _ranked(workload: WorkloadPart) -> WorkloadPart:
+    """The workload without its approximate cells."""
+    return replace(workload, outcomes=tuple(o for o in workload.outcomes if o.status != "approximate"))
 
 
 Drawn = tuple[str, alt.LayerChart, list[dict[str, Any]]]
@@ -146,10 +152,10 @@ def _can_be_drawn(interval: Interval) -> bool:
 def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, Any]:
     """The values that are drawn for one cell; a missing end of the interval takes the value itself."""
     cell = outcome.cell
-    partial = " (partial)" if outcome.status == "partial" else ""
+    mark = f" ({outcome.status})" if outcome.status in ("partial", "approximate") else ""
     low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
     return {
-        "name": escaping.line(f"{cell.target} · {words.precision(cell, outcome.file_format)}{partial}"),
+        "name": escaping.line(f"{cell.target} · {words.precision(cell, outcome.file_format)}{mark}"),
         "value": interval.value,
         "low": low,
         "high": high,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from bench.records import GenerationSpeed, Interval, Outcome, Parity, Tolerance, Traits
-from bench.report import generation, numbers
+from bench.report import generation, numbers, text_outputs
 
 SPEEDUP = "speedup over the control"
 STEP_TIME = "inter-token, ms"
@@ -79,6 +79,15 @@ def _tokens(outcome: Outcome) -> str | None:
     return f"{numbers.count(parity.tokens_same)} of {numbers.count(parity.tokens_compared)}"
 
 
+def _deciding(outcome: Outcome) -> str | None:
+    """The name of the output that decides, with its block; None where the model has a single whole output."""
+    parity = outcome.parity
+    output = next((o for o in parity.outputs if o.name == parity.decides), None) if parity else None
+    if parity is None or output is None or (len(parity.outputs) == 1 and not output.blocks):
+        return None
+    return output.name + (f" {text_outputs.block(output)}" if output.blocks else "")
+
+
 def _every_token(outcome: Outcome) -> str | None:
     return "all" if outcome.parity and outcome.parity.tolerance.same_tokens else None
 
@@ -90,12 +99,16 @@ def _word_error_rate(outcome: Outcome) -> str | None:
 LIMITS = ("at most", "at least", "asked for")
 """The headings of the columns that show the limits of a tolerance."""
 AGREEMENT = (
+    Column("Output", "that decides", "words", _deciding),
     Column("KL divergence", "nats", "text", _parity_text(lambda parity: parity.kl_divergence, numbers.significant)),
     Column("at most", "", "text", _limit(lambda limit: limit.max_kl)),
     Column("Top-1 agreement", "", "text", _parity_text(lambda parity: parity.top1_agreement, numbers.significant)),
     Column("at least", "", "text", _limit(lambda limit: limit.min_top1)),
+    Column("Top-5 agreement", "", "text", _parity_text(lambda parity: parity.top5_agreement, numbers.significant)),
     Column("Same tokens", "", "text", _tokens),
     Column("asked for", "", "text", _every_token),
+    Column("Equal values", "", "text", _parity_text(lambda parity: parity.agreement, numbers.percent)),
+    Column("Inputs", "with a result", "text", _parity_text(lambda parity: parity.found, numbers.percent)),
     Column("Cosine", "", "text", _parity_text(lambda parity: parity.cosine, numbers.cosine)),
     Column("at least", "", "text", _limit(lambda limit: limit.min_cosine)),
     Column("Relative error", "", "text", _parity_text(lambda parity: parity.relative_error, numbers.significant)),

@@ -288,8 +288,32 @@ METRICS: tuple[Metric, ...] = (
     parity(
         "top1_agreement",
         lambda p: p.top1_agreement,
-        "Share of positions whose likeliest next token is the reference's, 0 to 1.",
+        "Share of positions with the reference's likeliest next token, or of samples with its best class, 0 to 1.",
         "share",
+    ),
+    parity(
+        "top5_agreement",
+        lambda p: p.top5_agreement,
+        "Share of samples with the reference's best class among the best five, 0 to 1.",
+        "share",
+    ),
+    parity(
+        "agreement",
+        lambda p: p.agreement,
+        "Share of integers, booleans or texts that equal the reference's, 0 to 1.",
+        "share",
+    ),
+    parity(
+        "found",
+        lambda p: p.found,
+        "Share of inputs for which every output has values; empty where no output is ever empty.",
+        "share",
+    ),
+    fact(
+        "decides",
+        "text",
+        lambda r: within(r.outcome.parity, lambda p: p.decides),
+        "The output whose figures these are: the worst against its limit.",
     ),
     replace(
         parity(

@@ -30,6 +30,8 @@ class ModelPart:
     workloads: tuple[WorkloadPart, ...]
     emulated: tuple[Outcome, ...]
     """The outcomes of emulated cells: they are judged like others, but are in no table of speeds."""
+    unchecked: tuple[Outcome, ...]
+    """The outcomes of random models, whose answers nobody can check: they have a speed, and are in no ranking."""
     ran: tuple[Outcome, ...]
     """Every outcome with an answer, in the order of the plan."""
     unanswered: int
@@ -56,6 +58,11 @@ class ModelPart:
         return tuple(outcome for part in self.workloads for outcome in part.outcomes)
 
     @property
+    def approximate(self) -> int:
+        """How many cells in the tables of speeds are ranked only when the reader asks for them."""
+        return sum(outcome.status == "approximate" for outcome in self.outcomes)
+
+    @property
     def checked(self) -> tuple[Outcome, ...]:
         """The outcomes whose answers were compared with the reference."""
         return tuple(outcome for outcome in self.ran if outcome.parity is not None)
@@ -70,7 +77,7 @@ def parts(run: Run, outcomes: Sequence[Outcome], unreached: Sequence[Cell]) -> t
 def _part(run: Run, own: Sequence[Outcome], unreached: Sequence[Cell]) -> ModelPart:
     cell = own[0].cell
     ran = tuple(outcome for outcome in own if outcome.status in text.RAN)
-    real = [outcome for outcome in ran if not outcome.cell.emulated]
+    real = [outcome for outcome in ran if not outcome.cell.emulated and outcome.status != "unchecked"]
     return ModelPart(
         name=cell.model,
         family=cell.family,
@@ -78,6 +85,7 @@ def _part(run: Run, own: Sequence[Outcome], unreached: Sequence[Cell]) -> ModelP
         weights=text.weights_behind(run, own, cell.model),
         workloads=tuple(_workload(name, real) for name in dict.fromkeys(answered.cell.workload for answered in real)),
         emulated=tuple(outcome for outcome in ran if outcome.cell.emulated),
+        unchecked=tuple(o for o in ran if not o.cell.emulated and o.status == "unchecked"),
         ran=ran,
         # A crashed or refused cell has no row here, so its number must be said: a short table would look complete.
         unanswered=len(own) - len(ran) + sum(missed.model == cell.model for missed in unreached),

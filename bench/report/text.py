@@ -24,6 +24,12 @@ STATUSES: dict[Status, Meaning] = {
     "partial": Meaning(
         "warn", "ran, output within tolerance, but some nodes ran elsewhere, or it cannot be told where they ran"
     ),
+    "approximate": Meaning(
+        "near",
+        "ran, output within the tolerance of its precision, but visibly another answer (best class, best token, text); "
+        "ranked only when asked for",
+    ),
+    "unchecked": Meaning("absent", "ran, but the model is random, so no answer can be checked; speed is in no ranking"),
     "inaccurate": Meaning("wrong", "ran, but its output is outside the tolerance of its precision; speed is withheld"),
     "failed": Meaning("bad", "a stage ended with an error, or the run ended before its turn"),
     "crashed": Meaning("bad", "the worker process died"),
@@ -49,7 +55,7 @@ PRETRAINED_WEIGHTS = (
     "Weights are pretrained. What is compared here is each target's output with the FP32 reference on the same inputs."
 )
 NO_SCORE = "No task score was measured."
-RAN: tuple[Status, ...] = ("ok", "partial", "inaccurate")
+RAN: tuple[Status, ...] = ("ok", "partial", "approximate", "unchecked", "inaccurate")
 """The statuses of cells that gave an answer."""
 EMULATED = "times of an emulator, not of a device"
 NO_FORMAT = {"elsewhere", "refused", "unknown"}

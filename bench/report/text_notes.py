@@ -21,6 +21,7 @@ FIGURES = {
     "relative_error": "relative error",
     "kl_divergence": "KL divergence",
     "top1_agreement": "top-1 agreement",
+    "agreement": "share of equal values",
 }
 """The words for the figures of `Parity` that can have a limit."""
 OPERATORS_SHOWN = 5
@@ -114,6 +115,24 @@ def _out_of_tolerance(*faults: str, reference: str, times: int, rounds: int) -> 
     return f"{' and '.join(faults)}, against {reference}{share_of_rounds(times, rounds)}"
 
 
+def _in_output(*faults: str, output: str, axis: int | None, slices: str | None, others: int) -> str:
+    block = "" if axis is None else f" ({slices} of axis {axis})"
+    more = f"; {others} more output{'' if others == 1 else 's'} outside too" if others else ""
+    return f"output '{output}'{block}: {' and '.join(faults)}{more}"
+
+
+def _visibly_other(*facts: str, reference: str, times: int, rounds: int) -> str:
+    return (
+        f"within tolerance, but visibly another answer: {' and '.join(facts)}, "
+        f"against {reference}{share_of_rounds(times, rounds)}"
+    )
+
+
+def _random_model(outputs: tuple[str, ...]) -> str:
+    named = ", ".join(f"'{name}'" for name in outputs[:OPERATORS_SHOWN])
+    return f"the model is random: its own reference gives another answer each time ({named}), so none can be checked"
+
+
 def _fell_back(*costs: str, nodes: int, total: int, others: tuple[str, ...], ops: tuple[str, ...]) -> str:
     counted = f"{nodes} of {total} nodes fell back to {' and '.join(others)}: {shortened(ops)}"
     return "; ".join([counted, *costs])
@@ -199,6 +218,8 @@ REASONS: dict[str, Words] = {
     ),
     "fell-back": _fell_back,
     "cost-elsewhere": _cost_elsewhere,
+    "random-model": _random_model,
+    "visibly-other": _visibly_other,
     "within-tolerance": lambda: "answers within tolerance",
     "every-node-on-target": _every_node_on_target,
 }
@@ -212,6 +233,15 @@ FAULTS: dict[str, Words] = {
     "figure-too-low": lambda figure, value, limit: f"{FIGURES.get(figure, figure)} {value:.6g} is below {limit:g}",
     "figure-too-high": lambda figure, value, limit: f"{FIGURES.get(figure, figure)} {value:.3g} is above {limit:g}",
     "no-token-compared": lambda: "no token was compared",
+    "in-output": _in_output,
+    "other-shape": lambda shape, expected: f"its shape is {shape}, the reference's {expected}",
+    "other-values": lambda given, expected: f"its values are of the kind {given}, the reference's {expected}",
+    "output-not-finite": lambda share: (
+        f"NaN or infinity in {percent(share)} of the values, and not in the same places of the reference"
+    ),
+    "output-missing": lambda: "it is missing",
+    "output-additional": lambda: "the reference has no such output",
+    "few-tokens-same": lambda same, compared: f"{same} of {compared} tokens before the first that differs",
     "tokens-differ": lambda step, compared: f"tokens differ from the reference's at step {step} of {compared}",
 }
 """What is wrong with answers that are out of tolerance."""
@@ -223,6 +253,8 @@ REMEDIES: dict[str, Words] = {
         "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
     ),
     "try-other-recipe": lambda: "try other options of the recipe, another precision or another provider version",
+    "judge-by-task": lambda: "compare the score of your task with FP32, or use a precision with more bits",
+    "make-deterministic": lambda: "to check its answers, export it without random nodes and training-mode dropout",
     "newer-onnxruntime": lambda: "use an onnxruntime that has `get_provider_graph_assignment_info`",
     "try-other-opset": lambda: "try another opset, recipe or provider version that takes these ops",
 }

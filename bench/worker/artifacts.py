@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.records import Build, Built, Refer
-from bench.worker import contracts, families, feeds, formats
-from bench.worker.contracts import Family
+from bench.records import Build, Built, Refer, Tolerance
+from bench.worker import contracts, families, feeds, formats, onnx_outputs, output_facts, output_values, parity
+from bench.worker.contracts import Family, ForwardFamily
+from bench.worker.output_facts import OutputFacts
 from bench.worker.recipes import Context
+
+# Two runs of one session differ at most by the order of sums in several threads: about 1e-6.
+RANDOM = Tolerance(max_relative_error=1e-5)
+"""Two references of one batch that differ by more come from a model that is random."""
 
 
 def build(order: Build) -> Built:
@@ -30,6 +36,8 @@ def refer(order: Refer) -> Built:
     The files are `inputs.npz`, `outputs.npz` and `reference.json` in the folder `order.out`.
     """
     family, out = families.named(order.family), Path(order.out)
+    if order.source.kind == "onnx":
+        onnx_outputs.refuse_unreadable(Path(order.source.path))
     batches = family.make_inputs(order.source, order.sizes, order.inputs)
     outputs, computed_by, facts = _answers(family, order, batches)
     feeds.save(out / "inputs.npz", batches)
@@ -43,7 +51,29 @@ def refer(order: Refer) -> Built:
 def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:
     """The reference outputs, what computed them, and for models that generate the facts that the check needs."""
     if family.MANIFEST.task == "forward":
-        return *contracts.forward(family).reference(order.source, batches), {}
+        return _forward_answers(contracts.forward(family), order, batches)
     generating = contracts.generating(family)
     outputs, computed_by = generating.reference(order.source, batches, order.sizes["new"])
     return outputs, computed_by, generating.facts(order.source, batches, outputs)
+
+
+def _forward_answers(
+    family: ForwardFamily, order: Refer, batches: list[feeds.Feed]
+) -> tuple[list[feeds.Feed], str, dict[str, Any]]:
+    """The reference outputs of every batch, what computed them, and the facts about each output."""
+    # The first batch twice: a model whose own answers differ cannot be checked by any reference.
+    given, computed_by = family.reference(order.source, [*batches, batches[0]])
+    outputs = [output_values.arrays(batch) for batch in given]
+    known = dict.fromkeys(family.MANIFEST.class_scores, OutputFacts(class_scores=True))
+    if order.source.kind == "onnx":
+        known |= onnx_outputs.facts(Path(order.source.path))
+    for name in _random(family, batches[0], outputs[0], outputs[-1]):
+        known[name] = replace(output_facts.of(known, name), random=True)
+    return outputs[:-1], computed_by, {"outputs": output_facts.to_json(known)}
+
+
+def _random(family: ForwardFamily, feed: feeds.Feed, first: feeds.Feed, second: feeds.Feed) -> list[str]:
+    """The names of the outputs that differ between two references of one batch by more than FP32 rounding."""
+    pair = [[family.comparable(outputs, feed)] for outputs in (first, second)]
+    compared = parity.compare(pair[0], pair[1], RANDOM, "itself")
+    return [output.name for output in compared.outputs if parity.strain(output, RANDOM) > 1]

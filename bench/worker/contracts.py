@@ -58,8 +58,8 @@ class ForwardFamily(Family, Protocol):
         """The FP32 outputs of every batch, and the name of what computed them, such as `PyTorch 2.13.0, FP32`."""
         ...
 
-    def comparable(self, outputs: Feed, feed: Feed) -> Array:
-        """The values of a batch's outputs to compare: float64 of shape (samples, values)."""
+    def comparable(self, outputs: Feed, feed: Feed) -> Feed:
+        """What is compared of a batch's outputs, by name: arrays of shape (samples, …). Each is judged by itself."""
         ...
 
 

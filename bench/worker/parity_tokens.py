@@ -40,10 +40,16 @@ def check(
         forced = outputs["tokens"][:, : outputs["logits"].shape[1]]
         actual_logits.append(np.asarray(session.score(feed, forced), np.float64))
     same, compared = (None, None) if tokens is None else matching(tokens, expected[0])
-    result = parity.compare(
-        [_rows(logits) for logits in expected_logits], [_rows(logits) for logits in actual_logits], limit, by
+    compared_logits = parity.compare(
+        [{"logits": _rows(logits)} for logits in expected_logits],
+        [{"logits": _rows(logits)} for logits in actual_logits],
+        limit,
+        by,
     )
-    if not result.finite:
+    # The figures of a generator are those of its tokens, and not of one output among several.
+    faults = [output for output in compared_logits.outputs if output.fault]
+    result = replace(compared_logits, outputs=tuple(faults), decides="logits" if faults else None)
+    if faults:
         return replace(result, tokens_same=same, tokens_compared=compared)
     pairs = list(zip(expected_logits, actual_logits, strict=True))
     return replace(
@@ -60,7 +66,7 @@ def check_texts(session: TextGenerator, prefixes: Sequence[dict[str, str]], limi
 
     A server gives no logits, so other limits are not applied. Each item of `prefixes` has `prefix` and `next`.
     """
-    top1_limit = Tolerance(min_top1=limit.min_top1)
+    top1_limit = Tolerance(min_top1=limit.min_top1, clear_agreement=limit.clear_agreement)
     if not prefixes:
         return Parity(0, True, None, None, None, None, top1_limit, by)
     answers = session.next_texts([entry["prefix"] for entry in prefixes])

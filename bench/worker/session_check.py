@@ -8,10 +8,18 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, cast
 
-import numpy as np
-
 from bench.records import Opened, Parity, Transcript, Visit
-from bench.worker import contracts, engines, families, feeds, generation, parity, parity_tokens
+from bench.worker import (
+    contracts,
+    engines,
+    families,
+    feeds,
+    generation,
+    output_facts,
+    output_values,
+    parity,
+    parity_tokens,
+)
 from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.memory import peak_rss_bytes
@@ -74,9 +82,9 @@ def transcript(run: generation.Recorder, facts: dict[str, Any]) -> Transcript | 
     return Transcript("".join(facts["pieces"][token] for token in spoken_tokens), facts["label"])
 
 
-def reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], str]:
-    """The inputs of a workload, the expected outputs, and what computed them."""
-    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), reference_facts(folder)["by"]
+def reference(folder: Path) -> tuple[list[feeds.Feed], list[feeds.Feed], dict[str, Any]]:
+    """The inputs of a workload, the expected outputs, and the facts of the reference."""
+    return feeds.load(folder / "inputs.npz"), feeds.load(folder / "outputs.npz"), reference_facts(folder)
 
 
 def reference_facts(folder: Path) -> dict[str, Any]:
@@ -85,13 +93,16 @@ def reference_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def check(order: Visit, session: Session, batches: list[feeds.Feed], expected: list[feeds.Feed], by: str) -> Parity:
+def check(
+    order: Visit, session: Session, batches: list[feeds.Feed], expected: list[feeds.Feed], facts: dict[str, Any]
+) -> Parity:
     """Parity over every batch, the timed one included; outputs come from the same call as in the timing."""
     family = contracts.forward(families.named(order.family))
-    expected_rows: list[np.ndarray[Any, Any]] = []
-    actual_rows: list[np.ndarray[Any, Any]] = []
+    rights: list[feeds.Feed] = []
+    givens: list[feeds.Feed] = []
     for feed, reference in zip(batches, expected, strict=True):
-        outputs = session.outputs(session.bind(feed)())
-        expected_rows.append(family.comparable(reference, feed))
-        actual_rows.append(family.comparable(outputs, feed))
-    return parity.compare(expected_rows, actual_rows, order.tolerance, by)
+        outputs = output_values.arrays(session.outputs(session.bind(feed)()))
+        rights.append(family.comparable(reference, feed))
+        givens.append(family.comparable(outputs, feed))
+    known = output_facts.from_json(facts.get("outputs", {}))
+    return parity.compare(rights, givens, order.tolerance, facts["by"], known)

@@ -37,13 +37,13 @@ def _workload(order: Visit, job: Job, session: AnySession, channel: Channel) -> 
     if families.generates(order.family):
         return _generation(order, job, cast(Generator | TextGenerator, session), channel)
     session = cast(Session, session)
-    batches, expected, by = session_check.reference(Path(job.reference))
+    batches, expected, facts = session_check.reference(Path(job.reference))
     call = session.bind(batches[0])
     channel.stage("time", job.workload)
     # The parent reads energy counters at the stages `burst` and `parity`: nothing but the bursts may be between them.
     measured = timing.measure(call, order.effort, before_burst=partial(channel.stage, "burst", job.workload))
     channel.stage("parity", job.workload)
-    checked = session_check.check(order, session, batches, expected, by)
+    checked = session_check.check(order, session, batches, expected, facts)
     return Measured(job.workload, measured, checked, peak_rss_bytes())
 
 

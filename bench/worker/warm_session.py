@@ -105,9 +105,9 @@ def lead_in(call: Callable[[], object], clock: timing.Clock = perf_counter_ns) -
 
 def _calls(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tuple[Work, Held]:
     session = cast(Session, opened)
-    batches, expected, by = session_check.reference(Path(job.reference))
+    batches, expected, facts = session_check.reference(Path(job.reference))
     channel.stage("parity", job.workload)
-    checked = session_check.check(visit, session, batches, expected, by)
+    checked = session_check.check(visit, session, batches, expected, facts)
     call = session.bind(batches[0])
     channel.stage("time", job.workload)
     timed = timing.warmed(partial(timing.timed, call, perf_counter_ns), visit.effort)

@@ -32,6 +32,15 @@ def test_a_cell_that_was_ok_and_is_partial_has_lost_support():
     assert "was ok, is partial" in text.say(support(placed(0, "ok"), placed(0, "ok"), placed(2)).lost)
 
 
+def test_answers_that_become_visibly_others_are_lost_support_and_others_that_stay_are_not():
+    other = an_outcome(status="approximate", reason="top-1 agreement 0.5 is below 0.9")
+    for before in (placed(0, "ok"), placed(2)):
+        assert "is approximate: top-1 agreement 0.5" in text.say(support(before, None, other).lost)
+    assert support(other, other, other).lost is None
+    assert support(other, other, placed(2)).lost is None
+    assert "was approximate, is inaccurate" in text.say(support(other, None, an_outcome(status="inaccurate")).lost)
+
+
 def test_wrong_answers_are_lost_support():
     new = an_outcome(status="inaccurate", reason="cosine 0.8 is below 0.99")
     assert "is inaccurate: cosine 0.8" in text.say(support(placed(0, "ok"), None, new).lost)

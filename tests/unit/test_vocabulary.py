@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.declare import answer_limits, registry
 from bench.declare import matrix as matrices
-from bench.declare import registry
 from bench.errors import MatrixError, PluginError
 from bench.records import Tolerance
 
@@ -389,4 +389,5 @@ def test_a_recipe_without_a_tolerance_for_its_family_is_refused_when_the_matrix_
 
 def test_the_precisions_own_tolerance_is_enough(odd_recipe):
     matrix = matrices.parse(A_MATRIX.format(more="tolerance = { min_cosine = 0.5 }"))
-    assert matrix.precisions["p"].tolerance_of("ort", "text-encoder") == Tolerance(0.5)
+    limit = matrix.precisions["p"].tolerance_of("ort", "text-encoder")
+    assert limit == answer_limits.completed(Tolerance(0.5), "int3")

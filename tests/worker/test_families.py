@@ -209,7 +209,7 @@ def test_a_small_shift_that_all_tokens_share_is_seen_in_the_mean() -> None:
     right, feed = a_hidden_state()
     shifted = {"last_hidden_state": right["last_hidden_state"] + 0.3}
     alone = [batch["last_hidden_state"].reshape(2, -1) for batch in (right, shifted)]
-    tokens_alone = parity.compare([alone[0]], [alone[1]], Tolerance(0.9), "itself")
+    tokens_alone = parity.compare([{"y": alone[0]}], [{"y": alone[1]}], Tolerance(0.9), "itself")
     assert text_parity(shifted, right, feed).relative_error > 1.2 * tokens_alone.relative_error
 
 
@@ -257,8 +257,8 @@ def test_a_random_classifier_answers_the_picture_and_not_itself(
     folder.mkdir()
     batches = image_classifier.make_inputs(source, {"batch": 4}, some_photographs(folder, 8))
     outputs, by = image_classifier.reference(source, batches)
-    rows = image_classifier.comparable(outputs[0], batches[0])
-    found = parity.compare([rows], [np.roll(rows, 1, axis=0)], Tolerance(0.9), by)
+    rows = image_classifier.comparable(outputs[0], batches[0])["logits"]
+    found = parity.compare([{"logits": rows}], [{"logits": np.roll(rows, 1, axis=0)}], Tolerance(0.9), by)
     limit = limits("image-classifier")["int8"]
     assert found.cosine < limit.min_cosine - 0.1
     assert found.relative_error > 2 * limit.max_relative_error
@@ -351,10 +351,9 @@ def test_noise_stands_in_for_photographs_and_the_row_says_so(tmp_path: Path, tor
 
 def test_a_constant_added_to_all_logits_changes_no_answer_but_one_class_is_compared_as_it_is() -> None:
     logits = np.array([[1.0, 2.0, 4.0]])
-    np.testing.assert_allclose(
-        image_classifier.comparable({"logits": logits + 7}, {}), image_classifier.comparable({"logits": logits}, {})
-    )
-    assert image_classifier.comparable({"logits": np.array([[3.0]])}, {}) == [[3.0]]
+    shifted, plain = (image_classifier.comparable({"logits": logits + more}, {})["logits"] for more in (7, 0))
+    np.testing.assert_allclose(shifted, plain)
+    assert image_classifier.comparable({"logits": np.array([[3.0]])}, {})["logits"] == [[3.0]]
 
 
 # --- ONNX files -------------------------------------------------------------------------------------------------------
@@ -495,7 +494,9 @@ def test_the_reference_is_the_file_itself_without_optimizations(tmp_path: Path) 
 
 def test_a_small_output_is_judged_beside_a_large_one() -> None:
     feed = {"x": np.zeros((2, 4))}
-    right = {"large": np.full((2, 50), 1e6), "small": np.array([[1.0], [1.0]])}
-    wrong = right | {"small": np.array([[1.0], [-1.0]])}
+    right = {"large": np.full((2, 50), 1e6), "small": np.array([[1.0, 0.0], [1.0, 0.0]])}
+    wrong = right | {"small": np.array([[1.0, 0.0], [-1.0, 0.0]])}
     rows = [onnx_file.comparable(right, feed)], [onnx_file.comparable(wrong, feed)]
-    assert parity.compare(*rows, Tolerance(0.9), "itself").cosine == -1.0
+    found = parity.compare(*rows, Tolerance(0.9), "itself")
+    assert (found.decides, found.cosine, found.samples) == ("small", -1.0, 2)
+    assert [output.cosine for output in found.outputs] == [1.0, -1.0]

@@ -23,6 +23,7 @@ from bench.report import (
     sustained,
     text,
     text_flags,
+    text_outputs,
 )
 from bench.report.metric import CellResult
 from bench.report.model import Report
@@ -53,8 +54,14 @@ def _environment() -> Environment:
 
 def _charts(part: ModelPart, prefix: str) -> list[dict[str, Any]]:
     """The charts of a model, marked as safe: Vega escapes the text that it draws, and `charts` escapes its own."""
-    drawn = charts.model_charts(part, prefix)
-    return [{"place": chart.place, "title": chart.title, "svg": Markup(chart.svg)} for chart in drawn]  # noqa: S704
+    drawn = [("rank-strict" if part.approximate else "", chart) for chart in charts.model_charts(part, prefix)]
+    if part.approximate:
+        # A page without scripts holds both, and its checkbox shows one of them.
+        drawn += [("rank-all", chart) for chart in charts.model_charts(part, f"{prefix}-all", approximate=True)]
+    return [
+        {"place": chart.place, "title": chart.title, "shown": shown, "svg": Markup(chart.svg)}  # noqa: S704
+        for shown, chart in drawn
+    ]
 
 
 def _sustained_chart(outcome: Outcome, name: str) -> Markup:
@@ -83,6 +90,7 @@ def _slug(name: str) -> str:
 
 
 FILTERS = {
+    "agreed": text_outputs.agreement,
     "agreement": columns.agreement,
     "asked_and_computed": text.asked_and_computed,
     "bar": _bar,
@@ -105,6 +113,7 @@ FILTERS = {
     "in_time": numbers.in_time,
     "moment": text.moment,
     "notes": text.notes,
+    "outputs": text_outputs.rows,
     "percent": numbers.percent,
     "precision_name": text.precision,
     "reason": text.reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
-from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags
+from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags, text_outputs
 from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -129,6 +129,8 @@ def _entry(entry: MatrixEntry) -> str:
         parts.append(f"not reached {len(entry.unreached)}" if entry.outcomes else "not reached")
     if entry.headline and entry.headline.speed:
         parts.append(generation.headline(entry.headline.speed))
+    if entry.outcomes and (share := text_outputs.agreement(entry.outcomes[0])):
+        parts.append(plain(share))
     if entry.computed_in:
         parts.append(f"**in {plain(entry.computed_in)}**")
     return " · ".join(parts)
@@ -147,12 +149,36 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     if controls:
         named = ", ".join(dict.fromkeys(code(text.control(control)) for control in controls))
         yield f"Control: {named}, same model and workload. {text.HOW_TO_READ}"
+    yield from _unranked(sheet)
     yield from _emulated(sheet)
     yield from _glossary(sheet)
 
 
 def _ranked(sheet: RunReport) -> list[Outcome]:
-    return [outcome for model in sheet.models for outcome in model.outcomes]
+    return [outcome for model in sheet.models for outcome in model.outcomes if _is_ranked(outcome)]
+
+
+def _is_ranked(outcome: Outcome) -> bool:
+    return outcome.status != "approximate"
+
+
+def _unranked(sheet: RunReport) -> Iterator[str]:
+    """The cells with a speed whose answers are other ones, or cannot be checked; each with its main figure."""
+    approximate = [o for model in sheet.models for o in model.outcomes if o.status == "approximate"]
+    unchecked = [outcome for model in sheet.models for outcome in model.unchecked]
+    for label, outcomes in (
+        ("Approximate (within tolerance, but visibly other answers; in no ranking)", approximate),
+        ("Unchecked (the model is random; in no ranking)", unchecked),
+    ):
+        if outcomes:
+            yield f"{label}:"
+            yield "\n".join(f"- {_unranked_line(outcome)}" for outcome in outcomes)
+
+
+def _unranked_line(outcome: Outcome) -> str:
+    speed = generation.headline(outcome.speed) if outcome.speed else "no time"
+    agreed = text_outputs.agreement(outcome)
+    return f"{_cell(outcome)}: {speed}" + (f", {plain(agreed)}" if agreed else "")
 
 
 def _emulated(sheet: RunReport) -> Iterator[str]:
@@ -169,7 +195,7 @@ def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
 
 def _generation(sheet: RunReport) -> Iterator[str]:
     """A heading, and a table for each model that generates, because their columns may differ."""
-    models = [model for model in sheet.models if model.generates and model.outcomes]
+    models = [model for model in sheet.models if model.generates and any(map(_is_ranked, model.outcomes))]
     if models:
         yield "### Speed of generation"
     for model in models:
@@ -178,9 +204,10 @@ def _generation(sheet: RunReport) -> Iterator[str]:
 
 def _generation_table(run: Run, model: ModelPart) -> str:
     # Only the main columns: a table in a comment on a pull request must stay narrow.
-    columns = tuple(column for column in speeds(model.outcomes) if column.brief)
+    outcomes = tuple(filter(_is_ranked, model.outcomes))
+    columns = tuple(column for column in speeds(outcomes) if column.brief)
     header = ["cell", "weights", *(column.name.lower() for column in columns), "warnings"]
-    return table(header, (_generation_row(run, columns, outcome) for outcome in model.outcomes))
+    return table(header, (_generation_row(run, columns, outcome) for outcome in outcomes))
 
 
 def _generation_row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:

@@ -109,13 +109,10 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     return outputs, f"onnxruntime {ort.__version__}, CPU, {optimizations}"
 
 
-def comparable(outputs: Feed, feed: Feed) -> Array:
-    """A row for each sample of each output, padded with zeros: a small output counts as much as a large one."""
+def comparable(outputs: Feed, feed: Feed) -> Feed:
+    """Every output; one whose first axis is not that of the inputs' samples counts as a single sample."""
     batch = next((array.shape[0] for array in feed.values() if array.ndim), 1)
-    arrays = [np.asarray(outputs[name], np.float64) for name in sorted(outputs)]
-    rows = [array.reshape(batch if array.shape[:1] == (batch,) else 1, -1) for array in arrays]
-    width = max(row.shape[1] for row in rows)
-    return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])
+    return {name: array if array.shape[:1] == (batch,) else array[None] for name, array in outputs.items()}
 
 
 def _read(path: Path) -> onnx.ModelProto:

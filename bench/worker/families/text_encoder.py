@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records import FamilyManifest, Note, Source, Tolerance, note
-from bench.worker.feeds import Array, Feed
+from bench.worker.feeds import Feed
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     return hugging_face.reference(load(source), feeds, [OUTPUT])
 
 
-def comparable(outputs: Feed, feed: Feed) -> Array:
+def comparable(outputs: Feed, feed: Feed) -> Feed:
     """One row for each passage: the vectors of its tokens, and their mean with the weight of all of them.
 
     The mean is the sentence's embedding. It alone would hide errors at single tokens, since independent errors shrink
@@ -104,7 +104,7 @@ def comparable(outputs: Feed, feed: Feed) -> Array:
     count = mask.sum(axis=1).clip(1)
     tokens = np.where(mask > 0, tokens, 0.0)
     mean = tokens.sum(axis=1) / count
-    return np.concatenate([(mean * np.sqrt(count))[:, None], tokens], axis=1).reshape(len(tokens), -1)
+    return {OUTPUT: np.concatenate([(mean * np.sqrt(count))[:, None], tokens], axis=1).reshape(len(tokens), -1)}
 
 
 def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
