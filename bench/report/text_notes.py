@@ -288,6 +288,13 @@ BUILD_NOTES: dict[str, Words] = {
     "random-tokens": lambda: "inputs: seeded random token ids, because the model has no tokenizer",
     "byte-tokens": lambda: "inputs: text as bytes and letter pairs, because the model has no tokenizer",
     "assumed-sizes": lambda sizes: f"default sizes, not given by the workload: {', '.join(sizes)}",
+    "exported-by": lambda exporter: f"exported by {exporter}, and checked against PyTorch at other shapes",
+    "custom-code": lambda model: (
+        f"the code of its own that config.json names (auto_map) is never run: this is {model} of transformers"
+    ),
+    "part-of-checkpoint": lambda checkpoint, part: f"of the checkpoint, a {checkpoint}, only its {part} is run",
+    "inputs-left-out": lambda names: f"inputs that the model can take and does not get here: {', '.join(names)}",
+    "pooling": lambda steps: f"the embedding is made as modules.json says: {', '.join(steps)}",
 }
 """The notes of recipes on artifacts, and of families on inputs."""
 

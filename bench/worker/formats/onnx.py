@@ -139,6 +139,9 @@ def static_qdq_int8(
     calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
     with _prepared(parent) as source:
         graph = onnx.load(source).graph
+        # As at run time: a family may give more columns than the graph takes.
+        taken = {value.name for value in graph.input}
+        calibration = [{name: feed[name] for name in feed.keys() & taken} for feed in calibration]
         quantization.quantize_static(
             source,
             out / MODEL,
