@@ -80,7 +80,9 @@ def test_a_size_is_one_number_a_pair_or_named(size: Any, sides: tuple[int, int])
 
 
 def test_photographs_are_cut_to_both_sides(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image").fromarray(np.arange(90 * 60 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 90, 3))
+    image = pytest.importorskip("PIL.Image").fromarray(
+        np.arange(90 * 60 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 90, 3)
+    )
     assert _photographs.imagenet(image, (32, 48), 3).shape == (3, 32, 48)
     assert _photographs.imagenet(image, (48, 20), 1).shape == (1, 48, 20)
 

@@ -84,7 +84,9 @@ def test_tensors_inside_a_layer_that_the_model_lacks_are_refused(tmp_path: Path)
 
     source = saved(tmp_path, transformers.BertModel(transformers.BertConfig(**BERT)))
     weights = load_file(tmp_path / "model.safetensors")
-    weights["encoder.layer.0.attention.self.query_norm.weight"] = weights["encoder.layer.0.output.LayerNorm.weight"].clone()
+    weights["encoder.layer.0.attention.self.query_norm.weight"] = weights[
+        "encoder.layer.0.output.LayerNorm.weight"
+    ].clone()
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(Refusal, match=r"hold 1 tensors that BertModel .* does not have, e\.g\. encoder\.layer\.0"):
         text_encoder.load(source)

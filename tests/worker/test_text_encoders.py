@@ -221,7 +221,9 @@ def test_a_config_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> 
 # --- embeddings -------------------------------------------------------------------------------------------------------
 
 
-def with_modules(folder: Path, modes: dict[str, Any], *, dense: bool = False, name: str = "bert", **options: Any) -> Any:
+def with_modules(
+    folder: Path, modes: dict[str, Any], *, dense: bool = False, name: str = "bert", **options: Any
+) -> Any:
     """A sentence-transformers folder, and its encoder."""
     model = ARCHITECTURES[name]()
     source = saved(folder, model, **options)
@@ -294,7 +296,12 @@ def test_a_dense_layer_is_a_part_of_the_embedding(tmp_path: Path) -> None:
     source, model = with_modules(tmp_path, {"pooling_mode_mean_tokens": True}, dense=True)
     folder = tmp_path / "2_Dense"
     folder.mkdir()
-    config = {"in_features": 64, "out_features": 16, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}
+    config = {
+        "in_features": 64,
+        "out_features": 16,
+        "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh",
+    }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     weight, bias = torch.randn(16, 64), torch.randn(16)
     save_file({"linear.weight": weight, "linear.bias": bias}, folder / "model.safetensors")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ OTHER_DATA = ("bbox", "pixel_values", "image", "entity_ids", "xpath_tags_seq", "
 """What some models take beside text, and this family does not give."""
 
 
-class TextSide(nn.Module):
+class TextSide(nn.Module):  # type: ignore[misc]
     """The text side of a model like CLIP; the weights of the other side are dropped."""
 
     def __init__(self, model: Any) -> None:
@@ -59,7 +58,9 @@ def load(source: Source) -> TextEncoder:
     if takes_token_types(source, given=_gives_types(source)):
         inputs.append(TYPES)
     pooled = embedding is None and _gives_embedding(chosen)
-    return TextEncoder(tower, tuple(inputs), embedding, pooled=pooled).eval()
+    encoder = TextEncoder(tower, tuple(inputs), embedding, pooled=pooled)
+    encoder.eval()
+    return encoder
 
 
 def describe(source: Source) -> tuple[Note, ...]:
@@ -167,8 +168,7 @@ def _gives_embedding(chosen: Any) -> bool:
     return _is_dual(chosen) or bool(re.search(r"WithProjection$|^DPR", chosen.__name__))
 
 
-@lru_cache
-def _parameters(chosen: type[nn.Module]) -> tuple[str, ...]:
+def _parameters(chosen: Any) -> tuple[str, ...]:
     """The names of the parameters of a class's `forward`."""
     return tuple(inspect.signature(chosen.forward).parameters)
 

@@ -166,5 +166,7 @@ def _refuse_other_inputs(source: Source) -> None:
     taken = inspect.signature(classes[0].forward).parameters
     others = [name for name in ("input_ids", "pixel_attention_mask", "spatial_shapes") if name in taken]
     if others:
-        message = f"the checkpoint holds a {saved}, which takes {', '.join(others)}, and this family gives pictures only"
+        message = (
+            f"the checkpoint holds a {saved}, which takes {', '.join(others)}, and this family gives pictures only"
+        )
         raise Refusal("unsupported", message, "export it, and name the file: onnx:FILE", "other-inputs")

@@ -60,11 +60,12 @@ def load(source: Source) -> TextEncoder:
 
 def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx`: from token ids (batch, sequence) to the outputs of `load`'s module."""
+    from bench.worker import hugging_face
     from bench.worker.pytorch import onnx_export
 
     tokens = {0: "batch_size", 1: "sequence_length"}
-    axes = {name: tokens for name in (*COLUMNS, OUTPUT)} | {EMBEDDING: {0: "batch_size"}}
-    longest = _longest(source)[0]
+    axes = dict.fromkeys((*COLUMNS, OUTPUT), tokens) | {EMBEDDING: {0: "batch_size"}}
+    longest = _longest(source, hugging_face.tokenizer(source))[0]
     # The first is traced; the others have another batch and length, one of them long, with and without padding.
     shapes = [(2, min(16, longest)), (3, min(21, longest)), (1, min(CHECKED_SEQUENCE, longest))]
     feeds = [make_inputs(source, {"batch": batch, "sequence": length}, None) for batch, length in shapes]
@@ -84,7 +85,9 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
 
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
     """Batches of one full passage, of sentences that `make_inputs` does not use."""
-    sequence = min(CALIBRATION_SEQUENCE, _longest(source)[0])
+    from bench.worker import hugging_face
+
+    sequence = min(CALIBRATION_SEQUENCE, _longest(source, hugging_face.tokenizer(source))[0])
     passages = _passages(_sentences(inputs)[1], CALIBRATION_SAMPLES, sequence)
     feed = _encode(source, passages, [sequence] * len(passages), sequence)
     return [{name: array[index : index + 1] for name, array in feed.items()} for index in range(len(passages))]
@@ -163,7 +166,7 @@ def _ragged(index: int, sequence: int) -> int:
 
 
 def _encode(source: Source, passages: Sequence[str], lengths: Sequence[int], sequence: int) -> Feed:
-    """The columns that the model takes: passages cut to `lengths`, special tokens included, padded to `sequence`; int64.
+    """The columns that the model takes: passages cut to `lengths`, special tokens included, padded to `sequence`.
 
     The model decides which columns there are, and not its tokenizer: token types are zeros where only the model has
     them, and left out where only the tokenizer has them.
@@ -171,11 +174,11 @@ def _encode(source: Source, passages: Sequence[str], lengths: Sequence[int], seq
     from bench.worker import hugging_face
     from bench.worker.families import _text_towers
 
-    longest, reason = _longest(source)
-    if sequence > longest:
-        message = f"a sequence of {sequence} tokens is longer than the {longest} tokens {reason}"
-        raise Refusal("unsupported", message, f"give its workloads sequence = {longest} or less", "too-long")
     tokenizer, config = hugging_face.tokenizer(source), hugging_face.config(source)
+    longest, whose = _longest(source, tokenizer)
+    if sequence > longest:
+        message = f"a sequence of {sequence} tokens is longer than the {longest} tokens {whose}"
+        raise Refusal("unsupported", message, f"give its workloads sequence = {longest} or less", "too-long")
     if tokenizer is None:
         feed = _random_ids(config, lengths, sequence)
     else:
@@ -200,7 +203,9 @@ def _padded(rows: Sequence[dict[str, Any]], tokenizer: Any, config: Any, sequenc
 
     ids, left = [list(row["input_ids"]) for row in rows], tokenizer.padding_side == "left"
     # GPT-2 and others have no token for padding; what stands there is masked.
-    padding = next((each for each in (tokenizer.pad_token_id, _text_towers.text_config(config).pad_token_id) if each), 0)
+    padding = next(
+        (each for each in (tokenizer.pad_token_id, _text_towers.text_config(config).pad_token_id) if each), 0
+    )
     columns = {
         "input_ids": (ids, padding),
         "attention_mask": ([row.get("attention_mask", [1] * len(row["input_ids"])) for row in rows], 0),
@@ -228,13 +233,12 @@ def _random_ids(config: Any, lengths: Sequence[int], sequence: int) -> Feed:
     return {"input_ids": np.where(mask > 0, ids, text.pad_token_id or 0), "attention_mask": mask}
 
 
-def _longest(source: Source) -> tuple[int, str]:
+def _longest(source: Source, tokenizer: Any) -> tuple[int, str]:
     """The largest number of tokens, and a phrase that says whose limit it is."""
-    from bench.worker import hugging_face
     from bench.worker.families import _text_towers
 
     limits = {"this model takes": _text_towers.positions(source)}
-    if (tokenizer := hugging_face.tokenizer(source)) is not None:
+    if tokenizer is not None:
         limits["its tokenizer keeps of a text"] = tokenizer.model_max_length
     # XLNet says -1, and others nothing, where there is no limit.
     known = [(limit, whose) for whose, limit in limits.items() if limit and limit > 0]

@@ -1,4 +1,4 @@
-"""Encoders and classifiers as modules with named inputs and named outputs: the same for reference, export and timing."""
+"""Encoders and classifiers as modules with named inputs and outputs, the same for reference, export and timing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 HIDDEN, EMBEDDING, LOGITS = "last_hidden_state", "sentence_embedding", "logits"
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(nn.Module):  # type: ignore[misc]
     """A text model with what turns its hidden states into an embedding, where it has that."""
 
     def __init__(
@@ -59,7 +59,7 @@ def _own_embedding(outputs: Any) -> torch.Tensor:
     return pooled
 
 
-class ImageClassifier(nn.Module):
+class ImageClassifier(nn.Module):  # type: ignore[misc]
     """An image model with its logits as the only output."""
 
     inputs = ("pixel_values",)

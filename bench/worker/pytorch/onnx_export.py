@@ -98,7 +98,7 @@ def _optimum(model: nn.Module, task: str, path: Path, opset: int) -> None:
             shutil.move(file, path.parent / file.name)
 
 
-class _Positional(nn.Module):
+class _Positional(nn.Module):  # type: ignore[misc]
     """A module with its inputs by position and its outputs as a tuple, as exporters need them."""
 
     def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
@@ -110,9 +110,7 @@ class _Positional(nn.Module):
         return tuple(self.module(**dict(zip(self.names, tensors, strict=True))).values())
 
 
-def _torchscript(
-    module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int
-) -> None:
+def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
     with _traceable_masks(), torch.no_grad():
         torch.onnx.export(
             _Positional(module, module.inputs),
@@ -236,7 +234,7 @@ def _difference(path: Path, checks: Sequence[tuple[Feed, Feed]]) -> str:
             outputs = session.run(list(expected), {name: feed[name] for name in taken})
             for (name, reference), actual in zip(expected.items(), outputs, strict=True):
                 if fault := _fault(reference, actual, feed.get("attention_mask")):
-                    sizes = " x ".join(map(str, next(iter(feed.values())).shape[:2 if "input_ids" in feed else 1]))
+                    sizes = " x ".join(map(str, next(iter(feed.values())).shape[: 2 if "input_ids" in feed else 1]))
                     return f"{name} {fault} at the size {sizes}"
     except Exception as error:  # noqa: BLE001 - a graph that ONNX Runtime cannot run is a wrong one
         return f"ONNX Runtime cannot run it: {reason_of(error)}"

@@ -25,7 +25,7 @@ NO_WORK = ("Dropout", "Identity")
 """Modules that change nothing when a model is used."""
 
 
-class Embedding(nn.Module):
+class Embedding(nn.Module):  # type: ignore[misc]
     """Turns hidden states (batch, sequence, hidden) and their mask (batch, sequence) into embeddings (batch, width)."""
 
     def __init__(self, modes: tuple[str, ...], layers: list[nn.Module], steps: tuple[str, ...]) -> None:
@@ -43,7 +43,7 @@ class Embedding(nn.Module):
         return pooled
 
 
-class Normalize(nn.Module):
+class Normalize(nn.Module):  # type: ignore[misc]
     """Divides each embedding by its length."""
 
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:
