@@ -109,6 +109,19 @@ def config_for(auto: Any, read: Any) -> Any:
     return inner if fits else read
 
 
+def class_in(mapping: Any, read: Any) -> Any:
+    """The class of a configuration in a mapping of an AutoModel; None where it has none.
+
+    Of several it is the one that the checkpoint was saved from, else the first.
+    """
+    if type(read) not in mapping:
+        return None
+    classes = mapping[type(read)]
+    if not isinstance(classes, list | tuple):
+        return classes
+    return next((each for each in classes if each.__name__ in (read.architectures or ())), classes[0])
+
+
 def _refuse_other_layers(model: torch.nn.Module, unexpected: Iterable[str]) -> None:
     """Refuse weights of the model's own layers that the model does not have: it would compute something else.
 

@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 from tiny_models import lively  # noqa: E402
 
 from bench.records import Build, Recipe, Source, note  # noqa: E402
-from bench.worker import artifacts  # noqa: E402
+from bench.worker import artifacts, hugging_face  # noqa: E402
 from bench.worker.families import _photographs, _random_weights, image_classifier  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
 
@@ -41,7 +41,8 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 def saved(folder: Path, model_type: str, fields: dict[str, Any]) -> Source:
     """A classifier with seeded weights, and statistics of its norms as after training."""
     config = transformers.AutoConfig.for_model(model_type, **fields, num_labels=20)
-    model = lively(transformers.AutoModelForImageClassification.from_config(config))
+    classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    model = lively(hugging_face.class_in(classes, config)(config))
     sides, channels = image_classifier._shape(config, 64)
     _random_weights.set_statistics(model, _random_weights.pictures(4, channels, sides, 0)).save_pretrained(folder)
     return Source(kind="folder", path=str(folder), weights="pretrained", digest="")

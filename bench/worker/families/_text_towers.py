@@ -134,9 +134,9 @@ def _class(source: Source, config: Any) -> Any:
     named = [getattr(transformers, name, None) for name in config.architectures or () if ENCODERS.search(name)]
     chosen = next((each for each in named if each is not None and _parameters(each)), None)
     if chosen is None and config.is_encoder_decoder:
-        chosen = _mapped(MODEL_FOR_TEXT_ENCODING_MAPPING, config)
+        chosen = hugging_face.class_in(MODEL_FOR_TEXT_ENCODING_MAPPING, config)
     if chosen is None:
-        chosen = _mapped(MODEL_MAPPING, config)
+        chosen = hugging_face.class_in(MODEL_MAPPING, config)
     saved = (config.architectures or [config.model_type])[0]
     if chosen is None:
         message = f"the checkpoint holds a {saved}, of which transformers {transformers.__version__} has no base model"
@@ -146,16 +146,6 @@ def _class(source: Source, config: Any) -> Any:
         message = f"the checkpoint holds a {saved}, which takes {', '.join(taken) or 'no tokens'}: it encodes no text"
         raise Refusal("unsupported", message, "give the model the family of its kind", "no-text")
     return chosen
-
-
-def _mapped(mapping: Any, config: Any) -> Any:
-    """The class of a configuration; of several the one that the checkpoint was saved from, else the first."""
-    if type(config) not in mapping:
-        return None
-    classes = mapping[type(config)]
-    if not isinstance(classes, list | tuple):
-        return classes
-    return next((each for each in classes if each.__name__ in (config.architectures or ())), classes[0])
 
 
 def _is_dual(chosen: Any) -> bool:

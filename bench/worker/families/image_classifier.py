@@ -45,19 +45,18 @@ CALIBRATION_SAMPLES = 32
 
 def load(source: Source) -> ImageClassifier:
     """The classifier in FP32; random weights get the statistics of a trained network."""
-    from transformers import AutoModelForImageClassification
-
     from bench.worker import hugging_face
     from bench.worker.families import _random_weights
     from bench.worker.pytorch.encoders import ImageClassifier
 
-    _refuse_other_inputs(source)
-    model = hugging_face.load(source, AutoModelForImageClassification, strict=True)
+    model = hugging_face.load(source, _class(source), strict=True)
     if source.weights == "random":
         # A convolutional network takes any size, and small pictures give the same statistics in a fifth of the time.
         sides, channels = _shape(model.config, 96)
         _random_weights.set_statistics(model, _random_weights.pictures(8, channels, sides, source.seed))
-    return ImageClassifier(model)
+    classifier = ImageClassifier(model)
+    classifier.eval()
+    return classifier
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
@@ -148,8 +147,8 @@ def _shape(config: Any, default: int) -> tuple[tuple[int, int], int]:
     return (int(height), int(width)), channels
 
 
-def _refuse_other_inputs(source: Source) -> None:
-    """Raise Refusal for a checkpoint without a classifier of pictures, or with one that takes more than pixels."""
+def _class(source: Source) -> Any:
+    """The class of the classifier. Raises Refusal where there is none, or one that takes more than pixels."""
     import inspect
 
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
@@ -158,15 +157,15 @@ def _refuse_other_inputs(source: Source) -> None:
 
     config = hugging_face.config(source)
     saved = (config.architectures or [config.model_type])[0]
-    if type(config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+    chosen = hugging_face.class_in(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, config)
+    if chosen is None:
         message = f"the checkpoint holds a {saved}, of which transformers has no classifier of pictures"
         raise Refusal("unsupported", message, "give the model the family of its kind", "no-classifier")
-    chosen = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
-    classes = chosen if isinstance(chosen, list | tuple) else (chosen,)
-    taken = inspect.signature(classes[0].forward).parameters
+    taken = inspect.signature(chosen.forward).parameters
     others = [name for name in ("input_ids", "pixel_attention_mask", "spatial_shapes") if name in taken]
-    if others:
+    if others or "pixel_values" not in taken:
         message = (
-            f"the checkpoint holds a {saved}, which takes {', '.join(others)}, and this family gives pictures only"
+            f"the checkpoint holds a {saved}, which takes {', '.join(others)}, and this family gives only pictures"
         )
         raise Refusal("unsupported", message, "export it, and name the file: onnx:FILE", "other-inputs")
+    return chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,8 +52,8 @@ def export(module: Encoding, task: str, axes: Axes, feeds: Sequence[Feed], out: 
                 for file in sorted(Path(folder).iterdir()):
                     shutil.move(file, out / file.name)
                 return (note("exported-by", exporter=exporter),)
-        reasons.append(f"{exporter}: {reason[:REASON_LENGTH]}")
-    message = f"no exporter writes a right graph of {type(module.model).__name__}. {'. '.join(reasons)}"
+        reasons.append(f"{exporter}: {textwrap.shorten(reason, REASON_LENGTH, placeholder=' …')}")
+    message = f"no exporter writes a right graph of {type(module.model).__name__}: {'; '.join(reasons)}"
     raise Refusal("unsupported", message, "measure it with PyTorch, or name an ONNX file of it: onnx:FILE", "export")
 
 
@@ -81,7 +82,10 @@ def _write(write: Write, path: Path) -> str:
             warnings.simplefilter("ignore")
             write(path)
     except Exception as error:  # noqa: BLE001 - the next exporter is tried, and all reasons are reported
-        return reason_of(error)
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        return reason_of(cause).partition(". ")[0].partition(", that is ")[0]
     return ""
 
 
@@ -113,7 +117,7 @@ class _Positional(nn.Module):  # type: ignore[misc]
 def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
     with _traceable_masks(), torch.no_grad():
         torch.onnx.export(
-            _Positional(module, module.inputs),
+            _Positional(module, module.inputs).eval(),
             tuple(map(torch.from_numpy, example.values())),
             path,
             input_names=list(module.inputs),
@@ -129,7 +133,7 @@ def _dynamo(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...],
     dynamic = tuple(dict.fromkeys(axes[name], torch.export.Dim.DYNAMIC) for name in module.inputs)
     with torch.no_grad():
         torch.onnx.export(
-            _Positional(module, module.inputs),
+            _Positional(module, module.inputs).eval(),
             tuple(map(torch.from_numpy, example.values())),
             path,
             input_names=list(module.inputs),
