@@ -44,11 +44,8 @@ COLUMNS = ("input_ids", "attention_mask", "token_type_ids")
 CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
 CALIBRATION_SEQUENCE = 128
-CHECKED_SHAPES = (((2, 16), (3, 21), (1, 150)), ((2, 64), (3, 128), (1, 192)))
-"""Batch and length of the passages of an export: the first is traced, the others are checked, one of them long.
-
-The second row is for models that take only multiples of some length, as Nystromformer does.
-"""
+CHECKED_SEQUENCE = 150
+"""The longest sequence of the check of an export: longer than the windows and blocks of small models."""
 DEFAULT_VOCABULARY = 1000
 """For models that take characters and so declare no size."""
 NO_LIMIT = 1 << 30
@@ -69,13 +66,11 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     tokens = {0: "batch_size", 1: "sequence_length"}
     axes = dict.fromkeys((*COLUMNS, OUTPUT), tokens) | {EMBEDDING: {0: "batch_size"}}
     longest = _longest(source, hugging_face.tokenizer(source))[0]
-    choices = []
-    for shapes in CHECKED_SHAPES:
-        sizes = [{"batch": batch, "sequence": min(length, longest)} for batch, length in shapes]
-        # The last batch of a workload has padding, the first has none.
-        batches = [make_inputs(source, each, None) for each in sizes]
-        choices.append([batches[0][-1], *(feeds[index] for feeds in batches[1:] for index in (0, -1))])
-    return onnx_export.export(load(source), "feature-extraction", axes, choices, out, opset)
+    # The first is traced; the others have another batch and length, one of them long, with and without padding.
+    shapes = [(2, min(16, longest)), (3, min(21, longest)), (1, min(CHECKED_SEQUENCE, longest))]
+    feeds = [make_inputs(source, {"batch": batch, "sequence": length}, None) for batch, length in shapes]
+    checked = [batches[index] for batches in feeds[1:] for index in (0, -1)]
+    return onnx_export.export(load(source), "feature-extraction", axes, [feeds[0][-1], *checked], out, opset)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:

@@ -33,16 +33,15 @@ Axes = dict[str, dict[int, str]]
 Write = Callable[[Path], None]
 
 
-def export(
-    module: Encoding, task: str, axes: Axes, choices: Sequence[Sequence[Feed]], out: Path, opset: int
-) -> tuple[Note, ...]:
+def export(module: Encoding, task: str, axes: Axes, feeds: Sequence[Feed], out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx` with the first exporter whose graph is right, and note which one that was.
 
-    `choices` are lists of feeds, of which the first that PyTorch itself can run is taken. Its first feed is the example
-    for tracing; the graph must answer all others, of other shapes, as `module` does. Raises Refusal with each
-    exporter's reason where none is right.
+    The first of `feeds` is the example for tracing; the graph must answer all others, of other shapes, as `module`
+    does. Raises Refusal with each exporter's reason where none is right.
     """
-    feeds, checks = _checks(module, choices)
+    feeds = [{name: feed[name] for name in module.inputs} for feed in feeds]
+    with torch.inference_mode():
+        checks = [(feed, _answers(module, feed)) for feed in feeds[1:]]
     names = tuple(checks[0][1])
     reasons = []
     for exporter, write in _exporters(module, task, axes, feeds[0], names, opset):
@@ -212,20 +211,6 @@ def _added(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> tor
 
 
 # --- the check --------------------------------------------------------------------------------------------------------
-
-
-def _checks(module: Encoding, choices: Sequence[Sequence[Feed]]) -> tuple[list[Feed], list[tuple[Feed, Feed]]]:
-    """The first list of feeds that the module can run, and all but the first feed with the module's answers."""
-    for feeds in choices:
-        taken = [{name: feed[name] for name in module.inputs} for feed in feeds]
-        try:
-            with torch.inference_mode():
-                return taken, [(feed, _answers(module, feed)) for feed in taken][1:]
-        except RuntimeError:
-            # Some models take only multiples of a length.
-            if feeds is choices[-1]:
-                raise
-    raise ValueError("there is nothing to trace an export with")
 
 
 def _answers(module: nn.Module, feed: Feed) -> Feed:
