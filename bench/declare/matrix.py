@@ -78,7 +78,8 @@ class Matrix(Struct, frozen=True):
 def read(path: Path) -> Matrix:
     """Read a matrix file. Raises `MatrixError` with the mistake and its place."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors of Windows begin a file with a byte-order mark.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise MatrixError(f"there is no matrix at {path}", "name one with --matrix FILE") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -89,7 +90,7 @@ def read(path: Path) -> Matrix:
 def parse(text: str, place: str = "matrix.toml") -> Matrix:
     """Check the text of a matrix; `place` names it in messages. Raises `MatrixError`."""
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:  # RecursionError: thousands of nested brackets
         raise MatrixError(f"{place} is not valid TOML: {error}", _toml_remedy(str(error))) from None
     return checked(data, text, place)

@@ -330,6 +330,13 @@ BUILD_NOTES: dict[str, Words] = {
     "checker-complaint": lambda text: f"ONNX Runtime runs it, though ONNX's checker complains: {text}",
     "opset-raised": lambda before, after: f"raised from opset {before} to {after}, for the quantizer",
     "one-scale-a-tensor": lambda opset: f"one scale a tensor: opset {opset} has none for each channel",
+    "exported-by": lambda exporter: f"exported by {exporter}, and checked against PyTorch at other shapes",
+    "custom-code": lambda model: (
+        f"the code of its own that config.json names (auto_map) is never run: this is {model} of transformers"
+    ),
+    "part-of-checkpoint": lambda checkpoint, part: f"of the checkpoint, a {checkpoint}, only its {part} is run",
+    "inputs-left-out": lambda names: f"inputs that the model can take and does not get here: {', '.join(names)}",
+    "pooling": lambda steps: f"the embedding is made as modules.json says: {', '.join(steps)}",
 }
 """The notes of recipes on artifacts, and of families on inputs."""
 

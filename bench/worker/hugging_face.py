@@ -1,11 +1,10 @@
-"""Loads Hugging Face sources as PyTorch modules, exports them to FP32 ONNX, and computes reference outputs."""
+"""Loads Hugging Face sources as PyTorch modules, and computes reference outputs."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,15 @@ import torch
 import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
 
-from bench.records import Note, Source
+from bench.records import Source
+from bench.worker import newer_configs
 from bench.worker.families._random_weights import randomise
 from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
 
 Fill = Callable[[torch.nn.Module, int], torch.nn.Module]
 """`(model, seed)`: completes the random weights of a freshly initialised model, and returns the model."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Sources are resolved before a worker gets them, and code of a model repository is never run."""
 
@@ -27,48 +28,132 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 def config(source: Source) -> Any:
     """The architecture from `config.json` of the folder, or from the config file itself.
 
-    ValueError where the file has no `model_type`, Refusal where this transformers does not know it.
+    ValueError where the file has no `model_type`, Refusal where this transformers does not know it or reads it wrong.
     """
-    path = Path(source.path)
-    if source.kind == "folder":
-        path = path / "config.json"
-    if source.kind == "onnx":
-        raise ValueError(f"{path.name} is an ONNX file; its family is onnx-file")
-    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields = config_fields(source)
     if "model_type" not in fields:
-        raise ValueError(f"{path.name} has no 'model_type', so its architecture is not known")
+        raise ValueError(f"{_config_path(source).name} has no 'model_type', so its architecture is not known")
     if fields["model_type"] not in CONFIG_MAPPING:
         message = f"transformers {transformers.__version__} knows no model of the type {fields['model_type']!r}"
-        raise Refusal("unsupported", message, "it may be newer than this transformers, or misspelt", "architecture")
-    return AutoConfig.for_model(**fields)
+        remedy = "it may be newer than this transformers, or misspelt"
+        if fields.get("auto_map"):
+            message += ", and the code that its config.json names (auto_map) is never run"
+            remedy = "export it where you trust its code, and name the file: onnx:FILE"
+        raise Refusal("unsupported", message, remedy, "architecture")
+    read = AutoConfig.for_model(**fields)
+    newer_configs.refuse_ignored(fields, read)
+    return read
 
 
-def load(source: Source, auto: Any, fill: Fill = randomise) -> torch.nn.Module:
+def config_fields(source: Source) -> dict[str, Any]:
+    """The content of the configuration, as it is written. ValueError for an ONNX file."""
+    path = _config_path(source)
+    if source.kind == "onnx":
+        raise ValueError(f"{path.name} is an ONNX file; its family is onnx-file")
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    return fields
+
+
+def _marked_config(source: Source) -> dict[str, Any]:
+    """The configuration as an argument, where transformers cannot read the file."""
+    return {"config": config(source)} if is_marked(source) else {}
+
+
+def is_marked(source: Source) -> bool:
+    """Whether the configuration begins with a byte-order mark, with which transformers cannot read it."""
+    path = _config_path(source)
+    return path.is_file() and path.read_bytes().startswith(BYTE_ORDER_MARK)
+
+
+def _config_path(source: Source) -> Path:
+    path = Path(source.path)
+    return path / "config.json" if source.kind == "folder" else path
+
+
+def load(source: Source, auto: Any, fill: Fill = randomise, *, strict: bool = False) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
-    `auto` is the AutoModel class of the family's task; `fill` completes random weights in place. ValueError where the
-    folder's weights lack a tensor: transformers would initialise it at random and only warn.
+    `auto` is the AutoModel class of the family's task, or a model's class; `fill` completes random weights in place.
+    ValueError where the folder's weights lack a tensor: transformers would initialise it at random and only warn.
+    With `strict` Refusal where the layers of the folder have tensors that those of the model do not have.
     """
+    # Read in any case: it refuses what this transformers would read wrong.
+    read = config_for(auto, config(source))
     if source.weights == "random":
         # Measured: one seed gives the same bytes under transformers 4.57 and 5.23, so all runtimes get the same model.
         torch.manual_seed(source.seed)
-        model = auto.from_config(config(source), trust_remote_code=False)
+        make = getattr(auto, "from_config", None)
+        model = make(read, trust_remote_code=False) if make else auto._from_config(read)
         return fill(without_pooler(model.float().eval()), source.seed)
+    options = {"config": read} if _marked_config(source) else {}
     # Only safetensors: pickled weights can run code.
-    model, loading_info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **LOCAL)
+    model, loading_info = auto.from_pretrained(
+        source.path, use_safetensors=True, output_loading_info=True, **options, **LOCAL
+    )
     # The pooler is removed below, so its weights may be missing.
     missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"the weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}")
+    if strict:
+        _refuse_other_layers(model, loading_info["unexpected_keys"])
     # FP32, also for a folder in half precision: the reference and all recipes start from it. Without `eval` the
     # reference would have dropout.
     return without_pooler(model.float().eval())
 
 
+def config_for(auto: Any, read: Any) -> Any:
+    """The part of a configuration that a class takes: that of the text tower for a class of text towers."""
+    wanted = getattr(auto, "config_class", None)
+    inner = getattr(read, "text_config", None)
+    fits = wanted is not None and not isinstance(read, wanted) and inner is not None and isinstance(inner, wanted)
+    return inner if fits else read
+
+
+def class_in(mapping: Any, read: Any) -> Any:
+    """The class of a configuration in a mapping of an AutoModel; None where it has none.
+
+    Of several it is the one that the checkpoint was saved from, else the first.
+    """
+    if type(read) not in mapping:
+        return None
+    classes = mapping[type(read)]
+    if not isinstance(classes, list | tuple):
+        return classes
+    return next((each for each in classes if each.__name__ in (read.architectures or ())), classes[0])
+
+
+def _refuse_other_layers(model: torch.nn.Module, unexpected: Iterable[str]) -> None:
+    """Refuse weights of the model's own layers that the model does not have: it would compute something else.
+
+    Heads, poolers and whole layers that a configuration leaves out are not meant.
+    """
+    layers = {name for name, _ in model.named_modules() if re.search(r"(^|\.)\d+$", name)}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    others = [
+        key
+        for key in sorted(unexpected)
+        if key.endswith((".weight", ".bias")) and "pooler" not in key and _layer_of(key.removeprefix(prefix)) in layers
+    ]
+    if others:
+        message = (
+            f"the layers of the weights hold {len(others)} tensors that {type(model).__name__} of transformers "
+            f"{transformers.__version__} does not have, e.g. {others[0]}"
+        )
+        remedy = "it needs another transformers, or code of its own: export it there, and name the file: onnx:FILE"
+        raise Refusal("unsupported", message, remedy, "architecture")
+
+
+def _layer_of(key: str) -> str:
+    """The outermost numbered module that a tensor belongs to: `encoder.layer.0` of `encoder.layer.0.mlp.weight`."""
+    match = re.match(r"(?:.*?\.)?\d+(?=\.)", key)
+    return match[0] if match else ""
+
+
 def without_pooler(model: torch.nn.Module) -> torch.nn.Module:
     """Remove the pooler: the ONNX export has none, so PyTorch must not spend time on it."""
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        # Not None: LayoutLM and SqueezeBERT call their pooler in any case.
+        model.pooler = torch.nn.Identity()
     return model
 
 
@@ -78,32 +163,16 @@ def tokenizer(source: Source) -> Any | None:
     names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
     if not any((folder / name).is_file() for name in names):
         return None
-    return AutoTokenizer.from_pretrained(folder, **LOCAL)
+    return AutoTokenizer.from_pretrained(folder, **_marked_config(source), **LOCAL)
 
 
-def export(model: torch.nn.Module, task: str, out: Path, opset: int) -> tuple[Note, ...]:
-    """Write `out/model.onnx` with symbolic dimensions; weights over 2 GB go to files beside it."""
-    # Imported late: a runtime of the PyTorch baseline loads models without optimum.
-    from optimum.exporters.onnx import onnx_export_from_model
-
-    # In a temporary folder, because optimum also writes configs and tokenizers that do not belong to the artifact.
-    with tempfile.TemporaryDirectory(dir=out) as folder:
-        # No validation by optimum: outputs of every session are compared with PyTorch before they are timed.
-        onnx_export_from_model(
-            model, folder, task=task, opset=opset, do_validation=False, library_name="transformers", device="cpu"
-        )
-        for file in sorted(Path(folder).glob("*.onnx*")):
-            shutil.move(file, out / file.name)
-    return ()
-
-
-def reference(model: torch.nn.Module, feeds: Sequence[Feed], names: Sequence[str]) -> tuple[list[Feed], str]:
+def reference(model: torch.nn.Module, feeds: Sequence[Feed]) -> tuple[list[Feed], str]:
     """The named outputs of every batch, and what computed them."""
     batches = []
     with torch.inference_mode():
         for feed in feeds:
             outputs = model(**{name: torch.from_numpy(array) for name, array in feed.items()})
-            batches.append({name: outputs[name].numpy() for name in names})
+            batches.append({name: value.numpy() for name, value in outputs.items()})
     return batches, computed_by()
 
 

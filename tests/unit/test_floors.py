@@ -39,7 +39,7 @@ ROOMS = {
     "commands": set(),
     "progress": set(),
     "files": {"errors"},
-    "declare": {"records", "errors"},
+    "declare": {"records", "errors", "shared"},
     "shared": set(),
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},

@@ -405,6 +405,14 @@ def test_a_matrix_that_is_not_utf8_is_told_so(tmp_path):
         read(path)
 
 
+def test_a_matrix_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "windows.toml"
+    text = matrix_text()
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert read(path).models == parse(text).models
+    assert parse(f"\ufeff{text}").models == parse(text).models
+
+
 # --- anything at all --------------------------------------------------------------------------------------------------
 
 WORDS = sorted(

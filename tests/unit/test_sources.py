@@ -100,6 +100,11 @@ def test_pickled_weights_are_refused_with_the_way_to_convert_them(find, tmp_path
         find("path:m", weights=weights)
 
 
+def test_a_config_that_begins_with_a_byte_order_mark_is_read(find, tmp_path):
+    write(tmp_path / "m", MODEL | {"config.json": b"\xef\xbb\xbf" + CONFIG})
+    assert find("path:m").weights == "pretrained"
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

@@ -15,6 +15,7 @@ from bench.declare import registry
 from bench.records import Source, Tolerance, note
 from bench.worker import families, formats, parity
 from bench.worker.families import image_classifier, onnx_file, text_encoder
+from bench.worker.refusal import Refusal
 
 FILES = sorted(Path(families.__file__).parent.glob("[!_]*.py"))
 WORDS = ["the", "a", "old", "cat", "dog", "river", "stone", "runs", "sleeps", "over", "under", "slowly", "and", "but"]
@@ -167,7 +168,7 @@ def test_calibration_text_is_other_text(tmp_path: Path) -> None:
 
 
 def test_a_sequence_longer_than_the_model_takes_is_refused(tmp_path: Path, torch: Any) -> None:
-    with pytest.raises(ValueError, match="65 tokens is longer than the 64"):
+    with pytest.raises(Refusal, match="65 tokens is longer than the 64 tokens this model takes"):
         text_encoder.make_inputs(a_source(tmp_path, TINY_BERT), {"batch": 1, "sequence": 65}, None)
 
 
@@ -220,7 +221,7 @@ def test_random_weights_are_the_same_each_time_and_other_ones_for_another_seed(t
     same = [image_classifier.load(a_source(tmp_path, TINY_RESNET)).state_dict() for _ in range(2)]
     other = image_classifier.load(a_source(tmp_path, TINY_RESNET, seed=1)).state_dict()
     assert all(torch.equal(tensor, same[1][name]) for name, tensor in same[0].items())
-    name = "resnet.embedder.embedder.convolution.weight"
+    name = "model.resnet.embedder.embedder.convolution.weight"
     assert not torch.equal(same[0][name], other[name])
 
 
@@ -295,7 +296,7 @@ def test_a_config_without_an_architecture_says_what_it_lacks(tmp_path: Path, tor
 
 def test_half_precision_weights_are_loaded_in_fp32(tmp_path: Path, torch: Any) -> None:
     source = a_pretrained_bert(tmp_path)
-    text_encoder.load(source).half().save_pretrained(tmp_path)
+    text_encoder.load(source).half().model.save_pretrained(tmp_path)
     assert {parameter.dtype for parameter in text_encoder.load(source).parameters()} == {torch.float32}
 
 

@@ -63,7 +63,7 @@ def read_config(path: Path) -> dict[str, Any]:
         hint = f"did you mean its folder {near[0]!r}?" if near else "save the model with save_pretrained(), or copy it"
         raise SourceError(f"no {path.name} in {path.parent}", hint)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise SourceError(f"{path} is not JSON ({error})", _lfs_hint(path) or "download it again") from error
     if not isinstance(config, dict):
@@ -105,7 +105,7 @@ def _shards(folder: Path) -> dict[str, Path]:
     """The index and every shard it names; a missing shard is an error, for half a model is none."""
     index = folder / INDEX
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8-sig"))["weight_map"].values()))
     # The file may hold any JSON: a list, a number, or a table without these keys.
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise SourceError(f"{index} is no index of shards", _lfs_hint(index) or "download it again") from error

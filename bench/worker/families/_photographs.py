@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bench.worker.feeds import Array
+from bench.worker.refusal import Refusal
 
 CHECKED = ("astronaut", "camera", "coffee", "coins", "grass", "moon", "retina", "rocket")
 """The photographs in scikit-image's data folder that outputs are checked with; half of them are in colour."""
@@ -53,7 +54,12 @@ def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
     # Half of the photographs are grey, and preprocessors expect three channels.
     opened = [Image.open(path).convert("RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
-    return np.stack([prepare(_random_crop(opened[photograph], step)) for step, photograph in turns])
+    pictures = [prepare(_random_crop(opened[photograph], step)) for step, photograph in turns]
+    shapes = sorted({picture.shape for picture in pictures})
+    if len(shapes) > 1:
+        message = f"the model's own preprocessing makes pictures of {len(shapes)} shapes, e.g. {shapes[0]}, {shapes[1]}"
+        raise Refusal("unsupported", message, "set a fixed size and a crop in preprocessor_config.json", "other-shapes")
+    return np.stack(pictures)
 
 
 def _random_crop(image: Image.Image, step: int) -> Image.Image:
@@ -67,15 +73,16 @@ def _random_crop(image: Image.Image, step: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def imagenet(image: Image.Image, size: int, channels: int) -> Array:
-    """Resize and crop the centre as is usual for ImageNet, and normalise: float32 (channels, size, size).
+def imagenet(image: Image.Image, sides: tuple[int, int], channels: int) -> Array:
+    """Resize and crop the centre as is usual for ImageNet, and normalise: float32 (channels, height, width).
 
-    The crop leaves 1/16 of the shorter side at each edge. If there are not three channels, each is the grey picture.
+    The crop leaves at least 1/16 of each side at each edge. If there are not three channels, each is the grey picture.
     """
-    ratio = size / 0.875 / min(image.size)
-    width, height = (max(size, round(side * ratio)) for side in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    crop = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    down, across = sides
+    ratio = max(down / 0.875 / image.height, across / 0.875 / image.width)
+    width, height = max(across, round(image.width * ratio)), max(down, round(image.height * ratio))
+    left, top = (width - across) // 2, (height - down) // 2
+    crop = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + across, top + down))
     if channels != 3:
         grey = (np.asarray(crop.convert("L"), np.float32) / 255 - 0.5) / 0.25
         return np.stack([grey] * channels)

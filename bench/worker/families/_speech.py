@@ -69,7 +69,7 @@ def _read(path: Path) -> Array:
 
 
 def _label(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
+    return path.read_text(encoding="utf-8-sig").strip() or None if path.is_file() else None
 
 
 def babble(seconds: int, seed: int) -> Clip:

@@ -10,10 +10,11 @@ import numpy as np
 
 from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.feeds import Array, Feed
+from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
-    import torch
+    from bench.worker.pytorch.encoders import ImageClassifier
 
 MANIFEST = FamilyManifest(
     task="forward",
@@ -43,26 +44,30 @@ CHECKED_SAMPLES = 8
 CALIBRATION_SAMPLES = 32
 
 
-def load(source: Source) -> torch.nn.Module:
+def load(source: Source) -> ImageClassifier:
     """The classifier in FP32; random weights get the statistics of a trained network."""
-    from transformers import AutoModelForImageClassification
-
     from bench.worker import hugging_face
     from bench.worker.families import _random_weights
+    from bench.worker.pytorch.encoders import ImageClassifier
 
-    model = hugging_face.load(source, AutoModelForImageClassification)
+    model = hugging_face.load(source, _class(source), strict=True)
     if source.weights == "random":
         # A convolutional network takes any size, and small pictures give the same statistics in a fifth of the time.
-        size = getattr(model.config, "image_size", 96)
-        _random_weights.set_statistics(model, _random_weights.pictures(8, model.config.num_channels, size, source.seed))
-    return model
+        sides, channels = _shape(model.config, 96)
+        _random_weights.set_statistics(model, _random_weights.pictures(8, channels, sides, source.seed))
+    classifier = ImageClassifier(model)
+    classifier.eval()
+    return classifier
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx`: from pixel_values (batch, channels, height, width) to logits (batch, classes)."""
-    from bench.worker import hugging_face
+    from bench.worker.pytorch import onnx_export
 
-    return hugging_face.export(load(source), "image-classification", out, opset)
+    axes = {"pixel_values": {0: "batch_size"}, "logits": {0: "batch_size"}}
+    # The first is traced; the others have another batch.
+    feeds = [{"pixel_values": _pictures(source, count, None, checked=True)} for count in (2, 3, 1)]
+    return onnx_export.export(load(source), "image-classification", axes, feeds, out, opset)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
@@ -80,15 +85,19 @@ def calibration(source: Source, inputs: str | None) -> list[Feed]:
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
-    """A note if the inputs are not photographs."""
-    return () if inputs else (note("noise-pictures"),)
+    """Notes if the inputs are not photographs, and if the model has code of its own."""
+    from bench.worker import hugging_face
+
+    noise = () if inputs else (note("noise-pictures"),)
+    custom = hugging_face.config_fields(source).get("auto_map")
+    return (*noise, *((note("custom-code", model=hugging_face.config(source).model_type),) if custom else ()))
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     """The logits that PyTorch computes, and a description of how."""
     from bench.worker import hugging_face
 
-    return hugging_face.reference(load(source), feeds, ["logits"])
+    return hugging_face.reference(load(source), feeds)
 
 
 def comparable(outputs: Feed, feed: Feed) -> Feed:
@@ -103,25 +112,62 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
     from bench.worker import hugging_face
     from bench.worker.families import _photographs, _random_weights
 
-    config = hugging_face.config(source)
-    size, channels = getattr(config, "image_size", 224), getattr(config, "num_channels", 3)
+    sides, channels = _shape(hugging_face.config(source), 224)
     if not inputs:
         # Other seeds for calibration, or the recipe would be fitted to the pictures that check it.
-        noise: Array = _random_weights.pictures(count, channels, size, seed=1 if checked else 2).float().numpy()
+        noise: Array = _random_weights.pictures(count, channels, sides, seed=1 if checked else 2).float().numpy()
         return noise
     photographs = (_photographs.checked if checked else _photographs.calibration)(Path(inputs))
-    return _photographs.crops(photographs, count, _prepare(source, size, channels))
+    return _photographs.crops(photographs, count, _prepare(source, sides, channels))
 
 
-def _prepare(source: Source, size: int, channels: int) -> Any:
+def _prepare(source: Source, sides: tuple[int, int], channels: int) -> Any:
     """The model's own preprocessing if its folder has one, else ImageNet's."""
     from bench.worker.families import _photographs
 
     if not (Path(source.path) / "preprocessor_config.json").is_file():
-        return partial(_photographs.imagenet, size=size, channels=channels)
+        return partial(_photographs.imagenet, sides=sides, channels=channels)
     from transformers import AutoImageProcessor
 
     from bench.worker.hugging_face import LOCAL
 
     processor = AutoImageProcessor.from_pretrained(source.path, use_fast=False, **LOCAL)
     return lambda image: processor(images=image, return_tensors="np")["pixel_values"][0]
+
+
+def _shape(config: Any, default: int) -> tuple[tuple[int, int], int]:
+    """The height and width of a model's pictures, and their channels; `default` where it takes any size.
+
+    A configuration gives one side or both, by itself or in that of its tower for pictures.
+    """
+    configs = [config, getattr(config, "vision_config", None)]
+    size = next((each.image_size for each in configs if getattr(each, "image_size", None)), default)
+    channels = next((each.num_channels for each in configs if getattr(each, "num_channels", None)), 3)
+    if isinstance(size, dict):
+        size = [size["height"], size["width"]]
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return (int(height), int(width)), channels
+
+
+def _class(source: Source) -> Any:
+    """The class of the classifier. Raises Refusal where there is none, or one that takes more than pixels."""
+    import inspect
+
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+
+    from bench.worker import hugging_face
+
+    config = hugging_face.config(source)
+    saved = (config.architectures or [config.model_type])[0]
+    chosen = hugging_face.class_in(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, config)
+    if chosen is None:
+        message = f"the checkpoint holds a {saved}, of which transformers has no classifier of pictures"
+        raise Refusal("unsupported", message, "give the model the family of its kind", "no-classifier")
+    taken = inspect.signature(chosen.forward).parameters
+    others = [name for name in ("input_ids", "pixel_attention_mask", "spatial_shapes") if name in taken]
+    if others or "pixel_values" not in taken:
+        message = (
+            f"the checkpoint holds a {saved}, which takes {', '.join(others)}, and this family gives only pictures"
+        )
+        raise Refusal("unsupported", message, "export it, and name the file: onnx:FILE", "other-inputs")
+    return chosen

@@ -70,7 +70,9 @@ def folder(source: Source, scratch: Path) -> Path:
     from bench.worker import hugging_face
 
     _config(source)
-    if source.kind == "folder" and source.weights == "pretrained" and hugging_face.tokenizer(source):
+    complete = source.kind == "folder" and source.weights == "pretrained" and hugging_face.tokenizer(source)
+    # Exporters cannot read a config with a byte-order mark.
+    if complete and not hugging_face.is_marked(source):
         return Path(source.path)
     save(source, scratch)
     return scratch
@@ -201,7 +203,7 @@ def _sentences(inputs: str | None) -> list[str]:
     path = Path(inputs) if inputs else SENTENCES
     if not path.is_file():
         raise ValueError(f"{path.name} is no text file; inputs of a text-generator are one file of sentences")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if len(lines) < CHECKED_PROMPTS:
         raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least {CHECKED_PROMPTS} are needed")
     return lines

@@ -203,7 +203,7 @@ def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
     """The refusal of an architecture that the builder or its transformers does not support; else None."""
     if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
         return None
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((source / "config.json").read_text(encoding="utf-8-sig"))
     name = (config.get("architectures") or [config.get("model_type", "")])[0]
     message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
     remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"

@@ -30,7 +30,7 @@ def gguf_f32(context: Context, out: Path) -> tuple[Note, ...]:
 
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         folder = context.generating.folder(context.source, Path(scratch))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
         writer = gguf.GGUFWriter(out / MODEL, architectures.name(config))
         notes = architectures.describe(writer, config)
         notes += tokenizers.write(writer, folder, config["vocab_size"])

@@ -1,0 +1,108 @@
+"""Refuses configurations that a newer transformers wrote, where this one would ignore a part and compute otherwise."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import transformers
+from packaging.version import InvalidVersion, Version
+
+from bench.worker.refusal import Refusal
+
+BASES = {
+    "full_attention": ("rope_theta", "global_rope_theta"),
+    "sliding_attention": ("local_rope_theta", "rope_local_base_freq"),
+}
+"""The names of the rotary base of a kind of layers in transformers 4, where its kinds have different ones."""
+HARMLESS = re.compile(
+    r"^_|token|label|drop|dtype|init|version|architectures|auto_map|use_cache|checkpointing|task|prun|tie_|problem_type"
+    r"|output_|return_|is_decoder|cross_attention|pooler|summary|directionality|finetuning|adapter|language|loss"
+    r"|chunk|torchscript|name|model_type|quantization|unsloth|seed|train"
+)
+"""Keys that change no answer of an encoder or classifier, or no answer of a model in evaluation mode."""
+
+
+def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
+    """Refuse a config.json if what transformers `read` from it lacks a part; `fields` is what the file holds.
+
+    transformers 5 writes its rotary parameters into `rope_parameters`, which version 4 ignores without a warning: it
+    takes its own default. Other keys are refused by name, if the file is of a newer version.
+    """
+    if Version(transformers.__version__).major < 5:
+        for part, config in _parts(fields, read):
+            _refuse_ignored_rope(part, config)
+    if not _is_newer(str(fields.get("transformers_version") or "")):
+        return
+    for part, config in _parts(fields, read):
+        known = _known(config)
+        ignored = [name for name, value in part.items() if _says_something(name, value) and name not in known]
+        if ignored:
+            message = (
+                f"config.json was written by transformers {fields['transformers_version']}, and transformers "
+                f"{transformers.__version__} ignores {', '.join(ignored)} of a {config.model_type} model"
+            )
+            raise _refusal(message)
+
+
+def _parts(fields: Mapping[str, Any], read: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """The configuration, and those of its towers: what the file holds, and what was read."""
+    yield fields, read
+    for name, value in fields.items():
+        inner = getattr(read, name, None)
+        if isinstance(value, dict) and isinstance(inner, transformers.PretrainedConfig):
+            yield value, inner
+
+
+def _refuse_ignored_rope(fields: Mapping[str, Any], read: Any) -> None:
+    parameters = fields.get("rope_parameters")
+    if not isinstance(parameters, dict):
+        return
+    if any(isinstance(value, dict) for value in parameters.values()):
+        for kind, inner in parameters.items():
+            if isinstance(inner, dict):
+                _compare(inner, read, BASES.get(kind, ()), f"rope_parameters.{kind}")
+    else:
+        _compare(parameters, read, ("rope_theta",), "rope_parameters")
+
+
+def _compare(parameters: dict[str, Any], read: Any, bases: tuple[str, ...], place: str) -> None:
+    scaling = getattr(read, "rope_scaling", None) or {}
+    for name, value in parameters.items():
+        if name in ("rope_theta", "base"):
+            is_read = value in [getattr(read, base) for base in bases if hasattr(read, base)][-1:]
+        elif name in ("rope_type", "type"):
+            is_read = value == scaling.get("rope_type", scaling.get("type", "default"))
+        else:
+            is_read = value in (None, scaling.get(name), getattr(read, name, None))
+        if not is_read:
+            version = transformers.__version__
+            raise _refusal(f"the config says {name} = {value} in {place}, which transformers {version} ignores")
+
+
+def _is_newer(written: str) -> bool:
+    try:
+        return Version(written) > Version(transformers.__version__)
+    except InvalidVersion:
+        return False
+
+
+def _known(config: Any) -> set[str]:
+    """The keys that a configuration's class reads."""
+    names = {*config.attribute_map, *config.attribute_map.values(), *dir(transformers.PretrainedConfig())}
+    for base in type(config).__mro__:
+        if base is not object and "__init__" in vars(base):
+            names |= set(inspect.signature(vars(base)["__init__"]).parameters)
+    return names
+
+
+def _says_something(name: str, value: Any) -> bool:
+    # `rope_parameters` is compared value by value.
+    return value not in (None, False, [], {}, "") and name != "rope_parameters" and not HARMLESS.search(name)
+
+
+def _refusal(message: str) -> Refusal:
+    remedy = "save the model with transformers 4.57, or export it with the newer one and name the file: onnx:FILE"
+    return Refusal("unsupported", message, remedy, "newer-config")

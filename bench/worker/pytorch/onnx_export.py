@@ -1,0 +1,261 @@
+"""Exports an encoder or classifier to ONNX, and keeps an export only if it answers as PyTorch does at other shapes."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.records import CPU_PROVIDER, Note, note
+from bench.worker.failures import reason_of
+from bench.worker.feeds import Array, Feed
+from bench.worker.pytorch.encoders import Encoding
+from bench.worker.refusal import Refusal
+
+MODEL, WEIGHTS = "model.onnx", "model.onnx_data"
+PROTOBUF_LIMIT_BYTES = 2**31 - 1
+"""A larger model cannot be a single file: its weights are in a second one."""
+MAX_RELATIVE_ERROR = 1e-3
+"""An export with a larger error computes something else. Right ones have 1e-6, and the row judges what lies between."""
+REASON_LENGTH = 160
+Axes = dict[str, dict[int, str]]
+"""By input or output, the names of its symbolic dimensions by position."""
+Write = Callable[[Path], None]
+
+
+def export(module: Encoding, task: str, axes: Axes, feeds: Sequence[Feed], out: Path, opset: int) -> tuple[Note, ...]:
+    """Write `out/model.onnx` with the first exporter whose graph is right, and note which one that was.
+
+    The first of `feeds` is the example for tracing; the graph must answer all others, of other shapes, as `module`
+    does. Raises Refusal with each exporter's reason where none is right.
+    """
+    feeds = [{name: feed[name] for name in module.inputs} for feed in feeds]
+    with torch.inference_mode():
+        checks = [(feed, _answers(module, feed)) for feed in feeds[1:]]
+    names = tuple(checks[0][1])
+    reasons = []
+    for exporter, write in _exporters(module, task, axes, feeds[0], names, opset):
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            path = Path(folder) / MODEL
+            reason = _write(write, path) or _difference(path, checks)
+            if not reason:
+                for file in sorted(Path(folder).iterdir()):
+                    shutil.move(file, out / file.name)
+                return (note("exported-by", exporter=exporter),)
+        reasons.append(f"{exporter}: {textwrap.shorten(reason, REASON_LENGTH, placeholder=' …')}")
+    message = f"no exporter writes a right graph of {type(module.model).__name__}: {'; '.join(reasons)}"
+    raise Refusal("unsupported", message, "measure it with PyTorch, or name an ONNX file of it: onnx:FILE", "export")
+
+
+def _exporters(
+    module: Encoding, task: str, axes: Axes, example: Feed, names: tuple[str, ...], opset: int
+) -> Iterator[tuple[str, Write]]:
+    """The exporters in the order in which they are tried, by name."""
+    from transformers import PreTrainedModel
+
+    if module.plain and isinstance(module.model, PreTrainedModel) and importlib.util.find_spec("optimum"):
+        yield "optimum-onnx", lambda path: _optimum(module.model, task, path, opset)
+    yield "torch.onnx (TorchScript)", lambda path: _torchscript(module, axes, example, names, path, opset)
+    # In pieces, because a runtime of the user may lack what the newer exporter needs.
+    if importlib.util.find_spec("onnxscript"):
+        yield "torch.onnx (dynamo)", lambda path: _dynamo(module, axes, example, names, path, opset)
+
+
+# --- exporters --------------------------------------------------------------------------------------------------------
+
+
+def _write(write: Write, path: Path) -> str:
+    """Why an exporter failed; empty if it wrote a file."""
+    try:
+        # Exporters warn of what a graph might get wrong; whether it does is checked.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            write(path)
+    except Exception as error:  # noqa: BLE001 - the next exporter is tried, and all reasons are reported
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        return reason_of(cause).partition(". ")[0].partition(", that is ")[0]
+    return ""
+
+
+def _optimum(model: nn.Module, task: str, path: Path, opset: int) -> None:
+    from optimum.exporters.onnx import onnx_export_from_model
+
+    # In a folder of its own, because optimum also writes configs and tokenizers that do not belong to the artifact.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        # No validation by optimum: it has no limit for wrong answers, and the check here has.
+        onnx_export_from_model(
+            model, folder, task=task, opset=opset, do_validation=False, library_name="transformers", device="cpu"
+        )
+        for file in sorted(Path(folder).glob("*.onnx*")):
+            shutil.move(file, path.parent / file.name)
+
+
+class _Positional(nn.Module):  # type: ignore[misc]
+    """A module with its inputs by position and its outputs as a tuple, as exporters need them."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The outputs in the order of their names."""
+        return tuple(self.module(**dict(zip(self.names, tensors, strict=True))).values())
+
+
+def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
+    with _traceable_masks(), torch.no_grad():
+        torch.onnx.export(
+            _Positional(module, module.inputs).eval(),
+            tuple(map(torch.from_numpy, example.values())),
+            path,
+            input_names=list(module.inputs),
+            output_names=list(names),
+            dynamic_axes={name: axes[name] for name in (*module.inputs, *names)},
+            opset_version=opset,
+            dynamo=False,
+        )
+    _gather_weights(path)
+
+
+def _dynamo(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
+    dynamic = tuple(dict.fromkeys(axes[name], torch.export.Dim.DYNAMIC) for name in module.inputs)
+    with torch.no_grad():
+        torch.onnx.export(
+            _Positional(module, module.inputs).eval(),
+            tuple(map(torch.from_numpy, example.values())),
+            path,
+            input_names=list(module.inputs),
+            output_names=list(names),
+            dynamic_shapes={"tensors": dynamic},
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    _gather_weights(path)
+
+
+def _gather_weights(path: Path) -> None:
+    """One file for graph and weights, or one for each where the model is too large for that."""
+    import onnx
+
+    beside = [file for file in path.parent.iterdir() if file != path]
+    if not beside:
+        return
+    model = onnx.load(path)
+    large = sum(file.stat().st_size for file in beside) + path.stat().st_size > PROTOBUF_LIMIT_BYTES
+    for file in beside:
+        file.unlink()
+    onnx.save_model(model, path, save_as_external_data=large, location=WEIGHTS)
+
+
+@contextmanager
+def _traceable_masks() -> Iterator[None]:
+    """Let transformers make its attention masks by broadcasting: TorchScript cannot trace its `vmap`."""
+    try:
+        from transformers import masking_utils
+    except ImportError:  # an older transformers makes its masks otherwise
+        yield
+        return
+    table = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS
+    before = {name: table[name] for name in ("sdpa", "eager")}
+    table["sdpa"], table["eager"] = _allowed, _added
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            table[name] = function
+
+
+def _allowed(
+    batch_size: int,
+    cache_position: torch.Tensor,
+    kv_length: int,
+    kv_offset: int = 0,
+    mask_function: Any = None,
+    attention_mask: torch.Tensor | None = None,
+    **_: Any,
+) -> torch.Tensor:
+    """Which position may look at which, as transformers' `sdpa_mask` gives it: (batch, 1, queries, keys)."""
+    from transformers import masking_utils
+
+    function = mask_function or masking_utils.causal_mask_function
+    padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset, _slice=False)
+    if padding is not None:
+        function = masking_utils.and_masks(function, masking_utils.padding_mask_function(padding.bool()))
+    device = cache_position.device
+    batches = torch.arange(batch_size, device=device)[:, None, None, None]
+    keys = (torch.arange(kv_length, device=device) + kv_offset)[None, None, None, :]
+    heads = torch.zeros((1, 1, 1, 1), dtype=torch.long, device=device)
+    queries = cache_position[None, None, :, None]
+    allowed: torch.Tensor = function(batches, heads, queries, keys)
+    return allowed.expand(batch_size, -1, cache_position.shape[0], kv_length)
+
+
+def _added(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> torch.Tensor:
+    """The same as numbers to add to attention scores: 0 or the lowest one."""
+    allowed = _allowed(*args, **kwargs)
+    zero = torch.zeros((), dtype=dtype, device=allowed.device)
+    return torch.where(allowed, zero, torch.finfo(dtype).min)
+
+
+# --- the check --------------------------------------------------------------------------------------------------------
+
+
+def _answers(module: nn.Module, feed: Feed) -> Feed:
+    outputs = module(**{name: torch.from_numpy(array) for name, array in feed.items()})
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _difference(path: Path, checks: Sequence[tuple[Feed, Feed]]) -> str:
+    """What is wrong with the graph in a file; empty if it answers each feed with the answers beside it."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    # The graph as it was written: what an optimization does to it is for the row to show.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(path, options, providers=[CPU_PROVIDER])
+        taken = [value.name for value in session.get_inputs()]
+        if unknown := [name for name in taken if name not in checks[0][0]]:
+            return f"the graph asks for {', '.join(unknown)} besides"
+        names = [value.name for value in session.get_outputs()]
+        if lacking := [name for name in checks[0][1] if name not in names]:
+            return f"the graph has no output {', '.join(lacking)}"
+        for feed, expected in checks:
+            outputs = session.run(list(expected), {name: feed[name] for name in taken})
+            for (name, reference), actual in zip(expected.items(), outputs, strict=True):
+                if fault := _fault(reference, actual, feed.get("attention_mask")):
+                    sizes = " x ".join(map(str, next(iter(feed.values())).shape[: 2 if "input_ids" in feed else 1]))
+                    return f"{name} {fault} at the size {sizes}"
+    except Exception as error:  # noqa: BLE001 - a graph that ONNX Runtime cannot run is a wrong one
+        return f"ONNX Runtime cannot run it: {reason_of(error)}"
+    return ""
+
+
+def _fault(expected: Array, actual: Array, mask: Array | None) -> str:
+    if expected.shape != actual.shape:
+        return f"has the shape {actual.shape}, and not {expected.shape}"
+    if mask is not None and expected.shape[:2] == mask.shape:
+        # What a model computes at padding is read by nobody.
+        expected, actual = expected[mask > 0], actual[mask > 0]
+    if not np.isfinite(expected).all():
+        return "is not finite in PyTorch"
+    error = np.linalg.norm(np.asarray(actual, np.float64) - expected)
+    scale = float(np.linalg.norm(np.asarray(expected, np.float64)))
+    # Also true for NaN.
+    if not error <= MAX_RELATIVE_ERROR * scale:
+        return f"differs from PyTorch's by {error / scale if scale else error:.1%}"
+    return ""
