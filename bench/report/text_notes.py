@@ -288,8 +288,26 @@ BUILD_NOTES: dict[str, Words] = {
     "random-tokens": lambda: "inputs: seeded random token ids, because the model has no tokenizer",
     "byte-tokens": lambda: "inputs: text as bytes and letter pairs, because the model has no tokenizer",
     "assumed-sizes": lambda sizes: f"default sizes, not given by the workload: {', '.join(sizes)}",
+    "noise-for": lambda inputs: f"seeded noise for the inputs {', '.join(inputs)}",
+    "guessed-integers": lambda inputs: f"guessed: {', '.join(inputs)}",
+    "guessed-samples": lambda samples, axis: f"guessed: {samples} samples a call, along {axis}",
+    "counted-samples": lambda samples, axis: (
+        f"{samples} sample{'' if samples == 1 else 's'} a call{f', along {axis}' if axis else ''}"
+    ),
 }
 """The notes of recipes on artifacts, and of families on inputs."""
+
+GUESSED_MARKS = ("assumed-sizes", "guessed-integers", "guessed-samples")
+INPUT_MARKS = (
+    "noise",
+    "noise-pictures",
+    "synthetic-speech",
+    "random-tokens",
+    "byte-tokens",
+    "noise-for",
+    *GUESSED_MARKS,
+)
+"""Those of `BUILD_NOTES` that stand beside every figure, because the inputs are not the user's."""
 
 DETAILS: dict[str, Words] = {
     "not-steady": _not_steady,

@@ -15,6 +15,7 @@ from bench.declare import registry
 from bench.records import Source, Tolerance, note
 from bench.worker import families, formats, parity
 from bench.worker.families import image_classifier, onnx_file, text_encoder
+from bench.worker.refusal import Refusal
 
 FILES = sorted(Path(families.__file__).parent.glob("[!_]*.py"))
 WORDS = ["the", "a", "old", "cat", "dog", "river", "stone", "runs", "sleeps", "over", "under", "slowly", "and", "but"]
@@ -402,8 +403,12 @@ def test_inputs_are_made_from_the_declared_shapes_and_types(tmp_path: Path) -> N
     assert set(np.unique(feed["ids"])) <= {0, 1}
     assert sum(len(batch["ids"]) for batch in batches) >= 8
     assert not np.array_equal(batches[0]["pixels"], batches[1]["pixels"])
-    assumed = note("assumed-sizes", sizes=("height=224",))
-    assert onnx_file.describe_inputs(source, sizes, None) == (note("noise"), assumed)
+    assert onnx_file.describe_inputs(source, sizes, None) == (
+        note("noise"),
+        note("assumed-sizes", sizes=("height=224",)),
+        note("guessed-integers", inputs=("ids=0 or 1", "flags=true or false")),
+        note("counted-samples", samples=2, axis="n"),
+    )
 
 
 def test_the_name_of_the_batch_dimension_means_the_batch_wherever_it_stands(tmp_path: Path) -> None:
@@ -432,20 +437,22 @@ def test_token_ids_stay_within_the_table_that_they_index(tmp_path: Path) -> None
 
 def test_a_size_that_no_input_has_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.FLOAT, ["n", "width"])})
-    with pytest.raises(ValueError, match=r"'widht'; there are: n, width"):
+    with pytest.raises(Refusal, match="'widht'") as refused:
         onnx_file.make_inputs(source, {"batch": 1, "widht": 4}, None)
+    assert refused.value.remedy == "there are: n, width"
 
 
 def test_a_batch_that_the_file_cannot_take_is_refused(tmp_path: Path) -> None:
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.FLOAT, [1, 4])})
-    with pytest.raises(ValueError, match="batch = 8, but no input has a symbolic first dimension"):
+    with pytest.raises(Refusal, match="batch = 8, but no input has a symbolic first dimension"):
         onnx_file.make_inputs(source, {"batch": 8}, None)
 
 
 def test_an_input_that_cannot_be_made_up_is_named_with_its_type(tmp_path: Path) -> None:
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.BFLOAT16, [1, 4])})
-    with pytest.raises(ValueError, match="'x' is of type BFLOAT16"):
+    with pytest.raises(Refusal, match="'x' is of type BFLOAT16") as refused:
         onnx_file.make_inputs(source, {"batch": 1}, None)
+    assert 'inputs = "path:FILE.npz"' in refused.value.remedy
 
 
 def test_a_file_and_its_external_weights_are_copied_as_they_are(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ FILTERS = {
     "flag_name": text_flags.name,
     "in_energy": numbers.in_energy,
     "in_time": numbers.in_time,
+    "input_mark": text.input_mark,
+    "input_notes": text.input_notes,
     "moment": text.moment,
     "notes": text.notes,
     "percent": numbers.percent,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from bench.records import CPU_PROVIDER, FamilyManifest, Note, Source, Tolerance, note
-from bench.worker.families import _onnx_inputs
+from bench.worker.families import _onnx_graph
+from bench.worker.families._onnx_inputs import OnnxInputs
 from bench.worker.feeds import Array, Feed
+from bench.worker.refusal import Refusal
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +25,7 @@ MANIFEST = FamilyManifest(
     open_sizes=True,
     rates={"samples": ["batch"]},
     opset=18,
-    sources=("onnx",),
+    sources=("onnx", "wheel"),
     has_module=False,
     # As for the other families, with wider limits: the model is not known, and its inputs are noise.
     tolerances={
@@ -32,9 +34,6 @@ MANIFEST = FamilyManifest(
         "bf16": Tolerance(min_cosine=0.99, max_relative_error=0.1),
     },
 )
-
-CHECKED_SAMPLES = 8
-CALIBRATION_SAMPLES = 32
 
 
 def load(source: Source) -> NoReturn:
@@ -47,7 +46,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     import onnx
 
     path = Path(source.path)
-    model = _onnx_inputs.read(path)
+    model = _onnx_graph.read(path)
     # Sorted, so that an error names the same file each time: sets of texts have no fixed order.
     for location in sorted(_external(model)):
         # The file is not trusted: its locations must not name files outside its folder.
@@ -55,7 +54,11 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
             raise ValueError(f"{path.name} keeps weights outside its own folder: {location}")
         (out / location).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / location, out / location)
-    shutil.copyfile(path, out / "model.onnx")
+    opened = _onnx_graph.with_open_sizes(path)
+    if opened is None:
+        shutil.copyfile(path, out / "model.onnx")
+    else:
+        (out / "model.onnx").write_bytes(opened)
     try:
         onnx.checker.check_model(out / "model.onnx")
     except onnx.checker.ValidationError as error:
@@ -65,27 +68,21 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:
-    """Batches of seeded noise, at least eight samples in all. Raises ValueError if `inputs` are given."""
-    if inputs:
-        raise ValueError("an onnx-file makes its inputs from the shapes it declares; it takes no 'inputs'")
-    model = _onnx_inputs.read(Path(source.path))
-    count = max(2, -(-CHECKED_SAMPLES // sizes["batch"]))
-    return [_onnx_inputs.feed(model, sizes, seed=index) for index in range(count)]
+    """Batches of the user's data, else of seeded noise, at least eight samples in all.
+
+    Raises Refusal for data or sizes that the graph does not take, and for inputs that cannot be made up.
+    """
+    return OnnxInputs(source, sizes, inputs).checked()
 
 
 def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Noise of other seeds; the batch size is 1, or the one that the file fixes."""
-    model = _onnx_inputs.read(Path(source.path))
-    # Seeds that `make_inputs` does not use.
-    return [_onnx_inputs.feed(model, MANIFEST.sizes, seed=1000 + index) for index in range(CALIBRATION_SAMPLES)]
+    """Other samples, or noise of other seeds; the batch size is 1, or the one that the file fixes."""
+    return OnnxInputs(source, {}, inputs).calibration()
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
-    """Notes that the inputs are noise, and which sizes are assumed."""
-    shapes = _onnx_inputs.shapes(_onnx_inputs.read(Path(source.path)), sizes)
-    guessed = {name: size for axes in shapes.values() for name, size, known in axes if not known}
-    sizes_assumed = tuple(f"{name}={size}" for name, size in guessed.items())
-    return (note("noise"), *((note("assumed-sizes", sizes=sizes_assumed),) if sizes_assumed else ()))
+    """Notes on noise, on assumed sizes, on guessed integers, and on the samples that a call counts."""
+    return OnnxInputs(source, sizes, inputs).notes()
 
 
 def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
@@ -95,10 +92,26 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     options = ort.SessionOptions()
     # The reference is the file as it is written: an optimization may change its results.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(source.path, options, providers=[CPU_PROVIDER])
+    model = _onnx_graph.with_open_sizes(Path(source.path)) or source.path
+    session = ort.InferenceSession(model, options, providers=[CPU_PROVIDER])
     names = [output.name for output in session.get_outputs()]
-    outputs = [dict(zip(names, session.run(names, feed), strict=True)) for feed in feeds]
+    outputs = [dict(zip(names, _run(session, names, feed), strict=True)) for feed in feeds]
     return outputs, f"onnxruntime {ort.__version__}, CPU, no graph optimizations"
+
+
+def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
+    """The outputs by position. Raises Refusal where ONNX Runtime does not take the inputs."""
+    try:
+        outputs: list[Any] = session.run(names, feed)
+    # onnxruntime has a class for each status, and no common one.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "alloc" in reason.lower():  # memory is no fault of the inputs
+            raise
+        message = f"ONNX Runtime cannot run the file with these inputs: {reason}"
+        remedy = "give its sizes in the workload, and its values or real data in inputs"
+        raise Refusal("unsupported", message, remedy, "inputs") from error
+    return outputs
 
 
 def comparable(outputs: Feed, feed: Feed) -> Array:
