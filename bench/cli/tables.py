@@ -97,8 +97,9 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     if speed is None:
         remark = f"{reason}; {flags}" if flags else reason
         return outcome.cell.id, status, "–", "–", "–", escape(remark)
-    remark = flags if outcome.status == "ok" else f"{reason}; {flags}"
-    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape(remark)
+    # No number without what it was measured with.
+    remarks = ("" if outcome.status == "ok" else reason, flags, text.input_mark(outcome))
+    return outcome.cell.id, status, *_figures(outcome.cell, speed), escape("; ".join(filter(None, remarks)))
 
 
 def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:

@@ -161,6 +161,17 @@ def test_minus_one_and_zero_are_sizes_that_are_not_known(tmp_path):
     assert kinds(source, {"batch": 3})["assumed-sizes"] == {"sizes": ("x[1]=16",)}
 
 
+def test_the_sides_of_pictures_are_224_whatever_their_names_are(tmp_path):
+    source = a_file(tmp_path / "m.onnx", {"x": (FLOAT, ["D.0", 3, "?", "?"]), "y": (FLOAT, ["D.0", "D.1", "D.2", 3])})
+    assert shapes(source, {"batch": 2, "x[3]": 8}) == {"x": (2, 3, 224, 8), "y": (2, 224, 224, 3)}
+
+
+def test_the_batch_of_a_state_without_names_is_that_of_the_inputs(tmp_path):
+    source = a_file(tmp_path / "m.onnx", {"x": (FLOAT, [None, None]), "state": (FLOAT, [2, None, 8])})
+    assert shapes(source, {"batch": 3, "x[1]": 4}) == {"x": (3, 4), "state": (2, 3, 8)}
+    assert counted(source, {"batch": 3}) == note("guessed-samples", samples=3, axis="x[0], state[1]")
+
+
 def test_a_file_with_a_size_of_zero_runs_with_any_size(tmp_path):
     source = a_file(tmp_path / "m.onnx", {"x": (FLOAT, [0, 4])}, outputs={"x_out": [0, 4]})
     feed = first(source, {"batch": 3})
@@ -300,7 +311,9 @@ def test_a_value_of_the_matrix_takes_the_other_branch_and_is_no_guess(tmp_path):
 def test_inputs_that_the_file_does_not_run_with_are_refused_with_a_remedy(tmp_path):
     source = a_detector(tmp_path / "m.onnx")
     feeds = onnx_file.make_inputs(source, {"batch": 1, "samples": 256}, None)
-    with pytest.raises(Refusal, match=r"cannot run the file with these inputs: .*MatMul") as refused:
+    with pytest.raises(
+        Refusal, match=r"cannot run the file with input \[1, 256\], state \[1, 1, 4\], sr 16000: .*MatMul"
+    ) as refused:
         onnx_file.reference(source, feeds)
     assert (refused.value.status, "inputs" in refused.value.remedy) == ("unsupported", True)
 

@@ -19,7 +19,8 @@ import numpy as np
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+# Not TIFF, which holds several pictures or none that a library reads.
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 SOUNDS = {".wav"}
 TEXTS = {".txt"}
 LINES = {".jsonl", ".ndjson"}

@@ -164,8 +164,10 @@ def _picture(path: Path, height: int, width: int, channels: int) -> Array:
         with Image.open(path) as image:
             resized = image.convert(mode).resize((width, height), Image.Resampling.BILINEAR)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        # Without the path, which Pillow adds at the end.
+        reason = str(error).partition(" '")[0]
         raise refused(
-            f"{path.name} is no picture that can be read: {error}", "save it again, or leave it out"
+            f"{path.name} is no picture that can be read: {reason}", "save it again, or leave it out"
         ) from error
     return np.asarray(resized, np.uint8).reshape(height, width, channels)
 

@@ -113,13 +113,11 @@ def _numpy_type(elem_type: int) -> npt.DTypeLike | None:
 
 
 def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...]:
-    dims = value.type.tensor_type.shape.dim
-    return tuple(
-        # Exporters write -1 and 0 where they mean a size that is not known.
-        Axis(
-            dim.dim_param.strip() or f"{value.name}[{position}]",
-            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None,
-            bool(dim.dim_param.strip()),
-        )
-        for position, dim in enumerate(dims)
-    )
+    return tuple(_axis(f"{value.name}[{place}]", dim) for place, dim in enumerate(value.type.tensor_type.shape.dim))
+
+
+def _axis(place: str, dim: onnx.TensorShapeProto.Dimension) -> Axis:
+    # Exporters write -1 and 0 where they mean a size that is not known, and `?` for several that differ.
+    named = any(character.isalnum() for character in dim.dim_param)
+    size = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+    return Axis(dim.dim_param.strip() if named else place, size, named)

@@ -15,6 +15,8 @@ from bench.worker.refusal import Refusal
 # As in the other families: texts of 128 tokens, and pictures of 224 pixels with three channels.
 DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
 """Sizes of symbolic dimensions whose name contains the word, unless the workload gives another."""
+PICTURE_SIDE = 224
+CHANNELS = (1, 3, 4)
 FALLBACK_SIZE = 16
 """The size of all other symbolic dimensions."""
 
@@ -87,7 +89,7 @@ class Sizes:
         tree = _expression(name, self.symbols | self.given.keys())
         if tree is not None:
             return _compute(tree, {term: self.value(term) for term in _terms(tree)})
-        return _default(name)
+        return PICTURE_SIDE if name in self._sides else _default(name)
 
     def shape(self, value: Input) -> tuple[int, ...]:
         """The shape of an input."""
@@ -103,6 +105,14 @@ class Sizes:
                 return position
         first = value.axes[0].size if value.axes else None
         return 0 if first is not None and first == self.axis.fixed and not self.axis.places else None
+
+    @cached_property
+    def _sides(self) -> frozenset[str]:
+        """The symbolic sides of pictures: dimensions beside 1, 3 or 4 channels."""
+        layouts = [axes for value in self.inputs if len(axes := value.axes or ()) == 4]
+        first = [axis.name for axes in layouts if axes[1].size in CHANNELS for axis in axes[2:]]
+        last = [axis.name for axes in layouts if axes[3].size in CHANNELS for axis in axes[1:3]]
+        return frozenset(first + last)
 
     @property
     def assumed(self) -> dict[str, int]:
@@ -172,6 +182,7 @@ def _sample_axis(inputs: tuple[Input, ...], outputs: tuple[Input, ...], named: s
     guessed = [
         axis.name for axis in first if not (axis.named and NO_SAMPLES.search(axis.name)) and not is_sum(axis.name)
     ]
+    guessed += [axis.name for value in inputs for axis in _of_state(value)] if guessed else []
     if guessed:
         return SampleAxis(tuple(dict.fromkeys(guessed)), guessed=True)
     return SampleAxis(fixed=_fixed_first(inputs, outputs), guessed=True) if not first else SampleAxis()
@@ -182,6 +193,13 @@ def _lead(value: Input) -> list[str]:
     axes = (value.axes or ())[:2]
     count = 2 if axes and axes[0].named and NO_SAMPLES.search(axes[0].name) else 1
     return [axis.name for axis in axes[:count] if axis.size is None and axis.named]
+
+
+def _of_state(value: Input) -> list[Axis]:
+    """The batch of a recurrent state, [layers, batch, width]: the only symbolic dimension, without a name."""
+    axes = value.axes or ()
+    symbolic = [axis for axis in axes if axis.size is None]
+    return symbolic if len(axes) == 3 and symbolic == [axes[1]] and not axes[1].named else []
 
 
 def _fixed_first(inputs: tuple[Input, ...], outputs: tuple[Input, ...]) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from bench.records import CPU_PROVIDER, FamilyManifest, Note, Source, Tolerance, note
+from bench.shared.native_errors import plain
 from bench.worker.families import _onnx_graph
 from bench.worker.families._onnx_inputs import OnnxInputs
 from bench.worker.feeds import Array, Feed
@@ -105,10 +106,11 @@ def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
         outputs: list[Any] = session.run(names, feed)
     # onnxruntime has a class for each status, and no common one.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "alloc" in reason.lower():  # memory is no fault of the inputs
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        if "alloc" in lines[0].lower():  # memory is no fault of the inputs
             raise
-        message = f"ONNX Runtime cannot run the file with these inputs: {reason}"
+        fed = ", ".join(f"{name} {array if array.size == 1 else list(array.shape)}" for name, array in feed.items())
+        message = f"ONNX Runtime cannot run the file with {fed}: {plain(lines[0])}"
         remedy = "give its sizes in the workload, and its values or real data in inputs"
         raise Refusal("unsupported", message, remedy, "inputs") from error
     return outputs
