@@ -57,7 +57,7 @@ def test_starts_memory_energy_and_fallen_nodes_have_tables() -> None:
 
 def test_made_up_inputs_are_named_beside_the_numbers() -> None:
     notes = (note("noise"), note("guessed-samples", samples=8, axis="rows"))
-    row = "pretrained; inputs: seeded noise; guessed: 8 samples a call, along rows | 12.3 ± 0.3 |"
+    row = "pretrained; inputs: seeded noise; guessed: 8 samples a call, along rows | 12.3 ± 0.2 |"
     assert row in markdown.render(a_report(an_outcome(build_notes=notes)))
 
 
