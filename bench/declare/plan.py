@@ -123,7 +123,7 @@ def label(family: registry.Family, sizes: dict[str, int]) -> str:
 def _short(words: dict[str, str]) -> dict[str, str]:
     """The words, with the initials of long ones: `past_sequence_length` is `psl`, unless another word is."""
     initials = {
-        name: "".join(part[0] for part in word.split("_") if part) if len(word) > LONGEST_WORD else word
+        name: "".join(part[0] for part in re.split(r"[_.]+", word) if part) if len(word) > LONGEST_WORD else word
         for name, word in words.items()
     }
     return initials if len(set(initials.values())) == len(words) and all(initials.values()) else words

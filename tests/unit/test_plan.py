@@ -165,6 +165,7 @@ def test_a_dimension_that_ends_in_a_digit_does_not_run_into_its_size():
 
 def test_a_long_name_of_a_dimension_is_shortened_to_its_initials():
     assert onnx_workloads("[{ past_sequence_length = 16, seq = 4 }]") == ["b1-psl16-seq4"]
+    assert onnx_workloads('[{ "p2o.DynamicDimension.1" = 320 }]') == ["b1-pD1_320"]
 
 
 @pytest.mark.parametrize("name", ["batch_size", "batch", "Batch_Size", "batch-size", "num_batches"])

@@ -218,6 +218,19 @@ def test_limits_of_indexes_are_found_through_constants_casts_and_shifts(tmp_path
         assert "guessed-integers" not in kinds(source, {"batch": 64}), name
 
 
+def test_a_one_hot_that_is_made_by_comparing_has_the_range_of_its_numbers(tmp_path):
+    source = a_file(
+        tmp_path / "m.onnx",
+        {"ids": (INT64, ["batch", 8])},
+        a_node("Unsqueeze", "ids axis", "i"),
+        a_node("Equal", "i numbers", "hot"),
+        a_node("Cast", "hot", "y", to=FLOAT),
+        weights={"axis": np.array([2]), "numbers": np.arange(5).reshape(1, 1, 5)},
+        outputs={"y": None},
+    )
+    assert ids_of(source) == set(range(5))
+
+
 def test_a_table_of_one_row_has_one_index(tmp_path):
     source = a_file(
         tmp_path / "m.onnx", {"ids": (INT64, ["batch", 8])}, a_node("Gather", "t ids", "y"), weights={"t": TABLE[:1]}

@@ -13,7 +13,19 @@ from bench.worker.feeds import Array
 if TYPE_CHECKING:
     import onnx
 
-SAME = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Expand", "Slice", "Tile"}
+SAME = {
+    "Cast",
+    "Identity",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "Flatten",
+    "Transpose",
+    "Expand",
+    "Slice",
+    "Tile",
+    "Gather",
+}
 """Operators whose first input gives their output its values."""
 INDEXED = {
     "Gather": "axis",
@@ -49,6 +61,8 @@ SIZES = {
 }
 """Inputs that are sizes, axes or positions: noise in them would be refused, or would make a tensor of any size."""
 RECURRENT = {"RNN", "GRU", "LSTM"}
+MOST_NUMBERS = 1 << 17
+"""Constants with more numbers are weights."""
 MOST_KEPT = 10
 """The k of a TopK whose input has more values than that."""
 LARGEST_FOR_INFERENCE = 2**29
@@ -152,9 +166,18 @@ def _limit(node: onnx.NodeProto, position: int, scope: _Scope) -> Values | None:
         size = _size(node.input[0], _attribute(node, "axis", -1), scope)
         return Values(low=1, high=min(size, MOST_KEPT) + 1) if size else Values(asks=kind)
     if kind == "Equal":
-        other = _scalar(node.input[1 - position], scope)
-        return None if other is None else Values(equals=other)
+        return _compared(node.input[1 - position], scope)
     return Values(asks=kind) if position in SIZES.get(kind, ()) else None
+
+
+def _compared(name: str, scope: _Scope) -> Values | None:
+    """The constant that an input is compared with; of all numbers from 0 on, which make a one-hot, their range."""
+    numbers = _numbers(name, scope)
+    if numbers is None:
+        return None
+    if len(numbers) == 1:
+        return Values(equals=int(numbers[0]))
+    return Values(high=len(numbers)) if np.array_equal(numbers, np.arange(len(numbers))) else None
 
 
 def _rows(node: onnx.NodeProto, position: int, scope: _Scope) -> int | None:
@@ -176,20 +199,24 @@ def _size(name: str, axis: int, scope: _Scope) -> int | None:
 
 def _scalar(name: str, scope: _Scope) -> int | None:
     """A constant with one whole number."""
+    numbers = _numbers(name, scope)
+    return int(numbers[0]) if numbers is not None and len(numbers) == 1 else None
+
+
+def _numbers(name: str, scope: _Scope) -> Array | None:
+    """The whole numbers of a small constant, in one dimension; None for other constants."""
     import onnx
 
     tensor = scope.constants.get(name)
-    # External weights are not read, and no number of one element is among them.
-    if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL or int(np.prod(tensor.dims)) != 1:
+    # External weights are not read, and no small constant is among them.
+    if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL or int(np.prod(tensor.dims)) > MOST_NUMBERS:
         return None
     try:
-        value: Array = onnx.numpy_helper.to_array(tensor)
+        numbers: Array = onnx.numpy_helper.to_array(tensor).ravel()
     except (TypeError, ValueError):
         return None
-    number = value.reshape(-1)[0]
-    return (
-        int(number) if np.issubdtype(value.dtype, np.number) and np.isfinite(number) and number == int(number) else None
-    )
+    whole = numbers.dtype.kind in "iu" or (numbers.dtype.kind == "f" and np.array_equal(numbers, np.rint(numbers)))
+    return numbers if whole and numbers.size and np.isfinite(numbers).all() else None
 
 
 def _constant(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
