@@ -156,8 +156,9 @@ def test_a_text_file_of_the_users_is_read_and_split(tmp_path: Path) -> None:
 
 def test_a_text_file_with_too_few_lines_says_how_many_it_needs(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("only one line", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"mine.txt holds 1 lines.* 3"):
+    with pytest.raises(Refusal, match=r"mine.txt holds 1 texts") as refused:
         text_encoder._sentences(str(tmp_path / "mine.txt"))
+    assert "at least 3" in refused.value.remedy
 
 
 def test_calibration_text_is_other_text(tmp_path: Path) -> None:
@@ -340,7 +341,7 @@ def test_the_models_own_preprocessing_is_used_where_its_folder_has_one(tmp_path:
 
 
 def test_a_folder_without_photographs_says_so(tmp_path: Path, torch: Any) -> None:
-    with pytest.raises(ValueError, match="no photographs in"):
+    with pytest.raises(Refusal, match="no photographs in"):
         image_classifier.make_inputs(a_source(tmp_path, TINY_VIT), {"batch": 1}, str(tmp_path))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,10 +59,11 @@ def read(path: Path) -> onnx.ModelProto:
     return model
 
 
-def with_open_sizes(path: Path) -> bytes | None:
-    """The model with symbolic dimensions where it has sizes of 0, weights included; None where it has none.
+@contextmanager
+def with_open_sizes(path: Path) -> Iterator[Path]:
+    """The file; where it has inputs of size 0, a copy for a short time in which these sizes are symbolic.
 
-    ONNX Runtime takes a size of 0 as it is written, and -1 as symbolic.
+    ONNX Runtime takes a size of 0 as it is written, and -1 as symbolic; exporters mean the same by both.
     """
     import onnx
 
@@ -68,12 +72,14 @@ def with_open_sizes(path: Path) -> bytes | None:
     dims = [dim for value in values for dim in value.type.tensor_type.shape.dim]
     zeros = [dim for dim in dims if dim.HasField("dim_value") and dim.dim_value == 0]
     if not zeros:
-        return None
+        yield path
+        return
     for dim in zeros:
         dim.Clear()
     onnx.load_external_data_for_model(model, str(path.parent))
-    content: bytes = model.SerializeToString()
-    return content
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save_model(model, Path(folder) / path.name)
+        yield Path(folder) / path.name
 
 
 def inputs(model: onnx.ModelProto) -> list[Input]:

@@ -55,11 +55,8 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
             raise ValueError(f"{path.name} keeps weights outside its own folder: {location}")
         (out / location).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / location, out / location)
-    opened = _onnx_graph.with_open_sizes(path)
-    if opened is None:
-        shutil.copyfile(path, out / "model.onnx")
-    else:
-        (out / "model.onnx").write_bytes(opened)
+    with _onnx_graph.with_open_sizes(path) as runnable:
+        shutil.copyfile(runnable, out / "model.onnx")
     try:
         onnx.checker.check_model(out / "model.onnx")
     except onnx.checker.ValidationError as error:
@@ -93,8 +90,8 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
     options = ort.SessionOptions()
     # The reference is the file as it is written: an optimization may change its results.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    model = _onnx_graph.with_open_sizes(Path(source.path)) or source.path
-    session = ort.InferenceSession(model, options, providers=[CPU_PROVIDER])
+    with _onnx_graph.with_open_sizes(Path(source.path)) as path:
+        session = ort.InferenceSession(path, options, providers=[CPU_PROVIDER])
     names = [output.name for output in session.get_outputs()]
     outputs = [dict(zip(names, _run(session, names, feed), strict=True)) for feed in feeds]
     return outputs, f"onnxruntime {ort.__version__}, CPU, no graph optimizations"

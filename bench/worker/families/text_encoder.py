@@ -113,7 +113,7 @@ def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
     path = Path(inputs) if inputs else SENTENCES
     lines = _input_files.texts(path)
     if len(lines) < 3:
-        raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least 3 are needed, one sentence each")
+        raise _input_files.refused(f"{path.name} holds {len(lines)} texts", "give at least 3: one sentence each")
     cut = 2 * len(lines) // 3
     return lines[:cut], lines[cut:]
 

@@ -202,7 +202,7 @@ def _sentences(inputs: str | None) -> list[str]:
     path = Path(inputs) if inputs else SENTENCES
     lines = _input_files.texts(path)
     if len(lines) < CHECKED_PROMPTS:
-        raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least {CHECKED_PROMPTS} are needed")
+        raise _input_files.refused(f"{path.name} holds {len(lines)} texts", f"give at least {CHECKED_PROMPTS}")
     return lines
 
 
