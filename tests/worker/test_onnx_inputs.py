@@ -584,5 +584,21 @@ def test_too_few_texts_are_refused_by_the_families_that_take_texts(tmp_path):
         assert refused.value.status == "unsupported"
 
 
+def test_prepared_pictures_of_a_classifier_come_from_an_array(tmp_path):
+    pixels = np.arange(9 * 3 * 4 * 4, dtype=np.float32).reshape(9, 3, 4, 4)
+    path = saved(tmp_path, pixel_values=pixels)
+    checked = _input_files.rows(path, "pixel_values", 8, checked=True, channels=3)
+    assert np.array_equal(checked, pixels[[0, 1, 2, 3, 4, 5, 0, 1]])
+    held = _input_files.rows(path, "pixel_values", 3, checked=False, channels=3)
+    assert np.array_equal(held, pixels[6:])
+    for broken, message in (
+        ({"x": pixels}, "holds x, and the model takes 'pixel_values'"),
+        ({"pixel_values": pixels.astype(np.float64)}, "holds float64 of shape"),
+        ({"pixel_values": np.full_like(pixels, np.nan)}, "holds a NaN in 'pixel_values', in sample 0"),
+    ):
+        with pytest.raises(Refusal, match=message):
+            _input_files.rows(saved(tmp_path, **broken), "pixel_values", 3, checked=True, channels=3)
+
+
 def test_a_single_recording_is_enough_for_speech(tmp_path):
     assert len(_speech.clips(a_sound(tmp_path / "a.wav", np.arange(1600)))) == 1

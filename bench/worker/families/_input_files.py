@@ -72,6 +72,28 @@ def texts(path: Path) -> list[str]:
     return [record["text"] for record in data.records]
 
 
+def rows(path: Path, name: str, count: int, *, checked: bool, channels: int) -> Array:
+    """`count` prepared pictures of a .npz or .npy file: float32 (count, channels, height, width).
+
+    The first two thirds are to check outputs with, and the last third is for calibration; they repeat as needed.
+    """
+    data = read(path)
+    array = data.single if data.single is not None else data.arrays.get(name)
+    if array is None:
+        held = ", ".join(data.arrays) or "whole batches"
+        raise refused(f"{path.name} holds {held}, and the model takes {name!r}", f"name the array {name!r}")
+    if array.dtype != np.float32 or array.ndim != 4 or array.shape[1] != channels or not len(array):
+        message = f"{path.name} holds {array.dtype} of shape {list(array.shape)} for {name!r}"
+        raise refused(message, f"give float32 of (samples, {channels}, height, width)")
+    if np.isnan(array).any():
+        raise refused(
+            f"{path.name} holds a NaN in {name!r}, in sample {int(np.argwhere(np.isnan(array))[0][0])}", "replace it"
+        )
+    cut = 2 * len(array) // 3 if len(array) > 2 else len(array)
+    chosen = array[:cut] if checked or cut == len(array) else array[cut:]
+    return np.ascontiguousarray(chosen[np.arange(count) % len(chosen)])
+
+
 def sound(path: Path) -> tuple[Array, int]:
     """The samples of a WAV file, float32 from -1 to 1, the mean of its channels; and the samples of a second."""
     try:
