@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
     from bench.prepare.probe import ProbedTargets
 
+COUNTS = ("counted-samples", "guessed-samples")
+"""The notes of a reference that say how many samples a call counts."""
+
 
 def new_run(
     matrix: Matrix, cells: tuple[Cell, ...], effort: Effort, threads: int, machine: Machine, name: str, typed: str
@@ -73,6 +76,7 @@ def prepare(
     prepared = builds.prepare(matrix, record.cells, probed, cache, folder / store.LOGS, progress, recorded)
     record = replace(
         record,
+        cells=tuple(_counted(cell, prepared) for cell in record.cells),
         runtimes={name: environment.record for name, environment in prepared.runtimes.items()},
         artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
         weights={name: source.weights for name, source in prepared.sources.items()},
@@ -85,6 +89,18 @@ def prepare(
     )
     store.save(folder, record)
     return prepared, record
+
+
+def _counted(cell: Cell, prepared: Prepared) -> Cell:
+    """The cell with the rate of the samples that a call was fed, where only the model's file shows them."""
+    reference = prepared.references.get((cell.model, cell.workload))
+    counts = (
+        note.values.get("samples") for note in (reference.record.notes if reference else ()) if note.kind in COUNTS
+    )
+    samples = next((count for count in counts if isinstance(count, int)), None)
+    if samples is None or "samples" not in cell.rates:
+        return cell
+    return replace(cell, rates=cell.rates | {"samples": float(samples)})
 
 
 def _build_notes(prepared: Prepared) -> dict[str, tuple[Note, ...]]:

@@ -105,11 +105,12 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
         return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
-    remark = ", ".join(filter(None, (own, flags))) if outcome.status == "ok" else f"{reason}; {flags}"
+    # No number without what it was measured with.
+    remarks = (own, "" if outcome.status == "ok" else reason, flags, text.input_mark(outcome))
     latency, rate, compared = _figures(outcome.cell, speed)
     # Other answers than the reference's, or answers that nobody can check, are in no ranking.
     compared = "not ranked" if outcome.status in {"approximate", "unchecked"} else compared
-    return outcome.cell.id, status, latency, rate, compared, escape(remark)
+    return outcome.cell.id, status, latency, rate, compared, escape("; ".join(filter(None, remarks)))
 
 
 def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:

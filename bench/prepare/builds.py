@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bench.declare import registry
 from bench.declare.matrix import Matrix, Model
 from bench.errors import RuntimeSetupError, SourceError
@@ -157,7 +159,11 @@ class _Models:
         )
         inputs = model.inputs or registry.families()[model.family].inputs
         data = sources.resolve_data(inputs, cache=self.cache, root=root, say=self.progress.step) if inputs else None
-        return Material(model, source, data)
+        options, tokenizer = model.input_options, None
+        if options.tokenizer:
+            tokenizer = sources.resolve_folder(options.tokenizer, cache=self.cache, root=root, say=self.progress.step)
+            options = replace(options, tokenizer=tokenizer[0])
+        return Material(model, replace(source, inputs=options), data, tokenizer[1] if tokenizer else "")
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""

@@ -71,7 +71,7 @@ from bench.records.plan import (
     ThreadsOption,
     Tolerance,
 )
-from bench.records.prepared import ArtifactRecord, Failure, RuntimeRecord, Source
+from bench.records.prepared import ArtifactRecord, Failure, InputOptions, RuntimeRecord, Source
 from bench.records.protocol import PROTOCOL
 from bench.records.seen import (
     Block,
@@ -141,6 +141,7 @@ __all__ = [
     "GenerationSpeed",
     "Held",
     "Hold",
+    "InputOptions",
     "Interval",
     "Job",
     "Lasted",

@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from bench.records.base import Note, Record, Status, Weights
+
+
+class InputOptions(Record, frozen=True):
+    """How a model's inputs are made from the user's data, as the matrix says; the defaults leave it to the family."""
+
+    batch_axis: str = ""
+    """The dimension of an ONNX file that counts samples: its name, or input and position, `x[1]`."""
+    input: str = ""
+    """The input that the data is for, where the data does not name it."""
+    values: dict[str, Any] = {}
+    """By input: one number or text for all its elements, or a list of its shape."""
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    """By input: a size or a name for each dimension, where the file has no shape."""
+    type: str = ""
+    """The type that arrays are converted to, `float32`; empty for that of the input."""
+    layout: Literal["", "NCHW", "NHWC"] = ""
+    """The order of a picture's dimensions; empty for what the file's sizes show."""
+    size: tuple[int, int] | None = None
+    """Height and width that pictures are resized to; None for those of the file or of the workload."""
+    scale: float | None = None
+    """The factor of pixels, by default 1/255, or of sound samples between -1 and 1."""
+    mean: tuple[float, ...] = ()
+    """What is subtracted from scaled pixels: one number, or one for each channel."""
+    std: tuple[float, ...] = ()
+    """What is divided by afterwards: one number, or one for each channel."""
+    rate: int | None = None
+    """The samples a second that sounds must have."""
+    length: int | None = None
+    """The tokens of a text, or the samples of a sound."""
+    tokenizer: str = ""
+    """The folder of the tokenizer."""
+
+    def __hash__(self) -> int:
+        """Equal options have equal hashes, so that sources can be counted."""
+        # Dictionaries have no hash; their names are enough to tell most options apart.
+        return hash((self.batch_axis, self.input, self.type, self.size, tuple(self.values), tuple(self.shapes)))
 
 
 class Source(Record, frozen=True):
@@ -17,6 +53,7 @@ class Source(Record, frozen=True):
     digest: str
     """SHA-256 over the content of every file of the source."""
     seed: int = 0
+    inputs: InputOptions = InputOptions()
 
 
 # The wheels of ONNX Runtime overwrite one another, so no single environment can hold all targets.

@@ -61,6 +61,12 @@ METRICS: tuple[Metric, ...] = (
         lambda r: text.weights_of(r.run, r.outcome),
         "`pretrained`, or `random`: the same architecture without trained values.",
     ),
+    fact(
+        "inputs",
+        "text",
+        lambda r: "; ".join(text.input_notes(r.outcome)) or None,
+        "What is made up or guessed about the inputs: noise, default sizes, integers, the sample axis; else empty.",
+    ),
     fact("source", "text", lambda r: r.cell.source, "Where the model came from, as the matrix says it."),
     fact("precision", "text", lambda r: r.cell.precision, "Row of `[precisions]`."),
     fact(

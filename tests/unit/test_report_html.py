@@ -79,6 +79,16 @@ def page_of(*outcomes: object, **run: object) -> Page:
     return Page(html.render(a_report(*outcomes, **run)))  # type: ignore[arg-type]
 
 
+def test_made_up_inputs_are_named_in_the_row_and_in_the_tile() -> None:
+    noise = html.render(a_report(an_outcome(build_notes=(note("noise"),))))
+    row = noise[noise.index('<section id="speed">') :]
+    assert "<small>inputs: seeded noise</small>" in row
+    assert "<small>made-up inputs</small>" in noise
+    guessed = html.render(a_report(an_outcome(build_notes=(note("assumed-sizes", sizes=("seq=128",)),))))
+    assert "<small>guessed inputs</small>" in guessed
+    assert "made-up inputs" not in html.render(a_report(an_outcome()))
+
+
 def test_sections_stand_in_the_order_of_the_story(source: str) -> None:
     sections = re.findall(r'<section id="(\w+)">', source)
     story = ["matrix", "targets", "speed", "starts", "sustained", "agreement", "placement", "trouble", "machine"]

@@ -6,7 +6,7 @@ import re
 
 from a_report import a_cell, a_report, a_run, a_speed, a_whole_report, an_interval, an_outcome, two_machines
 
-from bench.records import Failure
+from bench.records import Failure, note
 from bench.report import model
 from bench.report.renderers import markdown
 
@@ -53,6 +53,12 @@ def test_starts_memory_energy_and_fallen_nodes_have_tables() -> None:
     assert "Energy: read from RAPL package" in summary
     assert "| `minilm/int8/webgpu/b8-s128` | 149 | 64 | 26 | 24 % | MatMulInteger x36" in summary
     assert "| `minilm/int8/b1-s128` | 9.27 ± 0.10 ms | 10.6 ± 0.1 ms |" in summary
+
+
+def test_made_up_inputs_are_named_beside_the_numbers() -> None:
+    notes = (note("noise"), note("guessed-samples", samples=8, axis="rows"))
+    row = "pretrained; inputs: seeded noise; guessed: 8 samples a call, along rows | 12.3 ± 0.2 |"
+    assert row in markdown.render(a_report(an_outcome(build_notes=notes)))
 
 
 def test_random_weights_are_named_beside_the_numbers() -> None:

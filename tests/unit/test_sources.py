@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from bench.errors import DiskError, SourceError
 from bench.prepare import sources
 from bench.prepare.sources import digest as sources_digest
-from bench.prepare.sources import resolve, resolve_data, wheel
+from bench.prepare.sources import resolve, resolve_data, resolve_folder, wheel
 from bench.prepare.sources.digest import digest_files
 from bench.records import Source
 
@@ -839,9 +839,42 @@ def test_data_can_be_a_folder_or_a_file(tmp_path):
         resolve_data("path:one.wav", cache=tmp_path / "c", root=tmp_path, sha256="0" * 64)
 
 
+def test_a_folder_of_sounds_or_texts_is_data_too(tmp_path):
+    write(tmp_path, {"w/a.wav": b"W", "w/a.txt": b"said", "w/list.csv": b"x", "t/a.txt": b"T", "t/b.csv": b"x"})
+    digests = {name: resolve_data(f"path:{name}", cache=tmp_path / "c", root=tmp_path)[1] for name in ("w", "t")}
+    write(tmp_path, {"w/list.csv": b"y", "t/b.csv": b"y"})
+    assert resolve_data("path:w", cache=tmp_path / "c", root=tmp_path)[1] == digests["w"]
+    assert resolve_data("path:t", cache=tmp_path / "c", root=tmp_path)[1] == digests["t"]
+    write(tmp_path, {"w/a.txt": b"changed"})
+    assert resolve_data("path:w", cache=tmp_path / "c", root=tmp_path)[1] != digests["w"]
+
+
+def test_the_folder_of_a_tokenizer_is_known_by_its_plain_files(tmp_path):
+    write(tmp_path, {"t/tokenizer.json": b"{}", "t/weights.bin": b"W", "none/a.bin": b"B"})
+    folder, digest = resolve_folder("path:t", cache=tmp_path / "c", root=tmp_path)
+    write(tmp_path, {"t/weights.bin": b"X"})
+    assert resolve_folder("path:t", cache=tmp_path / "c", root=tmp_path) == (folder, digest)
+    with pytest.raises(SourceError, match="is no folder with a tokenizer"):
+        resolve_folder("path:none", cache=tmp_path / "c", root=tmp_path)
+
+
+def test_an_onnx_file_of_a_wheel_comes_with_its_external_data(find, shelf, tmp_path):
+    model = a_model("weights.bin")
+    a_wheel(shelf, {"tiny/data/m.onnx": model, "tiny/data/weights.bin": b"A", "tiny/data/other.onnx": a_model()})
+    a_wheel(shelf, {"tiny/data/m.onnx": model, "tiny/data/weights.bin": b"B"}, version="2.0")
+    source = find("wheel:tiny-model==1.0/tiny/data/m.onnx")
+    assert (source.kind, source.weights) == ("onnx", "pretrained")
+    assert Path(source.path).with_name("weights.bin").read_bytes() == b"A"
+    assert find("wheel:tiny-model==2.0/tiny/data/m.onnx").digest != source.digest
+    with pytest.raises(SourceError, match=r"does not exist; in that folder: m\.onnx, other\.onnx"):
+        find("wheel:tiny-model==1.0/tiny/data/model.onnx")
+    with pytest.raises(SourceError, match="weights of its own"):
+        find("wheel:tiny-model==1.0/tiny/data/m.onnx", weights="random")
+
+
 def test_data_that_is_not_there_is_an_error(tmp_path):
-    write(tmp_path, {"empty/a.txt": b"A"})
-    with pytest.raises(SourceError, match="has no pictures"):
+    write(tmp_path, {"empty/a.csv": b"A"})
+    with pytest.raises(SourceError, match="has no pictures, sounds or texts"):
         resolve_data("path:empty", cache=tmp_path / "c", root=tmp_path)
     with pytest.raises(SourceError, match="does not exist"):
         resolve_data("path:nowhere", cache=tmp_path / "c", root=tmp_path)

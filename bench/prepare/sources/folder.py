@@ -45,7 +45,7 @@ def read_folder(folder: Path, *, want_weights: bool) -> ModelFolder:
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise SourceError(f"{folder} {what}", "name a folder that holds config.json and *.safetensors")
     read_config(folder / "config.json")
-    plain = {name: path for name, path in _files(folder).items() if _is_plain(path)}
+    plain = plain_files(folder)
     weights = _weights(folder) if want_weights else {}
     # Only where there is no safe file: many folders have both, and then the pickle is not read.
     if want_weights and not weights:
@@ -69,6 +69,11 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SourceError(f"{path} holds no JSON object", 'a configuration reads like {"model_type": "bert", ...}')
     return config
+
+
+def plain_files(folder: Path) -> dict[str, Path]:
+    """Config, tokenizer and similar files of a folder, by relative name."""
+    return {name: path for name, path in _files(folder).items() if _is_plain(path)}
 
 
 def _files(folder: Path) -> dict[str, Path]:

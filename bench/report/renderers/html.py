@@ -111,6 +111,8 @@ FILTERS = {
     "flag_name": text_flags.name,
     "in_energy": numbers.in_energy,
     "in_time": numbers.in_time,
+    "input_mark": text.input_mark,
+    "input_notes": text.input_notes,
     "moment": text.moment,
     "notes": text.notes,
     "outputs": text_outputs.rows,

@@ -142,8 +142,8 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights", "latency, ms", "throughput", "speedup over control", "warnings"]
-        yield table(header, ([_cell(o), text.WEIGHTS[text.weights_of(sheet.run, o)], *_numbers(o)] for o in whole))
+        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control", "warnings"]
+        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o)] for o in whole))
     yield from _generation(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
@@ -206,7 +206,7 @@ def _generation_table(run: Run, model: ModelPart) -> str:
     # Only the main columns: a table in a comment on a pull request must stay narrow.
     outcomes = tuple(filter(_is_ranked, model.outcomes))
     columns = tuple(column for column in speeds(outcomes) if column.brief)
-    header = ["cell", "weights", *(column.name.lower() for column in columns), "warnings"]
+    header = ["cell", "weights, inputs", *(column.name.lower() for column in columns), "warnings"]
     return table(header, (_generation_row(run, columns, outcome) for outcome in outcomes))
 
 
@@ -214,8 +214,12 @@ def _generation_row(run: Run, columns: Sequence[Column], outcome: Outcome) -> li
     values = [column.text(outcome) for column in columns]
     if outcome.status == "inaccurate":
         values[0] = "withheld: inaccurate"
-    weights = text.WEIGHTS[text.weights_of(run, outcome)]
-    return [_cell(outcome), weights, *values, _flags(outcome.flags)]
+    return [_cell(outcome), _weights(run, outcome), *values, _flags(outcome.flags)]
+
+
+def _weights(run: Run, outcome: Outcome) -> str:
+    """The weights, and what is made up or guessed about the inputs."""
+    return "; ".join([text.WEIGHTS[text.weights_of(run, outcome)], *map(plain, text.input_notes(outcome))])
 
 
 def _flags(raised: Iterable[Note]) -> str:

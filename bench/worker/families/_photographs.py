@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.worker.families._input_files import refused
 from bench.worker.feeds import Array
 from bench.worker.refusal import Refusal
 
@@ -38,14 +39,16 @@ def calibration(folder: Path) -> list[Path]:
 
 def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     # Sorted, because the order of a folder differs between file systems.
-    by_name = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    by_name = {path.stem: path for path in files if path.suffix.lower() in SUFFIXES}
     return [by_name[name] for name in names] if set(names) <= set(by_name) else []
 
 
 def _all(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = folder.iterdir() if folder.is_dir() else [folder]
+    paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f"no photographs in {folder.name}: expected files like .jpg or .png")
+        raise refused(f"no photographs in {folder.name}", "give a folder of files like .jpg or .png")
     return paths
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.worker.families._input_files import refused
 from bench.worker.feeds import Array
 
 RATE = 16000
@@ -40,9 +41,10 @@ class Speaker:
 
 def clips(folder: Path) -> list[Clip]:
     """The WAV files of a folder in the order of their names, with the text of their `.txt` files, if any."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".wav") if folder.is_dir() else []
+    files = folder.iterdir() if folder.is_dir() else [folder]
+    paths = sorted(path for path in files if path.suffix.lower() == ".wav")
     if not paths:
-        raise ValueError(f"no WAV files in {folder.name}: a folder of them was expected, 16-bit mono at 16 kHz")
+        raise refused(f"no WAV files in {folder.name}", "give one, or a folder of them, 16-bit mono at 16 kHz")
     return [Clip(_read(path), _label(path.with_suffix(".txt"))) for path in paths]
 
 
@@ -54,15 +56,16 @@ def _read(path: Path) -> Array:
             frames = file.readframes(file.getnframes())
     # `wave` raises EOFError for a file that ends within its header.
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path.name} is no WAV file that can be read: {error or 'it ends too early'}") from error
+        reason = str(error) or "it ends too early"
+        raise refused(f"{path.name} is no WAV file that can be read: {reason}", "save it as 16-bit PCM") from error
     if shape != (1, 2, RATE):
         channels, width, rate = shape
         problem = (
             f"{path.name} has {channels} channels of {8 * width} bits at {rate} Hz; 1 of 16 bits at {RATE} is needed"
         )
-        raise ValueError(f"{problem}: ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
+        raise refused(problem, f"ffmpeg -i {path.name} -ac 1 -ar {RATE} -sample_fmt s16 out.wav")
     if len(frames) < 2:
-        raise ValueError(f"{path.name} holds no audio")
+        raise refused(f"{path.name} holds no audio", "leave it out")
     # A file that is cut short may end within a sample of two bytes.
     samples: Array = (np.frombuffer(frames[: len(frames) // 2 * 2], "<i2") / 32768).astype(np.float32)
     return samples

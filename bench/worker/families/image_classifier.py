@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
@@ -117,6 +118,8 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
         # Other seeds for calibration, or the recipe would be fitted to the pictures that check it.
         noise: Array = _random_weights.pictures(count, channels, sides, seed=1 if checked else 2).float().numpy()
         return noise
+    if Path(inputs).suffix.lower() in (".npz", ".npy"):
+        return _input_files.rows(Path(inputs), "pixel_values", count, checked=checked, channels=channels)
     photographs = (_photographs.checked if checked else _photographs.calibration)(Path(inputs))
     return _photographs.crops(photographs, count, _prepare(source, sides, channels))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
@@ -135,9 +136,9 @@ def _token_rows(hidden: Array, attention_mask: Array) -> Array:
 def _sentences(inputs: str | None) -> tuple[list[str], list[str]]:
     """The lines of a text file, in order: two thirds to check outputs with, the last third to calibrate with."""
     path = Path(inputs) if inputs else SENTENCES
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = _input_files.texts(path)
     if len(lines) < 3:
-        raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least 3 are needed, one sentence each")
+        raise _input_files.refused(f"{path.name} holds {len(lines)} texts", "give at least 3: one sentence each")
     cut = 2 * len(lines) // 3
     return lines[:cut], lines[cut:]
 

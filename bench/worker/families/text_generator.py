@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
@@ -201,11 +202,9 @@ def _token_ids(source: Source, texts: list[str], length: int) -> Array:
 def _sentences(inputs: str | None) -> list[str]:
     """The lines of a text file that are not empty."""
     path = Path(inputs) if inputs else SENTENCES
-    if not path.is_file():
-        raise ValueError(f"{path.name} is no text file; inputs of a text-generator are one file of sentences")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = _input_files.texts(path)
     if len(lines) < CHECKED_PROMPTS:
-        raise ValueError(f"{path.name} holds {len(lines)} lines of text; at least {CHECKED_PROMPTS} are needed")
+        raise _input_files.refused(f"{path.name} holds {len(lines)} texts", f"give at least {CHECKED_PROMPTS}")
     return lines
 
 
