@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from bench.records import CPU_PROVIDER, Note, note
-from bench.worker.failures import reason_of
+from bench.shared.native_errors import plain
 from bench.worker.feeds import Array, Feed
 from bench.worker.pytorch.encoders import Encoding
 from bench.worker.refusal import Refusal
@@ -85,17 +85,13 @@ def _write(write: Write, path: Path) -> str:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        return _sentence(cause)
+        return _words(cause)
     return ""
 
 
-def _sentence(error: BaseException) -> str:
-    """The first sentence of an error, with the line after it where it only announces one."""
-    reason = reason_of(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if reason.endswith(":") and len(lines) > 1:
-        reason += f" {lines[1]}"
-    return reason.partition(". ")[0]
+def _words(error: BaseException) -> str:
+    """The whole text of an error in one line, with its class: its first line alone may only announce the reason."""
+    return f"{type(error).__name__}: {plain(' '.join(str(error).split()))}"
 
 
 def _optimum(model: nn.Module, task: str, path: Path, opset: int) -> None:
@@ -263,7 +259,7 @@ def _difference(path: Path, checks: Sequence[tuple[Feed, Feed]]) -> str:
                     sizes = " x ".join(map(str, next(iter(feed.values())).shape[: 2 if "input_ids" in feed else 1]))
                     return f"{name} {fault} at the size {sizes}"
     except Exception as error:  # noqa: BLE001 - a graph that ONNX Runtime cannot run is a wrong one
-        return f"ONNX Runtime cannot run it: {_sentence(error)}"
+        return f"ONNX Runtime cannot run it: {_words(error)}"
     return ""
 
 
