@@ -17,8 +17,10 @@ BASES = {
     "sliding_attention": ("local_rope_theta", "rope_local_base_freq"),
 }
 """The names of the rotary base of a kind of layers in transformers 4, where its kinds have different ones."""
+ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True}
+"""What models of transformers 4 have in their code, where a configuration of version 5 says it."""
 HARMLESS = re.compile(
-    r"^_|token|label|drop|dtype|init|version|architectures|auto_map|use_cache|checkpointing|task|prun|tie_|problem_type"
+    r"^_|^scale_decoder|token|label|drop|dtype|init|version|architectures|auto_map|use_cache|checkpointing|task|prun|tie_|problem_type"
     r"|output_|return_|is_decoder|cross_attention|pooler|summary|directionality|finetuning|adapter|language|loss"
     r"|chunk|torchscript|name|model_type|quantization|unsloth|seed|train"
 )
@@ -37,9 +39,7 @@ def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
     if not _is_newer(str(fields.get("transformers_version") or "")):
         return
     for part, config in _parts(fields, read):
-        known = _known(config)
-        ignored = [name for name, value in part.items() if _says_something(name, value) and name not in known]
-        if ignored:
+        if ignored := _ignored(part, config):
             message = (
                 f"config.json was written by transformers {fields['transformers_version']}, and transformers "
                 f"{transformers.__version__} ignores {', '.join(ignored)} of a {config.model_type} model"
@@ -87,6 +87,26 @@ def _is_newer(written: str) -> bool:
         return Version(written) > Version(transformers.__version__)
     except InvalidVersion:
         return False
+
+
+def _ignored(part: Mapping[str, Any], config: Any) -> list[str]:
+    """The keys of a configuration that its class does not read, and that say something else than it assumes."""
+    known = _known(config)
+    unknown = {name: value for name, value in part.items() if _says_something(name, value) and name not in known}
+    if not unknown:
+        return []
+    # Many keys of a newer version are what a class here computes from others, such as the width of the last stage.
+    without = type(config)(**{name: value for name, value in part.items() if name in known})
+    return [name for name, value in unknown.items() if value != _assumed(name, without)]
+
+
+def _assumed(name: str, config: Any) -> Any:
+    """The value of a key that a class does not read: what it computes, or what its model has in its code."""
+    if name == "layer_types" and hasattr(config, "global_attn_every_n_layers"):
+        every = config.global_attn_every_n_layers
+        kinds = ("full_attention", "sliding_attention")
+        return [kinds[bool(layer % every)] for layer in range(config.num_hidden_layers)]
+    return getattr(config, name, ASSUMED.get(name))
 
 
 def _known(config: Any) -> set[str]:

@@ -368,7 +368,12 @@ def test_an_export_that_is_right_only_at_the_shape_it_was_traced_with_is_not_kep
         hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return {"last_hidden_state": hidden / int(input_ids.shape[1])}
 
+    def fails(*_: Any) -> None:
+        raise RuntimeError("this exporter knows no such model")
+
     monkeypatch.setattr("bench.worker.pytorch.encoders.TextEncoder.forward", forward)
+    # The newest exporter keeps what Python computes of a shape, and its graph is right.
+    monkeypatch.setattr(onnx_export, "_dynamo", fails)
     (tmp_path / "out").mkdir()
     with pytest.raises(Refusal, match=r"optimum-onnx: last_hidden_state differs from PyTorch's by") as refused:
         text_encoder.export(source, tmp_path / "out", 18)
@@ -386,3 +391,26 @@ def test_the_next_exporter_is_tried_where_one_fails(tmp_path: Path, monkeypatch:
     session, exporter = exported(source, tmp_path / "out")
     assert exporter == "torch.onnx (TorchScript)"
     assert agrees(session, source, {"batch": 3, "sequence": 40})
+
+
+def test_the_newest_exporter_writes_one_file_that_recipes_can_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("this exporter knows no such model")
+
+    monkeypatch.setattr(onnx_export, "_optimum", fails)
+    monkeypatch.setattr(onnx_export, "_torchscript", fails)
+    source = saved(tmp_path / "model", ARCHITECTURES["distilbert"]())
+    session, exporter = exported(source, tmp_path / "out")
+    assert exporter == "torch.onnx (dynamo)"
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["model.onnx"]
+    assert session.get_inputs()[0].shape == ["batch_size", "sequence_length"]
+    assert agrees(session, source, {"batch": 3, "sequence": 40})
+    (tmp_path / "int8").mkdir()
+    recipe = Recipe("dynamic-int8")
+    artifacts.build(Build("onnx", "text-encoder", source, recipe, str(tmp_path / "int8"), str(tmp_path / "out")))
+    session = ort.InferenceSession(tmp_path / "int8" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert agrees(session, source, {"batch": 3, "sequence": 40}, "int8")

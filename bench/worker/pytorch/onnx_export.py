@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from bench.records import CPU_PROVIDER, Note, note
-from bench.worker.failures import reason_of
+from bench.shared.native_errors import plain
 from bench.worker.feeds import Array, Feed
 from bench.worker.pytorch.encoders import Encoding
 from bench.worker.refusal import Refusal
@@ -27,7 +27,7 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """A larger model cannot be a single file: its weights are in a second one."""
 MAX_RELATIVE_ERROR = 1e-3
 """An export with a larger error computes something else. Right ones have 1e-6, and the row judges what lies between."""
-REASON_LENGTH = 160
+REASON_LENGTH = 200
 Axes = dict[str, dict[int, str]]
 """By input or output, the names of its symbolic dimensions by position."""
 Write = Callable[[Path], None]
@@ -85,8 +85,13 @@ def _write(write: Write, path: Path) -> str:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        return reason_of(cause).partition(". ")[0].partition(", that is ")[0]
+        return _words(cause)
     return ""
+
+
+def _words(error: BaseException) -> str:
+    """The whole text of an error in one line, with its class: its first line alone may only announce the reason."""
+    return f"{type(error).__name__}: {plain(' '.join(str(error).split()))}"
 
 
 def _optimum(model: nn.Module, task: str, path: Path, opset: int) -> None:
@@ -143,7 +148,20 @@ def _dynamo(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...],
             dynamo=True,
             verbose=False,
         )
+    _rename_axes(path, axes)
     _gather_weights(path)
+
+
+def _rename_axes(path: Path, axes: Axes) -> None:
+    """Give the symbolic dimensions their names, and drop the shapes inside, which quantizers change and then refuse."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        for position, name in axes[value.name].items():
+            value.type.tensor_type.shape.dim[position].dim_param = name
+    path.write_bytes(model.SerializeToString())
 
 
 def _gather_weights(path: Path) -> None:
@@ -241,7 +259,7 @@ def _difference(path: Path, checks: Sequence[tuple[Feed, Feed]]) -> str:
                     sizes = " x ".join(map(str, next(iter(feed.values())).shape[: 2 if "input_ids" in feed else 1]))
                     return f"{name} {fault} at the size {sizes}"
     except Exception as error:  # noqa: BLE001 - a graph that ONNX Runtime cannot run is a wrong one
-        return f"ONNX Runtime cannot run it: {reason_of(error)}"
+        return f"ONNX Runtime cannot run it: {_words(error)}"
     return ""
 
 
