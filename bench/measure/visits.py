@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.declare.matrix import Matrix
-from bench.declare.precisions import Precision, wider
+from bench.declare.precisions import Precision
 from bench.machine.energy import Meter, Meters
 from bench.measure import cold_start
 from bench.measure.cold_start import StartResults
@@ -177,13 +177,11 @@ class Visitor:
 
 def tolerance_of(cell: Cell, precision: Precision, notes: Sequence[Note]) -> Tolerance | None:
     """The tolerance of a cell whose artifact has these notes: wider where a user's own file is coarser than FP32."""
-    # Older runs did not record the tolerance; they are measured again with the one that is declared today.
-    planned = cell.tolerance or precision.tolerance_of(cell.engine, cell.family)
     own = of_file(notes)
-    # A limit that the matrix sets itself stays.
-    if own is None or precision.tolerance is not None:
-        return planned
-    return wider(planned, precision.tolerance_of(cell.engine, cell.family, own))
+    if own is not None:
+        return precision.tolerance_of(cell.engine, cell.family, own)
+    # Older runs did not record the tolerance; they are measured again with the one that is declared today.
+    return cell.tolerance or precision.tolerance_of(cell.engine, cell.family)
 
 
 def _variables(provider: Provider | None, folder: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from builders import a_cell, a_run, an_observation, an_outcome, some_facts
 from matrices import of_matrix
 from msgspec.structs import replace
 
+from bench.declare import answer_limits
 from bench.declare.precisions import wider
 from bench.judge.number_formats import held
 from bench.judge.outcome import judge
@@ -122,4 +123,5 @@ def test_a_file_is_held_to_what_its_own_format_allows(notes: tuple[Note, ...], l
 def test_a_tolerance_of_the_matrix_is_not_widened():
     cell, own = a_file_cell(), Tolerance(min_cosine=0.9999)
     precision = replace(of_matrix().precisions["fp32"], tolerance=own)
-    assert tolerance_of(cell, precision, (INT8,)) == own
+    assert tolerance_of(cell, precision, (INT8,)) == answer_limits.completed(own, "int8")
+    assert tolerance_of(cell, precision, ()) == answer_limits.completed(own, "fp32")

@@ -102,8 +102,6 @@ def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
     # onnxruntime has a class for each status, and no common one.
     except Exception as error:
         reason = brief(str(error)) or type(error).__name__
-        if "alloc" in reason.lower():  # memory is no fault of the inputs
-            raise
         fed = ", ".join(f"{name} {array if array.size == 1 else list(array.shape)}" for name, array in feed.items())
         message = f"ONNX Runtime cannot run the file with {fed}: {reason}"
         remedy = "give its sizes in the workload, and its values or real data in inputs"
