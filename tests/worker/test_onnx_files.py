@@ -464,7 +464,9 @@ def test_an_old_opset_that_cannot_be_raised_has_one_scale_a_tensor(
 def test_a_file_that_opens_but_does_not_run_on_these_inputs_asks_for_real_ones(tmp_path: Path) -> None:
     nodes = [node("Gather", "x i", "y", axis=1)]
     source = Source("onnx", str(a_file(tmp_path, nodes, [scalar("i", [99], np.int64)])), "pretrained", "")
-    with pytest.raises(Refusal, match=r"cannot run the file with x \[4, 64\]: .*indices element out of data bounds") as refused:
+    with pytest.raises(
+        Refusal, match=r"cannot run the file with x \[4, 64\]: .*indices element out of data bounds"
+    ) as refused:
         onnx_file.reference(source, [{"x": X}])
     assert refused.value.status == "unsupported"
     assert "inputs" in refused.value.remedy
