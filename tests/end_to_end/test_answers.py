@@ -33,7 +33,7 @@ save("texts", [h.make_node("LinearClassifier", ["x"], ["label", "y"], domain="ai
 nodes = [h.make_node("MatMul", ["x", "w"], ["m"]), h.make_node("Reshape", ["m", "s"], ["p"])]
 nodes += [h.make_node("Mul", ["p", "scale"], ["y"])]
 save("uneven", nodes, [h.make_tensor_value_info("y", T.FLOAT, ["batch", 8, 8])], w=w, s=np.array([-1, 8, 8]),
-     scale=np.where(np.arange(8) < 4, 1000, 0.01).astype(np.float32)[:, None])
+     scale=np.where(np.arange(8) < 4, 1000, 0.1).astype(np.float32)[:, None])
 """
 
 
