@@ -135,12 +135,15 @@ def _floats(
         return replace(whole, fault=note("output-not-finite", share=sum(int(m.sum()) for m in odd) / whole.elements))
     pairs = [_without_infinities(right, given) for right, given in pairs]
     top1, top5 = _classes(pairs) if facts.class_scores else (None, None)
-    parts = _blocks(pairs, has_scores=bool(facts.partly_bounded_by)) if facts.split and top1 is None else ()
+    # A picture without a text has scores near zero everywhere, whose direction is what rounding left of them.
+    excused = (limit.max_bounded_error or 0.0) if facts.bounded_by else 0.0
+    has_scores = bool(facts.partly_bounded_by)
+    parts = _blocks(pairs, excused, has_scores=has_scores) if facts.split and top1 is None else ()
     blocks = tuple(block for block, _ in parts)
     bounds = [facts.bounded_by or (facts.partly_bounded_by if is_small else "") for _, is_small in parts]
     strains = [float_strain(block, bound, limit) for block, bound in zip(blocks, bounds, strict=True)]
     worst = strains.index(max(strains)) if strains else None
-    distance = _distance(pairs) if worst is None else blocks[worst]
+    distance = _distance(pairs, excused) if worst is None else blocks[worst]
     return replace(
         whole,
         bounded_by=facts.bounded_by if worst is None else bounds[worst],
@@ -175,7 +178,8 @@ def _without_infinities(expected: Rows, actual: Rows) -> tuple[Rows, Rows]:
     return (expected, actual) if finite.all() else (np.where(finite, expected, 0.0), np.where(finite, actual, 0.0))
 
 
-def _distance(pairs: Sequence[tuple[Rows, Rows]]) -> Distance:
+def _distance(pairs: Sequence[tuple[Rows, Rows]], excused: float) -> Distance:
+    """The figures of all samples; one whose errors are all at most `excused` has no part in the lowest cosine."""
     rows = [(right.reshape(len(right), -1), given.reshape(len(given), -1)) for right, given in pairs if right.size]
     # The direction of a single value is its sign, which says nothing about how near it is.
     if rows and all(right.shape[1] == 1 for right, _ in rows):
@@ -185,7 +189,7 @@ def _distance(pairs: Sequence[tuple[Rows, Rows]]) -> Distance:
         # A wrong scale of all values does not change the cosine: only the relative error shows it.
         relative_error=_relative_error(rows),
         # The lowest and not the mean: observed with QNN, where only the second row of a batch was wrong.
-        cosine=min((_lowest_cosine(right, given) for right, given in rows), default=1.0),
+        cosine=min((_lowest_cosine(right, given, excused) for right, given in rows), default=1.0),
     )
 
 
@@ -198,16 +202,18 @@ def _relative_error(pairs: Sequence[tuple[Rows, Rows]]) -> float | None:
     return math.sqrt(error / signal) if signal else None
 
 
-def _lowest_cosine(expected: Rows, actual: Rows) -> float:
+def _lowest_cosine(expected: Rows, actual: Rows, excused: float) -> float:
     """The lowest cosine similarity of all rows.
 
-    Equal rows give exactly 1, rows of zeros included. A row of zeros and any other row give 0.
+    Rows whose errors are at most `excused` give exactly 1, equal rows of zeros included. A row of zeros and any other
+    row give 0.
     """
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
     # Rounding may give equal rows 1 - 1e-16, and others more than 1: hence the comparison and the clip below.
     dots = np.einsum("ij,ij->i", expected, actual)
     cosines = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
-    return float(np.clip(np.where((expected == actual).all(axis=1), 1.0, cosines), -1.0, 1.0).min())
+    right = np.abs(expected - actual).max(axis=1, initial=0.0) <= excused
+    return float(np.clip(np.where(right, 1.0, cosines), -1.0, 1.0).min())
 
 
 # --- blocks of one scale ----------------------------------------------------------------------------------------------
@@ -222,7 +228,7 @@ class _Cut:
     gap: float = 0.0
 
 
-def _blocks(pairs: Sequence[tuple[Rows, Rows]], *, has_scores: bool) -> tuple[tuple[Block, bool], ...]:
+def _blocks(pairs: Sequence[tuple[Rows, Rows]], excused: float, *, has_scores: bool) -> tuple[tuple[Block, bool], ...]:
     """The blocks of unlike scale along the axis whose scales have the widest gap; empty where no axis has one.
 
     `has_scores`: the graph shows that an operator of a fixed range makes a part of the output. Beside each block stands
@@ -232,7 +238,7 @@ def _blocks(pairs: Sequence[tuple[Rows, Rows]], *, has_scores: bool) -> tuple[tu
         return ()
     whole = np.concatenate([right for right, _ in pairs])
     cut = max((_cut(whole, axis, has_scores) for axis in range(1, whole.ndim)), key=lambda cut: cut.gap, default=_Cut())
-    return tuple(_block(pairs, cut.axis, group) for group in cut.groups)
+    return tuple(_block(pairs, cut.axis, group, excused) for group in cut.groups)
 
 
 def _cut(values: Rows, axis: int, has_scores: bool) -> _Cut:
@@ -255,9 +261,11 @@ def _cut(values: Rows, axis: int, has_scores: bool) -> _Cut:
     return _Cut(axis, [np.sort(group) for group in np.split(order, ends)], float(ratios[np.array(ends) - 1].max()))
 
 
-def _block(pairs: Sequence[tuple[Rows, Rows]], axis: int, group: npt.NDArray[np.intp]) -> tuple[Block, bool]:
+def _block(
+    pairs: Sequence[tuple[Rows, Rows]], axis: int, group: npt.NDArray[np.intp], excused: float
+) -> tuple[Block, bool]:
     own = [(np.take(right, group, axis), np.take(given, group, axis)) for right, given in pairs]
-    distance = _distance(own)
+    distance = _distance(own, excused)
     count = sum(right.size for right, _ in own)
     scale = math.sqrt(sum(float(np.square(right).sum()) for right, _ in own) / count)
     block = Block(
