@@ -106,7 +106,7 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
     # No number without what it was measured with.
-    remarks = (own, "" if outcome.status == "ok" else reason, flags, text.input_mark(outcome))
+    remarks = (own, "" if outcome.status == "ok" else reason, flags, text.lowered(outcome), text.input_mark(outcome))
     latency, rate, compared = _figures(outcome.cell, speed)
     # Other answers than the reference's, or answers that nobody can check, are in no ranking.
     compared = "not ranked" if outcome.status in {"approximate", "unchecked"} else compared

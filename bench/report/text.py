@@ -168,6 +168,11 @@ def input_mark(outcome: Outcome) -> str:
     return "guessed inputs" if kinds <= set(text_notes.GUESSED_MARKS) else "made-up inputs"
 
 
+def lowered(outcome: Outcome) -> str:
+    """Which optimization is at fault, and the level that was measured instead; empty without such a finding."""
+    return next((text_flags.detail(flag) for flag in outcome.flags if flag.kind == "lower-optimization"), "")
+
+
 def start_note(outcome: Outcome, start: str) -> str:
     """Why there is no `cold` or `cached` start; empty if nothing is known."""
     start_notes = (
