@@ -75,6 +75,17 @@ class OnnxInputs:
             return (note("guessed-samples", samples=samples, axis=axis or "the fixed first axis"),)
         return (note("counted-samples", samples=samples, axis=axis),)
 
+    def output_axes(self) -> dict[str, int | None]:
+        """The position of the samples in each output that is a tensor; None where the graph does not show it."""
+        return {value.name: self._output_axis(value) for value in _onnx_graph.outputs(self._model)}
+
+    def _output_axis(self, value: Input) -> int | None:
+        axis = self.sizes.axis
+        named = [place for place, own in enumerate(value.axes or ()) if own.size is None and own.name in axis.names]
+        # Of a fixed size that the user names: an output has it once, or it cannot be told which one it is.
+        fixed = [place for place, own in enumerate(value.axes or ()) if axis.places and own.size == axis.fixed]
+        return named[0] if named else fixed[0] if len(fixed) == 1 else None
+
     # --- what is known ------------------------------------------------------------------------------------------------
 
     @property

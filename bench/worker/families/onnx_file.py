@@ -110,6 +110,5 @@ def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
 
 
 def comparable(outputs: Feed, feed: Feed) -> Feed:
-    """Every output; one whose first axis is not that of the inputs' samples counts as a single sample."""
-    batch = next((array.shape[0] for array in feed.values() if array.ndim), 1)
-    return {name: array if array.shape[:1] == (batch,) else array[None] for name, array in outputs.items()}
+    """Every output as it is; `bench.worker.onnx_outputs` says where its samples are."""
+    return {name: array if array.ndim else array[None] for name, array in outputs.items()}
