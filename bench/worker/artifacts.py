@@ -26,7 +26,7 @@ def build(order: Build) -> Built:
     if name not in recipes:
         raise ValueError(f"unknown recipe {name!r}; the format {order.format} has {', '.join(sorted(recipes))}")
     parent = Path(order.parent) if order.parent else None
-    context = Context(families.named(order.family), order.source, parent, order.inputs, order.opset)
+    context = Context(families.named(order.family), order.source, parent, order.inputs, order.opset, order.workloads)
     # The folder is temporary: the parent renames it when it is complete, so files are written in place.
     return Built(recipes[name](context, Path(order.out), **order.recipe.options))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,13 @@ class OnnxInputs:
         if self.data.batches:
             return self.checked()
         return self._cut(self._split[1], self.sizes.samples)
+
+    def one_sample_of(self, workloads: Sequence[Mapping[str, int]]) -> list[OnnxInputs]:
+        """The same inputs with the sizes of each workload, without its batch; as they are where there is none."""
+        samples = {"batch", *self.sizes.axis.names}
+        sizes = [{name: size for name, size in each.items() if name not in samples} for each in workloads]
+        different = [each for index, each in enumerate(sizes) if each not in sizes[:index]]
+        return [replace(self, workload=each) for each in different] or [self]
 
     def notes(self) -> tuple[Note, ...]:
         """What a reader must know: what is noise or guessed, and which samples a call counts."""

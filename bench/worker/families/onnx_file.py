@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -71,9 +72,13 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return OnnxInputs(source, sizes, inputs).checked()
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Other samples, or noise of other seeds; the batch size is 1, or the one that the file fixes."""
-    return OnnxInputs(source, {}, inputs).calibration()
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+    """Other samples, or noise of other seeds, of the sizes of each workload in turn.
+
+    The batch size is 1, or the one that the file fixes.
+    """
+    batches = [sized.calibration() for sized in OnnxInputs(source, {}, inputs).one_sample_of(workloads)]
+    return [batches[index % len(batches)][index] for index in range(min(map(len, batches)))]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
