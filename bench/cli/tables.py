@@ -101,12 +101,18 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed
     if speed is None:
-        remark = f"{reason}; {flags}" if flags else reason
+        remark = "; ".join(filter(None, (reason, flags, text.optimization(outcome))))
         return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
     # No number without what it was measured with.
-    remarks = (own, "" if outcome.status == "ok" else reason, flags, text.input_mark(outcome))
+    remarks = (
+        own,
+        "" if outcome.status == "ok" else reason,
+        flags,
+        text.optimization(outcome),
+        text.input_mark(outcome),
+    )
     latency, rate, compared = _figures(outcome.cell, speed)
     # Other answers than the reference's, or answers that nobody can check, are in no ranking.
     compared = "not ranked" if outcome.status in {"approximate", "unchecked"} else compared

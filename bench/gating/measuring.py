@@ -53,6 +53,8 @@ class Gate:
         self.notes: list[Note] = []
         self.new = self._new(matrix)
         self.remeasured_base, self.not_remeasured = self._remeasure()
+        for side in filter(None, (self.new, self.remeasured_base)):
+            side.adopt(base)
 
     def _new(self, matrix: Matrix) -> GateSide:
         # Without a number in the command or the matrix, the new side has the threads of the base.

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bench.judge import drift, generation, placement, statistics, sustained
 from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
+from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
@@ -92,6 +93,7 @@ def _outcome(
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
+    fault = optimization_fault(observations)
     evidence = _evidence(run, case, sustained_speed) if shown or decision.status == "inaccurate" else None
     return Outcome(
         cell=cell,
@@ -144,6 +146,8 @@ def _outcome(
         bits_per_weight=_bits_per_weight(traits),
         first_token_from_nothing_ms=generation.cold_first_token_ms(observations) if shown else None,
         word_error_rate=_word_error_rate(run, case),
+        optimization=measured_level(fault),
+        faulty_optimizers=optimizers_at_fault(fault),
         threads=next(
             (observation.threads for observation in reversed(observations) if observation.threads is not None), None
         ),

@@ -10,6 +10,7 @@ from bench.declare.matrix import Matrix
 from bench.measure.eta import Eta
 from bench.measure.memory_check import shortfalls
 from bench.measure.observations import Record, now
+from bench.measure.optimization import measured_again
 from bench.measure.stopping import CellStates
 from bench.measure.sustained import sustain
 from bench.measure.visits import Settings, Visitor
@@ -48,6 +49,8 @@ def measure(
     for group, why in too_large.items():
         progress.step(f"{group} comes last, as it is expected not to fit: it {why}")
     visitor = Visitor(matrix, run, prepared, settings, note, too_large)
+    # A resumed run goes on at the levels that it had to take.
+    visitor.adopt(observation for cell in cells for observation in history.rounds[cell.id].values())
     eta = Eta(cells, history, settings.effort, run.sustained_minutes)
     try:
         for last in (False, True):
@@ -78,6 +81,9 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int,
             progress.detail(f"round {number} of {model}: {group}; {eta.text()}")
             start = time.monotonic()
             observations = visitor.visit(groups[group], number)
+            # In the first round only: a cell that fails later has worked as it is.
+            if number == 1:
+                observations = measured_again(visitor, groups[group], observations, history, progress)
             ended = all(history.ended(cell.id) for cell in groups[group])
             eta.visit_done(group, time.monotonic() - start, ended=ended)
             for observation in observations:

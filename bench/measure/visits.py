@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.declare.matrix import Matrix
 from bench.declare.precisions import Precision
@@ -18,8 +20,12 @@ from bench.measure.observations import ObservationRecorder, Record
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
 from bench.records import Cell, Effort, Job, Note, Observation, Provider, Run, Tolerance, Visit
+from bench.records.plan import Optimization
 from bench.shared.number_formats import of_file
 from bench.worker_process import CLOSE_WATCH_S, WATCH_S, Worker
+
+OPTIMIZATION_FAULT = "optimization-fault"
+"""The kind of the note that names the optimization at fault."""
 
 
 class Settings(Struct, frozen=True):
@@ -50,6 +56,20 @@ class Visitor:
         self.compile_caches = CompileCaches(settings.compile_cache)
         self.kit = Meters(run.machine)
         self.starts: dict[str, StartResults] = {}
+        self.findings: dict[str, Note] = {}
+        """By group: the optimization at fault, and the level that the group is measured at instead."""
+
+    def adopt(self, observations: Iterable[Observation]) -> None:
+        """Measure at the levels that an earlier process of the run, or the base of a gate, had to take."""
+        groups = {cell.id: cell for cell in self.run.cells}
+        for observation in observations:
+            cell = groups.get(observation.cell)
+            # A level that the matrix sets now is not replaced by what was found without it.
+            if cell is None or self.matrix.targets[cell.target].optimization_given:
+                continue
+            for fact in observation.notes:
+                if fact.kind == OPTIMIZATION_FAULT and fact.values.get("measured"):
+                    self.findings[cell.group] = fact
 
     def close(self) -> None:
         """End the run: remove what providers compiled in it, and release the meters."""
@@ -100,7 +120,7 @@ class Visitor:
         first = cells[0]
         folder = self.folder(first)
         meter, shortfall = self.meter(first), self.shortfalls.get(first.group)
-        recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall)
+        recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall, self.found(first))
         with self.worker(first, folder) as worker:
             # Both must know the process before the first reply comes.
             meter.watch(worker.pid)
@@ -129,6 +149,17 @@ class Visitor:
     def provider(self, cell: Cell) -> Provider | None:
         """The execution provider of a cell's target."""
         return self.matrix.targets[cell.target].provider
+
+    def found(self, cell: Cell) -> tuple[Note, ...]:
+        """The fact that the cell is measured at a lower optimization, for each of its observations; else empty."""
+        return (self.findings[cell.group],) if cell.group in self.findings else ()
+
+    def optimized(self, cell: Cell) -> Provider | None:
+        """The provider of a cell, at the level of optimization that it is measured at."""
+        provider, fact = self.provider(cell), self.findings.get(cell.group)
+        if provider is None or fact is None:
+            return provider
+        return replace(provider, optimization=cast(Optimization, fact.values["works"]))
 
     def folder(self, cell: Cell) -> str:
         """The folder for what a visit compiles: of this run alone where starts are measured, else shared by all runs.
@@ -160,7 +191,7 @@ class Visitor:
             threads=self.settings.threads,
             effort=self.settings.effort,
             artifact=str(artifact.folder) if artifact else None,
-            provider=target.provider,
+            provider=self.optimized(first),
             mode=target.mode,
             options=target.options,
             tolerance=tolerance,

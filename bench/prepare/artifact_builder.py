@@ -73,7 +73,7 @@ class ArtifactBuilder:
     def reference(self, material: Material, cell: Cell) -> Artifact:
         """The inputs of a workload, and the outputs of PyTorch in FP32. Raises `BuildError`."""
         model = material.model
-        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        sizes = _sizes(cell.sizes)
         runtime = material.family.build_runtime
         parts = self._parts(material, runtime, data=True) | {
             "what": "reference",
@@ -112,10 +112,16 @@ class ArtifactBuilder:
             "options": ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items())),
             "parent": parent.record.key if parent else "",
         }
+        # Only a conversion of one call's graph calibrates. A generator's takes minutes, and its sizes change nothing.
+        workloads = model.workloads if parent and not material.family.generates else ()
+        if workloads:
+            parts["workloads"] = ";".join(_sizes(sizes) for sizes in workloads)
 
         def order(out: Path) -> Order:
             folder = str(parent.folder) if parent else None
-            return Build(form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset)
+            return Build(
+                form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset, workloads
+            )
 
         base_notes = parent.record.notes if parent else ()
         return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
@@ -207,6 +213,10 @@ def runtimes_for(cell: Cell) -> tuple[str, ...]:
 def _build_runtime(family: registry.Family, form: registry.Format, *, converts: bool = False) -> str:
     """The runtime that builds an artifact, or converts the format's base artifact; the family's where none is named."""
     return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    return ",".join(f"{name}={size}" for name, size in sizes.items())
 
 
 def _inputs(material: Material) -> str:

@@ -136,6 +136,10 @@ class Outcome(Record, frozen=True):
     """Import, load and first token of a fresh process, added up in each round."""
     word_error_rate: float | None = None
     """Wrong, missing and extra words over the words of the label; the worst of the rounds."""
+    optimization: str | None = None
+    """The level of graph optimization that the cell was measured at, where the one asked for fails or is wrong."""
+    faulty_optimizers: tuple[str, ...] = ()
+    """The graph optimizers that make it fail or answer wrong, where they were found."""
     threads: int | None = None
     rounds: int = 0
     calls: int = 0

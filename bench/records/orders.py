@@ -26,6 +26,8 @@ class Build(Record, frozen=True, tag="build", tag_field="order"):
     """The folder or file of the model's own input data, for calibration; None takes the family's."""
     opset: int = 0
     """The ONNX opset of an export."""
+    workloads: tuple[dict[str, int], ...] = ()
+    """The sizes of the model's workloads, for calibration; empty for the family's default sizes."""
 
 
 class Refer(Record, frozen=True, tag="refer", tag_field="order"):

@@ -452,6 +452,18 @@ METRICS: tuple[Metric, ...] = (
         "Version of the engine's own library.",
     ),
     fact("remedy", "text", lambda r: text.remedy(r.outcome), "What would make the cell run."),
+    fact(
+        "optimization",
+        "text",
+        lambda r: r.outcome.optimization,
+        "Level of graph optimization that was measured, where the one asked for fails or is wrong; else empty.",
+    ),
+    fact(
+        "faulty_optimizers",
+        "list",
+        lambda r: r.outcome.faulty_optimizers,
+        "Graph optimizers that make the model fail or answer wrong at the level asked for, where they were found.",
+    ),
 )
 """In the order of the columns of results.csv. A row may be added at any place; its meaning never changes."""
 

@@ -133,6 +133,27 @@ def _random_model(outputs: tuple[str, ...]) -> str:
     return f"the model is random: its own reference gives another answer each time ({named}), so none can be checked"
 
 
+def _ends(status: str) -> str:
+    return {"crashed": "crashes", "inaccurate": "gives wrong answers"}.get(status, "fails")
+
+
+def _by(optimizers: tuple[str, ...]) -> str:
+    return f" because of {' with '.join(optimizers)}" if optimizers else ""
+
+
+def _optimization_fault(
+    asked: str, status: str, text: str, works: str, optimizers: tuple[str, ...], measured: bool
+) -> str:
+    said = f" ({text})" if text else ""
+    then = f"this is measured at '{works}'" if measured else f"'{works}' is right"
+    return f"optimization '{asked}' {_ends(status)}{_by(optimizers)}{said}; {then}"
+
+
+def _set_optimization(works: str, optimizers: tuple[str, ...]) -> str:
+    alone = f", or switch off {' and '.join(optimizers)} alone by a session entry" if optimizers else ""
+    return f"set optimization = '{works}' for the provider{alone}"
+
+
 def _fell_back(*costs: str, nodes: int, total: int, others: tuple[str, ...], ops: tuple[str, ...]) -> str:
     counted = f"{nodes} of {total} nodes fell back to {' and '.join(others)}: {shortened(ops)}"
     return "; ".join([counted, *costs])
@@ -257,6 +278,7 @@ REMEDIES: dict[str, Words] = {
     "make-deterministic": lambda: "to check its answers, export it without random nodes and training-mode dropout",
     "newer-onnxruntime": lambda: "use an onnxruntime that has `get_provider_graph_assignment_info`",
     "try-other-opset": lambda: "try another opset, recipe or provider version that takes these ops",
+    "set-optimization": _set_optimization,
 }
 """What to do about a status."""
 
@@ -296,6 +318,7 @@ NOTES: dict[str, Words] = {
     "start-unanswered": lambda start: f"{start} start: {_start_unanswered(start)}",
     "failed": lambda status, text: f"{status}: {text}",
     "interrupted": lambda: "interrupted",
+    "optimization-fault": _optimization_fault,
 }
 """The notes of engines, probes, starts and sustained runs."""
 
@@ -369,6 +392,9 @@ DETAILS: dict[str, Words] = {
     "slowed-since-rounds": lambda *signs, slower: f"since the rounds {_slowed(signs, slower)}",
     "clock-fell": lambda first_mhz, last_mhz: (
         f"the clock fell from {first_mhz / 1000:.1f} to {last_mhz / 1000:.1f} GHz"
+    ),
+    "lower-optimization": lambda asked, status, works, optimizers: (
+        f"optimization '{asked}' {_ends(status)}{_by(optimizers)}; measured at '{works}'"
     ),
     "near-heat-limit": lambda temperature_c, limit_c: (
         f"the processor was at {temperature_c:.0f} °C, and holds itself back at {limit_c:.0f} °C"

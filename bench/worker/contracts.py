@@ -70,8 +70,11 @@ class ExportingFamily(ForwardFamily, Protocol):
         """Write `out/model.onnx` in FP32 with symbolic dimensions, weights over 2 GB beside it; gives notes."""
         ...
 
-    def calibration(self, source: Source, inputs: str | None) -> list[Feed]:
-        """Calibration batches of one sample each; none of them is an input that is checked."""
+    def calibration(self, source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+        """Calibration batches of one sample each, of the sizes of the workloads, else of default sizes.
+
+        None of them is an input that is checked.
+        """
         ...
 
 

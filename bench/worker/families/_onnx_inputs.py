@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,13 @@ class OnnxInputs:
             return self.checked()
         return self._cut(self._split[1], self.sizes.samples)
 
+    def one_sample_of(self, workloads: Sequence[Mapping[str, int]]) -> list[OnnxInputs]:
+        """The same inputs with the sizes of each workload, without its batch; as they are where there is none."""
+        samples = {"batch", *self.sizes.axis.names}
+        sizes = [{name: size for name, size in each.items() if name not in samples} for each in workloads]
+        different = [each for index, each in enumerate(sizes) if each not in sizes[:index]]
+        return [replace(self, workload=each) for each in different] or [self]
+
     def notes(self) -> tuple[Note, ...]:
         """What a reader must know: what is noise or guessed, and which samples a call counts."""
         noise = tuple(value.name for value in self.sizes.inputs if value.name not in self._given)
@@ -74,6 +81,17 @@ class OnnxInputs:
         if guessed:
             return (note("guessed-samples", samples=samples, axis=axis or "the fixed first axis"),)
         return (note("counted-samples", samples=samples, axis=axis),)
+
+    def output_axes(self) -> dict[str, int | None]:
+        """The position of the samples in each output that is a tensor; None where the graph does not show it."""
+        return {value.name: self._output_axis(value) for value in _onnx_graph.outputs(self._model)}
+
+    def _output_axis(self, value: Input) -> int | None:
+        axis = self.sizes.axis
+        named = [place for place, own in enumerate(value.axes or ()) if own.size is None and own.name in axis.names]
+        # Of a fixed size that the user names: an output has it once, or it cannot be told which one it is.
+        fixed = [place for place, own in enumerate(value.axes or ()) if axis.places and own.size == axis.fixed]
+        return named[0] if named else fixed[0] if len(fixed) == 1 else None
 
     # --- what is known ------------------------------------------------------------------------------------------------
 

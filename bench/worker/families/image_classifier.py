@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return [{"pixel_values": pixels[start : start + batch]} for start in range(0, count, batch)]
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
     """Batches of one picture each, of other photographs than those of `make_inputs`."""
     pixels = _pictures(source, CALIBRATION_SAMPLES, inputs, checked=False)
     return [{"pixel_values": pixels[index : index + 1]} for index in range(len(pixels))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -71,9 +72,13 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return OnnxInputs(source, sizes, inputs).checked()
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Other samples, or noise of other seeds; the batch size is 1, or the one that the file fixes."""
-    return OnnxInputs(source, {}, inputs).calibration()
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+    """Other samples, or noise of other seeds, of the sizes of each workload in turn.
+
+    The batch size is 1, or the one that the file fixes.
+    """
+    batches = [sized.calibration() for sized in OnnxInputs(source, {}, inputs).one_sample_of(workloads)]
+    return [batches[index % len(batches)][index] for index in range(min(map(len, batches)))]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
@@ -110,6 +115,5 @@ def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
 
 
 def comparable(outputs: Feed, feed: Feed) -> Feed:
-    """Every output; one whose first axis is not that of the inputs' samples counts as a single sample."""
-    batch = next((array.shape[0] for array in feed.values() if array.ndim), 1)
-    return {name: array if array.shape[:1] == (batch,) else array[None] for name, array in outputs.items()}
+    """Every output as it is; `bench.worker.onnx_outputs` says where its samples are."""
+    return {name: array if array.ndim else array[None] for name, array in outputs.items()}

@@ -84,11 +84,12 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return [{name: array[start : start + batch] for name, array in feed.items()} for start in starts]
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Batches of one full passage, of sentences that `make_inputs` does not use."""
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+    """Batches of one full passage, of sentences that `make_inputs` does not use, as long as the longest workload."""
     from bench.worker import hugging_face
 
-    sequence = min(CALIBRATION_SEQUENCE, _longest(source, hugging_face.tokenizer(source))[0])
+    asked = max((sizes["sequence"] for sizes in workloads if "sequence" in sizes), default=CALIBRATION_SEQUENCE)
+    sequence = min(asked, _longest(source, hugging_face.tokenizer(source))[0])
     passages = _passages(_sentences(inputs)[1], CALIBRATION_SAMPLES, sequence)
     feed = _encode(source, passages, [sequence] * len(passages), sequence)
     return [{name: array[index : index + 1] for name, array in feed.items()} for index in range(len(passages))]
