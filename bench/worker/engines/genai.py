@@ -149,7 +149,9 @@ class Stream:
         self.prompt, self.new = _int32(feed["input_ids"]), new
         before = generating.context(feed)
         length = self.prompt.shape[1] + new + (before.shape[1] if before is not None else 0)
-        self.generator = _generator(session.model, len(self.prompt), generating.room(session.export, length))
+        # The kernel of a sliding window refuses a cache that is shorter than its window.
+        room = max(generating.room(session.export, length), session.export.window)
+        self.generator = _generator(session.model, len(self.prompt), room)
         if session.feature_type:
             # Kept as an attribute: genai reads this memory without owning it, and gives NaN once it is freed.
             self.features = np.ascontiguousarray(feed["input_features"], session.feature_type)
