@@ -36,6 +36,8 @@ class Export:
     """The names of the decoder's tensors by genai's names for them; cache tensors have `%d` for the layer."""
     encoded: dict[str, str] = field(default_factory=dict)
     """The names of the encoder's tensors, in the same form."""
+    end: int | None = None
+    """The token at which genai ends a sequence where `ends` is empty: its padding."""
     window: int = 0
     """The number of tokens that a sliding window holds."""
     windowed: frozenset[int] = frozenset()
@@ -70,14 +72,17 @@ class Export:
         ]
 
 
-def endless(folder: Path) -> None:
+def endless(folder: Path, end: int = 0) -> None:
     """Remove the end-of-sequence tokens from the export, because timed texts have a fixed length.
 
-    The file is changed, because genai accepts an empty list only from the file and not as an overlay.
+    Without any, genai ends a sequence at the padding token, which it needs: that becomes `end`, a token that the model
+    is not expected to write. The file is changed, because genai accepts an empty list only from the file and not as an
+    overlay.
     """
     path = folder / NAME
     config = json.loads(path.read_text(encoding="utf-8"))
     config["model"]["eos_token_id"] = []
+    config["model"]["pad_token_id"] = end
     path.write_text(json.dumps(config, indent=4), encoding="utf-8")
 
 
@@ -106,6 +111,7 @@ def _export(folder: Path, model: dict[str, Any], search: dict[str, Any]) -> Expo
         context=model["context_length"],
         shares=bool(search.get("past_present_share_buffer", False)),
         ends=_numbers(model.get("eos_token_id")),
+        end=model.get("pad_token_id"),
         names={**decoder["inputs"], **decoder["outputs"]},
         encoded={**encoder["inputs"], **encoder["outputs"]} if encoder else {},
         window=sliding.get("window_size") or 0,

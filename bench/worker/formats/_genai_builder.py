@@ -5,6 +5,7 @@ Nothing of its code is copied or changed on the disk: classes are derived from i
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,7 +42,8 @@ def _corrections(module: Any) -> list[tuple[Any, str, type]]:
     return [
         (whisper, "WhisperEncoder", _whisper_encoder(whisper.WhisperEncoder)),
         (module, "SmolLM3Model", _smollm3(module.SmolLM3Model)),
-        (module, "Gemma3Model", _gemma3(module.Gemma3Model)),
+        *((module, name, _gemma(getattr(module, name))) for name in ("GemmaModel", "Gemma2Model", "Gemma3Model")),
+        (module, "OLMoModel", _olmo(module.OLMoModel)),
     ]
 
 
@@ -76,20 +78,39 @@ def _smollm3(base: Any) -> type:
     return SmolLM3Model
 
 
-def _gemma3(base: Any) -> type:
-    """Scale the positions of layers with global attention only."""
+def _gemma(base: Any) -> type:
+    """Multiply the embedding by the root of its width; the builder rounds the factor to two digits."""
 
-    class Gemma3Model(base):  # type: ignore[misc]
-        def make_rotary_embedding_multi_cache(self) -> None:
-            super().make_rotary_embedding_multi_cache()
+    class GemmaModel(base):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.embed_attrs["scale"] = math.sqrt(self.hidden_size)
 
-    return Gemma3Model
+        def make_rotary_embedding_caches_from_scratch(self) -> Any:
+            # Gemma 3 scales the positions of its layers with global attention only.
+            if self.rope_attrs["theta"] == getattr(self, "rope_local_theta", None):
+                self.rope_attrs["rescale_factors"] = 1
+            return super().make_rotary_embedding_caches_from_scratch()
+
+    return GemmaModel
+
+
+def _olmo(base: Any) -> type:
+    """Subtract the mean in OLMo's norms; the builder writes the norms of Llama."""
+
+    class OLMoModel(base):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.layernorm_attrs |= {"simple": False, "epsilon": 1e-5}
+
+    return OLMoModel
 
 
 def adapt(config: Any) -> None:
     """Change a configuration of transformers, in place, to what the builder understands."""
     _flatten_rope(config)
     _name_windows(config)
+    _name_epsilon(config)
 
 
 def _flatten_rope(config: Any) -> None:
@@ -119,3 +140,11 @@ def _name_windows(config: Any) -> None:
         config.sliding_window = None
     else:
         config.layer_types = [LOCAL] * config.num_hidden_layers
+
+
+def _name_epsilon(config: Any) -> None:
+    """Give the epsilon of the norms the name that the builder reads; without it, it takes another one."""
+    names = ("layer_norm_eps", "norm_eps", "layer_norm_epsilon")
+    epsilon = next((getattr(config, name) for name in names if hasattr(config, name)), None)
+    if epsilon is not None and not hasattr(config, "rms_norm_eps"):
+        config.rms_norm_eps = epsilon

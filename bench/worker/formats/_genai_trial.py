@@ -55,6 +55,8 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[Note, ...]:
     if not np.isfinite(logits).all():
         message = "the export was written, and its logits are not finite"
         raise Refusal("unsupported", message, REMEDIES.get((recipe, ep), "a precision with more range"), "export")
+    # The least likely token, so that no text is expected to end.
+    genai_config.endless(out, int(logits.sum(axis=0).argmin()))
     return (note("exported-for", ep=ep),) if ep != "cpu" else ()
 
 
@@ -71,7 +73,7 @@ def _refuse_without_bias(export: genai_config.Export) -> None:
 
 
 def _run(export: genai_config.Export) -> Any:
-    """The logits of the second token after a prompt of two tokens, on the CPU."""
+    """The logits after a prompt of two tokens and after two single ones, float32 (3, vocabulary), on the CPU."""
     opened = {path: _session(path) for path in export.graphs}
     decoder = generating.Decoder(opened[export.decoder], export, generating.Memory())
     state = generating.State(decoder, 1, 4)
@@ -81,10 +83,10 @@ def _run(export: genai_config.Export) -> Any:
         sizes = onnx_protobuf.input_dimensions(export.encoder)[encoder.features][1:]
         encoder.run(binding, np.zeros((1, *map(int, sizes)), np.float32))
         state.give(crossed)
-    state.run(np.array([[1, 2]]))
-    state.run(np.array([[3]]))
     # Two single tokens: the second one also reads a cache that a single-token step wrote.
-    return state.run(np.array([[4]])).astype(np.float32)
+    steps = ([[1, 2]], [[3]], [[4]])
+    # `astype` copies: the next step overwrites the array.
+    return np.concatenate([state.run(np.array(tokens)).astype(np.float32) for tokens in steps])
 
 
 def _session(path: Path) -> ort.InferenceSession:
