@@ -147,7 +147,7 @@ class Stream:
 
     def __init__(self, session: Session, feed: Feed, new: int) -> None:
         self.prompt, self.new, self.end = _int32(feed["input_ids"]), new, session.export.end
-        before = generating.context(feed)
+        before = generating.context(feed, session.export)
         length = self.prompt.shape[1] + new + (before.shape[1] if before is not None else 0)
         # The kernel of a sliding window refuses a cache that is shorter than its window.
         room = max(generating.room(session.export, length), session.export.window)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MANIFEST = FamilyManifest(
     task="text-generation",
     format="genai",
-    engines=("genai", "ort-generate"),
+    engines=("genai", "ort-generate", "ort-optimum"),
     build_runtime="build",
     sizes={"batch": 1, "prompt": 128, "new": 64, "context": 0},
     optional=("context",),

@@ -60,10 +60,13 @@ def element(tensor: Any) -> str:
     return {"float": "float32", "double": "float64"}.get(type_name, type_name)
 
 
-def context(feed: Feed) -> Array | None:
-    """The tokens before the prompt, or None. Raises Refusal for a batch: GroupQueryAttention does not support that."""
+def context(feed: Feed, export: Export) -> Array | None:
+    """The tokens before the prompt, or None.
+
+    Raises Refusal for a batch, if attention appends to one buffer: GroupQueryAttention does not support that.
+    """
     before = feed.get("context_ids")
-    if before is not None and len(before) > 1:
+    if before is not None and len(before) > 1 and export.shares:
         message = "GroupQueryAttention takes a prompt after a context for one sequence only"
         raise Refusal("unsupported", message, "batch = 1 where there is a context", "batched-context")
     return before
