@@ -55,7 +55,7 @@ def config_fields(source: Source) -> dict[str, Any]:
 
 
 def _special_float(table: dict[str, Any]) -> Any:
-    """The number of a table such as `{"__float__": "Infinity"}`, as transformers 5 writes it; other tables as they are."""
+    """The number of `{"__float__": "Infinity"}`, as transformers 5 writes it; other tables as they are."""
     return float(table["__float__"]) if set(table) == {"__float__"} else table
 
 

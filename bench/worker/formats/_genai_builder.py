@@ -1,4 +1,4 @@
-"""The model builder of onnxruntime-genai, corrected where it reads a configuration of transformers 5 wrong or writes a wrong graph.
+"""The model builder of onnxruntime-genai, with corrections for configurations that it reads wrong and for wrong graphs.
 
 Nothing of its code is copied or changed on the disk: classes are derived from its own and used in their stead.
 """

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from bench.records import Note, note
 from bench.shared.native_errors import brief
 from bench.worker import genai_config
 from bench.worker.failures import reason_of
-from bench.worker.onnx_runtime import generating, onnx_protobuf, sessions
-from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.formats import _decoder_trial
+from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.refusal import Refusal
 
 NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
@@ -40,7 +38,7 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[Note, ...]:
     _refuse_without_bias(export)
     try:
         # The exit code of the builder proves nothing: FP16 and BF16 for the CPU are written without an error.
-        logits = _run(export)
+        logits = _decoder_trial.run(export)
     # A refusal of the decoder has its own reason and remedy.
     except Refusal:
         raise
@@ -70,26 +68,3 @@ def _refuse_without_bias(export: genai_config.Export) -> None:
     if any(node.op == "com.microsoft.Attention" and not "".join(node.inputs[2:3]) for node in nodes):
         message = "attention has no bias in the export, since the model's are all zero: onnxruntime would crash"
         raise Refusal("unsupported", message, "use trained weights, or random ones that are not zero", "export")
-
-
-def _run(export: genai_config.Export) -> Any:
-    """The logits after a prompt of two tokens and after two single ones, float32 (3, vocabulary), on the CPU."""
-    opened = {path: _session(path) for path in export.graphs}
-    decoder = generating.Decoder(opened[export.decoder], export, generating.Memory())
-    state = generating.State(decoder, 1, 4)
-    if export.encoder:
-        encoder = generating.Encoder(opened[export.encoder], export, generating.Memory())
-        binding, crossed = encoder.prepare(1)
-        sizes = onnx_protobuf.input_dimensions(export.encoder)[encoder.features][1:]
-        encoder.run(binding, np.zeros((1, *map(int, sizes)), np.float32))
-        state.give(crossed)
-    # Two single tokens: the second one also reads a cache that a single-token step wrote.
-    steps = ([[1, 2]], [[3]], [[4]])
-    # `astype` copies: the next step overwrites the array.
-    return np.concatenate([state.run(np.array(tokens)).astype(np.float32) for tokens in steps])
-
-
-def _session(path: Path) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = sessions.ERRORS_ONLY
-    return ort.InferenceSession(path, settings, providers=[CPU])

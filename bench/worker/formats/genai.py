@@ -205,7 +205,7 @@ def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
     config = json.loads((source / "config.json").read_text(encoding="utf-8-sig"))
     name = (config.get("architectures") or [config.get("model_type", "")])[0]
     message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
-    remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"
+    remedy = "torch runs it, and ort-optimum what optimum exports: docs/architectures.md lists the architectures"
     return Refusal("unsupported", message, remedy, "architecture")
 
 
