@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MANIFEST = FamilyManifest(
     task="text-generation",
     format="genai",
-    engines=("genai", "ort-generate"),
+    engines=("genai", "ort-generate", "ort-optimum"),
     build_runtime="build",
     sizes={"batch": 1, "prompt": 128, "new": 64, "context": 0},
     optional=("context",),
@@ -56,7 +57,11 @@ def load(source: Source) -> torch.nn.Module:
     from bench.worker.families import _random_weights
 
     _config(source)
-    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.fill_language_model)
+    model = hugging_face.load(source, AutoModelForCausalLM, _random_weights.fill_language_model)
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        message = f"{type(model).__name__} keeps no cache of keys and values, and this family decodes with one"
+        raise Refusal("unsupported", message, "no engine here runs it: give a model with attention", "no-cache")
+    return model
 
 
 def save(source: Source, out: Path) -> None:
