@@ -50,7 +50,8 @@ def of_binary(reference: Values, ours: Values) -> PairedLoss:
         low=low,
         high=high,
         worse=mid_p(only_reference, only_ours),
-        variance=(only_reference + only_ours) / count - difference**2,
+        # One more sample that differs, because a small set in which none does cannot show that none would.
+        variance=(only_reference + only_ours + 1) / (count + 1) - difference**2,
     )
 
 
