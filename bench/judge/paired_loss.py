@@ -125,7 +125,10 @@ def of_jackknife(loss: Callable[[NDArray[Any]], float], count: int) -> PairedLos
     if not math.isfinite(whole) or not np.isfinite(without).all():
         return None
     pseudo = groups * whole - (groups - 1) * without
-    error = float(pseudo.std(ddof=1)) / math.sqrt(groups)
+    squares = (pseudo - pseudo.mean()) ** 2
+    # The largest counts twice: where few samples differ, another one that does may be missing by chance. Without it the
+    # interval covers 92 % where a tenth of a hundred samples differ.
+    error = math.sqrt(float(squares.sum() + squares.max()) / (groups - 1) / groups)
     margin = float(special.stdtrit(groups - 1, (1 + CONFIDENCE) / 2)) * error
     # Where all samples are equal nothing scatters, and only a loss of zero is sure.
     worse = float(special.stdtr(groups - 1, -whole / error)) if error > 0 else 1.0
