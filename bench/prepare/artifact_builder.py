@@ -16,7 +16,21 @@ from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment, distribution_name
 from bench.progress import Progress, duration
-from bench.records import Build, Built, Cell, Failed, Failure, InputOptions, Note, Order, Recipe, Refer, Source
+from bench.records import (
+    Build,
+    Built,
+    Cell,
+    Failed,
+    Failure,
+    InputOptions,
+    Label,
+    Note,
+    Order,
+    Recipe,
+    Refer,
+    Source,
+    TaskOptions,
+)
 from bench.worker_process import Worker
 
 # Exporting and converting a model of some gigabytes takes minutes.
@@ -40,6 +54,8 @@ class Material(Struct, frozen=True):
     """The folder of its input data, and the digest of the data."""
     tokenizer: str = ""
     """The digest of the tokenizer of its input data."""
+    task: TaskOptions | None = None
+    """Its labelled samples, with paths of this machine."""
 
     @property
     def folder(self) -> str | None:
@@ -87,6 +103,21 @@ class ArtifactBuilder:
         what = f"reference of {model.name} {cell.workload}"
         return self._ensure("reference", what, parts, order, runtime)
 
+    def labelled(self, material: Material, task: TaskOptions, cell: Cell) -> Artifact:
+        """The labelled set in the sizes of a workload, and the scores of the FP32 reference. Raises `BuildError`."""
+        model, runtime = material.model, material.family.build_runtime
+        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        parts = self._parts(material, runtime, data=True, labelled=True) | {
+            "what": "labelled",
+            "sizes": sizes,
+            "task": task.digest,
+        }
+
+        def order(out: Path) -> Order:
+            return Label(model.family, material.source, cell.sizes, task, str(out))
+
+        return self._ensure("reference", f"labelled samples of {model.name}", parts, order, runtime)
+
     def artifact(self, material: Material, cell: Cell) -> Artifact:
         """The artifact of a cell, built from the source or from the format's base artifact. Raises `BuildError`."""
         assert cell.recipe is not None
@@ -127,7 +158,7 @@ class ArtifactBuilder:
         return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
 
     def _parts(
-        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False
+        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False, labelled: bool = False
     ) -> dict[str, str]:
         """The parts that identify an artifact of a model; the provider that runs it is not one of them."""
         source = material.source
@@ -141,7 +172,7 @@ class ArtifactBuilder:
             "inputs": _inputs(material) if data else "",
             "tools": _tools(self.runtimes[runtime]),
             # Of the staged code and not of this package: a gate builds with the code that its base had.
-            "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
+            "code": worker_code.build_digest(material.model.family, form, self.code / "bench", labelled=labelled),
         }
 
     def _ensure(

@@ -6,6 +6,7 @@ import sys
 import traceback
 
 from bench.records import (
+    Assess,
     Begin,
     Build,
     Burst,
@@ -14,6 +15,7 @@ from bench.records import (
     Done,
     Failed,
     Hold,
+    Label,
     Order,
     Probe,
     Probed,
@@ -86,6 +88,16 @@ def obey(order: Order, channel: Channel) -> None:
 
             channel.stage("reference")
             channel.say(artifacts.refer(order))
+        case Label():
+            channel.stage("import")
+            from bench.worker.labelled import orders
+
+            channel.stage("labels")
+            channel.say(orders.label(order))
+        case Assess():
+            from bench.worker.labelled import orders
+
+            orders.assess(order, channel)
         case Collect():
             channel.stage("import")
             from bench.worker.conformance_collect import collect
