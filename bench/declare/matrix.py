@@ -17,7 +17,7 @@ from bench.declare.precisions import Precision, read_precisions
 from bench.declare.providers import DEFAULT_ENGINE
 from bench.declare.tables import Tables
 from bench.declare.target_tables import read_targets
-from bench.declare.targets import Runtime, Target, known_runtimes
+from bench.declare.targets import Runtime, Target, known_runtimes, with_bases
 from bench.errors import MatrixError
 
 __all__ = [
@@ -160,7 +160,23 @@ def _with_builders(
             every[needed] = known_runtimes()[needed]
         if needed not in every:
             raise tables.error(f"no runtime '{needed}', which {what}", f"add [runtimes.{needed}]")
-    return every
+    return _with_extended(tables, every)
+
+
+def _with_extended(tables: Tables, runtimes: dict[str, Runtime]) -> dict[str, Runtime]:
+    """Add the runtimes that others extend, and give each its base."""
+    every = dict(runtimes)
+    for runtime in runtimes.values():
+        if not runtime.extends:
+            continue
+        if runtime.extends not in every and runtime.extends in known_runtimes():
+            every[runtime.extends] = known_runtimes()[runtime.extends]
+        where = f"runtimes.{runtime.name}.extends"
+        tables.one_of(runtime.extends, every, f"unknown runtime '{runtime.extends}' in {where}")
+        if every[runtime.extends].extends:
+            hint = "name one that extends no other"
+            raise tables.error(f"{where} names '{runtime.extends}', which extends a runtime itself", hint)
+    return with_bases(every)
 
 
 def _check_tolerances(

@@ -17,7 +17,7 @@ from bench.declare.targets import Runtime, Target, known_runtimes
 
 class _BaselineTable(Struct):
     engine: str
-    runtime: str = "build"
+    runtime: str = ""
     mode: str = ""
     control: bool = False
     options: dict[str, Any] = {}
@@ -43,10 +43,14 @@ def read_targets(tables: Tables) -> tuple[dict[str, Target], dict[str, Runtime]]
 
 def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
     where = f"runtimes.{name}"
-    runtime = tables.struct(Runtime, data, where, name=name, unavailable="", hint="")
+    runtime = tables.struct(Runtime, data, where, name=name, unavailable="", hint="", base=None)
     if bool(runtime.requires) == bool(runtime.python):
         hint = "a list of requirements, or an interpreter"
         raise tables.error(f"{where} must have either 'requires' or 'python'", hint)
+    if runtime.python and runtime.extends:
+        raise tables.error(
+            f"{where} has both 'python' and 'extends'", "an interpreter is used unchanged: leave one out"
+        )
     return runtime
 
 
@@ -61,7 +65,8 @@ def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     tables.plain(table.options, f"{where}.options")
     # Checked when the matrix is read: a run would already have recorded its text.
     _no_secrets(tables, engines[table.engine], table.options, f"{where}.options")
-    return Target(name=name, **asdict(table))
+    fields = asdict(table) | {"runtime": table.runtime or engines[table.engine].runtime}
+    return Target(name=name, **fields)
 
 
 def _no_secrets(tables: Tables, engine: registry.Engine, options: dict[str, Any], where: str) -> None:

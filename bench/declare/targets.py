@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.records import Option, Provider
 
@@ -19,6 +20,10 @@ class Runtime(Struct, frozen=True):
     name: str
     requires: tuple[str, ...] = ()
     python: str | None = None
+    extends: str = ""
+    """The name of a runtime whose packages it sees where it has none of its own; empty for none."""
+    base: Runtime | None = None
+    """The runtime of that name."""
     unavailable: str = ""
     """Why it cannot be made on this machine: no wheel for the platform or Python. Then `requires` is empty."""
     hint: str = ""
@@ -46,4 +51,17 @@ class Target(Struct, frozen=True):
 def known_runtimes() -> dict[str, Runtime]:
     """The known runtimes that belong to no execution provider; the catalogue has the others."""
     tables = tomllib.loads(KNOWN_RUNTIMES.read_text(encoding="utf-8"))
-    return {name: Runtime(name, requires=tuple(table["requires"])) for name, table in tables.items()}
+    return with_bases(
+        {
+            name: Runtime(name, requires=tuple(table["requires"]), extends=table.get("extends", ""))
+            for name, table in tables.items()
+        }
+    )
+
+
+def with_bases(runtimes: dict[str, Runtime]) -> dict[str, Runtime]:
+    """Each runtime with the runtime that it extends, where that is among them."""
+    return {
+        name: replace(runtime, base=runtimes[runtime.extends]) if runtime.extends in runtimes else runtime
+        for name, runtime in runtimes.items()
+    }

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
-from bench.declare.targets import Runtime
+from bench.declare.targets import Runtime, with_bases
 from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import RecordedArtifacts, recorded_artifacts
@@ -41,7 +41,7 @@ def recreate(run: Run, cache: Path) -> Baseline:
     code = worker_code.recorded(cache, run.code)
     # A base that today's code measured runs under the same code again, whatever the cache has lost.
     notes = () if code or run.code == worker_code.stage(cache).name else (note("other-worker-code", code=run.code),)
-    return Baseline(run, replace(matrix, runtimes=locked), recorded_artifacts(run), code, notes=notes)
+    return Baseline(run, replace(matrix, runtimes=with_bases(locked)), recorded_artifacts(run), code, notes=notes)
 
 
 def _locked(runtime: Runtime, recorded: RuntimeRecord | None, cache: Path) -> Runtime:

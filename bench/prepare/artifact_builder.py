@@ -8,14 +8,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from bench.declare import registry
 from bench.declare.matrix import Model
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
-from bench.prepare.environments import Environment
+from bench.prepare.environments import Environment, distribution_name
 from bench.progress import Progress, duration
 from bench.records import Build, Built, Cell, Failed, Failure, InputOptions, Note, Order, Recipe, Refer, Source
 from bench.worker_process import Worker
@@ -221,13 +220,5 @@ def _tools(environment: Environment) -> str:
     """The versions of the packages that the build runtime lists: an artifact's bytes depend on them."""
     versions = {str(canonicalize_name(name)): version for name, version in environment.record.packages.items()}
     # Every runtime gets numpy from WORKER_NEEDS, though its own list need not name it.
-    names = sorted({_distribution(requirement) for requirement in environment.record.requires} | {"numpy"})
+    names = sorted({distribution_name(requirement) for requirement in environment.record.requires} | {"numpy"})
     return " ".join(f"{name} {versions.get(name, '?')}" for name in names)
-
-
-def _distribution(requirement: str) -> str:
-    """The name of the package that a requirement installs; the requirement itself where it is a path."""
-    try:
-        return canonicalize_name(Requirement(requirement).name)
-    except InvalidRequirement:
-        return requirement

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from filelock import FileLock
 from msgspec import Struct
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -38,9 +39,16 @@ RECORD = "runtime.json"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 INSPECT = """
 import importlib.metadata as m, json, platform
-names = {d.metadata["Name"]: d.version for d in m.distributions() if d.metadata["Name"]}
+names = {}
+for d in m.distributions():  # the first of a name is the one that is imported
+    names.setdefault(d.metadata["Name"], d.version)
+names.pop(None, None)
 packages = dict(sorted(names.items(), key=lambda item: item[0].lower()))
-print(json.dumps({"python": platform.python_version(), "packages": packages}))
+print(json.dumps([platform.python_version(), packages]))
+"""
+SITE = """
+import json, sysconfig
+print(json.dumps([sysconfig.get_python_version(), sysconfig.get_path("purelib")]))
 """
 
 
@@ -96,7 +104,7 @@ def find(runtime: Runtime, cache: Path) -> Environment | None:
         return None
     executable = _interpreter(folder)
     # The link of an environment points to nothing after its base Python was removed.
-    if not executable.exists():
+    if not executable.exists() or (runtime.base and find(runtime.base, cache) is None):
         return None
     touch(folder)
     # Runtimes of two names share an environment; its record has the name under which it was made.
@@ -110,6 +118,7 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
     """
     if environment := find(runtime, cache):
         return environment
+    base = ensure(runtime.base, cache, progress) if runtime.base else None
     folder = _folder(runtime, cache)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +126,7 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
             # Another process may have made it while this one waited for the lock.
             if environment := find(runtime, cache):
                 return environment
-            return _make(runtime, folder, progress)
+            return _make(runtime, folder, progress, base)
 
 
 def key(runtime: Runtime) -> str:
@@ -125,6 +134,8 @@ def key(runtime: Runtime) -> str:
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
     # The order in which a matrix lists requirements means nothing; the base interpreter decides which wheels fit.
     identity = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
+    if runtime.base:
+        identity.append(key(runtime.base))
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
@@ -136,12 +147,14 @@ def _interpreter(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
+def _make(runtime: Runtime, folder: Path, progress: Progress, base: Environment | None) -> Environment:
     start = time.monotonic()
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
     _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
     executable = _interpreter(folder)
+    if base:
+        _see_packages(runtime, executable, base)
     # Our own pip installs into the environment, which so needs no pip: that is smaller and quicker.
     # --no-input: nobody can answer a question of pip here.
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
@@ -152,6 +165,21 @@ def _make(runtime: Runtime, folder: Path, progress: Progress) -> Environment:
     took = duration(time.monotonic() - start)
     progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
     return Environment(record, executable)
+
+
+def _see_packages(runtime: Runtime, executable: Path, base: Environment) -> None:
+    """Let an environment import the packages of its base, after its own. Raises `RuntimeSetupError`."""
+    (python, own), (base_python, shared) = _site(runtime, executable), _site(runtime, base.executable)
+    if python != base_python:
+        message = f"runtime '{runtime.name}' extends '{runtime.extends}', which is Python {base_python}, not {python}"
+        raise RuntimeSetupError(message, f"give [runtimes.{runtime.name}] a list that extends no other")
+    (Path(own) / "base.pth").write_text(f"{shared}\n", encoding="utf-8")
+
+
+def _site(runtime: Runtime, executable: Path) -> tuple[str, str]:
+    """The Python version of an interpreter, `3.11`, and the folder of its packages."""
+    python, folder = _answer(runtime, executable, SITE)
+    return str(python), str(folder)
 
 
 def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
@@ -208,12 +236,41 @@ def _missing(packages: Mapping[str, str]) -> list[str]:
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
     """Read the packages of an interpreter from their metadata. Raises `RuntimeSetupError`."""
+    python, packages = _answer(runtime, executable, INSPECT)
+    return RuntimeRecord(
+        name=runtime.name,
+        requires=_requirements(runtime),
+        python=python,
+        packages=packages,
+        key=key(runtime),
+        existing=runtime.python is not None,
+        extends=runtime.extends,
+    )
+
+
+def _requirements(runtime: Runtime) -> tuple[str, ...]:
+    """The requirements of a runtime, and those of its base for packages that it does not name itself."""
+    if runtime.base is None:
+        return runtime.requires
+    own = {distribution_name(requirement) for requirement in runtime.requires}
+    return (*runtime.requires, *(other for other in runtime.base.requires if distribution_name(other) not in own))
+
+
+def distribution_name(requirement: str) -> str:
+    """The name of the package that a requirement installs; the requirement itself where it is a path."""
+    try:
+        return canonicalize_name(Requirement(requirement).name)
+    except InvalidRequirement:
+        return requirement
+
+
+def _answer(runtime: Runtime, executable: Path, code: str) -> tuple[Any, Any]:
+    """The two values that an interpreter prints as JSON. Raises `RuntimeSetupError`."""
     # -I: what PYTHONPATH and the user's site hold does not count, since a worker does not see it.
-    command = [str(executable), "-I", "-c", INSPECT]
+    command = [str(executable), "-I", "-c", code]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        reply = json.loads(done.stdout)
-        python, packages = reply["python"], reply["packages"]
+        first, second = json.loads(done.stdout)
     except subprocess.CalledProcessError as error:
         words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
         raise _no_answer(runtime, executable, words[0]) from None
@@ -223,14 +280,7 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
         raise _no_answer(runtime, executable, error.strerror or str(error)) from None
     except (ValueError, TypeError, KeyError):
         raise _no_answer(runtime, executable, "what it printed came from no Python") from None
-    return RuntimeRecord(
-        name=runtime.name,
-        requires=runtime.requires,
-        python=python,
-        packages=packages,
-        key=key(runtime),
-        existing=runtime.python is not None,
-    )
+    return first, second
 
 
 def damage(folder: Path) -> list[str]:

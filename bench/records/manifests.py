@@ -62,6 +62,8 @@ class EngineManifest(Record, frozen=True, kw_only=True):
 
     format: str | None
     """The format of the artifacts that the engine runs; None where it loads a model's source itself."""
+    runtime: str = "build"
+    """The runtime of a baseline with this engine that names none."""
     modes: tuple[str, ...] = ()
     """The modes that a baseline may ask for; empty where there are none."""
     recipes: dict[str, EngineRecipe] = {}

@@ -69,6 +69,8 @@ class RuntimeRecord(Record, frozen=True):
     """SHA-256 over the requirements and the interpreter, shortened: the name of its folder in the cache."""
     existing: bool = False
     """True for an existing interpreter of the user, which is used unchanged."""
+    extends: str = ""
+    """The runtime whose packages it sees as well; they are in `packages`. Empty for none."""
 
 
 class ArtifactRecord(Record, frozen=True):

@@ -28,7 +28,7 @@ from bench.worker.onnx_runtime.devices import CPU, ON_CPU
 from bench.worker.onnx_runtime.sessions import ERRORS_ONLY
 from bench.worker.refusal import Refusal
 
-MANIFEST = EngineManifest(format="optimum", tasks=("text-generation", "speech-recognition"))
+MANIFEST = EngineManifest(format="optimum", runtime="optimum", tasks=("text-generation", "speech-recognition"))
 
 WEIGHTS = {"fp32": ("FP32", 32.0), "int8": ("INT8, one scale a channel; embeddings FP32", 8.0)}
 """How the weights of a number format are stored, and bits each."""

@@ -68,7 +68,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     axes = {"pixel_values": {0: "batch_size"}, "logits": {0: "batch_size"}}
     # The first is traced; the others have another batch.
     feeds = [{"pixel_values": _pictures(source, count, None, checked=True)} for count in (2, 3, 1)]
-    return onnx_export.export(load(source), "image-classification", axes, feeds, out, opset)
+    return onnx_export.export(load(source), axes, feeds, out, opset)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:

@@ -71,7 +71,7 @@ def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
     shapes = [(2, min(16, longest)), (3, min(21, longest)), (1, min(CHECKED_SEQUENCE, longest))]
     feeds = [make_inputs(source, {"batch": batch, "sequence": length}, None) for batch, length in shapes]
     checked = [batches[index] for batches in feeds[1:] for index in (0, -1)]
-    return onnx_export.export(load(source), "feature-extraction", axes, [feeds[0][-1], *checked], out, opset)
+    return onnx_export.export(load(source), axes, [feeds[0][-1], *checked], out, opset)
 
 
 def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> list[Feed]:

@@ -24,7 +24,7 @@ from bench.worker.formats import _genai_trial
 from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
 
-MANIFEST = FormatManifest(build_runtime="genai-build")
+MANIFEST = FormatManifest(build_runtime="build")
 
 MODELS = Path(onnxruntime_genai.__file__).parent / "models"
 """The folder of the builder's scripts, which are not a package."""

@@ -15,7 +15,7 @@ from bench.worker.formats import _gguf_tokenizers as tokenizers
 from bench.worker.formats._safetensors import Weights
 from bench.worker.recipes import Context, recipe
 
-MANIFEST = FormatManifest(base="gguf-f32", build_runtime="genai-build", convert_runtime="llama-cpp")
+MANIFEST = FormatManifest(base="gguf-f32", build_runtime="build", convert_runtime="llama-cpp")
 
 MODEL = "model.gguf"
 # llama.cpp reports this in its log only.

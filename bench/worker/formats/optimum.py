@@ -19,7 +19,7 @@ from bench.worker.failures import reason_of
 from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
 
-MANIFEST = FormatManifest(base="fp32", build_runtime="build", convert_runtime="build")
+MANIFEST = FormatManifest(base="fp32", build_runtime="optimum", convert_runtime="optimum")
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """A larger model cannot be a single file: its weights are in a second one."""

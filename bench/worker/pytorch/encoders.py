@@ -27,11 +27,6 @@ class TextEncoder(nn.Module):  # type: ignore[misc]
         pools_by_mask = self.embedding is not None and "attention_mask" not in self.model_inputs
         return (*self.model_inputs, *(("attention_mask",) if pools_by_mask else ()))
 
-    @property
-    def plain(self) -> bool:
-        """Whether the outputs are the model's own, so that an exporter of models makes the same graph."""
-        return self.embedding is None and not self.pooled
-
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -63,7 +58,6 @@ class ImageClassifier(nn.Module):  # type: ignore[misc]
     """An image model with its logits as the only output."""
 
     inputs = ("pixel_values",)
-    plain = True
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -8,9 +8,7 @@ import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +31,7 @@ Axes = dict[str, dict[int, str]]
 Write = Callable[[Path], None]
 
 
-def export(module: Encoding, task: str, axes: Axes, feeds: Sequence[Feed], out: Path, opset: int) -> tuple[Note, ...]:
+def export(module: Encoding, axes: Axes, feeds: Sequence[Feed], out: Path, opset: int) -> tuple[Note, ...]:
     """Write `out/model.onnx` with the first exporter whose graph is right, and note which one that was.
 
     The first of `feeds` is the example for tracing; the graph must answer all others, of other shapes, as `module`
@@ -44,7 +42,7 @@ def export(module: Encoding, task: str, axes: Axes, feeds: Sequence[Feed], out: 
         checks = [(feed, _answers(module, feed)) for feed in feeds[1:]]
     names = tuple(checks[0][1])
     reasons = []
-    for exporter, write in _exporters(module, task, axes, feeds[0], names, opset):
+    for exporter, write in _exporters(module, axes, feeds[0], names, opset):
         with tempfile.TemporaryDirectory(dir=out) as folder:
             path = Path(folder) / MODEL
             reason = _write(write, path) or _difference(path, checks)
@@ -58,13 +56,9 @@ def export(module: Encoding, task: str, axes: Axes, feeds: Sequence[Feed], out: 
 
 
 def _exporters(
-    module: Encoding, task: str, axes: Axes, example: Feed, names: tuple[str, ...], opset: int
+    module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], opset: int
 ) -> Iterator[tuple[str, Write]]:
     """The exporters in the order in which they are tried, by name."""
-    from transformers import PreTrainedModel
-
-    if module.plain and isinstance(module.model, PreTrainedModel) and importlib.util.find_spec("optimum"):
-        yield "optimum-onnx", lambda path: _optimum(module.model, task, path, opset)
     yield "torch.onnx (TorchScript)", lambda path: _torchscript(module, axes, example, names, path, opset)
     # In pieces, because a runtime of the user may lack what the newer exporter needs.
     if importlib.util.find_spec("onnxscript"):
@@ -94,19 +88,6 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {plain(' '.join(str(error).split()))}"
 
 
-def _optimum(model: nn.Module, task: str, path: Path, opset: int) -> None:
-    from optimum.exporters.onnx import onnx_export_from_model
-
-    # In a folder of its own, because optimum also writes configs and tokenizers that do not belong to the artifact.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        # No validation by optimum: it has no limit for wrong answers, and the check here has.
-        onnx_export_from_model(
-            model, folder, task=task, opset=opset, do_validation=False, library_name="transformers", device="cpu"
-        )
-        for file in sorted(Path(folder).glob("*.onnx*")):
-            shutil.move(file, path.parent / file.name)
-
-
 class _Positional(nn.Module):  # type: ignore[misc]
     """A module with its inputs by position and its outputs as a tuple, as exporters need them."""
 
@@ -120,7 +101,7 @@ class _Positional(nn.Module):  # type: ignore[misc]
 
 
 def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
-    with _traceable_masks(), torch.no_grad():
+    with torch.no_grad():
         torch.onnx.export(
             _Positional(module, module.inputs).eval(),
             tuple(map(torch.from_numpy, example.values())),
@@ -176,56 +157,6 @@ def _gather_weights(path: Path) -> None:
     for file in beside:
         file.unlink()
     onnx.save_model(model, path, save_as_external_data=large, location=WEIGHTS)
-
-
-@contextmanager
-def _traceable_masks() -> Iterator[None]:
-    """Let transformers make its attention masks by broadcasting: TorchScript cannot trace its `vmap`."""
-    try:
-        from transformers import masking_utils
-    except ImportError:  # an older transformers makes its masks otherwise
-        yield
-        return
-    table = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS
-    before = {name: table[name] for name in ("sdpa", "eager")}
-    table["sdpa"], table["eager"] = _allowed, _added
-    try:
-        yield
-    finally:
-        for name, function in before.items():
-            table[name] = function
-
-
-def _allowed(
-    batch_size: int,
-    cache_position: torch.Tensor,
-    kv_length: int,
-    kv_offset: int = 0,
-    mask_function: Any = None,
-    attention_mask: torch.Tensor | None = None,
-    **_: Any,
-) -> torch.Tensor:
-    """Which position may look at which, as transformers' `sdpa_mask` gives it: (batch, 1, queries, keys)."""
-    from transformers import masking_utils
-
-    function = mask_function or masking_utils.causal_mask_function
-    padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset, _slice=False)
-    if padding is not None:
-        function = masking_utils.and_masks(function, masking_utils.padding_mask_function(padding.bool()))
-    device = cache_position.device
-    batches = torch.arange(batch_size, device=device)[:, None, None, None]
-    keys = (torch.arange(kv_length, device=device) + kv_offset)[None, None, None, :]
-    heads = torch.zeros((1, 1, 1, 1), dtype=torch.long, device=device)
-    queries = cache_position[None, None, :, None]
-    allowed: torch.Tensor = function(batches, heads, queries, keys)
-    return allowed.expand(batch_size, -1, cache_position.shape[0], kv_length)
-
-
-def _added(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> torch.Tensor:
-    """The same as numbers to add to attention scores: 0 or the lowest one."""
-    allowed = _allowed(*args, **kwargs)
-    zero = torch.zeros((), dtype=dtype, device=allowed.device)
-    return torch.where(allowed, zero, torch.finfo(dtype).min)
 
 
 # --- the check --------------------------------------------------------------------------------------------------------
