@@ -57,6 +57,7 @@ from bench.records.orders import (
     Stage,
     Started,
     Sustain,
+    Unpack,
     Visit,
 )
 from bench.records.plan import (
@@ -195,6 +196,7 @@ __all__ = [
     "Tolerance",
     "Traits",
     "Transcript",
+    "Unpack",
     "ValueKind",
     "Visit",
     "Weights",

@@ -38,6 +38,14 @@ class Refer(Record, frozen=True, tag="refer", tag_field="order"):
     out: str
 
 
+class Unpack(Record, frozen=True, tag="unpack", tag_field="order"):
+    """Make a folder, in the layout of the Hugging Face Hub, of a source that is a single file."""
+
+    family: str
+    source: Source
+    out: str
+
+
 class Job(Record, frozen=True):
     """One workload of a visit: its label, and the folder of its inputs and reference outputs."""
 
@@ -105,7 +113,7 @@ class Burst(Record, frozen=True, tag="burst", tag_field="order"):
 
 
 # A change of any order or reply needs another `PROTOCOL`; a test holds a digest of them.
-Order = Build | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
+Order = Build | Refer | Unpack | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):

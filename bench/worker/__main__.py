@@ -19,6 +19,7 @@ from bench.records import (
     Probed,
     Refer,
     Sustain,
+    Unpack,
     Visit,
 )
 from bench.worker import engines
@@ -86,6 +87,12 @@ def obey(order: Order, channel: Channel) -> None:
 
             channel.stage("reference")
             channel.say(artifacts.refer(order))
+        case Unpack():
+            channel.stage("import")
+            from bench.worker import artifacts
+
+            channel.stage("unpack")
+            channel.say(artifacts.unpack(order))
         case Collect():
             channel.stage("import")
             from bench.worker.conformance_collect import collect

@@ -58,7 +58,9 @@ def config(metadata: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], 
     if architecture not in KINDS:
         message = f"the GGUF file holds a model of the architecture {architecture!r}, which is not read here"
         raise _refusal(message, f"of GGUF files {', '.join(KINDS)} are read; {REMEDY}")
-    own = {key.removeprefix(f"{architecture}."): value for key, value in metadata.items() if key.startswith(architecture)}
+    own = {
+        key.removeprefix(f"{architecture}."): value for key, value in metadata.items() if key.startswith(architecture)
+    }
     _refuse_unknown(own)
     missing = [key for key in (*SIZES, "attention.layer_norm_rms_epsilon") if key not in own]
     if missing:

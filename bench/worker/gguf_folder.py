@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.records import Note, note
-from bench.worker import gguf_config, gguf_tokenizer
+from bench.worker import gguf_config, gguf_tokenizer, gguf_types
 from bench.worker.formats._gguf_architectures import INTERLEAVED
 from bench.worker.formats._safetensors import INDEX, SINGLE_FILE, Tensor
 from bench.worker.refusal import Refusal
@@ -41,7 +40,10 @@ def convert(file: Path, out: Path) -> tuple[Note, ...]:
     shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in tensors.items()}
     factors = {name: _values(tensors[name]) for name in gguf_config.FACTORS if name in tensors}
     config = gguf_config.config(metadata, shapes, factors)
-    names = _names(config, set(shapes) - set(gguf_config.FACTORS))
+    model = _model(config)
+    # The exporter of onnxruntime-genai chooses by this name.
+    config["architectures"] = [type(model).__name__]
+    names = _names(model, config, set(shapes) - set(gguf_config.FACTORS))
     _save(_contents(config, tensors, names), out)
     notes = gguf_tokenizer.save(file, metadata, out)
     config |= {key: metadata[name] for key, name in gguf_tokenizer.ENDS.items() if name in metadata}
@@ -54,10 +56,14 @@ def _is_small(name: str) -> bool:
     return name not in gguf_tokenizer.LISTS
 
 
-def _names(config: dict[str, Any], held: set[str]) -> dict[str, str]:
-    """llama.cpp's name of every tensor by Hugging Face's. Raises Refusal unless the file has exactly these."""
+def _model(config: dict[str, Any]) -> Any:
+    """The model without memory for its weights."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+
+
+def _names(model: Any, config: dict[str, Any], held: set[str]) -> dict[str, str]:
+    """llama.cpp's name of every tensor by Hugging Face's. Raises Refusal unless the file has exactly these."""
     architecture = gguf_config.KINDS[config["model_type"]]
     kind = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     table = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
@@ -69,11 +75,12 @@ def _names(config: dict[str, Any], held: set[str]) -> dict[str, str]:
         count = len(missing) + len(others)
         message = f"the GGUF file {what}" + (f" ({count} tensors differ in all)" if count > 1 else "")
         raise Refusal("unsupported", message, gguf_config.REMEDY, "architecture")
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    return {name: names[name] for name in wanted if shapes[name] is not None}
+    return names
 
 
-def _contents(config: dict[str, Any], tensors: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
+def _contents(
+    config: dict[str, Any], tensors: Mapping[str, Any], names: Mapping[str, str]
+) -> Iterator[tuple[str, Tensor]]:
     heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
     interleaved = gguf_config.KINDS[config["model_type"]] in INTERLEAVED
     for name, name_in_gguf in names.items():
@@ -121,7 +128,7 @@ def _save(contents: Iterator[tuple[str, Tensor]], out: Path) -> None:
     if len(shards) == 1:
         (out / "shard-0.safetensors").rename(out / SINGLE_FILE)
         return
-    places = {}
+    places: dict[str, str] = {}
     for number, held in enumerate(shards):
         file = f"model-{number + 1:05d}-of-{len(shards):05d}.safetensors"
         (out / f"shard-{number}.safetensors").rename(out / file)
@@ -132,9 +139,6 @@ def _save(contents: Iterator[tuple[str, Tensor]], out: Path) -> None:
 
 def _origin(file: Path, reader: Any) -> Note:
     """The number formats that the weights come from, by their share of the weights, largest first."""
-    counts: Counter[str] = Counter()
-    for tensor in reader.tensors:
-        counts[tensor.tensor_type.name] += int(tensor.n_elements)
-    formats = tuple(name for name, _ in counts.most_common() if counts[name] * 200 >= counts.total())
+    formats = gguf_types.formats(reader)
     kind = "widened" if set(formats) <= set(EXACT) else "dequantized"
     return note(kind, formats=formats, file=file.name)
