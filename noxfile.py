@@ -16,10 +16,10 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["bench"]
 HERE = Path(__file__).parent
 IN_RUNTIMES = {
-    "build": ("tests/worker",),
-    # Its references are compared with PyTorch in the other runtime, whose transformers is older: both must agree.
-    "genai-build": (
-        "tests/generation",
+    "build": ("tests/worker", "tests/generation"),
+    # Its references are PyTorch's with another transformers: both must agree.
+    "optimum": (
+        "tests/optimum",
         "tests/worker/test_text_generator.py",
         "tests/worker/test_speech_recognizer.py",
     ),
@@ -44,7 +44,7 @@ DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8"
 """What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
 UNIT = ("tests/unit", "tests/calibration", "tests/browser")
 END_TO_END = ("tests/end_to_end",)
-LANES = (("build", "ort", "genai-build", "webgpu-software", "qnn-emulator", "openvino-cpu"), ("llama-cpp",))
+LANES = (("build", "optimum", "ort", "webgpu-software", "qnn-emulator", "openvino-cpu"), ("llama-cpp",))
 """What is installed in the background, in this order: downloads, and beside them the compilation of llama.cpp."""
 
 
@@ -202,7 +202,7 @@ def overhead(session: nox.Session) -> None:
     """What the harness adds to a bare loop, of `session.run` and of genai; where a run's time goes."""
     install(session)
     session.run("python", "tests/benchmarks/wall.py")
-    for runtime, file in (("ort", "overhead.py"), ("genai-build", "generation.py")):
+    for runtime, file in (("ort", "overhead.py"), ("build", "generation.py")):
         arguments = ("-m", "pytest", f"tests/benchmarks/{file}", "-s", "-p", "no:cacheprovider")
         in_runtime(session, runtime, *arguments, *session.posargs)
 

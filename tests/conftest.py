@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 NEEDS = {
     "worker": "onnxruntime",
     "generation": "onnxruntime_genai",
+    "optimum": "optimum",
     "llama_cpp": "llama_cpp",
     "providers/test_openvino.py": "onnxruntime",
     "providers/test_qnn.py": "onnxruntime_qnn",

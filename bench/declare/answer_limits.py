@@ -24,7 +24,7 @@ EXACT_AGREEMENT = {"fp32": 1.0, "fp16": 0.95, "bf16": 0.9, "int8": 0.75, "int6":
 CLEAR_AGREEMENT = 0.9
 CLEAR_TOKENS = 0.125
 # Text that the reference writes has a perplexity that is exp(KL) times higher under the other model. Up to 5 % nobody
-# sees: with trained weights FP16 has 0.002 %, BF16 0.1 %, 8 bits 0.5 to 1.3 %; 4 bits start at 10 % (docs/generation.md).
+# sees: with trained weights FP16 has 0.002 %, BF16 0.1 %, 8 bits 0.5 to 2 %; 4 bits start at 10 % (docs/generation.md).
 CLEAR_KL = 0.05
 EXACT_FORMATS = frozenset({"fp32"})
 """Number formats that are never `approximate`."""

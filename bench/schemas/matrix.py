@@ -174,10 +174,12 @@ def _runtime() -> Schema:
         {
             "requires": ({"minItems": 1}, "Requirements to install, as pip takes them."),
             "python": ({}, "An interpreter that is used as it is."),
+            "extends": ({}, "A runtime whose packages it sees as well, where it has none of its own."),
         },
-        without=("name", "unavailable", "hint"),
+        without=("name", "unavailable", "hint", "base"),
     )
-    return {**table, "oneOf": [{"required": ["requires"]}, {"required": ["python"]}]}
+    either = [{"required": ["requires"]}, {"required": ["python"], "not": {"required": ["extends"]}}]
+    return {**table, "oneOf": either}
 
 
 def _provider() -> Schema:
@@ -213,7 +215,7 @@ def _baseline() -> Schema:
         _BaselineTable,
         {
             "engine": (_offered(registry.engines()), "The engine that runs it."),
-            "runtime": ({}, "The runtime that it runs in."),
+            "runtime": ({}, "The runtime that it runs in; by default that of its engine."),
             "mode": (_offered(modes), "The mode of the engine."),
             "control": ({}, "True for the one baseline that ratios are reported against."),
             "options": (OPTIONS, "Options of the engine."),

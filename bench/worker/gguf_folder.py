@@ -140,5 +140,6 @@ def _save(contents: Iterator[tuple[str, Tensor]], out: Path) -> None:
 def _origin(file: Path, reader: Any) -> Note:
     """The number formats that the weights come from, by their share of the weights, largest first."""
     formats = gguf_types.formats(reader)
-    kind = "widened" if set(formats) <= set(EXACT) else "dequantized"
-    return note(kind, formats=formats, file=file.name)
+    if set(formats) <= set(EXACT):
+        return note("widened", formats=formats, file=file.name)
+    return note("dequantized", formats=formats, file=file.name)

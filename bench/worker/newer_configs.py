@@ -176,5 +176,6 @@ def _says_something(name: str, value: Any) -> bool:
 
 
 def _refusal(message: str) -> Refusal:
-    remedy = "save the model with transformers 4.57, or export it with the newer one and name the file: onnx:FILE"
+    version = transformers.__version__
+    remedy = f"save the model with transformers {version}, or export it with the newer one and name the file: onnx:FILE"
     return Refusal("unsupported", message, remedy, "newer-config")

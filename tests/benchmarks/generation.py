@@ -1,6 +1,6 @@
 """Our measured decode against a bare genai loop, and plain ONNX Runtime's against genai's: ratios in one process.
 
-Run by `nox -s overhead` in the `genai-build` runtime, on a Llama of 88 million random weights in FP32. Generations
+Run by `nox -s overhead` in the `build` runtime, on a Llama of 88 million random weights in FP32. Generations
 alternate, so that what the machine does meanwhile falls on both sides alike. The goals: our figure of genai is the bare
 loop's within 1 %, and ort-generate is within 5 % of genai.
 """

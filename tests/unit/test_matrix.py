@@ -142,7 +142,7 @@ def test_a_misspelt_key_of_a_table_that_may_be_left_out_is_answered_too(more, sa
 
 def test_a_key_like_no_other_is_answered_with_all_that_are_known():
     said = complaint(("requires = ", "zzz = "))
-    assert said == "unknown key 'zzz' in runtimes.ort in some.toml; known are python, requires"
+    assert said == "unknown key 'zzz' in runtimes.ort in some.toml; known are extends, python, requires"
 
 
 def test_an_option_that_a_recipe_does_not_have_is_answered():
@@ -293,6 +293,29 @@ def test_a_build_runtime_that_the_matrix_does_not_describe_is_the_known_one():
     found = parse(without("runtimes.build")).runtimes["build"]
     assert found == known_runtimes()["build"]
     assert "torch==2.13.0" in found.requires
+
+
+def test_a_runtime_that_another_extends_is_added_unless_the_file_has_it():
+    text = without("runtimes.build").replace(
+        "[runtimes.ort]", '[runtimes.more]\nrequires = ["a==1"]\nextends = "build"\n[runtimes.ort]'
+    )
+    assert parse(text).runtimes["more"].base == known_runtimes()["build"]
+    own = parse(text + '[runtimes.build]\nrequires = ["b==1"]\n')
+    assert own.runtimes["more"].base == own.runtimes["build"]
+    assert own.runtimes["build"].requires == ("b==1",)
+
+
+@pytest.mark.parametrize(
+    ("table", "mistake"),
+    [
+        ('requires = ["a==1"]\nextends = "biuld"', r"unknown runtime 'biuld' in runtimes\.more\.extends .*build"),
+        ('requires = ["a==1"]\nextends = "optimum"', "'optimum', which extends a runtime itself"),
+        ('python = "python3"\nextends = "build"', "runtimes.more has both 'python' and 'extends'"),
+    ],
+)
+def test_a_runtime_that_cannot_extend_another_is_refused(table, mistake):
+    with pytest.raises(MatrixError, match=mistake):
+        parse(without("nothing") + f"[runtimes.more]\n{table}\n")
 
 
 def test_a_runtime_of_the_matrix_is_used_in_the_known_ones_stead():

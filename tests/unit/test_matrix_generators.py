@@ -78,7 +78,7 @@ def test_only_a_size_that_may_be_left_out_may_be_zero():
 
 def test_what_a_generator_is_made_and_run_in_is_known_without_a_word():
     runtimes = parse(matrix_text(more=A_GENERATOR)).runtimes
-    assert {"genai-build", "llama-cpp"} <= set(runtimes)
+    assert {"build", "llama-cpp"} <= set(runtimes)
 
 
 def test_an_engine_that_cannot_drive_the_provider_is_refused():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -75,6 +77,11 @@ def test_another_python_is_another_runtime(monkeypatch):
     assert key(ORT) != before
 
 
+def test_a_runtime_on_another_base_is_another_runtime():
+    bases = [None, ORT, msgspec.structs.replace(ORT, requires=("onnxruntime==1.30.0",))]
+    assert len({key(Runtime("more", ("straw==1",), extends="ort", base=base)) for base in bases}) == 3
+
+
 # --- made once --------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +135,58 @@ def test_making_a_runtime_tells_what_is_installed_and_how_long_it_took(tmp_path,
     ensure(ORT, tmp_path, progress)
     assert progress.steps[0] == "runtime ort: installing onnxruntime==1.31.1, numpy==2.4.6"
     assert "packages in" in progress.steps[-1]
+
+
+def a_package(folder: Path, name: str, version: str) -> str:
+    """A requirement: a package of this name and version, as a wheel that pip can install without an index."""
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return f"{name} @ {wheel.as_uri()}"
+
+
+@pytest.fixture
+def without_an_index(monkeypatch):
+    """The worker's own packages are left out, so that nothing is fetched."""
+    monkeypatch.setattr(environments, "INSTALLED", ())
+
+
+def test_a_runtime_sees_the_packages_of_the_one_that_it_extends_after_its_own(tmp_path, without_an_index):
+    base = Runtime("base", (a_package(tmp_path, "straw", "1.0"), a_package(tmp_path, "large", "7.0")))
+    newer = a_package(tmp_path, "straw", "2.0")
+    more = ensure(Runtime("more", (newer,), extends="base", base=base), tmp_path / "cache", Quiet())
+    assert more.record.packages == {"straw": "2.0", "large": "7.0"}
+    assert more.record.requires == (newer, base.requires[1])
+    assert more.record.extends == "base"
+    code = "import straw, large; print(straw.VERSION, large.VERSION)"
+    assert subprocess.check_output([more.executable, "-c", code], text=True).split() == ["2.0", "7.0"]
+    # The base keeps its own, and the large package is there once.
+    assert find(base, tmp_path / "cache").record.packages == {"straw": "1.0", "large": "7.0"}
+    assert len(list(tmp_path.rglob("site-packages/large.py"))) == 1
+
+
+def test_a_runtime_whose_base_was_removed_is_made_again(tmp_path, without_an_index):
+    base = Runtime("base", (a_package(tmp_path, "straw", "1.0"),))
+    more = Runtime("more", (a_package(tmp_path, "hay", "1.0"),), extends="base", base=base)
+    ensure(more, tmp_path / "cache", Quiet())
+    shutil.rmtree(environments._folder(base, tmp_path / "cache"))
+    assert find(more, tmp_path / "cache") is None
+    assert ensure(more, tmp_path / "cache", Quiet()).record.packages == {"hay": "1.0", "straw": "1.0"}
+
+
+@posix_only
+def test_a_base_of_another_python_is_refused(tmp_path, without_an_index):
+    answer = '["3.99", "/nowhere"]'
+    base = a_script(tmp_path, f'case "$*" in *sysconfig*) echo \'{answer}\';; *) exec {sys.executable} "$@";; esac')
+    more = Runtime("more", (a_package(tmp_path, "hay", "1.0"),), extends="straw", base=base)
+    with pytest.raises(RuntimeSetupError, match=r"extends 'straw', which is Python 3\.99, not 3\."):
+        ensure(more, tmp_path / "cache", Quiet())
 
 
 RACE = """

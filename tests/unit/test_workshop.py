@@ -45,7 +45,7 @@ def code(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def builder(tmp_path: Path, code: Path):
-    names = ("build", "genai-build", "llama-cpp")
+    names = ("build", "optimum", "llama-cpp")
     record = RuntimeRecord("x", ("torch==2.13.0",), "3.11.7", {"torch": "2.13.0"}, "0" * 16)
     runtimes = {name: Environment(record, Path(sys.executable)) for name in names}
     made = ArtifactBuilder(tmp_path / "cache", tmp_path / "logs", Quiet(), runtimes, code)
@@ -104,6 +104,6 @@ def test_a_recipe_that_is_made_from_another_gets_that_one_first(builder):
 
 def test_a_cell_needs_the_runtimes_of_its_reference_and_of_its_artifact():
     assert runtimes_for(a_cell(family="text-encoder", recipe=Recipe("dynamic-int8"), format="onnx")) == ("build",)
-    assert set(runtimes_for(a_generator("gguf-f32", "gguf"))) == {"genai-build"}
-    assert set(runtimes_for(a_generator("gguf-q8_0", "gguf"))) == {"genai-build", "llama-cpp"}
-    assert set(runtimes_for(a_generator("fp32", "optimum"))) == {"genai-build", "build"}
+    assert set(runtimes_for(a_generator("gguf-f32", "gguf"))) == {"build"}
+    assert set(runtimes_for(a_generator("gguf-q8_0", "gguf"))) == {"build", "llama-cpp"}
+    assert set(runtimes_for(a_generator("fp32", "optimum"))) == {"build", "optimum"}

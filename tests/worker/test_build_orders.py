@@ -13,7 +13,7 @@ import pytest
 from limits import limits
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("optimum.exporters.onnx")
+pytest.importorskip("transformers")
 
 from bench.records import Build, Note, NoteValue, Recipe, Refer, Source, note  # noqa: E402
 from bench.worker import artifacts, families, feeds, parity  # noqa: E402

@@ -100,7 +100,7 @@ def test_a_family_declares_what_the_orchestrator_reads(name: str) -> None:
     assert all(getattr(tolerance, limit) for tolerance in limits(name).values())
 
 
-@pytest.mark.parametrize("name", ["onnx", "optimum"])
+@pytest.mark.parametrize("name", ["onnx", "genai"])
 def test_a_recipe_declares_what_the_orchestrator_reads(name: str) -> None:
     for recipe in formats.recipes(name).values():
         read = registry.recipes(name)[recipe.name]

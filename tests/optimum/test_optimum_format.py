@@ -6,11 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("optimum.onnxruntime")
-
 import onnx
+import pytest
 import torch
 from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSpeechSeq2Seq
 

@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-
-pytest.importorskip("optimum.onnxruntime")
-
 import torch
 from visits import CPU, a_visit
 

@@ -1,0 +1,99 @@
+"""Checkpoints of other versions of transformers are read right; what a checkpoint holds besides is said or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+transformers = pytest.importorskip("transformers")
+
+from tiny_models import BERT, saved  # noqa: E402
+
+from bench.records import Source, note  # noqa: E402
+from bench.worker import hugging_face  # noqa: E402
+from bench.worker.families import text_encoder  # noqa: E402
+from bench.worker.refusal import Refusal  # noqa: E402
+
+
+def a_config(folder: Path, model_type: str, **fields: Any) -> Source:
+    path = folder / "config.json"
+    path.write_text(json.dumps({"model_type": model_type, **fields}), encoding="utf-8")
+    return Source(kind="config", path=str(path), weights="random", digest="")
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields", "expected"),
+    [
+        ("llama", {"rope_theta": 500000.0}, {"rope_type": "default", "rope_theta": 500000.0}),
+        ("llama", {"rope_theta": 500000.0, "rope_scaling": LLAMA3}, LLAMA3 | {"rope_theta": 500000.0}),
+        (
+            "qwen2",
+            {"rope_theta": 1000000.0, "rope_scaling": {"type": "linear", "factor": 2.0}},
+            {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000000.0},
+        ),
+        (
+            "modernbert",
+            {"global_rope_theta": 80000.0, "local_rope_theta": 5000.0},
+            {"full_attention.rope_theta": 80000.0, "sliding_attention.rope_theta": 5000.0},
+        ),
+        (
+            "gemma3_text",
+            {"rope_theta": 500000.0, "rope_local_base_freq": 5000.0},
+            {"full_attention.rope_theta": 500000.0, "sliding_attention.rope_theta": 5000.0},
+        ),
+        (
+            "gpt_neox",
+            {"rotary_emb_base": 20000, "rotary_pct": 0.5},
+            {"rope_theta": 20000, "partial_rotary_factor": 0.5},
+        ),
+        ("stablelm", {"rope_theta": 20000, "partial_rotary_factor": 0.5}, {"rope_theta": 20000}),
+    ],
+)
+def test_the_rotary_parameters_of_an_older_transformers_are_read(
+    tmp_path: Path, model_type: str, fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    read = hugging_face.config(a_config(tmp_path, model_type, **fields, transformers_version="4.57.6"))
+    for name, value in expected.items():
+        parameters = read.rope_parameters
+        for part in name.split("."):
+            parameters = parameters[part]
+        assert parameters == value, name
+
+
+def test_an_unknown_architecture_with_code_of_its_own_says_that_the_code_is_not_run(tmp_path: Path) -> None:
+    source = a_config(tmp_path, "house_bert", auto_map={"AutoModel": "modeling.HouseBertModel"})
+    with pytest.raises(Refusal, match=r"house_bert.*auto_map\) is never run"):
+        hugging_face.config(source)
+
+
+def test_tensors_inside_a_layer_that_the_model_lacks_are_refused(tmp_path: Path) -> None:
+    """As of a variant of BERT that is saved under its name: without them it would be another model."""
+    from safetensors.torch import load_file, save_file
+
+    source = saved(tmp_path, transformers.BertModel(transformers.BertConfig(**BERT)))
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["encoder.layer.0.attention.self.query_norm.weight"] = weights[
+        "encoder.layer.0.output.LayerNorm.weight"
+    ].clone()
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(Refusal, match=r"hold 1 tensors that BertModel .* does not have, e\.g\. encoder\.layer\.0"):
+        text_encoder.load(source)
+
+
+def test_a_head_is_left_out_and_the_row_says_so(tmp_path: Path) -> None:
+    source = saved(tmp_path, transformers.BertForSequenceClassification(transformers.BertConfig(**BERT)))
+    text_encoder.load(source)
+    said = text_encoder.describe_inputs(source, {}, None)
+    assert said == (note("part-of-checkpoint", checkpoint="BertForSequenceClassification", part="BertModel"),)
