@@ -40,13 +40,14 @@ def convert(file: Path, out: Path) -> tuple[Note, ...]:
     shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in tensors.items()}
     factors = {name: _values(tensors[name]) for name in gguf_config.FACTORS if name in tensors}
     config = gguf_config.config(metadata, shapes, factors)
+    # Named also where the file has none: some classes assume an id of another vocabulary.
+    config |= {key: metadata.get(name) for key, name in gguf_tokenizer.ENDS.items()}
     model = _model(config)
     # The exporter of onnxruntime-genai chooses by this name.
     config["architectures"] = [type(model).__name__]
     names = _names(model, config, set(shapes) - set(gguf_config.FACTORS))
     _save(_contents(config, tensors, names), out)
     notes = gguf_tokenizer.save(file, metadata, out)
-    config |= {key: metadata[name] for key, name in gguf_tokenizer.ENDS.items() if name in metadata}
     (out / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return (_origin(file, reader), *notes)
 

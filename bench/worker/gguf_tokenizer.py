@@ -13,7 +13,12 @@ from transformers.integrations.gguf import gguf_tokenizer_mapping as transformer
 from bench.records import Note, note
 
 LISTS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges", "tokenizer.ggml.scores")
-ENDS = {"bos_token_id": "tokenizer.ggml.bos_token_id", "eos_token_id": "tokenizer.ggml.eos_token_id"}
+ENDS = {
+    "bos_token_id": "tokenizer.ggml.bos_token_id",
+    "eos_token_id": "tokenizer.ggml.eos_token_id",
+    "pad_token_id": "tokenizer.ggml.padding_token_id",
+}
+"""Where a GGUF file has the ids that config.json names."""
 DIGITS = ("smollm", "refact", "starcoder", "command-r", "codeshell")
 """Names of splits that take each digit alone, and then split as GPT-2 does."""
 GPT2 = ("gpt-2", "default", "mpt", "olmo", "jais", "phi-2")
