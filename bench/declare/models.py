@@ -84,6 +84,14 @@ def _check_sources(tables: Tables, model: Model, where: str) -> None:
     if kind not in reads:
         hint = f"the family reads {', '.join(k + ':' for k in reads)}"
         raise tables.error(f"{where} has source kind '{kind}:' and family '{model.family}'", hint)
+    files = sorted({ending for family in registry.families().values() for ending in family.files})
+    ending = next((ending for ending in files if model.source.endswith(ending)), "")
+    if ending and kind in ("path", "wheel") and ending not in registry.families()[model.family].files:
+        able = sorted(name for name, family in registry.families().items() if ending in family.files)
+        raise tables.error(
+            f"source '{model.source}' of {where} names a {ending} file, and its family is '{model.family}'",
+            f"the family of such a file is {' or '.join(able)}",
+        )
     is_file = kind == "wheel" and model.source.endswith(".onnx")
     if kind == "wheel" and is_file != ("onnx" in reads):
         what = "names an ONNX file" if is_file else "names no .onnx file"

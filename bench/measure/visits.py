@@ -34,6 +34,7 @@ from bench.records import (
     TaskScores,
     Tolerance,
     Visit,
+    Weights,
 )
 from bench.records.plan import Optimization
 from bench.shared.number_formats import of_file
@@ -222,6 +223,7 @@ class Visitor:
         # Planning excludes a cell without a recipe, and the matrix is refused where a recipe has no tolerance.
         assert first.recipe is not None
         assert tolerance is not None
+        tolerance = of_weights(tolerance, self.prepared.sources[first.model].weights)
         return Visit(
             engine=first.engine,
             family=first.family,
@@ -253,6 +255,12 @@ def tolerance_of(cell: Cell, precision: Precision, notes: Sequence[Note]) -> Tol
         return precision.tolerance_of(cell.engine, cell.family, own)
     # Older runs did not record the tolerance; they are measured again with the one that is declared today.
     return cell.tolerance or precision.tolerance_of(cell.engine, cell.family)
+
+
+def of_weights(limit: Tolerance, weights: Weights) -> Tolerance:
+    """The tolerance for a model with such weights."""
+    lower = limit.max_kl_random
+    return replace(limit, max_kl=lower) if weights == "random" and lower is not None else limit
 
 
 def _variables(provider: Provider | None, folder: str) -> dict[str, str]:

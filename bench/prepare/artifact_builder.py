@@ -17,6 +17,7 @@ from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment, distribution_name
 from bench.progress import Progress, duration
 from bench.records import (
+    ArtifactRecord,
     Build,
     Built,
     Cell,
@@ -30,6 +31,7 @@ from bench.records import (
     Refer,
     Source,
     TaskOptions,
+    Unpack,
 )
 from bench.worker_process import Worker
 
@@ -56,6 +58,8 @@ class Material(Struct, frozen=True):
     """The digest of the tokenizer of its input data."""
     task: TaskOptions | None = None
     """Its labelled samples, with paths of this machine."""
+    unpacked: ArtifactRecord | None = None
+    """The record of the folder that was made of a single file."""
 
     @property
     def folder(self) -> str | None:
@@ -86,6 +90,21 @@ class ArtifactBuilder:
         for worker in self.workers.values():
             end(worker)
 
+    def unpacked(self, material: Material) -> Material:
+        """The material with a folder in the place of a single file. Raises `BuildError`."""
+        source, runtime = material.source, material.family.build_runtime
+        if source.kind != "file":
+            return material
+        # Not the model's name: all models of a matrix that name this file share its folder.
+        parts = self._parts(material, runtime) | {"what": "source", "model": ""}
+
+        def order(out: Path) -> Order:
+            return Unpack(material.model.family, source, str(out))
+
+        artifact = self._ensure("source", f"folder of {Path(source.path).name}", parts, order, runtime)
+        folder = replace(source, kind="folder", path=str(artifact.folder), file=source.path)
+        return replace(material, source=folder, unpacked=artifact.record)
+
     def reference(self, material: Material, cell: Cell) -> Artifact:
         """The inputs of a workload, and the outputs of PyTorch in FP32. Raises `BuildError`."""
         model = material.model
@@ -101,7 +120,9 @@ class ArtifactBuilder:
             return Refer(model.family, material.source, cell.sizes, material.folder, str(out))
 
         what = f"reference of {model.name} {cell.workload}"
-        return self._ensure("reference", what, parts, order, runtime)
+        # What is true of the weights is in the notes of every row, since every row has a reference.
+        notes = material.unpacked.notes if material.unpacked else ()
+        return self._ensure("reference", what, parts, order, runtime, notes)
 
     def labelled(self, material: Material, task: TaskOptions, cell: Cell) -> Artifact:
         """The labelled set in the sizes of a workload, and the scores of the FP32 reference. Raises `BuildError`."""
@@ -123,7 +144,7 @@ class ArtifactBuilder:
         assert cell.recipe is not None
         form = registry.formats()[cell.format or ""]
         # The base is exported once, and every other recipe converts it.
-        if form.base in (None, cell.recipe.name):
+        if not _converts(form, cell.recipe.name):
             return self._build(material, form, cell.recipe)
         return self._build(material, form, cell.recipe, self._build(material, form, Recipe(form.base or "")))
 
@@ -162,7 +183,8 @@ class ArtifactBuilder:
     ) -> dict[str, str]:
         """The parts that identify an artifact of a model; the provider that runs it is not one of them."""
         source = material.source
-        return {
+        made_of = {"unpacked": material.unpacked.key} if material.unpacked else {}
+        return made_of | {
             "model": material.model.name,
             "family": material.model.family,
             "source": source.digest,
@@ -236,9 +258,14 @@ def runtimes_for(cell: Cell) -> tuple[str, ...]:
     if cell.format is None or cell.recipe is None:
         return (family.build_runtime,)
     form = registry.formats()[cell.format]
-    converts = form.base not in (None, cell.recipe.name)
+    converts = _converts(form, cell.recipe.name)
     used = [_build_runtime(family, form), *([_build_runtime(family, form, converts=True)] if converts else [])]
     return tuple(dict.fromkeys((family.build_runtime, *used)))
+
+
+def _converts(form: registry.Format, recipe: str) -> bool:
+    """Whether a recipe starts from the format's base artifact, and not from the source."""
+    return form.base is not None and recipe != form.base and recipe not in form.from_source
 
 
 def _build_runtime(family: registry.Family, form: registry.Format, *, converts: bool = False) -> str:

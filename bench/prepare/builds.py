@@ -126,6 +126,11 @@ class _Models:
         if self.recorded.differs(model.name, material.source):
             self.without_source(model, cells, OTHER_SOURCE)
             return
+        try:
+            material = self.builder.unpacked(material)
+        except BuildError as error:
+            self.fail(cells, error.failure)
+            return
         self.prepared.sources[model.name] = material.source
         self.everything(material, cells)
 

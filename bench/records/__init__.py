@@ -68,6 +68,7 @@ from bench.records.orders import (
     Stage,
     Started,
     Sustain,
+    Unpack,
     Visit,
 )
 from bench.records.plan import (
@@ -214,6 +215,7 @@ __all__ = [
     "Tolerance",
     "Traits",
     "Transcript",
+    "Unpack",
     "ValueKind",
     "Visit",
     "Weights",

@@ -41,6 +41,8 @@ class FamilyManifest(Record, frozen=True, kw_only=True):
     """The engines that run it on an execution provider: the first that can drive the provider is taken."""
     sources: tuple[SourceKind, ...] = ("hub", "path", "wheel", "config")
     """The kinds of source that the family reads."""
+    files: tuple[str, ...] = ()
+    """The endings of single files that it reads in the place of a folder, such as `.gguf`; `unpack` reads them."""
     has_module: bool = True
     """Whether `load` gives a PyTorch module."""
     class_scores: tuple[str, ...] = ()
@@ -94,6 +96,8 @@ class FormatManifest(Record, frozen=True, kw_only=True):
 
     base: str | None = None
     """The recipe whose artifact the other recipes start from; None where each starts from the source."""
+    from_source: tuple[str, ...] = ()
+    """The recipes beside the base that start from the source too."""
     build_runtime: str | None = None
     """The runtime that builds from the source; None: the family's own."""
     convert_runtime: str | None = None

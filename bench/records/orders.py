@@ -51,6 +51,14 @@ class Label(Record, frozen=True, tag="label", tag_field="order"):
     out: str
 
 
+class Unpack(Record, frozen=True, tag="unpack", tag_field="order"):
+    """Make a folder, in the layout of the Hugging Face Hub, of a source that is a single file."""
+
+    family: str
+    source: Source
+    out: str
+
+
 class Job(Record, frozen=True):
     """One workload of a visit: its label, and the folder of its inputs and reference outputs."""
 
@@ -126,7 +134,7 @@ class Assess(Record, frozen=True, tag="assess", tag_field="order"):
 
 
 # A change of any order or reply needs another `PROTOCOL`; a test holds a digest of them.
-Order = Build | Refer | Label | Visit | Assess | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
+Order = Build | Refer | Label | Unpack | Visit | Assess | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):

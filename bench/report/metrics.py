@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bench.report import numbers, targets, task, text, text_flags
+from bench.report.generation import perplexity_increase
 from bench.report.metric import (
     CellResult,
     Column,
@@ -291,6 +292,12 @@ METRICS: tuple[Metric, ...] = (
         lambda p: p.kl_divergence,
         "Mean KL divergence of the next token's distribution, in nats.",
         "nats",
+    ),
+    parity(
+        "perplexity_increase",
+        perplexity_increase,
+        "Share by which the perplexity of text that the reference itself writes is higher: exp(KL divergence) - 1.",
+        "share",
     ),
     parity(
         "top1_agreement",

@@ -323,6 +323,12 @@ NOTES: dict[str, Words] = {
 """The notes of engines, probes, starts and sustained runs."""
 
 BUILD_NOTES: dict[str, Words] = {
+    "dequantized": lambda formats, file: (
+        f"every engine has the weights of {file}, dequantized once from {' and '.join(formats)} to FP32"
+    ),
+    "widened": lambda formats, file: f"the weights of {file} were {' and '.join(formats)}, and are FP32 here",
+    "no-tokenizer-read": lambda tokenizer: f"the file's tokenizer, of the kind {tokenizer}, is not read",
+    "split-unknown": lambda split: f"the file splits text as {split}, which is not known here: split as GPT-2 does",
     "opset-of-file": lambda opset: f"the ONNX file has opset {opset}",
     "fp32-op-types": lambda op_types: f"op types that stay in FP32: {', '.join(op_types)}",
     "quantized-operators": _quantized_operators,

@@ -113,6 +113,14 @@ def labelling(family: Family) -> LabellingFamily:
     return cast(LabellingFamily, family)
 
 
+class UnpackingFamily(Family, Protocol):
+    """A family that declares `files`."""
+
+    def unpack(self, source: Source, out: Path) -> tuple[Note, ...]:
+        """Make a folder as of the Hugging Face Hub of a single file; gives notes on what the weights were."""
+        ...
+
+
 def forward(family: Family) -> ForwardFamily:
     """The family as one of the task `forward`; ValueError for another task."""
     if family.MANIFEST.task != "forward":
@@ -132,6 +140,13 @@ def generating(family: Family) -> GeneratingFamily:
     if family.MANIFEST.task == "forward":
         raise ValueError("a model that answers in one call generates no tokens")
     return cast(GeneratingFamily, family)
+
+
+def unpacking(family: Family) -> UnpackingFamily:
+    """The family as one that reads single files; ValueError for other families."""
+    if not family.MANIFEST.files:
+        raise ValueError("a model of this family is no single file")
+    return cast(UnpackingFamily, family)
 
 
 # --- engines: one file drives one library -----------------------------------------------------------------------------

@@ -30,6 +30,7 @@ MANIFEST = FamilyManifest(
     labels={"batch": "b", "prompt": "p", "new": "n", "context": "d"},
     rates={"tokens": ["batch", "new"]},
     labelled=("text", "answers"),
+    files=(".gguf",),
     # Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
     # agreement. The smallest errors of faults: 0.42 / 0.66 with a prompt shifted by one token, 0.70 / 0.47 without
     # rotary embedding, 5.6 / 0 with other weights.
@@ -72,6 +73,13 @@ def save(source: Source, out: Path) -> None:
     from bench.worker import hugging_face
 
     hugging_face.save(load(source), _tokenizer(source), out)
+
+
+def unpack(source: Source, out: Path) -> tuple[Note, ...]:
+    """Write the folder of a GGUF file: its weights in FP32, and its tokenizer."""
+    from bench.worker import gguf_folder
+
+    return gguf_folder.convert(Path(source.path), out)
 
 
 def folder(source: Source, scratch: Path) -> Path:

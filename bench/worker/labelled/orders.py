@@ -48,7 +48,8 @@ def _forward(order: Label, labelled: LabelledSet) -> tuple[scoring.Columns, str]
     known = dict.fromkeys(family.MANIFEST.class_scores, OutputFacts(class_scores=True))
     if order.source.kind == "onnx":
         onnx_outputs.refuse_unreadable(Path(order.source.path))
-        known |= onnx_outputs.facts(Path(order.source.path))
+        # Scores are read sample by sample, so it does not matter which axis is that of the samples.
+        known |= onnx_outputs.facts(Path(order.source.path), {}, 1)
     labelled = LabelledSet(
         labelled.feeds,
         labelled.rows,
