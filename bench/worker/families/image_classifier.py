@@ -12,6 +12,7 @@ import numpy as np
 from bench.records import FamilyManifest, Note, Source, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -151,7 +152,7 @@ def _prepare(source: Source, sides: tuple[int, int], channels: int) -> Any:
 
     from bench.worker.hugging_face import LOCAL
 
-    processor = AutoImageProcessor.from_pretrained(source.path, use_fast=False, **LOCAL)
+    processor = AutoImageProcessor.from_pretrained(readable(source.path), use_fast=False, **LOCAL)
     return lambda image: processor(images=image, return_tensors="np")["pixel_values"][0]
 
 
