@@ -99,12 +99,12 @@ def _outcome_row(outcome: Outcome, *, rank_approximate: bool) -> tuple[str, ...]
     # Every status without a colour is a failure or a wrong answer.
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
-    speed = outcome.speed
-    if speed is None:
-        remark = "; ".join(filter(None, (reason, flags, text.optimization(outcome))))
-        return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
+    speed = outcome.speed
+    if speed is None:
+        remark = "; ".join(filter(None, (own, reason, flags, text.optimization(outcome))))
+        return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # No number without what it was measured with.
     remarks = (
         own,
