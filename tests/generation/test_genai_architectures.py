@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from genai_visits import a_generation, an_export, distance, generated
-from generators import a_source, family_of
+from generators import CONFIGS, a_source, family_of
 
 from bench.records import Recipe, Source
 from bench.worker import engines, families, genai_config
@@ -109,3 +109,23 @@ def test_a_text_that_genai_would_end_is_refused_and_not_called_inaccurate(tmp_pa
         "unsupported",
         "ort-generate runs the same export to its end",
     )
+
+
+# --- what the builder cannot do ---------------------------------------------------------------------------------------
+
+
+def test_what_the_builder_fails_on_is_a_refusal_with_its_whole_reason(tmp_path):
+    with pytest.raises(
+        Refusal, match=r"cannot export 'GptOssForCausalLM' in int4: .*MXFP4 tensor .* in the model's folder"
+    ) as refused:
+        an_export(tmp_path / "model", "text-generator", "genai-int4", source=a_source(tmp_path, "gpt-oss"))
+    assert (refused.value.status, refused.value.kind) == ("unsupported", "export")
+
+
+def test_positions_that_the_builder_does_not_know_are_not_called_an_unknown_architecture(tmp_path):
+    said = CONFIGS["mistral-window"] | {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}
+    (tmp_path / "dynamic.json").write_text(json.dumps(said), encoding="utf-8")
+    source = Source(kind="config", path=str(tmp_path / "dynamic.json"), weights="random", digest="")
+    with pytest.raises(Refusal, match=r"cannot export 'MistralForCausalLM' in fp32: .*dynamic RoPE") as refused:
+        an_export(tmp_path / "model", "text-generator", source=source)
+    assert refused.value.kind == "export"
