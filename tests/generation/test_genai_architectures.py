@@ -11,7 +11,7 @@ from generators import CONFIGS, a_source, family_of
 
 from bench.records import Recipe, Source
 from bench.worker import engines, families, genai_config
-from bench.worker.onnx_runtime import decoder_cache, onnx_protobuf
+from bench.worker.onnx_runtime import decoder_cache, genai_traits, onnx_protobuf
 from bench.worker.refusal import Refusal
 
 WINDOW = 32
@@ -65,6 +65,15 @@ def test_a_window_has_a_buffer_of_its_own_size_and_the_other_layers_have_one_of_
     cache = decoder_cache.read(export, onnx_protobuf.read_graph(export.decoder).values)
     assert [tensor.room(10) for tensor in cache] == [WINDOW, 10, WINDOW, 10]
     assert {tuple(tensor.shape(3, 10)) for tensor in cache} == {(3, 2, 10, 32)}
+
+
+def test_the_bytes_of_a_cache_are_those_of_the_window_where_the_engine_keeps_only_that(tmp_path):
+    export = genai_config.read(an_export(tmp_path / "model", "text-generator", source=a_source(tmp_path, "gemma2")))
+    # Keys and values of two heads of 32 numbers in four bytes each, for one layer and one token.
+    token = 2 * 2 * 32 * 4
+    assert genai_traits.traits(export, 1, 100).kv_bytes == token * (100 + 100)
+    assert genai_traits.traits(export, 1, 100, keeps_windows=True).kv_bytes == token * (WINDOW + 100)
+    assert genai_traits.traits(export, 1, 10).kv_bytes == token * (WINDOW + 10)
 
 
 def test_a_layer_without_attention_keeps_a_state_of_fixed_size(tmp_path):
