@@ -40,7 +40,7 @@ def config(source: Source) -> Any:
             message += ", and the code that its config.json names (auto_map) is never run"
             remedy = "export it where you trust its code, and name the file: onnx:FILE"
         raise Refusal("unsupported", message, remedy, "architecture")
-    read = AutoConfig.for_model(**fields)
+    read = AutoConfig.for_model(**newer_configs.for_this_version(fields))
     newer_configs.refuse_ignored(fields, read)
     return read
 
@@ -62,6 +62,12 @@ def _special_float(table: dict[str, Any]) -> Any:
 def _marked_config(source: Source) -> dict[str, Any]:
     """The configuration as an argument, where transformers cannot read the file."""
     return {"config": config(source)} if is_marked(source) else {}
+
+
+def is_of_other_version(source: Source) -> bool:
+    """Whether this transformers reads the configuration only after it is translated."""
+    fields = config_fields(source)
+    return newer_configs.for_this_version(fields) != fields
 
 
 def is_marked(source: Source) -> bool:
@@ -90,7 +96,8 @@ def load(source: Source, auto: Any, fill: Fill = randomise, *, strict: bool = Fa
         make = getattr(auto, "from_config", None)
         model = make(read, trust_remote_code=False) if make else auto._from_config(read)
         return fill(without_pooler(model.float().eval()), source.seed)
-    options = {"config": read} if _marked_config(source) else {}
+    # The configuration as read above: the class would read the file again, and ignore parts of a newer version's.
+    options = {"config": read} if _marked_config(source) or is_of_other_version(source) else {}
     # Only safetensors: pickled weights can run code.
     model, loading_info = auto.from_pretrained(
         source.path, use_safetensors=True, output_loading_info=True, **options, **LOCAL

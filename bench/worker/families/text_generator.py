@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
@@ -17,6 +17,8 @@ from bench.worker.refusal import Refusal
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
+
+    from bench.worker.labelled.sets import LabelledSet
 
 MANIFEST = FamilyManifest(
     task="text-generation",
@@ -27,6 +29,8 @@ MANIFEST = FamilyManifest(
     optional=("context",),
     labels={"batch": "b", "prompt": "p", "new": "n", "context": "d"},
     rates={"tokens": ["batch", "new"]},
+    labelled=("text", "answers"),
+    files=(".gguf",),
     # Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
     # agreement. The smallest errors of faults: 0.42 / 0.66 with a prompt shifted by one token, 0.70 / 0.47 without
     # rotary embedding, 5.6 / 0 with other weights.
@@ -69,6 +73,13 @@ def save(source: Source, out: Path) -> None:
     from bench.worker import hugging_face
 
     hugging_face.save(load(source), _tokenizer(source), out)
+
+
+def unpack(source: Source, out: Path) -> tuple[Note, ...]:
+    """Write the folder of a GGUF file: its weights in FP32, and its tokenizer."""
+    from bench.worker import gguf_folder
+
+    return gguf_folder.convert(Path(source.path), out)
 
 
 def folder(source: Source, scratch: Path) -> Path:
@@ -232,3 +243,13 @@ def _texts(sentences: list[str], count: int, words: int) -> list[str]:
 def _context_and_prompt(feed: Feed) -> Array:
     """Context and prompt as one array, int64 (batch, context + prompt)."""
     return np.concatenate([feed[name] for name in ("context_ids", "input_ids") if name in feed], axis=1)
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """The windows of a text, or prompts with answers. Raises Refusal for data that do not fit."""
+    from bench.worker.labelled import prompts
+
+    config, tokenizer = _config(source), _tokenizer(source)
+    made = prompts.labelled(tokenizer, config, sizes, task)
+    _refuse_longer(config, made.facts["longest"])
+    return made

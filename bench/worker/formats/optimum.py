@@ -35,7 +35,6 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 def fp32(context: Context, out: Path) -> tuple[Note, ...]:
     """As `from_pretrained(export=True)` exports; a speech model gets an encoder, and decoders without and with past."""
     model = context.family.load(context.source)
-    _refuse_ignored_rope(model.config)
     task = "automatic-speech-recognition" if model.config.is_encoder_decoder else "text-generation"
     with tempfile.TemporaryDirectory(dir=out) as folder:
         _export(model, folder, f"{task}-with-past")
@@ -67,22 +66,6 @@ def _export(model: Any, folder: str, task: str) -> None:
         message = f"optimum-onnx {version} {'cannot export' if known else 'does not know'} {name}"
         detail = f": {reason_of(error)}" if known else ""
         raise Refusal("unsupported", message + detail, REMEDY, "architecture") from error
-
-
-def _refuse_ignored_rope(config: Any) -> None:
-    """Refuse a config of transformers 5 with rotary parameters that transformers 4 ignores; optimum needs version 4.
-
-    It would use its default, 10000 for `rope_theta`, without a warning.
-    """
-    parameters = getattr(config, "rope_parameters", None) or {}
-    scaling = getattr(config, "rope_scaling", None) or {}
-    read = {"rope_theta": getattr(config, "rope_theta", None), "rope_type": scaling.get("rope_type", "default")}
-    for name, value in read.items():
-        if parameters.get(name, value) != value:
-            message = (
-                f"the config says {name} = {parameters[name]} in rope_parameters, which optimum's transformers ignores"
-            )
-            raise Refusal("unsupported", message, "write rope_theta and rope_scaling in config.json beside it")
 
 
 @recipe(
