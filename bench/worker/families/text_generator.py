@@ -134,10 +134,12 @@ class _Forward:
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
         self.past: Any = None
+        # One position: logits of a whole prompt over a large vocabulary would take much memory.
+        known = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.last_only = {"logits_to_keep": 1} if known else {}
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        # One position: logits of a whole prompt over a large vocabulary would take much memory.
-        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
+        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, **self.last_only)
         self.past = outputs.past_key_values
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits
