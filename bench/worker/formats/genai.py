@@ -121,8 +121,8 @@ def int4(
     number_format="int8",
     tolerance={
         # Measured at 32 positions with random weights, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one
-        # scale a tensor. With trained weights (SmolLM2), whose activations have outliers: 0.16 / 0.88 token by token, 0.48 /
-        # 0.59 where 512 tokens of a prompt share a scale. The limit is that of INT4: perplexity counts, not the bits.
+        # scale a tensor. With trained weights (SmolLM2), whose activations have outliers: 0.16 / 0.88 token by token,
+        # 0.48 / 0.59 where 512 tokens of a prompt share a scale. The limit is INT4's: perplexity counts, not the bits.
         "text-generator": Tolerance(max_kl=0.45, max_kl_random=4e-2, min_top1=0.6),
         # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
