@@ -109,3 +109,10 @@ def test_a_file_that_is_not_there_names_its_neighbours(find, tmp_path):
     (tmp_path / "a.gguf").write_bytes(a_file())
     with pytest.raises(SourceError, match=r"does not exist.*in that folder: a\.gguf"):
         find("path:b.gguf")
+
+
+def test_a_state_dict_that_is_not_there_is_said(find, tmp_path):
+    with pytest.raises(SourceError, match=r"net\.pth does not exist"):
+        find("path:net.pth")
+    (tmp_path / "net.pth").write_bytes(b"PK")
+    assert find("path:net.pth").kind == "file"
