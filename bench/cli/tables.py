@@ -69,6 +69,9 @@ def run_table(finished: RunResult) -> None:
     out = console()
     if table.row_count:
         out.print(table, "", sep="\n")
+    scored = {outcome.cell.group: outcome for outcome in reversed(finished.outcomes) if outcome.task is not None}
+    if scored:
+        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
     if absent:
         out.print(_absent_table(absent), "", sep="\n")
     counts = Counter(outcome.status for outcome in finished.outcomes)
@@ -90,6 +93,16 @@ def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
     return table
 
 
+def _task_table(outcomes: Sequence[Outcome]) -> Table:
+    """A table with the task metric of each model, precision and target: workloads share the labelled samples."""
+    from bench.report import task
+
+    table = plain_table("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples", "remark")
+    for outcome in outcomes:
+        table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
+    return table
+
+
 def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     """The row of one outcome; numbers are rounded by their intervals, as in the report."""
     from bench.report import emulation, text, text_flags
@@ -101,12 +114,18 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
     speed = outcome.speed
     if speed is None:
-        remark = f"{reason}; {flags}" if flags else reason
+        remark = "; ".join(filter(None, (reason, flags, text.optimization(outcome))))
         return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
     # No number without what it was measured with.
-    remarks = (own, "" if outcome.status == "ok" else reason, flags, text.input_mark(outcome))
+    remarks = (
+        own,
+        "" if outcome.status == "ok" else reason,
+        flags,
+        text.optimization(outcome),
+        text.input_mark(outcome),
+    )
     latency, rate, compared = _figures(outcome.cell, speed)
     # Other answers than the reference's, or answers that nobody can check, are in no ranking.
     compared = "not ranked" if outcome.status in {"approximate", "unchecked"} else compared

@@ -24,11 +24,13 @@ from bench.records import (
     Failed,
     Failure,
     InputOptions,
+    Label,
     Note,
     Order,
     Recipe,
     Refer,
     Source,
+    TaskOptions,
     Unpack,
 )
 from bench.worker_process import Worker
@@ -54,6 +56,8 @@ class Material(Struct, frozen=True):
     """The folder of its input data, and the digest of the data."""
     tokenizer: str = ""
     """The digest of the tokenizer of its input data."""
+    task: TaskOptions | None = None
+    """Its labelled samples, with paths of this machine."""
     unpacked: ArtifactRecord | None = None
     """The record of the folder that was made of a single file."""
 
@@ -104,7 +108,7 @@ class ArtifactBuilder:
     def reference(self, material: Material, cell: Cell) -> Artifact:
         """The inputs of a workload, and the outputs of PyTorch in FP32. Raises `BuildError`."""
         model = material.model
-        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        sizes = _sizes(cell.sizes)
         runtime = material.family.build_runtime
         parts = self._parts(material, runtime, data=True) | {
             "what": "reference",
@@ -119,6 +123,21 @@ class ArtifactBuilder:
         # What is true of the weights is in the notes of every row, since every row has a reference.
         notes = material.unpacked.notes if material.unpacked else ()
         return self._ensure("reference", what, parts, order, runtime, notes)
+
+    def labelled(self, material: Material, task: TaskOptions, cell: Cell) -> Artifact:
+        """The labelled set in the sizes of a workload, and the scores of the FP32 reference. Raises `BuildError`."""
+        model, runtime = material.model, material.family.build_runtime
+        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        parts = self._parts(material, runtime, data=True, labelled=True) | {
+            "what": "labelled",
+            "sizes": sizes,
+            "task": task.digest,
+        }
+
+        def order(out: Path) -> Order:
+            return Label(model.family, material.source, cell.sizes, task, str(out))
+
+        return self._ensure("reference", f"labelled samples of {model.name}", parts, order, runtime)
 
     def artifact(self, material: Material, cell: Cell) -> Artifact:
         """The artifact of a cell, built from the source or from the format's base artifact. Raises `BuildError`."""
@@ -145,16 +164,22 @@ class ArtifactBuilder:
             "options": ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items())),
             "parent": parent.record.key if parent else "",
         }
+        # Only a conversion of one call's graph calibrates. A generator's takes minutes, and its sizes change nothing.
+        workloads = model.workloads if parent and not material.family.generates else ()
+        if workloads:
+            parts["workloads"] = ";".join(_sizes(sizes) for sizes in workloads)
 
         def order(out: Path) -> Order:
             folder = str(parent.folder) if parent else None
-            return Build(form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset)
+            return Build(
+                form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset, workloads
+            )
 
         base_notes = parent.record.notes if parent else ()
         return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
 
     def _parts(
-        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False
+        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False, labelled: bool = False
     ) -> dict[str, str]:
         """The parts that identify an artifact of a model; the provider that runs it is not one of them."""
         source = material.source
@@ -169,7 +194,7 @@ class ArtifactBuilder:
             "inputs": _inputs(material) if data else "",
             "tools": _tools(self.runtimes[runtime]),
             # Of the staged code and not of this package: a gate builds with the code that its base had.
-            "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
+            "code": worker_code.build_digest(material.model.family, form, self.code / "bench", labelled=labelled),
         }
 
     def _ensure(
@@ -246,6 +271,10 @@ def _converts(form: registry.Format, recipe: str) -> bool:
 def _build_runtime(family: registry.Family, form: registry.Format, *, converts: bool = False) -> str:
     """The runtime that builds an artifact, or converts the format's base artifact; the family's where none is named."""
     return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    return ",".join(f"{name}={size}" for name, size in sizes.items())
 
 
 def _inputs(material: Material) -> str:

@@ -47,6 +47,9 @@ class FamilyManifest(Record, frozen=True, kw_only=True):
     """Whether `load` gives a PyTorch module."""
     class_scores: tuple[str, ...] = ()
     """The outputs that hold one score for each class, of shape (batch, classes)."""
+    labelled: tuple[str, ...] = ()
+    """The kinds of labelled samples that it can be scored with, its default first: `classes`, `pairs`, `rankings`,
+    `answers`, `speech`, `text`. Its module then has `labelled`."""
     tolerances: dict[str, Tolerance] = {}
     """By number format: what holds where a recipe declares no tolerance for this family."""
 

@@ -168,6 +168,13 @@ def input_mark(outcome: Outcome) -> str:
     return "guessed inputs" if kinds <= set(text_notes.GUESSED_MARKS) else "made-up inputs"
 
 
+def optimization(outcome: Outcome) -> str:
+    """Which optimization is at fault, and the level that is right or was measured; empty without such a finding."""
+    measured = (text_flags.detail(flag) for flag in outcome.flags if flag.kind == "lower-optimization")
+    others = (say(note) for note in outcome.notes if note.kind == "optimization-fault")
+    return next(measured, "") or next(others, "")
+
+
 def start_note(outcome: Outcome, start: str) -> str:
     """Why there is no `cold` or `cached` start; empty if nothing is known."""
     start_notes = (

@@ -59,8 +59,13 @@ def config_fields(source: Source) -> dict[str, Any]:
     path = _config_path(source)
     if source.kind == "onnx":
         raise ValueError(f"{path.name} is an ONNX file; its family is onnx-file")
-    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_special_float)
     return fields
+
+
+def _special_float(table: dict[str, Any]) -> Any:
+    """The number of `{"__float__": "Infinity"}`, as transformers 5 writes it; other tables as they are."""
+    return float(table["__float__"]) if set(table) == {"__float__"} else table
 
 
 def _marked_config(source: Source) -> dict[str, Any]:

@@ -27,8 +27,8 @@ UNREADABLE = frozenset(name for name, _, _ in element_types.OTHERS.values())
 """Types that NumPy does not have."""
 
 
-def facts(path: Path) -> dict[str, OutputFacts]:
-    """The facts of each output by name.
+def facts(path: Path, axes: Mapping[str, int | None], samples: int) -> dict[str, OutputFacts]:
+    """The facts of each output by name. `axes` has the position of the samples, of which a call has `samples`.
 
     An output is taken for class scores if Softmax or LogSoftmax computes it, or its name says `logits`, `prob` or
     `label`, and it has two dimensions; the comparison checks the number of classes.
@@ -45,6 +45,8 @@ def facts(path: Path) -> dict[str, OutputFacts]:
             partly_bounded_by=bounded[0] if bounded and not last <= BOUNDED else "",
             class_scores=((bool(last) and last <= NORMALIZED) or named) and len(value.dims) in (0, 2),
             split=True,
+            axis=axes.get(value.name),
+            samples=samples,
         )
     return known
 

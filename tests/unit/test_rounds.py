@@ -92,6 +92,12 @@ def run_rounds(monkeypatch, tmp_path):
             def __init__(self, matrix, run, prepared, settings, record, shortfalls) -> None:
                 self.settings, self.record = settings, record
 
+            def adopt(self, observations) -> None:
+                pass
+
+            def provider(self, cell: Cell) -> None:
+                return None
+
             def needs_starts(self, cells: list[Cell]) -> bool:
                 return cells[0].target in with_starts
 

@@ -111,6 +111,22 @@ def test_a_cell_needs_the_runtimes_of_its_reference_and_of_its_artifact():
     assert set(runtimes_for(a_generator("fp32", "optimum"))) == {"build", "optimum"}
 
 
+def test_what_calibrates_is_told_the_sizes_of_the_workloads_and_an_export_is_not(builder):
+    model = Model("mine", "onnx-file", "onnx:mine.onnx", workloads=({"batch": 1, "steps": 5}, {"batch": 8, "steps": 7}))
+    material = Material(model, Source("onnx", "nowhere", "pretrained", "d" * 64), None)
+
+    def made(recipe: str, source: Material = material):
+        return builder.artifact(source, a_cell(family="onnx-file", recipe=Recipe(recipe), format="onnx"))
+
+    quantized = made("static-qdq-int8")
+    assert '"workloads":[{"batch":1,"steps":5},{"batch":8,"steps":7}]' in quantized.folder.joinpath(
+        "said.json"
+    ).read_text(encoding="utf-8").replace(" ", "")
+    other = Material(replace(model, workloads=({"batch": 1, "steps": 9},)), material.source, None)
+    assert made("static-qdq-int8", other).record.key != quantized.record.key
+    assert made("fp32", other).record.key == made("fp32").record.key
+
+
 # --- the folder that a worker makes of it -----------------------------------------------------------------------------
 
 

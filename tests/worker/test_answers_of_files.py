@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from visits import HASTE, Recorder, a_visit
 
 onnx = pytest.importorskip("onnx")
@@ -17,7 +18,7 @@ from onnx import helper, numpy_helper  # noqa: E402
 
 from bench.declare import answer_limits, registry  # noqa: E402
 from bench.judge.tolerance import random_outputs, violations  # noqa: E402
-from bench.records import Build, Job, Measured, Parity, Recipe, Refer, Source  # noqa: E402
+from bench.records import Build, InputOptions, Job, Measured, Parity, Recipe, Refer, Source  # noqa: E402
 from bench.worker import artifacts  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
 from bench.worker.visit import visit  # noqa: E402
@@ -244,6 +245,41 @@ def test_a_detector_that_finds_nothing_agrees_with_one_that_finds_nothing(
     assert found.found == (share if share < 1 else None)
 
 
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "result", "perm"),
+    [
+        (["steps", "batch", 4], ["steps", "batch", 6], None),
+        ([3, 2, 4], [3, 2, 6], None),
+        (["steps", "batch", 4], ["batch", "steps", 6], [1, 0, 2]),
+    ],
+    ids=["time-major", "fixed", "transposed"],
+)
+def test_the_samples_of_an_output_are_where_the_graph_has_them(
+    tmp_path: Path, given: list[str | int], result: list[str | int], perm: list[int] | None
+) -> None:
+    nodes = [node("MatMul", "x w", "m"), node("Transpose", "m", "y", perm=perm) if perm else node("Relu", "m", "y")]
+    options = InputOptions(batch_axis="x[1]" if 3 in given else "")
+    sizes = {} if 3 in given else {"batch": 2, "steps": 3}
+    weights = [weight("w", 4, 6)]
+    file = File(tmp_path, nodes, tensor("x", T.FLOAT, given), [tensor("y", T.FLOAT, result)], weights)
+    (tmp_path / "reference").mkdir()
+    source = replace(file.source, inputs=options)
+    artifacts.refer(Refer("onnx-file", source, sizes, None, str(tmp_path / "reference")))
+    found = file.parity()
+    # Four batches of noise of two samples each; the steps of a sequence are no samples.
+    assert (found.samples, found.cosine) == (8, 1.0)
+
+
+def test_an_output_without_the_axis_of_the_samples_is_one_sample(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x w", "m"), node("ReduceSum", "m", "y", keepdims=0), node("Identity", "m", "z")]
+    outputs = [tensor("y", T.FLOAT, []), tensor("z", T.FLOAT, ["batch", 6])]
+    found = File(tmp_path, nodes, tensor("x", T.FLOAT, ["batch", 4]), outputs, [weight("w", 4, 6)], batch=4).parity()
+    assert {output.name: output.samples for output in found.outputs} == {"y": 2, "z": 8}
+
+
 # --- randomness -------------------------------------------------------------------------------------------------------
 
 
@@ -311,7 +347,7 @@ def test_the_operator_that_fixes_the_range_is_found_behind_those_that_move_value
 
     graph = helper.make_graph(nodes, "g", [tensor("x", T.FLOAT, ["n", "n"])], [tensor("y", T.FLOAT, ["n", "n"])])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
-    facts = onnx_outputs.facts(tmp_path / "m.onnx")
+    facts = onnx_outputs.facts(tmp_path / "m.onnx", {}, 1)
     partly = facts["y"].partly_bounded_by
     assert (facts["y"].bounded_by or (partly and f"partly {partly}")) == bounded_by
     assert facts["y"].class_scores == (bounded_by == "Softmax")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
+    from bench.worker.labelled.sets import LabelledSet
     from bench.worker.pytorch.encoders import ImageClassifier
 
 MANIFEST = FamilyManifest(
@@ -27,6 +29,7 @@ MANIFEST = FamilyManifest(
     inputs="wheel:scikit-image==0.26.0/skimage/data",
     opset=18,
     class_scores=("logits",),
+    labelled=("classes",),
     # Measured with random weights on 16 photographs, worst of ResNet-50, ViT-tiny and ViT-small (lowest cosine /
     # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so the logits of another
     # photograph do not pass.
@@ -87,7 +90,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return [{"pixel_values": pixels[start : start + batch]} for start in range(0, count, batch)]
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
     """Batches of one picture each, of other photographs than those of `make_inputs`."""
     pixels = _pictures(source, CALIBRATION_SAMPLES, inputs, checked=False)
     return [{"pixel_values": pixels[index : index + 1]} for index in range(len(pixels))]
@@ -182,3 +185,14 @@ def _class(source: Source) -> Any:
         )
         raise Refusal("unsupported", message, "export it, and name the file: onnx:FILE", "other-inputs")
     return chosen
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every picture with its class, prepared as the model's own folder says. Raises Refusal for other data."""
+    from bench.worker import hugging_face
+    from bench.worker.labelled import pictures
+
+    config = hugging_face.config(source)
+    sides, channels = _shape(config, 224)
+    names = task.classes or tuple(config.id2label[place] for place in sorted(config.id2label))
+    return pictures.labelled(task, sizes["batch"], names, _prepare(source, sides, channels), channels)
