@@ -34,6 +34,7 @@ def config(source: Source) -> Any:
     fields = config_fields(source)
     if "model_type" not in fields:
         raise ValueError(f"{_config_path(source).name} has no 'model_type', so its architecture is not known")
+    _register_own(fields["model_type"])
     if fields["model_type"] not in CONFIG_MAPPING:
         message = f"transformers {transformers.__version__} knows no model of the type {fields['model_type']!r}"
         remedy = "it may be newer than this transformers, or misspelt"
@@ -44,6 +45,14 @@ def config(source: Source) -> Any:
     read = AutoConfig.for_model(**newer_configs.for_this_version(fields))
     newer_configs.refuse_ignored(fields, read)
     return read
+
+
+def _register_own(model_type: str) -> None:
+    """Make a model of this project known to transformers, which has none of its kind."""
+    from bench.worker.pytorch import efficientnet_lite
+
+    if model_type == efficientnet_lite.MODEL_TYPE:
+        efficientnet_lite.register()
 
 
 def config_fields(source: Source) -> dict[str, Any]:

@@ -153,3 +153,10 @@ def test_a_tolerance_of_the_matrix_is_not_widened():
     precision = replace(of_matrix().precisions["fp32"], tolerance=own)
     assert tolerance_of(cell, precision, (INT8,)) == answer_limits.completed(own, "int8")
     assert tolerance_of(cell, precision, ()) == answer_limits.completed(own, "fp32")
+
+
+def test_random_weights_have_a_limit_of_their_own_where_a_recipe_declares_one():
+    limit = Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3)
+    assert answer_limits.for_weights(limit, "random").max_kl == 0.3
+    assert answer_limits.for_weights(limit, "pretrained").max_kl == 0.45
+    assert answer_limits.for_weights(Tolerance(max_kl=0.45), "random").max_kl == 0.45

@@ -26,6 +26,7 @@ MANIFEST = FamilyManifest(
     sizes={"batch": 1},
     labels={"batch": "b"},
     rates={"images": ["batch"]},
+    files=(".pth",),
     inputs="wheel:scikit-image==0.26.0/skimage/data",
     opset=18,
     class_scores=("logits",),
@@ -65,6 +66,13 @@ def load(source: Source) -> ImageClassifier:
     classifier = ImageClassifier(model)
     classifier.eval()
     return classifier
+
+
+def unpack(source: Source, out: Path) -> tuple[Note, ...]:
+    """Write the folder of a state dict; its tensors must show the architecture."""
+    from bench.worker import state_dicts
+
+    return state_dicts.convert(Path(source.path), out)
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
