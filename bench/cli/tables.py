@@ -69,6 +69,9 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
     out = console()
     if table.row_count:
         out.print(table, "", sep="\n")
+    scored = {outcome.cell.group: outcome for outcome in reversed(finished.outcomes) if outcome.task is not None}
+    if scored:
+        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
     if absent:
         out.print(_absent_table(absent), "", sep="\n")
     counts = Counter(outcome.status for outcome in finished.outcomes)
@@ -87,6 +90,16 @@ def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
     table = plain_table("unavailable", "cells", "why", "how to enable it")
     for target, outcomes in absent.items():
         table.add_row(target, str(len(outcomes)), escape(text.reason(outcomes[0])), escape(text.remedy(outcomes[0])))
+    return table
+
+
+def _task_table(outcomes: Sequence[Outcome]) -> Table:
+    """A table with the task metric of each model, precision and target: workloads share the labelled samples."""
+    from bench.report import task
+
+    table = plain_table("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples", "remark")
+    for outcome in outcomes:
+        table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
     return table
 
 

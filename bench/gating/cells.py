@@ -148,12 +148,12 @@ def supported(cell: GateCell, change: Support, recorded: Outcome, new: Outcome |
 def answer(cells: Sequence[GateCell], null: NullControl, too_short: Note | None = None) -> Answer:
     """Decide the exit code of a gate.
 
-    1: a confirmed regression or lost support. 3: too uncertain to decide. 4: cells could not be judged. 0: no
-    regression. `too_short` holds the reason if the time was too short to decide anything.
+    1: a confirmed regression, lost support or worse answers. 3: too uncertain to decide. 4: cells could not be judged.
+    0: no regression. `too_short` holds the reason if the time was too short to decide anything.
     """
     counts: Tally = Counter(cell.verdict for cell in cells)
     # A confirmed regression stays one when other cells are undecided, so it is checked first.
-    if counts["regression"] or counts["lost-support"]:
+    if counts["regression"] or counts["lost-support"] or counts["worse-answers"]:
         return Answer(REGRESSION, (_regression_note(cells, counts),))
     if why := _doubts(counts, null, too_short):
         return Answer(INCONCLUSIVE, (note("inconclusive"), *why))
@@ -190,5 +190,7 @@ def _regression_note(cells: Sequence[GateCell], counts: Tally) -> Note:
         change=worst.change.value if worst and worst.change else None,
         lost=counts["lost-support"],
         first_lost=lost,
+        worse=counts["worse-answers"],
+        first_worse=next((cell.cell for cell in cells if cell.verdict == "worse-answers"), None),
         inconclusive=counts["inconclusive"],
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from bench.judge import drift, generation, placement, statistics, sustained
+from bench.judge import drift, generation, placement, statistics, sustained, task
 from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
@@ -51,9 +51,16 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
     # Controls come from the plan, also of cells that were not measured.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
-    return tuple(
+    scored = task.by_group(run, rounds)
+    outcomes = (
         _outcome(run, case, outcome, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
         for case, outcome in zip(cases, verdicts, strict=True)
+    )
+    return tuple(
+        replace(outcome, task=task.result(run, outcome.cell, scored.get(outcome.cell.group)))
+        if outcome.rounds and run.tasks
+        else outcome
+        for outcome in outcomes
     )
 
 

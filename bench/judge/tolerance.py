@@ -109,6 +109,8 @@ def differences(parity: Parity) -> list[Note]:
         if number(share) is not None and share is not None and round((1 - share) * count) >= LEAST_DIFFERENT:
             fault = _below(name, share, limit.clear_agreement)
             worst |= {name: fault} if fault and name not in worst else {}
+    if fault := _above("kl_divergence", parity.kl_divergence, limit.clear_kl) if parity.kl_divergence else None:
+        worst["kl_divergence"] = fault
     tokens, least = token_share(parity), limit.clear_tokens
     if tokens is not None and least is not None and tokens < least:
         compared = parity.tokens_compared or 0

@@ -6,6 +6,8 @@ import random
 import time
 from collections import defaultdict
 
+from msgspec.structs import replace
+
 from bench.declare.matrix import Matrix
 from bench.measure.eta import Eta
 from bench.measure.memory_check import shortfalls
@@ -89,11 +91,28 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int,
             for observation in observations:
                 if observation.failure:
                     progress.step(_failed_line(observation))
+            if number == 1:
+                _assess(groups[group], observations, visitor, progress)
         if groups:
             progress.step(f"{model}: round {number} done; {eta.text()}")
     for cell in cells:
         if line := _cell_line(cell, history):
             progress.step(line)
+
+
+def _assess(cells: list[Cell], observations: list[Observation], visitor: Visitor, progress: Progress) -> None:
+    """Run the labelled samples of a group once, after its first visit, and record the observation again with them."""
+    for cell in cells:
+        observation = next((o for o in observations if o.cell == cell.id and o.failure is None), None)
+        labelled = visitor.labelled(cell)
+        if observation is None or labelled is None:
+            continue
+        progress.detail(f"labelled samples of {cell.group}")
+        scores = visitor.assess(cell, labelled)
+        # The last observation of a cell and a round counts: the times were on disk before.
+        visitor.record(replace(observation, task=scores))
+        if scores.failure:
+            progress.step(f"{cell.group}: its labelled samples could not be run: {scores.failure.message}")
 
 
 def _due(cells: list[Cell], number: int, history: CellStates, effort: Effort) -> dict[str, list[Cell]]:

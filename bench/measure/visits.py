@@ -16,10 +16,26 @@ from bench.machine.energy import Meter, Meters
 from bench.measure import cold_start
 from bench.measure.cold_start import StartResults
 from bench.measure.compile_cache import CompileCaches
-from bench.measure.observations import ObservationRecorder, Record
+from bench.measure.observations import ObservationRecorder, Record, unanswered
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
-from bench.records import Cell, Effort, Job, Note, Observation, Provider, Run, Tolerance, Visit
+from bench.records import (
+    Assess,
+    Assessed,
+    Cell,
+    Effort,
+    Failed,
+    Failure,
+    Job,
+    Note,
+    Observation,
+    Provider,
+    Run,
+    TaskScores,
+    Tolerance,
+    Visit,
+    Weights,
+)
 from bench.records.plan import Optimization
 from bench.shared.number_formats import of_file
 from bench.worker_process import CLOSE_WATCH_S, WATCH_S, Worker
@@ -131,6 +147,31 @@ class Visitor:
         recorder.unanswered()
         return recorder.observations
 
+    def labelled(self, cell: Cell) -> Path | None:
+        """The folder of the labelled samples that the cell runs for its group; None for any other cell."""
+        # The first workload that could be prepared: the labelled samples have its sizes.
+        runs = next((c for c in self.run.cells if c.group == cell.group and self._has_labelled(c)), None)
+        return self.prepared.labelled[cell.model, cell.workload].folder if runs and runs.id == cell.id else None
+
+    def _has_labelled(self, cell: Cell) -> bool:
+        usable = cell.excluded is None and cell.id not in self.prepared.failures
+        return usable and (cell.model, cell.workload) in self.prepared.labelled
+
+    def assess(self, cell: Cell, labelled: Path) -> TaskScores:
+        """Run every labelled sample in a process of its own, outside of all timed parts; its scores, or its failure."""
+        task = self.run.tasks[f"{cell.model}/{cell.workload}"].scores
+        folder = self.folder(cell)
+        failure: Failure | None = None
+        with self.worker(cell, folder) as worker:
+            # Number 0 is no round, so nothing is profiled. The time limit is for each reply: a set may be large.
+            order = Assess(self.order([cell], 0, folder), str(labelled))
+            for reply in worker.ask(order, self.settings.timeout_s, each=True):
+                if isinstance(reply, Assessed):
+                    return reply.scores
+                if isinstance(reply, Failed):
+                    failure = failure or reply.failure
+        return TaskScores(task.metric, task.digest, failure=failure or unanswered("protocol", "order"))
+
     def meter(self, cell: Cell) -> Meter:
         """The meter of energy and device memory for a cell's target."""
         facts = self.run.targets.get(cell.target)
@@ -182,6 +223,7 @@ class Visitor:
         # Planning excludes a cell without a recipe, and the matrix is refused where a recipe has no tolerance.
         assert first.recipe is not None
         assert tolerance is not None
+        tolerance = of_weights(tolerance, self.prepared.sources[first.model].weights)
         return Visit(
             engine=first.engine,
             family=first.family,
@@ -213,6 +255,12 @@ def tolerance_of(cell: Cell, precision: Precision, notes: Sequence[Note]) -> Tol
         return precision.tolerance_of(cell.engine, cell.family, own)
     # Older runs did not record the tolerance; they are measured again with the one that is declared today.
     return cell.tolerance or precision.tolerance_of(cell.engine, cell.family)
+
+
+def of_weights(limit: Tolerance, weights: Weights) -> Tolerance:
+    """The tolerance for a model with such weights."""
+    lower = limit.max_kl_random
+    return replace(limit, max_kl=lower) if weights == "random" and lower is not None else limit
 
 
 def _variables(provider: Provider | None, folder: str) -> dict[str, str]:

@@ -102,6 +102,12 @@ class RunReport:
         return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
     @property
+    def scored(self) -> tuple[Outcome, ...]:
+        """One outcome with labelled samples for each model, precision and target: workloads share the scores."""
+        distinct = {outcome.cell.group: outcome for outcome in reversed(self.outcomes) if outcome.task is not None}
+        return tuple(reversed(distinct.values()))
+
+    @property
     def placed(self) -> tuple[Outcome, ...]:
         """One outcome for each distinct placement of nodes that is known.
 
@@ -162,6 +168,11 @@ class Report:
     def sustained(self) -> bool:
         """Whether at least one cell has a sustained run."""
         return any(outcome.sustained for sheet in self.sheets for outcome in sheet.outcomes)
+
+    @property
+    def scored(self) -> bool:
+        """Whether at least one cell has labelled samples."""
+        return any(sheet.scored for sheet in self.sheets)
 
     @property
     def flags(self) -> tuple[str, ...]:

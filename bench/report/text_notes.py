@@ -323,6 +323,12 @@ NOTES: dict[str, Words] = {
 """The notes of engines, probes, starts and sustained runs."""
 
 BUILD_NOTES: dict[str, Words] = {
+    "dequantized": lambda formats, file: (
+        f"every engine has the weights of {file}, dequantized once from {' and '.join(formats)} to FP32"
+    ),
+    "widened": lambda formats, file: f"the weights of {file} were {' and '.join(formats)}, and are FP32 here",
+    "no-tokenizer-read": lambda tokenizer: f"the file's tokenizer, of the kind {tokenizer}, is not read",
+    "split-unknown": lambda split: f"the file splits text as {split}, which is not known here: split as GPT-2 does",
     "opset-of-file": lambda opset: f"the ONNX file has opset {opset}",
     "fp32-op-types": lambda op_types: f"op types that stay in FP32: {', '.join(op_types)}",
     "quantized-operators": _quantized_operators,
@@ -363,6 +369,9 @@ BUILD_NOTES: dict[str, Words] = {
     "noise-for": lambda inputs: f"seeded noise for the inputs {', '.join(inputs)}",
     "guessed-integers": lambda inputs: f"guessed: {', '.join(inputs)}",
     "guessed-samples": lambda samples, axis: f"guessed: {samples} samples a call, along {axis}",
+    "windows-of-text": lambda windows, context, scored: (
+        f"perplexity over {windows} windows of the text, {scored} tokens of each after {context} as context"
+    ),
     "counted-samples": lambda samples, axis: (
         f"{samples} sample{'' if samples == 1 else 's'} a call{f', along {axis}' if axis else ''}"
     ),
@@ -405,5 +414,13 @@ DETAILS: dict[str, Words] = {
 STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _start_unanswered}
 """Those of `NOTES` that a table of starts shows in the place of a missing start."""
 
+TASK_FAULTS: dict[str, Words] = {
+    "task-not-run": lambda: "the labelled samples were not run",
+    "task-failed": lambda status, text: f"the labelled samples could not be run: {status}: {text}",
+    "task-other-samples": lambda: "the scores are of other labelled samples than the reference's",
+    "task-not-finite": lambda: "the scores of the labelled samples are missing or not finite",
+}
+"""Why a cell has no task metric."""
+
 # One table: a kind has the same words wherever its note stands.
-WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | BUILD_NOTES | DETAILS
+WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | BUILD_NOTES | DETAILS | TASK_FAULTS

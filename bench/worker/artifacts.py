@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.records import Build, Built, Refer, Tolerance
+from bench.records import Build, Built, Refer, Tolerance, Unpack
 from bench.worker import contracts, families, feeds, formats, onnx_outputs, output_facts, output_values, parity
 from bench.worker.contracts import Family, ForwardFamily
 from bench.worker.families._onnx_inputs import OnnxInputs
@@ -47,6 +47,11 @@ def refer(order: Refer) -> Built:
     facts_text = json.dumps({"by": computed_by, **facts}, ensure_ascii=False)
     (out / "reference.json").write_text(facts_text, encoding="utf-8")
     return Built(family.describe_inputs(order.source, order.sizes, order.inputs))
+
+
+def unpack(order: Unpack) -> Built:
+    """Make a folder of a source that is a single file; notes say what the file held."""
+    return Built(contracts.unpacking(families.named(order.family)).unpack(order.source, Path(order.out)))
 
 
 def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bench.records import (
     Device,
@@ -22,10 +22,14 @@ from bench.records import (
     Provider,
     Source,
     TargetFacts,
+    TaskOptions,
     Traits,
     Visit,
 )
 from bench.worker.feeds import Array, Feed
+
+if TYPE_CHECKING:
+    from bench.worker.labelled.sets import LabelledSet
 
 # --- families: one file for each kind of model ------------------------------------------------------------------------
 
@@ -94,6 +98,29 @@ class GeneratingFamily(Family, Protocol):
         ...
 
 
+class LabellingFamily(Family, Protocol):
+    """A family that declares kinds of labelled samples."""
+
+    def labelled(self, source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+        """Every labelled sample as batches of the sizes of a workload. Raises Refusal for data that do not fit."""
+        ...
+
+
+def labelling(family: Family) -> LabellingFamily:
+    """The family as one with labelled samples; ValueError where it declares none."""
+    if not family.MANIFEST.labelled:
+        raise ValueError("this family takes no labelled samples")
+    return cast(LabellingFamily, family)
+
+
+class UnpackingFamily(Family, Protocol):
+    """A family that declares `files`."""
+
+    def unpack(self, source: Source, out: Path) -> tuple[Note, ...]:
+        """Make a folder as of the Hugging Face Hub of a single file; gives notes on what the weights were."""
+        ...
+
+
 def forward(family: Family) -> ForwardFamily:
     """The family as one of the task `forward`; ValueError for another task."""
     if family.MANIFEST.task != "forward":
@@ -113,6 +140,13 @@ def generating(family: Family) -> GeneratingFamily:
     if family.MANIFEST.task == "forward":
         raise ValueError("a model that answers in one call generates no tokens")
     return cast(GeneratingFamily, family)
+
+
+def unpacking(family: Family) -> UnpackingFamily:
+    """The family as one that reads single files; ValueError for other families."""
+    if not family.MANIFEST.files:
+        raise ValueError("a model of this family is no single file")
+    return cast(UnpackingFamily, family)
 
 
 # --- engines: one file drives one library -----------------------------------------------------------------------------

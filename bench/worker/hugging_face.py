@@ -41,7 +41,7 @@ def config(source: Source) -> Any:
             message += ", and the code that its config.json names (auto_map) is never run"
             remedy = "export it where you trust its code, and name the file: onnx:FILE"
         raise Refusal("unsupported", message, remedy, "architecture")
-    read = AutoConfig.for_model(**fields)
+    read = AutoConfig.for_model(**newer_configs.for_this_version(fields))
     newer_configs.refuse_ignored(fields, read)
     return read
 
@@ -51,8 +51,19 @@ def config_fields(source: Source) -> dict[str, Any]:
     path = _config_path(source)
     if source.kind == "onnx":
         raise ValueError(f"{path.name} is an ONNX file; its family is onnx-file")
-    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_special_float)
     return fields
+
+
+def _special_float(table: dict[str, Any]) -> Any:
+    """The number of `{"__float__": "Infinity"}`, as transformers 5 writes it; other tables as they are."""
+    return float(table["__float__"]) if set(table) == {"__float__"} else table
+
+
+def is_of_other_version(source: Source) -> bool:
+    """Whether this transformers reads the configuration only after it is translated."""
+    fields = config_fields(source)
+    return newer_configs.for_this_version(fields) != fields
 
 
 def _config_path(source: Source) -> Path:
@@ -85,7 +96,8 @@ def load(
         make = getattr(auto, "from_config", None)
         model = make(read, trust_remote_code=False) if make else auto._from_config(read)
         return fill(without_pooler(model.float().eval()), source.seed)
-    options = {"config": read} if fields else {}
+    # The configuration as read above: the class would read the file again, and ignore parts of a newer version's.
+    options = {"config": read} if fields or is_of_other_version(source) else {}
     # Only safetensors: pickled weights can run code.
     model, loading_info = auto.from_pretrained(
         readable(source.path), use_safetensors=True, output_loading_info=True, **options, **LOCAL

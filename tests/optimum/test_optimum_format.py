@@ -111,14 +111,20 @@ def test_an_export_that_ends_well_and_cannot_run_is_refused(tmp_path):
     assert "genai" in refused.value.remedy
 
 
-def test_rotary_positions_that_this_transformers_does_not_read_are_refused_and_not_replaced_by_its_default(tmp_path):
+def test_rotary_positions_of_transformers_5_are_exported_as_they_are_meant(tmp_path):
     said = json.loads((CONFIGS / "llama-tiny.json").read_text(encoding="utf-8"))
-    del said["rope_theta"]
-    config = tmp_path / "new.json"
-    new = {"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}}
-    config.write_text(json.dumps(said | new), encoding="utf-8")
-    with pytest.raises(Refusal, match="rope_theta = 500000"):
-        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path)))
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps(said | {"rope_theta": 500000.0}), encoding="utf-8")
+    parameters = {"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}}
+    new.write_text(json.dumps({key: said[key] for key in said if key != "rope_theta"} | parameters), encoding="utf-8")
+    answers = []
+    for config in (old, new, CONFIGS / "llama-tiny.json"):
+        out = tmp_path / f"of-{config.stem}"
+        out.mkdir()
+        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(out)))
+        answers.append(logits(out))
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert np.abs(answers[0] - answers[2]).max() > 1e-3
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path, monkeypatch):

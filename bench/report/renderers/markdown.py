@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
-from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags, text_outputs
+from bench.report import cold_start, generation, metrics, numbers, sustained, task, text, text_flags, text_outputs
 from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -54,6 +54,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield "### Targets"
     yield _targets(sheet)
     yield from _speed(sheet)
+    yield from _task(sheet)
     if sheet.version_groups:
         yield "### Versions side by side"
         yield from map(_version_group, sheet.version_groups)
@@ -243,6 +244,18 @@ def _version(outcome: Outcome | None) -> str:
         return f"**{outcome.status}**"
     interval, unit = generation.figure(outcome.speed)
     return numbers.plus_minus(interval, f" {unit}")
+
+
+def _task(sheet: RunReport) -> Iterator[str]:
+    scored = sheet.scored
+    if scored:
+        yield "### Task metrics"
+        yield table(["cell", "metric", "value", "FP32", "loss (95 %)", "samples", "remark"], map(_task_row, scored))
+        yield task.HOW_TO_READ
+
+
+def _task_row(outcome: Outcome) -> list[str]:
+    return [code(outcome.cell.group), *map(plain, task.row(outcome))]
 
 
 def _starts(sheet: RunReport) -> Iterator[str]:

@@ -35,6 +35,15 @@ class OnnxInputs:
     source: Source
     workload: Mapping[str, int]
     inputs: str | None
+    read: Data | None = None
+    """The data where it is read already."""
+
+    def every(self) -> tuple[list[Feed], int]:
+        """Every sample of the data in batches, the last of which is filled, and how many samples there are."""
+        if self.data is None or self.data.batches:
+            raise refused("labelled samples are whole batches", "give an array of samples for each input")
+        count = _count(self.sizes, self._arrays)
+        return self._cut(range(count), self.sizes.samples), count
 
     def checked(self) -> list[Feed]:
         """The batches that are checked, the first of which is timed. Raises Refusal for inputs that do not fit."""
@@ -103,7 +112,7 @@ class OnnxInputs:
     @cached_property
     def data(self) -> Data | None:
         """The user's data."""
-        return _input_files.read(Path(self.inputs)) if self.inputs else None
+        return self.read or (_input_files.read(Path(self.inputs)) if self.inputs else None)
 
     @cached_property
     def sizes(self) -> Sizes:

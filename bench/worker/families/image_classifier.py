@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.marked_files import readable
@@ -17,6 +17,7 @@ from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
+    from bench.worker.labelled.sets import LabelledSet
     from bench.worker.pytorch.encoders import ImageClassifier
 
 MANIFEST = FamilyManifest(
@@ -28,6 +29,7 @@ MANIFEST = FamilyManifest(
     inputs="wheel:scikit-image==0.26.0/skimage/data",
     opset=18,
     class_scores=("logits",),
+    labelled=("classes",),
     # Measured with random weights on 16 photographs, worst of ResNet-50, ViT-tiny and ViT-small (lowest cosine /
     # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so the logits of another
     # photograph do not pass.
@@ -192,3 +194,14 @@ def _class(source: Source) -> Any:
         )
         raise Refusal("unsupported", message, "export it, and name the file: onnx:FILE", "other-inputs")
     return chosen
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every picture with its class, prepared as the model's own folder says. Raises Refusal for other data."""
+    from bench.worker import hugging_face
+    from bench.worker.labelled import pictures
+
+    config = hugging_face.config(source)
+    sides, channels = _shape(config, 224)
+    names = task.classes or tuple(config.id2label[place] for place in sorted(config.id2label))
+    return pictures.labelled(task, sizes["batch"], names, _prepare(source, sides, channels), channels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.shared.native_errors import brief
 from bench.worker.families import _onnx_graph
 from bench.worker.families._onnx_inputs import OnnxInputs
@@ -15,7 +15,7 @@ from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
 
 if TYPE_CHECKING:
-    pass
+    from bench.worker.labelled.sets import LabelledSet
 
 MANIFEST = FamilyManifest(
     task="forward",
@@ -27,6 +27,7 @@ MANIFEST = FamilyManifest(
     opset=18,
     sources=("onnx", "wheel"),
     has_module=False,
+    labelled=("classes", "pairs", "rankings"),
     # As for the other families, with wider limits: the model is not known, and its inputs are noise.
     tolerances={
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
@@ -119,3 +120,10 @@ def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
 def comparable(outputs: Feed, feed: Feed) -> Feed:
     """Every output as it is; `bench.worker.onnx_outputs` says where its samples are."""
     return {name: array if array.ndim else array[None] for name, array in outputs.items()}
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every labelled sample, made as the model's table `inputs` says. Raises Refusal for data that do not fit."""
+    from bench.worker.labelled import onnx_samples
+
+    return onnx_samples.labelled(source, sizes, task)

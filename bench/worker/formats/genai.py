@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ from onnxruntime import quantization
 
 from bench.records import FormatManifest, Note, Tolerance
 from bench.worker import genai_config
-from bench.worker.formats import _genai_trial
+from bench.worker.formats import _genai_builder, _genai_trial
 from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
 
 MANIFEST = FormatManifest(build_runtime="build")
 
-MODELS = Path(onnxruntime_genai.__file__).parent / "models"
-"""The folder of the builder's scripts, which are not a package."""
 EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
 OUTPUT_TAIL_CHARACTERS = 4000
@@ -183,7 +180,7 @@ def _build_and_try(context: Context, out: Path, precision: str, ep: str, options
 def _build(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
     """Write the export into `out`. Raises Refusal if the builder does not support the model or an option."""
     _refuse_options(ep, options.get("block_size"))
-    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _captured_output():
+    with tempfile.TemporaryDirectory() as scratch, _genai_builder.builder() as builder, _captured_output():
         folder = Path(scratch)
         source = str(context.generating.folder(context.source, folder / "source"))
         # For security: no code of the source's folder is run, and no Hugging Face token is sent.
@@ -192,7 +189,9 @@ def _build(context: Context, out: Path, precision: str, ep: str, options: dict[s
         ]
         arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
         try:
-            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, extra_options))
+            keywords = builder.parse_extra_options(*arguments, extra_options)
+            _genai_builder.adapt(keywords["hf_details"]["hf_config"])
+            builder.create_model(*arguments, **keywords)
         except (NotImplementedError, ValueError) as error:
             raise _unknown_architecture(Path(source), error) or error from error
     # Otherwise generations would stop at the end-of-sequence token and have different lengths.
@@ -206,7 +205,7 @@ def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
     config = json.loads((source / "config.json").read_text(encoding="utf-8-sig"))
     name = (config.get("architectures") or [config.get("model_type", "")])[0]
     message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
-    remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"
+    remedy = "torch runs it, and ort-optimum what optimum exports: docs/architectures.md lists the architectures"
     return Refusal("unsupported", message, remedy, "architecture")
 
 
@@ -217,16 +216,6 @@ def _refuse_options(ep: str, block_size: int | None) -> None:
     if block_size not in (None, *BLOCKS):
         message = f"there are no blocks of {block_size} weights"
         raise Refusal("unsupported", message, f"block_size is one of {', '.join(map(str, BLOCKS))}", "option")
-
-
-@contextmanager
-def _builder() -> Iterator[Any]:
-    """The builder's module; its folder is on the path while it is used."""
-    sys.path.insert(0, str(MODELS))
-    try:
-        yield import_module("builder")
-    finally:
-        sys.path.remove(str(MODELS))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ class _Positional(nn.Module):  # type: ignore[misc]
 
 
 def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
-    with torch.no_grad():
+    with _plain_attention(module.model), torch.no_grad():
         torch.onnx.export(
             _Positional(module, module.inputs).eval(),
             tuple(map(torch.from_numpy, example.values())),
@@ -113,6 +114,28 @@ def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, 
             dynamo=False,
         )
     _gather_weights(path)
+
+
+@contextmanager
+def _plain_attention(model: nn.Module) -> Iterator[None]:
+    """Let a model of transformers compute attention by plain operators, where its class can.
+
+    Of PyTorch's fused attention TorchScript makes a graph that looks for NaN in each layer. Measured with MiniLM on one
+    core: 351 nodes and 1.09 times the time, for 267 nodes.
+    """
+    from transformers import PreTrainedModel
+
+    models = [
+        each for each in model.modules() if isinstance(each, PreTrainedModel) and each._can_set_attn_implementation()
+    ]
+    before = [each.config._attn_implementation for each in models]
+    for each in models:
+        each.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        for each, implementation in zip(models, before, strict=True):
+            each.set_attn_implementation(implementation)
 
 
 def _dynamo(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
