@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from bench.records import CPU_PROVIDER
 from bench.records.plan import Optimization
 
 DISABLED = "optimization.disable_specified_optimizers"
@@ -60,7 +61,7 @@ OPTIMIZERS: dict[Optimization, tuple[str, ...]] = {
         "ClipQuantRewrite",
         "ReluQuantRewrite",
         "Level2_RuleBasedTransformer",
-        "TransposeOptimizer_CPUExecutionProvider",
+        f"TransposeOptimizer_{CPU_PROVIDER}",
         "QDQS8ToU8Transformer",
         "QDQSelectorActionTransformer",
         "GemmActivationFusion",
