@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from bench.records import Tolerance
+from bench.records import Tolerance, Weights
 
 # Sigmoid, Softmax and Tanh give numbers of the size of 1, of which FP32 has 24 bits: 6e-8. The input of such an
 # operator carries the rounding of the whole network. Measured with real detectors and classifiers in FP32 on the CPU:
@@ -41,3 +41,9 @@ def completed(limit: Tolerance, number_format: str) -> Tolerance:
         "clear_kl": None if exact else CLEAR_KL,
     }
     return replace(limit, **{name: value for name, value in own.items() if getattr(limit, name) is None})
+
+
+def for_weights(limit: Tolerance, weights: Weights) -> Tolerance:
+    """The tolerance for a model with random or with pretrained weights."""
+    lower = limit.max_kl_random
+    return replace(limit, max_kl=lower) if weights == "random" and lower is not None else limit

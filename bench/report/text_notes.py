@@ -327,6 +327,9 @@ BUILD_NOTES: dict[str, Words] = {
         f"every engine has the weights of {file}, dequantized once from {' and '.join(formats)} to FP32"
     ),
     "widened": lambda formats, file: f"the weights of {file} were {' and '.join(formats)}, and are FP32 here",
+    "from-state-dict": lambda file, model: (
+        f"the weights of {file}, a pickle without a graph, in this project's {model}; only tensors are read from it"
+    ),
     "no-tokenizer-read": lambda tokenizer: f"the file's tokenizer, of the kind {tokenizer}, is not read",
     "split-unknown": lambda split: f"the file splits text as {split}, which is not known here: split as GPT-2 does",
     "opset-of-file": lambda opset: f"the ONNX file has opset {opset}",

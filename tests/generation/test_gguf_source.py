@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import gguf_files
 import numpy as np
 import pytest
 import torch
 from gguf import GGMLQuantizationType as Types
+from gguf_files import a_gguf
 from language_models import (
-    GROUPS,
-    HEADS,
-    LAYERS,
     LLAMA3,
     LONG,
-    VOCABULARY,
-    Arrays,
     a_config,
     a_context,
     a_folder,
-    a_tokenizer,
     logits,
     some_weights,
 )
@@ -35,84 +31,6 @@ from bench.worker.recipes import Context
 from bench.worker.refusal import Refusal
 
 IDS = [3, 17, 255, 258, 40, 41, 9, 80, 81, 82, 200, 7]
-NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.qkv_proj": "attn_qkv",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.gate_up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-"""llama.cpp's names, as its documentation of the format lists them."""
-
-
-def in_gguf(name: str) -> str:
-    """llama.cpp's name of a tensor."""
-    stem, _, suffix = name.rpartition(".")
-    if not stem.startswith("model.layers."):
-        return f"{NAMES[stem]}.{suffix}"
-    _, _, layer, part = stem.split(".", 3)
-    return f"blk.{layer}.{NAMES[part]}.{suffix}"
-
-
-def a_gguf(path: Path, config: dict[str, Any], weights: Arrays, kind: Types = Types.F32, **keys: Any) -> Arrays:
-    """Write a GGUF file by the package's own writer; returns the weights that it holds, in FP32.
-
-    `keys` are further keys of the architecture, with `__` for a dot. Matrices are of the type `kind`.
-    """
-    architecture = config["model_type"]
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(GROUPS)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
-    writer.add_rope_dimension_count(config["head_dim"])
-    for key, value in keys.items():
-        name = f"{architecture}.{key.replace('__', '.')}"
-        {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}[type(value)](name, value)
-    tokenizer = a_tokenizer()
-    letters = sorted(tokenizer["model"]["vocab"].items(), key=lambda item: item[1])
-    names = {number: name for name, number in letters} | {256: "<|bos|>", 257: "<|eos|>"}
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list([names.get(number, f"[PAD{number}]") for number in range(VOCABULARY)])
-    writer.add_token_types([3 if number in (256, 257) else 1 for number in range(VOCABULARY)])
-    writer.add_token_merges(["t h"])
-    writer.add_bos_token_id(256)
-    writer.add_eos_token_id(257)
-    held: Arrays = {}
-    for name, values in weights.items():
-        of_heads = {"q_proj": HEADS, "k_proj": GROUPS}.get(name.split(".")[-2], 0) if architecture == "llama" else 0
-        stored = values
-        if of_heads:
-            # The two halves of a head alternate.
-            stored = values.reshape(of_heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
-        type_ = kind if values.ndim == 2 else Types.F32
-        data = gguf.quantize(np.ascontiguousarray(stored), type_)
-        writer.add_tensor(in_gguf(name), data, raw_dtype=type_)
-        back = gguf.dequantize(data, type_).reshape(values.shape)
-        if of_heads:
-            back = back.reshape(of_heads, -1, 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
-        held[name] = back.astype(np.float32)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return held
 
 
 def unpacked(file: Path) -> tuple[Source, Any]:
@@ -272,7 +190,7 @@ def test_tensors_that_are_missing_or_left_over_are_named(tmp_path, monkeypatch):
     a_gguf(tmp_path / "short.gguf", config, short)
     with pytest.raises(Refusal, match=r"lacks blk\.1\.ffn_up\.weight"):
         unpacked(tmp_path / "short.gguf")
-    monkeypatch.setitem(NAMES, "self_attn.gate", "attn_gate")
+    monkeypatch.setitem(gguf_files.NAMES, "self_attn.gate", "attn_gate")
     more = whole | {"model.layers.0.self_attn.gate.weight": whole["model.layers.0.self_attn.o_proj.weight"]}
     (tmp_path / "b").mkdir()
     a_gguf(tmp_path / "b/long.gguf", config, more)
@@ -282,7 +200,7 @@ def test_tensors_that_are_missing_or_left_over_are_named(tmp_path, monkeypatch):
 
 def test_rotary_factors_of_another_formula_are_refused(tmp_path, monkeypatch):
     config = a_config()
-    monkeypatch.setitem(NAMES, "rope_freqs", "rope_freqs")
+    monkeypatch.setitem(gguf_files.NAMES, "rope_freqs", "rope_freqs")
     odd = {"rope_freqs.weight": np.linspace(1, 3, 32, dtype=np.float32)}
     a_gguf(tmp_path / "m.gguf", config, some_weights(config) | odd)
     with pytest.raises(Refusal, match="not those of Llama 3"):

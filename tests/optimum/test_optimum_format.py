@@ -88,7 +88,8 @@ def test_dynamic_int8_answers_nearly_as_fp32_does(fp32, family, tmp_path):
     made(tmp_path, family, "dynamic-int8", fp32)
     want, have = (logits(folder) for folder in (fp32, tmp_path))
     divergence = float(kl(want, have).mean())
-    assert 0 < divergence < formats.dynamic_int8.tolerance[family].max_kl
+    limit = formats.dynamic_int8.tolerance[family]
+    assert 0 < divergence < (limit.max_kl_random or limit.max_kl)
 
 
 def logits(folder: Path) -> np.ndarray:

@@ -30,7 +30,8 @@ for line in sys.stdin:
         say({"reply": "failed", "failure": failure})
     else:
         pathlib.Path(order["out"], "said.json").write_text(line)
-        say({"reply": "built", "notes": [{"kind": order["order"], "values": {"recipe": order["recipe"]["name"]}}]})
+        values = {"recipe": order["recipe"]["name"]} if "recipe" in order else {}
+        say({"reply": "built", "notes": [{"kind": order["order"], "values": values}]})
     say({"reply": "done"})
 """
 
@@ -145,3 +146,43 @@ def test_what_calibrates_is_told_the_sizes_of_the_workloads_and_an_export_is_not
     other = Material(replace(model, workloads=({"batch": 1, "steps": 9},)), material.source, None)
     assert made("static-qdq-int8", other).record.key != quantized.record.key
     assert made("fp32", other).record.key == made("fp32").record.key
+
+
+# --- the folder that a worker makes of it -----------------------------------------------------------------------------
+
+
+def a_file(tmp_path: Path) -> Material:
+    source = Source("file", str(tmp_path / "m.gguf"), "pretrained", "d" * 64)
+    return Material(Model("llama", "text-generator", "path:m.gguf"), source, None)
+
+
+def test_the_folder_is_made_once_and_everything_else_starts_from_it(builder, tmp_path):
+    material = builder.unpacked(a_file(tmp_path))
+    again = builder.unpacked(a_file(tmp_path))
+    assert material.source.kind == "folder"
+    assert material.source.path == again.source.path
+    assert material.source.file == str(tmp_path / "m.gguf")
+    assert material.source.digest == "d" * 64
+    assert material.unpacked.kind == "source"
+    assert builder.unpacked(material) is material
+
+
+def test_every_row_says_where_the_weights_come_from(builder, tmp_path):
+    material = builder.unpacked(a_file(tmp_path))
+    reference = builder.reference(material, a_generator("genai-fp32"))
+    assert [note.kind for note in reference.record.notes] == ["unpack", "refer"]
+
+
+def test_a_folder_of_another_conversion_gives_another_artifact(builder, tmp_path):
+    material = builder.unpacked(a_file(tmp_path))
+    first = builder.artifact(material, a_generator("genai-fp32"))
+    other = replace(material, unpacked=replace(material.unpacked, key="f" * 24))
+    assert builder.artifact(other, a_generator("genai-fp32")).record.key != first.record.key
+
+
+def test_the_file_as_it_is_starts_from_the_source(builder, tmp_path):
+    cell = a_generator("gguf-as-given", "gguf")
+    assert runtimes_for(cell) == ("build",)
+    made = builder.artifact(builder.unpacked(a_file(tmp_path)), cell)
+    assert made.record.parts["parent"] == ""
+    assert made.record.notes == (note("build", recipe="gguf-as-given"),)

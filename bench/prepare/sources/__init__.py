@@ -21,7 +21,7 @@ from bench.prepare.sources.wheel import wheel_path
 from bench.records import Source
 
 CONFIGS = Path(__file__).parents[2] / "worker" / "configs"
-FILES = (".gguf",)
+FILES = (".gguf", ".pth")
 """Endings of single files that a worker makes a folder of."""
 IMAGES = {".png", ".jpg", ".jpeg"}
 # By kind, because a folder may hold notes or lists beside its data, which differ between versions of a wheel.
@@ -158,7 +158,10 @@ def _single_file(path: Path, request: Request) -> Source:
     """A file that a worker makes a folder of."""
     if request.weights == "random":
         raise SourceError(f"{path.name} has weights of its own", 'ask for weights = "auto"')
-    gguf_file.check(path)
+    if path.suffix == ".gguf":
+        gguf_file.check(path)
+    elif not path.is_file():
+        raise SourceError(f"{path} does not exist", "a relative path starts at the matrix's folder")
     # Without its name: the same weights under another name are the same model.
     digest = digest_files({path.suffix: path}, request.memory)
     return Source(kind="file", path=str(path), weights="pretrained", digest=digest)

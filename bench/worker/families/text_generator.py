@@ -12,6 +12,7 @@ import numpy as np
 from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -88,9 +89,8 @@ def folder(source: Source, scratch: Path) -> Path:
 
     _config(source)
     complete = source.kind == "folder" and source.weights == "pretrained" and hugging_face.tokenizer(source)
-    # Exporters cannot read a config with a byte-order mark.
-    if complete and not hugging_face.is_marked(source):
-        return Path(source.path)
+    if complete:
+        return readable(source.path)
     save(source, scratch)
     return scratch
 

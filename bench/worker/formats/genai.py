@@ -56,7 +56,8 @@ def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool =
     "genai-int8",
     number_format="int8",
     tolerance={
-        # Measured at 32 positions, mean KL divergence / top-1 agreement: 6.6e-4 / 1.00 in blocks of 32.
+        # Measured at 32 positions, mean KL divergence / top-1 agreement: 6.6e-4 / 1.00 in blocks of 32. With trained
+        # weights (SmolLM2, 4,088 tokens): 4.6e-3 / 0.96, in blocks of 128 1.3e-2 / 0.93.
         "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
         # Measured as above: 1.2e-3 / 0.94.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
@@ -86,8 +87,11 @@ def int8(
     "genai-int4",
     number_format="int4",
     tolerance={
-        # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-2 / 0.69 in blocks of 32.
-        "text-generator": Tolerance(max_kl=0.3, min_top1=0.3),
+        # Measured at 32 positions with random weights, mean KL divergence / top-1 agreement: 7.9e-2 / 0.69 in blocks of
+        # 32. With trained weights (SmolLM2, 4,088 tokens): 0.18 / 0.76 by k-quant mixed, where perplexity is 12 %
+        # higher; 0.38 / 0.62 in blocks of 32 (32 %), 0.52 / 0.54 in blocks of 64 (46 %), 0.69 / 0.49 in blocks of 128
+        # (72 %). Beyond 0.45 a perplexity is higher by about half, which nobody would take for the same model.
+        "text-generator": Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3),
         # Measured as above: 0.161 / 0.72.
         "speech-recognizer": Tolerance(max_kl=0.4, min_top1=0.3),
     },
@@ -117,8 +121,10 @@ def int4(
     "genai-dynamic-int8",
     number_format="int8",
     tolerance={
-        # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one scale a tensor.
-        "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+        # Measured at 32 positions with random weights, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one
+        # scale a tensor. With trained weights (SmolLM2), whose activations have outliers: 0.16 / 0.88 token by token,
+        # 0.48 / 0.59 where 512 tokens of a prompt share a scale. The limit is INT4's: perplexity counts, not the bits.
+        "text-generator": Tolerance(max_kl=0.45, max_kl_random=4e-2, min_top1=0.6),
         # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },

@@ -46,7 +46,7 @@ def gguf_f32(context: Context, out: Path) -> tuple[Note, ...]:
     "gguf-as-given",
     number_format="fp32",
     # Its weights are those of the reference, so only the arithmetic differs: llama.cpp rounds activations to 8 bits.
-    # Measured with SmolLM2 (Q4_1) at 32 positions of two texts: MEASURED.
+    # Measured with SmolLM2 (Q4_1) over 4,088 tokens, mean KL divergence / top-1 agreement: 3.2e-3 / 0.96.
     tolerance={"text-generator": Tolerance(max_kl=2e-2, min_top1=0.8)},
 )
 def gguf_as_given(context: Context, out: Path) -> tuple[Note, ...]:
@@ -142,8 +142,8 @@ def gguf_q5_k_m(context: Context, out: Path) -> tuple[Note, ...]:
 @recipe(
     "gguf-q4_k_m",
     number_format="int4",
-    # Measured as above: 7.9e-2 / 0.69.
-    tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
+    # Measured as above: 7.9e-2 / 0.69. With trained weights (SmolLM2, 4,088 tokens): 5.6e-2 / 0.87.
+    tolerance={"text-generator": Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3)},
 )
 def gguf_q4_k_m(context: Context, out: Path) -> tuple[Note, ...]:
     """4 bits in groups of 256, half of the values and down projections in 6."""
@@ -154,7 +154,7 @@ def gguf_q4_k_m(context: Context, out: Path) -> tuple[Note, ...]:
     "gguf-q4_0",
     number_format="int4",
     # Measured as above: 7.9e-2 / 0.69; 0.59 at the least with one scale each.
-    tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
+    tolerance={"text-generator": Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3)},
 )
 def gguf_q4_0(context: Context, out: Path) -> tuple[Note, ...]:
     """4 bits in blocks of 32, one FP16 scale each; the output matrix in 6."""

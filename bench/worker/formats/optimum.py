@@ -72,9 +72,9 @@ def _export(model: Any, folder: str, task: str) -> None:
     "dynamic-int8",
     number_format="int8",
     tolerance={
-        # Measured at 32 positions of two texts or clips, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one
-        # scale a tensor.
-        "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+        # Measured at 32 positions of two texts or clips with random weights, mean KL divergence / top-1 agreement:
+        # 7.9e-3 / 0.84 with one scale a tensor. Trained weights: as of `genai-dynamic-int8`, whose quantization it is.
+        "text-generator": Tolerance(max_kl=0.45, max_kl_random=4e-2, min_top1=0.6),
         # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
