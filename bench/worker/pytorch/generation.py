@@ -148,15 +148,30 @@ class TextGeneration(Generation):
             self.decoding_state(feed, tokens.shape[1]), self.tensor(feed["input_ids"]), self.tensor(tokens)
         )
 
+    def cache_of_one_token(self) -> Any:
+        """The cache after one token: layers differ in their heads, and some keep a state instead of keys and values."""
+        cache = self.dynamic_cache()
+        with torch.inference_mode():
+            ids = torch.zeros((1, 1), dtype=torch.int64, device=self.torch_device)
+            self.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return cache
+
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
-        config = self.model.config
         length = sizes["prompt"] + sizes["new"] + sizes.get("context", 0)
-        # Some architectures, such as Qwen3, have heads of another width than hidden size / heads.
-        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        numbers = 2 * config.num_hidden_layers * sizes["batch"] * length * heads * head
+        numbers = round(_numbers(self.cache_of_one_token(), length) * sizes["batch"])
         return traits(self, numbers, "last token" if "logits_to_keep" in self.forward_parameters else "every token")
+
+
+def _numbers(cache: Any, length: int) -> float:
+    """How many numbers a cache of one token holds when it has `length`: keys and values grow, other states do not."""
+    total = 0
+    for layer in cache.layers:
+        window = layer.sliding_window if getattr(layer, "is_sliding", False) else length
+        for name, tensor in vars(layer).items():
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                total += tensor.numel() * (min(length, window) if name in ("keys", "values") else 1)
+    return total
 
 
 def teacher_forced_logits(state: DecodingState, prompt: torch.Tensor, tokens: torch.Tensor) -> Array:
