@@ -50,7 +50,12 @@ def paired(metric: str, reference: Columns, ours: Columns) -> PairedLoss | None:
 
 
 def shown(metric: str, loss: PairedLoss) -> Interval:
-    """The loss in the unit of the metric: points, or percent of a perplexity."""
+    """The loss in the unit of the metric: points, or percent of a perplexity.
+
+    Where every sample is scored alike nothing scatters, and a jackknife gives no interval.
+    """
+    if loss.variance <= 0:
+        return Interval(100 * loss.value, None, None)
     ends = (loss.value, loss.low, loss.high)
     if TASK_METRICS[metric].reduction == "perplexity":
         return Interval(*(100 * math.expm1(end) for end in ends))

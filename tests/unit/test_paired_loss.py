@@ -9,6 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from bench.judge import paired_loss, task_values
+from bench.records import Interval
 
 
 def binary(only_reference: int, only_ours: int, both: int, none: int = 0):
@@ -116,6 +117,14 @@ def test_spearman_is_that_of_scipy_with_ties() -> None:
     first, second = rng.integers(0, 6, 50).astype(float), rng.standard_normal(50)
     assert task_values.spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
     assert task_values.spearman(first, np.zeros(50)) == 0
+
+
+def test_scores_that_are_all_alike_have_a_loss_of_zero_and_no_interval() -> None:
+    loss = task_values.paired("ndcg", {"ndcg": (0.5, 0.7, 1.0)}, {"ndcg": (0.5, 0.7, 1.0)})
+    assert loss is not None
+    assert task_values.shown("ndcg", loss) == Interval(0.0, None, None)
+    assert task_values.needed("ndcg", loss) is None
+    assert loss.worse == 1.0
 
 
 def test_one_sample_has_no_interval() -> None:
