@@ -125,7 +125,10 @@ def paired(decided: CellDecision, pairs: Sequence[Pair]) -> GateCell:
 
 def supported(cell: GateCell, change: Support, recorded: Outcome, new: Outcome | None) -> GateCell:
     """Add the support to a row: lost support outranks every speed. `new` is None if the new side was not run."""
-    cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None)
+    # The name of a cell calls a user's own file by the recipe that leaves it as it is.
+    own = text.file_format(new or recorded)
+    notes = (*cell.notes, own) if own else cell.notes
+    cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None, notes=notes)
     if change.lost is None or new is None:
         return cell
     if change.blamed:

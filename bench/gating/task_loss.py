@@ -15,7 +15,7 @@ from bench.gating import text
 from bench.gating.rules import Rules
 from bench.gating.stages import benjamini_hochberg
 from bench.judge import task, task_values
-from bench.records import GateCell, GateVerdict, Note, TaskResult, TaskScores, note
+from bench.records import GateCell, GateVerdict, Note, NoteValue, TaskResult, TaskScores, note
 
 
 class TaskPair(Struct, frozen=True):
@@ -76,19 +76,18 @@ def _decided(result: TaskResult, certain: bool, rules: Rules) -> TaskDecision:
     assert result.loss is not None
     if result.loss.value <= rules.task_loss:
         return TaskDecision(None, (), result)
-    kind = "worse-answers" if certain else "maybe-worse-answers"
-    fact = note(
-        kind,
-        metric=result.metric,
-        base=result.reference,
-        value=result.value,
-        loss=result.loss.value,
-        low=result.loss.low,
-        high=result.loss.high,
-        samples=result.samples,
-    )
+    figures: dict[str, NoteValue] = {
+        "metric": result.metric,
+        "base": result.reference,
+        "value": result.value,
+        "loss": result.loss.value,
+        "low": result.loss.low,
+        "high": result.loss.high,
+        "samples": result.samples,
+    }
     if certain:
-        return TaskDecision("worse-answers", (fact,), result)
+        return TaskDecision("worse-answers", (note("worse-answers", **figures),), result)
+    fact = note("maybe-worse-answers", **figures)
     return TaskDecision("inconclusive", (fact,), result, note("more-samples", needed=result.needed))
 
 

@@ -182,6 +182,11 @@ def outcome_remedy(outcome: Outcome) -> str:
     return words.remedy(outcome)
 
 
+def file_format(outcome: Outcome) -> str:
+    """`the file is fp16` for a user's own file as it is, where that is not FP32; else empty."""
+    return words.own_format(outcome)
+
+
 def percent(share: float) -> str:
     """`5.1 %`; no decimals from 100 % up."""
     # At 0.9995 one decimal would already round up to 100.0. Rounding may also leave a minus before zero.

@@ -51,15 +51,14 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
     # Controls come from the plan, also of cells that were not measured.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
-    scored = task.by_group(run, rounds)
+    # Once for a group: the interval of some metrics takes a while, and workloads share the samples.
+    tasks = task.results(run, rounds)
     outcomes = (
         _outcome(run, case, outcome, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
         for case, outcome in zip(cases, verdicts, strict=True)
     )
     return tuple(
-        replace(outcome, task=task.result(run, outcome.cell, scored.get(outcome.cell.group)))
-        if outcome.rounds and run.tasks
-        else outcome
+        replace(outcome, task=tasks[outcome.cell.group]) if outcome.rounds and outcome.cell.group in tasks else outcome
         for outcome in outcomes
     )
 

@@ -10,6 +10,15 @@ from bench.records import Cell, Note, Observation, Run, TaskReference, TaskResul
 Scored = tuple[Cell, TaskScores]
 
 
+def results(run: Run, rounds: Mapping[str, Sequence[Observation]]) -> dict[str, TaskResult]:
+    """By group: the task metric of its cells; groups whose model has no labelled samples are left out."""
+    if not run.tasks:
+        return {}
+    scored, first = by_group(run, rounds), {cell.group: cell for cell in reversed(run.cells)}
+    judged = {group: result(run, cell, scored.get(group)) for group, cell in first.items()}
+    return {group: known for group, known in judged.items() if known is not None}
+
+
 def by_group(run: Run, rounds: Mapping[str, Sequence[Observation]]) -> dict[str, Scored]:
     """By group: the cell that ran the labelled samples, and the latest scores. One workload stands for all others."""
     latest: dict[str, Scored] = {}

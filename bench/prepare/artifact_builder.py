@@ -37,6 +37,8 @@ from bench.worker_process import Worker
 
 # Exporting and converting a model of some gigabytes takes minutes.
 BUILD_TIMEOUT_S = 1800.0
+ARCHITECTURE = "architecture"
+"""The kind of a refusal that no recipe of a format can change."""
 
 
 class BuildError(Exception):
@@ -84,6 +86,8 @@ class ArtifactBuilder:
         self.workers: dict[str, Worker] = {}
         self.failed: dict[str, Failure] = {}
         """By key: what could not be made in this run. Every precision needs the same export."""
+        self.unknown: dict[tuple[str, str], Failure] = {}
+        """By format and digest of the source: architectures that the format does not take, whatever the recipe."""
 
     def end(self, end: Callable[[Worker], None]) -> None:
         """Close the workers after the last build, or kill them after an error."""
@@ -176,7 +180,15 @@ class ArtifactBuilder:
             )
 
         base_notes = parent.record.notes if parent else ()
-        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
+        place = form.name, material.source.digest
+        if place in self.unknown:
+            raise BuildError(self.unknown[place])
+        try:
+            return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
+        except BuildError as error:
+            if error.failure.kind == ARCHITECTURE:
+                self.unknown[place] = error.failure
+            raise
 
     def _parts(
         self, material: Material, runtime: str, form: str | None = None, *, data: bool = False, labelled: bool = False

@@ -45,6 +45,12 @@ class RunReport:
     models: tuple[ModelPart, ...]
     problems: tuple[ProblemGroup, ...]
     resolvable: Resolvable | None
+    rank_approximate: bool = False
+    """Whether the reader asks for approximate cells in rankings."""
+
+    def is_ranked(self, outcome: Outcome) -> bool:
+        """Whether an outcome with a speed is in the tables of speeds; random models are in none of them."""
+        return self.rank_approximate or outcome.status != "approximate"
 
     def result(self, outcome: Outcome) -> CellResult:
         """An outcome of this run in the form that the rows of `metrics` read."""
@@ -143,6 +149,8 @@ class Report:
 
     sheets: tuple[RunReport, ...]
     across: tuple[AcrossRow, ...]
+    rank_approximate: bool = False
+    """Whether the reader asks for approximate cells in rankings."""
 
     @property
     def statuses(self) -> tuple[Status, ...]:
@@ -172,10 +180,13 @@ class Report:
         return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
 
 
-def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
-    """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells."""
-    sheets = tuple(_sheet(run, outcomes) for run, outcomes in runs_and_outcomes)
-    return Report(sheets, side_by_side.across_runs(sheets) if len(sheets) > 1 else ())
+def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]], *, rank_approximate: bool = False) -> Report:
+    """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells.
+
+    `rank_approximate` also ranks the cells whose answers are within tolerance and visibly others.
+    """
+    sheets = tuple(_sheet(run, outcomes, rank_approximate) for run, outcomes in runs_and_outcomes)
+    return Report(sheets, side_by_side.across_runs(sheets) if len(sheets) > 1 else (), rank_approximate)
 
 
 def summary(sheet: RunReport) -> Summary:
@@ -196,7 +207,7 @@ def summary(sheet: RunReport) -> Summary:
     )
 
 
-def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
+def _sheet(run: Run, outcomes: Sequence[Outcome], rank_approximate: bool) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
     # An outcome that is in no plan, as a file from elsewhere may have, comes last.
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
@@ -218,6 +229,7 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
         models=model_tables.parts(run, shown, unreached),
         problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
+        rank_approximate=rank_approximate,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from bench.records import Source
 from bench.worker import newer_configs
 from bench.worker.families._random_weights import randomise
 from bench.worker.feeds import Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 Fill = Callable[[torch.nn.Module, int], torch.nn.Module]
 """`(model, seed)`: completes the random weights of a freshly initialised model, and returns the model."""
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Sources are resolved before a worker gets them, and code of a model repository is never run."""
 
@@ -68,21 +69,10 @@ def _special_float(table: dict[str, Any]) -> Any:
     return float(table["__float__"]) if set(table) == {"__float__"} else table
 
 
-def _marked_config(source: Source) -> dict[str, Any]:
-    """The configuration as an argument, where transformers cannot read the file."""
-    return {"config": config(source)} if is_marked(source) else {}
-
-
 def is_of_other_version(source: Source) -> bool:
     """Whether this transformers reads the configuration only after it is translated."""
     fields = config_fields(source)
     return newer_configs.for_this_version(fields) != fields
-
-
-def is_marked(source: Source) -> bool:
-    """Whether the configuration begins with a byte-order mark, with which transformers cannot read it."""
-    path = _config_path(source)
-    return path.is_file() and path.read_bytes().startswith(BYTE_ORDER_MARK)
 
 
 def _config_path(source: Source) -> Path:
@@ -90,15 +80,25 @@ def _config_path(source: Source) -> Path:
     return path / "config.json" if source.kind == "folder" else path
 
 
-def load(source: Source, auto: Any, fill: Fill = randomise, *, strict: bool = False) -> torch.nn.Module:
+def load(
+    source: Source,
+    auto: Any,
+    fill: Fill = randomise,
+    *,
+    strict: bool = False,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
-    `auto` is the AutoModel class of the family's task, or a model's class; `fill` completes random weights in place.
+    `auto` is the AutoModel class of the family's task, or a model's class; `fill` completes random weights in place;
+    `fields` replace those of the configuration.
     ValueError where the folder's weights lack a tensor: transformers would initialise it at random and only warn.
     With `strict` Refusal where the layers of the folder have tensors that those of the model do not have.
     """
     # Read in any case: it refuses what this transformers would read wrong.
     read = config_for(auto, config(source))
+    for name, value in fields.items():
+        setattr(read, name, value)
     if source.weights == "random":
         # Measured: one seed gives the same bytes under transformers 4.57 and 5.23, so all runtimes get the same model.
         torch.manual_seed(source.seed)
@@ -106,10 +106,10 @@ def load(source: Source, auto: Any, fill: Fill = randomise, *, strict: bool = Fa
         model = make(read, trust_remote_code=False) if make else auto._from_config(read)
         return fill(without_pooler(model.float().eval()), source.seed)
     # The configuration as read above: the class would read the file again, and ignore parts of a newer version's.
-    options = {"config": read} if _marked_config(source) or is_of_other_version(source) else {}
+    options = {"config": read} if fields or is_of_other_version(source) else {}
     # Only safetensors: pickled weights can run code.
     model, loading_info = auto.from_pretrained(
-        source.path, use_safetensors=True, output_loading_info=True, **options, **LOCAL
+        readable(source.path), use_safetensors=True, output_loading_info=True, **options, **LOCAL
     )
     # The pooler is removed below, so its weights may be missing.
     missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
@@ -184,7 +184,7 @@ def tokenizer(source: Source) -> Any | None:
     names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
     if not any((folder / name).is_file() for name in names):
         return None
-    return AutoTokenizer.from_pretrained(folder, **_marked_config(source), **LOCAL)
+    return AutoTokenizer.from_pretrained(readable(folder), **LOCAL)
 
 
 def reference(model: torch.nn.Module, feeds: Sequence[Feed]) -> tuple[list[Feed], str]:

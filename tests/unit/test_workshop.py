@@ -25,6 +25,8 @@ for line in sys.stdin:
     say = lambda reply: print(json.dumps(reply), flush=True)
     if order["order"] == "build" and order["recipe"]["name"].endswith("int4"):
         failure = {"status": "unsupported", "stage": "export", "kind": "Refusal", "message": "no int4 today"}
+        if order["recipe"]["options"]:
+            failure |= {"kind": "architecture", "message": "the builder does not know Straw"}
         say({"reply": "failed", "failure": failure})
     else:
         pathlib.Path(order["out"], "said.json").write_text(line)
@@ -94,6 +96,25 @@ def test_what_failed_once_is_not_tried_again(builder, monkeypatch):
             builder.artifact(a_material(), a_generator("genai-int4"))
     builder.artifact(a_material(), a_generator("genai-int8"))
     assert asked == ["genai-int4", "genai-int8"]
+
+
+def test_an_architecture_that_a_format_does_not_take_is_not_tried_in_another_precision(builder, monkeypatch):
+    asked: list[str] = []
+    ask = Worker.ask
+
+    def noted(self: Worker, order: Build, limit_s: float):
+        asked.append(order.recipe.name)
+        return ask(self, order, limit_s)
+
+    monkeypatch.setattr(Worker, "ask", noted)
+    strange = a_cell(
+        model="llama", family="text-generator", recipe=Recipe("genai-int4", {"block_size": 16}), format="genai"
+    )
+    for cell in (strange, a_generator("genai-int8"), a_generator("genai-fp32")):
+        with pytest.raises(BuildError, match="does not know Straw"):
+            builder.artifact(a_material(), cell)
+    builder.artifact(a_material(), a_generator("gguf-f32", "gguf"))
+    assert asked == ["genai-int4", "gguf-f32"]
 
 
 def test_a_recipe_that_is_made_from_another_gets_that_one_first(builder):

@@ -19,12 +19,14 @@ from onnx import helper, numpy_helper  # noqa: E402
 from bench.declare import answer_limits, registry  # noqa: E402
 from bench.judge.tolerance import random_outputs, violations  # noqa: E402
 from bench.records import Build, InputOptions, Job, Measured, Parity, Recipe, Refer, Source  # noqa: E402
-from bench.worker import artifacts  # noqa: E402
+from bench.worker import artifacts, element_types, feeds, short_floats  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
 from bench.worker.visit import visit  # noqa: E402
 
 RNG = np.random.default_rng(7)
 ML = "ai.onnx.ml"
+OPSET = 19
+"""The first whose Cast has FP8."""
 
 
 def weight(name: str, *shape: int, scale: float | None = None) -> Any:
@@ -54,7 +56,7 @@ class File:
     ) -> None:
         self.folder, self.batch = folder, batch
         graph = helper.make_graph(nodes, "g", [given], outputs, weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(ML, 1)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML, 1)])
         model.ir_version = 10
         onnx.save(model, folder / "user.onnx")
         self.source = Source(kind="onnx", path=str(folder / "user.onnx"), weights="pretrained", digest="")
@@ -304,23 +306,67 @@ def test_dropout_in_training_mode_is_random(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "result", "named"),
+    ("given", "result"),
     [
-        (T.FLOAT, T.BFLOAT16, "output 'y' of user.onnx is of type bfloat16"),
-        (T.BFLOAT16, T.FLOAT, "input 'x' of user.onnx is of type bfloat16"),
-        (T.FLOAT8E4M3FN, T.FLOAT, "input 'x' of user.onnx is of type float8e4m3fn"),
+        (T.FLOAT, T.BFLOAT16),
+        (T.BFLOAT16, T.FLOAT),
+        (T.FLOAT8E4M3FN, T.FLOAT),
+        (T.BFLOAT16, T.FLOAT8E5M2),
+        (T.FLOAT8E5M2FNUZ, T.FLOAT8E4M3FNUZ),
     ],
 )
-def test_a_type_that_numpy_lacks_is_refused_by_name_with_a_remedy(
-    tmp_path: Path, given: int, result: int, named: str
-) -> None:
+def test_short_floats_at_the_edge_are_given_and_read(tmp_path: Path, given: int, result: int) -> None:
     nodes = [node("Cast", "x", "xf", to=T.FLOAT), node("MatMul", "xf w", "a"), node("Cast", "a", "y", to=result)]
-    outputs = [tensor("y", result, ["batch", 8])]
-    graph = helper.make_graph(nodes, "g", [tensor("x", given, ["batch", 16])], outputs, [weight("w", 16, 8)])
+    file = File(
+        tmp_path, nodes, tensor("x", given, ["batch", 16]), [tensor("y", result, ["batch", 8])], [weight("w", 16, 8)], 4
+    )
+    found = file.parity()
+    assert (violations(found), found.samples) == ([], 8)
+    # The values are those of the type: FP8 in FP32 has no more than three bits behind the leading one.
+    (batch, *_) = feeds.load(file.folder / "reference" / "outputs.npz")
+    assert batch["y"].dtype == np.float32
+    assert 0.1 < batch["y"].std() < 10
+    bits = {T.FLOAT: 23, T.BFLOAT16: 7, T.FLOAT8E4M3FN: 3, T.FLOAT8E4M3FNUZ: 3, T.FLOAT8E5M2: 2}[result]
+    assert not (batch["y"].view(np.uint32) & ((1 << (23 - bits)) - 1)).any() or bits == 23
+
+
+def test_a_file_that_rounds_its_answers_is_held_to_the_format_that_it_rounds_to(tmp_path: Path) -> None:
+    from bench.worker.formats import _onnx_facts
+
+    nodes = [node("MatMul", "x w", "a"), node("Cast", "a", "y", to=T.BFLOAT16)]
+    outputs = [tensor("y", T.BFLOAT16, ["batch", 8])]
+    file = File(tmp_path, nodes, tensor("x", T.FLOAT, ["batch", 16]), outputs, [weight("w", 16, 8)])
+    (held,) = _onnx_facts.notes(onnx.load(file.source.path))
+    assert held.values["number_format"] == "bf16"
+
+
+@pytest.mark.parametrize("name", sorted(short_floats.NAMES))
+def test_short_floats_are_converted_as_other_libraries_do(name: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    number = next(number for number, (onnx_name, _, _) in element_types.OTHERS.items() if onnx_name == name)
+    kind = getattr(ml_dtypes, element_types.OTHERS[number][1])
+    patterns = np.arange(2**16 if name == "bfloat16" else 2**8).astype(np.uint16 if name == "bfloat16" else np.uint8)
+    right = patterns.view(kind).astype(np.float32)
+    np.testing.assert_array_equal(short_floats.values_of(patterns, name), right)
+    finite = np.isfinite(right)
+    np.testing.assert_array_equal(
+        short_floats.values_of(short_floats.bits_of(right[finite], name), name), right[finite]
+    )
+    values = RNG.standard_normal(4096).astype(np.float32)
+    given = short_floats.values_of(short_floats.bits_of(values, name), name)
+    # Halves may be rounded either way; there are none among random values.
+    np.testing.assert_array_equal(given, values.astype(kind).astype(np.float32))
+    assert np.isnan(short_floats.values_of(short_floats.bits_of(np.array([np.nan]), name), name)).all()
+
+
+def test_a_type_that_cannot_be_given_is_refused_by_name_with_a_remedy(tmp_path: Path) -> None:
+    nodes = [node("Cast", "x", "xf", to=T.FLOAT), node("MatMul", "xf w", "y")]
+    outputs = [tensor("y", T.FLOAT, ["batch", 8])]
+    graph = helper.make_graph(nodes, "g", [tensor("x", T.INT4, ["batch", 16])], outputs, [weight("w", 16, 8)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
     onnx.save(model, tmp_path / "user.onnx")
     source = Source(kind="onnx", path=str(tmp_path / "user.onnx"), weights="pretrained", digest="")
-    with pytest.raises(Refusal, match=named) as refused:
+    with pytest.raises(Refusal, match=r"input 'x' of user\.onnx is of type int4") as refused:
         artifacts.refer(Refer("onnx-file", source, {"batch": 1}, None, str(tmp_path)))
     assert refused.value.status == "unsupported"
     assert "Cast" in refused.value.remedy

@@ -14,6 +14,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from tiny_models import BERT, saved  # noqa: E402
+
 from bench.records import Label, Source, TaskOptions, TaskReference  # noqa: E402
 from bench.worker.families import (  # noqa: E402
     image_classifier,
@@ -156,6 +158,48 @@ def test_an_encoder_without_a_tokenizer_takes_no_labelled_texts(tmp_path):
     task = TaskOptions("spearman", str(tmp_path / "p.jsonl"))
     message = complaint(tmp_path, "text-encoder", of_config("bert-base"), task, batch=1, sequence=8)
     assert message == "the model has no tokenizer, so labelled texts cannot be given to it"
+
+
+def test_a_folder_for_each_class_of_the_models_own_names(tmp_path):
+    from PIL import Image
+
+    for place, name in enumerate(("LABEL_7", "LABEL_2", "LABEL_2")):
+        (tmp_path / "val" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (300, 260), (80 * place, 20, 9)).save(tmp_path / "val" / name / f"{place}.png")
+    task = TaskOptions("top5", str(tmp_path / "val"))
+    columns = labelled(tmp_path, "image-classifier", of_config("vit-tiny"), task, batch=2).scores.columns
+    assert columns["label"] == (2.0, 2.0, 7.0)
+    (tmp_path / "val" / "LABEL_2").rename(tmp_path / "val" / "cat")
+    message = complaint(tmp_path, "image-classifier", of_config("vit-tiny"), task, batch=2)
+    assert message == "the label 'cat' is no class of the model, such as LABEL_0, LABEL_1, LABEL_2"
+
+
+def test_rankings_and_pairs_are_scored_by_the_mean_of_the_tokens_that_pytorch_gives(tmp_path):
+    source = saved(tmp_path / "bert", transformers.BertModel(transformers.BertConfig(**BERT)))
+    query, documents = "The river", ["The old bridge over the river", "She bought bread", "river"]
+    line = {"query": query, "documents": documents, "relevance": [1, 0, 2]}
+    (tmp_path / "r.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    pairs = [{"sentence1": query, "sentence2": text, "score": place} for place, text in enumerate(documents)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+
+    # Apart: one text at a time, without padding.
+    model, tokenizer = text_encoder.load(source), transformers.AutoTokenizer.from_pretrained(source.path)
+    means = []
+    for text in (query, *documents):
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids), token_type_ids=torch.zeros_like(ids))
+        means.append(hidden["last_hidden_state"][0].mean(0))
+    cosines = [float(torch.cosine_similarity(means[0], other, dim=0)) for other in means[1:]]
+
+    task = TaskOptions("spearman", str(tmp_path / "p.jsonl"))
+    columns = labelled(tmp_path, "text-encoder", source, task, batch=4, sequence=12).scores.columns
+    assert columns["similarity"] == pytest.approx(cosines, abs=1e-5)
+    task = TaskOptions("ndcg", str(tmp_path / "r.jsonl"))
+    columns = labelled(tmp_path, "text-encoder", source, task, batch=3, sequence=12).scores.columns
+    gains = np.array([1, 0, 2])[np.argsort(cosines)[::-1]]
+    discount = 1 / np.log2([2, 3, 4])
+    assert columns["ndcg"] == pytest.approx([(gains * discount).sum() / (np.array([2, 1, 0]) * discount).sum()])
 
 
 def test_a_classifier_of_pictures_takes_labels_by_place_and_checks_them(tmp_path):

@@ -156,16 +156,12 @@ def _speed(sheet: RunReport) -> Iterator[str]:
 
 
 def _ranked(sheet: RunReport) -> list[Outcome]:
-    return [outcome for model in sheet.models for outcome in model.outcomes if _is_ranked(outcome)]
-
-
-def _is_ranked(outcome: Outcome) -> bool:
-    return outcome.status != "approximate"
+    return [outcome for model in sheet.models for outcome in model.outcomes if sheet.is_ranked(outcome)]
 
 
 def _unranked(sheet: RunReport) -> Iterator[str]:
     """The cells with a speed whose answers are other ones, or cannot be checked; each with its main figure."""
-    approximate = [o for model in sheet.models for o in model.outcomes if o.status == "approximate"]
+    approximate = [o for model in sheet.models for o in model.outcomes if not sheet.is_ranked(o)]
     unchecked = [outcome for model in sheet.models for outcome in model.unchecked]
     for label, outcomes in (
         ("Approximate (within tolerance, but visibly other answers; in no ranking)", approximate),
@@ -196,19 +192,19 @@ def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
 
 def _generation(sheet: RunReport) -> Iterator[str]:
     """A heading, and a table for each model that generates, because their columns may differ."""
-    models = [model for model in sheet.models if model.generates and any(map(_is_ranked, model.outcomes))]
+    models = [model for model in sheet.models if model.generates and any(map(sheet.is_ranked, model.outcomes))]
     if models:
         yield "### Speed of generation"
     for model in models:
-        yield _generation_table(sheet.run, model)
+        yield _generation_table(sheet, model)
 
 
-def _generation_table(run: Run, model: ModelPart) -> str:
+def _generation_table(sheet: RunReport, model: ModelPart) -> str:
     # Only the main columns: a table in a comment on a pull request must stay narrow.
-    outcomes = tuple(filter(_is_ranked, model.outcomes))
+    outcomes = tuple(filter(sheet.is_ranked, model.outcomes))
     columns = tuple(column for column in speeds(outcomes) if column.brief)
     header = ["cell", "weights, inputs", *(column.name.lower() for column in columns), "warnings"]
-    return table(header, (_generation_row(run, columns, outcome) for outcome in outcomes))
+    return table(header, (_generation_row(sheet.run, columns, outcome) for outcome in outcomes))
 
 
 def _generation_row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:

@@ -126,7 +126,7 @@ class Session:
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
         length = sizes.get("context", 0) + sizes.get("prompt", self.prompt) + sizes["new"]
-        return genai_traits.traits(self.export, sizes.get("batch", 1), length)
+        return genai_traits.traits(self.export, sizes.get("batch", 1), length, keeps_windows=True)
 
     @cached_property
     def feature_type(self) -> str:

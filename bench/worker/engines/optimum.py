@@ -245,13 +245,15 @@ def _refuse_other_cache(model: Any, decoder: Any) -> None:
     """
     shape = next((value.shape for value in decoder.session.get_inputs() if value.name == FIRST_KEY), None)
     heads = getattr(model, "num_key_value_heads", None)
-    if shape is None or heads is None or len(shape) != 4 or shape[1] == heads:
+    if shape is None or heads is None or len(shape) != 4:
         return
-    message = (
-        f"optimum gives a cache of {heads} heads to a {model.config.model_type} model, "
-        f"and its own export has {shape[1]}"
-    )
-    raise Refusal("unsupported", message, "the engine ort-optimum runs the same export", "cache")
+    width = getattr(model, "qk_head_dim", None) or model.embed_size_per_head
+    if (shape[1], shape[3]) != (heads, width):
+        message = (
+            f"optimum gives a cache of {heads} heads of {width} numbers to a {model.config.model_type} model, "
+            f"and its own export has {shape[1]} of {shape[3]}"
+        )
+        raise Refusal("unsupported", message, "the engine ort-optimum runs the same export", "cache")
 
 
 def step(model: Any, ids: torch.Tensor, past: Any = None, encoded: Any = None) -> Any:

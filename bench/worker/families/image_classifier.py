@@ -12,6 +12,7 @@ import numpy as np
 from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -46,6 +47,8 @@ MANIFEST = FamilyManifest(
 )
 
 CHECKED_SAMPLES = 8
+SIDE = 224
+"""The height and width of pictures for models that take any size and have no preprocessing of their own."""
 CALIBRATION_SAMPLES = 32
 
 
@@ -124,7 +127,9 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
     from bench.worker import hugging_face
     from bench.worker.families import _photographs, _random_weights
 
-    sides, channels = _shape(hugging_face.config(source), 224)
+    sides, channels = _shape(hugging_face.config(source), 0)
+    if 0 in sides:
+        sides = _prepared_sides(source, channels)
     if not inputs:
         # Other seeds for calibration, or the recipe would be fitted to the pictures that check it.
         noise: Array = _random_weights.pictures(count, channels, sides, seed=1 if checked else 2).float().numpy()
@@ -133,6 +138,18 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
         return _input_files.rows(Path(inputs), "pixel_values", count, checked=checked, channels=channels)
     photographs = (_photographs.checked if checked else _photographs.calibration)(Path(inputs))
     return _photographs.crops(photographs, count, _prepare(source, sides, channels))
+
+
+def _prepared_sides(source: Source, channels: int) -> tuple[int, int]:
+    """The height and width that the model's preprocessing gives a picture, where its configuration names none.
+
+    The export takes pictures of this size only, so noise must have it too.
+    """
+    from PIL import Image
+
+    picture = Image.new("RGB", (2 * SIDE, 2 * SIDE))
+    height, width = np.asarray(_prepare(source, (SIDE, SIDE), channels)(picture)).shape[-2:]
+    return height, width
 
 
 def _prepare(source: Source, sides: tuple[int, int], channels: int) -> Any:
@@ -145,7 +162,7 @@ def _prepare(source: Source, sides: tuple[int, int], channels: int) -> Any:
 
     from bench.worker.hugging_face import LOCAL
 
-    processor = AutoImageProcessor.from_pretrained(source.path, use_fast=False, **LOCAL)
+    processor = AutoImageProcessor.from_pretrained(readable(source.path), use_fast=False, **LOCAL)
     return lambda image: processor(images=image, return_tensors="np")["pixel_values"][0]
 
 

@@ -102,9 +102,11 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
 
 
 def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
-    """The outputs by position. Raises Refusal where ONNX Runtime does not take the inputs."""
+    """The outputs by position, short floats as FP32. Raises Refusal where ONNX Runtime does not take the inputs."""
+    from bench.worker.onnx_runtime import edge_values
+
     try:
-        outputs: list[Any] = session.run(names, feed)
+        outputs = edge_values.run(session, names, feed)
     # onnxruntime has a class for each status, and no common one.
     except Exception as error:
         reason = brief(str(error)) or type(error).__name__

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -80,7 +81,7 @@ def folder(source: Source, scratch: Path) -> Path:
     _config(source)
     has_features = (Path(source.path) / "preprocessor_config.json").is_file()
     if source.weights == "pretrained" and has_features and hugging_face.tokenizer(source):
-        return Path(source.path)
+        return readable(source.path)
     save(source, scratch)
     return scratch
 
@@ -225,7 +226,7 @@ def _extractor(source: Source) -> Any:
     from bench.worker import hugging_face
 
     if (Path(source.path) / "preprocessor_config.json").is_file():
-        return WhisperFeatureExtractor.from_pretrained(source.path, **hugging_face.LOCAL)
+        return WhisperFeatureExtractor.from_pretrained(readable(source.path), **hugging_face.LOCAL)
     return WhisperFeatureExtractor(feature_size=_config(source).num_mel_bins)
 
 

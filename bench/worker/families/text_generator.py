@@ -12,6 +12,7 @@ import numpy as np
 from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -88,9 +89,8 @@ def folder(source: Source, scratch: Path) -> Path:
 
     _config(source)
     complete = source.kind == "folder" and source.weights == "pretrained" and hugging_face.tokenizer(source)
-    # Exporters cannot read a config with a byte-order mark.
-    if complete and not hugging_face.is_marked(source):
-        return Path(source.path)
+    if complete:
+        return readable(source.path)
     save(source, scratch)
     return scratch
 
@@ -134,10 +134,12 @@ class _Forward:
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
         self.past: Any = None
+        # One position: logits of a whole prompt over a large vocabulary would take much memory.
+        known = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.last_only = {"logits_to_keep": 1} if known else {}
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        # One position: logits of a whole prompt over a large vocabulary would take much memory.
-        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
+        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, **self.last_only)
         self.past = outputs.past_key_values
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits

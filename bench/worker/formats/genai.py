@@ -19,6 +19,7 @@ from onnxruntime import quantization
 
 from bench.records import FormatManifest, Note, Tolerance
 from bench.worker import genai_config
+from bench.worker.failures import reason_of
 from bench.worker.formats import _genai_builder, _genai_trial
 from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
@@ -29,8 +30,11 @@ EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
 OUTPUT_TAIL_CHARACTERS = 4000
 """The number of characters of the builder's output that are reported if it fails."""
-# How transformers reports an unknown architecture; it raises a plain ValueError for that.
-UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
+# How transformers and the builder report an unknown architecture; they raise plain errors for that.
+UNRECOGNIZED = re.compile(
+    r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)|model is not currently supported"
+)
+REMEDY = "torch runs it, and ort-optimum what optimum exports: docs/architectures.md lists the architectures"
 
 
 # --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
@@ -198,21 +202,24 @@ def _build(context: Context, out: Path, precision: str, ep: str, options: dict[s
             keywords = builder.parse_extra_options(*arguments, extra_options)
             _genai_builder.adapt(keywords["hf_details"]["hf_config"])
             builder.create_model(*arguments, **keywords)
-        except (NotImplementedError, ValueError) as error:
-            raise _unknown_architecture(Path(source), error) or error from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _refusal(Path(source), precision, error) from error
     # Otherwise generations would stop at the end-of-sequence token and have different lengths.
     genai_config.endless(out)
 
 
-def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
-    """The refusal of an architecture that the builder or its transformers does not support; else None."""
-    if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
-        return None
+def _refusal(source: Path, precision: str, error: Exception) -> Refusal:
+    """The refusal of a model that the builder or its transformers does not know, or that the builder fails on."""
     config = json.loads((source / "config.json").read_text(encoding="utf-8-sig"))
     name = (config.get("architectures") or [config.get("model_type", "")])[0]
-    message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
-    remedy = "torch runs it, and ort-optimum what optimum exports: docs/architectures.md lists the architectures"
-    return Refusal("unsupported", message, remedy, "architecture")
+    tool = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__}"
+    if UNRECOGNIZED.search(str(error)):
+        return Refusal("unsupported", f"{tool} does not know {name!r}", REMEDY, "architecture")
+    # The folder is a temporary one.
+    reason = reason_of(error).replace(str(source), "the model's folder")
+    return Refusal("unsupported", f"{tool} cannot export {name!r} in {precision}: {reason}", REMEDY, "export")
 
 
 def _refuse_options(ep: str, block_size: int | None) -> None:

@@ -16,14 +16,18 @@ BLOCKWISE, DYNAMIC = "com.microsoft.MatMulNBits", ("MatMulInteger", "com.microso
 PRODUCTS = ("MatMul", "Gemm")
 
 
-def traits(export: Export, batch: int, length: int) -> Traits:
-    """The traits of a generation of `batch` sequences; `length` counts all tokens: context, prompt and new ones."""
+def traits(export: Export, batch: int, length: int, *, keeps_windows: bool = False) -> Traits:
+    """The traits of a generation of `batch` sequences; `length` counts all tokens: context, prompt and new ones.
+
+    With `keeps_windows` a layer with a sliding window keeps that only, and not the whole text.
+    """
     graph = onnx_protobuf.read_graph(export.decoder)
     cache = decoder_cache.read(export, graph.values)
     # Keys and values of all layers have one type; states of convolutions may have another.
     element = next((tensor.element for tensor in cache if tensor.token_axis is not None), cache[0].element)
     storage, bits = weights(graph)
-    held = sum(_bytes(tensor.element) * tensor.elements(batch, tensor.room(length)) for tensor in cache)
+    rooms = [tensor.window if keeps_windows and tensor.window else tensor.room(length) for tensor in cache]
+    held = sum(_bytes(tensor.element) * tensor.elements(batch, room) for tensor, room in zip(cache, rooms, strict=True))
     return Traits(
         kv_type=SHORT.get(element, element),
         # Keys and values of the encoder's output: 2 tensors for each layer.
