@@ -470,3 +470,23 @@ def test_a_file_that_opens_but_does_not_run_on_these_inputs_asks_for_real_ones(t
         onnx_file.reference(source, [{"x": X}])
     assert refused.value.status == "unsupported"
     assert "inputs" in refused.value.remedy
+
+
+def test_a_range_that_is_cut_gets_a_scale_of_what_is_left(tmp_path):
+    """ReLU6 behind a convolution of large numbers, as in networks for telephones."""
+    nodes = [node("Conv", "x w0", "a"), node("Clip", "a low high", "b"), node("Conv", "b w1", "y")]
+    random = np.random.default_rng(0)
+    held = [
+        onnx.numpy_helper.from_array((random.standard_normal((8, 8, 1, 1)) * 12).astype(np.float32), f"w{index}")
+        for index in range(2)
+    ]
+    held += [onnx.numpy_helper.from_array(np.float32(limit), name) for limit, name in ((0, "low"), (6, "high"))]
+    shape = ["n", 8, 4, 4]
+    graph = helper.make_graph(nodes, "cut", [value("x", *shape)], [value("y", *shape)], held)
+    path = tmp_path / "cut.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    made = onnx.load(built(path, "static-qdq-int8")[0])
+    # The output of the convolution has no scale of its own.
+    assert "Clip" not in [each.op_type for each in made.graph.node]
+    scales = [float(onnx.numpy_helper.to_array(t)) for t in made.graph.initializer if t.name in ("a_scale", "b_scale")]
+    assert scales == pytest.approx([6 / 255], rel=0.02)

@@ -71,8 +71,12 @@ class Convolution(nn.Conv2d):  # type: ignore[misc]
         height, width = (
             max((-(-int(size) // stride) - 1) * stride + kernel - int(size), 0) for size in input.shape[-2:]
         )
-        padded = functional.pad(input, (width // 2, width - width // 2, height // 2, height - height // 2))
-        return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        padding = (height // 2, width // 2)
+        if height % 2 or width % 2:
+            input = functional.pad(input, (padding[1], width - padding[1], padding[0], height - padding[0]))  # noqa: A001
+            padding = (0, 0)
+        # Where both sides are equal, the convolution pads itself: an operator less, which a quantizer would round at.
+        return functional.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Block(nn.Module):  # type: ignore[misc]
