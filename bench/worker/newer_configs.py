@@ -1,7 +1,8 @@
-"""Refuses configurations that a newer transformers wrote, where this one would ignore a part and compute otherwise."""
+"""Refuses configurations of another transformers, where this one would ignore a part and compute otherwise."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,12 @@ BASES = {
     "sliding_attention": ("local_rope_theta", "rope_local_base_freq"),
 }
 """The names of the rotary base of a kind of layers in transformers 4, where its kinds have different ones."""
-ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True}
+ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True, "swiglu_alpha": 1.702, "swiglu_limit": 7.0}
 """What models of transformers 4 have in their code, where a configuration of version 5 says it."""
+REMOVED = {"position_embedding_type": ("absolute",), "rms_norm": (True,)}
+"""Keys that models of transformers 4 obey and those of version 5 no longer read, with what the latter compute."""
+ROTARY = ("rotary", "rope")
+"""What configurations call the positions of a class that has only rotary ones."""
 HARMLESS = re.compile(
     r"^_|^scale_decoder|token|label|drop|dtype|init|version|architectures|auto_map|use_cache|checkpointing|task|prun|tie_|problem_type"
     r"|output_|return_|is_decoder|cross_attention|pooler|summary|directionality|finetuning|adapter|language|loss"
@@ -31,11 +36,14 @@ def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
     """Refuse a config.json if what transformers `read` from it lacks a part; `fields` is what the file holds.
 
     transformers 5 writes its rotary parameters into `rope_parameters`, which version 4 ignores without a warning: it
-    takes its own default. Other keys are refused by name, if the file is of a newer version.
+    takes its own default. Version 5 no longer reads some keys of version 4. Other keys are refused by name, if the file
+    is of a newer version.
     """
     if Version(transformers.__version__).major < 5:
         for part, config in _parts(fields, read):
             _refuse_ignored_rope(part, config)
+    for part, config in _parts(fields, read):
+        _refuse_removed(part, config)
     if not _is_newer(str(fields.get("transformers_version") or "")):
         return
     for part, config in _parts(fields, read):
@@ -82,6 +90,19 @@ def _compare(parameters: dict[str, Any], read: Any, bases: tuple[str, ...], plac
             raise _refusal(f"the config says {name} = {value} in {place}, which transformers {version} ignores")
 
 
+def _refuse_removed(fields: Mapping[str, Any], read: Any) -> None:
+    removed = {name: fields[name] for name in REMOVED if fields.get(name) is not None}
+    if not removed:
+        return
+    known = _known(read)
+    for name, value in removed.items():
+        rotary = ROTARY if name == "position_embedding_type" and hasattr(read, "rope_parameters") else ()
+        if name not in known and value not in (*REMOVED[name], *rotary):
+            who = f"a {read.model_type} of transformers {transformers.__version__}"
+            remedy = "export it with the transformers that wrote it, and name the file: onnx:FILE"
+            raise _refusal(f"the config says {name} = {value}, which {who} ignores", remedy)
+
+
 def _is_newer(written: str) -> bool:
     try:
         return Version(written) > Version(transformers.__version__)
@@ -95,6 +116,8 @@ def _ignored(part: Mapping[str, Any], config: Any) -> list[str]:
     unknown = {name: value for name, value in part.items() if _says_something(name, value) and name not in known}
     if not unknown:
         return []
+    code = _code(config)
+    unknown = {name: value for name, value in unknown.items() if not _is_mentioned(name, code)}
     # Many keys of a newer version are what a class here computes from others, such as the width of the last stage.
     without = type(config)(**{name: value for name, value in part.items() if name in known})
     return [name for name, value in unknown.items() if value != _assumed(name, without)]
@@ -118,12 +141,26 @@ def _known(config: Any) -> set[str]:
     return names
 
 
+def _code(config: Any) -> str:
+    """The text of the module with a configuration's models; empty where there is none."""
+    module = type(config).__module__.replace(".configuration_", ".modeling_")
+    try:
+        return inspect.getsource(importlib.import_module(module))
+    except (ImportError, OSError):
+        return ""
+
+
+def _is_mentioned(name: str, code: str) -> bool:
+    """Whether models read a key that their configuration does not declare: it keeps all keys as attributes."""
+    return re.search(rf'config(\.{name}\b|, "{name}")', code) is not None
+
+
 def _says_something(name: str, value: Any) -> bool:
     # `rope_parameters` is compared value by value.
     return value not in (None, False, [], {}, "") and name != "rope_parameters" and not HARMLESS.search(name)
 
 
-def _refusal(message: str) -> Refusal:
+def _refusal(message: str, remedy: str = "") -> Refusal:
     version = transformers.__version__
-    remedy = f"save the model with transformers {version}, or export it with the newer one and name the file: onnx:FILE"
-    return Refusal("unsupported", message, remedy, "newer-config")
+    newer = f"save the model with transformers {version}, or export it with the newer one and name the file: onnx:FILE"
+    return Refusal("unsupported", message, remedy or newer, "newer-config")
