@@ -22,6 +22,7 @@ ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True, "swiglu_alpha": 1.702
 """What models of transformers 4 have in their code, where a configuration of version 5 says it."""
 REMOVED = {"position_embedding_type": ("absolute",), "rms_norm": (True,)}
 """Keys that models of transformers 4 obey and those of version 5 no longer read, with what the latter compute."""
+WRITER = "export it with the transformers that wrote it, and name the file: onnx:FILE"
 ROTARY = ("rotary", "rope")
 """What configurations call the positions of a class that has only rotary ones."""
 HARMLESS = re.compile(
@@ -39,11 +40,10 @@ def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
     takes its own default. Version 5 no longer reads some keys of version 4. Other keys are refused by name, if the file
     is of a newer version.
     """
-    if Version(transformers.__version__).major < 5:
-        for part, config in _parts(fields, read):
-            _refuse_ignored_rope(part, config)
+    older = Version(transformers.__version__).major < 5
     for part, config in _parts(fields, read):
-        _refuse_removed(part, config)
+        (_refuse_ignored_rope if older else _refuse_lost_base)(part, config)
+        _refuse_changed(part, config)
     if not _is_newer(str(fields.get("transformers_version") or "")):
         return
     for part, config in _parts(fields, read):
@@ -90,17 +90,35 @@ def _compare(parameters: dict[str, Any], read: Any, bases: tuple[str, ...], plac
             raise _refusal(f"the config says {name} = {value} in {place}, which transformers {version} ignores")
 
 
-def _refuse_removed(fields: Mapping[str, Any], read: Any) -> None:
-    removed = {name: fields[name] for name in REMOVED if fields.get(name) is not None}
-    if not removed:
+def _refuse_lost_base(fields: Mapping[str, Any], read: Any) -> None:
+    """Refuse a rotary base of a file of version 4 that version 5 gives to only one of two kinds of layers."""
+    read_parameters = getattr(read, "rope_parameters", None) or {}
+    base = fields.get("rope_theta")
+    # A model with a default for each kind has a key for each, and `rope_theta` is not that of the windows.
+    if base is None or fields.get("rope_parameters") or isinstance(getattr(read, "default_theta", None), dict):
         return
+    for kind, inner in read_parameters.items():
+        if isinstance(inner, dict) and inner.get("rope_theta", base) != base:
+            what = f"takes {inner['rope_theta']} for {kind} of a {read.model_type}"
+            message = f"the config says rope_theta = {base}, and transformers {transformers.__version__} {what}"
+            raise _refusal(message, WRITER)
+
+
+def _refuse_changed(fields: Mapping[str, Any], read: Any) -> None:
     known = _known(read)
-    for name, value in removed.items():
+    for name, value in fields.items():
+        if name in known or value is None or not (_says_something(name, value) or name in REMOVED):
+            continue
+        # A configuration keeps keys that it does not declare, unless its class computes another value for them.
+        if type(value) in (int, float) and getattr(read, name, value) not in (None, value):
+            message = f"the config says {name} = {value}, and transformers {transformers.__version__}"
+            raise _refusal(f"{message} computes {getattr(read, name)} for a {read.model_type}", WRITER)
+        if name not in REMOVED:
+            continue
         rotary = ROTARY if name == "position_embedding_type" and hasattr(read, "rope_parameters") else ()
-        if name not in known and value not in (*REMOVED[name], *rotary):
+        if value not in (*REMOVED[name], *rotary):
             who = f"a {read.model_type} of transformers {transformers.__version__}"
-            remedy = "export it with the transformers that wrote it, and name the file: onnx:FILE"
-            raise _refusal(f"the config says {name} = {value}, which {who} ignores", remedy)
+            raise _refusal(f"the config says {name} = {value}, which {who} ignores", WRITER)
 
 
 def _is_newer(written: str) -> bool:
