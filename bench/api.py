@@ -147,16 +147,18 @@ def gate(
     threads: int | None = None,
     budget_minutes: float = 40.0,
     in_sequence: bool = False,
+    max_task_loss: float = 0.5,
     out: AnyPath | None = None,
     cache: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> GateResult:
-    """Measure a matrix in pairs with a recorded run, and decide whether a cell became slower or lost support.
+    """Measure a matrix in pairs with a recorded run: has a cell become slower, lost support, or worse answers?
 
     The result's `run.exit_code` is 0 for a pass, 1 for a regression, 3 for an inconclusive result and 4 where nothing
     can be judged; `run.verdict` is the verdict as a sentence, `run.cells` holds each cell. `budget_minutes` is for
     measuring, after everything is prepared. `in_sequence` starts one process at a time, for a device that only one
-    process can use.
+    process can use. `max_task_loss` is the loss on labelled samples that never fails a gate, in points of the metric,
+    of a perplexity in percent.
 
     Raises `BaselineError` where the baseline is missing, has no raw data or is of another machine, and the
     errors of `run`.
@@ -173,6 +175,7 @@ def gate(
         threads=threads,
         budget_minutes=budget_minutes,
         in_sequence=in_sequence,
+        max_task_loss=max_task_loss,
         out=Path(out) if out is not None else None,
     )
     return gating.run(options, progress or Quiet())

@@ -42,6 +42,8 @@ class Options(Struct, frozen=True):
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
     sustained_minutes: float | None = None
+    rank_approximate: bool = False
+    """Whether the reports rank approximate cells too."""
 
 
 class RunResult(Struct, frozen=True):
@@ -68,10 +70,10 @@ def run(options: Options, progress: Progress) -> RunResult:
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
-        finished = report([folder], options.formats, folder)
+        finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
         message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
         raise Interrupted(message, f"go on with: bench run --resume {folder}") from None
-    finished = report([folder], options.formats, folder)
+    finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
     _something_measured(finished)
     return finished
 
@@ -85,13 +87,14 @@ def read(folder: Path) -> RunResult:
     return RunResult(folder, record, tuple(judge(record, observations)))
 
 
-def report(folders: Sequence[Path], formats: Sequence[str], out: Path) -> RunResult:
+def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_approximate: bool = False) -> RunResult:
     """Judge recorded runs again and render them into `out`; returns the first run with the outcomes of all."""
     from bench.report import formats as renderers
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    files = renderers.write(model.build([(result.run, result.outcomes) for result in results]), formats, out)
+    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
     return replace(results[0], outcomes=outcomes, files=tuple(files))

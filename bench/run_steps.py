@@ -6,19 +6,22 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from bench import __version__, store
 from bench.commands import shown_path
 from bench.declare.matrix import Matrix
 from bench.progress import Progress
-from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run
+from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TaskReference
 
 if TYPE_CHECKING:
     from bench.prepare.artifacts import RecordedArtifacts
     from bench.prepare.builds import Prepared
     from bench.prepare.probe import ProbedTargets
 
+SCORES = "scores.json"
+"""The file of a labelled set that holds the scores of the reference."""
 COUNTS = ("counted-samples", "guessed-samples")
 """The notes of a reference that say how many samples a call counts."""
 
@@ -85,6 +88,7 @@ def prepare(
             f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()
         },
         build_notes=_build_notes(prepared),
+        tasks=_tasks(prepared),
         code=prepared.code.name,
     )
     store.save(folder, record)
@@ -101,6 +105,14 @@ def _counted(cell: Cell, prepared: Prepared) -> Cell:
     if samples is None or "samples" not in cell.rates:
         return cell
     return replace(cell, rates=cell.rates | {"samples": float(samples)})
+
+
+def _tasks(prepared: Prepared) -> dict[str, TaskReference]:
+    """By `model/workload`: the scores of the FP32 reference on the labelled samples."""
+    return {
+        f"{model}/{workload}": msgspec.json.decode((made.folder / SCORES).read_bytes(), type=TaskReference)
+        for (model, workload), made in prepared.labelled.items()
+    }
 
 
 def _build_notes(prepared: Prepared) -> dict[str, tuple[Note, ...]]:

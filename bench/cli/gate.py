@@ -1,4 +1,4 @@
-"""`bench gate`: tells whether anything got slower or lost support since a recorded run."""
+"""`bench gate`: tells whether anything got slower, lost support or answers worse since a recorded run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from bench.records import GateCell, GateRun
 
 ORDER = 80
-COLOURS = {"regression": "red", "lost-support": "red", "inconclusive": "yellow", "warning": "yellow", "pass": "green"}
+COLOURS = {
+    **dict.fromkeys(("regression", "lost-support", "worse-answers"), "red"),
+    **dict.fromkeys(("inconclusive", "warning"), "yellow"),
+    "pass": "green",
+}
 MAX_ROWS = 40
 """How many rows the table shows at most; the others are only counted."""
 
@@ -61,6 +65,14 @@ def gate(
         bool,
         typer.Option("--in-sequence", help="Run one process at a time, for a device that only one process can use."),
     ] = False,
+    max_task_loss: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="POINTS",
+            help="Loss on labelled samples that never fails a gate: points, of a perplexity percent.",
+        ),
+    ] = 0.5,
     out: Annotated[
         Path | None, typer.Option(help="The gate's folder (default: reports/gate-<machine>-<time>).")
     ] = None,
@@ -69,7 +81,7 @@ def gate(
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> int:
-    """Tell whether anything got slower or lost support since a recorded run; the exit code gives the result."""
+    """Tell whether anything got slower, lost support or answers worse since a recorded run, by the exit code."""
     from bench import gating
     from bench.gating.reports.github import ended
 
@@ -84,6 +96,7 @@ def gate(
         threads=threads,
         budget_minutes=budget_minutes,
         in_sequence=in_sequence,
+        max_task_loss=max_task_loss,
         out=out,
     )
     try:

@@ -22,6 +22,7 @@ __all__ = [
     "MatrixFlag",
     "OnlyFlag",
     "QuietFlag",
+    "RankFlag",
     "SkipFlag",
     "cache_path",
     "known_formats",
@@ -51,6 +52,9 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progres
 CacheFlag = Annotated[
     Path | None,
     typer.Option("--cache-dir", envvar=CACHE_VARIABLE, help="Where artifacts and runtimes are kept."),
+]
+RankFlag = Annotated[
+    bool, typer.Option("--rank-approximate", help="Rank approximate cells too: within tolerance, but other answers.")
 ]
 FormatFlag = Annotated[
     str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; separate several with commas.")

@@ -13,6 +13,7 @@ from bench.cli.options import (
     MatrixFlag,
     OnlyFlag,
     QuietFlag,
+    RankFlag,
     SkipFlag,
     cache_path,
     known_formats,
@@ -48,6 +49,7 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
     formats: FormatFlag = "html,csv,markdown",
+    rank_approximate: RankFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
 ) -> None:
@@ -75,5 +77,7 @@ def run(
         resume=resume,
         formats=known_formats(formats),
         sustained_minutes=sustained,
+        rank_approximate=rank_approximate,
     )
-    run_table(with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet))
+    finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet)
+    run_table(finished, rank_approximate=rank_approximate)

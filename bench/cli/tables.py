@@ -56,8 +56,8 @@ def safe(text: str) -> str:
     return escape(escaping.line(text))
 
 
-def run_table(finished: RunResult) -> None:
-    """Print every verdict of a run, then the paths of its files."""
+def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
+    """Print every verdict of a run, then the paths of its files; `rank_approximate` compares approximate cells too."""
     table = plain_table("cell", "status", "latency, ms", "throughput", "speedup over control", "warnings")
     absent: dict[str, list[Outcome]] = {}
     for outcome in finished.outcomes:
@@ -65,10 +65,13 @@ def run_table(finished: RunResult) -> None:
         if outcome.failure and outcome.failure.stage == "target":
             absent.setdefault(outcome.cell.target, []).append(outcome)
         elif outcome.status != "excluded":
-            table.add_row(*_outcome_row(outcome))
+            table.add_row(*_outcome_row(outcome, rank_approximate=rank_approximate))
     out = console()
     if table.row_count:
         out.print(table, "", sep="\n")
+    scored = {outcome.cell.group: outcome for outcome in reversed(finished.outcomes) if outcome.task is not None}
+    if scored:
+        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
     if absent:
         out.print(_absent_table(absent), "", sep="\n")
     counts = Counter(outcome.status for outcome in finished.outcomes)
@@ -90,7 +93,17 @@ def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
     return table
 
 
-def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
+def _task_table(outcomes: Sequence[Outcome]) -> Table:
+    """A table with the task metric of each model, precision and target: workloads share the labelled samples."""
+    from bench.report import task
+
+    table = plain_table("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples", "remark")
+    for outcome in outcomes:
+        table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
+    return table
+
+
+def _outcome_row(outcome: Outcome, *, rank_approximate: bool) -> tuple[str, ...]:
     """The row of one outcome; numbers are rounded by their intervals, as in the report."""
     from bench.report import emulation, text, text_flags
 
@@ -99,17 +112,24 @@ def _outcome_row(outcome: Outcome) -> tuple[str, ...]:
     # Every status without a colour is a failure or a wrong answer.
     status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
     flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
-    speed = outcome.speed
-    if speed is None:
-        remark = f"{reason}; {flags}" if flags else reason
-        return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # The name of the cell calls such a file by the recipe that left it as it is.
     own = f"the file is {outcome.file_format}" if outcome.file_format else ""
+    speed = outcome.speed
+    if speed is None:
+        remark = "; ".join(filter(None, (own, reason, flags, text.optimization(outcome))))
+        return outcome.cell.id, status, "–", "–", "–", escape(remark)
     # No number without what it was measured with.
-    remarks = (own, "" if outcome.status == "ok" else reason, flags, text.input_mark(outcome))
+    remarks = (
+        own,
+        "" if outcome.status == "ok" else reason,
+        flags,
+        text.optimization(outcome),
+        text.input_mark(outcome),
+    )
     latency, rate, compared = _figures(outcome.cell, speed)
     # Other answers than the reference's, or answers that nobody can check, are in no ranking.
-    compared = "not ranked" if outcome.status in {"approximate", "unchecked"} else compared
+    unranked = {"unchecked"} if rank_approximate else {"approximate", "unchecked"}
+    compared = "not ranked" if outcome.status in unranked else compared
     return outcome.cell.id, status, latency, rate, compared, escape("; ".join(filter(None, remarks)))
 
 

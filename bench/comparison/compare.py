@@ -72,7 +72,7 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
         figures=cell_figures,
         conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(cell_figures)),
         changed=_changed(base, new, old, now) if both and old and now else (),
-        flags=_flags(old, now),
+        flags=(*_file_format(now or old), *_flags(old, now)),
     )
 
 
@@ -156,6 +156,12 @@ def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> Speed
     ):
         return "unclear"
     return time_direction
+
+
+def _file_format(outcome: Outcome | None) -> tuple[Note, ...]:
+    """The number format of the user's own file, which the name of a cell does not tell; empty for FP32."""
+    held = outcome.file_format if outcome else None
+    return (note("file-holds", number_format=held),) if held else ()
 
 
 def _flags(old: Outcome | None, now: Outcome | None) -> tuple[Note, ...]:

@@ -65,7 +65,7 @@ class CellChange(Struct, frozen=True):
     changed: tuple[Note, ...]
     """The differences of the cell itself: versions, recipe, threads, weights."""
     flags: tuple[Note, ...]
-    """The flags of the numbers, with the run or runs that have them."""
+    """What the user's own file holds, and the flags of the numbers, with the run or runs that have them."""
 
 
 class Comparison(Struct, frozen=True):

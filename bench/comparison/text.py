@@ -114,6 +114,7 @@ WORDS: dict[str, Words] = {
     "changed": _changed,
     "another-recipe": lambda: CHANGES["another-recipe"],
     "another-source": lambda: CHANGES["another-source"],
+    "file-holds": lambda number_format: f"the file is {number_format}",
     "flags": lambda side, flags: f"{side}: {', '.join(map(text_flags.name, flags))}",
     # Both runs.
     "same-run": lambda: "Base and new are the same run.",

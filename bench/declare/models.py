@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from bench.declare import registry
 from bench.declare.model_inputs import MAX_SIZE, read_inputs
+from bench.declare.model_task import read_task
 from bench.declare.tables import Tables
-from bench.records import InputOptions, SourceKind
+from bench.records import InputOptions, SourceKind, TaskOptions
 
 SOURCE_KINDS = get_args(SourceKind)
 KEYS = ("family", "source", "weights", "sha256", "seed", "opset")
-LATER = ("workloads", "inputs", "batch_axis")
+LATER = ("workloads", "inputs", "batch_axis", "task")
 """Keys whose meaning depends on the family."""
 BATCH = re.compile(r"batch[_-]?(size|dim)?|batchsize|num_batch(es)?|n_batch", re.IGNORECASE)
 """Names of dimensions that count samples, as exporters write them."""
@@ -35,6 +36,8 @@ class Model(Struct, frozen=True):
     """The source of the input data, `wheel:…` or `path:…`; None for the family's own."""
     input_options: InputOptions = InputOptions()
     """How inputs are made from the data; its tokenizer is a source."""
+    task: TaskOptions | None = None
+    """Its labelled samples; their paths are sources. None where it has none."""
     sha256: str | None = None
     """The expected SHA-256 of the wheel that holds the model."""
     seed: int = 0
@@ -54,13 +57,16 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     # Workloads need the family's sizes, which are known only after the family is checked.
     rest = {key: value for key, value in data.items() if key not in LATER}
     tables.only_known(data, [*KEYS, *LATER], where)
-    model = tables.struct(Model, rest, where, name=name, workloads=(), inputs=None, input_options=InputOptions())
+    model = tables.struct(
+        Model, rest, where, name=name, workloads=(), inputs=None, input_options=InputOptions(), task=None
+    )
     known = registry.families()
     # Before the sources: which kinds of source are valid depends on the family.
     tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
     family = known[model.family]
     inputs, options = read_inputs(tables, data.get("inputs"), data.get("batch_axis"), family, where)
-    model = replace(model, inputs=inputs, input_options=options)
+    task = read_task(tables, data.get("task"), inputs, family, where)
+    model = replace(model, inputs=inputs, input_options=options, task=task)
     _check_sources(tables, model, where)
     if not 0 <= model.seed <= MAX_SIZE:
         raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
@@ -78,6 +84,14 @@ def _check_sources(tables: Tables, model: Model, where: str) -> None:
     if kind not in reads:
         hint = f"the family reads {', '.join(k + ':' for k in reads)}"
         raise tables.error(f"{where} has source kind '{kind}:' and family '{model.family}'", hint)
+    files = sorted({ending for family in registry.families().values() for ending in family.files})
+    ending = next((ending for ending in files if model.source.endswith(ending)), "")
+    if ending and kind in ("path", "wheel") and ending not in registry.families()[model.family].files:
+        able = sorted(name for name, family in registry.families().items() if ending in family.files)
+        raise tables.error(
+            f"source '{model.source}' of {where} names a {ending} file, and its family is '{model.family}'",
+            f"the family of such a file is {' or '.join(able)}",
+        )
     is_file = kind == "wheel" and model.source.endswith(".onnx")
     if kind == "wheel" and is_file != ("onnx" in reads):
         what = "names an ONNX file" if is_file else "names no .onnx file"

@@ -65,7 +65,9 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     row = match[0] if match else None
     needs, row_name = (row.needs, row.name) if row else ("", None)
     engine = _engine(tables, table, provider, where)
-    return Target(name, engine, table.runtime or "", provider=provider, needs=needs, row=row_name)
+    given = table.optimization is not None
+    runtime = table.runtime or ""
+    return Target(name, engine, runtime, provider=provider, needs=needs, row=row_name, optimization_given=given)
 
 
 def _unnamed(ep: str, plugin: str | None) -> Provider:

@@ -45,6 +45,8 @@ class Target(Struct, frozen=True):
     """The device that it needs, `gpu:nvidia`; empty where any machine may have it."""
     row: str | None = None
     """The name of its row in the catalogue."""
+    optimization_given: bool = False
+    """Whether the matrix sets the level of graph optimization; its cells are then measured at no other."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Run `bench gate`: find cells that became slower or lost support since a recorded run.
+"""Run `bench gate`: find cells that became slower, lost support or answer worse since a recorded run.
 
 The base is rebuilt from what its run recorded, and measured together with the new side in pairs of fresh processes. A
 cell whose base cannot be rebuilt is compared with its stored numbers, and the gate says so.
@@ -120,7 +120,7 @@ def _record(options: Options, base: Run, measured: Measured, place: Place) -> Ga
         notes=text.sentences(measured.notes),
         minutes=round(measured.minutes, 2),
         budget_minutes=options.budget_minutes,
-        effects=_figures(Rules()),
+        effects=_figures(Rules(task_loss=options.max_task_loss)),
         difference_facts=difference_notes,
         verdict_facts=gate_answer.facts,
         note_facts=measured.notes,

@@ -125,7 +125,10 @@ def paired(decided: CellDecision, pairs: Sequence[Pair]) -> GateCell:
 
 def supported(cell: GateCell, change: Support, recorded: Outcome, new: Outcome | None) -> GateCell:
     """Add the support to a row: lost support outranks every speed. `new` is None if the new side was not run."""
-    cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None)
+    # The name of a cell calls a user's own file by the recipe that leaves it as it is.
+    own = text.file_format(new or recorded)
+    notes = (*cell.notes, own) if own else cell.notes
+    cell = replace(cell, base_status=recorded.status, new_status=new.status if new else None, notes=notes)
     if change.lost is None or new is None:
         return cell
     if change.blamed:
@@ -145,12 +148,12 @@ def supported(cell: GateCell, change: Support, recorded: Outcome, new: Outcome |
 def answer(cells: Sequence[GateCell], null: NullControl, too_short: Note | None = None) -> Answer:
     """Decide the exit code of a gate.
 
-    1: a confirmed regression or lost support. 3: too uncertain to decide. 4: cells could not be judged. 0: no
-    regression. `too_short` holds the reason if the time was too short to decide anything.
+    1: a confirmed regression, lost support or worse answers. 3: too uncertain to decide. 4: cells could not be judged.
+    0: no regression. `too_short` holds the reason if the time was too short to decide anything.
     """
     counts: Tally = Counter(cell.verdict for cell in cells)
     # A confirmed regression stays one when other cells are undecided, so it is checked first.
-    if counts["regression"] or counts["lost-support"]:
+    if counts["regression"] or counts["lost-support"] or counts["worse-answers"]:
         return Answer(REGRESSION, (_regression_note(cells, counts),))
     if why := _doubts(counts, null, too_short):
         return Answer(INCONCLUSIVE, (note("inconclusive"), *why))
@@ -187,5 +190,7 @@ def _regression_note(cells: Sequence[GateCell], counts: Tally) -> Note:
         change=worst.change.value if worst and worst.change else None,
         lost=counts["lost-support"],
         first_lost=lost,
+        worse=counts["worse-answers"],
+        first_worse=next((cell.cell for cell in cells if cell.verdict == "worse-answers"), None),
         inconclusive=counts["inconclusive"],
     )

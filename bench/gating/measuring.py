@@ -19,9 +19,10 @@ from bench.gating.remeasured_base import recreate
 from bench.gating.sampling import Processes, Sides, too_large_for_two
 from bench.gating.sides import GateSide, Place, base_side, new_side
 from bench.gating.stages import null_control
+from bench.gating.task_loss import TaskPair
 from bench.gating.verdicts import ROUNDS, GateObservations, SideResult
 from bench.progress import Progress
-from bench.records import GateCell, Machine, Note, NullControl, Pair, Run, note
+from bench.records import Cell, GateCell, Machine, Note, NullControl, Pair, Run, TaskScores, note
 
 PAIRS = "pairs.jsonl"
 NO_PAIRS = null_control(0, None, note("null-not-needed"), fine=True)
@@ -48,11 +49,13 @@ class Gate:
     ):
         self.options, self.base, self.choice = options, base, choice
         self.place, self.progress = place, progress
-        self.rules = Rules()
+        self.rules = Rules(task_loss=options.max_task_loss)
         self.pairs: list[Pair] = []
         self.notes: list[Note] = []
         self.new = self._new(matrix)
         self.remeasured_base, self.not_remeasured = self._remeasure()
+        for side in filter(None, (self.new, self.remeasured_base)):
+            side.adopt(base)
 
     def _new(self, matrix: Matrix) -> GateSide:
         # Without a number in the command or the matrix, the new side has the threads of the base.
@@ -97,6 +100,7 @@ class Gate:
             not_remeasured=self.not_remeasured,
             decided=decision.cells if decision else (),
             pairs=tuple(self.pairs),
+            labelled={} if interrupted else self._labelled(prepared),
         )
         rows = verdicts.rows(observed, self.rules)
         took = max(processes.took.values(), default=0.0)
@@ -147,6 +151,36 @@ class Gate:
         (self.remeasured_base if measured.pair.kind == "null" else self.new).note(measured.new)
         self.pairs.append(measured.pair)
         append_synced(self.place.folder / PAIRS, msgspec.json.encode(measured.pair) + b"\n")
+
+    def _labelled(self, cells: Sequence[CommonCell]) -> dict[str, TaskPair]:
+        """The scores of labelled samples on both sides, of each cell that runs them for its group."""
+        recorded = {
+            observation.cell: observation.task for observation in self.base.observations if observation.task is not None
+        }
+        groups = {cell.id: cell.group for cell in self.base.run.cells}
+        by_group = {groups[cell]: scores for cell, scores in recorded.items() if cell in groups}
+        pairs: dict[str, TaskPair] = {}
+        lost: set[str] = set()
+        for both in cells:
+            new = self._scores(self.new, both.new)
+            if new is not None:
+                base = self._scores(self.remeasured_base, both.base)
+                pairs[both.id] = TaskPair(by_group.get(both.base.group), base, new)
+            # The base had labels, and the new side has none: said once for the workloads of a group.
+            elif self._has_no_labels(both) and both.base.group in by_group and both.base.group not in lost:
+                lost.add(both.base.group)
+                pairs[both.id] = TaskPair(by_group[both.base.group], None, None)
+        return pairs
+
+    def _scores(self, side: GateSide | None, cell: Cell) -> TaskScores | None:
+        labelled = side.visitor.labelled(cell) if side else None
+        if side is None or labelled is None:
+            return None
+        self.progress.detail(f"labelled samples of {cell.group}, {side.name} side")
+        return side.visitor.assess(cell, labelled)
+
+    def _has_no_labels(self, both: CommonCell) -> bool:
+        return not any(model == both.new.model for model, _ in self.new.prepared.labelled)
 
     def _visit(self, cells: Sequence[CommonCell]) -> bool:
         """Measure rounds of the new side alone; True if the user interrupts."""

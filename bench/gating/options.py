@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.commands import Value, command_line
+from bench.gating.rules import Rules
 
 BUDGET_MINUTES = 40.0
 """Enough for a hundred cells of small models."""
@@ -24,6 +25,7 @@ class Options(Struct, frozen=True):
     threads: int | None = None
     budget_minutes: float = BUDGET_MINUTES
     in_sequence: bool = False
+    max_task_loss: float = Rules().task_loss
     out: Path | None = None
 
 
@@ -38,5 +40,6 @@ def command(options: Options) -> str:
         "--threads": options.threads,
         "--budget-minutes": options.budget_minutes if options.budget_minutes != BUDGET_MINUTES else None,
         "--in-sequence": options.in_sequence,
+        "--max-task-loss": options.max_task_loss if options.max_task_loss != Rules().task_loss else None,
     }
     return command_line("gate", flags)

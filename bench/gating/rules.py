@@ -46,6 +46,8 @@ class Rules(Struct, frozen=True):
     many_cells: int = 20
     null_chance: float = 0.001
     """Probability that the null pairs of an unbiased machine are called biased at one look."""
+    task_loss: float = 0.5
+    """A loss of the task metric up to this never fails a gate: in points, of a perplexity in percent."""
     null_bias: float = 0.005
     """A bias below this is ignored: it is half of `clear`."""
 

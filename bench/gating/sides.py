@@ -50,6 +50,10 @@ class GateSide:
             if failure := prepared.failures.get(cell.id):
                 self.keep(Observation(cell=cell.id, round=0, started=now(), failure=failure))
 
+    def adopt(self, base: SideResult) -> None:
+        """Measure at the levels of optimization that the recorded base had to take, so that a pair has one level."""
+        self.visitor.adopt(base.observations)
+
     def keep(self, observation: Observation) -> None:
         """Write an observation to the disk at once, as a run does, so that an interruption loses nothing."""
         self.observations.append(observation)

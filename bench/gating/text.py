@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bench.records import GateCell, GateRun, GateVerdict, Interval, Note, Outcome
-from bench.report import numbers, text_differences
+from bench.records import GateCell, GateRun, GateVerdict, Interval, Note, Outcome, TaskResult
+from bench.report import numbers, task, text_differences
 from bench.report import text as words
 from bench.report.escaping import line
 from bench.report.text_notes import Words
@@ -19,7 +19,7 @@ LONGEST = 240
 """Maximum length of a reason in a table, in characters; `gate.json` holds the whole reason."""
 EXIT_CODES = {
     0: "nothing got slower or stopped working",
-    1: "a confirmed regression, or lost support",
+    1: "a confirmed regression, lost support, or worse answers",
     3: "too noisy, or too little time, to tell",
     4: "nothing could be judged",
 }
@@ -36,6 +36,9 @@ class VerdictWords(NamedTuple):
 VERDICTS: dict[GateVerdict, VerdictWords] = {
     "regression": VerdictWords("regression", "regressions", "slower, on fresh pairs that confirmed it"),
     "lost-support": VerdictWords("lost support", "cells that lost support", "worked in the base and does not now"),
+    "worse-answers": VerdictWords(
+        "worse answers", "cells with worse answers", "labelled samples are scored worse, by the paired test"
+    ),
     "inconclusive": VerdictWords("inconclusive", "inconclusive", "undecided; never a pass"),
     "warning": VerdictWords("warning", "warnings", "stored numbers look slower, which proves nothing"),
     "gone": VerdictWords("gone", "gone", "only the base has the cell"),
@@ -44,7 +47,7 @@ VERDICTS: dict[GateVerdict, VerdictWords] = {
     "added": VerdictWords("added", "added", "only the new matrix has the cell"),
 }
 """In the order of counts and lists: the worst first, and last the cells that were not compared."""
-RED: tuple[GateVerdict, ...] = ("regression", "lost-support")
+RED: tuple[GateVerdict, ...] = ("regression", "lost-support", "worse-answers")
 NOT_COMPARED: tuple[GateVerdict, ...] = ("not-judged", "added")
 UNSURE: tuple[GateVerdict, ...] = ("inconclusive", "warning")
 HOW_TO_READ = (
@@ -179,6 +182,11 @@ def outcome_remedy(outcome: Outcome) -> str:
     return words.remedy(outcome)
 
 
+def file_format(outcome: Outcome) -> str:
+    """`the file is fp16` for a user's own file as it is, where that is not FP32; else empty."""
+    return words.own_format(outcome)
+
+
 def percent(share: float) -> str:
     """`5.1 %`; no decimals from 100 % up."""
     # At 0.9995 one decimal would already round up to 100.0. Rounding may also leave a minus before zero.
@@ -216,7 +224,15 @@ def _cannot_tell(value: float, low: float | None, high: float | None, pairs: int
 
 
 def _regression(
-    slower: int, worst: str | None, change: float | None, lost: int, first_lost: str | None, inconclusive: int
+    slower: int,
+    worst: str | None,
+    change: float | None,
+    lost: int,
+    first_lost: str | None,
+    inconclusive: int,
+    # Gates of earlier versions have neither.
+    worse: int = 0,
+    first_worse: str | None = None,
 ) -> str:
     parts = []
     if slower:
@@ -224,8 +240,27 @@ def _regression(
         parts.append(f"{_cells(slower)} slower{named}")
     if lost:
         parts.append(f"{_cells(lost)} lost support ({first_lost})")
+    if worse:
+        parts.append(f"{_cells(worse)} with worse answers ({first_worse})")
     others = f"; {_cells(inconclusive)} undecided" if inconclusive else ""
     return f"regression: {' and '.join(parts)}{others}"
+
+
+def task_line(result: TaskResult) -> str:
+    """The task metric of both sides in words: `accuracy 97.8 %, 98.0 % in the base, loss +0.2 points (-0.5 to 0.9)`."""
+    line = f"{task.title(result.metric)}: {task.remark(result)}"
+    if result.value is not None:
+        figures = (
+            f"{task.figure(result.metric, result.value)}, {task.figure(result.metric, result.reference)} in the base"
+        )
+        line = f"{task.title(result.metric)} {figures}, loss {task.loss(result)}"
+        remark = task.remark(result)
+        line += f"; {remark}" if result.needed is not None and remark else ""
+    return line
+
+
+def _answers(metric: str, base: float | None, value: float | None, loss: Interval, samples: int) -> str:
+    return f"{task_line(TaskResult(metric, samples, value, base, loss))}, on {samples:,} labelled samples"
 
 
 def _passed(passed: int, warned: int) -> str:
@@ -300,6 +335,22 @@ WORDS: dict[str, Words] = {
     # What to do.
     "new-baseline": lambda: "record a new baseline",
     "skip-or-new-baseline": lambda cell: f"leave it out with --skip '{cell}', or record a new baseline",
+    # Labelled samples.
+    "worse-answers": lambda metric, base, value, loss, low, high, samples: (
+        f"worse answers: {_answers(metric, base, value, Interval(loss, low, high), samples)}"
+    ),
+    "maybe-worse-answers": lambda metric, base, value, loss, low, high, samples: (
+        "perhaps worse answers, but the samples do not confirm it: "
+        f"{_answers(metric, base, value, Interval(loss, low, high), samples)}"
+    ),
+    "samples-gone": lambda: "the base has labelled samples, and the new matrix has none",
+    "samples-failed": lambda text: f"the labelled samples could not be run, and could be in the base: {text}",
+    "samples-not-finite": lambda: "the scores of the labelled samples are missing or not finite",
+    "other-samples": lambda: "not comparable: the labelled samples or their metric are others than the base's",
+    "one-sample": lambda: "one labelled sample shows no difference",
+    "more-samples": lambda needed: (
+        f"give about {needed:,} labelled samples" if needed else "give more labelled samples"
+    ),
     # The answer.
     "regression": _regression,
     "inconclusive": lambda: "inconclusive",

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from bench.gating import text
+from bench.gating import task_loss, text
 from bench.gating.cells import Support, cell_row, paired, support, supported
 from bench.gating.choice import Choice, CommonCell
 from bench.gating.decision import CellDecision, Rules
+from bench.gating.task_loss import TaskPair
 from bench.judge import statistics
 from bench.judge.outcome import judge
 from bench.judge.speed import Medians, logs, round_medians
@@ -53,6 +54,8 @@ class GateObservations(Struct, frozen=True):
     """The reason why the base cannot be rebuilt."""
     decided: tuple[CellDecision, ...]
     pairs: tuple[Pair, ...]
+    labelled: Mapping[str, TaskPair] = {}
+    """By cell: the scores of labelled samples."""
 
     def missing_reason(self, cell: str) -> Note | None:
         """The reason why the base of a cell cannot be run again; None if it can."""
@@ -65,13 +68,14 @@ def rows(observed: GateObservations, rules: Rules) -> tuple[GateCell, ...]:
     recorded, now = observed.base.outcomes(), observed.new.outcomes()
     remeasured = _remeasured(observed.remeasured_base)
     speeds = {decided.cell: paired(decided, observed.pairs) for decided in observed.decided}
+    answers = task_loss.decide(observed.labelled, rules)
     cells = []
     for both in observed.choice.both:
         row = speeds.get(both.id) or _without_pairs(observed, both, rules)
         # A cell without an observation was not reached in time: it has not lost support.
         new = now.get(both.id)
         lost = support(recorded[both.id], remeasured.get(both.id), new) if new else Support()
-        cells.append(supported(row, lost, recorded[both.id], new))
+        cells.append(task_loss.judged(supported(row, lost, recorded[both.id], new), answers.get(both.id)))
     return (*cells, *observed.choice.rest)
 
 

@@ -13,7 +13,7 @@ from statistics import median
 from bench.judge import statistics
 from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
-from bench.judge.tolerance import violations
+from bench.judge.tolerance import is_far_better, violations
 from bench.records import Effort, Observation, Timing
 
 
@@ -69,3 +69,9 @@ class CellHistory:
     def is_right(self, observation: Observation) -> bool:
         """Whether the answer is within its tolerance; `judge.outcome` decides the verdict on the cell."""
         return observation.parity is None or not violations(observation.parity)
+
+    def is_far_better(self, observation: Observation, other: Observation) -> bool:
+        """Whether an answer is so much nearer to the reference than another that rounding does not explain it."""
+        if observation.parity is None or other.parity is None:
+            return other.parity is None
+        return is_far_better(observation.parity, other.parity)

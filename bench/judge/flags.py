@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from bench.judge import throttling
 from bench.judge.number_formats import AROUND_FP32, COARSER, executed, held
+from bench.judge.optimization import measured_level, optimization_fault
 from bench.judge.placement import known
 from bench.judge.throttling import StateSample
 from bench.records import Cell, Effort, Generation, MachineState, Note, Observation, SustainedSpeed, TargetFacts, note
@@ -237,6 +238,15 @@ def _generations(evidence: Evidence) -> list[Generation]:
     ]
 
 
+def lower_optimization(evidence: Evidence) -> Note | None:
+    """The cell fails, or is wrong, at the optimization that was asked for, and was measured at a lower one."""
+    fact = optimization_fault(evidence.observations)
+    if fact is None or measured_level(fact) is None:
+        return None
+    shown = {name: fact.values[name] for name in ("asked", "status", "works", "optimizers")}
+    return note("lower-optimization", **shown)
+
+
 def placement_unknown(evidence: Evidence) -> Note | None:
     """The cell names a provider, and a round has no placement."""
     unknown = evidence.cell.provider is not None and any(
@@ -273,6 +283,7 @@ RULES: dict[str, Callable[[Evidence], Note | None]] = {
     "throttled": throttled,
     "reduced-precision": reduced_precision,
     "casts-around-fp32": casts_around_fp32,
+    "lower-optimization": lower_optimization,
     "unchecked-option": unchecked_option,
     "stopped-early": stopped_early,
     "tokens-estimated": tokens_estimated,

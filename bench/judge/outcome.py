@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from bench.judge import drift, generation, placement, statistics, sustained
+from bench.judge import drift, generation, placement, statistics, sustained, task
 from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
+from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
@@ -50,9 +51,15 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
     # Controls come from the plan, also of cells that were not measured.
     control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
-    return tuple(
+    # Once for a group: the interval of some metrics takes a while, and workloads share the samples.
+    tasks = task.results(run, rounds)
+    outcomes = (
         _outcome(run, case, outcome, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
         for case, outcome in zip(cases, verdicts, strict=True)
+    )
+    return tuple(
+        replace(outcome, task=tasks[outcome.cell.group]) if outcome.rounds and outcome.cell.group in tasks else outcome
+        for outcome in outcomes
     )
 
 
@@ -92,6 +99,7 @@ def _outcome(
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
+    fault = optimization_fault(observations)
     evidence = _evidence(run, case, sustained_speed) if shown or decision.status == "inaccurate" else None
     return Outcome(
         cell=cell,
@@ -144,6 +152,8 @@ def _outcome(
         bits_per_weight=_bits_per_weight(traits),
         first_token_from_nothing_ms=generation.cold_first_token_ms(observations) if shown else None,
         word_error_rate=_word_error_rate(run, case),
+        optimization=measured_level(fault),
+        faulty_optimizers=optimizers_at_fault(fault),
         threads=next(
             (observation.threads for observation in reversed(observations) if observation.threads is not None), None
         ),

@@ -109,6 +109,8 @@ def differences(parity: Parity) -> list[Note]:
         if number(share) is not None and share is not None and round((1 - share) * count) >= LEAST_DIFFERENT:
             fault = _below(name, share, limit.clear_agreement)
             worst |= {name: fault} if fault and name not in worst else {}
+    if fault := _above("kl_divergence", parity.kl_divergence, limit.clear_kl) if parity.kl_divergence else None:
+        worst["kl_divergence"] = fault
     tokens, least = token_share(parity), limit.clear_tokens
     if tokens is not None and least is not None and tokens < least:
         compared = parity.tokens_compared or 0
@@ -167,6 +169,18 @@ def quality(parity: Parity) -> tuple[bool | float, ...]:
         *(-math.inf if (figure := number(value)) is None else figure for value in least),
         -math.inf if error is None else -error,
     )
+
+
+def is_far_better(parity: Parity, other: Parity) -> bool:
+    """Whether the error is at most half of another's; where one has no such figure, whether the other has more faults.
+
+    Between two roundings of the same values the error differs by a few percent.
+    """
+    for mine, others in ((parity.relative_error, other.relative_error), (parity.kl_divergence, other.kl_divergence)):
+        error, larger = number(mine), number(others)
+        if error is not None and larger is not None:
+            return error <= larger / 2
+    return not violations(parity) and bool(violations(other))
 
 
 def number(value: float | None) -> float | None:

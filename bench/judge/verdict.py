@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from bench.judge import placement
+from bench.judge.optimization import optimization_fault
 from bench.judge.speed import Medians
 from bench.judge.tolerance import checked, differences, quality, random_outputs, violations
 from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
@@ -84,7 +85,7 @@ def failed_round(case: Case) -> Verdict | None:
     times = sum(_status(failure) == status for failure in failures)
     rounds = len(case.observations)
     reason = note("failed-at-stage", stage=worst.stage, text=_first_line(worst), times=times, rounds=rounds)
-    return Verdict(status, reason, _quoted(worst.remedy), worst)
+    return Verdict(status, reason, _other_level(case) or _quoted(worst.remedy), worst)
 
 
 def untimed(case: Case) -> Verdict | None:
@@ -141,7 +142,7 @@ def inaccurate(case: Case) -> Verdict | None:
         return None
     worst = violations(min(wrong, key=quality))
     reason = note("out-of-tolerance", *worst, reference=wrong[0].reference, times=len(wrong), rounds=len(compared))
-    return Verdict("inaccurate", reason, note("try-other-recipe"))
+    return Verdict("inaccurate", reason, _other_level(case) or note("try-other-recipe"))
 
 
 def random_answers(case: Case) -> Verdict | None:
@@ -246,6 +247,14 @@ def _failed(kind: str, reason: Note, remedy: Note) -> Verdict:
 def _quoted(remedy: str) -> Note | None:
     """A remedy as the code that met the failure worded it."""
     return note("text", text=remedy) if remedy else None
+
+
+def _other_level(case: Case) -> Note | None:
+    """The level of optimization at which the cell would be right, where the matrix sets another; else None."""
+    fact = optimization_fault(case.observations)
+    if fact is None or fact.values.get("measured"):
+        return None
+    return note("set-optimization", works=fact.values["works"], optimizers=fact.values["optimizers"])
 
 
 def _first_line(failure: Failure) -> str:

@@ -36,6 +36,11 @@ class CompileCaches:
             folder.mkdir(exist_ok=True)
         return folder
 
+    def empty(self, group: str) -> None:
+        """Remove what was compiled for one group."""
+        if self.run_folder is not None:
+            shutil.rmtree(self.run_folder / group.replace("/", "--"), ignore_errors=True)
+
     def close(self) -> None:
         """Remove all folders; with a compile cache from this run, a later run would have no cold start."""
         if self.run_folder is not None:

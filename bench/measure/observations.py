@@ -22,6 +22,7 @@ from bench.records import (
     Lasted,
     MachineState,
     Measured,
+    Note,
     Observation,
     Opened,
     Profiled,
@@ -178,7 +179,7 @@ class ObservationRecorder:
     """Records the observations of one visit as its replies come, one for each workload, on disk at once.
 
     `starts` holds the starts of a cell that were measured before the visit. `shortfall` says by how much the model
-    exceeds the memory of its device.
+    exceeds the memory of its device. `facts` are notes that every observation gets.
     """
 
     def __init__(
@@ -189,11 +190,12 @@ class ObservationRecorder:
         meter: Meter,
         starts: Mapping[str, StartResults] | None = None,
         shortfall: str | None = None,
+        facts: tuple[Note, ...] = (),
     ) -> None:
         self.waiting = {cell.workload: cell for cell in cells}
         self.record = record
         self.mapper = ReplyMapper(number, meter)
-        self.starts, self.shortfall = starts or {}, shortfall
+        self.starts, self.shortfall, self.facts = starts or {}, shortfall, facts
         self.begun = time.monotonic()
         self.observations: list[Observation] = []
 
@@ -247,6 +249,7 @@ class ObservationRecorder:
         """Complete the observation of a workload with the facts of its cell, and record it."""
         cell = self.waiting.pop(workload)
         observation = replace(observation, cell=cell.id, visit_s=round(time.monotonic() - self.begun, 3))
+        observation = replace(observation, notes=(*observation.notes, *self.facts))
         if results := self.starts.get(cell.id):
             observation = replace(observation, starts=results.starts, notes=(*observation.notes, *results.notes))
         self.observations.append(observation)

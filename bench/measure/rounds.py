@@ -6,10 +6,13 @@ import random
 import time
 from collections import defaultdict
 
+from msgspec.structs import replace
+
 from bench.declare.matrix import Matrix
 from bench.measure.eta import Eta
 from bench.measure.memory_check import shortfalls
 from bench.measure.observations import Record, now
+from bench.measure.optimization import measured_again
 from bench.measure.stopping import CellStates
 from bench.measure.sustained import sustain
 from bench.measure.visits import Settings, Visitor
@@ -48,6 +51,8 @@ def measure(
     for group, why in too_large.items():
         progress.step(f"{group} comes last, as it is expected not to fit: it {why}")
     visitor = Visitor(matrix, run, prepared, settings, note, too_large)
+    # A resumed run goes on at the levels that it had to take.
+    visitor.adopt(observation for cell in cells for observation in history.rounds[cell.id].values())
     eta = Eta(cells, history, settings.effort, run.sustained_minutes)
     try:
         for last in (False, True):
@@ -78,16 +83,36 @@ def _rounds(cells: list[Cell], visitor: Visitor, history: CellStates, seed: int,
             progress.detail(f"round {number} of {model}: {group}; {eta.text()}")
             start = time.monotonic()
             observations = visitor.visit(groups[group], number)
+            # In the first round only: a cell that fails later has worked as it is.
+            if number == 1:
+                observations = measured_again(visitor, groups[group], observations, history, progress)
             ended = all(history.ended(cell.id) for cell in groups[group])
             eta.visit_done(group, time.monotonic() - start, ended=ended)
             for observation in observations:
                 if observation.failure:
                     progress.step(_failed_line(observation))
+            if number == 1:
+                _assess(groups[group], observations, visitor, progress)
         if groups:
             progress.step(f"{model}: round {number} done; {eta.text()}")
     for cell in cells:
         if line := _cell_line(cell, history):
             progress.step(line)
+
+
+def _assess(cells: list[Cell], observations: list[Observation], visitor: Visitor, progress: Progress) -> None:
+    """Run the labelled samples of a group once, after its first visit, and record the observation again with them."""
+    for cell in cells:
+        observation = next((o for o in observations if o.cell == cell.id and o.failure is None), None)
+        labelled = visitor.labelled(cell)
+        if observation is None or labelled is None:
+            continue
+        progress.detail(f"labelled samples of {cell.group}")
+        scores = visitor.assess(cell, labelled)
+        # The last observation of a cell and a round counts: the times were on disk before.
+        visitor.record(replace(observation, task=scores))
+        if scores.failure:
+            progress.step(f"{cell.group}: its labelled samples could not be run: {scores.failure.message}")
 
 
 def _due(cells: list[Cell], number: int, history: CellStates, effort: Effort) -> dict[str, list[Cell]]:

@@ -51,3 +51,7 @@ class CellStates(Protocol):
     def is_right(self, observation: Observation) -> bool:
         """Whether an answer is within its tolerance."""
         ...
+
+    def is_far_better(self, observation: Observation, other: Observation) -> bool:
+        """Whether an answer is so much nearer to the reference than another that rounding does not explain it."""
+        ...

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from bench.declare import answer_limits
 from bench.declare.matrix import Matrix
 from bench.declare.precisions import Precision
 from bench.machine.energy import Meter, Meters
 from bench.measure import cold_start
 from bench.measure.cold_start import StartResults
 from bench.measure.compile_cache import CompileCaches
-from bench.measure.observations import ObservationRecorder, Record
+from bench.measure.observations import ObservationRecorder, Record, unanswered
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
-from bench.records import Cell, Effort, Job, Note, Observation, Provider, Run, Tolerance, Visit
+from bench.records import (
+    Assess,
+    Assessed,
+    Cell,
+    Effort,
+    Failed,
+    Failure,
+    Job,
+    Note,
+    Observation,
+    Provider,
+    Run,
+    TaskScores,
+    Tolerance,
+    Visit,
+)
+from bench.records.plan import Optimization
 from bench.shared.number_formats import of_file
 from bench.worker_process import CLOSE_WATCH_S, WATCH_S, Worker
+
+OPTIMIZATION_FAULT = "optimization-fault"
+"""The kind of the note that names the optimization at fault."""
 
 
 class Settings(Struct, frozen=True):
@@ -50,6 +72,20 @@ class Visitor:
         self.compile_caches = CompileCaches(settings.compile_cache)
         self.kit = Meters(run.machine)
         self.starts: dict[str, StartResults] = {}
+        self.findings: dict[str, Note] = {}
+        """By group: the optimization at fault, and the level that the group is measured at instead."""
+
+    def adopt(self, observations: Iterable[Observation]) -> None:
+        """Measure at the levels that an earlier process of the run, or the base of a gate, had to take."""
+        groups = {cell.id: cell for cell in self.run.cells}
+        for observation in observations:
+            cell = groups.get(observation.cell)
+            # A level that the matrix sets now is not replaced by what was found without it.
+            if cell is None or self.matrix.targets[cell.target].optimization_given:
+                continue
+            for fact in observation.notes:
+                if fact.kind == OPTIMIZATION_FAULT and fact.values.get("measured"):
+                    self.findings[cell.group] = fact
 
     def close(self) -> None:
         """End the run: remove what providers compiled in it, and release the meters."""
@@ -100,7 +136,7 @@ class Visitor:
         first = cells[0]
         folder = self.folder(first)
         meter, shortfall = self.meter(first), self.shortfalls.get(first.group)
-        recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall)
+        recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall, self.found(first))
         with self.worker(first, folder) as worker:
             # Both must know the process before the first reply comes.
             meter.watch(worker.pid)
@@ -110,6 +146,31 @@ class Visitor:
         # After the worker is closed no reply can come, so a workload without one has failed.
         recorder.unanswered()
         return recorder.observations
+
+    def labelled(self, cell: Cell) -> Path | None:
+        """The folder of the labelled samples that the cell runs for its group; None for any other cell."""
+        # The first workload that could be prepared: the labelled samples have its sizes.
+        runs = next((c for c in self.run.cells if c.group == cell.group and self._has_labelled(c)), None)
+        return self.prepared.labelled[cell.model, cell.workload].folder if runs and runs.id == cell.id else None
+
+    def _has_labelled(self, cell: Cell) -> bool:
+        usable = cell.excluded is None and cell.id not in self.prepared.failures
+        return usable and (cell.model, cell.workload) in self.prepared.labelled
+
+    def assess(self, cell: Cell, labelled: Path) -> TaskScores:
+        """Run every labelled sample in a process of its own, outside of all timed parts; its scores, or its failure."""
+        task = self.run.tasks[f"{cell.model}/{cell.workload}"].scores
+        folder = self.folder(cell)
+        failure: Failure | None = None
+        with self.worker(cell, folder) as worker:
+            # Number 0 is no round, so nothing is profiled. The time limit is for each reply: a set may be large.
+            order = Assess(self.order([cell], 0, folder), str(labelled))
+            for reply in worker.ask(order, self.settings.timeout_s, each=True):
+                if isinstance(reply, Assessed):
+                    return reply.scores
+                if isinstance(reply, Failed):
+                    failure = failure or reply.failure
+        return TaskScores(task.metric, task.digest, failure=failure or unanswered("protocol", "order"))
 
     def meter(self, cell: Cell) -> Meter:
         """The meter of energy and device memory for a cell's target."""
@@ -129,6 +190,17 @@ class Visitor:
     def provider(self, cell: Cell) -> Provider | None:
         """The execution provider of a cell's target."""
         return self.matrix.targets[cell.target].provider
+
+    def found(self, cell: Cell) -> tuple[Note, ...]:
+        """The fact that the cell is measured at a lower optimization, for each of its observations; else empty."""
+        return (self.findings[cell.group],) if cell.group in self.findings else ()
+
+    def optimized(self, cell: Cell) -> Provider | None:
+        """The provider of a cell, at the level of optimization that it is measured at."""
+        provider, fact = self.provider(cell), self.findings.get(cell.group)
+        if provider is None or fact is None:
+            return provider
+        return replace(provider, optimization=cast(Optimization, fact.values["works"]))
 
     def folder(self, cell: Cell) -> str:
         """The folder for what a visit compiles: of this run alone where starts are measured, else shared by all runs.
@@ -151,6 +223,7 @@ class Visitor:
         # Planning excludes a cell without a recipe, and the matrix is refused where a recipe has no tolerance.
         assert first.recipe is not None
         assert tolerance is not None
+        tolerance = answer_limits.for_weights(tolerance, self.prepared.sources[first.model].weights)
         return Visit(
             engine=first.engine,
             family=first.family,
@@ -160,7 +233,7 @@ class Visitor:
             threads=self.settings.threads,
             effort=self.settings.effort,
             artifact=str(artifact.folder) if artifact else None,
-            provider=target.provider,
+            provider=self.optimized(first),
             mode=target.mode,
             options=target.options,
             tolerance=tolerance,

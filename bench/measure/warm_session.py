@@ -72,4 +72,6 @@ class WarmSession:
 
     def observation(self) -> Observation:
         """The observation of the cell, as a round of a run has it; its samples are the calls of the bursts."""
-        return replace(self.mapper.warm(self.failure, self.state), cell=self.side.cell.id)
+        observation = self.mapper.warm(self.failure, self.state)
+        facts = self.side.visitor.found(self.side.cell)
+        return replace(observation, cell=self.side.cell.id, notes=(*observation.notes, *facts))

@@ -16,11 +16,29 @@ from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment, distribution_name
 from bench.progress import Progress, duration
-from bench.records import Build, Built, Cell, Failed, Failure, InputOptions, Note, Order, Recipe, Refer, Source
+from bench.records import (
+    ArtifactRecord,
+    Build,
+    Built,
+    Cell,
+    Failed,
+    Failure,
+    InputOptions,
+    Label,
+    Note,
+    Order,
+    Recipe,
+    Refer,
+    Source,
+    TaskOptions,
+    Unpack,
+)
 from bench.worker_process import Worker
 
 # Exporting and converting a model of some gigabytes takes minutes.
 BUILD_TIMEOUT_S = 1800.0
+ARCHITECTURE = "architecture"
+"""The kind of a refusal that no recipe of a format can change."""
 
 
 class BuildError(Exception):
@@ -40,6 +58,10 @@ class Material(Struct, frozen=True):
     """The folder of its input data, and the digest of the data."""
     tokenizer: str = ""
     """The digest of the tokenizer of its input data."""
+    task: TaskOptions | None = None
+    """Its labelled samples, with paths of this machine."""
+    unpacked: ArtifactRecord | None = None
+    """The record of the folder that was made of a single file."""
 
     @property
     def folder(self) -> str | None:
@@ -64,16 +86,33 @@ class ArtifactBuilder:
         self.workers: dict[str, Worker] = {}
         self.failed: dict[str, Failure] = {}
         """By key: what could not be made in this run. Every precision needs the same export."""
+        self.unknown: dict[tuple[str, str], Failure] = {}
+        """By format and digest of the source: architectures that the format does not take, whatever the recipe."""
 
     def end(self, end: Callable[[Worker], None]) -> None:
         """Close the workers after the last build, or kill them after an error."""
         for worker in self.workers.values():
             end(worker)
 
+    def unpacked(self, material: Material) -> Material:
+        """The material with a folder in the place of a single file. Raises `BuildError`."""
+        source, runtime = material.source, material.family.build_runtime
+        if source.kind != "file":
+            return material
+        # Not the model's name: all models of a matrix that name this file share its folder.
+        parts = self._parts(material, runtime) | {"what": "source", "model": ""}
+
+        def order(out: Path) -> Order:
+            return Unpack(material.model.family, source, str(out))
+
+        artifact = self._ensure("source", f"folder of {Path(source.path).name}", parts, order, runtime)
+        folder = replace(source, kind="folder", path=str(artifact.folder), file=source.path)
+        return replace(material, source=folder, unpacked=artifact.record)
+
     def reference(self, material: Material, cell: Cell) -> Artifact:
         """The inputs of a workload, and the outputs of PyTorch in FP32. Raises `BuildError`."""
         model = material.model
-        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        sizes = _sizes(cell.sizes)
         runtime = material.family.build_runtime
         parts = self._parts(material, runtime, data=True) | {
             "what": "reference",
@@ -85,14 +124,31 @@ class ArtifactBuilder:
             return Refer(model.family, material.source, cell.sizes, material.folder, str(out))
 
         what = f"reference of {model.name} {cell.workload}"
-        return self._ensure("reference", what, parts, order, runtime)
+        # What is true of the weights is in the notes of every row, since every row has a reference.
+        notes = material.unpacked.notes if material.unpacked else ()
+        return self._ensure("reference", what, parts, order, runtime, notes)
+
+    def labelled(self, material: Material, task: TaskOptions, cell: Cell) -> Artifact:
+        """The labelled set in the sizes of a workload, and the scores of the FP32 reference. Raises `BuildError`."""
+        model, runtime = material.model, material.family.build_runtime
+        sizes = ",".join(f"{name}={size}" for name, size in cell.sizes.items())
+        parts = self._parts(material, runtime, data=True, labelled=True) | {
+            "what": "labelled",
+            "sizes": sizes,
+            "task": task.digest,
+        }
+
+        def order(out: Path) -> Order:
+            return Label(model.family, material.source, cell.sizes, task, str(out))
+
+        return self._ensure("reference", f"labelled samples of {model.name}", parts, order, runtime)
 
     def artifact(self, material: Material, cell: Cell) -> Artifact:
         """The artifact of a cell, built from the source or from the format's base artifact. Raises `BuildError`."""
         assert cell.recipe is not None
         form = registry.formats()[cell.format or ""]
         # The base is exported once, and every other recipe converts it.
-        if form.base in (None, cell.recipe.name):
+        if not _converts(form, cell.recipe.name):
             return self._build(material, form, cell.recipe)
         return self._build(material, form, cell.recipe, self._build(material, form, Recipe(form.base or "")))
 
@@ -112,20 +168,35 @@ class ArtifactBuilder:
             "options": ",".join(f"{name}={value}" for name, value in sorted(recipe.options.items())),
             "parent": parent.record.key if parent else "",
         }
+        # Only a conversion of one call's graph calibrates. A generator's takes minutes, and its sizes change nothing.
+        workloads = model.workloads if parent and not material.family.generates else ()
+        if workloads:
+            parts["workloads"] = ";".join(_sizes(sizes) for sizes in workloads)
 
         def order(out: Path) -> Order:
             folder = str(parent.folder) if parent else None
-            return Build(form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset)
+            return Build(
+                form.name, model.family, material.source, recipe, str(out), folder, material.folder, opset, workloads
+            )
 
         base_notes = parent.record.notes if parent else ()
-        return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
+        place = form.name, material.source.digest
+        if place in self.unknown:
+            raise BuildError(self.unknown[place])
+        try:
+            return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
+        except BuildError as error:
+            if error.failure.kind == ARCHITECTURE:
+                self.unknown[place] = error.failure
+            raise
 
     def _parts(
-        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False
+        self, material: Material, runtime: str, form: str | None = None, *, data: bool = False, labelled: bool = False
     ) -> dict[str, str]:
         """The parts that identify an artifact of a model; the provider that runs it is not one of them."""
         source = material.source
-        return {
+        made_of = {"unpacked": material.unpacked.key} if material.unpacked else {}
+        return made_of | {
             "model": material.model.name,
             "family": material.model.family,
             "source": source.digest,
@@ -135,7 +206,7 @@ class ArtifactBuilder:
             "inputs": _inputs(material) if data else "",
             "tools": _tools(self.runtimes[runtime]),
             # Of the staged code and not of this package: a gate builds with the code that its base had.
-            "code": worker_code.build_digest(material.model.family, form, self.code / "bench"),
+            "code": worker_code.build_digest(material.model.family, form, self.code / "bench", labelled=labelled),
         }
 
     def _ensure(
@@ -199,14 +270,23 @@ def runtimes_for(cell: Cell) -> tuple[str, ...]:
     if cell.format is None or cell.recipe is None:
         return (family.build_runtime,)
     form = registry.formats()[cell.format]
-    converts = form.base not in (None, cell.recipe.name)
+    converts = _converts(form, cell.recipe.name)
     used = [_build_runtime(family, form), *([_build_runtime(family, form, converts=True)] if converts else [])]
     return tuple(dict.fromkeys((family.build_runtime, *used)))
+
+
+def _converts(form: registry.Format, recipe: str) -> bool:
+    """Whether a recipe starts from the format's base artifact, and not from the source."""
+    return form.base is not None and recipe != form.base and recipe not in form.from_source
 
 
 def _build_runtime(family: registry.Family, form: registry.Format, *, converts: bool = False) -> str:
     """The runtime that builds an artifact, or converts the format's base artifact; the family's where none is named."""
     return (form.convert_runtime if converts else form.build_runtime) or family.build_runtime
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    return ",".join(f"{name}={size}" for name, size in sizes.items())
 
 
 def _inputs(material: Material) -> str:

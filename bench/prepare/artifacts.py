@@ -25,7 +25,7 @@ MAKING = "making-"
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 KEY = re.compile(r"[0-9a-f]{24}")
 """A run's file may come from anywhere, and its keys become names of folders: nothing else is accepted."""
-Kind = Literal["model", "reference"]
+Kind = Literal["model", "reference", "source"]
 Build = Callable[[Path], tuple[Note, ...]]
 """Writes an artifact's files into the given folder, and returns notes; raises where that fails."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from bench.declare import registry
@@ -17,7 +19,7 @@ from bench.prepare.artifacts import Artifact, RecordedArtifacts
 from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe import ProbedTargets
 from bench.progress import Progress
-from bench.records import Cell, Failure, Source
+from bench.records import Cell, Failure, Source, TaskOptions
 from bench.worker_process import Worker
 
 OTHER_SOURCE = Failure(
@@ -40,6 +42,8 @@ class Prepared:
     """By `Cell.artifact_name`."""
     references: dict[tuple[str, str], Artifact] = dataclasses.field(default_factory=dict)
     """By model and workload."""
+    labelled: dict[tuple[str, str], Artifact] = dataclasses.field(default_factory=dict)
+    """By model and workload: the labelled samples in the sizes of the workload."""
     failures: dict[str, Failure] = dataclasses.field(default_factory=dict)
     """By cell id: the failures of cells that cannot be measured."""
 
@@ -122,6 +126,11 @@ class _Models:
         if self.recorded.differs(model.name, material.source):
             self.without_source(model, cells, OTHER_SOURCE)
             return
+        try:
+            material = self.builder.unpacked(material)
+        except BuildError as error:
+            self.fail(cells, error.failure)
+            return
         self.prepared.sources[model.name] = material.source
         self.everything(material, cells)
 
@@ -130,6 +139,8 @@ class _Models:
         # One reference for a workload, whatever precision or target is compared with it.
         for workload in dict.fromkeys(cell.workload for cell in cells):
             self.reference(material, [cell for cell in cells if cell.workload == workload])
+        if material.task is not None:
+            self.labelled(material, material.task, cells)
         # Without a reference no answer could be checked, so nothing is built for such a cell.
         runnable = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
         for name in dict.fromkeys(cell.artifact_name for cell in runnable):
@@ -163,7 +174,24 @@ class _Models:
         if options.tokenizer:
             tokenizer = sources.resolve_folder(options.tokenizer, cache=self.cache, root=root, say=self.progress.step)
             options = replace(options, tokenizer=tokenizer[0])
-        return Material(model, replace(source, inputs=options), data, tokenizer[1] if tokenizer else "")
+        task = self.task(model, root)
+        return Material(model, replace(source, inputs=options), data, tokenizer[1] if tokenizer else "", task)
+
+    def task(self, model: Model, root: Path) -> TaskOptions | None:
+        """The labelled samples of a model with their paths on this disk and their digest. Raises `SourceError`."""
+        if model.task is None:
+            return None
+        paths, digests = [], []
+        for source in (model.task.inputs, model.task.labels):
+            known = (
+                sources.resolve_data(source, cache=self.cache, root=root, say=self.progress.step) if source else None
+            )
+            paths.append(known[0] if known else "")
+            digests.append(known[1] if known else "")
+        # Without the sources: the same samples at another place are the same.
+        read = msgspec.json.encode(replace(model.task, inputs="", labels=""), order="sorted").decode()
+        digest = hashlib.sha256("\n".join([*digests, read]).encode()).hexdigest()[:24]
+        return replace(model.task, inputs=paths[0], labels=paths[1], digest=digest)
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""
@@ -174,6 +202,19 @@ class _Models:
             self.fail(cells, error.failure)
             return
         self.prepared.references[material.model.name, cells[0].workload] = reference
+
+    def labelled(self, material: Material, task: TaskOptions, cells: list[Cell]) -> None:
+        """Prepare the labelled samples in the sizes of the first workload of each group, which runs them."""
+        alive = [cell for cell in cells if cell.id not in self.prepared.failures]
+        first = {cell.group: cell for cell in reversed(alive)}
+        for workload in dict.fromkeys(cell.workload for cell in first.values()):
+            hit = [cell for cell in alive if first[cell.group].workload == workload]
+            try:
+                made = self.builder.labelled(material, task, hit[0])
+            except BuildError as error:
+                self.fail(hit, error.failure)
+                continue
+            self.prepared.labelled[material.model.name, workload] = made
 
     def artifact(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the artifact of one precision in one format."""

@@ -86,16 +86,18 @@ def protocol_of(code: Path) -> int | None:
     return None
 
 
-def build_digest(family: str, form: str | None = None, package: Path | None = None) -> str:
+def build_digest(family: str, form: str | None = None, package: Path | None = None, *, labelled: bool = False) -> str:
     """A digest of the code that builds a family's artifacts of a format, or its references where `form` is None.
 
-    An edit that changes this digest makes new artifacts. `package` is the `bench` folder of copied code.
+    An edit that changes this digest makes new artifacts. `package` is the `bench` folder of copied code. `labelled`
+    adds the code that makes labelled sets.
     """
     homes = _homes(package)
     bench = homes["bench"]
     modules = [("families", family), *([("formats", form)] if form else [])]
     files = [file for kind, name in modules for file in code_digest.module_files(_module(kind, name), homes)]
-    code = code_digest.code_behind([bench / "worker" / "artifacts.py", *files], homes)
+    start = bench / "worker" / ("labelled/orders.py" if labelled else "artifacts.py")
+    code = code_digest.code_behind([start, *files], homes)
     return code_digest.digest([*code, *_data(family, homes)])[:16]
 
 

@@ -31,10 +31,20 @@ from bench.records.conformance import (
     OperatorVerdict,
 )
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
-from bench.records.judged import GenerationSpeed, Interval, Outcome, Speed, SustainedMinute, SustainedSpeed
+from bench.records.judged import (
+    GenerationSpeed,
+    Interval,
+    Outcome,
+    Speed,
+    SustainedMinute,
+    SustainedSpeed,
+    TaskResult,
+)
 from bench.records.machine import Accelerator, Cpu, Device, Executed, Machine, MachineState, TargetFacts
 from bench.records.manifests import EngineManifest, EngineRecipe, FamilyManifest, FormatManifest, SourceKind, Task
 from bench.records.orders import (
+    Assess,
+    Assessed,
     Begin,
     Build,
     Built,
@@ -45,6 +55,7 @@ from bench.records.orders import (
     Held,
     Hold,
     Job,
+    Label,
     Lasted,
     Measured,
     Opened,
@@ -57,6 +68,7 @@ from bench.records.orders import (
     Stage,
     Started,
     Sustain,
+    Unpack,
     Visit,
 )
 from bench.records.plan import (
@@ -91,6 +103,7 @@ from bench.records.seen import (
     Transcript,
     ValueKind,
 )
+from bench.records.tasks import TaskOptions, TaskReference, TaskScores
 
 __all__ = [
     "CPU_PROVIDER",
@@ -99,6 +112,8 @@ __all__ = [
     "SCHEMA",
     "Accelerator",
     "ArtifactRecord",
+    "Assess",
+    "Assessed",
     "Begin",
     "Block",
     "Build",
@@ -144,6 +159,7 @@ __all__ = [
     "InputOptions",
     "Interval",
     "Job",
+    "Label",
     "Lasted",
     "Machine",
     "MachineState",
@@ -190,11 +206,16 @@ __all__ = [
     "SustainedSpeed",
     "TargetFacts",
     "Task",
+    "TaskOptions",
+    "TaskReference",
+    "TaskResult",
+    "TaskScores",
     "ThreadsOption",
     "Timing",
     "Tolerance",
     "Traits",
     "Transcript",
+    "Unpack",
     "ValueKind",
     "Visit",
     "Weights",

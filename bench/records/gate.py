@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.records.base import Note, Record, Status
-from bench.records.judged import Interval
+from bench.records.judged import Interval, TaskResult
 from bench.records.machine import Machine, MachineState
 
 PairKind = Literal["screen", "confirm", "null"]
 """What a pair is for: cells are screened, suspects confirmed on fresh pairs, and a null pair is the base twice."""
-GateVerdict = Literal["pass", "regression", "lost-support", "inconclusive", "warning", "not-judged", "gone", "added"]
+GateVerdict = Literal[
+    "pass", "regression", "lost-support", "worse-answers", "inconclusive", "warning", "not-judged", "gone", "added"
+]
 """`warning`: stored numbers look slower and prove nothing. `not-judged`: the base has no valid speed either.
 
-`gone`: only the base has the cell. `added`: only the new matrix has it.
+`worse-answers`: the labelled samples are scored worse. `gone`: only the base has the cell. `added`: only the new
+matrix has it.
 """
 
 
@@ -64,7 +67,7 @@ class GateCell(Record, frozen=True):
     reason: str
     """`reason_facts` as text."""
     remedy: str = ""
-    stage: Literal["screen", "confirm", "support", "stored", ""] = ""
+    stage: Literal["screen", "confirm", "support", "stored", "labels", ""] = ""
     """The stage that decided; empty where nothing was measured."""
     change: Interval | None = None
     """Relative change of the time of a call with its 95 % interval: 0.031 is 3.1 % slower, -0.05 is 5 % less time."""
@@ -80,6 +83,8 @@ class GateCell(Record, frozen=True):
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     """Wall time of the cell's pairs."""
+    task: TaskResult | None = None
+    """The task metric of the new side on labelled samples; its reference is the base. None without labels."""
     reason_facts: tuple[Note, ...] = ()
     """Why the verdict is what it is, as kinds with values."""
 

@@ -89,6 +89,23 @@ class SustainedSpeed(Record, frozen=True):
     """Why it ended early; None where it did not."""
 
 
+class TaskResult(Record, frozen=True):
+    """The task metric of a cell, and its loss against the FP32 reference on the same samples."""
+
+    metric: str
+    samples: int
+    value: float | None = None
+    """None where the samples could not be run, or an answer was not finite."""
+    reference: float | None = None
+    loss: Interval | None = None
+    """Above 0 is worse: in points (hundredths) of the metric, of a perplexity in percent of the reference's."""
+    needed: int | None = None
+    """Samples that would show a loss of half a point, or of 0.5 % of a perplexity, with 80 % power; None where no
+    sample differs."""
+    fault: Note | None = None
+    """Why there is no value."""
+
+
 class Outcome(Record, frozen=True):
     """The verdict on one cell."""
 
@@ -136,6 +153,12 @@ class Outcome(Record, frozen=True):
     """Import, load and first token of a fresh process, added up in each round."""
     word_error_rate: float | None = None
     """Wrong, missing and extra words over the words of the label; the worst of the rounds."""
+    optimization: str | None = None
+    """The level of graph optimization that the cell was measured at, where the one asked for fails or is wrong."""
+    faulty_optimizers: tuple[str, ...] = ()
+    """The graph optimizers that make it fail or answer wrong, where they were found."""
+    task: TaskResult | None = None
+    """None where the model has no labelled samples."""
     threads: int | None = None
     rounds: int = 0
     calls: int = 0

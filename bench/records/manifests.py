@@ -41,10 +41,15 @@ class FamilyManifest(Record, frozen=True, kw_only=True):
     """The engines that run it on an execution provider: the first that can drive the provider is taken."""
     sources: tuple[SourceKind, ...] = ("hub", "path", "wheel", "config")
     """The kinds of source that the family reads."""
+    files: tuple[str, ...] = ()
+    """The endings of single files that it reads in the place of a folder, such as `.gguf`; `unpack` reads them."""
     has_module: bool = True
     """Whether `load` gives a PyTorch module."""
     class_scores: tuple[str, ...] = ()
     """The outputs that hold one score for each class, of shape (batch, classes)."""
+    labelled: tuple[str, ...] = ()
+    """The kinds of labelled samples that it can be scored with, its default first: `classes`, `pairs`, `rankings`,
+    `answers`, `speech`, `text`. Its module then has `labelled`."""
     tolerances: dict[str, Tolerance] = {}
     """By number format: what holds where a recipe declares no tolerance for this family."""
 
@@ -91,6 +96,8 @@ class FormatManifest(Record, frozen=True, kw_only=True):
 
     base: str | None = None
     """The recipe whose artifact the other recipes start from; None where each starts from the source."""
+    from_source: tuple[str, ...] = ()
+    """The recipes beside the base that start from the source too."""
     build_runtime: str | None = None
     """The runtime that builds from the source; None: the family's own."""
     convert_runtime: str | None = None

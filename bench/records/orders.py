@@ -10,6 +10,7 @@ from bench.records.machine import Device, TargetFacts
 from bench.records.plan import Provider, Recipe, Tolerance
 from bench.records.prepared import Failure, Source
 from bench.records.seen import Effort, Generation, Minute, Parity, Placement, Start, Timing, Traits, Transcript
+from bench.records.tasks import TaskOptions, TaskScores
 
 
 class Build(Record, frozen=True, tag="build", tag_field="order"):
@@ -26,6 +27,8 @@ class Build(Record, frozen=True, tag="build", tag_field="order"):
     """The folder or file of the model's own input data, for calibration; None takes the family's."""
     opset: int = 0
     """The ONNX opset of an export."""
+    workloads: tuple[dict[str, int], ...] = ()
+    """The sizes of the model's workloads, for calibration; empty for the family's default sizes."""
 
 
 class Refer(Record, frozen=True, tag="refer", tag_field="order"):
@@ -35,6 +38,24 @@ class Refer(Record, frozen=True, tag="refer", tag_field="order"):
     source: Source
     sizes: dict[str, int]
     inputs: str | None
+    out: str
+
+
+class Label(Record, frozen=True, tag="label", tag_field="order"):
+    """Write a labelled set into `out` as batches of these sizes, and the scores of the FP32 reference beside it."""
+
+    family: str
+    source: Source
+    sizes: dict[str, int]
+    task: TaskOptions
+    out: str
+
+
+class Unpack(Record, frozen=True, tag="unpack", tag_field="order"):
+    """Make a folder, in the layout of the Hugging Face Hub, of a source that is a single file."""
+
+    family: str
+    source: Source
     out: str
 
 
@@ -104,8 +125,16 @@ class Burst(Record, frozen=True, tag="burst", tag_field="order"):
     length_s: float
 
 
+class Assess(Record, frozen=True, tag="assess", tag_field="order"):
+    """Open the visit's session, run every sample of a labelled set, and reply with their scores."""
+
+    visit: Visit
+    labelled: str
+    """The folder that `Label` wrote."""
+
+
 # A change of any order or reply needs another `PROTOCOL`; a test holds a digest of them.
-Order = Build | Refer | Visit | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
+Order = Build | Refer | Label | Unpack | Visit | Assess | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -182,6 +211,12 @@ class Started(Record, frozen=True, tag="started", tag_field="reply"):
     start: Start
 
 
+class Assessed(Record, frozen=True, tag="assessed", tag_field="reply"):
+    """The answer to `Assess`."""
+
+    scores: TaskScores
+
+
 class Probed(Record, frozen=True, tag="probed", tag_field="reply"):
     """What a probe found."""
 
@@ -200,5 +235,18 @@ class Done(Record, frozen=True, tag="done", tag_field="reply"):
 
 
 Reply = (
-    Stage | Built | Opened | Measured | Held | Bursted | Lasted | Profiled | Started | Probed | CaseDone | Failed | Done
+    Stage
+    | Built
+    | Opened
+    | Measured
+    | Assessed
+    | Held
+    | Bursted
+    | Lasted
+    | Profiled
+    | Started
+    | Probed
+    | CaseDone
+    | Failed
+    | Done
 )

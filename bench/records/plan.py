@@ -27,6 +27,8 @@ class Tolerance(Record, frozen=True):
     """RMS of the error over RMS of the reference."""
     max_kl: float | None = None
     """For models that generate: mean KL divergence of the next token's distribution from the reference's, in nats."""
+    max_kl_random: float | None = None
+    """The same for random weights, where it is lower: their distributions are flat, and 4 bits change them less."""
     min_top1: float | None = None
     """For models that generate: share of positions at which the likeliest next token is the reference's."""
     # For FP32: quantized models differ from the first tokens on, so they are checked by KL divergence and top-1.
@@ -42,6 +44,8 @@ class Tolerance(Record, frozen=True):
     """Below this share of equal best classes, best tokens or exact values, the answers are `approximate`."""
     clear_tokens: float | None = None
     """Below this share of generated tokens before the first that differs, the answers are `approximate`."""
+    clear_kl: float | None = None
+    """Above this KL divergence the answers are `approximate`."""
 
 
 class DeviceChoice(Record, frozen=True):

@@ -46,14 +46,17 @@ class InputOptions(Record, frozen=True):
 class Source(Record, frozen=True):
     """A model's origin, resolved to this machine's disk, as a worker loads it."""
 
-    kind: Literal["folder", "config", "onnx"]
+    kind: Literal["folder", "config", "onnx", "file"]
     path: str
-    """The folder of weights, config and tokenizer; the config's JSON file; or the .onnx file."""
+    """The folder of weights, config and tokenizer; the config's JSON file; the .onnx file; or another single file,
+    which a worker makes a folder of before anything else is done with it."""
     weights: Weights
     digest: str
     """SHA-256 over the content of every file of the source."""
     seed: int = 0
     inputs: InputOptions = InputOptions()
+    file: str = ""
+    """The single file that the folder was made of; empty where the folder is the user's own."""
 
 
 # The wheels of ONNX Runtime overwrite one another, so no single environment can hold all targets.
@@ -74,10 +77,10 @@ class RuntimeRecord(Record, frozen=True):
 
 
 class ArtifactRecord(Record, frozen=True):
-    """A model folder or a reference in the cache: its key, and the parts that the key is computed from."""
+    """A model folder, a reference or an unpacked source in the cache: its key, and what the key is computed from."""
 
     key: str
-    kind: Literal["model", "reference"]
+    kind: Literal["model", "reference", "source"]
     parts: dict[str, str]
     files: dict[str, str]
     """SHA-256 by file name, relative to the artifact's folder."""

@@ -8,6 +8,7 @@ from bench.records.base import Note, Record, Weights
 from bench.records.machine import Device, Machine, MachineState, TargetFacts
 from bench.records.plan import Cell, Tolerance
 from bench.records.prepared import Failure, RuntimeRecord
+from bench.records.tasks import TaskReference, TaskScores
 
 
 class Effort(Record, frozen=True):
@@ -308,6 +309,8 @@ class Observation(Record, frozen=True):
     """What the engine reports about itself, e.g. that it is compiled."""
     traits: Traits | None = None
     transcript: Transcript | None = None
+    task: TaskScores | None = None
+    """The scores of the labelled samples, which are run once for all workloads of a model, precision and target."""
     state: MachineState = MachineState()
     visit_s: float | None = None
     sustained: Sustained | None = None
@@ -345,5 +348,7 @@ class Run(Record, frozen=True):
     """Digest of the worker's code that measured, 16 hex digits: the name of its folder in the cache."""
     targets: dict[str, TargetFacts] = {}
     """By target: what a probe found before anything was measured."""
+    tasks: dict[str, TaskReference] = {}
+    """By `model/workload`: the FP32 reference's scores of the labelled samples, run in the sizes of this workload."""
     sustained_minutes: float | None = None
     """Minutes of the sustained run of each measured cell; None where the run has none."""

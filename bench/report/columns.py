@@ -96,12 +96,17 @@ def _word_error_rate(outcome: Outcome) -> str | None:
     return _text_of(outcome.word_error_rate, numbers.percent)
 
 
+def _increase(share: float | None) -> str:
+    return f"+{numbers.percent(share)}"
+
+
 LIMITS = ("at most", "at least", "asked for")
 """The headings of the columns that show the limits of a tolerance."""
 AGREEMENT = (
     Column("Output", "that decides", "words", _deciding),
     Column("KL divergence", "nats", "text", _parity_text(lambda parity: parity.kl_divergence, numbers.significant)),
     Column("at most", "", "text", _limit(lambda limit: limit.max_kl)),
+    Column("Perplexity", "of the reference's text", "text", _parity_text(generation.perplexity_increase, _increase)),
     Column("Top-1 agreement", "", "text", _parity_text(lambda parity: parity.top1_agreement, numbers.significant)),
     Column("at least", "", "text", _limit(lambda limit: limit.min_top1)),
     Column("Top-5 agreement", "", "text", _parity_text(lambda parity: parity.top5_agreement, numbers.significant)),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-from bench.records import Interval, Outcome, Speed
+from bench.records import Interval, Outcome, Parity, Speed
 from bench.report import numbers
 
 
@@ -50,3 +51,11 @@ def compared(speed: Speed) -> dict[str, Interval]:
     else:
         ratios = {"decode": generated.decode_ratio, "prefill": generated.prefill_ratio}
     return {name: ratio for name, ratio in ratios.items() if ratio is not None}
+
+
+def perplexity_increase(parity: Parity) -> float | None:
+    """The share by which the perplexity of text that the reference writes is higher; None without a KL divergence.
+
+    Cross entropy is the reference's entropy plus the KL divergence, so the perplexity is exp(KL) times as high.
+    """
+    return None if parity.kl_divergence is None else math.expm1(parity.kl_divergence)

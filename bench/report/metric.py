@@ -20,6 +20,7 @@ from bench.records import (
     Speed,
     SustainedMinute,
     SustainedSpeed,
+    TaskResult,
     Traits,
 )
 from bench.report import cold_start, numbers
@@ -233,6 +234,11 @@ def start(
 def parity(name: str, read: Callable[[Parity], float | None], meaning: str, unit: str = "") -> Metric:
     """A distance of the answers from the reference."""
     return Metric(name, unit, "number", lambda result: within(result.outcome.parity, read), meaning)
+
+
+def labelled(name: str, read: Callable[[TaskResult], Value | None], meaning: str, type_: Type = "number") -> Metric:
+    """A value of the labelled samples."""
+    return Metric(name, "", type_, lambda result: within(result.outcome.task, read), meaning)
 
 
 def trait(name: str, type_: Type, read: Callable[[Traits], Value | None], meaning: str) -> Metric:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.report import numbers, targets, text, text_flags
+from bench.report import numbers, targets, task, text, text_flags
+from bench.report.generation import perplexity_increase
 from bench.report.metric import (
     CellResult,
     Column,
@@ -19,6 +20,7 @@ from bench.report.metric import (
     count,
     fact,
     generation,
+    labelled,
     last,
     parity,
     rate,
@@ -292,6 +294,12 @@ METRICS: tuple[Metric, ...] = (
         "nats",
     ),
     parity(
+        "perplexity_increase",
+        perplexity_increase,
+        "Share by which the perplexity of text that the reference itself writes is higher: exp(KL divergence) - 1.",
+        "share",
+    ),
+    parity(
         "top1_agreement",
         lambda p: p.top1_agreement,
         "Share of positions with the reference's likeliest next token, or of samples with its best class, 0 to 1.",
@@ -452,6 +460,49 @@ METRICS: tuple[Metric, ...] = (
         "Version of the engine's own library.",
     ),
     fact("remedy", "text", lambda r: text.remedy(r.outcome), "What would make the cell run."),
+    fact(
+        "optimization",
+        "text",
+        lambda r: r.outcome.optimization,
+        "Level of graph optimization that was measured, where the one asked for fails or is wrong; else empty.",
+    ),
+    fact(
+        "faulty_optimizers",
+        "list",
+        lambda r: r.outcome.faulty_optimizers,
+        "Graph optimizers that make the model fail or answer wrong at the level asked for, where they were found.",
+    ),
+    fact(
+        "task_metric",
+        "text",
+        lambda r: within(r.outcome.task, lambda t: t.metric),
+        "Metric of the labelled samples: `accuracy`, `perplexity` and others; empty without labelled samples.",
+    ),
+    replace(
+        labelled("task_value", lambda t: t.value, "Its value, a share of 1, or a perplexity."),
+        form=lambda value, result: task.shown(value, result.outcome),
+    ),
+    replace(
+        labelled("task_reference", lambda t: t.reference, "Its value of the FP32 reference on the same samples."),
+        form=lambda value, result: task.shown(value, result.outcome),
+    ),
+    replace(
+        labelled(
+            "task_loss",
+            lambda t: t.loss,
+            "Loss against FP32 on the same samples, above 0 is worse: points, or percent of a perplexity.",
+            "interval",
+        ),
+        low="Lower end of its 95 % confidence interval, from paired samples.",
+        form=lambda _, result: task.shown_loss(result.outcome),
+    ),
+    labelled("task_samples", lambda t: t.samples, "Labelled samples, each run once.", "integer"),
+    labelled(
+        "task_samples_needed",
+        lambda t: t.needed,
+        "Samples that would show a loss of half a point, or 0.5 % of a perplexity, with 80 % power.",
+        "integer",
+    ),
 )
 """In the order of the columns of results.csv. A row may be added at any place; its meaning never changes."""
 

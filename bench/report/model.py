@@ -45,6 +45,12 @@ class RunReport:
     models: tuple[ModelPart, ...]
     problems: tuple[ProblemGroup, ...]
     resolvable: Resolvable | None
+    rank_approximate: bool = False
+    """Whether the reader asks for approximate cells in rankings."""
+
+    def is_ranked(self, outcome: Outcome) -> bool:
+        """Whether an outcome with a speed is in the tables of speeds; random models are in none of them."""
+        return self.rank_approximate or outcome.status != "approximate"
 
     def result(self, outcome: Outcome) -> CellResult:
         """An outcome of this run in the form that the rows of `metrics` read."""
@@ -96,6 +102,12 @@ class RunReport:
         return tuple(dict.fromkeys(flag.kind for flags in both for flag in flags))
 
     @property
+    def scored(self) -> tuple[Outcome, ...]:
+        """One outcome with labelled samples for each model, precision and target: workloads share the scores."""
+        distinct = {outcome.cell.group: outcome for outcome in reversed(self.outcomes) if outcome.task is not None}
+        return tuple(reversed(distinct.values()))
+
+    @property
     def placed(self) -> tuple[Outcome, ...]:
         """One outcome for each distinct placement of nodes that is known.
 
@@ -137,6 +149,8 @@ class Report:
 
     sheets: tuple[RunReport, ...]
     across: tuple[AcrossRow, ...]
+    rank_approximate: bool = False
+    """Whether the reader asks for approximate cells in rankings."""
 
     @property
     def statuses(self) -> tuple[Status, ...]:
@@ -156,15 +170,23 @@ class Report:
         return any(outcome.sustained for sheet in self.sheets for outcome in sheet.outcomes)
 
     @property
+    def scored(self) -> bool:
+        """Whether at least one cell has labelled samples."""
+        return any(sheet.scored for sheet in self.sheets)
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """The kind of every flag that at least one cell has."""
         return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
 
 
-def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]]) -> Report:
-    """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells."""
-    sheets = tuple(_sheet(run, outcomes) for run, outcomes in runs_and_outcomes)
-    return Report(sheets, side_by_side.across_runs(sheets) if len(sheets) > 1 else ())
+def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]], *, rank_approximate: bool = False) -> Report:
+    """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells.
+
+    `rank_approximate` also ranks the cells whose answers are within tolerance and visibly others.
+    """
+    sheets = tuple(_sheet(run, outcomes, rank_approximate) for run, outcomes in runs_and_outcomes)
+    return Report(sheets, side_by_side.across_runs(sheets) if len(sheets) > 1 else (), rank_approximate)
 
 
 def summary(sheet: RunReport) -> Summary:
@@ -185,7 +207,7 @@ def summary(sheet: RunReport) -> Summary:
     )
 
 
-def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
+def _sheet(run: Run, outcomes: Sequence[Outcome], rank_approximate: bool) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
     # An outcome that is in no plan, as a file from elsewhere may have, comes last.
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
@@ -207,6 +229,7 @@ def _sheet(run: Run, outcomes: Sequence[Outcome]) -> RunReport:
         models=model_tables.parts(run, shown, unreached),
         problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
+        rank_approximate=rank_approximate,
     )
 
 

@@ -49,8 +49,8 @@ class ModelPart:
 
     @property
     def scored(self) -> bool:
-        """Whether a score of the task itself was measured, such as a word error rate."""
-        return any(outcome.word_error_rate is not None for outcome in self.ran)
+        """Whether a score of the task itself was measured, such as a word error rate or an accuracy."""
+        return any(outcome.word_error_rate is not None or outcome.task is not None for outcome in self.ran)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

@@ -124,6 +124,17 @@ def change(interval: Interval | None) -> str:
     return f"{value} ({_rounded_end(100 * low, place)} to {_rounded_end(100 * high, place)})"
 
 
+def signed(interval: Interval | None, unit: str) -> str:
+    """A difference that may be below 0 with its interval, `+0.8 points (-0.4 to 2.1)`, to hundredths at the most."""
+    if interval is None or not math.isfinite(interval.value):
+        return DASH
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return f"{_signed(interval.value, -2)} {unit}"
+    place = min(max(_supported((high - low) / 2) if high > low else -2, -2), 0)
+    return f"{_signed(interval.value, place)} {unit} ({_rounded_end(low, place)} to {_rounded_end(high, place)})"
+
+
 def given(value: float | None) -> str:
     """A figure from a matrix or an option, as short as it was written there: `0.98`."""
     return DASH if value is None else f"{value:g}"

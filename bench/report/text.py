@@ -113,8 +113,12 @@ def asked_and_computed(outcome: Outcome) -> str | None:
 
 def remark(outcome: Outcome) -> str | None:
     """What a row that is named by its cell must add: the number format of the user's own file, or of the arithmetic."""
-    own = f"the file is {outcome.file_format}" if outcome.file_format and _is_as_it_is(outcome.cell) else None
-    return asked_and_computed(outcome) or own
+    return asked_and_computed(outcome) or own_format(outcome) or None
+
+
+def own_format(outcome: Outcome) -> str:
+    """`the file is fp16` for the user's own file as it is, where that is not FP32; else empty."""
+    return f"the file is {outcome.file_format}" if outcome.file_format and _is_as_it_is(outcome.cell) else ""
 
 
 def _held(outcome: Outcome) -> str:
@@ -166,6 +170,13 @@ def input_mark(outcome: Outcome) -> str:
     if not kinds:
         return ""
     return "guessed inputs" if kinds <= set(text_notes.GUESSED_MARKS) else "made-up inputs"
+
+
+def optimization(outcome: Outcome) -> str:
+    """Which optimization is at fault, and the level that is right or was measured; empty without such a finding."""
+    measured = (text_flags.detail(flag) for flag in outcome.flags if flag.kind == "lower-optimization")
+    others = (say(note) for note in outcome.notes if note.kind == "optimization-fault")
+    return next(measured, "") or next(others, "")
 
 
 def start_note(outcome: Outcome, start: str) -> str:

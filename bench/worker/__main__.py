@@ -6,6 +6,7 @@ import sys
 import traceback
 
 from bench.records import (
+    Assess,
     Begin,
     Build,
     Burst,
@@ -14,11 +15,13 @@ from bench.records import (
     Done,
     Failed,
     Hold,
+    Label,
     Order,
     Probe,
     Probed,
     Refer,
     Sustain,
+    Unpack,
     Visit,
 )
 from bench.worker import engines
@@ -72,20 +75,13 @@ def obey(order: Order, channel: Channel) -> None:
             engine = engines.named(order.engine)
             channel.stage("probe")
             channel.say(Probed(engine.probe(order)))
-        case Build():
+        case Build() | Refer() | Label() | Unpack():
             channel.stage("import")
-            from bench.worker import artifacts, formats
+            prepare(order, channel)
+        case Assess():
+            from bench.worker.labelled import orders
 
-            # Imports the format's libraries now, so that a failure is attributed to `import` and not to the export.
-            formats.recipes(order.format)
-            channel.stage("convert" if order.parent else "export")
-            channel.say(artifacts.build(order))
-        case Refer():
-            channel.stage("import")
-            from bench.worker import artifacts
-
-            channel.stage("reference")
-            channel.say(artifacts.refer(order))
+            orders.assess(order, channel)
         case Collect():
             channel.stage("import")
             from bench.worker.conformance_collect import collect
@@ -97,6 +93,31 @@ def obey(order: Order, channel: Channel) -> None:
             from bench.worker.conformance import conform
 
             channel.say(conform(order, channel))
+
+
+def prepare(order: Build | Refer | Label | Unpack, channel: Channel) -> None:
+    """Carry out an order that writes an artifact, and send what it is."""
+    from bench.worker import artifacts
+
+    match order:
+        case Build():
+            from bench.worker import formats
+
+            # Imports the format's libraries now, so that a failure is attributed to `import` and not to the export.
+            formats.recipes(order.format)
+            channel.stage("convert" if order.parent else "export")
+            channel.say(artifacts.build(order))
+        case Refer():
+            channel.stage("reference")
+            channel.say(artifacts.refer(order))
+        case Label():
+            from bench.worker.labelled import orders
+
+            channel.stage("labels")
+            channel.say(orders.label(order))
+        case Unpack():
+            channel.stage("unpack")
+            channel.say(artifacts.unpack(order))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.records import Build, Built, Refer, Tolerance
+from bench.records import Build, Built, Refer, Tolerance, Unpack
 from bench.worker import contracts, families, feeds, formats, onnx_outputs, output_facts, output_values, parity
 from bench.worker.contracts import Family, ForwardFamily
+from bench.worker.families._onnx_inputs import OnnxInputs
 from bench.worker.output_facts import OutputFacts
 from bench.worker.recipes import Context
 
@@ -25,7 +26,7 @@ def build(order: Build) -> Built:
     if name not in recipes:
         raise ValueError(f"unknown recipe {name!r}; the format {order.format} has {', '.join(sorted(recipes))}")
     parent = Path(order.parent) if order.parent else None
-    context = Context(families.named(order.family), order.source, parent, order.inputs, order.opset)
+    context = Context(families.named(order.family), order.source, parent, order.inputs, order.opset, order.workloads)
     # The folder is temporary: the parent renames it when it is complete, so files are written in place.
     return Built(recipes[name](context, Path(order.out), **order.recipe.options))
 
@@ -48,6 +49,11 @@ def refer(order: Refer) -> Built:
     return Built(family.describe_inputs(order.source, order.sizes, order.inputs))
 
 
+def unpack(order: Unpack) -> Built:
+    """Make a folder of a source that is a single file; notes say what the file held."""
+    return Built(contracts.unpacking(families.named(order.family)).unpack(order.source, Path(order.out)))
+
+
 def _answers(family: Family, order: Refer, batches: list[feeds.Feed]) -> tuple[list[feeds.Feed], str, dict[str, Any]]:
     """The reference outputs, what computed them, and for models that generate the facts that the check needs."""
     if family.MANIFEST.task == "forward":
@@ -66,7 +72,8 @@ def _forward_answers(
     outputs = [output_values.arrays(batch) for batch in given]
     known = dict.fromkeys(family.MANIFEST.class_scores, OutputFacts(class_scores=True))
     if order.source.kind == "onnx":
-        known |= onnx_outputs.facts(Path(order.source.path))
+        inputs = OnnxInputs(order.source, order.sizes, order.inputs)
+        known |= onnx_outputs.facts(Path(order.source.path), inputs.output_axes(), inputs.sizes.samples)
     for name in _random(family, batches[0], outputs[0], outputs[-1]):
         known[name] = replace(output_facts.of(known, name), random=True)
     return outputs[:-1], computed_by, {"outputs": output_facts.to_json(known)}

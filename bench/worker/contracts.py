@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bench.records import (
     Device,
@@ -22,10 +22,14 @@ from bench.records import (
     Provider,
     Source,
     TargetFacts,
+    TaskOptions,
     Traits,
     Visit,
 )
 from bench.worker.feeds import Array, Feed
+
+if TYPE_CHECKING:
+    from bench.worker.labelled.sets import LabelledSet
 
 # --- families: one file for each kind of model ------------------------------------------------------------------------
 
@@ -70,8 +74,11 @@ class ExportingFamily(ForwardFamily, Protocol):
         """Write `out/model.onnx` in FP32 with symbolic dimensions, weights over 2 GB beside it; gives notes."""
         ...
 
-    def calibration(self, source: Source, inputs: str | None) -> list[Feed]:
-        """Calibration batches of one sample each; none of them is an input that is checked."""
+    def calibration(self, source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+        """Calibration batches of one sample each, of the sizes of the workloads, else of default sizes.
+
+        None of them is an input that is checked.
+        """
         ...
 
 
@@ -88,6 +95,29 @@ class GeneratingFamily(Family, Protocol):
 
     def facts(self, source: Source, feeds: list[Feed], outputs: list[Feed]) -> dict[str, Any]:
         """Facts for checks and reports beside the reference, as JSON: `parameters`, and where known `prefixes`."""
+        ...
+
+
+class LabellingFamily(Family, Protocol):
+    """A family that declares kinds of labelled samples."""
+
+    def labelled(self, source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+        """Every labelled sample as batches of the sizes of a workload. Raises Refusal for data that do not fit."""
+        ...
+
+
+def labelling(family: Family) -> LabellingFamily:
+    """The family as one with labelled samples; ValueError where it declares none."""
+    if not family.MANIFEST.labelled:
+        raise ValueError("this family takes no labelled samples")
+    return cast(LabellingFamily, family)
+
+
+class UnpackingFamily(Family, Protocol):
+    """A family that declares `files`."""
+
+    def unpack(self, source: Source, out: Path) -> tuple[Note, ...]:
+        """Make a folder as of the Hugging Face Hub of a single file; gives notes on what the weights were."""
         ...
 
 
@@ -110,6 +140,13 @@ def generating(family: Family) -> GeneratingFamily:
     if family.MANIFEST.task == "forward":
         raise ValueError("a model that answers in one call generates no tokens")
     return cast(GeneratingFamily, family)
+
+
+def unpacking(family: Family) -> UnpackingFamily:
+    """The family as one that reads single files; ValueError for other families."""
+    if not family.MANIFEST.files:
+        raise ValueError("a model of this family is no single file")
+    return cast(UnpackingFamily, family)
 
 
 # --- engines: one file drives one library -----------------------------------------------------------------------------

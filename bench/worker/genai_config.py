@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ class Export:
     """The names of the decoder's tensors by genai's names for them; cache tensors have `%d` for the layer."""
     encoded: dict[str, str] = field(default_factory=dict)
     """The names of the encoder's tensors, in the same form."""
+    end: int | None = None
+    """The token at which genai ends a sequence where `ends` is empty: its padding."""
+    window: int = 0
+    """The number of tokens that a sliding window holds."""
+    windowed: frozenset[int] = frozenset()
+    """The layers whose buffers hold a sliding window only."""
 
     @property
     def graphs(self) -> tuple[Path, ...]:
@@ -51,19 +58,31 @@ class Export:
         # Weight files lie beside the graph, and their names begin with the graph's.
         return sum(file.stat().st_size for path in self.graphs for file in self.folder.glob(f"{path.name}*"))
 
-    def cache_names(self, past: str, present: str) -> list[tuple[str, str]]:
-        """The input and output names of every layer's keys or values."""
-        return [(self.names[past] % layer, self.names[present] % layer) for layer in range(self.layers)]
+    def cache(self, inputs: Container[str]) -> list[tuple[str, str, int]]:
+        """The input, the output and the layer of every tensor of the cache that the decoder has.
+
+        Layers differ where only some attend: others keep the state of a convolution or of a recurrence.
+        """
+        roles = [role.removeprefix("past_") for role in self.names if role.startswith("past_")]
+        return [
+            (self.names[f"past_{role}"] % layer, self.names[f"present_{role}"] % layer, layer)
+            for role in roles
+            for layer in range(self.layers)
+            if self.names[f"past_{role}"] % layer in inputs
+        ]
 
 
-def endless(folder: Path) -> None:
+def endless(folder: Path, end: int = 0) -> None:
     """Remove the end-of-sequence tokens from the export, because timed texts have a fixed length.
 
-    The file is changed, because genai accepts an empty list only from the file and not as an overlay.
+    Without any, genai ends a sequence at the padding token, which it needs: that becomes `end`, a token that the model
+    is not expected to write. The file is changed, because genai accepts an empty list only from the file and not as an
+    overlay.
     """
     path = folder / NAME
     config = json.loads(path.read_text(encoding="utf-8"))
     config["model"]["eos_token_id"] = []
+    config["model"]["pad_token_id"] = end
     path.write_text(json.dumps(config, indent=4), encoding="utf-8")
 
 
@@ -80,6 +99,7 @@ def read(folder: Path) -> Export:
 
 def _export(folder: Path, model: dict[str, Any], search: dict[str, Any]) -> Export:
     decoder, encoder = model["decoder"], model.get("encoder")
+    sliding = decoder.get("sliding_window") or {}
     return Export(
         folder=folder,
         kind=model["type"],
@@ -91,8 +111,11 @@ def _export(folder: Path, model: dict[str, Any], search: dict[str, Any]) -> Expo
         context=model["context_length"],
         shares=bool(search.get("past_present_share_buffer", False)),
         ends=_numbers(model.get("eos_token_id")),
+        end=model.get("pad_token_id"),
         names={**decoder["inputs"], **decoder["outputs"]},
         encoded={**encoder["inputs"], **encoder["outputs"]} if encoder else {},
+        window=sliding.get("window_size") or 0,
+        windowed=frozenset(sliding.get("layers") or ()),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from bench.records import Source
 from bench.worker import newer_configs
 from bench.worker.families._random_weights import randomise
 from bench.worker.feeds import Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 Fill = Callable[[torch.nn.Module, int], torch.nn.Module]
 """`(model, seed)`: completes the random weights of a freshly initialised model, and returns the model."""
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Sources are resolved before a worker gets them, and code of a model repository is never run."""
 
@@ -33,6 +34,7 @@ def config(source: Source) -> Any:
     fields = config_fields(source)
     if "model_type" not in fields:
         raise ValueError(f"{_config_path(source).name} has no 'model_type', so its architecture is not known")
+    _register_own(fields["model_type"])
     if fields["model_type"] not in CONFIG_MAPPING:
         message = f"transformers {transformers.__version__} knows no model of the type {fields['model_type']!r}"
         remedy = "it may be newer than this transformers, or misspelt"
@@ -40,9 +42,17 @@ def config(source: Source) -> Any:
             message += ", and the code that its config.json names (auto_map) is never run"
             remedy = "export it where you trust its code, and name the file: onnx:FILE"
         raise Refusal("unsupported", message, remedy, "architecture")
-    read = AutoConfig.for_model(**fields)
+    read = AutoConfig.for_model(**newer_configs.for_this_version(fields))
     newer_configs.refuse_ignored(fields, read)
     return read
+
+
+def _register_own(model_type: str) -> None:
+    """Make a model of this project known to transformers, which has none of its kind."""
+    from bench.worker.pytorch import efficientnet_lite
+
+    if model_type == efficientnet_lite.MODEL_TYPE:
+        efficientnet_lite.register()
 
 
 def config_fields(source: Source) -> dict[str, Any]:
@@ -50,19 +60,19 @@ def config_fields(source: Source) -> dict[str, Any]:
     path = _config_path(source)
     if source.kind == "onnx":
         raise ValueError(f"{path.name} is an ONNX file; its family is onnx-file")
-    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_special_float)
     return fields
 
 
-def _marked_config(source: Source) -> dict[str, Any]:
-    """The configuration as an argument, where transformers cannot read the file."""
-    return {"config": config(source)} if is_marked(source) else {}
+def _special_float(table: dict[str, Any]) -> Any:
+    """The number of `{"__float__": "Infinity"}`, as transformers 5 writes it; other tables as they are."""
+    return float(table["__float__"]) if set(table) == {"__float__"} else table
 
 
-def is_marked(source: Source) -> bool:
-    """Whether the configuration begins with a byte-order mark, with which transformers cannot read it."""
-    path = _config_path(source)
-    return path.is_file() and path.read_bytes().startswith(BYTE_ORDER_MARK)
+def is_of_other_version(source: Source) -> bool:
+    """Whether this transformers reads the configuration only after it is translated."""
+    fields = config_fields(source)
+    return newer_configs.for_this_version(fields) != fields
 
 
 def _config_path(source: Source) -> Path:
@@ -70,25 +80,36 @@ def _config_path(source: Source) -> Path:
     return path / "config.json" if source.kind == "folder" else path
 
 
-def load(source: Source, auto: Any, fill: Fill = randomise, *, strict: bool = False) -> torch.nn.Module:
+def load(
+    source: Source,
+    auto: Any,
+    fill: Fill = randomise,
+    *,
+    strict: bool = False,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
-    `auto` is the AutoModel class of the family's task, or a model's class; `fill` completes random weights in place.
+    `auto` is the AutoModel class of the family's task, or a model's class; `fill` completes random weights in place;
+    `fields` replace those of the configuration.
     ValueError where the folder's weights lack a tensor: transformers would initialise it at random and only warn.
     With `strict` Refusal where the layers of the folder have tensors that those of the model do not have.
     """
     # Read in any case: it refuses what this transformers would read wrong.
     read = config_for(auto, config(source))
+    for name, value in fields.items():
+        setattr(read, name, value)
     if source.weights == "random":
         # Measured: one seed gives the same bytes under transformers 4.57 and 5.23, so all runtimes get the same model.
         torch.manual_seed(source.seed)
         make = getattr(auto, "from_config", None)
         model = make(read, trust_remote_code=False) if make else auto._from_config(read)
         return fill(without_pooler(model.float().eval()), source.seed)
-    options = {"config": read} if _marked_config(source) else {}
+    # The configuration as read above: the class would read the file again, and ignore parts of a newer version's.
+    options = {"config": read} if fields or is_of_other_version(source) else {}
     # Only safetensors: pickled weights can run code.
     model, loading_info = auto.from_pretrained(
-        source.path, use_safetensors=True, output_loading_info=True, **options, **LOCAL
+        readable(source.path), use_safetensors=True, output_loading_info=True, **options, **LOCAL
     )
     # The pooler is removed below, so its weights may be missing.
     missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
@@ -163,7 +184,7 @@ def tokenizer(source: Source) -> Any | None:
     names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
     if not any((folder / name).is_file() for name in names):
         return None
-    return AutoTokenizer.from_pretrained(folder, **_marked_config(source), **LOCAL)
+    return AutoTokenizer.from_pretrained(readable(folder), **LOCAL)
 
 
 def reference(model: torch.nn.Module, feeds: Sequence[Feed]) -> tuple[list[Feed], str]:

@@ -18,6 +18,8 @@ BASES = {
     "sliding_attention": ("local_rope_theta", "rope_local_base_freq"),
 }
 """The names of the rotary base of a kind of layers in transformers 4, where its kinds have different ones."""
+BESIDE = ("partial_rotary_factor",)
+"""Keys of `rope_parameters` that stand beside `rope_theta` in transformers 4."""
 ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True, "swiglu_alpha": 1.702, "swiglu_limit": 7.0}
 """What models of transformers 4 have in their code, where a configuration of version 5 says it."""
 REMOVED = {"position_embedding_type": ("absolute",), "rms_norm": (True,)}
@@ -31,6 +33,53 @@ HARMLESS = re.compile(
     r"|chunk|torchscript|name|model_type|quantization|unsloth|seed|train"
 )
 """Keys that change no answer of an encoder or classifier, or no answer of a model in evaluation mode."""
+
+
+def for_this_version(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json holds, with rotary parameters in the keys that this transformers reads.
+
+    transformers 5 writes base and scaling as `rope_parameters`, by kind of layer where these differ; version 4 reads
+    `rope_theta` and `rope_scaling`. What has no key there stays as it is, and `refuse_ignored` names it.
+    """
+    result = dict(fields)
+    if Version(transformers.__version__).major >= 5:
+        return result
+    for name, value in fields.items():
+        if isinstance(value, dict) and "rope_parameters" in value:
+            result[name] = for_this_version(value)
+    parameters = fields.get("rope_parameters")
+    if not isinstance(parameters, dict):
+        return result
+    kinds = {kind: inner for kind, inner in parameters.items() if isinstance(inner, dict)}
+    if not kinds:
+        return result | _in_old_keys(parameters, ("rope_theta",))
+    known = _known_to(str(fields.get("model_type")))
+    for kind, inner in kinds.items():
+        translated = _in_old_keys(inner, tuple(key for key in BASES.get(kind, ()) if key in known)[-1:])
+        # Only layers with full attention have a scaling in version 4.
+        result |= {key: value for key, value in translated.items() if key != "rope_scaling" or _scales(kind, known)}
+    return result
+
+
+def _in_old_keys(parameters: Mapping[str, Any], bases: tuple[str, ...]) -> dict[str, Any]:
+    """Rotary parameters of one kind of layers, with its base under the keys `bases`."""
+    scaling = {key: value for key, value in parameters.items() if key not in ("rope_theta", *BESIDE)}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    result = {key: parameters[key] for key in BESIDE if key in parameters}
+    result |= {key: parameters["rope_theta"] for key in bases if "rope_theta" in parameters}
+    # `default` is no scaling in version 4, and some of its classes refuse the word.
+    return result | {"rope_scaling": None if kind == "default" else scaling | {"type": kind}}
+
+
+def _scales(kind: str, known: set[str]) -> bool:
+    return kind == "full_attention" and "rope_scaling" in known
+
+
+def _known_to(model_type: str) -> set[str]:
+    """The arguments of a configuration's class."""
+    if model_type not in transformers.CONFIG_MAPPING:
+        return set()
+    return set(inspect.signature(transformers.CONFIG_MAPPING[model_type].__init__).parameters)
 
 
 def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
@@ -71,13 +120,16 @@ def _refuse_ignored_rope(fields: Mapping[str, Any], read: Any) -> None:
     if any(isinstance(value, dict) for value in parameters.values()):
         for kind, inner in parameters.items():
             if isinstance(inner, dict):
-                _compare(inner, read, BASES.get(kind, ()), f"rope_parameters.{kind}")
+                # In version 4 the scaling is of the layers with full attention alone.
+                scaling = getattr(read, "rope_scaling", None) if kind == "full_attention" else None
+                _compare(inner, read, scaling or {}, BASES.get(kind, ()), f"rope_parameters.{kind}")
     else:
-        _compare(parameters, read, ("rope_theta",), "rope_parameters")
+        _compare(parameters, read, getattr(read, "rope_scaling", None) or {}, ("rope_theta",), "rope_parameters")
 
 
-def _compare(parameters: dict[str, Any], read: Any, bases: tuple[str, ...], place: str) -> None:
-    scaling = getattr(read, "rope_scaling", None) or {}
+def _compare(
+    parameters: dict[str, Any], read: Any, scaling: dict[str, Any], bases: tuple[str, ...], place: str
+) -> None:
     for name, value in parameters.items():
         if name in ("rope_theta", "base"):
             is_read = value in [getattr(read, base) for base in bases if hasattr(read, base)][-1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.worker import element_types
+from bench.worker import element_types, short_floats
 from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.onnx_runtime.onnx_protobuf import Node
 from bench.worker.output_facts import OutputFacts
@@ -23,12 +23,12 @@ JOINS = frozenset({"Concat", "Where", "Max", "Min"})
 """Operators whose results are values of any of their inputs."""
 SCORE_WORDS = ("logit", "prob", "label")
 """Words in the name of an output of shape (batch, classes) that holds one score for each class."""
-UNREADABLE = frozenset(name for name, _, _ in element_types.OTHERS.values())
-"""Types that NumPy does not have."""
+UNREADABLE = frozenset(name for name, _, _ in element_types.OTHERS.values()) - short_floats.NAMES
+"""Types that can neither be given nor read: of four or two bits, and those that are scales only."""
 
 
-def facts(path: Path) -> dict[str, OutputFacts]:
-    """The facts of each output by name.
+def facts(path: Path, axes: Mapping[str, int | None], samples: int) -> dict[str, OutputFacts]:
+    """The facts of each output by name. `axes` has the position of the samples, of which a call has `samples`.
 
     An output is taken for class scores if Softmax or LogSoftmax computes it, or its name says `logits`, `prob` or
     `label`, and it has two dimensions; the comparison checks the number of classes.
@@ -45,12 +45,14 @@ def facts(path: Path) -> dict[str, OutputFacts]:
             partly_bounded_by=bounded[0] if bounded and not last <= BOUNDED else "",
             class_scores=((bool(last) and last <= NORMALIZED) or named) and len(value.dims) in (0, 2),
             split=True,
+            axis=axes.get(value.name),
+            samples=samples,
         )
     return known
 
 
 def refuse_unreadable(path: Path) -> None:
-    """Raise Refusal for an input or output of a type that NumPy does not have, such as bfloat16."""
+    """Raise Refusal for an input or output of a type that cannot be given or read, such as int4."""
     graph = onnx_protobuf.read_graph(path)
     weights = {tensor.name for tensor in graph.initializers}
     sides = [("input", value) for value in graph.inputs if value.name not in weights]

@@ -21,6 +21,11 @@ class OutputFacts:
     """Whether parts of unlike scale are compared by themselves; false where the family knows that there are none."""
     random: bool = False
     """Whether the reference gives another answer when it is made twice."""
+    axis: int | None = None
+    """The position of the samples, where the graph names it: 1 in an output of shape (steps, batch, …)."""
+    samples: int | None = None
+    """The samples of a call, for outputs without a known axis: these are along the first axis if it has this size.
+    None where the family knows that they are."""
 
 
 def to_json(facts: Mapping[str, OutputFacts]) -> dict[str, dict[str, Any]]:

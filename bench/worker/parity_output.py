@@ -50,23 +50,31 @@ class Distance:
 def compare(
     name: str, expected: Sequence[Array], actual: Sequence[Array], facts: OutputFacts, limit: Tolerance
 ) -> OutputParity:
-    """Compare one output over all batches; each array is of shape (samples, …), in the order of the batches.
+    """Compare one output over all batches, in their order; `facts` says where the samples of its arrays are.
 
     `limit` decides which of several blocks is the worst.
     """
     kind = kind_of(expected[0])
+    fault = _shape_fault(expected, actual) or _kind_fault(kind, actual)
+    expected, actual = ([by_sample(array, facts) for array in side] for side in (expected, actual))
     samples = sum(len(array) if array.ndim else 1 for array in expected)
     elements = sum(array.size for array in expected)
     whole = OutputParity(name, kind, samples, elements, bounded_by=facts.bounded_by, random=facts.random)
     # Another answer each time may also have another shape.
     if facts.random:
         return whole
-    fault = _shape_fault(expected, actual) or _kind_fault(kind, actual)
     if fault:
         return replace(whole, fault=fault)
     if not elements:
         return whole
     return _floats(whole, expected, actual, facts, limit) if kind == "float" else _exact(whole, expected, actual)
+
+
+def by_sample(array: Array, facts: OutputFacts) -> Array:
+    """The array with its samples along the first axis; a single one where no axis holds the samples."""
+    if facts.axis is not None and facts.axis < array.ndim:
+        return np.moveaxis(array, facts.axis, 0)
+    return array if facts.samples is None or array.shape[:1] == (facts.samples,) else array[None]
 
 
 def kind_of(array: Array) -> ValueKind:

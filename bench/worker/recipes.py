@@ -24,6 +24,8 @@ class Context:
     inputs: str | None = None
     """The folder or file of the model's own input data, for calibration; None takes the family's."""
     opset: int = 0
+    workloads: tuple[dict[str, int], ...] = ()
+    """The sizes of the model's workloads, for calibration."""
 
     @property
     def exporting(self) -> ExportingFamily:

@@ -56,6 +56,8 @@ MANIFEST = EngineManifest(
         "segfaults-after-a-while",
         "hangs-after-a-while",
         "tires",
+        "segfaults-optimized",
+        "lies-optimized",
     ),
 )
 A_WHILE = 450
@@ -78,6 +80,8 @@ class Session:
             os.write(1, b"a C library's word on file descriptor 1\n")
         if visit.mode in AT_OPENING:
             AT_OPENING[visit.mode]()
+        if visit.mode == "segfaults-optimized" and is_fused(visit):
+            segfault()
         if "compile" in visit.mode and visit.scratch:
             compile_into(Path(visit.scratch), visit.mode)
 
@@ -113,8 +117,19 @@ class Session:
 
     def outputs(self, result):
         """The answer, or a lie."""
-        lie = {"lies": lambda x: -x, "gives-nan": lambda x: x * np.nan}.get(self.mode, lambda x: x)
+        lies = self.mode == "lies-optimized" and is_fused(self.visit)
+        lie = {"lies": lambda x: -x, self.mode if lies else "": lambda x: -x, "gives-nan": lambda x: x * np.nan}.get(
+            self.mode, lambda x: x
+        )
         return {name: lie(value) for name, value in result.items()}
+
+
+def is_fused(visit: Visit) -> bool:
+    """Whether the level of optimization has the optimizer at fault, and no session entry switches it off."""
+    if visit.provider is None:
+        return False
+    off = visit.provider.session.get("optimization.disable_specified_optimizers", "")
+    return visit.provider.optimization in ("extended", "all") and "SimplifiedLayerNormFusion" not in off.split(";")
 
 
 class _Answer(dict):

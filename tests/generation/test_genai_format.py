@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from bench.records import Note, Source, note
 from bench.worker import families, genai_config
 from bench.worker.families import speech_recognizer
-from bench.worker.formats import _genai_trial, genai
+from bench.worker.formats import _decoder_trial, _genai_trial, genai
 from bench.worker.onnx_runtime import genai_traits, onnx_protobuf
 from bench.worker.refusal import Refusal
 
@@ -82,7 +82,7 @@ def test_an_export_for_a_gpu_whose_operators_the_cpu_lacks_stays_untested_and_sa
         raise RuntimeError("Could not find an implementation for Foo(1)")
 
     export = an_export(tmp_path / "model", "text-generator", "genai-int4", ep="webgpu")
-    monkeypatch.setattr(_genai_trial, "_run", without_kernel)
+    monkeypatch.setattr(_decoder_trial, "run", without_kernel)
     (untested,) = _genai_trial.try_export(export, "genai-int4", "webgpu")
     assert (untested.kind, untested.values["ep"]) == ("export-untested", "webgpu")
     assert "Foo" in str(untested.values["text"])

@@ -81,8 +81,9 @@ def test_past_and_present_are_one_buffer_that_no_step_replaces(made, sessions):
     held = stream.state.binding._bound_inputs | stream.state.binding._bound_outputs
     list(stream)
     now = stream.state.binding._bound_inputs | stream.state.binding._bound_outputs
-    names = genai_config.read(made["text-generator"][0]).cache_names("past_key_names", "present_key_names")
-    assert all(held[past] is held[present] is now[past] is now[present] for past, present in names)
+    cache = sessions["text-generator"].decoder.cache
+    assert len(cache) == 4
+    assert all(held[each.past] is held[each.present] is now[each.past] is now[each.present] for each in cache)
 
 
 def test_more_tokens_than_the_cache_has_room_for_are_an_error_and_not_an_overwritten_cache(made, sessions):

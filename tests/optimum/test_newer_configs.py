@@ -23,20 +23,22 @@ def rope(theta: float, **fields: Any) -> dict[str, Any]:
     return {"rope_type": "default", "rope_theta": theta, **fields}
 
 
+def linear(theta: float) -> dict[str, Any]:
+    return {"rope_type": "linear", "rope_theta": theta, "factor": 8.0}
+
+
 @pytest.mark.parametrize(
     ("model_type", "fields", "ignored"),
     [
-        ("llama", {"rope_parameters": rope(500000.0)}, "rope_theta = 500000.0 in rope_parameters"),
-        ("llama", {"rope_parameters": rope(10000.0) | {"rope_type": "llama3"}}, "rope_type = llama3"),
-        (
-            "modernbert",
-            {"rope_parameters": {"full_attention": rope(80000.0), "sliding_attention": rope(10000.0)}},
-            "rope_theta = 80000.0 in rope_parameters.full_attention",
-        ),
         (
             "gemma3_text",
-            {"rope_parameters": {"full_attention": rope(1000000.0), "sliding_attention": rope(5000.0)}},
-            "rope_theta = 5000.0 in rope_parameters.sliding_attention",
+            {"rope_parameters": {"full_attention": rope(1000000.0), "sliding_attention": linear(5000.0)}},
+            "rope_type = linear in rope_parameters.sliding_attention",
+        ),
+        (
+            "modernbert",
+            {"rope_parameters": {"full_attention": linear(160000.0), "sliding_attention": rope(10000.0)}},
+            "rope_type = linear in rope_parameters.full_attention",
         ),
         ("bert", {"transformers_version": "5.23.0", "attention_sinks": 4}, "ignores attention_sinks of a bert model"),
     ],
@@ -63,3 +65,36 @@ def test_what_this_transformers_would_ignore_is_refused_by_name(
 )
 def test_what_is_read_as_it_was_meant_is_not_refused(tmp_path: Path, model_type: str, fields: dict[str, Any]) -> None:
     assert hugging_face.config(a_config(tmp_path, model_type, **fields)).model_type == model_type
+
+
+@pytest.mark.parametrize(
+    ("model_type", "parameters", "read"),
+    [
+        ("llama", rope(500000.0), {"rope_theta": 500000.0, "rope_scaling": None}),
+        (
+            "llama",
+            linear(20000.0),
+            {"rope_theta": 20000.0, "rope_scaling": {"rope_type": "linear", "type": "linear", "factor": 8.0}},
+        ),
+        ("phi", rope(10000.0, partial_rotary_factor=0.4), {"rope_theta": 10000.0, "partial_rotary_factor": 0.4}),
+        (
+            "modernbert",
+            {"full_attention": rope(80000.0), "sliding_attention": rope(5000.0)},
+            {"global_rope_theta": 80000.0, "local_rope_theta": 5000.0},
+        ),
+        (
+            "gemma3_text",
+            {"full_attention": linear(2000000.0), "sliding_attention": rope(5000.0)},
+            {
+                "rope_theta": 2000000.0,
+                "rope_local_base_freq": 5000.0,
+                "rope_scaling": {"rope_type": "linear", "type": "linear", "factor": 8.0},
+            },
+        ),
+    ],
+)
+def test_rotary_parameters_of_transformers_5_are_read_under_the_keys_of_version_4(
+    tmp_path: Path, model_type: str, parameters: dict[str, Any], read: dict[str, Any]
+) -> None:
+    config = hugging_face.config(a_config(tmp_path, model_type, rope_parameters=parameters))
+    assert {key: getattr(config, key) for key in read} == read

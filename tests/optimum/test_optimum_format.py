@@ -15,6 +15,7 @@ from bench.records import Build, Note, Recipe, Source, note
 from bench.worker import families
 from bench.worker.artifacts import build
 from bench.worker.engines import optimum as engine
+from bench.worker.formats import _decoder_trial
 from bench.worker.formats import optimum as formats
 from bench.worker.parity_tokens import kl
 from bench.worker.recipes import recipes_of
@@ -87,7 +88,8 @@ def test_dynamic_int8_answers_nearly_as_fp32_does(fp32, family, tmp_path):
     made(tmp_path, family, "dynamic-int8", fp32)
     want, have = (logits(folder) for folder in (fp32, tmp_path))
     divergence = float(kl(want, have).mean())
-    assert 0 < divergence < formats.dynamic_int8.tolerance[family].max_kl
+    limit = formats.dynamic_int8.tolerance[family]
+    assert 0 < divergence < (limit.max_kl_random or limit.max_kl)
 
 
 def logits(folder: Path) -> np.ndarray:
@@ -99,26 +101,33 @@ def logits(folder: Path) -> np.ndarray:
     return engine.step(model, ids, encoded=heard).logits.double().numpy()
 
 
-def test_an_export_that_ends_well_and_cannot_run_is_refused(tmp_path):
-    """Optimum makes the first cache of a Llama with hidden size / heads for its width, whatever `head_dim` says."""
-    said = json.loads((CONFIGS / "llama-tiny.json").read_text(encoding="utf-8"))
-    config = tmp_path / "odd.json"
-    config.write_text(json.dumps(said | {"head_dim": 32}), encoding="utf-8")
+def test_an_export_that_ends_well_and_cannot_run_is_refused(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
-    with pytest.raises(Refusal, match=r"optimum's export cannot run: .*past_key_values") as refused:
-        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path / "out")))
+
+    def fail(_export: object) -> None:
+        raise RuntimeError("a graph without sense")
+
+    monkeypatch.setattr(_decoder_trial, "run", fail)
+    with pytest.raises(Refusal, match="optimum's export cannot run: a graph without sense") as refused:
+        made(tmp_path / "out", "text-generator", "fp32")
     assert refused.value.status == "unsupported"
     assert "genai" in refused.value.remedy
 
 
-def test_rotary_positions_that_this_transformers_does_not_read_are_refused_and_not_replaced_by_its_default(tmp_path):
+def test_rotary_positions_of_transformers_5_are_exported_as_they_are_meant(tmp_path):
     said = json.loads((CONFIGS / "llama-tiny.json").read_text(encoding="utf-8"))
-    del said["rope_theta"]
-    config = tmp_path / "new.json"
-    new = {"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}}
-    config.write_text(json.dumps(said | new), encoding="utf-8")
-    with pytest.raises(Refusal, match="rope_theta = 500000"):
-        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(tmp_path)))
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps(said | {"rope_theta": 500000.0}), encoding="utf-8")
+    parameters = {"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}}
+    new.write_text(json.dumps({key: said[key] for key in said if key != "rope_theta"} | parameters), encoding="utf-8")
+    answers = []
+    for config in (old, new, CONFIGS / "llama-tiny.json"):
+        out = tmp_path / f"of-{config.stem}"
+        out.mkdir()
+        build(Build("optimum", "text-generator", a_source(config), Recipe("fp32"), str(out)))
+        answers.append(logits(out))
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert np.abs(answers[0] - answers[2]).max() > 1e-3
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path, monkeypatch):

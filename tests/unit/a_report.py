@@ -481,6 +481,8 @@ def _measured(cell: Cell) -> Outcome:
         executed=next((e.format for e in all_facts()[cell.target].executes if e.asked == cell.precision), None)
         if cell.target in all_facts()
         else None,
+        optimization="extended" if (cell.target, cell.precision) == ("cpu", "int8") else None,
+        faulty_optimizers=("NchwcTransformer",) if (cell.target, cell.precision) == ("cpu", "int8") else (),
         file_format="fp16" if (cell.target, cell.precision) == ("cpu", "int8") else None,
         model_rss_bytes=171_000_000 if ort else 390_000_000,
         device_memory_bytes=67_000_000 if cell.target == "webgpu" else None,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from builders import a_cell, a_run, an_observation, an_outcome, some_facts
+from builders import a_cell, a_run, an_observation, an_outcome, rounds_of, some_facts
 from matrices import of_matrix
 from msgspec.structs import replace
 
+from bench.cli.tables import _outcome_row
+from bench.comparison import compare
+from bench.comparison import text as comparison_text
 from bench.declare import answer_limits
 from bench.declare.precisions import wider
+from bench.gating import text as gating_text
+from bench.gating.cells import Support, cell_row, supported
 from bench.judge.number_formats import held
 from bench.judge.outcome import judge
 from bench.measure.visits import tolerance_of
 from bench.records import Note, Recipe, Tolerance, note
-from bench.report import text
+from bench.report import model, text
+from bench.report.renderers import html, pytest_benchmark
 from bench.shared.number_formats import coarsest, of_file
 
 INT8 = note("file-format", number_format="int8", op_types=("QLinearConv x9",))
@@ -93,6 +101,26 @@ def test_reports_never_call_such_a_file_fp32():
     assert text.recipe(made, "fp16") == "weight-only-int4"
 
 
+def test_terminal_comparison_gate_and_histories_of_others_name_what_the_file_holds():
+    cell = a_file_cell()
+    outcome = an_outcome(cell, file_format="fp16", build_notes=(HALF,))
+    assert "the file is fp16" in _outcome_row(outcome, rank_approximate=False)[-1]
+    failed = an_outcome(cell, status="failed", reason="no kernel", speed=None, file_format="fp16")
+    assert _outcome_row(failed, rank_approximate=False)[-1] == "the file is fp16; no kernel"
+    row = supported(cell_row(cell.id, "pass"), Support(), outcome, outcome)
+    assert gating_text.explanation(row) == "the file is fp16"
+    written = json.loads(pytest_benchmark.render(model.build([(a_run(cell), [outcome])])))
+    assert written["benchmarks"][0]["extra_info"]["file_format"] == "fp16"
+    run = a_run(cell, artifacts={cell.artifact_name: "0a"}, build_notes={"0a": (HALF,)})
+    sides = [compare.judged(run, rounds_of(cell, [2, 2, 2])) for _ in range(2)]
+    (changed,) = compare.compare(*sides).cells
+    assert comparison_text.joined(changed.flags).startswith("the file is fp16")
+    random = an_outcome(cell, status="unchecked", file_format="fp16", build_notes=(HALF,))
+    page = html.render(model.build([(a_run(cell), [random])]))
+    assert "fp16 file" in page
+    assert f"{cell.target} · fp32" not in page
+
+
 # --- tolerances -------------------------------------------------------------------------------------------------------
 
 
@@ -125,3 +153,10 @@ def test_a_tolerance_of_the_matrix_is_not_widened():
     precision = replace(of_matrix().precisions["fp32"], tolerance=own)
     assert tolerance_of(cell, precision, (INT8,)) == answer_limits.completed(own, "int8")
     assert tolerance_of(cell, precision, ()) == answer_limits.completed(own, "fp32")
+
+
+def test_random_weights_have_a_limit_of_their_own_where_a_recipe_declares_one():
+    limit = Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3)
+    assert answer_limits.for_weights(limit, "random").max_kl == 0.3
+    assert answer_limits.for_weights(limit, "pretrained").max_kl == 0.45
+    assert answer_limits.for_weights(Tolerance(max_kl=0.45), "random").max_kl == 0.45

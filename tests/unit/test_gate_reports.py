@@ -188,7 +188,7 @@ def test_markdown_begins_with_the_answer() -> None:
         "1 regression, 1 lost support, 1 inconclusive, 1 warning, 1 gone, 2 pass, 1 not judged, 1 added;"
     )
     assert "base amd-epyc-9454-20261101-0900 of 2026-11-01 09:00 UTC" in about
-    assert "12.3 of 40 minutes, exit code 1: a confirmed regression, or lost support." in about
+    assert "12.3 of 40 minutes, exit code 1: a confirmed regression, lost support, or worse answers." in about
 
 
 def test_markdown_lists_the_worst_first_with_what_was_seen_and_what_could_have_been() -> None:

@@ -139,11 +139,23 @@ def test_one_of_few_may_be_chance() -> None:
 def test_a_text_that_leaves_the_references_at_once_is_approximate_though_its_divergence_is_small() -> None:
     cell = a_generator("llama/int4/cpu/b1-p128-n64")
     limit = answer_limits.completed(Tolerance(max_kl=0.5, min_top1=0.5), "int4")
-    other = a_parity_of_tokens(tolerance=limit, kl_divergence=0.2, top1_agreement=0.95, tokens_same=0)
+    other = a_parity_of_tokens(tolerance=limit, kl_divergence=0.02, top1_agreement=0.95, tokens_same=0)
     (outcome,) = judge(a_run(cell), [a_generated(cell, parity=other)])
     assert outcome.status == "approximate"
     assert "0 of 64 tokens before the first that differs" in text.reason(outcome)
     assert differences(replace(other, tokens_same=8)) == []
+
+
+def test_a_perplexity_that_is_visibly_higher_is_approximate_though_the_best_tokens_agree() -> None:
+    cell = a_generator("llama/int4/cpu/b1-p128-n64")
+    limit = answer_limits.completed(Tolerance(max_kl=0.45, min_top1=0.3), "int4")
+    other = a_parity_of_tokens(tolerance=limit, kl_divergence=0.06, top1_agreement=0.95)
+    (outcome,) = judge(a_run(cell), [a_generated(cell, parity=other)])
+    assert outcome.status == "approximate"
+    assert "KL divergence 0.06 is above 0.05" in text.reason(outcome)
+    assert differences(replace(other, kl_divergence=0.05)) == []
+    (beyond,) = judge(a_run(cell), [a_generated(cell, parity=replace(other, kl_divergence=0.46))])
+    assert beyond.status == "inaccurate"
 
 
 def test_fp32_is_right_or_wrong_and_never_approximate() -> None:

@@ -387,6 +387,13 @@ def test_an_onnx_file_goes_with_its_own_family_only():
     assert said.startswith("models.minilm has source kind 'onnx:' and family 'text-encoder'")
 
 
+def test_a_gguf_file_is_read_by_the_family_of_language_models_alone():
+    file = ('"config:bert-base"', '"path:m.gguf"')
+    said = complaint(file)
+    assert "names a .gguf file, and its family is 'text-encoder'" in said
+    assert said.endswith("the family of such a file is text-generator")
+
+
 ONNX = ('family = "image-classifier"\nsource = "config:vit-tiny"', 'family = "onnx-file"\nsource = "onnx:m.onnx"')
 
 

@@ -11,6 +11,7 @@ from bench.declare.matrix import parse, read
 from bench.declare.plan import plan
 from bench.errors import MatrixError
 
+CPU = "CPUExecutionProvider"
 A_GENERATOR = """
 [models.llm]
 family = "text-generator"
@@ -62,6 +63,22 @@ def test_two_engines_with_one_format_share_an_artifact_and_others_do_not():
     cells = generating()
     assert cells["cpu"].artifact_name == cells["plain"].artifact_name == "llm/four/genai"
     assert cells["llama"].artifact_name == "llm/four/gguf"
+
+
+def test_plain_onnx_runtime_runs_the_exports_of_optimum_where_a_precision_names_their_recipe():
+    more = A_GENERATOR.replace('"ort-generate"', '"ort-optimum"')
+    (without,) = plan(parse(matrix_text(more=more)), ["llm/four/plain/b1-p32-n8"])
+    assert without.excluded == "precision 'four' has no recipe for engine 'ort-optimum', family 'text-generator'"
+    named = more.replace(
+        'llama-cpp = "gguf', 'optimum = "dynamic-int8"\nort-optimum = "dynamic-int8"\nllama-cpp = "gguf'
+    )
+    named += '[baselines.optimum]\nengine = "optimum"\nruntime = "optimum"\n'
+    cells = {cell.target: cell for cell in plan(parse(matrix_text(more=named)), ["llm/four/*/b1-p32-n8"])}
+    plain = cells["plain"]
+    assert (plain.excluded, plain.engine, plain.format, plain.provider) == (None, "ort-optimum", "optimum", CPU)
+    assert plain.artifact_name == cells["optimum"].artifact_name
+    # The other targets still run what the family's recipe makes.
+    assert cells["cpu"].artifact_name == "llm/four/genai"
 
 
 def test_a_size_of_zero_is_in_no_label():

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from a_report import a_cell, a_parity, a_report, a_speed, an_outcome
 from test_report_html import Page, page_of
 
+from bench import pipeline
+from bench.cli import report as report_verb
+from bench.cli import run as run_verb
 from bench.cli.tables import _outcome_row
 from bench.records import Outcome, OutputParity, note
 from bench.report import columns, text_outputs
@@ -76,11 +82,36 @@ def test_a_random_model_has_its_time_in_a_table_of_its_own() -> None:
 
 def test_the_terminal_shows_the_times_and_no_rank() -> None:
     for outcome in (an_approximate(), an_unchecked()):
-        _, status, latency, _, compared, remark = _outcome_row(outcome)
+        _, status, latency, _, compared, remark = _outcome_row(outcome, rank_approximate=False)
         assert outcome.status in status
         assert latency == "12.3 ± 0.2"
         assert compared == "not ranked"
         assert remark
+
+
+def test_a_reader_who_asks_for_them_has_them_in_every_ranking() -> None:
+    report = replace(a_report(an_outcome(), an_approximate(), an_unchecked()), rank_approximate=True)
+    report = replace(report, sheets=tuple(replace(sheet, rank_approximate=True) for sheet in report.sheets))
+    assert '<input type="checkbox" id="rank-approximate" checked>' in html.render(report)
+    summary = markdown.render(report)
+    table = summary.partition("### Speed")[2].partition("Control:")[0]
+    assert "webgpu" in table
+    assert "openvino" not in table
+    assert "Approximate (within tolerance" not in summary
+    rows = {each.status: _outcome_row(each, rank_approximate=True)[4] for each in (an_approximate(), an_unchecked())}
+    assert rows["unchecked"] == "not ranked"
+    assert rows["approximate"] != "not ranked"
+
+
+def test_both_verbs_pass_the_wish_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(pipeline, "report", lambda *_, rank_approximate: asked.append(rank_approximate))
+    monkeypatch.setattr(pipeline, "run", lambda options, _: asked.append(options.rank_approximate))
+    for module in (report_verb, run_verb):
+        monkeypatch.setattr(module, "run_table", lambda _, *, rank_approximate: asked.append(rank_approximate))
+    report_verb.report([tmp_path], rank_approximate=True)
+    run_verb.run(rank_approximate=True, quiet=True)
+    assert asked == [True] * 4
 
 
 def test_files_that_are_made_to_rank_have_no_random_model() -> None:

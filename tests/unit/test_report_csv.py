@@ -11,7 +11,7 @@ from a_generating_report import a_generated, a_generating_run, a_generator, a_re
 from a_report import EMULATED, a_cell, a_report, a_speed, a_start, a_whole_run, an_interval, an_outcome
 from msgspec.structs import replace
 
-from bench.records import Interval, Placement, note
+from bench.records import Interval, Placement, TaskResult, note
 from bench.report import metrics, model
 from bench.report.renderers import csv
 
@@ -26,9 +26,10 @@ TIMES = SPEEDS + r"|control|load_ms|cold|cached"
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """A run with every status, and one of models that generate; the first cell has made-up inputs."""
+    """A run with every status, and one of models that generate; the first cell has made-up inputs and labels."""
     run, (first, *others) = a_whole_run()
-    runs = [(run, [replace(first, build_notes=(note("noise"),)), *others]), a_generating_run()]
+    task = TaskResult("accuracy", 500, 0.88, 0.9, Interval(2.0, -0.5, 4.5), 4200)
+    runs = [(run, [replace(first, build_notes=(note("noise"),), task=task), *others]), a_generating_run()]
     return pd.read_csv(io.StringIO(csv.render(model.build(runs))))
 
 

@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from builders import a_cell, a_control, a_failed, a_failure, a_parity, a_run, an_effort, an_observation
@@ -19,7 +20,7 @@ from bench.measure.rounds import measure
 from bench.measure.visits import Settings
 from bench.prepare.builds import Prepared
 from bench.progress import Quiet
-from bench.records import Cell, Effort, Failure, Observation
+from bench.records import Cell, Effort, Failure, Observation, TaskScores
 
 QUICK = an_effort(min_rounds=3, max_rounds=3, half_width=None)
 ADAPTIVE = an_effort(min_rounds=3, max_rounds=6, half_width=0.02)
@@ -81,6 +82,7 @@ def run_rounds(monkeypatch, tmp_path):
         seed: int = 0,
         failures: dict[str, Failure] | None = None,
         with_starts: tuple[str, ...] = (),
+        with_labels: tuple[str, ...] = (),
         too_large: tuple[str, ...] = (),
         **answers: Answer,
     ) -> Diary:
@@ -92,6 +94,12 @@ def run_rounds(monkeypatch, tmp_path):
             def __init__(self, matrix, run, prepared, settings, record, shortfalls) -> None:
                 self.settings, self.record = settings, record
 
+            def adopt(self, observations) -> None:
+                pass
+
+            def provider(self, cell: Cell) -> None:
+                return None
+
             def needs_starts(self, cells: list[Cell]) -> bool:
                 return cells[0].target in with_starts
 
@@ -100,6 +108,13 @@ def run_rounds(monkeypatch, tmp_path):
 
             def close(self) -> None:
                 diary.closed = True
+
+            def labelled(self, cell: Cell) -> Path | None:
+                return Path("samples") if cell.target in with_labels else None
+
+            def assess(self, cell: Cell, labelled: Path) -> TaskScores:
+                diary.visits.append((0, cell.id))
+                return TaskScores("accuracy", "d1", {"right": (1.0,)})
 
             def visit(self, cells: list[Cell], number: int) -> list[Observation]:
                 diary.visits.append((number, cells[0].group))
@@ -124,6 +139,27 @@ def run_rounds(monkeypatch, tmp_path):
 
 def failing(cell: Cell, number: int) -> Observation:
     return a_failed(cell, number)
+
+
+# --- labelled samples -------------------------------------------------------------------------------------------------
+
+
+def test_labelled_samples_are_run_once_after_the_first_visit_and_recorded_with_its_round(run_rounds):
+    diary = run_rounds(with_labels=("cpu",))
+    scored = [observation for observation in diary.recorded if observation.task is not None]
+    assert {observation.round for observation in scored} == {1}
+    assert len({observation.cell for observation in scored}) == len(scored) > 0
+    for observation in scored:
+        # The times were recorded before, so that nothing is lost if the samples end the process.
+        earlier = diary.recorded[: diary.recorded.index(observation)]
+        assert any((o.cell, o.round, o.task) == (observation.cell, 1, None) for o in earlier)
+        group = observation.cell.rpartition("/")[0]
+        assert diary.visits.index((0, observation.cell)) > diary.visits.index((1, group))
+
+
+def test_a_cell_that_failed_does_not_run_its_samples(run_rounds):
+    diary = run_rounds(with_labels=("cpu",), cpu=failing)
+    assert all(observation.task is None for observation in diary.recorded)
 
 
 # --- rounds -----------------------------------------------------------------------------------------------------------

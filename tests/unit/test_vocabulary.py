@@ -88,6 +88,7 @@ def test_the_base_of_a_format_is_one_of_its_recipes():
         ("genai", {"text-generator", "speech-recognizer"}),
         ("ort-generate", {"text-generator", "speech-recognizer"}),
         ("optimum", {"text-generator", "speech-recognizer"}),
+        ("ort-optimum", {"text-generator"}),
         ("llama-cpp", {"text-generator"}),
         ("openai-http", {"text-generator"}),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from visits import HASTE, Recorder, a_visit
 
 onnx = pytest.importorskip("onnx")
@@ -17,13 +18,15 @@ from onnx import helper, numpy_helper  # noqa: E402
 
 from bench.declare import answer_limits, registry  # noqa: E402
 from bench.judge.tolerance import random_outputs, violations  # noqa: E402
-from bench.records import Build, Job, Measured, Parity, Recipe, Refer, Source  # noqa: E402
-from bench.worker import artifacts  # noqa: E402
+from bench.records import Build, InputOptions, Job, Measured, Parity, Recipe, Refer, Source  # noqa: E402
+from bench.worker import artifacts, element_types, feeds, short_floats  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
 from bench.worker.visit import visit  # noqa: E402
 
 RNG = np.random.default_rng(7)
 ML = "ai.onnx.ml"
+OPSET = 19
+"""The first whose Cast has FP8."""
 
 
 def weight(name: str, *shape: int, scale: float | None = None) -> Any:
@@ -53,7 +56,7 @@ class File:
     ) -> None:
         self.folder, self.batch = folder, batch
         graph = helper.make_graph(nodes, "g", [given], outputs, weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(ML, 1)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML, 1)])
         model.ir_version = 10
         onnx.save(model, folder / "user.onnx")
         self.source = Source(kind="onnx", path=str(folder / "user.onnx"), weights="pretrained", digest="")
@@ -244,6 +247,41 @@ def test_a_detector_that_finds_nothing_agrees_with_one_that_finds_nothing(
     assert found.found == (share if share < 1 else None)
 
 
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "result", "perm"),
+    [
+        (["steps", "batch", 4], ["steps", "batch", 6], None),
+        ([3, 2, 4], [3, 2, 6], None),
+        (["steps", "batch", 4], ["batch", "steps", 6], [1, 0, 2]),
+    ],
+    ids=["time-major", "fixed", "transposed"],
+)
+def test_the_samples_of_an_output_are_where_the_graph_has_them(
+    tmp_path: Path, given: list[str | int], result: list[str | int], perm: list[int] | None
+) -> None:
+    nodes = [node("MatMul", "x w", "m"), node("Transpose", "m", "y", perm=perm) if perm else node("Relu", "m", "y")]
+    options = InputOptions(batch_axis="x[1]" if 3 in given else "")
+    sizes = {} if 3 in given else {"batch": 2, "steps": 3}
+    weights = [weight("w", 4, 6)]
+    file = File(tmp_path, nodes, tensor("x", T.FLOAT, given), [tensor("y", T.FLOAT, result)], weights)
+    (tmp_path / "reference").mkdir()
+    source = replace(file.source, inputs=options)
+    artifacts.refer(Refer("onnx-file", source, sizes, None, str(tmp_path / "reference")))
+    found = file.parity()
+    # Four batches of noise of two samples each; the steps of a sequence are no samples.
+    assert (found.samples, found.cosine) == (8, 1.0)
+
+
+def test_an_output_without_the_axis_of_the_samples_is_one_sample(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x w", "m"), node("ReduceSum", "m", "y", keepdims=0), node("Identity", "m", "z")]
+    outputs = [tensor("y", T.FLOAT, []), tensor("z", T.FLOAT, ["batch", 6])]
+    found = File(tmp_path, nodes, tensor("x", T.FLOAT, ["batch", 4]), outputs, [weight("w", 4, 6)], batch=4).parity()
+    assert {output.name: output.samples for output in found.outputs} == {"y": 2, "z": 8}
+
+
 # --- randomness -------------------------------------------------------------------------------------------------------
 
 
@@ -268,23 +306,67 @@ def test_dropout_in_training_mode_is_random(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "result", "named"),
+    ("given", "result"),
     [
-        (T.FLOAT, T.BFLOAT16, "output 'y' of user.onnx is of type bfloat16"),
-        (T.BFLOAT16, T.FLOAT, "input 'x' of user.onnx is of type bfloat16"),
-        (T.FLOAT8E4M3FN, T.FLOAT, "input 'x' of user.onnx is of type float8e4m3fn"),
+        (T.FLOAT, T.BFLOAT16),
+        (T.BFLOAT16, T.FLOAT),
+        (T.FLOAT8E4M3FN, T.FLOAT),
+        (T.BFLOAT16, T.FLOAT8E5M2),
+        (T.FLOAT8E5M2FNUZ, T.FLOAT8E4M3FNUZ),
     ],
 )
-def test_a_type_that_numpy_lacks_is_refused_by_name_with_a_remedy(
-    tmp_path: Path, given: int, result: int, named: str
-) -> None:
+def test_short_floats_at_the_edge_are_given_and_read(tmp_path: Path, given: int, result: int) -> None:
     nodes = [node("Cast", "x", "xf", to=T.FLOAT), node("MatMul", "xf w", "a"), node("Cast", "a", "y", to=result)]
-    outputs = [tensor("y", result, ["batch", 8])]
-    graph = helper.make_graph(nodes, "g", [tensor("x", given, ["batch", 16])], outputs, [weight("w", 16, 8)])
+    file = File(
+        tmp_path, nodes, tensor("x", given, ["batch", 16]), [tensor("y", result, ["batch", 8])], [weight("w", 16, 8)], 4
+    )
+    found = file.parity()
+    assert (violations(found), found.samples) == ([], 8)
+    # The values are those of the type: FP8 in FP32 has no more than three bits behind the leading one.
+    (batch, *_) = feeds.load(file.folder / "reference" / "outputs.npz")
+    assert batch["y"].dtype == np.float32
+    assert 0.1 < batch["y"].std() < 10
+    bits = {T.FLOAT: 23, T.BFLOAT16: 7, T.FLOAT8E4M3FN: 3, T.FLOAT8E4M3FNUZ: 3, T.FLOAT8E5M2: 2}[result]
+    assert not (batch["y"].view(np.uint32) & ((1 << (23 - bits)) - 1)).any() or bits == 23
+
+
+def test_a_file_that_rounds_its_answers_is_held_to_the_format_that_it_rounds_to(tmp_path: Path) -> None:
+    from bench.worker.formats import _onnx_facts
+
+    nodes = [node("MatMul", "x w", "a"), node("Cast", "a", "y", to=T.BFLOAT16)]
+    outputs = [tensor("y", T.BFLOAT16, ["batch", 8])]
+    file = File(tmp_path, nodes, tensor("x", T.FLOAT, ["batch", 16]), outputs, [weight("w", 16, 8)])
+    (held,) = _onnx_facts.notes(onnx.load(file.source.path))
+    assert held.values["number_format"] == "bf16"
+
+
+@pytest.mark.parametrize("name", sorted(short_floats.NAMES))
+def test_short_floats_are_converted_as_other_libraries_do(name: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    number = next(number for number, (onnx_name, _, _) in element_types.OTHERS.items() if onnx_name == name)
+    kind = getattr(ml_dtypes, element_types.OTHERS[number][1])
+    patterns = np.arange(2**16 if name == "bfloat16" else 2**8).astype(np.uint16 if name == "bfloat16" else np.uint8)
+    right = patterns.view(kind).astype(np.float32)
+    np.testing.assert_array_equal(short_floats.values_of(patterns, name), right)
+    finite = np.isfinite(right)
+    np.testing.assert_array_equal(
+        short_floats.values_of(short_floats.bits_of(right[finite], name), name), right[finite]
+    )
+    values = RNG.standard_normal(4096).astype(np.float32)
+    given = short_floats.values_of(short_floats.bits_of(values, name), name)
+    # Halves may be rounded either way; there are none among random values.
+    np.testing.assert_array_equal(given, values.astype(kind).astype(np.float32))
+    assert np.isnan(short_floats.values_of(short_floats.bits_of(np.array([np.nan]), name), name)).all()
+
+
+def test_a_type_that_cannot_be_given_is_refused_by_name_with_a_remedy(tmp_path: Path) -> None:
+    nodes = [node("Cast", "x", "xf", to=T.FLOAT), node("MatMul", "xf w", "y")]
+    outputs = [tensor("y", T.FLOAT, ["batch", 8])]
+    graph = helper.make_graph(nodes, "g", [tensor("x", T.INT4, ["batch", 16])], outputs, [weight("w", 16, 8)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
     onnx.save(model, tmp_path / "user.onnx")
     source = Source(kind="onnx", path=str(tmp_path / "user.onnx"), weights="pretrained", digest="")
-    with pytest.raises(Refusal, match=named) as refused:
+    with pytest.raises(Refusal, match=r"input 'x' of user\.onnx is of type int4") as refused:
         artifacts.refer(Refer("onnx-file", source, {"batch": 1}, None, str(tmp_path)))
     assert refused.value.status == "unsupported"
     assert "Cast" in refused.value.remedy
@@ -311,7 +393,7 @@ def test_the_operator_that_fixes_the_range_is_found_behind_those_that_move_value
 
     graph = helper.make_graph(nodes, "g", [tensor("x", T.FLOAT, ["n", "n"])], [tensor("y", T.FLOAT, ["n", "n"])])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
-    facts = onnx_outputs.facts(tmp_path / "m.onnx")
+    facts = onnx_outputs.facts(tmp_path / "m.onnx", {}, 1)
     partly = facts["y"].partly_bounded_by
     assert (facts["y"].bounded_by or (partly and f"partly {partly}")) == bounded_by
     assert facts["y"].class_scores == (bounded_by == "Softmax")

@@ -88,6 +88,52 @@ def test_a_scale_for_each_channel_is_a_scale_for_each_channel(tmp_path: Path) ->
     assert sorted(list(tensor.dims) for tensor in scales) == [[16], [32]]
 
 
+def test_weights_whose_shapes_are_declared_too_are_quantized(tmp_path: Path) -> None:
+    """Dynamo's exports declare them, and the quantizer transposes the weights of Gemm."""
+    rng = np.random.default_rng(0)
+    gemm = onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="gemm", transB=1)
+    source = a_model(tmp_path, gemm, w=rng.standard_normal((32, 64)), b=rng.standard_normal(32))
+    for path in (Path(source.path), tmp_path / "fp32" / "model.onnx"):
+        model = onnx.load(path)
+        model.graph.value_info.append(onnx.helper.make_tensor_value_info("w", FLOAT, [32, 64]))
+        onnx.save_model(model, path)
+    assert onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    x = rng.standard_normal((4, 64)).astype(np.float32)
+    want = run(tmp_path / "fp32" / "model.onnx", x)
+    for recipe in ("dynamic-int8", "static-qdq-int8"):
+        assert 0 < np.abs(run(converted(tmp_path, source, recipe), x) - want).max() < 0.1 * np.abs(want).max()
+
+
+def test_a_convolution_in_a_branch_is_quantized_where_its_weights_are_outside(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def branch(name: str, weight: str) -> Any:
+        nodes = [
+            onnx.helper.make_node("Unsqueeze", ["x", "one"], [f"{name}_u"]),
+            onnx.helper.make_node("Conv", [f"{name}_u", weight, "shared"], [f"{name}_c"], pads=[1, 1]),
+            onnx.helper.make_node("ReduceMean", [f"{name}_c", "one"], [f"{name}_y"], keepdims=0),
+        ]
+        out = onnx.helper.make_tensor_value_info(f"{name}_y", FLOAT, None)
+        return onnx.helper.make_graph(nodes, name, [], [out])
+
+    chosen = onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch("t", "w1"), else_branch=branch("e", "w2"))
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["one"], value_ints=[1]),
+        onnx.helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        onnx.helper.make_node("Constant", [], ["zero"], value_float=0.0),
+        onnx.helper.make_node("Greater", ["sum", "zero"], ["c"]),
+        chosen,
+    ]
+    weights = {"w1": rng.standard_normal((8, 1, 3)), "w2": rng.standard_normal((8, 1, 3)), "shared": rng.random(8)}
+    source = a_model(tmp_path, *nodes, **weights)
+    path = converted(tmp_path, source, "dynamic-int8")
+    x = rng.standard_normal((4, 64)).astype(np.float32)
+    for sign in (1, -1):
+        given = sign * np.sign(x.sum()) * x
+        want = run(tmp_path / "fp32" / "model.onnx", given)
+        assert 0 < np.abs(run(path, given) - want).max() < 0.05 * np.abs(want).max()
+
+
 def test_a_model_without_weights_has_nothing_to_quantize(tmp_path: Path) -> None:
     source = a_model(tmp_path, onnx.helper.make_node("Softmax", ["x"], ["y"], name="only"))
     with pytest.raises(Refusal, match="nothing to quantize"):

@@ -65,6 +65,32 @@ def test_an_architecture_is_exported_right_at_other_batches_than_it_was_traced_w
     assert expected.std(axis=0).max() > 0.05 * np.abs(expected).max()
 
 
+def test_a_model_for_any_size_is_exported_at_the_size_of_its_own_preprocessing(tmp_path: Path) -> None:
+    """BiT's configuration names no size, and its preprocessing makes pictures of 448 pixels."""
+    source = saved(tmp_path / "model", *ARCHITECTURES["resnet"])
+    crop = {"height": 40, "width": 48}
+    fields = {"image_processor_type": "ViTImageProcessor", "size": crop, "do_resize": True}
+    (tmp_path / "model" / "preprocessor_config.json").write_text(json.dumps(fields), encoding="utf-8")
+    # With the byte-order mark that editors of Windows write.
+    for path in (tmp_path / "model").glob("*.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    from PIL import Image
+
+    (tmp_path / "pictures").mkdir()
+    for index in range(3):
+        values = np.random.default_rng(index).integers(0, 255, (90, 70, 3), np.uint8)
+        Image.fromarray(values).save(tmp_path / "pictures" / f"{index}.png")
+    (tmp_path / "out").mkdir()
+    artifacts.build(Build("onnx", "image-classifier", source, Recipe("fp32"), str(tmp_path / "out"), opset=18))
+    session = ort.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
+    for inputs in (None, str(tmp_path / "pictures")):
+        feeds = image_classifier.make_inputs(source, {"batch": 2}, inputs)
+        assert feeds[0]["pixel_values"].shape == (2, 3, 40, 48)
+        (expected, *_), _ = image_classifier.reference(source, feeds)
+        (logits,) = session.run(["logits"], feeds[0])
+        np.testing.assert_allclose(logits, expected["logits"], atol=1e-4 * np.abs(expected["logits"]).max())
+
+
 @pytest.mark.parametrize(
     ("size", "sides"), [(32, (32, 32)), ([32, 48], (32, 48)), ((48, 32), (48, 32)), ({"height": 8, "width": 9}, (8, 9))]
 )

@@ -45,6 +45,16 @@ def test_arrays_by_input_are_fed_in_batches_and_the_last_third_calibrates(tmp_pa
     )
 
 
+def test_noise_for_calibration_has_the_sizes_of_the_workloads_and_one_sample(tmp_path):
+    source = a_file(tmp_path / "m.onnx", {"x": (FLOAT, ["batch", "steps", 4])})
+    held = onnx_file.calibration(source, None, ({"batch": 8, "steps": 5}, {"batch": 1, "steps": 7}, {"steps": 5}))
+    assert [feed["x"].shape for feed in held[:3]] == [(1, 5, 4), (1, 7, 4), (1, 5, 4)]
+    assert len({feed["x"].tobytes() for feed in held}) == len(held) >= 16
+    assert {feed["x"].shape for feed in onnx_file.calibration(source, None)} == {(1, 16, 4)}
+    named = a_file(tmp_path / "n.onnx", {"x": (FLOAT, ["n", "steps"])})
+    assert {feed["x"].shape for feed in onnx_file.calibration(named, None, ({"n": 8, "steps": 5},))} == {(1, 5)}
+
+
 def test_whole_batches_are_fed_as_they_are(tmp_path):
     source = two_inputs(tmp_path / "m.onnx")
     arrays = {f"{number}/{name}": array[:5] for number in range(2) for name, array in data().items()}

@@ -212,6 +212,21 @@ def test_a_saved_folder_is_the_same_model_and_hears_the_same(tmp_path: Path) -> 
     assert all(np.array_equal(one[name], other[name]) for name in ("input_ids", "input_features"))
 
 
+def test_a_whisper_whose_files_begin_with_a_byte_order_mark_is_read(tmp_path: Path, referred: Any) -> None:
+    speech_recognizer.save(nano(), tmp_path / "model")
+    files = list((tmp_path / "model").glob("*.json"))
+    assert {"config.json", "preprocessor_config.json", "tokenizer.json"} <= {path.name for path in files}
+    for path in files:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    marked = Source(kind="folder", path=str(tmp_path / "model"), weights="pretrained", digest="")
+    feeds = speech_recognizer.make_inputs(marked, SIZES, None)
+    np.testing.assert_array_equal(feeds[0]["input_features"], referred[0][0]["input_features"])
+    # Exporters read the files of the folder themselves.
+    folder = speech_recognizer.folder(marked, tmp_path / "scratch")
+    assert json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    assert (folder / "model.safetensors").is_file()
+
+
 def test_users_own_generation_calls_take_a_saved_folder(tmp_path: Path, referred: Any) -> None:
     speech_recognizer.save(nano(), tmp_path)
     model = transformers.WhisperForConditionalGeneration.from_pretrained(tmp_path)

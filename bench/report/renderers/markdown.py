@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
-from bench.report import cold_start, generation, metrics, numbers, sustained, text, text_flags, text_outputs
+from bench.report import cold_start, generation, metrics, numbers, sustained, task, text, text_flags, text_outputs
 from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -54,6 +54,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield "### Targets"
     yield _targets(sheet)
     yield from _speed(sheet)
+    yield from _task(sheet)
     if sheet.version_groups:
         yield "### Versions side by side"
         yield from map(_version_group, sheet.version_groups)
@@ -155,16 +156,12 @@ def _speed(sheet: RunReport) -> Iterator[str]:
 
 
 def _ranked(sheet: RunReport) -> list[Outcome]:
-    return [outcome for model in sheet.models for outcome in model.outcomes if _is_ranked(outcome)]
-
-
-def _is_ranked(outcome: Outcome) -> bool:
-    return outcome.status != "approximate"
+    return [outcome for model in sheet.models for outcome in model.outcomes if sheet.is_ranked(outcome)]
 
 
 def _unranked(sheet: RunReport) -> Iterator[str]:
     """The cells with a speed whose answers are other ones, or cannot be checked; each with its main figure."""
-    approximate = [o for model in sheet.models for o in model.outcomes if o.status == "approximate"]
+    approximate = [o for model in sheet.models for o in model.outcomes if not sheet.is_ranked(o)]
     unchecked = [outcome for model in sheet.models for outcome in model.unchecked]
     for label, outcomes in (
         ("Approximate (within tolerance, but visibly other answers; in no ranking)", approximate),
@@ -195,19 +192,19 @@ def _emulator_time(sheet: RunReport, outcome: Outcome) -> str:
 
 def _generation(sheet: RunReport) -> Iterator[str]:
     """A heading, and a table for each model that generates, because their columns may differ."""
-    models = [model for model in sheet.models if model.generates and any(map(_is_ranked, model.outcomes))]
+    models = [model for model in sheet.models if model.generates and any(map(sheet.is_ranked, model.outcomes))]
     if models:
         yield "### Speed of generation"
     for model in models:
-        yield _generation_table(sheet.run, model)
+        yield _generation_table(sheet, model)
 
 
-def _generation_table(run: Run, model: ModelPart) -> str:
+def _generation_table(sheet: RunReport, model: ModelPart) -> str:
     # Only the main columns: a table in a comment on a pull request must stay narrow.
-    outcomes = tuple(filter(_is_ranked, model.outcomes))
+    outcomes = tuple(filter(sheet.is_ranked, model.outcomes))
     columns = tuple(column for column in speeds(outcomes) if column.brief)
     header = ["cell", "weights, inputs", *(column.name.lower() for column in columns), "warnings"]
-    return table(header, (_generation_row(run, columns, outcome) for outcome in outcomes))
+    return table(header, (_generation_row(sheet.run, columns, outcome) for outcome in outcomes))
 
 
 def _generation_row(run: Run, columns: Sequence[Column], outcome: Outcome) -> list[str]:
@@ -247,6 +244,18 @@ def _version(outcome: Outcome | None) -> str:
         return f"**{outcome.status}**"
     interval, unit = generation.figure(outcome.speed)
     return numbers.plus_minus(interval, f" {unit}")
+
+
+def _task(sheet: RunReport) -> Iterator[str]:
+    scored = sheet.scored
+    if scored:
+        yield "### Task metrics"
+        yield table(["cell", "metric", "value", "FP32", "loss (95 %)", "samples", "remark"], map(_task_row, scored))
+        yield task.HOW_TO_READ
+
+
+def _task_row(outcome: Outcome) -> list[str]:
+    return [code(outcome.cell.group), *map(plain, task.row(outcome))]
 
 
 def _starts(sheet: RunReport) -> Iterator[str]:

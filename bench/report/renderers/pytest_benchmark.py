@@ -92,6 +92,7 @@ def _extra(run: Run, outcome: Outcome, speed: Speed) -> dict[str, Any]:
         "status": outcome.status,
         "flags": [line(flag) for flag in text_flags.names(outcome.flags)],
         "weights": text.weights_of(run, outcome),
+        "file_format": outcome.file_format,
         "calls": outcome.calls,
         "latency_ms": _interval(speed.latency_ms),
         "ratio_to_control": _interval(speed.ratio_to_control),

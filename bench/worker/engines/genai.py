@@ -126,7 +126,7 @@ class Session:
     def traits(self, sizes: dict[str, int]) -> Traits:
         """What differs between engines, for a workload."""
         length = sizes.get("context", 0) + sizes.get("prompt", self.prompt) + sizes["new"]
-        return genai_traits.traits(self.export, sizes.get("batch", 1), length)
+        return genai_traits.traits(self.export, sizes.get("batch", 1), length, keeps_windows=True)
 
     @cached_property
     def feature_type(self) -> str:
@@ -146,10 +146,12 @@ class Stream:
     prompt_tokens: int | None = None
 
     def __init__(self, session: Session, feed: Feed, new: int) -> None:
-        self.prompt, self.new = _int32(feed["input_ids"]), new
-        before = generating.context(feed)
+        self.prompt, self.new, self.end = _int32(feed["input_ids"]), new, session.export.end
+        before = generating.context(feed, session.export)
         length = self.prompt.shape[1] + new + (before.shape[1] if before is not None else 0)
-        self.generator = _generator(session.model, len(self.prompt), generating.room(session.export, length))
+        # The kernel of a sliding window refuses a cache that is shorter than its window.
+        room = max(generating.room(session.export, length), session.export.window)
+        self.generator = _generator(session.model, len(self.prompt), room)
         if session.feature_type:
             # Kept as an attribute: genai reads this memory without owning it, and gives NaN once it is freed.
             self.features = np.ascontiguousarray(feed["input_features"], session.feature_type)
@@ -162,9 +164,16 @@ class Stream:
         # `append_tokens` is all of prefill: the first `generate_next_token` only samples.
         generate, tokens = self.generator.generate_next_token, self.generator.get_next_tokens
         self.generator.append_tokens(self.prompt)
-        for _ in range(self.new):
+        for step in range(self.new):
             generate()
-            yield np.array(tokens(), np.int64)
+            written = np.array(tokens(), np.int64)
+            if self.end in written and step + 1 < self.new:
+                raise self._ended(step + 1)
+            yield written
+
+    def _ended(self, count: int) -> Refusal:
+        message = f"genai ends a text at the padding token {self.end}, and the model wrote it as token {count}"
+        return Refusal("unsupported", message, "ort-generate runs the same export to its end", "ended")
 
 
 def _provider_of(visit: Visit) -> Provider:

@@ -20,6 +20,7 @@ from bench.records import (
     Placement,
     Probe,
     Provider,
+    Recipe,
     TargetFacts,
     Traits,
     Visit,
@@ -47,10 +48,16 @@ FILE_TYPES = {
     "0": ("F32", 32.0),
     "1": ("F16", 16.0),
     "2": ("Q4_0", 4.5),
+    "3": ("Q4_1", 5.0),
     "7": ("Q8_0", 8.5),
+    "8": ("Q5_0", 5.5),
+    "9": ("Q5_1", 6.0),
+    "14": ("Q4_K_S", 4.58),
     "15": ("Q4_K_M", 4.85),
+    "16": ("Q5_K_S", 5.54),
     "17": ("Q5_K_M", 5.69),
     "18": ("Q6_K", 6.5625),
+    "32": ("BF16", 16.0),
 }
 """Name and bits per weight by `general.file_type`; for mixtures (_M) the bits are those of a Llama with 7 billion."""
 KV_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "q8_0": "q8_0"}
@@ -64,7 +71,7 @@ class Session:
 
     def __init__(self, visit: Visit) -> None:
         layers = gpu_layers(visit.options)
-        flash, kv_type = attention(visit.options, visit.recipe.number_format)
+        flash, kv_type = attention(visit.options, _cache_format(visit.recipe))
         self.threads = visit.threads
         self.settings = Settings(visit.threads, kv_type, flash, on_gpu=layers != 0)
         self.device: Device | None = device(on_gpu=layers != 0)
@@ -207,6 +214,11 @@ def attention(options: dict[str, Option], number_format: str) -> tuple[str, str]
     if kv_type == "f32" and flash != "off":
         raise _refused("llama.cpp's flash attention rounds a KV cache of FP32 to FP16", 'write flash_attention = "off"')
     return flash, kv_type
+
+
+def _cache_format(recipe: Recipe) -> str:
+    """The number format that decides on the cache: a user's own file runs by llama.cpp's own defaults."""
+    return "" if recipe.name == "gguf-as-given" else recipe.number_format
 
 
 def _refused(message: str, remedy: str) -> Refusal:

@@ -35,6 +35,7 @@ WEIGHTS = {"fp32": ("FP32", 32.0), "int8": ("INT8, one scale a channel; embeddin
 NUMBER_TYPES = {"tensor(float)": ("fp32", 4), "tensor(float16)": ("fp16", 2)}
 NOTES = (note("transformers-generate"), note("no-io-binding"))
 TWO_DECODERS = note("two-decoders")
+FIRST_KEY = "past_key_values.0.key"
 
 
 class Session:
@@ -51,6 +52,7 @@ class Session:
         self.model = open_model(Path(visit.artifact or ""), visit.threads)
         self.config = self.model.config
         self.decoder = decoder(self.model)
+        _refuse_other_cache(self.model, self.decoder)
 
     @property
     def device(self) -> Device | None:
@@ -234,6 +236,24 @@ def open_model(folder: Path, threads: int) -> Any:
 def decoder(model: Any) -> Any:
     """The part of the model that computes tokens after the first; it has a `session` and a `path`."""
     return getattr(model, "decoder_with_past", None) or getattr(model, "decoder", model)
+
+
+def _refuse_other_cache(model: Any, decoder: Any) -> None:
+    """Refuse a language model whose cache optimum takes for another one than its own export has.
+
+    optimum computes the shape from the config, and not always as its exporter does.
+    """
+    shape = next((value.shape for value in decoder.session.get_inputs() if value.name == FIRST_KEY), None)
+    heads = getattr(model, "num_key_value_heads", None)
+    if shape is None or heads is None or len(shape) != 4:
+        return
+    width = getattr(model, "qk_head_dim", None) or model.embed_size_per_head
+    if (shape[1], shape[3]) != (heads, width):
+        message = (
+            f"optimum gives a cache of {heads} heads of {width} numbers to a {model.config.model_type} model, "
+            f"and its own export has {shape[1]} of {shape[3]}"
+        )
+        raise Refusal("unsupported", message, "the engine ort-optimum runs the same export", "cache")
 
 
 def step(model: Any, ids: torch.Tensor, past: Any = None, encoded: Any = None) -> Any:

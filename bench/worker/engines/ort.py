@@ -21,6 +21,7 @@ from bench.worker.onnx_runtime import (
     probing,
     profiles,
 )
+from bench.worker.onnx_runtime.edge_values import ShortEdges
 from bench.worker.onnx_runtime.sessions import Request, open_session, settings_for
 from bench.worker.refusal import Refusal
 
@@ -46,6 +47,7 @@ class Session:
         self.names = [output.name for output in self.session.get_outputs()]
         self.inputs = {i.name for i in self.session.get_inputs()}
         self.threads = options.threads(provider, opened.text, visit.threads)
+        self.short = ShortEdges(self.session)
         self.graphs = _graphs(opened.text, self)
 
     @property
@@ -81,11 +83,14 @@ class Session:
         """
         # onnxruntime refuses an input that the model does not have, and a model may lack some of its family's inputs.
         inputs = {name: array for name, array in feed.items() if name in self.inputs}
+        if self.short:
+            return self.short.bind(self.names, inputs)
         return self.graphs.bind(inputs) if self.graphs else partial(self.session.run, self.names, inputs)
 
     def outputs(self, result: object) -> Feed:
         """The outputs of a call by name."""
-        return dict(zip(self.names, result, strict=True))  # type: ignore[call-overload]
+        arrays = self.short.values(self.names, result) if self.short else result  # type: ignore[arg-type]
+        return dict(zip(self.names, arrays, strict=True))  # type: ignore[call-overload]
 
 
 def provider_of(visit: Visit) -> Provider:

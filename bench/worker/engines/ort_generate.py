@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter_ns
@@ -12,6 +12,7 @@ import numpy as np
 from bench.records import Device, EngineManifest, Note, Placement, Probe, Provider, TargetFacts, Traits, Visit
 from bench.worker import genai_config
 from bench.worker.feeds import Array, Feed
+from bench.worker.genai_config import Export
 from bench.worker.onnx_runtime import (
     assignment,
     genai_traits,
@@ -31,9 +32,9 @@ MANIFEST = EngineManifest(format="genai", tasks=("text-generation", "speech-reco
 class Session:
     """The decoder, and for speech the encoder, of one export on one provider."""
 
-    def __init__(self, visit: Visit) -> None:
+    def __init__(self, visit: Visit, read: Callable[[Path], Export] = genai_config.read) -> None:
         provider = _provider_of(visit)
-        self.provider, self.export = provider, genai_config.read(Path(visit.artifact or ""))
+        self.provider, self.export = provider, read(Path(visit.artifact or ""))
         self.opened = {
             path: open_session(provider, Request(path, visit.threads, visit.scratch)) for path in self.export.graphs
         }
@@ -102,7 +103,7 @@ class Stream:
         self.feed, self.new, self.encoder = feed, new, session.encoder
         self.encode_ns: int | None = None
         batch, prompt = feed["input_ids"].shape
-        before = generating.context(feed)
+        before = generating.context(feed, session.export)
         length = prompt + new + (before.shape[1] if before is not None else 0)
         self.state = generating.State(session.decoder, batch, generating.room(session.export, length))
         if session.encoder:
@@ -138,7 +139,7 @@ def greedy(logits: Array) -> Array:
 def _provider_of(visit: Visit) -> Provider:
     """The visit's provider; Refusal where there is none, or where it takes fixed shapes only."""
     if visit.provider is None:
-        raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
+        raise Refusal("unsupported", f"the engine {visit.engine} needs an execution provider", "give the target an ep")
     # Refused here: with growing shapes such a provider leaves all nodes to the CPU.
     if visit.provider.static_shapes:
         message = f"{visit.provider.ep} takes fixed shapes only, and the mask of generation grows with every token"
@@ -149,7 +150,7 @@ def _provider_of(visit: Visit) -> Provider:
 def probe(order: Probe) -> TargetFacts:
     """Facts about the target on this machine."""
     if order.provider is None:
-        raise Refusal("unsupported", "the engine ort-generate needs an execution provider", "give the target an ep")
+        raise Refusal("unsupported", f"the engine {order.engine} needs an execution provider", "give the target an ep")
     return probing.probe(order.provider)
 
 

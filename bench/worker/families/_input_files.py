@@ -72,10 +72,11 @@ def texts(path: Path) -> list[str]:
     return [record["text"] for record in data.records]
 
 
-def rows(path: Path, name: str, count: int, *, checked: bool, channels: int) -> Array:
+def rows(path: Path, name: str, count: int, *, checked: bool, channels: int, everything: bool = False) -> Array:
     """`count` prepared pictures of a .npz or .npy file: float32 (count, channels, height, width).
 
-    The first two thirds are to check outputs with, and the last third is for calibration; they repeat as needed.
+    The first two thirds are to check outputs with, and the last third is for calibration; they repeat as needed. With
+    `everything` they are all the pictures in order.
     """
     data = read(path)
     array = data.single if data.single is not None else data.arrays.get(name)
@@ -89,7 +90,7 @@ def rows(path: Path, name: str, count: int, *, checked: bool, channels: int) -> 
         raise refused(
             f"{path.name} holds a NaN in {name!r}, in sample {int(np.argwhere(np.isnan(array))[0][0])}", "replace it"
         )
-    cut = 2 * len(array) // 3 if len(array) > 2 else len(array)
+    cut = 2 * len(array) // 3 if len(array) > 2 and not everything else len(array)
     chosen = array[:cut] if checked or cut == len(array) else array[cut:]
     return np.ascontiguousarray(chosen[np.arange(count) % len(chosen)])
 

@@ -13,6 +13,7 @@ from bench.worker.families import _input_files
 from bench.worker.families._input_files import Data, refused
 from bench.worker.families._onnx_graph import Input
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 
 CHANNELS = (3, 1, 4)
 """Numbers of channels of pictures, the likeliest first."""
@@ -263,7 +264,7 @@ def _tokenizer(folder: str) -> Any:
     from bench.worker.hugging_face import LOCAL
 
     try:
-        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+        return AutoTokenizer.from_pretrained(readable(folder), **LOCAL)
     # A folder may hold any files, and each tokenizer has errors of its own.
     except Exception as error:
         raise refused(

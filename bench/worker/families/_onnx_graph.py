@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bench.worker import short_floats
 from bench.worker.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -102,9 +103,10 @@ def _input(value: onnx.ValueInfoProto) -> Input:
         raise Refusal("unsupported", f"input {value.name!r} is no tensor but a {kind}", remedy, "no-tensor")
     tensor = value.type.tensor_type
     kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-    # NumPy has no own type for the short formats, and strings are objects.
-    known = {"STRING", "UNDEFINED", "BFLOAT16", "INT4", "UINT4"}
-    dtype = None if kind in known or kind.startswith("FLOAT8") else _numpy_type(tensor.elem_type)
+    # NumPy has no own type for the short formats, and strings are objects. Short floats are given as FP32.
+    known = {"STRING", "UNDEFINED", "INT4", "UINT4"}
+    short = kind.lower() in short_floats.NAMES
+    dtype = np.dtype(np.float32) if short else None if kind in known else _numpy_type(tensor.elem_type)
     return Input(value.name, kind, dtype, _axes(value) if tensor.HasField("shape") else None)
 
 

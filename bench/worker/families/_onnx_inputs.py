@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,15 @@ class OnnxInputs:
     source: Source
     workload: Mapping[str, int]
     inputs: str | None
+    read: Data | None = None
+    """The data where it is read already."""
+
+    def every(self) -> tuple[list[Feed], int]:
+        """Every sample of the data in batches, the last of which is filled, and how many samples there are."""
+        if self.data is None or self.data.batches:
+            raise refused("labelled samples are whole batches", "give an array of samples for each input")
+        count = _count(self.sizes, self._arrays)
+        return self._cut(range(count), self.sizes.samples), count
 
     def checked(self) -> list[Feed]:
         """The batches that are checked, the first of which is timed. Raises Refusal for inputs that do not fit."""
@@ -53,6 +62,13 @@ class OnnxInputs:
         if self.data.batches:
             return self.checked()
         return self._cut(self._split[1], self.sizes.samples)
+
+    def one_sample_of(self, workloads: Sequence[Mapping[str, int]]) -> list[OnnxInputs]:
+        """The same inputs with the sizes of each workload, without its batch; as they are where there is none."""
+        samples = {"batch", *self.sizes.axis.names}
+        sizes = [{name: size for name, size in each.items() if name not in samples} for each in workloads]
+        different = [each for index, each in enumerate(sizes) if each not in sizes[:index]]
+        return [replace(self, workload=each) for each in different] or [self]
 
     def notes(self) -> tuple[Note, ...]:
         """What a reader must know: what is noise or guessed, and which samples a call counts."""
@@ -75,6 +91,17 @@ class OnnxInputs:
             return (note("guessed-samples", samples=samples, axis=axis or "the fixed first axis"),)
         return (note("counted-samples", samples=samples, axis=axis),)
 
+    def output_axes(self) -> dict[str, int | None]:
+        """The position of the samples in each output that is a tensor; None where the graph does not show it."""
+        return {value.name: self._output_axis(value) for value in _onnx_graph.outputs(self._model)}
+
+    def _output_axis(self, value: Input) -> int | None:
+        axis = self.sizes.axis
+        named = [place for place, own in enumerate(value.axes or ()) if own.size is None and own.name in axis.names]
+        # Of a fixed size that the user names: an output has it once, or it cannot be told which one it is.
+        fixed = [place for place, own in enumerate(value.axes or ()) if axis.places and own.size == axis.fixed]
+        return named[0] if named else fixed[0] if len(fixed) == 1 else None
+
     # --- what is known ------------------------------------------------------------------------------------------------
 
     @property
@@ -85,7 +112,7 @@ class OnnxInputs:
     @cached_property
     def data(self) -> Data | None:
         """The user's data."""
-        return _input_files.read(Path(self.inputs)) if self.inputs else None
+        return self.read or (_input_files.read(Path(self.inputs)) if self.inputs else None)
 
     @cached_property
     def sizes(self) -> Sizes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from zlib import crc32
 
 import numpy as np
@@ -40,6 +41,10 @@ BRANCHES = ("o_proj", "out_proj", "down_proj", "fc2", "dense")
 CENTRED = ("conv1", "conv2", "fc2")
 """Layers whose weights have a mean of zero, which removes a constant: the loudness, or the mean that GELU leaves."""
 HEADS = ("lm_head", "proj_out")
+SINES = "encoder.embed_positions.weight"
+"""Whisper's table of sines, which is fixed."""
+SAMPLE = 16
+"""The number of tokens that the deviations inside a model are measured with."""
 
 
 def randomise(model: nn.Module, seed: int) -> nn.Module:
@@ -58,28 +63,106 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
 
 
 def fill_language_model(model: nn.Module, seed: int) -> nn.Module:
-    """Fill a generating model, in place, so that its tokens depend on all of its input, as in a trained model.
+    """Fill a generating model so that its tokens depend on all of its input, as in a trained model.
 
     With transformers' own initialisation attention is uniform and the logits are flat: a prompt shifted by one token or
     a broken rotary embedding would pass any check that accepts INT4. Here the residual stream has a deviation near 1,
-    and the logits have one of `LOGITS`. Each tensor has its own seed and comes from NumPy, so that neither the order of
-    modules nor the version of a library changes a byte.
+    and the logits have one of `LOGITS`. Each tensor has its own seed, by its name in a saved checkpoint, and comes from
+    NumPy, so that neither the order of modules nor the version of a library changes a byte. Returns the model, or
+    another one of its class with the weights.
     """
-    norms = []
+    saved, layers = _as_saved(model), model.config.num_hidden_layers
+    # Gemma and others add 1 to the weights of their norms, which start at 0 there.
+    offsets = {name: 1.0 for name, weight in saved.items() if _is_norm(name, weight) and not weight.any()}
     with torch.no_grad():
-        for name, module in model.named_modules():
-            for kind, parameter in module.named_parameters(recurse=False):
-                if parameter.requires_grad:  # Whisper's table of sines is fixed.
-                    parameter.copy_(
-                        _weight_values(f"{name}.{kind}", parameter.shape, seed, model.config.num_hidden_layers)
-                    )
-                if kind == "weight" and parameter.ndim == 1:
-                    norms.append(parameter)
-        # The last norm is before the head. Its signs are random: otherwise a head that shares the embedding's table
-        # would repeat each token. Such a model may still alternate between two tokens for a while.
-        signs = np.random.Generator(np.random.PCG64(seed)).choice(np.array([-1, 1], np.float32), norms[-1].shape)
-        norms[-1].mul_(torch.from_numpy(signs) * (LOGITS / math.sqrt(norms[-1].numel())))
+        for name, tensor in saved.items():
+            if not name.endswith(SINES):
+                tensor.copy_(_weight_values(name, tensor.shape, seed, layers) - offsets.get(name, 0.0))
+        last = _last_norm(saved)
+        if last:
+            # Its signs are random: otherwise a head that shares the embedding's table would repeat each token. Such a
+            # model may still alternate between two tokens for a while.
+            weight = saved[last]
+            signs = np.random.Generator(np.random.PCG64(seed)).choice(np.array([-1, 1], np.float32), weight.shape)
+            _scale(weight, torch.from_numpy(signs) * (LOGITS / math.sqrt(weight.numel())), offsets.get(last, 0.0))
+        filled = _with(model, saved)
+        return filled if model.config.is_encoder_decoder else _rescale(filled, last, offsets.get(last, 0.0))
+
+
+def _as_saved(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters by their names in a saved checkpoint: those of the model itself where the names are the same.
+
+    transformers 5 keeps the experts of a layer in one tensor, version 4 in one for each, as checkpoints do.
+    """
+    # A head that shares the embedding's table has both names.
+    own = dict(model.named_parameters(remove_duplicate=False))
+    try:
+        from transformers.core_model_loading import revert_weight_conversion
+    except ImportError:
+        return own
+    saved = revert_weight_conversion(model, dict(own))
+    if set(saved) == set(own):
+        return own
+    copies = {tensor.data_ptr(): tensor.clone() for tensor in saved.values()}
+    return {name: copies[tensor.data_ptr()] for name, tensor in saved.items()}
+
+
+def _with(model: nn.Module, saved: dict[str, torch.Tensor]) -> nn.Module:
+    """The model with these weights; they may be its own tensors."""
+    own = dict(model.named_parameters(remove_duplicate=False))
+    if set(saved) == set(own):
+        return model
+    buffers = {name: buffer for name, buffer in model.state_dict().items() if name not in own}
+    loaded: nn.Module = type(model).from_pretrained(None, config=model.config, state_dict={**buffers, **saved})
+    return loaded.float().eval()
+
+
+def _is_norm(name: str, tensor: torch.Tensor) -> bool:
+    return tensor.ndim == 1 and name.endswith(".weight")
+
+
+def _last_norm(saved: dict[str, torch.Tensor]) -> str:
+    """The norm before the head: the last one that is in none of the numbered layers; empty if it has no weights."""
+    norms = [name for name, tensor in saved.items() if _is_norm(name, tensor)]
+    return next((name for name in reversed(norms) if not re.search(r"\.\d+\.", name)), "")
+
+
+def _scale(weight: torch.Tensor, factor: torch.Tensor | float, offset: float) -> None:
+    """Multiply a norm by a factor, in place; `offset` is what the model adds to its weight."""
+    weight.copy_((weight + offset) * factor - offset)
+
+
+def _rescale(model: nn.Module, last: str, offset: float) -> nn.Module:
+    """Scale the embedding and the last norm, in place, where the model multiplies by factors of its own.
+
+    Gemma multiplies its embedding by the root of its width, Cohere its logits by 1/16. The factors are powers of two,
+    so that the rounding of a machine or a version changes no byte.
+    """
+    parameters, embedding = dict(model.named_parameters()), model.get_input_embeddings().weight
+    ids = torch.arange(SAMPLE)[None] % model.config.vocab_size
+    layer = next((module for name, module in model.named_modules() if re.search(r"\.0$", name)), None)
+    if layer is not None:
+        seen: list[torch.Tensor] = []
+
+        def note_input(_module: nn.Module, inputs: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]) -> None:
+            seen.append(inputs[0] if inputs else named["hidden_states"])
+
+        hook = layer.register_forward_pre_hook(note_input, with_kwargs=True)
+        model(input_ids=ids)
+        hook.remove()
+        embedding.mul_(_power_of_two(1.0, seen[0]))
+    if last in parameters:
+        _scale(parameters[last], _power_of_two(LOGITS, model(input_ids=ids).logits), offset)
+    head = model.get_output_embeddings()
+    # OLMo's norms have no weights, and those of Nemotron add 1 to weights that start at 1.
+    if head is not None and head.weight is not embedding:
+        head.weight.mul_(_power_of_two(LOGITS, model(input_ids=ids).logits))
     return model
+
+
+def _power_of_two(wanted: float, values: torch.Tensor) -> float:
+    """The power of two that brings the deviation of values nearest to the wanted one."""
+    return 2.0 ** round(math.log2(wanted / float(values.std())))
 
 
 def _weight_values(name: str, shape: torch.Size, seed: int, layers: int) -> torch.Tensor:

@@ -41,11 +41,16 @@ class Speaker:
 
 def clips(folder: Path) -> list[Clip]:
     """The WAV files of a folder in the order of their names, with the text of their `.txt` files, if any."""
-    files = folder.iterdir() if folder.is_dir() else [folder]
-    paths = sorted(path for path in files if path.suffix.lower() == ".wav")
+    return [Clip(_read(path), _label(path.with_suffix(".txt"))) for path in files(folder)]
+
+
+def files(folder: Path) -> list[Path]:
+    """The WAV files of a folder in the order of their names, or the file itself. Raises Refusal where there is none."""
+    held = folder.iterdir() if folder.is_dir() else [folder]
+    paths = sorted(path for path in held if path.suffix.lower() == ".wav")
     if not paths:
         raise refused(f"no WAV files in {folder.name}", "give one, or a folder of them, 16-bit mono at 16 kHz")
-    return [Clip(_read(path), _label(path.with_suffix(".txt"))) for path in paths]
+    return paths
 
 
 def _read(path: Path) -> Array:

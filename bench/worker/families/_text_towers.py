@@ -44,7 +44,9 @@ def load(source: Source) -> TextEncoder:
     """The part that encodes text, in FP32, with its pooling. Raises Refusal where the checkpoint holds no such part."""
     config = hugging_face.config(source)
     chosen = _class(source, config)
-    model = hugging_face.load(source, chosen, strict=True)
+    # T5Gemma's encoder by itself refuses the configuration of the pair.
+    alone = {"is_encoder_decoder": False} if config.is_encoder_decoder and ENCODERS.search(chosen.__name__) else {}
+    model = hugging_face.load(source, chosen, strict=True, fields=alone)
     model.config.use_cache = False
     tower: nn.Module = model
     if _is_dual(chosen):

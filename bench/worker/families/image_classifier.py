@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
+    from bench.worker.labelled.sets import LabelledSet
     from bench.worker.pytorch.encoders import ImageClassifier
 
 MANIFEST = FamilyManifest(
@@ -23,9 +26,11 @@ MANIFEST = FamilyManifest(
     sizes={"batch": 1},
     labels={"batch": "b"},
     rates={"images": ["batch"]},
+    files=(".pth",),
     inputs="wheel:scikit-image==0.26.0/skimage/data",
     opset=18,
     class_scores=("logits",),
+    labelled=("classes",),
     # Measured with random weights on 16 photographs, worst of ResNet-50, ViT-tiny and ViT-small (lowest cosine /
     # relative error). The logits of two photographs have a cosine of 0.2 to 0.55 on average, so the logits of another
     # photograph do not pass.
@@ -42,6 +47,8 @@ MANIFEST = FamilyManifest(
 )
 
 CHECKED_SAMPLES = 8
+SIDE = 224
+"""The height and width of pictures for models that take any size and have no preprocessing of their own."""
 CALIBRATION_SAMPLES = 32
 
 
@@ -59,6 +66,13 @@ def load(source: Source) -> ImageClassifier:
     classifier = ImageClassifier(model)
     classifier.eval()
     return classifier
+
+
+def unpack(source: Source, out: Path) -> tuple[Note, ...]:
+    """Write the folder of a state dict; its tensors must show the architecture."""
+    from bench.worker import state_dicts
+
+    return state_dicts.convert(Path(source.path), out)
 
 
 def export(source: Source, out: Path, opset: int) -> tuple[Note, ...]:
@@ -79,7 +93,7 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return [{"pixel_values": pixels[start : start + batch]} for start in range(0, count, batch)]
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
     """Batches of one picture each, of other photographs than those of `make_inputs`."""
     pixels = _pictures(source, CALIBRATION_SAMPLES, inputs, checked=False)
     return [{"pixel_values": pixels[index : index + 1]} for index in range(len(pixels))]
@@ -113,7 +127,9 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
     from bench.worker import hugging_face
     from bench.worker.families import _photographs, _random_weights
 
-    sides, channels = _shape(hugging_face.config(source), 224)
+    sides, channels = _shape(hugging_face.config(source), 0)
+    if 0 in sides:
+        sides = _prepared_sides(source, channels)
     if not inputs:
         # Other seeds for calibration, or the recipe would be fitted to the pictures that check it.
         noise: Array = _random_weights.pictures(count, channels, sides, seed=1 if checked else 2).float().numpy()
@@ -122,6 +138,18 @@ def _pictures(source: Source, count: int, inputs: str | None, *, checked: bool) 
         return _input_files.rows(Path(inputs), "pixel_values", count, checked=checked, channels=channels)
     photographs = (_photographs.checked if checked else _photographs.calibration)(Path(inputs))
     return _photographs.crops(photographs, count, _prepare(source, sides, channels))
+
+
+def _prepared_sides(source: Source, channels: int) -> tuple[int, int]:
+    """The height and width that the model's preprocessing gives a picture, where its configuration names none.
+
+    The export takes pictures of this size only, so noise must have it too.
+    """
+    from PIL import Image
+
+    picture = Image.new("RGB", (2 * SIDE, 2 * SIDE))
+    height, width = np.asarray(_prepare(source, (SIDE, SIDE), channels)(picture)).shape[-2:]
+    return height, width
 
 
 def _prepare(source: Source, sides: tuple[int, int], channels: int) -> Any:
@@ -134,7 +162,7 @@ def _prepare(source: Source, sides: tuple[int, int], channels: int) -> Any:
 
     from bench.worker.hugging_face import LOCAL
 
-    processor = AutoImageProcessor.from_pretrained(source.path, use_fast=False, **LOCAL)
+    processor = AutoImageProcessor.from_pretrained(readable(source.path), use_fast=False, **LOCAL)
     return lambda image: processor(images=image, return_tensors="np")["pixel_values"][0]
 
 
@@ -174,3 +202,14 @@ def _class(source: Source) -> Any:
         )
         raise Refusal("unsupported", message, "export it, and name the file: onnx:FILE", "other-inputs")
     return chosen
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every picture with its class, prepared as the model's own folder says. Raises Refusal for other data."""
+    from bench.worker import hugging_face
+    from bench.worker.labelled import pictures
+
+    config = hugging_face.config(source)
+    sides, channels = _shape(config, 224)
+    names = task.classes or tuple(config.id2label[place] for place in sorted(config.id2label))
+    return pictures.labelled(task, sizes["batch"], names, _prepare(source, sides, channels), channels)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.shared.native_errors import brief
 from bench.worker.families import _onnx_graph
 from bench.worker.families._onnx_inputs import OnnxInputs
@@ -14,7 +15,7 @@ from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
 
 if TYPE_CHECKING:
-    pass
+    from bench.worker.labelled.sets import LabelledSet
 
 MANIFEST = FamilyManifest(
     task="forward",
@@ -26,6 +27,7 @@ MANIFEST = FamilyManifest(
     opset=18,
     sources=("onnx", "wheel"),
     has_module=False,
+    labelled=("classes", "pairs", "rankings"),
     # As for the other families, with wider limits: the model is not known, and its inputs are noise.
     tolerances={
         "fp32": Tolerance(min_cosine=0.99999, max_relative_error=1e-4),
@@ -71,9 +73,13 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return OnnxInputs(source, sizes, inputs).checked()
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Other samples, or noise of other seeds; the batch size is 1, or the one that the file fixes."""
-    return OnnxInputs(source, {}, inputs).calibration()
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+    """Other samples, or noise of other seeds, of the sizes of each workload in turn.
+
+    The batch size is 1, or the one that the file fixes.
+    """
+    batches = [sized.calibration() for sized in OnnxInputs(source, {}, inputs).one_sample_of(workloads)]
+    return [batches[index % len(batches)][index] for index in range(min(map(len, batches)))]
 
 
 def describe_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> tuple[Note, ...]:
@@ -96,9 +102,11 @@ def reference(source: Source, feeds: list[Feed]) -> tuple[list[Feed], str]:
 
 
 def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
-    """The outputs by position. Raises Refusal where ONNX Runtime does not take the inputs."""
+    """The outputs by position, short floats as FP32. Raises Refusal where ONNX Runtime does not take the inputs."""
+    from bench.worker.onnx_runtime import edge_values
+
     try:
-        outputs: list[Any] = session.run(names, feed)
+        outputs = edge_values.run(session, names, feed)
     # onnxruntime has a class for each status, and no common one.
     except Exception as error:
         reason = brief(str(error)) or type(error).__name__
@@ -110,6 +118,12 @@ def _run(session: Any, names: list[str], feed: Feed) -> list[Any]:
 
 
 def comparable(outputs: Feed, feed: Feed) -> Feed:
-    """Every output; one whose first axis is not that of the inputs' samples counts as a single sample."""
-    batch = next((array.shape[0] for array in feed.values() if array.ndim), 1)
-    return {name: array if array.shape[:1] == (batch,) else array[None] for name, array in outputs.items()}
+    """Every output as it is; `bench.worker.onnx_outputs` says where its samples are."""
+    return {name: array if array.ndim else array[None] for name, array in outputs.items()}
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every labelled sample, made as the model's table `inputs` says. Raises Refusal for data that do not fit."""
+    from bench.worker.labelled import onnx_samples
+
+    return onnx_samples.labelled(source, sizes, task)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.worker.families._speech import Clip
+    from bench.worker.labelled.sets import LabelledSet
 
 MANIFEST = FamilyManifest(
     task="speech-recognition",
@@ -25,6 +27,7 @@ MANIFEST = FamilyManifest(
     sizes={"batch": 1, "audio": 30, "new": 64},
     labels={"batch": "b", "audio": "a", "new": "n"},
     rates={"tokens": ["batch", "new"]},
+    labelled=("speech",),
     # Measured with random weights (whisper-nano, whisper-tiny) at 32 positions of two clips: mean KL divergence / top-1
     # agreement. The smallest errors of faults: 0.62 / 0.44 with the audio of the other clip, 0.56 / 0.41 without
     # positions in the encoder, 2.1 / 0.28 with a start that lacks a token, 5.8 / 0 with other weights.
@@ -78,7 +81,7 @@ def folder(source: Source, scratch: Path) -> Path:
     _config(source)
     has_features = (Path(source.path) / "preprocessor_config.json").is_file()
     if source.weights == "pretrained" and has_features and hugging_face.tokenizer(source):
-        return Path(source.path)
+        return readable(source.path)
     save(source, scratch)
     return scratch
 
@@ -223,7 +226,7 @@ def _extractor(source: Source) -> Any:
     from bench.worker import hugging_face
 
     if (Path(source.path) / "preprocessor_config.json").is_file():
-        return WhisperFeatureExtractor.from_pretrained(source.path, **hugging_face.LOCAL)
+        return WhisperFeatureExtractor.from_pretrained(readable(source.path), **hugging_face.LOCAL)
     return WhisperFeatureExtractor(feature_size=_config(source).num_mel_bins)
 
 
@@ -242,3 +245,19 @@ def _clips(seconds: int, count: int, inputs: str | None) -> list[Clip]:
         return [_speech.babble(seconds, seed) for seed in range(count)]
     clips = _speech.clips(Path(inputs))
     return [clips[index % len(clips)].cut(seconds) for index in range(count)]
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every clip with its transcript. Raises Refusal for a clip without one, or longer than the workload's audio."""
+    from bench.worker.labelled import prompts, sets, speech
+
+    config, start = _config(source), _start(source)
+    _refuse_longer(config, sizes["audio"], len(start) + sizes["new"])
+    clips, labels = speech.clips(task, sizes["audio"])
+    tokenizer = _tokenizer(source)
+    feeds = sets.batched(
+        {"input_features": _features(source, clips), "input_ids": np.array([start] * len(clips), np.int64)},
+        sizes["batch"],
+    )
+    facts = {"pieces": prompts.pieces_of(tokenizer, config), "end": prompts.ends(tokenizer, config)}
+    return sets.LabelledSet(feeds, len(clips), labels, facts)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
+    from bench.worker.labelled.sets import LabelledSet
     from bench.worker.pytorch.encoders import TextEncoder
 
 MANIFEST = FamilyManifest(
@@ -26,6 +27,7 @@ MANIFEST = FamilyManifest(
     labels={"batch": "b", "sequence": "s"},
     rates={"sequences": ["batch"], "tokens": ["batch", "sequence"]},
     opset=18,
+    labelled=("pairs", "rankings"),
     # Measured on the real MiniLM, 16 passages at ONNX Runtime's CPU provider and PyTorch (lowest cosine / relative
     # error).
     tolerances={
@@ -84,11 +86,12 @@ def make_inputs(source: Source, sizes: dict[str, int], inputs: str | None) -> li
     return [{name: array[start : start + batch] for name, array in feed.items()} for start in starts]
 
 
-def calibration(source: Source, inputs: str | None) -> list[Feed]:
-    """Batches of one full passage, of sentences that `make_inputs` does not use."""
+def calibration(source: Source, inputs: str | None, workloads: Sequence[dict[str, int]] = ()) -> list[Feed]:
+    """Batches of one full passage, of sentences that `make_inputs` does not use, as long as the longest workload."""
     from bench.worker import hugging_face
 
-    sequence = min(CALIBRATION_SEQUENCE, _longest(source, hugging_face.tokenizer(source))[0])
+    asked = max((sizes["sequence"] for sizes in workloads if "sequence" in sizes), default=CALIBRATION_SEQUENCE)
+    sequence = min(asked, _longest(source, hugging_face.tokenizer(source))[0])
     passages = _passages(_sentences(inputs)[1], CALIBRATION_SAMPLES, sequence)
     feed = _encode(source, passages, [sequence] * len(passages), sequence)
     return [{name: array[index : index + 1] for name, array in feed.items()} for index in range(len(passages))]
@@ -242,3 +245,16 @@ def _longest(source: Source, tokenizer: Any) -> tuple[int, str]:
     # XLNet says -1, and others nothing, where there is no limit.
     known = [(limit, whose) for whose, limit in limits.items() if limit and limit > 0]
     return min(known, default=(NO_LIMIT, ""))
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """Every text of pairs or of rankings, cut or padded to the workload's sequence. Raises Refusal for other data."""
+    from bench.worker import hugging_face
+    from bench.worker.labelled import embeddings, sets
+
+    if hugging_face.tokenizer(source) is None:
+        message = "the model has no tokenizer, so labelled texts cannot be given to it"
+        raise Refusal("unsupported", message, "put tokenizer.json into its folder", "tokenizer")
+    texts, labels = embeddings.read(_input_files.read(Path(task.inputs)), task)
+    feed = _encode(source, texts, [sizes["sequence"]] * len(texts), sizes["sequence"])
+    return sets.LabelledSet(sets.batched(feed, sizes["batch"]), len(texts), labels)

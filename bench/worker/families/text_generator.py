@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.records import FamilyManifest, Note, Source, Tolerance, note
+from bench.records import FamilyManifest, Note, Source, TaskOptions, Tolerance, note
 from bench.worker.families import _input_files
 from bench.worker.feeds import Array, Feed
+from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 # For type checks only: a family is also imported in runtimes without torch.
 if TYPE_CHECKING:
     import torch
 
+    from bench.worker.labelled.sets import LabelledSet
+
 MANIFEST = FamilyManifest(
     task="text-generation",
     format="genai",
-    engines=("genai", "ort-generate"),
+    engines=("genai", "ort-generate", "ort-optimum"),
     build_runtime="build",
     sizes={"batch": 1, "prompt": 128, "new": 64, "context": 0},
     optional=("context",),
     labels={"batch": "b", "prompt": "p", "new": "n", "context": "d"},
     rates={"tokens": ["batch", "new"]},
+    labelled=("text", "answers"),
+    files=(".gguf",),
     # Measured with random weights (llama-tiny, llama-88m) at 32 positions of two texts: mean KL divergence / top-1
     # agreement. The smallest errors of faults: 0.42 / 0.66 with a prompt shifted by one token, 0.70 / 0.47 without
     # rotary embedding, 5.6 / 0 with other weights.
@@ -56,7 +62,11 @@ def load(source: Source) -> torch.nn.Module:
     from bench.worker.families import _random_weights
 
     _config(source)
-    return hugging_face.load(source, AutoModelForCausalLM, _random_weights.fill_language_model)
+    model = hugging_face.load(source, AutoModelForCausalLM, _random_weights.fill_language_model)
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        message = f"{type(model).__name__} keeps no cache of keys and values, and this family decodes with one"
+        raise Refusal("unsupported", message, "no engine here runs it: give a model with attention", "no-cache")
+    return model
 
 
 def save(source: Source, out: Path) -> None:
@@ -66,15 +76,21 @@ def save(source: Source, out: Path) -> None:
     hugging_face.save(load(source), _tokenizer(source), out)
 
 
+def unpack(source: Source, out: Path) -> tuple[Note, ...]:
+    """Write the folder of a GGUF file: its weights in FP32, and its tokenizer."""
+    from bench.worker import gguf_folder
+
+    return gguf_folder.convert(Path(source.path), out)
+
+
 def folder(source: Source, scratch: Path) -> Path:
     """The source's own folder if it is complete; else one that is written to `scratch`."""
     from bench.worker import hugging_face
 
     _config(source)
     complete = source.kind == "folder" and source.weights == "pretrained" and hugging_face.tokenizer(source)
-    # Exporters cannot read a config with a byte-order mark.
-    if complete and not hugging_face.is_marked(source):
-        return Path(source.path)
+    if complete:
+        return readable(source.path)
     save(source, scratch)
     return scratch
 
@@ -118,10 +134,12 @@ class _Forward:
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
         self.past: Any = None
+        # One position: logits of a whole prompt over a large vocabulary would take much memory.
+        known = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.last_only = {"logits_to_keep": 1} if known else {}
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        # One position: logits of a whole prompt over a large vocabulary would take much memory.
-        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
+        outputs = self.model(input_ids=ids, past_key_values=self.past, use_cache=True, **self.last_only)
         self.past = outputs.past_key_values
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits
@@ -225,3 +243,13 @@ def _texts(sentences: list[str], count: int, words: int) -> list[str]:
 def _context_and_prompt(feed: Feed) -> Array:
     """Context and prompt as one array, int64 (batch, context + prompt)."""
     return np.concatenate([feed[name] for name in ("context_ids", "input_ids") if name in feed], axis=1)
+
+
+def labelled(source: Source, sizes: dict[str, int], task: TaskOptions) -> LabelledSet:
+    """The windows of a text, or prompts with answers. Raises Refusal for data that do not fit."""
+    from bench.worker.labelled import prompts
+
+    config, tokenizer = _config(source), _tokenizer(source)
+    made = prompts.labelled(tokenizer, config, sizes, task)
+    _refuse_longer(config, made.facts["longest"])
+    return made

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from bench.records import Note, note
 from bench.shared.native_errors import brief
 from bench.worker import genai_config
 from bench.worker.failures import reason_of
-from bench.worker.onnx_runtime import generating, onnx_protobuf, sessions
-from bench.worker.onnx_runtime.devices import CPU
+from bench.worker.formats import _decoder_trial
+from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.refusal import Refusal
 
 NO_KERNEL = re.compile(r"NOT_IMPLEMENTED|Could not find an implementation")
@@ -40,7 +38,7 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[Note, ...]:
     _refuse_without_bias(export)
     try:
         # The exit code of the builder proves nothing: FP16 and BF16 for the CPU are written without an error.
-        logits = _run(export)
+        logits = _decoder_trial.run(export)
     # A refusal of the decoder has its own reason and remedy.
     except Refusal:
         raise
@@ -55,6 +53,8 @@ def try_export(out: Path, recipe: str, ep: str) -> tuple[Note, ...]:
     if not np.isfinite(logits).all():
         message = "the export was written, and its logits are not finite"
         raise Refusal("unsupported", message, REMEDIES.get((recipe, ep), "a precision with more range"), "export")
+    # The least likely token, so that no text is expected to end.
+    genai_config.endless(out, int(logits.sum(axis=0).argmin()))
     return (note("exported-for", ep=ep),) if ep != "cpu" else ()
 
 
@@ -68,26 +68,3 @@ def _refuse_without_bias(export: genai_config.Export) -> None:
     if any(node.op == "com.microsoft.Attention" and not "".join(node.inputs[2:3]) for node in nodes):
         message = "attention has no bias in the export, since the model's are all zero: onnxruntime would crash"
         raise Refusal("unsupported", message, "use trained weights, or random ones that are not zero", "export")
-
-
-def _run(export: genai_config.Export) -> Any:
-    """The logits of the second token after a prompt of two tokens, on the CPU."""
-    opened = {path: _session(path) for path in export.graphs}
-    decoder = generating.Decoder(opened[export.decoder], export, generating.Memory())
-    state = generating.State(decoder, 1, 4)
-    if export.encoder:
-        encoder = generating.Encoder(opened[export.encoder], export, generating.Memory())
-        binding, crossed = encoder.prepare(1)
-        sizes = onnx_protobuf.input_dimensions(export.encoder)[encoder.features][1:]
-        encoder.run(binding, np.zeros((1, *map(int, sizes)), np.float32))
-        state.give(crossed)
-    state.run(np.array([[1, 2]]))
-    state.run(np.array([[3]]))
-    # Two single tokens: the second one also reads a cache that a single-token step wrote.
-    return state.run(np.array([[4]])).astype(np.float32)
-
-
-def _session(path: Path) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = sessions.ERRORS_ONLY
-    return ort.InferenceSession(path, settings, providers=[CPU])

@@ -70,7 +70,7 @@ def tensors(config: dict[str, Any], weights: Weights, names: Any) -> dict[str, t
             raise Refusal("unsupported", message, REMEDY, "architecture")
         # A reader and not the content, so that only one tensor is in memory at a time.
         contents[name_in_gguf] = (shape, _reader(config, weights, source_name))
-    for name_in_gguf, factors in _rope_factors(config).items():
+    for name_in_gguf, factors in rope_factors(config).items():
         # The default binds this turn's value: a plain closure would give every reader the last one.
         contents[name_in_gguf] = (factors.shape, lambda factors=factors: factors)  # type: ignore[misc]
     return contents
@@ -111,7 +111,7 @@ def _rope(config: dict[str, Any]) -> dict[str, Any]:
     return config.get("rope_parameters") or config.get("rope_scaling") or {}
 
 
-def _rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
+def rope_factors(config: dict[str, Any]) -> dict[str, Tensor]:
     """The factors of the wavelength of each pair, as tensors by name; empty if it is not scaled."""
     rope = _rope(config)
     kind = rope.get("rope_type") or rope.get("type") or "default"
@@ -147,7 +147,7 @@ def _describe_phi3(writer: Any, config: dict[str, Any]) -> None:
     original = config.get("original_max_position_embeddings") or longest
     writer.add_rope_scaling_orig_ctx_len(original)
     writer.add_sliding_window(config.get("sliding_window") or 0)
-    if _rope_factors(config):
+    if rope_factors(config):
         stretch = longest / original
         # The factor by which transformers multiplies sines and cosines of LongRoPE.
         writer.add_rope_scaling_attn_factors(

@@ -46,11 +46,22 @@ OPS_NAMED = 4
 def notes(model: onnx.ModelProto) -> tuple[Note, ...]:
     """The notes on a file: its number format where that is not FP32, and its random nodes where it has some."""
     own, ops = number_format(model)
+    # Values that leave the file in a short format are rounded to it, whatever computed them.
+    own = coarsest((own, *_of_outputs(model)))
     noise = random_ops(model)
     return (
         *((note("file-format", number_format=own, op_types=ops),) if own != "fp32" else ()),
         *((note("random-nodes", op_types=noise),) if noise else ()),
     )
+
+
+def _of_outputs(model: onnx.ModelProto) -> list[str]:
+    known = {**FLOATS, **{kind: name for kind, name in STORED.items() if name == "fp8"}}
+    return [known[value.type.tensor_type.elem_type] for value in model.graph.output if _is_short(value, known)]
+
+
+def _is_short(value: onnx.ValueInfoProto, known: dict[int, str]) -> bool:
+    return known.get(value.type.tensor_type.elem_type) in ("bf16", "fp8")
 
 
 # --- number formats ---------------------------------------------------------------------------------------------------

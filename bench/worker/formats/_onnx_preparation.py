@@ -16,6 +16,7 @@ from bench.records import Note, note
 from bench.shared.native_errors import brief
 from bench.worker.formats import _onnx_facts as facts
 from bench.worker.formats import _onnx_files as files
+from bench.worker.formats import _onnx_weights as weights
 from bench.worker.formats._onnx_files import MODEL, WEIGHTS
 from bench.worker.refusal import Refusal
 
@@ -68,6 +69,8 @@ def prepared(parent: Path) -> Iterator[Ready]:
         # Recipes exclude nodes by name.
         files.name_nodes(model)
         files.flatten_biases(model)
+        weights.forget_shapes(model)
+        weights.sink(model)
         onnx.save_model(model, path, save_as_external_data=is_large(parent), location=WEIGHTS)
         # The weights are in other files by now, also those that the model in memory names.
         yield Ready(path, onnx.load(path), notes)

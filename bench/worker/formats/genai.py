@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,22 @@ from onnxruntime import quantization
 
 from bench.records import FormatManifest, Note, Tolerance
 from bench.worker import genai_config
-from bench.worker.formats import _genai_trial
+from bench.worker.failures import reason_of
+from bench.worker.formats import _genai_builder, _genai_trial
 from bench.worker.recipes import Context, recipe
 from bench.worker.refusal import Refusal
 
 MANIFEST = FormatManifest(build_runtime="build")
 
-MODELS = Path(onnxruntime_genai.__file__).parent / "models"
-"""The folder of the builder's scripts, which are not a package."""
 EPS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 BLOCKS = (16, 32, 64, 128, 256)
 OUTPUT_TAIL_CHARACTERS = 4000
 """The number of characters of the builder's output that are reported if it fails."""
-# How transformers reports an unknown architecture; it raises a plain ValueError for that.
-UNRECOGNIZED = re.compile(r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)")
+# How transformers and the builder report an unknown architecture; they raise plain errors for that.
+UNRECOGNIZED = re.compile(
+    r"does not recognize this architecture|[Uu]nrecognized (?:model|configuration)|model is not currently supported"
+)
+REMEDY = "torch runs it, and ort-optimum what optimum exports: docs/architectures.md lists the architectures"
 
 
 # --- recipes: (context, out, options) -> notes ------------------------------------------------------------------------
@@ -55,7 +56,8 @@ def fp16(context: Context, out: Path, *, ep: str = "cuda", prune_lm_head: bool =
     "genai-int8",
     number_format="int8",
     tolerance={
-        # Measured at 32 positions, mean KL divergence / top-1 agreement: 6.6e-4 / 1.00 in blocks of 32.
+        # Measured at 32 positions, mean KL divergence / top-1 agreement: 6.6e-4 / 1.00 in blocks of 32. With trained
+        # weights (SmolLM2, 4,088 tokens): 4.6e-3 / 0.96, in blocks of 128 1.3e-2 / 0.93.
         "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
         # Measured as above: 1.2e-3 / 0.94.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
@@ -85,8 +87,11 @@ def int8(
     "genai-int4",
     number_format="int4",
     tolerance={
-        # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-2 / 0.69 in blocks of 32.
-        "text-generator": Tolerance(max_kl=0.3, min_top1=0.3),
+        # Measured at 32 positions with random weights, mean KL divergence / top-1 agreement: 7.9e-2 / 0.69 in blocks of
+        # 32. With trained weights (SmolLM2, 4,088 tokens): 0.18 / 0.76 by k-quant mixed, where perplexity is 12 %
+        # higher; 0.38 / 0.62 in blocks of 32 (32 %), 0.52 / 0.54 in blocks of 64 (46 %), 0.69 / 0.49 in blocks of 128
+        # (72 %). Beyond 0.45 a perplexity is higher by about half, which nobody would take for the same model.
+        "text-generator": Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3),
         # Measured as above: 0.161 / 0.72.
         "speech-recognizer": Tolerance(max_kl=0.4, min_top1=0.3),
     },
@@ -116,8 +121,10 @@ def int4(
     "genai-dynamic-int8",
     number_format="int8",
     tolerance={
-        # Measured at 32 positions, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one scale a tensor.
-        "text-generator": Tolerance(max_kl=4e-2, min_top1=0.6),
+        # Measured at 32 positions with random weights, mean KL divergence / top-1 agreement: 7.9e-3 / 0.84 with one
+        # scale a tensor. With trained weights (SmolLM2), whose activations have outliers: 0.16 / 0.88 token by token,
+        # 0.48 / 0.59 where 512 tokens of a prompt share a scale. The limit is INT4's: perplexity counts, not the bits.
+        "text-generator": Tolerance(max_kl=0.45, max_kl_random=4e-2, min_top1=0.6),
         # Measured as above: 9.0e-3 / 0.81.
         "speech-recognizer": Tolerance(max_kl=5e-2, min_top1=0.6),
     },
@@ -183,7 +190,7 @@ def _build_and_try(context: Context, out: Path, precision: str, ep: str, options
 def _build(context: Context, out: Path, precision: str, ep: str, options: dict[str, Any]) -> None:
     """Write the export into `out`. Raises Refusal if the builder does not support the model or an option."""
     _refuse_options(ep, options.get("block_size"))
-    with tempfile.TemporaryDirectory() as scratch, _builder() as builder, _captured_output():
+    with tempfile.TemporaryDirectory() as scratch, _genai_builder.builder() as builder, _captured_output():
         folder = Path(scratch)
         source = str(context.generating.folder(context.source, folder / "source"))
         # For security: no code of the source's folder is run, and no Hugging Face token is sent.
@@ -192,22 +199,27 @@ def _build(context: Context, out: Path, precision: str, ep: str, options: dict[s
         ]
         arguments = ("", source, str(out), precision, ep, str(folder / "cache"))
         try:
-            builder.create_model(*arguments, **builder.parse_extra_options(*arguments, extra_options))
-        except (NotImplementedError, ValueError) as error:
-            raise _unknown_architecture(Path(source), error) or error from error
+            keywords = builder.parse_extra_options(*arguments, extra_options)
+            _genai_builder.adapt(keywords["hf_details"]["hf_config"])
+            builder.create_model(*arguments, **keywords)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _refusal(Path(source), precision, error) from error
     # Otherwise generations would stop at the end-of-sequence token and have different lengths.
     genai_config.endless(out)
 
 
-def _unknown_architecture(source: Path, error: Exception) -> Refusal | None:
-    """The refusal of an architecture that the builder or its transformers does not support; else None."""
-    if isinstance(error, ValueError) and not UNRECOGNIZED.search(str(error)):
-        return None
+def _refusal(source: Path, precision: str, error: Exception) -> Refusal:
+    """The refusal of a model that the builder or its transformers does not know, or that the builder fails on."""
     config = json.loads((source / "config.json").read_text(encoding="utf-8-sig"))
     name = (config.get("architectures") or [config.get("model_type", "")])[0]
-    message = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__} does not know {name!r}"
-    remedy = "it takes Llama, Qwen, Phi, Gemma, Mistral, Whisper and their like; torch or optimum may run it"
-    return Refusal("unsupported", message, remedy, "architecture")
+    tool = f"the model builder of onnxruntime-genai {onnxruntime_genai.__version__}"
+    if UNRECOGNIZED.search(str(error)):
+        return Refusal("unsupported", f"{tool} does not know {name!r}", REMEDY, "architecture")
+    # The folder is a temporary one.
+    reason = reason_of(error).replace(str(source), "the model's folder")
+    return Refusal("unsupported", f"{tool} cannot export {name!r} in {precision}: {reason}", REMEDY, "export")
 
 
 def _refuse_options(ep: str, block_size: int | None) -> None:
@@ -217,16 +229,6 @@ def _refuse_options(ep: str, block_size: int | None) -> None:
     if block_size not in (None, *BLOCKS):
         message = f"there are no blocks of {block_size} weights"
         raise Refusal("unsupported", message, f"block_size is one of {', '.join(map(str, BLOCKS))}", "option")
-
-
-@contextmanager
-def _builder() -> Iterator[Any]:
-    """The builder's module; its folder is on the path while it is used."""
-    sys.path.insert(0, str(MODELS))
-    try:
-        yield import_module("builder")
-    finally:
-        sys.path.remove(str(MODELS))
 
 
 @contextmanager

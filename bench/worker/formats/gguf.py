@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from bench.worker.formats import _gguf_architectures as architectures
 from bench.worker.formats import _gguf_tokenizers as tokenizers
 from bench.worker.formats._safetensors import Weights
 from bench.worker.recipes import Context, recipe
+from bench.worker.refusal import Refusal
 
-MANIFEST = FormatManifest(base="gguf-f32", build_runtime="build", convert_runtime="llama-cpp")
+MANIFEST = FormatManifest(
+    base="gguf-f32", from_source=("gguf-as-given",), build_runtime="build", convert_runtime="llama-cpp"
+)
 
 MODEL = "model.gguf"
 # llama.cpp reports this in its log only.
@@ -36,6 +40,34 @@ def gguf_f32(context: Context, out: Path) -> tuple[Note, ...]:
         notes += tokenizers.write(writer, folder, config["vocab_size"])
         _write(writer, _contents(config, folder))
     return notes
+
+
+@recipe(
+    "gguf-as-given",
+    number_format="fp32",
+    # Its weights are those of the reference, so only the arithmetic differs: llama.cpp rounds activations to 8 bits.
+    # Measured with SmolLM2 (Q4_1) over 4,088 tokens, mean KL divergence / top-1 agreement: 3.2e-3 / 0.96.
+    tolerance={"text-generator": Tolerance(max_kl=2e-2, min_top1=0.8)},
+)
+def gguf_as_given(context: Context, out: Path) -> tuple[Note, ...]:
+    """The user's own GGUF file, unchanged; it runs as llama.cpp runs it by default, with a cache in FP16."""
+    # Imported here because the other recipes run in llama.cpp's runtime, which does not have the package.
+    import gguf
+
+    from bench.worker import gguf_types
+
+    file = Path(context.source.file)
+    if not context.source.file or file.suffix != ".gguf":
+        remedy = "name a GGUF file as the model's source, or choose another recipe"
+        raise Refusal("unsupported", "the model's source is no GGUF file", remedy, "source")
+    # A link where the file system has them: the file may be large.
+    try:
+        (out / MODEL).hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, out / MODEL)
+    formats = gguf_types.formats(gguf.GGUFReader(file))
+    own = gguf_types.number_format(formats)
+    return (note("file-format", number_format=own, op_types=formats),) if own != "fp32" else ()
 
 
 def _contents(config: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -110,8 +142,8 @@ def gguf_q5_k_m(context: Context, out: Path) -> tuple[Note, ...]:
 @recipe(
     "gguf-q4_k_m",
     number_format="int4",
-    # Measured as above: 7.9e-2 / 0.69.
-    tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
+    # Measured as above: 7.9e-2 / 0.69. With trained weights (SmolLM2, 4,088 tokens): 5.6e-2 / 0.87.
+    tolerance={"text-generator": Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3)},
 )
 def gguf_q4_k_m(context: Context, out: Path) -> tuple[Note, ...]:
     """4 bits in groups of 256, half of the values and down projections in 6."""
@@ -122,7 +154,7 @@ def gguf_q4_k_m(context: Context, out: Path) -> tuple[Note, ...]:
     "gguf-q4_0",
     number_format="int4",
     # Measured as above: 7.9e-2 / 0.69; 0.59 at the least with one scale each.
-    tolerance={"text-generator": Tolerance(max_kl=0.3, min_top1=0.3)},
+    tolerance={"text-generator": Tolerance(max_kl=0.45, max_kl_random=0.3, min_top1=0.3)},
 )
 def gguf_q4_0(context: Context, out: Path) -> tuple[Note, ...]:
     """4 bits in blocks of 32, one FP16 scale each; the output matrix in 6."""

@@ -157,7 +157,7 @@ def static_qdq_int8(
     if coverage not in ("weights", "all"):
         raise ValueError(f"unknown coverage {coverage!r}; there are 'weights' and 'all'")
     parent = context.base
-    calibration = context.exporting.calibration(context.source, context.inputs)[: max(samples, 1)]
+    calibration = context.exporting.calibration(context.source, context.inputs, context.workloads)[: max(samples, 1)]
     with prepared(parent) as ready:
         # A tokenizer may make more than the model takes.
         taken = {value.name for value in ready.model.graph.input}

@@ -7,7 +7,7 @@ from math import prod
 
 from bench.records import Traits
 from bench.worker.genai_config import Export
-from bench.worker.onnx_runtime import onnx_protobuf
+from bench.worker.onnx_runtime import decoder_cache, onnx_protobuf
 from bench.worker.onnx_runtime.onnx_protobuf import Graph, Node
 
 BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "uint8": 8}
@@ -16,22 +16,31 @@ BLOCKWISE, DYNAMIC = "com.microsoft.MatMulNBits", ("MatMulInteger", "com.microso
 PRODUCTS = ("MatMul", "Gemm")
 
 
-def traits(export: Export, batch: int, length: int) -> Traits:
-    """The traits of a generation of `batch` sequences; `length` counts all tokens: context, prompt and new ones."""
-    # The cache of all layers has the type of the first layer's keys.
+def traits(export: Export, batch: int, length: int, *, keeps_windows: bool = False) -> Traits:
+    """The traits of a generation of `batch` sequences; `length` counts all tokens: context, prompt and new ones.
+
+    With `keeps_windows` a layer with a sliding window keeps that only, and not the whole text.
+    """
     graph = onnx_protobuf.read_graph(export.decoder)
-    element = graph.values[export.names["past_key_names"] % 0].element
+    cache = decoder_cache.read(export, graph.values)
+    # Keys and values of all layers have one type; states of convolutions may have another.
+    element = next((tensor.element for tensor in cache if tensor.token_axis is not None), cache[0].element)
     storage, bits = weights(graph)
-    item = BITS.get(element, 8) // 8
+    rooms = [tensor.window if keeps_windows and tensor.window else tensor.room(length) for tensor in cache]
+    held = sum(_bytes(tensor.element) * tensor.elements(batch, room) for tensor, room in zip(cache, rooms, strict=True))
     return Traits(
         kv_type=SHORT.get(element, element),
-        # Keys and values: 2 tensors for each layer.
-        kv_bytes=item * batch * 2 * export.layers * (export.heads * length * export.head_size + _cross(export)),
+        # Keys and values of the encoder's output: 2 tensors for each layer.
+        kv_bytes=held + _bytes(element) * batch * 2 * export.layers * _cross(export),
         logits="last token" if last_only(export) else "every token",
         weights=storage,
         declared_bits=bits,
         weight_bytes=export.weight_bytes(),
     )
+
+
+def _bytes(element: str) -> int:
+    return BITS.get(element, 8) // 8
 
 
 def _cross(export: Export) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.records import Provider
 from bench.worker import element_types
 from bench.worker.feeds import Array, Feed
 from bench.worker.genai_config import Export
+from bench.worker.onnx_runtime import decoder_cache, onnx_protobuf
 from bench.worker.onnx_runtime.devices import SelectedDevice
 from bench.worker.refusal import Refusal
 
@@ -35,6 +37,13 @@ class Memory:
             return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, memory_info=self.info)
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, self.kind, self.index)
 
+    def zeros(self, shape: list[int], element: str) -> ort.OrtValue:
+        """A buffer of zeros."""
+        value = self.empty(shape, element)
+        if math.prod(shape):
+            value.update_inplace(np.zeros(shape, element))
+        return value
+
 
 def memory_of(provider: Provider, selected: SelectedDevice) -> Memory:
     """The memory of the selected device; host memory if the provider has no memory of its own."""
@@ -51,10 +60,13 @@ def element(tensor: Any) -> str:
     return {"float": "float32", "double": "float64"}.get(type_name, type_name)
 
 
-def context(feed: Feed) -> Array | None:
-    """The tokens before the prompt, or None. Raises Refusal for a batch: GroupQueryAttention does not support that."""
+def context(feed: Feed, export: Export) -> Array | None:
+    """The tokens before the prompt, or None.
+
+    Raises Refusal for a batch, if attention appends to one buffer: GroupQueryAttention does not support that.
+    """
     before = feed.get("context_ids")
-    if before is not None and len(before) > 1:
+    if before is not None and len(before) > 1 and export.shares:
         message = "GroupQueryAttention takes a prompt after a context for one sequence only"
         raise Refusal("unsupported", message, "batch = 1 where there is a context", "batched-context")
     return before
@@ -78,10 +90,7 @@ class Decoder:
         names = export.names
         self.ids, self.mask, self.logits = names["input_ids"], names.get("attention_mask"), names["logits"]
         self.positions = names.get("position_ids")
-        self.past = [
-            *export.cache_names("past_key_names", "present_key_names"),
-            *export.cache_names("past_value_names", "present_value_names"),
-        ]
+        self.cache = decoder_cache.read(export, onnx_protobuf.read_graph(export.decoder).values)
         self.cross = [
             names[role] % layer
             for role in ("cross_past_key_names", "cross_past_value_names")
@@ -97,17 +106,13 @@ class Decoder:
         self.vocabulary = _vocabulary(self.outputs[self.logits])
 
     def _refuse_unknown(self) -> None:
-        known = {self.ids, self.mask, self.positions, *self.cross, *(past for past, _ in self.past)}
+        known = {self.ids, self.mask, self.positions, *self.cross, *(tensor.past for tensor in self.cache)}
         if odd := sorted(set(self.inputs) - known):
             message = f"the decoder has an input that plain onnxruntime is not given here: {odd[0]}"
             raise Refusal("unsupported", message, "use the engine genai for this architecture")
         if element(self.outputs[self.logits]) not in ARITHMETIC:
             message = f"the logits are {element(self.outputs[self.logits])}, which NumPy has not"
             raise Refusal("unsupported", message, "use the engine genai for this precision")
-
-    def cache_shape(self, batch: int, length: int) -> list[int]:
-        """The shape of one layer's keys, and of its values."""
-        return [batch, self.export.heads, length, self.export.head_size]
 
 
 def _vocabulary(logits: Any) -> int:
@@ -130,22 +135,25 @@ class State:
         self.binding = decoder.session.io_binding()
         self.options = ort.RunOptions()
         self.last_logits: Array = np.empty((0, 0, 0))
-        self.kinds = [element(decoder.inputs[past]) for past, _ in decoder.past]
-        for (past, present), value in zip(decoder.past, self._cache(), strict=True):
-            self.binding.bind_ortvalue_input(past, value)
-            # The same buffer as past and present: attention appends to it in place, without a copy of the cache.
-            if decoder.export.shares:
-                self.binding.bind_ortvalue_output(present, value)
-
-    def _cache(self) -> list[ort.OrtValue]:
-        """A buffer for each tensor of the cache: of the whole length if past and present share it, else of length 0."""
-        decoder = self.decoder
-        shape = decoder.cache_shape(self.batch, self.length if decoder.export.shares else 0)
+        # The same buffer as past and present: attention appends to it in place, without a copy of the cache.
+        shares = decoder.export.shares
+        self.shared = [tensor for tensor in decoder.cache if shares and tensor.token_axis is not None]
+        self.renewed = [tensor for tensor in decoder.cache if tensor not in self.shared]
         try:
-            return [decoder.memory.empty(shape, kind) for kind in self.kinds]
+            self._bind_cache()
         # onnxruntime does not say what the memory was for.
         except MemoryError as error:
             raise MemoryError(f"no memory for a key-value cache of {self.length} tokens ({error})") from error
+
+    def _bind_cache(self) -> None:
+        """Bind a buffer of the whole length for each tensor that shares one, and an empty past for the others."""
+        for tensor in self.shared:
+            buffer = self.decoder.memory.empty(tensor.shape(self.batch, tensor.room(self.length)), tensor.element)
+            self.binding.bind_ortvalue_input(tensor.past, buffer)
+            self.binding.bind_ortvalue_output(tensor.present, buffer)
+        for tensor in self.renewed:
+            past = self.decoder.memory.zeros(tensor.shape(self.batch, 0), tensor.element)
+            self.binding.bind_ortvalue_input(tensor.past, past)
 
     def give(self, values: dict[str, ort.OrtValue]) -> None:
         """Bind the encoder's outputs; they are the same for all steps."""
@@ -162,12 +170,11 @@ class State:
             raise ValueError(f"{self.position + fed} tokens do not fit into a cache for {self.length}")
         self._bind_tokens(tokens)
         self._bind_logits(fed)
-        # A shared cache has its whole length from the start; else each step needs a longer output.
-        new_buffers = [] if self.decoder.export.shares else self._bind_present(self.position + fed)
+        # A shared cache has its whole length from the start; else each step needs a new output.
+        presents = self._bind_presents(self.position + fed)
         self.decoder.session.run_with_iobinding(self.binding, self.options)
-        # Not strict: with a shared cache there are no new buffers, and the bindings stay.
-        for (past, _), value in zip(self.decoder.past, new_buffers, strict=False):
-            self.binding.bind_ortvalue_input(past, value)
+        for tensor, value in zip(self.renewed, presents, strict=True):
+            self.binding.bind_ortvalue_input(tensor.past, value)
         self.position += fed
         return self.last_logits[:, -1]
 
@@ -193,13 +200,12 @@ class State:
         # call to synchronize, a WebGPU inference of 1.5 s looked like 0.4 ms.
         self.binding.bind_output(decoder.logits, "cpu", 0, decoder.logits_type, shape, address)
 
-    def _bind_present(self, length: int) -> list[ort.OrtValue]:
-        """Bind new buffers for a cache that grows with every token; the old ones are freed with their OrtValue."""
-        decoder = self.decoder
-        shape = decoder.cache_shape(self.batch, length)
-        values = [decoder.memory.empty(shape, kind) for kind in self.kinds]
-        for (_, present), value in zip(decoder.past, values, strict=True):
-            self.binding.bind_ortvalue_output(present, value)
+    def _bind_presents(self, length: int) -> list[ort.OrtValue]:
+        """Bind new buffers for what is not shared; the old ones are freed with their OrtValue."""
+        memory = self.decoder.memory
+        values = [memory.empty(tensor.shape(self.batch, length), tensor.element) for tensor in self.renewed]
+        for tensor, value in zip(self.renewed, values, strict=True):
+            self.binding.bind_ortvalue_output(tensor.present, value)
         return values
 
 

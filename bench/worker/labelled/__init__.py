@@ -1,0 +1,1 @@
+"""Labelled samples: reading labels, running every sample, and the scores of each."""

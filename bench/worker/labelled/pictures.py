@@ -1,0 +1,72 @@
+"""Makes a labelled set of pictures for a classifier: a folder, with labels by folder or by file, or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from bench.records import TaskOptions
+from bench.worker.families import _input_files
+from bench.worker.families._input_files import refused
+from bench.worker.feeds import Array, Feed
+from bench.worker.labelled import classes, label_files, sets
+from bench.worker.labelled.label_files import Label
+from bench.worker.labelled.sets import LabelledSet
+
+INPUT = "pixel_values"
+Prepare = Callable[[Image.Image], Array]
+"""Converts an RGB picture to float32 (channels, height, width)."""
+
+
+def labelled(task: TaskOptions, batch: int, names: Sequence[str], prepare: Prepare, channels: int) -> LabelledSet:
+    """Every picture as batches of `pixel_values`, with the place of its class among `names`. Raises Refusal."""
+    path = Path(task.inputs)
+    data = _input_files.read(path)
+    if data.pictures:
+        labels = of_files(task, data.pictures, path)
+        feeds = _prepared(data.pictures, batch, prepare)
+        return LabelledSet(feeds, len(data.pictures), list(classes.indices(labels, names)))
+    if data.single is None and INPUT not in data.arrays:
+        raise refused(f"{path.name} holds no pictures", f"give a folder of pictures, or an array {INPUT!r} in .npz")
+    if not task.labels:
+        raise refused(f"{path.name} holds arrays and no labels", 'name their file: labels = "path:labels.csv"')
+    count = len(data.single if data.single is not None else data.arrays[INPUT])
+    array = _input_files.rows(path, INPUT, count, checked=True, channels=channels, everything=True)
+    labels = label_files.of_samples(Path(task.labels), count)
+    return LabelledSet(sets.batched({INPUT: array}, batch), count, list(classes.indices(labels, names)))
+
+
+def of_files(task: TaskOptions, files: Sequence[Path], root: Path) -> list[Label]:
+    """The labels of files: from the file that the matrix names, else the names of their folders."""
+    if task.labels:
+        return label_files.of_pictures(Path(task.labels), files, root)
+    return list(label_files.typed(label_files.of_folders(files, root)))
+
+
+def _prepared(files: Sequence[Path], batch: int, prepare: Prepare) -> Iterator[Feed]:
+    shape: tuple[int, ...] | None = None
+    for start in range(0, len(files), batch):
+        # The last batch is filled with its last picture.
+        chosen = [files[min(place, len(files) - 1)] for place in range(start, start + batch)]
+        pixels = [np.asarray(prepare(_opened(path)), np.float32) for path in chosen]
+        for path, picture in zip(chosen, pixels, strict=True):
+            shape = shape or picture.shape
+            if picture.shape != shape:
+                message = f"the model's own preprocessing makes {list(picture.shape)} of {path.name}, not {list(shape)}"
+                raise refused(message, "set a fixed size and a crop in preprocessor_config.json")
+        yield {INPUT: np.stack(pixels)}
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        # Without the path, which Pillow adds at the end.
+        reason = str(error).partition(" '")[0]
+        raise refused(
+            f"{path.name} is no picture that can be read: {reason}", "save it again, or leave it out"
+        ) from error
