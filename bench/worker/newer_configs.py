@@ -1,7 +1,8 @@
-"""Refuses configurations that a newer transformers wrote, where this one would ignore a part and compute otherwise."""
+"""Refuses configurations of another transformers, where this one would ignore a part and compute otherwise."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,13 @@ BASES = {
 """The names of the rotary base of a kind of layers in transformers 4, where its kinds have different ones."""
 BESIDE = ("partial_rotary_factor",)
 """Keys of `rope_parameters` that stand beside `rope_theta` in transformers 4."""
-ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True}
+ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True, "swiglu_alpha": 1.702, "swiglu_limit": 7.0}
 """What models of transformers 4 have in their code, where a configuration of version 5 says it."""
+REMOVED = {"position_embedding_type": ("absolute",), "rms_norm": (True,)}
+"""Keys that models of transformers 4 obey and those of version 5 no longer read, with what the latter compute."""
+WRITER = "export it with the transformers that wrote it, and name the file: onnx:FILE"
+ROTARY = ("rotary", "rope")
+"""What configurations call the positions of a class that has only rotary ones."""
 HARMLESS = re.compile(
     r"^_|^scale_decoder|token|label|drop|dtype|init|version|architectures|auto_map|use_cache|checkpointing|task|prun|tie_|problem_type"
     r"|output_|return_|is_decoder|cross_attention|pooler|summary|directionality|finetuning|adapter|language|loss"
@@ -80,11 +86,13 @@ def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
     """Refuse a config.json if what transformers `read` from it lacks a part; `fields` is what the file holds.
 
     transformers 5 writes its rotary parameters into `rope_parameters`, which version 4 ignores without a warning: it
-    takes its own default. Other keys are refused by name, if the file is of a newer version.
+    takes its own default. Version 5 no longer reads some keys of version 4. Other keys are refused by name, if the file
+    is of a newer version.
     """
-    if Version(transformers.__version__).major < 5:
-        for part, config in _parts(fields, read):
-            _refuse_ignored_rope(part, config)
+    older = Version(transformers.__version__).major < 5
+    for part, config in _parts(fields, read):
+        (_refuse_ignored_rope if older else _refuse_lost_base)(part, config)
+        _refuse_changed(part, config)
     if not _is_newer(str(fields.get("transformers_version") or "")):
         return
     for part, config in _parts(fields, read):
@@ -134,6 +142,37 @@ def _compare(
             raise _refusal(f"the config says {name} = {value} in {place}, which transformers {version} ignores")
 
 
+def _refuse_lost_base(fields: Mapping[str, Any], read: Any) -> None:
+    """Refuse a rotary base of a file of version 4 that version 5 gives to only one of two kinds of layers."""
+    read_parameters = getattr(read, "rope_parameters", None) or {}
+    base = fields.get("rope_theta")
+    # A model with a default for each kind has a key for each, and `rope_theta` is not that of the windows.
+    if base is None or fields.get("rope_parameters") or isinstance(getattr(read, "default_theta", None), dict):
+        return
+    for kind, inner in read_parameters.items():
+        if isinstance(inner, dict) and inner.get("rope_theta", base) != base:
+            what = f"takes {inner['rope_theta']} for {kind} of a {read.model_type}"
+            message = f"the config says rope_theta = {base}, and transformers {transformers.__version__} {what}"
+            raise _refusal(message, WRITER)
+
+
+def _refuse_changed(fields: Mapping[str, Any], read: Any) -> None:
+    known = _known(read)
+    for name, value in fields.items():
+        if name in known or value is None or not (_says_something(name, value) or name in REMOVED):
+            continue
+        # A configuration keeps keys that it does not declare, unless its class computes another value for them.
+        if type(value) in (int, float) and getattr(read, name, value) not in (None, value):
+            message = f"the config says {name} = {value}, and transformers {transformers.__version__}"
+            raise _refusal(f"{message} computes {getattr(read, name)} for a {read.model_type}", WRITER)
+        if name not in REMOVED:
+            continue
+        rotary = ROTARY if name == "position_embedding_type" and hasattr(read, "rope_parameters") else ()
+        if value not in (*REMOVED[name], *rotary):
+            who = f"a {read.model_type} of transformers {transformers.__version__}"
+            raise _refusal(f"the config says {name} = {value}, which {who} ignores", WRITER)
+
+
 def _is_newer(written: str) -> bool:
     try:
         return Version(written) > Version(transformers.__version__)
@@ -147,6 +186,8 @@ def _ignored(part: Mapping[str, Any], config: Any) -> list[str]:
     unknown = {name: value for name, value in part.items() if _says_something(name, value) and name not in known}
     if not unknown:
         return []
+    code = _code(config)
+    unknown = {name: value for name, value in unknown.items() if not _is_mentioned(name, code)}
     # Many keys of a newer version are what a class here computes from others, such as the width of the last stage.
     without = type(config)(**{name: value for name, value in part.items() if name in known})
     return [name for name, value in unknown.items() if value != _assumed(name, without)]
@@ -170,12 +211,26 @@ def _known(config: Any) -> set[str]:
     return names
 
 
+def _code(config: Any) -> str:
+    """The text of the module with a configuration's models; empty where there is none."""
+    module = type(config).__module__.replace(".configuration_", ".modeling_")
+    try:
+        return inspect.getsource(importlib.import_module(module))
+    except (ImportError, OSError):
+        return ""
+
+
+def _is_mentioned(name: str, code: str) -> bool:
+    """Whether models read a key that their configuration does not declare: it keeps all keys as attributes."""
+    return re.search(rf'config(\.{name}\b|, "{name}")', code) is not None
+
+
 def _says_something(name: str, value: Any) -> bool:
     # `rope_parameters` is compared value by value.
     return value not in (None, False, [], {}, "") and name != "rope_parameters" and not HARMLESS.search(name)
 
 
-def _refusal(message: str) -> Refusal:
+def _refusal(message: str, remedy: str = "") -> Refusal:
     version = transformers.__version__
-    remedy = f"save the model with transformers {version}, or export it with the newer one and name the file: onnx:FILE"
-    return Refusal("unsupported", message, remedy, "newer-config")
+    newer = f"save the model with transformers {version}, or export it with the newer one and name the file: onnx:FILE"
+    return Refusal("unsupported", message, remedy or newer, "newer-config")

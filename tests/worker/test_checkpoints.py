@@ -72,6 +72,53 @@ def test_the_rotary_parameters_of_an_older_transformers_are_read(
         assert parameters == value, name
 
 
+@pytest.mark.parametrize("positions", ["relative_key", "relative_key_query", "alibi", "rotary"])
+def test_positions_that_this_transformers_no_longer_computes_are_refused(tmp_path: Path, positions: str) -> None:
+    """transformers 4 obeys the key in BERT and 20 of its relatives; 5 ignores it, and takes absolute ones."""
+    source = a_config(tmp_path, "bert", position_embedding_type=positions, transformers_version="4.57.6")
+    with pytest.raises(
+        Refusal, match=rf"position_embedding_type = {positions}, which a bert of transformers .* ignores"
+    ):
+        hugging_face.config(source)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "positions"),
+    [("bert", "absolute"), ("modernbert", "absolute"), ("gte", "rope"), ("jina_embeddings_v3", "rotary")],
+)
+def test_a_name_for_the_positions_that_a_model_has_anyway_is_read(
+    tmp_path: Path, model_type: str, positions: str
+) -> None:
+    fields = {} if positions == "absolute" else {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+    source = a_config(tmp_path, model_type, position_embedding_type=positions, transformers_version="4.57.6", **fields)
+    assert hugging_face.config(source).model_type == model_type
+
+
+def test_of_a_newer_config_only_the_keys_are_refused_that_no_model_reads(tmp_path: Path) -> None:
+    """Qwen2 reads `head_dim` where a file has it, though its configuration does not declare it."""
+    source = a_config(tmp_path, "qwen2", head_dim=32, gated_attention=True, transformers_version="99.0")
+    with pytest.raises(Refusal, match=r"ignores gated_attention of a qwen2 model"):
+        hugging_face.config(source)
+    assert hugging_face.config(a_config(tmp_path, "qwen2", head_dim=32, transformers_version="99.0")).head_dim == 32
+
+
+def test_a_value_that_this_transformers_computes_otherwise_is_refused(tmp_path: Path) -> None:
+    """Version 4 saves the window of a ModernBERT decoder; 5 computes it from another key, which that file lacks."""
+    source = a_config(tmp_path, "modernbert-decoder", sliding_window=16, transformers_version="4.57.6")
+    with pytest.raises(Refusal, match=r"sliding_window = 16, and transformers .* computes 64 for a modernbert-decoder"):
+        hugging_face.config(source)
+    source = a_config(tmp_path, "modernbert-decoder", sliding_window=64, transformers_version="4.57.6")
+    assert hugging_face.config(source).sliding_window == 64
+
+
+def test_a_rotary_base_that_only_one_kind_of_layers_gets_is_refused(tmp_path: Path) -> None:
+    source = a_config(tmp_path, "olmo3", rope_theta=20000.0, transformers_version="4.57.6")
+    with pytest.raises(Refusal, match=r"rope_theta = 20000\.0, and transformers .* takes \S+ for sliding_attention"):
+        hugging_face.config(source)
+    source = a_config(tmp_path, "olmo3", rope_theta=500000.0, transformers_version="4.57.6")
+    assert hugging_face.config(source).rope_parameters["sliding_attention"]["rope_theta"] == 500000.0
+
+
 def test_an_unknown_architecture_with_code_of_its_own_says_that_the_code_is_not_run(tmp_path: Path) -> None:
     source = a_config(tmp_path, "house_bert", auto_map={"AutoModel": "modeling.HouseBertModel"})
     with pytest.raises(Refusal, match=r"house_bert.*auto_map\) is never run"):

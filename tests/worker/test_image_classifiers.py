@@ -34,6 +34,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "pvt_v2": ("pvt_v2", FOUR | {"image_size": 64, "num_attention_heads": [1, 2, 3, 4]}),
     "mobilenet_v2": ("mobilenet_v2", {"image_size": 64, "depth_multiplier": 0.35}),
     "a nested size": ("siglip", {"vision_config": VIT}),
+    "scores as hidden states": ("pp_lcnet", {"scale": 0.25, "class_expand": 64}),
     "resnet": ("resnet", {"embedding_size": 16, "hidden_sizes": [32, 64], "depths": [1, 1], "layer_type": "basic"}),
 }
 

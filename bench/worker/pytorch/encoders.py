@@ -65,7 +65,10 @@ class ImageClassifier(nn.Module):  # type: ignore[misc]
 
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits (batch, classes) of pictures (batch, channels, height, width)."""
-        return {LOGITS: self.model(pixel_values=pixel_values).logits}
+        outputs = self.model(pixel_values=pixel_values)
+        logits = getattr(outputs, "logits", None)
+        # PP-LCNet gives its class scores under the name of hidden states.
+        return {LOGITS: outputs.last_hidden_state if logits is None else logits}
 
 
 Encoding = TextEncoder | ImageClassifier
