@@ -92,7 +92,7 @@ def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
     older = Version(transformers.__version__).major < 5
     for part, config in _parts(fields, read):
         (_refuse_ignored_rope if older else _refuse_lost_base)(part, config)
-        _refuse_changed(part, config)
+        _refuse_removed(part, config)
     if not _is_newer(str(fields.get("transformers_version") or "")):
         return
     for part, config in _parts(fields, read):
@@ -156,19 +156,13 @@ def _refuse_lost_base(fields: Mapping[str, Any], read: Any) -> None:
             raise _refusal(message, WRITER)
 
 
-def _refuse_changed(fields: Mapping[str, Any], read: Any) -> None:
-    known = _known(read)
-    for name, value in fields.items():
-        if name in known or value is None or not (_says_something(name, value) or name in REMOVED):
-            continue
-        # A configuration keeps keys that it does not declare, unless its class computes another value for them.
-        if type(value) in (int, float) and getattr(read, name, value) not in (None, value):
-            message = f"the config says {name} = {value}, and transformers {transformers.__version__}"
-            raise _refusal(f"{message} computes {getattr(read, name)} for a {read.model_type}", WRITER)
-        if name not in REMOVED:
+def _refuse_removed(fields: Mapping[str, Any], read: Any) -> None:
+    for name, assumed in REMOVED.items():
+        value = fields.get(name)
+        if value is None or name in _known(read):
             continue
         rotary = ROTARY if name == "position_embedding_type" and hasattr(read, "rope_parameters") else ()
-        if value not in (*REMOVED[name], *rotary):
+        if value not in (*assumed, *rotary):
             who = f"a {read.model_type} of transformers {transformers.__version__}"
             raise _refusal(f"the config says {name} = {value}, which {who} ignores", WRITER)
 

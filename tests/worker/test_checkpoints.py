@@ -102,15 +102,6 @@ def test_of_a_newer_config_only_the_keys_are_refused_that_no_model_reads(tmp_pat
     assert hugging_face.config(a_config(tmp_path, "qwen2", head_dim=32, transformers_version="99.0")).head_dim == 32
 
 
-def test_a_value_that_this_transformers_computes_otherwise_is_refused(tmp_path: Path) -> None:
-    """Version 4 saves the window of a ModernBERT decoder; 5 computes it from another key, which that file lacks."""
-    source = a_config(tmp_path, "modernbert-decoder", sliding_window=16, transformers_version="4.57.6")
-    with pytest.raises(Refusal, match=r"sliding_window = 16, and transformers .* computes 64 for a modernbert-decoder"):
-        hugging_face.config(source)
-    source = a_config(tmp_path, "modernbert-decoder", sliding_window=64, transformers_version="4.57.6")
-    assert hugging_face.config(source).sliding_window == 64
-
-
 def test_a_rotary_base_that_only_one_kind_of_layers_gets_is_refused(tmp_path: Path) -> None:
     source = a_config(tmp_path, "olmo3", rope_theta=20000.0, transformers_version="4.57.6")
     with pytest.raises(Refusal, match=r"rope_theta = 20000\.0, and transformers .* takes \S+ for sliding_attention"):
