@@ -20,6 +20,8 @@ BASES = {
 """The names of the rotary base of a kind of layers in transformers 4, where its kinds have different ones."""
 BESIDE = ("partial_rotary_factor",)
 """Keys of `rope_parameters` that stand beside `rope_theta` in transformers 4."""
+EXACT_SCALING = {"phi3": ("type", "short_factor", "long_factor")}
+"""Models of transformers 4 whose `rope_scaling` may hold these keys only; the others stand beside it."""
 ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True, "swiglu_alpha": 1.702, "swiglu_limit": 7.0}
 """What models of transformers 4 have in their code, where a configuration of version 5 says it."""
 REMOVED = {"position_embedding_type": ("absolute",), "rms_norm": (True,)}
@@ -52,7 +54,13 @@ def for_this_version(fields: Mapping[str, Any]) -> dict[str, Any]:
         return result
     kinds = {kind: inner for kind, inner in parameters.items() if isinstance(inner, dict)}
     if not kinds:
-        return result | _in_old_keys(parameters, ("rope_theta",))
+        result |= _in_old_keys(parameters, ("rope_theta",))
+        exact = EXACT_SCALING.get(str(fields.get("model_type")))
+        if exact and result["rope_scaling"]:
+            scaling = result["rope_scaling"]
+            result |= {key: value for key, value in scaling.items() if key not in (*exact, "rope_type")}
+            result["rope_scaling"] = {key: scaling[key] for key in exact if key in scaling}
+        return result
     known = _known_to(str(fields.get("model_type")))
     for kind, inner in kinds.items():
         translated = _in_old_keys(inner, tuple(key for key in BASES.get(kind, ()) if key in known)[-1:])

@@ -98,3 +98,12 @@ def test_rotary_parameters_of_transformers_5_are_read_under_the_keys_of_version_
 ) -> None:
     config = hugging_face.config(a_config(tmp_path, model_type, rope_parameters=parameters))
     assert {key: getattr(config, key) for key in read} == read
+
+
+def test_the_long_positions_of_phi_3_are_read_by_a_class_that_takes_three_keys_only(tmp_path: Path) -> None:
+    factors = {"short_factor": [1.0] * 16, "long_factor": [2.0] * 16}
+    parameters = rope(10000.0, original_max_position_embeddings=64, **factors) | {"rope_type": "longrope"}
+    sizes = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 256}
+    config = hugging_face.config(a_config(tmp_path, "phi3", rope_parameters=parameters, pad_token_id=0, **sizes))
+    assert config.rope_scaling == {"type": "longrope"} | factors
+    assert config.original_max_position_embeddings == 64
