@@ -97,9 +97,13 @@ def _word_error_rate(outcome: Outcome) -> str | None:
 
 
 def _increase(share: float | None) -> str:
-    return f"+{numbers.percent(share)}"
+    if share is None:
+        return "–"
+    # Rounding of FP32: nobody reads a perplexity so exactly.
+    return f"+{numbers.percent(share)}" if share >= SMALLEST_INCREASE else "0 %"
 
 
+SMALLEST_INCREASE = 5e-5
 LIMITS = ("at most", "at least", "asked for")
 """The headings of the columns that show the limits of a tolerance."""
 AGREEMENT = (

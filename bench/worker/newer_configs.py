@@ -26,6 +26,8 @@ ASSUMED = {"rope_theta": 10000.0, "vision_use_head": True, "swiglu_alpha": 1.702
 """What models of transformers 4 have in their code, where a configuration of version 5 says it."""
 REMOVED = {"position_embedding_type": ("absolute",), "rms_norm": (True,)}
 """Keys that models of transformers 4 obey and those of version 5 no longer read, with what the latter compute."""
+REPLACED = {"modernbert-decoder": ("sliding_window",)}
+"""Keys that a class of transformers replaces by a value of its own: version 4.57 computes the window from a default."""
 WRITER = "export it with the transformers that wrote it, and name the file: onnx:FILE"
 ROTARY = ("rotary", "rope")
 """What configurations call the positions of a class that has only rotary ones."""
@@ -101,6 +103,7 @@ def refuse_ignored(fields: Mapping[str, Any], read: Any) -> None:
     for part, config in _parts(fields, read):
         (_refuse_ignored_rope if older else _refuse_lost_base)(part, config)
         _refuse_removed(part, config)
+        _refuse_replaced(part, config)
     if not _is_newer(str(fields.get("transformers_version") or "")):
         return
     for part, config in _parts(fields, read):
@@ -173,6 +176,14 @@ def _refuse_removed(fields: Mapping[str, Any], read: Any) -> None:
         if value not in (*assumed, *rotary):
             who = f"a {read.model_type} of transformers {transformers.__version__}"
             raise _refusal(f"the config says {name} = {value}, which {who} ignores", WRITER)
+
+
+def _refuse_replaced(fields: Mapping[str, Any], read: Any) -> None:
+    for name in REPLACED.get(str(read.model_type), ()):
+        value, taken = fields.get(name), getattr(read, name, None)
+        if value is not None and value != taken:
+            who = f"a {read.model_type} of transformers {transformers.__version__}"
+            raise _refusal(f"the config says {name} = {value}, and {who} takes {taken}", WRITER)
 
 
 def _is_newer(written: str) -> bool:

@@ -107,3 +107,10 @@ def test_the_long_positions_of_phi_3_are_read_by_a_class_that_takes_three_keys_o
     config = hugging_face.config(a_config(tmp_path, "phi3", rope_parameters=parameters, pad_token_id=0, **sizes))
     assert config.rope_scaling == {"type": "longrope"} | factors
     assert config.original_max_position_embeddings == 64
+
+
+def test_a_window_that_a_class_replaces_by_its_own_is_refused(tmp_path: Path) -> None:
+    """Version 4.57 writes the window of a ModernBERT decoder, and does not read it."""
+    with pytest.raises(Refusal, match=r"sliding_window = 8, and a modernbert-decoder of transformers 4\S* takes 64"):
+        hugging_face.config(a_config(tmp_path, "modernbert-decoder", sliding_window=8))
+    assert hugging_face.config(a_config(tmp_path, "modernbert-decoder", sliding_window=64)).sliding_window == 64

@@ -16,13 +16,13 @@ def test_logits_and_tokens_stand_beside_the_cosine() -> None:
     page = Page(html.render(a_generating_report()))
     answers = section(page, "How far the outputs are", "The placement is ONNX Runtime's")
     heading = (
-        "KL divergence nats at most Top-1 agreement at least Same tokens asked for Cosine Relative error "
-        "Largest error Effective bits Samples"
+        "KL divergence nats at most Perplexity of the reference's text Top-1 agreement at least Same tokens asked for "
+        "Cosine Relative error Largest error Effective bits Samples"
     )
     assert heading in answers
-    assert "cpu · fp32 b1-p128-n64 ok 3.10e-10 0.0001 1.00 0.99 64 of 64 all 1 1.00e-6" in answers
-    assert "cpu · int8 b1-p128-n64 ok 0.00410 0.02 0.906 0.8 12 of 64 – 0.9991" in answers
-    assert "lm-studio · int4 b1-p128-n64 ok – – 0.875 0.3 – – – – – – 16" in answers
+    assert "cpu · fp32 b1-p128-n64 ok 3.10e-10 0.0001 0 % 1.00 0.99 64 of 64 all 1 1.00e-6" in answers
+    assert "cpu · int8 b1-p128-n64 ok 0.00410 0.02 +0.41 % 0.906 0.8 12 of 64 – 0.9991" in answers
+    assert "lm-studio · int4 b1-p128-n64 ok – – – 0.875 0.3 – – – – – – 16" in answers
 
 
 def test_agreement_of_other_models_has_the_columns_that_they_have() -> None:

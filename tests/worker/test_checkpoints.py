@@ -135,3 +135,9 @@ def test_a_head_is_left_out_and_the_row_says_so(tmp_path: Path) -> None:
     text_encoder.load(source)
     said = text_encoder.describe_inputs(source, {}, None)
     assert said == (note("part-of-checkpoint", checkpoint="BertForSequenceClassification", part="BertModel"),)
+
+
+def test_the_window_of_a_modernbert_decoder_is_that_of_its_file(tmp_path: Path) -> None:
+    """Version 4.57 writes `sliding_window` and no `local_attention`; it does not read its own key."""
+    source = a_config(tmp_path, "modernbert-decoder", sliding_window=8, transformers_version="4.57.6")
+    assert hugging_face.config(source).sliding_window == 8
