@@ -21,6 +21,7 @@ from bench.worker.marked_files import readable
 from bench.worker.refusal import Refusal
 
 Fill = Callable[[torch.nn.Module, int], torch.nn.Module]
+Part = Callable[[torch.nn.Module], torch.nn.Module]
 """`(model, seed)`: completes the random weights of a freshly initialised model, and returns the model."""
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Sources are resolved before a worker gets them, and code of a model repository is never run."""
@@ -87,12 +88,14 @@ def load(
     *,
     strict: bool = False,
     fields: Mapping[str, Any] = MappingProxyType({}),
+    part: Part = lambda model: model,
 ) -> torch.nn.Module:
     """The model in FP32 and in evaluation mode: pretrained weights, or seeded random ones of the same architecture.
 
     `auto` is the AutoModel class of the family's task, or a model's class; `fill` completes random weights in place;
-    `fields` replace those of the configuration.
-    ValueError where the folder's weights lack a tensor: transformers would initialise it at random and only warn.
+    `fields` replace those of the configuration; `part` gives the part of the model that is run.
+    ValueError where the folder's weights lack a tensor of that part: transformers would initialise it at random and
+    only warn.
     With `strict` Refusal where the layers of the folder have tensors that those of the model do not have.
     """
     # Read in any case: it refuses what this transformers would read wrong.
@@ -111,15 +114,27 @@ def load(
     model, loading_info = auto.from_pretrained(
         readable(source.path), use_safetensors=True, output_loading_info=True, **options, **LOCAL
     )
-    # The pooler is removed below, so its weights may be missing.
-    missing = sorted(key for key in loading_info["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise ValueError(f"the weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}")
+    _require_weights(model, part, loading_info["missing_keys"])
     if strict:
         _refuse_other_layers(model, loading_info["unexpected_keys"])
     # FP32, also for a folder in half precision: the reference and all recipes start from it. Without `eval` the
     # reference would have dropout.
     return without_pooler(model.float().eval())
+
+
+def _require_weights(model: torch.nn.Module, part: Part, missing: Iterable[str]) -> None:
+    """Raise ValueError where the file lacks tensors of the part of a model that is run."""
+    # Before the part is taken, which may remove the others.
+    tensors = model.state_dict(keep_vars=True)
+    run = {id(tensor) for tensor in part(model).state_dict(keep_vars=True).values()}
+    # The pooler is removed from what is run. A name without a tensor of its own is not known to be left out.
+    lacking = [
+        key
+        for key in sorted(missing)
+        if not key.startswith("pooler.") and (key not in tensors or id(tensors[key]) in run)
+    ]
+    if lacking:
+        raise ValueError(f"the weights lack {len(lacking)} tensors of {type(model).__name__}, e.g. {lacking[0]}")
 
 
 def config_for(auto: Any, read: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 transformers = pytest.importorskip("transformers")
@@ -128,6 +130,58 @@ def test_tensors_inside_a_layer_that_the_model_lacks_are_refused(tmp_path: Path)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(Refusal, match=r"hold 1 tensors that BertModel .* does not have, e\.g\. encoder\.layer\.0"):
         text_encoder.load(source)
+
+
+FSMT = {
+    "langs": ["en", "de"], "src_vocab_size": 500, "tgt_vocab_size": 500, "d_model": 64, "max_position_embeddings": 130,
+    "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "pad_token_id": 1, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lacking", "refused"),
+    [
+        ("decoder.embed_tokens.weight", False),
+        ("decoder.layers.0.fc1.weight", False),
+        ("encoder.layers.1.fc1.weight", True),
+        ("encoder.embed_tokens.weight", True),
+    ],
+)
+def test_of_a_pair_only_the_weights_of_the_encoder_must_be_there(tmp_path: Path, lacking: str, refused: bool) -> None:
+    """FSMT of transformers 4.57 is saved without the table of its decoder, which is not run."""
+    from safetensors.torch import load_file, save_file
+
+    source = saved(tmp_path, transformers.FSMTModel(transformers.FSMTConfig(**FSMT)))
+    feeds = text_encoder.make_inputs(source, {"batch": 1, "sequence": 12}, None)
+    expected, _ = text_encoder.reference(source, feeds)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[lacking]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    if refused:
+        with pytest.raises(ValueError, match=rf"lack 1 tensors of FSMTModel, e\.g\. {re.escape(lacking)}"):
+            text_encoder.load(source)
+        return
+    outputs, _ = text_encoder.reference(source, feeds)
+    np.testing.assert_array_equal(outputs[0]["last_hidden_state"], expected[0]["last_hidden_state"])
+
+
+def test_of_clip_only_the_weights_of_the_text_side_must_be_there(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tower = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    text = tower | {"vocab_size": 500, "max_position_embeddings": 77, "eos_token_id": 2}
+    config = transformers.CLIPConfig(text_config=text, vision_config=tower | {"image_size": 32, "patch_size": 8})
+    source = saved(tmp_path, transformers.CLIPModel(config))
+    weights = load_file(tmp_path / "model.safetensors")
+    for lacking, refused in (("vision_model.", False), ("text_projection.", True)):
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(lacking)}
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        if refused:
+            with pytest.raises(ValueError, match=r"lack 1 tensors of CLIPModel, e\.g\. text_projection\.weight"):
+                text_encoder.load(source)
+        else:
+            text_encoder.load(source)
 
 
 def test_a_head_is_left_out_and_the_row_says_so(tmp_path: Path) -> None:

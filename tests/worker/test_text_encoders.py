@@ -50,6 +50,7 @@ ARCHITECTURES: dict[str, Any] = {
         transformers.DistilBertConfig(dim=64, n_layers=2, n_heads=2, hidden_dim=128, vocab_size=500, pad_token_id=1)
     ),
     "roberta": lambda: transformers.RobertaModel(transformers.RobertaConfig(**BERT, type_vocab_size=1)),
+    "deberta": lambda: transformers.DebertaModel(transformers.DebertaConfig(**DEBERTA, max_relative_positions=64)),
     "deberta-v2": lambda: transformers.DebertaV2Model(transformers.DebertaV2Config(**DEBERTA)),
     "modernbert": lambda: transformers.ModernBertModel(
         transformers.ModernBertConfig(**BERT, local_attention=16, global_attn_every_n_layers=2)
@@ -400,6 +401,18 @@ def test_an_export_that_is_right_only_at_the_shape_it_was_traced_with_is_not_kep
     assert refused.value.status == "unsupported"
     assert "dynamo): RuntimeError: this exporter knows no such model" in refused.value.message
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_deberta_is_exported_without_the_slow_exporter(tmp_path: Path) -> None:
+    """It computes the span of its attention from the length in Python, beyond 64 tokens by another branch."""
+    from transformers.models.deberta import modeling_deberta
+
+    span = modeling_deberta.compute_attention_span
+    source = saved(tmp_path / "model", ARCHITECTURES["deberta"]())
+    session, exporter = exported(source, tmp_path / "out")
+    assert exporter == "torch.onnx (TorchScript)"
+    assert all(agrees(session, source, {"batch": 2, "sequence": length}) for length in (16, 40, 64, 65, 128))
+    assert modeling_deberta.compute_attention_span is span
 
 
 def test_where_the_first_exporter_fails_the_next_writes_one_file_that_recipes_can_take(

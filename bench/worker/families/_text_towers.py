@@ -46,13 +46,9 @@ def load(source: Source) -> TextEncoder:
     chosen = _class(source, config)
     # T5Gemma's encoder by itself refuses the configuration of the pair.
     alone = {"is_encoder_decoder": False} if config.is_encoder_decoder and ENCODERS.search(chosen.__name__) else {}
-    model = hugging_face.load(source, chosen, strict=True, fields=alone)
+    model = hugging_face.load(source, chosen, strict=True, fields=alone, part=_tower)
     model.config.use_cache = False
-    tower: nn.Module = model
-    if _is_dual(chosen):
-        tower = TextSide(model)
-    elif config.is_encoder_decoder and MASK in _parameters(type(model)) and hasattr(model, "get_encoder"):
-        tower = model.get_encoder()
+    tower = _tower(model)
     embedding = pooling.read(Path(source.path), random=source.weights == "random") if source.kind == "folder" else None
     inputs = ["input_ids"]
     if MASK in _parameters(type(model) if isinstance(tower, TextSide) else type(tower)):
@@ -163,6 +159,17 @@ def _gives_embedding(chosen: Any) -> bool:
 def _parameters(chosen: Any) -> tuple[str, ...]:
     """The names of the parameters of a class's `forward`."""
     return tuple(inspect.signature(chosen.forward).parameters)
+
+
+def _tower(model: Any) -> nn.Module:
+    """The part of a model that encodes text: its text side, its encoder, or all of it."""
+    if _is_dual(type(model)):
+        return TextSide(model)
+    if model.config.is_encoder_decoder and MASK in _parameters(type(model)) and hasattr(model, "get_encoder"):
+        encoder: nn.Module = model.get_encoder()
+        return encoder
+    whole: nn.Module = model
+    return whole
 
 
 def _gives_types(source: Source) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import shutil
+import sys
 import tempfile
 import textwrap
 import warnings
@@ -27,6 +29,8 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 MAX_RELATIVE_ERROR = 1e-3
 """An export with a larger error computes something else. Right ones have 1e-6, and the row judges what lies between."""
 REASON_LENGTH = 200
+SIZES_IN_PYTHON = (("transformers.models.deberta.modeling_deberta", "compute_attention_span"),)
+"""Functions of transformers that compute with shapes in Python: 4 compiled them for TorchScript, and 5 does not."""
 Axes = dict[str, dict[int, str]]
 """By input or output, the names of its symbolic dimensions by position."""
 Write = Callable[[Path], None]
@@ -102,7 +106,7 @@ class _Positional(nn.Module):  # type: ignore[misc]
 
 
 def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
-    with _plain_attention(module.model), torch.no_grad():
+    with _plain_attention(module.model), _compiled_sizes(), torch.no_grad():
         torch.onnx.export(
             _Positional(module, module.inputs).eval(),
             tuple(map(torch.from_numpy, example.values())),
@@ -136,6 +140,23 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
     finally:
         for each, implementation in zip(models, before, strict=True):
             each.set_attn_implementation(implementation)
+
+
+@contextmanager
+def _compiled_sizes() -> Iterator[None]:
+    """Compile the functions of `SIZES_IN_PYTHON` while a model is traced, which would keep what they return."""
+    compiled = [
+        (module, name, function)
+        for path, name in SIZES_IN_PYTHON
+        if (module := sys.modules.get(path)) and inspect.isfunction(function := getattr(module, name, None))
+    ]
+    for module, name, function in compiled:
+        setattr(module, name, torch.jit.script(function))
+    try:
+        yield
+    finally:
+        for module, name, function in compiled:
+            setattr(module, name, function)
 
 
 def _dynamo(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
