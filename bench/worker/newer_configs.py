@@ -119,8 +119,8 @@ def _parts(fields: Mapping[str, Any], read: Any) -> Iterator[tuple[Mapping[str, 
     """The configuration, and those of its towers: what the file holds, and what was read."""
     yield fields, read
     for name, value in fields.items():
-        inner = getattr(read, name, None)
-        if isinstance(value, dict) and isinstance(inner, transformers.PretrainedConfig):
+        # Only of tables: transformers 5 gives no value of a key that its layers have different values of.
+        if isinstance(value, dict) and isinstance(inner := getattr(read, name, None), transformers.PretrainedConfig):
             yield value, inner
 
 

@@ -66,6 +66,17 @@ ARCHITECTURES: dict[str, Any] = {
     "t5 with a decoder": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
     "t5gemma": t5gemma,
     "qwen3": lambda: transformers.Qwen3Model(transformers.Qwen3Config(**LLAMA)),
+    # One of its layers has heads of another width.
+    "embedding gemma 2": lambda: transformers.EmbeddingGemma2TextModel(
+        transformers.EmbeddingGemma2TextConfig(
+            **LLAMA,
+            sliding_window=32,
+            hidden_size_per_layer_input=16,
+            embedding_dim=48,
+            per_layer_config={1: {"head_dim": 64, "num_key_value_heads": 2}},
+            layer_types=["sliding_attention", "full_attention"],
+        )
+    ),
     "gpt2": lambda: transformers.GPT2Model(
         transformers.GPT2Config(vocab_size=500, n_embd=64, n_layer=2, n_head=2, n_positions=130)
     ),
