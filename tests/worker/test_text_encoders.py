@@ -66,6 +66,15 @@ ARCHITECTURES: dict[str, Any] = {
     "t5 with a decoder": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
     "t5gemma": t5gemma,
     "qwen3": lambda: transformers.Qwen3Model(transformers.Qwen3Config(**LLAMA)),
+    # Attends to both sides, and within a window.
+    "embedding gemma": lambda: transformers.Gemma3TextModel(
+        transformers.Gemma3TextConfig(
+            **LLAMA,
+            use_bidirectional_attention=True,
+            sliding_window=16,
+            layer_types=["sliding_attention", "full_attention"],
+        )
+    ),
     # One of its layers has heads of another width.
     "embedding gemma 2": lambda: transformers.EmbeddingGemma2TextModel(
         transformers.EmbeddingGemma2TextConfig(
@@ -414,16 +423,18 @@ def test_an_export_that_is_right_only_at_the_shape_it_was_traced_with_is_not_kep
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_deberta_is_exported_without_the_slow_exporter(tmp_path: Path) -> None:
-    """It computes the span of its attention from the length in Python, beyond 64 tokens by another branch."""
+@pytest.mark.parametrize("name", ["deberta", "embedding gemma"])
+def test_a_function_that_torchscript_cannot_trace_needs_no_other_exporter(tmp_path: Path, name: str) -> None:
+    """DeBERTa computes its span in Python, beyond 64 tokens by another branch; EmbeddingGemma's mask is by vmap."""
+    from transformers import masking_utils
     from transformers.models.deberta import modeling_deberta
 
-    span = modeling_deberta.compute_attention_span
-    source = saved(tmp_path / "model", ARCHITECTURES["deberta"]())
+    before = modeling_deberta.compute_attention_span, masking_utils.sdpa_mask
+    source = saved(tmp_path / "model", ARCHITECTURES[name]())
     session, exporter = exported(source, tmp_path / "out")
     assert exporter == "torch.onnx (TorchScript)"
     assert all(agrees(session, source, {"batch": 2, "sequence": length}) for length in (16, 40, 64, 65, 128))
-    assert modeling_deberta.compute_attention_span is span
+    assert before == (modeling_deberta.compute_attention_span, masking_utils.sdpa_mask)
 
 
 def test_where_the_first_exporter_fails_the_next_writes_one_file_that_recipes_can_take(

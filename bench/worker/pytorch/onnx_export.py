@@ -29,8 +29,6 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 1
 MAX_RELATIVE_ERROR = 1e-3
 """An export with a larger error computes something else. Right ones have 1e-6, and the row judges what lies between."""
 REASON_LENGTH = 200
-SIZES_IN_PYTHON = (("transformers.models.deberta.modeling_deberta", "compute_attention_span"),)
-"""Functions of transformers that compute with shapes in Python: 4 compiled them for TorchScript, and 5 does not."""
 Axes = dict[str, dict[int, str]]
 """By input or output, the names of its symbolic dimensions by position."""
 Write = Callable[[Path], None]
@@ -106,7 +104,7 @@ class _Positional(nn.Module):  # type: ignore[misc]
 
 
 def _torchscript(module: Encoding, axes: Axes, example: Feed, names: tuple[str, ...], path: Path, opset: int) -> None:
-    with _plain_attention(module.model), _compiled_sizes(), torch.no_grad():
+    with _plain_attention(module.model), _traceable_functions(), torch.no_grad():
         torch.onnx.export(
             _Positional(module, module.inputs).eval(),
             tuple(map(torch.from_numpy, example.values())),
@@ -142,20 +140,38 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
             each.set_attn_implementation(implementation)
 
 
+def _without_vmap(function: Callable[..., object]) -> Callable[..., object]:
+    """The function of transformers that makes masks, by broadcasting: TorchScript cannot trace `torch.vmap`."""
+
+    def mask(*args: object, **options: object) -> object:
+        return function(*args, **{name: value for name, value in options.items() if name != "use_vmap"})
+
+    return mask
+
+
+TRACEABLE: dict[tuple[str, str], Callable[[Callable[..., object]], object]] = {
+    # Computes with a length in Python: transformers 4 compiled it for TorchScript, and 5 does not.
+    ("transformers.models.deberta.modeling_deberta", "compute_attention_span"): torch.jit.script,
+    # The mask of EmbeddingGemma.
+    ("transformers.masking_utils", "sdpa_mask"): _without_vmap,
+}
+"""By module and name, what makes of a function of transformers one that TorchScript keeps for other sizes."""
+
+
 @contextmanager
-def _compiled_sizes() -> Iterator[None]:
-    """Compile the functions of `SIZES_IN_PYTHON` while a model is traced, which would keep what they return."""
-    compiled = [
+def _traceable_functions() -> Iterator[None]:
+    """Replace the functions of `TRACEABLE`, as far as they are loaded, while a model is traced."""
+    before = [
         (module, name, function)
-        for path, name in SIZES_IN_PYTHON
+        for path, name in TRACEABLE
         if (module := sys.modules.get(path)) and inspect.isfunction(function := getattr(module, name, None))
     ]
-    for module, name, function in compiled:
-        setattr(module, name, torch.jit.script(function))
+    for module, name, function in before:
+        setattr(module, name, TRACEABLE[module.__name__, name](function))
     try:
         yield
     finally:
-        for module, name, function in compiled:
+        for module, name, function in before:
             setattr(module, name, function)
 
 
