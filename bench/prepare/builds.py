@@ -183,8 +183,9 @@ class _Models:
             return None
         paths, digests = [], []
         for source in (model.task.inputs, model.task.labels):
+            say, labels = self.progress.step, source == model.task.labels
             known = (
-                sources.resolve_data(source, cache=self.cache, root=root, say=self.progress.step) if source else None
+                sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=say) if source else None
             )
             paths.append(known[0] if known else "")
             digests.append(known[1] if known else "")
