@@ -194,6 +194,9 @@ class _Models:
         digest = hashlib.sha256("\n".join([*digests, read]).encode()).hexdigest()[:24]
         return replace(model.task, inputs=paths[0], labels=paths[1], digest=digest)
 
+    def _task_file(self, source: str, root: Path, *, labels: bool) -> tuple[str, str]:
+        return sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=self.progress.step)
+
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""
         try:

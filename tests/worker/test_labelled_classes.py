@@ -115,6 +115,11 @@ def test_scores_of_places_are_no_classes(tmp_path):
     assert "values of shape [3, 2, 2], which are no row of classes" in complaint(source, BEST, x)
 
 
+def test_the_sorted_values_of_topk_are_no_scores_of_classes(tmp_path):
+    source = a_graph(tmp_path / "m.onnx", a_node("TopK", "x k", "y i"), shape=["batch", 2], k=np.array([2]))
+    assert complaint(source, BEST) == "output 'y' is what TopK gives, in an order of its own"
+
+
 def test_a_map_of_scores_has_the_classes_that_are_its_keys():
     outputs = {"p": np.array([[0.1, 0.9], [0.8, 0.2]]), "p.keys": np.array([[1, 2], [1, 2]])}
     task = TaskOptions("accuracy", "", output="p")

@@ -55,7 +55,11 @@ def best(outputs: Feed, feed: Feed, task: TaskOptions, facts: dict[str, OutputFa
     whose flags not exactly one is set, has no class. Raises Refusal where no output holds classes.
     """
     name, values = output_of(outputs, task, facts)
-    flat = _by_sample(name, values, output_facts.of(facts, name))
+    known = output_facts.of(facts, name)
+    flat = _by_sample(name, values, known)
+    if known.sorted and flat.shape[1] > 1:
+        message = f"output {name!r} is what TopK gives, in an order of its own"
+        raise refused(message, 'name the output with a score for each class: task.output = "…"')
     if flat.dtype.kind == "U":
         if flat.shape[1] != 1:
             message = f"output {name!r} gives {flat.shape[1]} texts for each sample, and a class is one"
