@@ -27,6 +27,10 @@ class TaskTable(Struct, frozen=True):
 
 
 CLASS_KEYS = ("classes", "threshold")
+OWN_LABELS = ("answers", "rankings")
+"""Samples of which each line has its labels: a text or a list."""
+LINES = (".jsonl", ".ndjson")
+"""Files of labels that have keys."""
 
 
 def read_task(
@@ -80,8 +84,11 @@ def _check_keys(tables: Tables, table: TaskTable, metric: str, family: registry.
         raise tables.error(f"{place}.{other[0]} is for classes", f"leave it out for the metric '{metric}'")
     if samples == "text" and (table.labels or table.field):
         raise tables.error(f"{place}: a text is its own label for '{metric}'", "leave labels and field out")
-    if table.labels and table.field:
-        raise tables.error(f"{place} has both labels and field", "field names the key of labels beside the samples")
+    if samples in OWN_LABELS and table.labels:
+        message = f"{place}.labels is not read for '{metric}', whose labels are beside the samples"
+        raise tables.error(message, "write them into the JSON lines, and leave labels out")
+    if table.labels and table.field and not table.labels.lower().endswith(LINES):
+        raise tables.error(f"{place} has both labels and field", "field names a key of JSON lines")
     if table.output and not family.open_sizes:
         raise tables.error(f"{place}.output is for ONNX files", f"leave it out for the family '{family.name}'")
     if len(set(table.classes)) != len(table.classes):

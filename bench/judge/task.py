@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from bench.judge import task_values
 from bench.records import Cell, Note, Observation, Run, TaskReference, TaskResult, TaskScores, note
 
@@ -37,7 +39,7 @@ def result(run: Run, cell: Cell, scored: Scored | None) -> TaskResult | None:
     metric, samples = reference.scores.metric, _samples(reference.scores)
     if scored is None:
         return TaskResult(metric, samples, fault=note("task-not-run"))
-    return compared(reference.scores, scored[1])
+    return replace(compared(reference.scores, scored[1]), notes=reference.notes)
 
 
 def _reference(run: Run, cell: Cell, scored: Scored | None) -> TaskReference | None:

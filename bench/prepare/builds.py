@@ -183,8 +183,9 @@ class _Models:
             return None
         paths, digests = [], []
         for source in (model.task.inputs, model.task.labels):
+            say, labels = self.progress.step, source == model.task.labels
             known = (
-                sources.resolve_data(source, cache=self.cache, root=root, say=self.progress.step) if source else None
+                sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=say) if source else None
             )
             paths.append(known[0] if known else "")
             digests.append(known[1] if known else "")
@@ -192,6 +193,9 @@ class _Models:
         read = msgspec.json.encode(replace(model.task, inputs="", labels=""), order="sorted").decode()
         digest = hashlib.sha256("\n".join([*digests, read]).encode()).hexdigest()[:24]
         return replace(model.task, inputs=paths[0], labels=paths[1], digest=digest)
+
+    def _task_file(self, source: str, root: Path, *, labels: bool) -> tuple[str, str]:
+        return sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=self.progress.step)
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""

@@ -104,6 +104,8 @@ class TaskResult(Record, frozen=True):
     sample differs."""
     fault: Note | None = None
     """Why there is no value."""
+    notes: tuple[Note, ...] = ()
+    """How the samples were read, and what suggests that their labels mean other classes than the model's."""
 
 
 class Outcome(Record, frozen=True):

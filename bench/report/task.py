@@ -73,7 +73,11 @@ def loss(task: TaskResult) -> str:
 
 
 def remark(task: TaskResult) -> str:
-    """Why there is no value, or whether the samples can show half a point; empty where they can."""
+    """Why there is no value, or whether the samples can show half a point, and notes on their labels."""
+    return "; ".join(filter(None, [_verdict(task), *map(text_notes.say, task.notes)]))
+
+
+def _verdict(task: TaskResult) -> str:
     if task.fault is not None:
         return text_notes.say(task.fault)
     if task.loss is None:

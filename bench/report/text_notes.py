@@ -378,6 +378,11 @@ BUILD_NOTES: dict[str, Words] = {
     "counted-samples": lambda samples, axis: (
         f"{samples} sample{'' if samples == 1 else 's'} a call{f', along {axis}' if axis else ''}"
     ),
+    "labels-from-one": lambda: "no label is 0, and one less is right more often: are the labels counted from 1?",
+    "answers-without-label": lambda answers, count: (
+        f"the model gives {', '.join(map(repr, answers))}{' …' if count > len(answers) else ''}, "
+        f"which {'is' if count == 1 else 'are'} no label of any sample"
+    ),
 }
 """The notes of recipes on artifacts, and of families on inputs."""
 

@@ -17,6 +17,8 @@ class OutputFacts:
     """The operator that fixes the range of a part of it, such as the scores that Concat puts beside boxes."""
     class_scores: bool = False
     """Whether each sample has one score for each class."""
+    sorted: bool = False
+    """Whether TopK gives its values, so that their order is not that of the classes."""
     split: bool = False
     """Whether parts of unlike scale are compared by themselves; false where the family knows that there are none."""
     random: bool = False

@@ -31,6 +31,12 @@ def test_a_set_of_its_own_with_another_metric():
     assert matrix.models["vit"].task == TaskOptions("f1", "path:val", classes=("cat", "dog"), threshold=0.5)
 
 
+def test_a_file_of_labels_in_json_lines_may_have_a_key_of_its_own():
+    task = '{ inputs = "path:val", labels = "path:l.jsonl", field = "kind" }'
+    matrix = a_matrix((VIT, f"{VIT}task = {task}\n"))
+    assert matrix.models["vit"].task == TaskOptions("accuracy", "path:val", "path:l.jsonl", field="kind")
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [
@@ -62,4 +68,6 @@ def test_keys_of_another_kind_of_samples():
         return caught.value.message
 
     assert "task.classes is for classes" in said('{ inputs = "path:t.txt", classes = ["a"] }')
+    refused = said('{ inputs = "path:q.jsonl", metric = "exact-match", labels = "path:l.txt" }')
+    assert "task.labels is not read for 'exact-match'" in refused
     assert "a text is its own label" in said('{ inputs = "path:t.txt", labels = "path:l.txt" }')

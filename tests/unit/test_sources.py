@@ -878,5 +878,9 @@ def test_data_that_is_not_there_is_an_error(tmp_path):
         resolve_data("path:empty", cache=tmp_path / "c", root=tmp_path)
     with pytest.raises(SourceError, match="does not exist"):
         resolve_data("path:nowhere", cache=tmp_path / "c", root=tmp_path)
+    with pytest.raises(SourceError, match=r"the file of labels .*nowhere does not exist"):
+        resolve_data("path:nowhere", cache=tmp_path / "c", root=tmp_path, labels=True)
+    with pytest.raises(SourceError, match=r"the file of labels .*empty is a folder"):
+        resolve_data("path:empty", cache=tmp_path / "c", root=tmp_path, labels=True)
     with pytest.raises(SourceError, match="write path:…, wheel:…"):
         resolve_data("hub:owner/images", cache=tmp_path / "c", root=tmp_path)

@@ -6,9 +6,10 @@ import csv
 import io
 
 from builders import a_cell, a_failure, a_run, an_observation
+from msgspec.structs import replace
 
 from bench.judge.outcome import judge
-from bench.records import TaskReference, TaskScores
+from bench.records import TaskReference, TaskScores, note
 from bench.report import metrics, model, task
 from bench.report.metric import CellResult
 from bench.report.renderers import csv as csv_renderer
@@ -42,6 +43,15 @@ def test_every_workload_of_a_group_has_the_metric_of_the_one_that_ran_the_sample
         assert (round(result.loss.value, 9), result.fault) == (2.0, None)
         assert result.loss.low < 0 < result.loss.high
         assert (result.needed or 0) > 100
+
+
+def test_doubts_about_the_labels_stand_beside_the_figures():
+    doubted = TaskReference(REFERENCE.scores, REFERENCE.by, (note("labels-from-one"),))
+    run = a_run(FIRST, tasks={"clf/b1": doubted})
+    result = judge(run, [an_observation(FIRST, 1, task=OURS)])[0].task
+    assert result is not None
+    assert task.remark(result).endswith("are the labels counted from 1?")
+    assert task.remark(replace(result, notes=())).endswith("there are 100")
 
 
 def test_a_run_without_labels_has_no_metric():

@@ -86,13 +86,14 @@ def resolve_data(
     root: Path,
     sha256: str | None = None,
     offline: bool = False,
+    labels: bool = False,
     say: Say | None = None,
 ) -> tuple[str, str]:
     """Find input data on this disk: the path of the folder or file, and the digest of its content.
 
     `spec` is `path:DIR`, `path:FILE` or `wheel:DIST[==VERSION]/INNER/PATH`. The digest of a folder covers only its
     pictures, or its sounds, or its texts, and their names: a wheel's other files differ between platforms, and inputs
-    must not.
+    must not. `labels` are in one file.
 
     Raises SourceError and DiskError.
     """
@@ -103,6 +104,9 @@ def resolve_data(
         # The hash of a wheel was compared when it was fetched.
         if kind == "path" and path.exists():
             _compare_hash(path, sha256)
+        if labels and not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise SourceError(f"the file of labels {path} {what}", "name a .csv, .tsv, .txt, .npy or .jsonl file")
         files = {path.name: path} if path.is_file() else _data_files(path)
         if not files:
             what = "has no pictures, sounds or texts" if path.is_dir() else "does not exist"

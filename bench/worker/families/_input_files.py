@@ -60,7 +60,7 @@ def texts(path: Path) -> list[str]:
     """The texts of a file or folder: lines of `.txt`, the key `text` of `.jsonl`, or each `.txt` file of a folder."""
     # Any other file is read as a text too: people keep sentences under many names.
     if path.is_file() and path.suffix.lower() not in (*LINES, ".npz", ".npy", *SOUNDS, *PICTURES):
-        return [line.strip() for line in _text(path).splitlines() if line.strip()]
+        return [line.strip() for line in _text(path).split("\n") if line.strip()]
     data = read(path)
     if data.texts:
         return list(data.texts)
@@ -147,7 +147,7 @@ def _text(path: Path) -> str:
 
 
 def _text_lines(path: Path) -> list[str]:
-    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in _text(path).split("\n") if line.strip()]
     if not lines:
         raise refused(f"{path.name} is empty", "write a text in each line")
     return lines
@@ -226,12 +226,16 @@ def _pickled(what: str) -> Refusal:
 
 def _lines(path: Path) -> Data:
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    # Not splitlines(): a text in JSON may hold other line separators.
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
             # NaN is no JSON, but Python reads it.
             record = json.loads(line)
+        except RecursionError:
+            message = f"line {number} of {path.name} is JSON of too many levels"
+            raise refused(message, "write a JSON object of few levels a line") from None
         except ValueError as error:
             raise refused(f"line {number} of {path.name} is no JSON: {error}", "write a JSON object a line") from error
         if not isinstance(record, dict) or not record:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.records import TaskOptions
 from bench.shared.task_metrics import TASK_METRICS
+from bench.worker import output_facts
 from bench.worker.families._input_files import Data, refused
 from bench.worker.feeds import Array, Feed
 from bench.worker.labelled import label_files
@@ -29,6 +30,9 @@ def embedding(outputs: Feed, feed: Feed, task: TaskOptions, facts: dict[str, Out
     """
     name = _output(outputs, task)
     values = np.asarray(outputs[name], np.float64)
+    axis = output_facts.of(facts, name).axis
+    if axis is not None and axis < values.ndim:
+        values = np.moveaxis(values, axis, 0)
     if values.ndim == 2:
         return values
     if values.ndim != 3 or MASK not in feed:
@@ -67,7 +71,9 @@ def pairs(data: Data, key: str, labels: Path | None) -> tuple[list[str], list[An
             'write lines such as {"sentence1": "…", "sentence2": "…", "score": 4.2}',
         )
     texts: list[str] = []
-    given = label_files.of_samples(labels, len(data.records)) if labels else [r.get(key) for r in data.records]
+    given: list[Any] = [record.get(key) for record in data.records]
+    if labels:
+        given = [_as_number(value) for value in label_files.of_samples(labels, len(data.records), key)]
     for number, record in enumerate(data.records, 1):
         place = f"line {number} of {data.path.name}"
         for name in keys:
@@ -111,9 +117,15 @@ def _text(value: object, place: str) -> str:
 
 
 def _score(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise refused(f"{place} is {value!r}", "a label here is a number")
-    return float(value)
+    number = None if isinstance(value, bool) or not isinstance(value, int | float) else label_files.number(value)
+    if number is None or not np.isfinite(number):
+        raise refused(f"{place} is {label_files.brief(value)}", "a label here is a number")
+    return number
+
+
+def _as_number(label: label_files.Label) -> label_files.Label:
+    number = label_files.number(label)
+    return label if number is None else number
 
 
 def pair_columns(rows: Array, labels: Sequence[float]) -> dict[str, list[float]]:

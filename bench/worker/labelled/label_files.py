@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,32 +20,49 @@ from bench.worker.families._input_files import Data, refused
 
 Label = int | float | str
 WAYS = ".csv or .txt with a label a line, .npy, or .jsonl"
+LARGEST = 2**53
+"""The largest whole number up to which a float holds each one."""
 HEADINGS = ("label", "labels", "class", "target", "score", "text", "transcript")
 """Words that make the first line of a .csv file a heading, if they stand in the column of the labels."""
 
 
-def of_pictures(path: Path, pictures: Sequence[Path], root: Path) -> list[Label]:
-    """The label of each picture or sound: from a file, by name or in the order of the names. Raises Refusal."""
-    rows = _table(path)
+def of_pictures(path: Path, pictures: Sequence[Path], root: Path, key: str = "") -> list[Label]:
+    """The label of each picture or sound: from a file, by name or in the order of the names. Raises Refusal.
+
+    `key` is that of the labels in JSON lines.
+    """
+    rows = _table(path, key)
     if all(len(row) == 1 for row in rows):
         return counted([row[0] for row in rows], len(pictures), path.name, "files")
     by_name = _by_name(path, rows)
-    labels = []
-    for picture in pictures:
-        name = picture.relative_to(root).as_posix() if picture.is_relative_to(root) else picture.name
-        if name not in by_name and picture.name not in by_name:
+    names = [_name(picture, root) for picture in pictures]
+    bare = Counter(picture.name for picture in pictures)
+    chosen: dict[str, Any] = {}
+    for picture, name in zip(pictures, names, strict=True):
+        if name in by_name:
+            chosen[name] = by_name.pop(name)
+        elif picture.name in by_name and bare[picture.name] > 1:
+            message = f"{path.name} has a label of {picture.name}, and {bare[picture.name]} files have this name"
+            raise refused(message, f"name each with its folder, such as {name}")
+        elif picture.name in by_name:
+            chosen[name] = by_name.pop(picture.name)
+        else:
             raise refused(f"{path.name} has no label of {name}", "give each file a line: name,label")
-        labels.append(by_name.get(name, by_name.get(picture.name, "")))
-    if len(by_name) != len(pictures):
-        known = {picture.name for picture in pictures}
-        other = next((name for name in by_name if Path(name).name not in known), next(iter(by_name)))
-        raise refused(f"{path.name} has a label of {other}, which is not among the samples", "remove its line")
-    return typed(labels)
+    if by_name:
+        other = next(iter(by_name))
+        twice = " a second time" if Path(other).name in bare and "/" not in other else ""
+        message = f"{path.name} has a label of {other}{twice or ', which is not among the samples'}"
+        raise refused(message, "remove its line")
+    return checked([chosen[name] for name in names], path.name)
 
 
-def of_samples(path: Path, count: int) -> list[Label]:
-    """The label of each sample in order. Raises Refusal for another count."""
-    rows = _table(path)
+def _name(picture: Path, root: Path) -> str:
+    return picture.relative_to(root).as_posix() if picture.is_relative_to(root) else picture.name
+
+
+def of_samples(path: Path, count: int, key: str = "") -> list[Label]:
+    """The label of each sample in order; `key` is as above. Raises Refusal for another count."""
+    rows = _table(path, key)
     # A name of a file beside a label means nothing for samples that have no name.
     if wide := next((number for number, row in enumerate(rows, 1) if len(row) != 1), None):
         message = f"line {wide} of {path.name} has {len(rows[wide - 1])} columns, and the samples have no names"
@@ -52,7 +70,7 @@ def of_samples(path: Path, count: int) -> list[Label]:
     return counted([row[0] for row in rows], count, path.name, "samples")
 
 
-def of_folders(pictures: Sequence[Path], root: Path) -> list[Label]:
+def of_folders(pictures: Sequence[Path], root: Path) -> list[str]:
     """The name of the folder of each picture. Raises Refusal for pictures that are in no folder of their own."""
     for picture in pictures:
         if picture.parent == root:
@@ -72,42 +90,72 @@ def of_records(data: Data, key: str) -> tuple[Data, list[Any]]:
 
 
 def counted(values: Sequence[Any], count: int, name: str, what: str) -> list[Label]:
-    """The labels as numbers or texts, refused if there are not as many as samples."""
+    """The labels as they are written, refused if there are not as many as samples."""
     if len(values) != count:
         raise refused(f"{name} has {len(values)} labels for {count} {what}", "give each sample exactly one")
-    return typed(values, name)
+    return checked(values, name)
 
 
-def typed(values: Sequence[Any], name: str = "") -> list[Label]:
-    """Whole numbers, else numbers, else texts; one type for all. Raises Refusal for NaN and for other values."""
-    for number, value in enumerate(values, 1):
+def checked(values: Sequence[Any], name: str = "") -> list[Label]:
+    """The labels as they are written: `01` stays a text. Raises Refusal for NaN, and for what is no number or text."""
+    for place, value in enumerate(values, 1):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise refused(f"label {number}{_of(name)} is {value!r}", "a label is a number or a text")
+            raise refused(f"label {place}{_of(name)} is {brief(value)}", "a label is a number or a text")
         if value == "" or (isinstance(value, float) and not math.isfinite(value)):
-            raise refused(f"label {number}{_of(name)} is {'empty' if value == '' else value}", "give it a value")
-    numbers = [_number(value) for value in values]
-    if any(number is None for number in numbers):
-        return [str(value) for value in values]
+            raise refused(f"label {place}{_of(name)} is {'empty' if value == '' else value}", "give it a value")
+    numbers = [number(value) for value in values]
+    if all(known is not None for known in numbers):
+        for place, known in enumerate(numbers, 1):
+            if known is not None and not math.isfinite(known):
+                shown = brief(values[place - 1]).strip("'")
+                raise refused(f"label {place}{_of(name)} is {shown}", "give it a value")
+    return list(values)
+
+
+def typed(values: Sequence[Label]) -> list[Label]:
+    """Whole numbers, else numbers, else texts; one type for all. Raises Refusal for a class that is too large."""
+    numbers = [number(value) for value in values]
+    if any(known is None for known in numbers):
+        return [text(value) for value in values]
+    if not all(known is not None and known.is_integer() for known in numbers):
+        return [known for known in numbers if known is not None]
     for place, known in enumerate(numbers, 1):
-        if known is not None and not math.isfinite(known):
-            raise refused(f"label {place}{_of(name)} is {known}", "give it a value")
-    if all(known is not None and known == int(known) for known in numbers):
-        return [int(known) for known in numbers if known is not None]
-    return [known for known in numbers if known is not None]
+        if known is not None and abs(known) > LARGEST:
+            raise refused(f"label {place} is {brief(values[place - 1])}, which numbers no class", "give a class from 0")
+    return [int(known) for known in numbers if known is not None]
+
+
+def number(value: Label) -> float | None:
+    """The number that a label is or that its text says, else None."""
+    if isinstance(value, str) and "_" in value:
+        return None  # Python's way to group digits
+    try:
+        return float(value)
+    except ValueError:
+        return None
+    except OverflowError:
+        return math.inf
+
+
+def text(value: Label) -> str:
+    """The text of a label; whole numbers have no fraction."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def brief(value: object) -> str:
+    """A value from a file in a sentence: shortened, since it may have any length."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"
 
 
 def _of(name: str) -> str:
     return f" of {name}" if name else ""
 
 
-def _number(value: Label) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
-
-
-def _table(path: Path) -> list[list[Any]]:
+def _table(path: Path, key: str) -> list[list[Any]]:
     """The rows of a file of labels, without its heading."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
@@ -117,10 +165,20 @@ def _table(path: Path) -> list[list[Any]]:
     if suffix == ".npy":
         return _array(path)
     if suffix in _input_files.LINES:
-        records = _input_files.read(path).records
-        key = "label" if "label" in records[0] else next(iter(records[0]))
-        return [[record[key]] for record in records]
+        return _json(path, key)
     raise refused(f"{path.name} is no kind of labels that can be read", f"give {WAYS}")
+
+
+def _json(path: Path, key: str) -> list[list[Any]]:
+    """The values of the key, else of the only one."""
+    records = _input_files.read(path).records
+    held = list(records[0])
+    if key not in held and len(held) == 1:
+        key = held[0]
+    if key not in held:
+        message = f"{path.name} holds {', '.join(held)}, and no key {key!r}"
+        raise refused(message, 'name the key of the label: field = "…"')
+    return [[record[key]] for record in records]
 
 
 def _csv(path: Path, delimiter: str) -> list[list[Any]]:
@@ -128,7 +186,16 @@ def _csv(path: Path, delimiter: str) -> list[list[Any]]:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise refused(f"{path.name} is no text in UTF-8", "save it as UTF-8") from error
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(content), delimiter=delimiter) if row]
+    if "\0" in content:
+        raise refused(f"{path.name} holds a zero byte, so it is no text", "save it as text in UTF-8")
+    try:
+        lines = [row for row in csv.reader(io.StringIO(content), delimiter=delimiter, strict=True) if row]
+    except csv.Error as error:
+        # Such as a quote that is never closed, or a cell of more than 131,072 characters.
+        raise refused(f"{path.name} is no table that can be read: {error}", "close each quote") from error
+    rows = [[cell.strip() for cell in row] for row in lines]
+    if rows and all(len(row) == 1 and row[0].count(";") == 1 for row in rows):
+        raise refused(f"{path.name} separates its columns by semicolons", "separate them by commas")
     if rows and rows[0][-1].lower() in HEADINGS:
         rows = rows[1:]
     if not rows:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import numpy as np
 
-from bench.records import Assess, Assessed, Built, Label, TaskOptions, TaskReference, TaskScores
+from bench.records import Assess, Assessed, Built, Label, Note, TaskOptions, TaskReference, TaskScores
 from bench.worker import contracts, engines, families, onnx_outputs, output_facts, output_values, session_check
 from bench.worker.channel import Channel
 from bench.worker.contracts import Session
+from bench.worker.families._onnx_inputs import OnnxInputs
 from bench.worker.feeds import Array, Feed
 from bench.worker.labelled import scoring, sets
 from bench.worker.labelled.sets import LabelledSet
@@ -33,23 +34,25 @@ def label(order: Label) -> Built:
     """Write the set and the scores of the FP32 reference into `order.out`. Raises Refusal for data that do not fit."""
     family, out, task = families.named(order.family), Path(order.out), order.task
     labelled = contracts.labelling(family).labelled(order.source, order.sizes, task)
+    doubts: tuple[Note, ...] = ()
     if family.MANIFEST.task == "forward":
-        columns, by = _forward(order, labelled)
+        columns, by, doubts = _forward(order, labelled)
     else:
         columns, by = _generated(order, labelled)
     scoring.check_columns(columns, task)
-    reference = TaskReference(TaskScores(task.metric, task.digest, scoring.frozen(columns)), by, labelled.notes)
+    notes = (*labelled.notes, *doubts)
+    reference = TaskReference(TaskScores(task.metric, task.digest, scoring.frozen(columns)), by, notes)
     (out / sets.SCORES).write_bytes(msgspec.json.encode(reference))
-    return Built(labelled.notes)
+    return Built(notes)
 
 
-def _forward(order: Label, labelled: LabelledSet) -> tuple[scoring.Columns, str]:
+def _forward(order: Label, labelled: LabelledSet) -> tuple[scoring.Columns, str, tuple[Note, ...]]:
     family = contracts.forward(families.named(order.family))
     known = dict.fromkeys(family.MANIFEST.class_scores, OutputFacts(class_scores=True))
     if order.source.kind == "onnx":
         onnx_outputs.refuse_unreadable(Path(order.source.path))
-        # Scores are read sample by sample, so it does not matter which axis is that of the samples.
-        known |= onnx_outputs.facts(Path(order.source.path), {}, 1)
+        inputs = OnnxInputs(order.source, order.sizes, None)
+        known |= onnx_outputs.facts(Path(order.source.path), inputs.output_axes(), inputs.sizes.samples)
     labelled = LabelledSet(
         labelled.feeds,
         labelled.rows,
@@ -67,7 +70,7 @@ def _forward(order: Label, labelled: LabelledSet) -> tuple[scoring.Columns, str]
             scores.take(output_values.arrays(outputs), feed)
 
     sets.save(Path(order.out), labelled, order.task, take)
-    return scores.columns(labelled), computed_by
+    return scores.columns(labelled), computed_by, scores.doubts(labelled)
 
 
 def _generated(order: Label, labelled: LabelledSet) -> tuple[scoring.Columns, str]:

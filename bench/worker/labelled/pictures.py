@@ -27,23 +27,28 @@ def labelled(task: TaskOptions, batch: int, names: Sequence[str], prepare: Prepa
     data = _input_files.read(path)
     if data.pictures:
         labels = of_files(task, data.pictures, path)
+        classes.indices(labels, names)
         feeds = _prepared(data.pictures, batch, prepare)
-        return LabelledSet(feeds, len(data.pictures), list(classes.indices(labels, names)))
+        return LabelledSet(feeds, len(data.pictures), labels, {"names": list(names)})
     if data.single is None and INPUT not in data.arrays:
         raise refused(f"{path.name} holds no pictures", f"give a folder of pictures, or an array {INPUT!r} in .npz")
     if not task.labels:
         raise refused(f"{path.name} holds arrays and no labels", 'name their file: labels = "path:labels.csv"')
     count = len(data.single if data.single is not None else data.arrays[INPUT])
     array = _input_files.rows(path, INPUT, count, checked=True, channels=channels, everything=True)
-    labels = label_files.of_samples(Path(task.labels), count)
-    return LabelledSet(sets.batched({INPUT: array}, batch), count, list(classes.indices(labels, names)))
+    labels = label_files.of_samples(Path(task.labels), count, task.field or "label")
+    classes.indices(labels, names)
+    return LabelledSet(sets.batched({INPUT: array}, batch), count, labels, {"names": list(names)})
 
 
 def of_files(task: TaskOptions, files: Sequence[Path], root: Path) -> list[Label]:
     """The labels of files: from the file that the matrix names, else the names of their folders."""
     if task.labels:
-        return label_files.of_pictures(Path(task.labels), files, root)
-    return list(label_files.typed(label_files.of_folders(files, root)))
+        return label_files.of_pictures(Path(task.labels), files, root, task.field or "label")
+    if task.field:
+        message = f"field is {task.field!r}, and {root.name} holds files, which have no keys"
+        raise refused(message, 'leave it out, or give labels = "path:labels.jsonl"')
+    return list(label_files.of_folders(files, root))
 
 
 def _prepared(files: Sequence[Path], batch: int, prepare: Prepare) -> Iterator[Feed]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.records import TaskOptions
+from bench.records import Note, TaskOptions
 from bench.shared.task_metrics import TASK_METRICS
 from bench.worker import output_facts
 from bench.worker.feeds import Array, Feed
@@ -49,12 +49,22 @@ class ForwardScores:
 
     def columns(self, labelled: LabelledSet) -> Columns:
         """The scores of each sample."""
-        rows, kind = np.concatenate(self.rows)[: labelled.rows], TASK_METRICS[self.task.metric].samples
+        rows, kind = self._every(labelled), TASK_METRICS[self.task.metric].samples
         if kind == "classes":
-            classes.check(labelled.labels, self.classes, rows)
-            return classes.columns(rows, labelled.labels, self.classes)
+            names = labelled.facts.get("names", ())
+            classes.check(labelled.labels, self.classes, rows, self.task.classes, names)
+            return classes.columns(rows, labelled.labels, self.classes, names)
         columns = embeddings.pair_columns if kind == "pairs" else embeddings.ranking_columns
         return columns(rows, labelled.labels)
+
+    def doubts(self, labelled: LabelledSet) -> tuple[Note, ...]:
+        """What suggests that the labels do not mean the classes of the reference. Raises Refusal where none can."""
+        if TASK_METRICS[self.task.metric].samples != "classes":
+            return ()
+        return classes.doubts(self._every(labelled), labelled.labels, labelled.facts.get("names", ()))
+
+    def _every(self, labelled: LabelledSet) -> Array:
+        return np.concatenate(self.rows)[: labelled.rows]
 
 
 def forward_scores(task: TaskOptions, labelled: LabelledSet) -> ForwardScores:

@@ -17,7 +17,8 @@ def clips(task: TaskOptions, seconds: int) -> tuple[list[Array], list[str]]:
     paths = _speech.files(root)
     read = _speech.clips(root)
     if task.labels:
-        labels: list[str | None] = [str(label) for label in label_files.of_pictures(Path(task.labels), paths, root)]
+        given = label_files.of_pictures(Path(task.labels), paths, root, task.field or "transcript")
+        labels: list[str | None] = [str(label) for label in given]
     else:
         labels = [clip.label for clip in read]
     transcripts: list[str] = []
