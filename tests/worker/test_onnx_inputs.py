@@ -183,6 +183,20 @@ def test_the_file_decides_layout_type_and_size_of_pictures(tmp_path):
         first(source, {"batch": 2}, folder)
 
 
+def test_pictures_of_16_bits_a_channel_are_scaled_to_8(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for number, value in enumerate((0, 3000, 60000, 65535, 1, 1)):
+        Image.fromarray(np.full((8, 8), value, np.uint16)).save(folder / f"{number}.png")
+    grey = a_file(tmp_path / "m.onnx", {"x": (UINT8, ["batch", 8, 8, 1])})
+    # Value / 257: 65535 is 255. The last third is for calibration.
+    assert first(grey, {"batch": 4}, folder)["x"][:, 0, 0, 0].tolist() == [0, 12, 233, 255]
+    colour = a_file(tmp_path / "n.onnx", {"x": (UINT8, ["batch", 8, 8, 3])})
+    assert first(colour, {"batch": 4}, folder)["x"][2, 0, 0].tolist() == [233, 233, 233]
+
+
 def test_a_picture_that_is_none_is_named(tmp_path):
     folder = pictures(tmp_path / "photos")
     (folder / "3.png").write_bytes(b"no picture")

@@ -25,6 +25,8 @@ SOUNDS = {".wav"}
 TEXTS = {".txt"}
 LINES = {".jsonl", ".ndjson"}
 MAX_BYTES = 16 * 2**30
+DEEPEST = 2**16 - 1
+"""The largest value of a picture with 16 bits a channel."""
 WAYS = ".npz, .npy, .jsonl, .txt, or a folder of pictures, .wav or .txt files"
 
 
@@ -115,6 +117,31 @@ def sound(path: Path) -> tuple[Array, int]:
     # Eight bits are stored without a sign.
     scaled = (samples - 128) / 128 if width == 1 else samples / 2.0 ** (8 * width - 1)
     return scaled.astype(np.float32), rate
+
+
+def picture(path: Path, mode: str) -> Any:
+    """The picture of a file as Pillow's, in the mode `L`, `RGB` or `RGBA`; 16 bits a channel become 8."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            deep = image.mode == "I" or image.mode.startswith("I;16")
+            # Pillow would clip the values at 255. 65535 is 257 * 255.
+            return (_of_8_bits(path, np.asarray(image)) if deep else image).convert(mode)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        # Without the path, which Pillow adds at the end.
+        reason = str(error).partition(" '")[0]
+        raise refused(
+            f"{path.name} is no picture that can be read: {reason}", "save it again, or leave it out"
+        ) from error
+
+
+def _of_8_bits(path: Path, values: Array) -> Any:
+    from PIL import Image
+
+    if values.min(initial=0) < 0 or values.max(initial=0) > DEEPEST:
+        raise refused(f"{path.name} has values from {values.min()} to {values.max()}", "save it with 8 bits a channel")
+    return Image.fromarray(np.round(values / (DEEPEST / 255)).astype(np.uint8))
 
 
 def refused(message: str, remedy: str) -> Refusal:
