@@ -75,9 +75,13 @@ def config(metadata: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], 
     result["num_key_value_heads"] = _whole(own.get("attention.head_count_kv", heads), "attention.head_count_kv")
     groups = result["num_key_value_heads"]
     if groups < 1 or heads % groups:
-        raise _refusal(f"the GGUF file has {heads} heads and {architecture}.attention.head_count_kv = {groups}", DAMAGED)
+        raise _refusal(
+            f"the GGUF file has {heads} heads and {architecture}.attention.head_count_kv = {groups}", DAMAGED
+        )
     result["rms_norm_eps"] = _epsilon(own["attention.layer_norm_rms_epsilon"], architecture)
-    result["vocab_size"] = tensors["token_embd.weight"][0] if "token_embd.weight" in tensors else own.get("vocab_size")
+    if "token_embd.weight" not in tensors:
+        raise _refusal("the GGUF file has no tensor token_embd.weight", DAMAGED)
+    result["vocab_size"] = tensors["token_embd.weight"][0]
     result["tie_word_embeddings"] = "output.weight" not in tensors
     result |= {"hidden_act": "silu", "dtype": "float32", "torch_dtype": "float32"}
     if architecture == "llama":
@@ -140,7 +144,7 @@ def _heads(own: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
 
 def _rotary(own: Mapping[str, Any], known: dict[str, Any], factors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Base and scaling of rotary positions."""
-    base = {"rope_theta": float(own.get("rope.freq_base", DEFAULT_BASE))}
+    base = {"rope_theta": _positive(own.get("rope.freq_base", DEFAULT_BASE), "rope.freq_base")}
     kind, factor = own.get("rope.scaling.type", "none"), own.get("rope.scaling.factor", 0.0)
     if known["model_type"] == "phi3":
         return base | _long(own, known, factors)
@@ -151,7 +155,7 @@ def _rotary(own: Mapping[str, Any], known: dict[str, Any], factors: Mapping[str,
     if kind in ("none", ""):
         return base
     if kind == "linear":
-        return base | {"rope_scaling": {"rope_type": "linear", "factor": float(factor)}}
+        return base | {"rope_scaling": {"rope_type": "linear", "factor": _positive(factor, "rope.scaling.factor")}}
     raise _refusal(f"the GGUF file scales positions by {kind!r}")
 
 
@@ -202,11 +206,13 @@ def _refuse_unknown(own: Mapping[str, Any]) -> None:
 
 def _whole(value: Any, key: str) -> int:
     """A size that holds for all layers."""
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         if len(set(value)) != 1:
             raise _refusal(f"the GGUF file has layers of several {key}")
         value = value[0]
-    return int(value)
+    if not isinstance(value, int):
+        raise _refusal(f"the GGUF file says {key} = {value!r}, which is no whole number", DAMAGED)
+    return value
 
 
 def _epsilon(value: Any, architecture: str) -> float:
@@ -214,6 +220,12 @@ def _epsilon(value: Any, architecture: str) -> float:
     if not isinstance(value, float) or not 0 < value < 1:
         raise _refusal(f"the GGUF file says {architecture}.attention.layer_norm_rms_epsilon = {value!r}", DAMAGED)
     return _shortest(value)
+
+
+def _positive(value: Any, key: str) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise _refusal(f"the GGUF file says {key} = {value!r}", DAMAGED)
+    return float(value)
 
 
 def _shortest(value: float) -> float:

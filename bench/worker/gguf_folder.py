@@ -61,8 +61,13 @@ def _is_small(name: str) -> bool:
 
 def _model(config: dict[str, Any]) -> Any:
     """The model without memory for its weights."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    # Each class checks its own configuration, with errors of its own.
+    except Exception as error:
+        message = f"transformers builds no {config['model_type']} of the sizes in the GGUF file's metadata"
+        raise Refusal("unsupported", message, gguf_config.DAMAGED, "architecture") from error
 
 
 def _names(model: Any, config: dict[str, Any], held: set[str]) -> dict[str, str]:
