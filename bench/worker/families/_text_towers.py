@@ -53,7 +53,10 @@ def load(source: Source) -> TextEncoder:
         tower = TextSide(model)
     elif config.is_encoder_decoder and MASK in _parameters(type(model)) and hasattr(model, "get_encoder"):
         tower = model.get_encoder()
-    embedding = pooling.read(Path(source.path), random=source.weights == "random") if source.kind == "folder" else None
+    embedding = None
+    if source.kind == "folder":
+        width = getattr(text_config(config), "hidden_size", None)
+        embedding = pooling.read(Path(source.path), width=width, random=source.weights == "random")
     inputs = ["input_ids"]
     if MASK in _parameters(type(model) if isinstance(tower, TextSide) else type(tower)):
         inputs.append(MASK)
