@@ -17,7 +17,7 @@ class TaskTable(Struct, frozen=True):
     """The table `task` of a model."""
 
     inputs: str | None = None
-    labels: str = ""
+    labels: str | None = None
     field: str = ""
     metric: str = ""
     classes: list[str] = []
@@ -51,13 +51,15 @@ def read_task(
     if samples is None:
         raise tables.error(f"{place} has labels and no inputs", 'name the samples: inputs = "path:FOLDER"')
     for key, source in (("inputs", table.inputs), ("labels", table.labels)):
-        if source and source.partition(":")[0] not in INPUT_KINDS:
+        if source is not None and source.partition(":")[0] not in INPUT_KINDS:
             raise tables.error(f"{key} '{source}' of {place} has no known kind", "it starts with wheel: or path:")
     _check_keys(tables, table, metric, family, place)
+    if "tokens" in data and metric != "perplexity":
+        raise tables.error(f"{place}.tokens is for perplexity", f"leave it out for the metric '{metric}'")
     return TaskOptions(
         metric=metric,
         inputs=samples,
-        labels=table.labels,
+        labels=table.labels or "",
         field=table.field,
         classes=tuple(table.classes),
         output=table.output,
@@ -80,7 +82,7 @@ def _metric(tables: Tables, table: TaskTable, family: registry.Family, place: st
 def _check_keys(tables: Tables, table: TaskTable, metric: str, family: registry.Family, place: str) -> None:
     """Raise `MatrixError` for a key that the metric or the family does not use."""
     samples = TASK_METRICS[metric].samples
-    if samples != "classes" and (other := [key for key in CLASS_KEYS if getattr(table, key)]):
+    if samples != "classes" and (other := [key for key in CLASS_KEYS if getattr(table, key) not in (None, [])]):
         raise tables.error(f"{place}.{other[0]} is for classes", f"leave it out for the metric '{metric}'")
     if samples == "text" and (table.labels or table.field):
         raise tables.error(f"{place}: a text is its own label for '{metric}'", "leave labels and field out")
@@ -93,6 +95,11 @@ def _check_keys(tables: Tables, table: TaskTable, metric: str, family: registry.
         raise tables.error(f"{place}.output is for ONNX files", f"leave it out for the family '{family.name}'")
     if len(set(table.classes)) != len(table.classes):
         raise tables.error(f"{place}.classes names a class twice", "give each class of the model once, in its order")
+    if not all(name.strip() for name in table.classes):
+        raise tables.error(f"{place}.classes holds an empty name", "name each class of the model, in its order")
+    if table.threshold is not None and (metric == "top5" or len(table.classes) > 2):
+        what = "of the metric 'top5'" if metric == "top5" else f"beside {len(table.classes)} classes"
+        raise tables.error(f"{place}.threshold has no meaning {what}", "it parts one score into two classes")
     if table.threshold is not None and not math.isfinite(table.threshold):
         raise tables.error(f"{place}.threshold is {table.threshold}", "it is a score, such as 0.5 of a sigmoid")
     if not 0 < table.tokens <= MAX_SIZE:

@@ -15,6 +15,7 @@ from bench.declare.tables import Tables
 from bench.records import InputOptions, SourceKind, TaskOptions
 
 SOURCE_KINDS = get_args(SourceKind)
+SHA256 = re.compile("[0-9a-fA-F]{64}")
 KEYS = ("family", "source", "weights", "sha256", "seed", "opset")
 LATER = ("workloads", "inputs", "batch_axis", "task")
 """Keys whose meaning depends on the family."""
@@ -68,6 +69,8 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     task = read_task(tables, data.get("task"), inputs, family, where)
     model = replace(model, inputs=inputs, input_options=options, task=task)
     _check_sources(tables, model, where)
+    if model.sha256 is not None and not SHA256.fullmatch(model.sha256):
+        raise tables.error(f"{where}.sha256 is {model.sha256!r}", "a SHA-256 has 64 digits from 0 to 9 and a to f")
     if not 0 <= model.seed <= MAX_SIZE:
         raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
     listed = data.get("workloads", [{}])  # a workload of nothing but the family's defaults

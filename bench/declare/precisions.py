@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ Known = Mapping[str, RecipeDeclaration]
 
 
 FIGURES = Tolerance.__struct_fields__
+SHARES = ("min_cosine", "min_top1", "min_agreement", "clear_agreement", "clear_tokens")
+"""Limits that are at most 1."""
 
 
 class Precision(Struct, frozen=True):
@@ -90,8 +93,22 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
         if name in data
     }
     by_engine = {engine: _engine_recipes(tables, engine, data[engine], where) for engine in own if engine in data}
-    limit = tables.struct(Tolerance, data["tolerance"], f"{where}.tolerance") if "tolerance" in data else None
+    limit = _tolerance(tables, data["tolerance"], f"{where}.tolerance") if "tolerance" in data else None
     return Precision(name=name, families=by_family, engines=by_engine, tolerance=limit)
+
+
+def _tolerance(tables: Tables, data: object, where: str) -> Tolerance:
+    tolerance = tables.struct(Tolerance, data, where)
+    for name in FIGURES:
+        limit = getattr(tolerance, name)
+        if not isinstance(limit, float):
+            continue
+        lowest, highest = -1.0 if name == "min_cosine" else 0.0, 1.0 if name in SHARES else math.inf
+        # A NaN is neither above nor below a limit, so it would accept every output.
+        if not math.isfinite(limit) or not lowest <= limit <= highest:
+            ends = f"from {lowest:g} to {highest:g}" if name in SHARES else f"of at least {lowest:g}"
+            raise tables.error(f"{where}.{name} is {limit:g}", f"it is a number {ends}")
+    return tolerance
 
 
 def _engine_recipes(tables: Tables, engine: str, entry: object, where: str) -> dict[str, Recipe]:

@@ -42,6 +42,7 @@ READ = {
     "vocab_size",
 }
 REMEDY = "give the model as a Hugging Face folder with safetensors"
+DAMAGED = "convert the model again, or download the file again"
 FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 """Tensors that belong to the configuration: the factors of rotary wavelengths."""
 DEFAULT_BASE = 10000.0
@@ -67,10 +68,20 @@ def config(metadata: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], 
         raise _refusal(f"the GGUF file does not say its {architecture}.{missing[0]}")
     result: dict[str, Any] = {"model_type": KINDS[architecture]}
     result |= {name: _whole(own[key], key) for key, name in SIZES.items()}
+    for key, name in SIZES.items():
+        if result[name] < 1:
+            raise _refusal(f"the GGUF file says {architecture}.{key} = {result[name]}", DAMAGED)
     heads = result["num_attention_heads"]
     result["num_key_value_heads"] = _whole(own.get("attention.head_count_kv", heads), "attention.head_count_kv")
-    result["rms_norm_eps"] = _shortest(own["attention.layer_norm_rms_epsilon"])
-    result["vocab_size"] = tensors["token_embd.weight"][0] if "token_embd.weight" in tensors else own.get("vocab_size")
+    groups = result["num_key_value_heads"]
+    if groups < 1 or heads % groups:
+        raise _refusal(
+            f"the GGUF file has {heads} heads and {architecture}.attention.head_count_kv = {groups}", DAMAGED
+        )
+    result["rms_norm_eps"] = _epsilon(own["attention.layer_norm_rms_epsilon"], architecture)
+    if "token_embd.weight" not in tensors:
+        raise _refusal("the GGUF file has no tensor token_embd.weight", DAMAGED)
+    result["vocab_size"] = tensors["token_embd.weight"][0]
     result["tie_word_embeddings"] = "output.weight" not in tensors
     result |= {"hidden_act": "silu", "dtype": "float32", "torch_dtype": "float32"}
     if architecture == "llama":
@@ -81,9 +92,33 @@ def config(metadata: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], 
     return result
 
 
+def ends(metadata: Mapping[str, Any], keys: Mapping[str, str], size: int) -> dict[str, int | None]:
+    """The ids of the tokens at the ends of a text, by their names in config.json.
+
+    `keys` are their names in the file. Raises Refusal for an id beyond the vocabulary of `size` tokens.
+    """
+    ids = {name: metadata.get(key) for name, key in keys.items()}
+    for name, number in ids.items():
+        if number is not None and not (isinstance(number, int) and 0 <= number < size):
+            raise _refusal(f"the GGUF file says {keys[name]} = {number!r}, and it has {size} tokens", DAMAGED)
+    return ids
+
+
+def check_shapes(config: Mapping[str, Any], held: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
+    """Raise Refusal where a tensor has another shape than the metadata give it; both are by llama.cpp's names."""
+    for name, shape in wanted.items():
+        if tuple(held[name]) != tuple(shape):
+            sizes = f"{config['hidden_size']} wide with {config['num_attention_heads']} heads"
+            message = f"the GGUF file holds {name} of shape {list(held[name])}"
+            raise _refusal(f"{message}, and its metadata ({sizes}) ask for {list(shape)}", DAMAGED)
+
+
 def _heads(own: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """The width of a head, and the share of it that is rotated."""
     plain = known["hidden_size"] // known["num_attention_heads"]
+    if own.get("attention.key_length") is None and known["hidden_size"] % known["num_attention_heads"]:
+        message = f"the GGUF file is {known['hidden_size']} wide and has {known['num_attention_heads']} heads"
+        raise _refusal(f"{message}, which do not divide it", DAMAGED)
     rotated = own.get("rope.dimension_count")
     depth = own.get("attention.key_length") or (rotated if known["model_type"] == "llama" else None) or plain
     if own.get("attention.value_length", depth) != depth:
@@ -109,7 +144,7 @@ def _heads(own: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
 
 def _rotary(own: Mapping[str, Any], known: dict[str, Any], factors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Base and scaling of rotary positions."""
-    base = {"rope_theta": float(own.get("rope.freq_base", DEFAULT_BASE))}
+    base = {"rope_theta": _positive(own.get("rope.freq_base", DEFAULT_BASE), "rope.freq_base")}
     kind, factor = own.get("rope.scaling.type", "none"), own.get("rope.scaling.factor", 0.0)
     if known["model_type"] == "phi3":
         return base | _long(own, known, factors)
@@ -120,7 +155,7 @@ def _rotary(own: Mapping[str, Any], known: dict[str, Any], factors: Mapping[str,
     if kind in ("none", ""):
         return base
     if kind == "linear":
-        return base | {"rope_scaling": {"rope_type": "linear", "factor": float(factor)}}
+        return base | {"rope_scaling": {"rope_type": "linear", "factor": _positive(factor, "rope.scaling.factor")}}
     raise _refusal(f"the GGUF file scales positions by {kind!r}")
 
 
@@ -171,11 +206,26 @@ def _refuse_unknown(own: Mapping[str, Any]) -> None:
 
 def _whole(value: Any, key: str) -> int:
     """A size that holds for all layers."""
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         if len(set(value)) != 1:
             raise _refusal(f"the GGUF file has layers of several {key}")
         value = value[0]
-    return int(value)
+    if not isinstance(value, int):
+        raise _refusal(f"the GGUF file says {key} = {value!r}, which is no whole number", DAMAGED)
+    return value
+
+
+def _epsilon(value: Any, architecture: str) -> float:
+    # Without it the norm of a vector of zeros is NaN; from 1 on it is no small number beside the squares any more.
+    if not isinstance(value, float) or not 0 < value < 1:
+        raise _refusal(f"the GGUF file says {architecture}.attention.layer_norm_rms_epsilon = {value!r}", DAMAGED)
+    return _shortest(value)
+
+
+def _positive(value: Any, key: str) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise _refusal(f"the GGUF file says {key} = {value!r}", DAMAGED)
+    return float(value)
 
 
 def _shortest(value: float) -> float:

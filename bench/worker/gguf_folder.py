@@ -41,11 +41,13 @@ def convert(file: Path, out: Path) -> tuple[Note, ...]:
     factors = {name: _values(tensors[name]) for name in gguf_config.FACTORS if name in tensors}
     config = gguf_config.config(metadata, shapes, factors)
     # Named also where the file has none: some classes assume an id of another vocabulary.
-    config |= {key: metadata.get(name) for key, name in gguf_tokenizer.ENDS.items()}
+    config |= gguf_config.ends(metadata, gguf_tokenizer.ENDS, config["vocab_size"])
     model = _model(config)
     # The exporter of onnxruntime-genai chooses by this name.
     config["architectures"] = [type(model).__name__]
     names = _names(model, config, set(shapes) - set(gguf_config.FACTORS))
+    own = model.state_dict()
+    gguf_config.check_shapes(config, shapes, {held: own[name].shape for name, held in names.items()})
     _save(_contents(config, tensors, names), out)
     notes = gguf_tokenizer.save(file, metadata, out)
     (out / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
@@ -59,8 +61,13 @@ def _is_small(name: str) -> bool:
 
 def _model(config: dict[str, Any]) -> Any:
     """The model without memory for its weights."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    # Each class checks its own configuration, with errors of its own.
+    except Exception as error:
+        message = f"transformers builds no {config['model_type']} of the sizes in the GGUF file's metadata"
+        raise Refusal("unsupported", message, gguf_config.DAMAGED, "architecture") from error
 
 
 def _names(model: Any, config: dict[str, Any], held: set[str]) -> dict[str, str]:

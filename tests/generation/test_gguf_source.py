@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ import torch
 from gguf import GGMLQuantizationType as Types
 from gguf_files import a_gguf
 from language_models import (
+    GROUPS,
+    HEADS,
+    INNER,
+    LAYERS,
     LLAMA3,
     LONG,
+    WIDTH,
     a_config,
     a_context,
     a_folder,
@@ -173,6 +179,41 @@ def test_a_key_that_changes_answers_and_is_not_understood_is_refused(tmp_path, k
     with pytest.raises(Refusal, match=says) as refused:
         unpacked(tmp_path / "m.gguf")
     assert (refused.value.status, bool(refused.value.remedy)) == ("unsupported", True)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "says"),
+    [
+        ("llama.context_length", 512, 0, r"llama\.context_length = 0"),
+        ("llama.block_count", LAYERS, 0, r"llama\.block_count = 0"),
+        ("llama.attention.head_count", HEADS, 0, r"llama\.attention\.head_count = 0"),
+        ("llama.attention.head_count", HEADS, 3, r"3 heads and llama\.attention\.head_count_kv = 2"),
+        ("llama.attention.head_count_kv", GROUPS, 0, r"head_count_kv = 0"),
+        ("llama.attention.head_count", HEADS, 8, r"attn_q\.weight of shape \[256, 256\].*8 heads.*\[512, 256\]"),
+        ("llama.embedding_length", WIDTH, 512, r"weight of shape .*512 wide"),
+        ("llama.feed_forward_length", INNER, 1024, r"ffn_.*of shape"),
+        ("tokenizer.ggml.eos_token_id", 257, 999999, r"eos_token_id = 999999, and it has 384 tokens"),
+    ],
+)
+def test_metadata_that_the_tensors_contradict_are_refused_by_their_key(tmp_path, key, old, new, says):
+    config = a_config()
+    a_gguf(tmp_path / "m.gguf", config, some_weights(config))
+    # A key, the type of a whole number without a sign, and the number.
+    before, after = (key.encode() + struct.pack("<II", 4, number) for number in (old, new))
+    content = (tmp_path / "m.gguf").read_bytes()
+    assert content.count(before) == 1
+    (tmp_path / "m.gguf").write_bytes(content.replace(before, after))
+    with pytest.raises(Refusal, match=says) as refused:
+        unpacked(tmp_path / "m.gguf")
+    assert (refused.value.status, bool(refused.value.remedy)) == ("unsupported", True)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.5, float("nan")])
+def test_an_epsilon_that_is_none_is_refused(tmp_path, epsilon):
+    config = a_config(rms_norm_eps=epsilon)
+    a_gguf(tmp_path / "m.gguf", config, some_weights(config))
+    with pytest.raises(Refusal, match=r"llama\.attention\.layer_norm_rms_epsilon = "):
+        unpacked(tmp_path / "m.gguf")
 
 
 def test_an_architecture_that_is_not_known_is_named(tmp_path):

@@ -116,3 +116,19 @@ def test_a_state_dict_that_is_not_there_is_said(find, tmp_path):
         find("path:net.pth")
     (tmp_path / "net.pth").write_bytes(b"PK")
     assert find("path:net.pth").kind == "file"
+
+
+def test_a_folder_and_another_file_under_the_name_of_a_gguf_file(find, tmp_path):
+    (tmp_path / "beside.gguf").write_bytes(a_file())
+    (tmp_path / "folder.gguf").mkdir()
+    with pytest.raises(SourceError, match=r"folder\.gguf is a folder, and not a GGUF file") as refused:
+        find("path:folder.gguf")
+    assert refused.value.hint == "name a .gguf file"
+    (tmp_path / "folder.gguf" / "a.gguf").write_bytes(a_file())
+    with pytest.raises(SourceError) as refused:
+        find("path:folder.gguf")
+    assert refused.value.hint == "name a file in it: a.gguf"
+    (tmp_path / "renamed.gguf").write_bytes(b"\x08\x0a" * 100)
+    with pytest.raises(SourceError, match=r"renamed\.gguf is no GGUF file: it does not begin with") as refused:
+        find("path:renamed.gguf")
+    assert "convert the model to GGUF" in refused.value.hint

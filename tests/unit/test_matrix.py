@@ -576,3 +576,25 @@ def planned_or_told(matrix: Matrix) -> None:
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=5))
 def test_every_unknown_word_has_a_remedy(word, known):
     assert nearest(word, known)
+
+
+@pytest.mark.parametrize("hash_", ["", "abc", "z" * 64, "0" * 63])
+def test_a_sha256_that_is_none_is_refused(hash_):
+    source = 'source = "config:vit-tiny"'
+    with pytest.raises(MatrixError, match=r"models\.vit\.sha256 is") as refused:
+        a_matrix((source, f'{source}\nsha256 = "{hash_}"'))
+    assert "64 digits" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("min_cosine = nan", r"tolerance\.min_cosine is nan"),
+        ("max_kl = inf", r"tolerance\.max_kl is inf"),
+        ("max_relative_error = -0.1", r"tolerance\.max_relative_error is -0\.1"),
+        ("min_top1 = 95.0", r"tolerance\.min_top1 is 95"),
+    ],
+)
+def test_a_limit_that_accepts_all_or_nothing_is_refused(limit, message):
+    with pytest.raises(MatrixError, match=message):
+        a_matrix(('text-encoder = "fp32"', f'text-encoder = "fp32"\ntolerance = {{ {limit} }}'))

@@ -50,7 +50,14 @@ def test_a_file_of_labels_in_json_lines_may_have_a_key_of_its_own():
         ('{ inputs = "path:val", output = "y" }', "models.vit.task.output is for ONNX files"),
         ('{ inputs = "path:val", classes = ["a", "a"] }', "models.vit.task.classes names a class twice"),
         ('{ inputs = "path:val", threshold = nan }', "models.vit.task.threshold is nan"),
-        ('{ inputs = "path:val", tokens = 0 }', "models.vit.task.tokens is 0"),
+        ('{ inputs = "path:val", tokens = 64 }', "models.vit.task.tokens is for perplexity"),
+        ('{ inputs = "path:val", labels = "" }', "labels '' of models.vit.task has no known kind"),
+        ('{ inputs = "path:val", classes = ["a", " "] }', "models.vit.task.classes holds an empty name"),
+        ('{ inputs = "path:val", metric = "top5", threshold = 0.5 }', "models.vit.task.threshold has no meaning of"),
+        (
+            '{ inputs = "path:val", classes = ["a", "b", "c"], threshold = 0.5 }',
+            "models.vit.task.threshold has no meaning beside 3 classes",
+        ),
         ('"path:val"', "'models.vit.task' is no table"),
     ],
 )
@@ -70,4 +77,6 @@ def test_keys_of_another_kind_of_samples():
     assert "task.classes is for classes" in said('{ inputs = "path:t.txt", classes = ["a"] }')
     refused = said('{ inputs = "path:q.jsonl", metric = "exact-match", labels = "path:l.txt" }')
     assert "task.labels is not read for 'exact-match'" in refused
+    assert "task.threshold is for classes" in said('{ inputs = "path:t.txt", threshold = 0.0 }')
+    assert "task.tokens is 0" in said('{ inputs = "path:t.txt", metric = "perplexity", tokens = 0 }')
     assert "a text is its own label" in said('{ inputs = "path:t.txt", labels = "path:l.txt" }')

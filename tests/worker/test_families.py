@@ -487,8 +487,21 @@ def test_a_truncated_file_says_so_in_its_first_line(tmp_path: Path, kept: int) -
     source = a_graph(tmp_path / "m.onnx", {"x": (pytest.importorskip("onnx").TensorProto.FLOAT, ["n", 4])})
     whole = (tmp_path / "m.onnx").read_bytes()
     (tmp_path / "m.onnx").write_bytes(whole[:kept])
-    with pytest.raises(ValueError, match=r"^m.onnx (is truncated|holds no graph)"):
+    with pytest.raises(Refusal, match=r"^m.onnx (is truncated|holds no graph)"):
         onnx_file.export(source, tmp_path, 18)
+
+
+@pytest.mark.parametrize(("left_out", "says"), [("node", "has no nodes"), ("input", "has no inputs")])
+def test_a_graph_that_computes_nothing_or_takes_nothing_is_refused(tmp_path: Path, left_out: str, says: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    source = a_graph(tmp_path / "m.onnx", {"x": (onnx.TensorProto.FLOAT, ["n", 4])})
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.ClearField(left_out)
+    onnx.save(model, tmp_path / "m.onnx")
+    for asked in (lambda: onnx_file.export(source, tmp_path, 18), lambda: onnx_file.make_inputs(source, {}, None)):
+        with pytest.raises(Refusal, match=f"the graph of m.onnx {says}") as refused:
+            asked()
+        assert (refused.value.status, bool(refused.value.remedy)) == ("unsupported", True)
 
 
 def test_the_reference_is_the_file_itself_without_optimizations(tmp_path: Path) -> None:

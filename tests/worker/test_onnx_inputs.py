@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import wave
 import zipfile
@@ -129,12 +130,54 @@ def test_an_archive_that_unpacks_outside_its_folder_is_refused(tmp_path):
         first(two_inputs(tmp_path / "m.onnx"), {"batch": 1}, path)
 
 
+def a_header(shape: tuple[int, ...]) -> bytes:
+    """A file of NumPy with this shape, and without its numbers."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        ("x.npy", b"raw bytes", "the array 'x' of data.npz is no array in NumPy's format"),
+        ("notes.txt", b"raw bytes", r"the array 'notes\.txt' of data\.npz is no array in NumPy's format"),
+        ("x.npy", a_header((2**38,)), r"the array 'x' of data\.npz says that it is float32 of shape \[274877906944\]"),
+    ],
+)
+def test_a_member_that_is_no_array_is_refused_before_memory_is_taken(tmp_path, member, content, message):
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr(member, content)
+    with pytest.raises(Refusal, match=message):
+        first(two_inputs(tmp_path / "m.onnx"), {"batch": 1}, tmp_path / "data.npz")
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    path = saved(tmp_path, x=np.ones((4, 4), np.float32))
+    content = bytearray(path.read_bytes())
+    # The flags of the member, in front of it and in the list at the end.
+    content[6] |= 1
+    content[content.rfind(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"the array 'x' of data\.npz is encrypted"):
+        first(two_inputs(tmp_path / "m.onnx"), {"batch": 1}, path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("data.npz", b"PK\x03\x04 torn", "is no .npz file that can be read"),
         ("data.npy", b"\x80\x04N.", "data.npy is pickled"),
         ("data.npy", b"\x93NUMPY", "is no .npy file that can be read"),
+        ("data.npy", b"hello", "data.npy is no array in NumPy's format"),
+        ("data.npy", b"PK\x03\x04", "data.npy is no array in NumPy's format"),
+        (
+            "data.npy",
+            a_header((2**40, 4)),
+            r"says that it is float32 of shape \[1099511627776, 4\], and it has 128 bytes",
+        ),
+        ("data.npy", a_header((-1, 4)), r"says that it is float32 of shape \[-1, 4\]"),
+        ("data.jsonl", b"[" * 100_000, "line 1 of data.jsonl is no JSON"),
         ("data.jsonl", b"{]", "line 1 of data.jsonl is no JSON"),
         ("data.jsonl", b"[1]", "line 1 of data.jsonl is no JSON object"),
         ("data.jsonl", b'{"x": [1], "ids": [1]}\n{"x": [1]}', "line 2 of data.jsonl has other keys"),
@@ -181,6 +224,20 @@ def test_the_file_decides_layout_type_and_size_of_pictures(tmp_path):
     source = a_file(tmp_path / "m.onnx", {"x": (UINT8, ["batch", 4, 5, 3])}, options=InputOptions(size=(10, 5)))
     with pytest.raises(Refusal, match=r"inputs\.size asks for 10, and the file fixes a side of 'x' to 4"):
         first(source, {"batch": 2}, folder)
+
+
+def test_pictures_of_16_bits_a_channel_are_scaled_to_8(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for number, value in enumerate((0, 3000, 60000, 65535, 1, 1)):
+        Image.fromarray(np.full((8, 8), value, np.uint16)).save(folder / f"{number}.png")
+    grey = a_file(tmp_path / "m.onnx", {"x": (UINT8, ["batch", 8, 8, 1])})
+    # Value / 257: 65535 is 255. The last third is for calibration.
+    assert first(grey, {"batch": 4}, folder)["x"][:, 0, 0, 0].tolist() == [0, 12, 233, 255]
+    colour = a_file(tmp_path / "n.onnx", {"x": (UINT8, ["batch", 8, 8, 3])})
+    assert first(colour, {"batch": 4}, folder)["x"][2, 0, 0].tolist() == [233, 233, 233]
 
 
 def test_a_picture_that_is_none_is_named(tmp_path):

@@ -99,11 +99,23 @@ def test_a_pickle_with_code_is_refused_and_its_code_is_not_run(tmp_path):
     ("change", "says"),
     [
         (lambda tensors: {"a": torch.zeros(2), "b": torch.zeros(3)}, "holds 2 tensors of a network whose"),
-        (lambda tensors: {"state_dict": tensors}, "holds no state dict"),
-        (lambda tensors: tensors | {"more.weight": torch.zeros(2)}, r"is no EfficientNet-Lite: more\.weight differs"),
+        (lambda tensors: {"state_dict": 7}, "holds no state dict"),
+        (lambda tensors: {}, "holds an empty state dict"),
+        (lambda tensors: {7: torch.zeros(2)}, "names a tensor 7, which is no text"),
+        (lambda tensors: tensors | {"more.weight": torch.zeros(2)}, r"more\.weight is none of its tensors"),
+        (lambda tensors: tensors | {"_fc.bias": torch.zeros(6)}, r"_fc\.bias has the shape \[6\], and not \[5\]"),
+        (lambda tensors: tensors | {"_fc.bias": torch.tensor(0.0)}, r"_fc\.bias has the shape \[\], and not \[5\]"),
+        (
+            lambda tensors: tensors | {"_conv_stem.weight": torch.zeros(8, 1, 3, 3)},
+            r"_conv_stem\.weight has the shape \[8, 1, 3, 3\], and not \[8, 3, 3, 3\]",
+        ),
+        (lambda tensors: tensors | {"_fc.bias": torch.zeros(5).to_sparse()}, r"holds _fc\.bias as a sparse tensor"),
+        (lambda tensors: tensors | {"_fc.bias": torch.zeros(5, device="meta")}, "a tensor without data"),
+        (lambda tensors: tensors | {"_fc.bias": torch.zeros(5, dtype=torch.complex64)}, r"_fc\.bias as complex64"),
+        (lambda tensors: tensors | {"_fc.weight": torch.zeros(1).expand(10**9, 20)}, "a view that repeats its numbers"),
         (
             lambda tensors: {name: value for name, value in tensors.items() if name != "_fc.bias"},
-            r"is no EfficientNet-Lite: _fc\.bias differs",
+            r"is no EfficientNet-Lite: _fc\.bias is missing",
         ),
     ],
 )
@@ -111,3 +123,34 @@ def test_other_state_dicts_are_refused_by_what_they_hold(tmp_path, change, says)
     with pytest.raises(Refusal, match=says) as refused:
         unpacked(tmp_path, a_file(tmp_path, change(dict(a_network().state_dict()))))
     assert refused.value.remedy == state_dicts.REMEDY
+
+
+def test_a_state_dict_inside_a_checkpoint_of_training_is_read(tmp_path):
+    network = a_network()
+    content = {"epoch": 3, "state_dict": network.state_dict(), "optimizer": {}}
+    source, _ = unpacked(tmp_path, a_file(tmp_path, content))
+    (feed, *_) = image_classifier.make_inputs(source, {"batch": 1}, None)
+    (answer, *_), _ = image_classifier.reference(source, [feed])
+    with torch.inference_mode():
+        want = network(torch.from_numpy(feed["pixel_values"])).logits.numpy()
+    np.testing.assert_array_equal(answer["logits"], want)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is a text\n", "is no file that torch.save writes"),
+        (b"PK\x03\x04 and no archive", "is damaged, or holds other things than tensors"),
+        # A number, a place of the stack that is empty, and an opcode that there is not.
+        (b"\x80\x02K\x01.", "is damaged, or|no file of tensors alone"),
+        (b"\x80\x02h\x07.", "is damaged, or|no file of tensors alone"),
+        (b"\x80\x02\xff\xff.", "is damaged, or|no file of tensors alone"),
+    ],
+)
+def test_files_that_hold_no_tensors_are_refused_in_a_sentence(tmp_path, content, says):
+    (tmp_path / "net.pth").write_bytes(content)
+    source = Source(kind="file", path=str(tmp_path / "net.pth"), weights="pretrained", digest="")
+    with pytest.raises(Refusal, match=says) as refused:
+        unpacked(tmp_path, source)
+    assert (refused.value.status, refused.value.kind) == ("unsupported", "pickle")

@@ -362,6 +362,10 @@ def test_a_dense_layer_is_a_part_of_the_embedding(tmp_path: Path) -> None:
     [
         ({"type": "custom_st.Transformer"}, "begins with 'custom_st.Transformer'"),
         ({"type": "sentence_transformers.models.CLIPModel"}, "begins with 'sentence_transformers.models.CLIPModel'"),
+        ({"path": "0_Transformer"}, "has its encoder in the folder '0_Transformer'"),
+        ({"path": "../elsewhere"}, "outside the folder"),
+        ({"path": None}, "has a module without a type or a path"),
+        ({"type": 7}, "has a module without a type or a path"),
     ],
 )
 def test_modules_that_are_not_known_are_refused_and_not_left_out(
@@ -373,6 +377,90 @@ def test_modules_that_are_not_known_are_refused_and_not_left_out(
     with pytest.raises(Refusal, match=sentence) as refused:
         text_encoder.load(source)
     assert "modules.json" in refused.value.remedy
+
+
+def pooling_folder(folder: Path, config: Any, later: str = "sentence_transformers.models.Normalize") -> Path:
+    """The folder of an embedding, without its encoder; `config` is that of the pooling, None for no file."""
+    types = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling", later]
+    entries = [{"path": ("", "1_Pooling", "2_Last")[index], "type": each} for index, each in enumerate(types)]
+    (folder / "modules.json").write_text(json.dumps(entries), encoding="utf-8")
+    for name in ("1_Pooling", "2_Last"):
+        (folder / name).mkdir(exist_ok=True)
+    if config is not None:
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "modes"),
+    [
+        ({"word_embedding_dimension": 64}, ("mean",)),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, ("cls", "mean")),
+        # A list is joined in its own order, and the older keys are not read beside it.
+        ({"pooling_mode": ["mean", "cls"], "pooling_mode_max_tokens": True}, ("mean", "cls")),
+        ({"pooling_mode": "mean_sqrt_len_tokens", "embedding_dimension": 64}, ("mean_sqrt_len",)),
+    ],
+)
+def test_the_modes_are_those_that_sentence_transformers_takes(tmp_path: Path, config: Any, modes: Any) -> None:
+    embedding = pooling.read(pooling_folder(tmp_path, config), width=64)
+    assert embedding is not None
+    assert embedding.modes == modes
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (None, r"1_Pooling/config\.json is missing"),
+        ([], r"1_Pooling/config\.json holds no object"),
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": False}, "has no mode that is true"),
+        ({"pooling_mode": 3}, "pooling_mode is 3"),
+        ({"pooling_mode": [["mean"]]}, "pooling_mode is "),
+        ({"pooling_mode": []}, "pooling_mode is "),
+        ({"pooling_mode_mean_tokens": "yes"}, 'pooling_mode_mean_tokens is "yes"'),
+        ({"pooling_mode": "attention"}, "its pooling is attention"),
+        ({"word_embedding_dimension": 32}, "takes vectors of 32 numbers, and the encoder gives 64"),
+        ({"word_embedding_dimension": "64"}, 'a width of "64"'),
+    ],
+)
+def test_a_pooling_that_is_not_declared_is_not_assumed(tmp_path: Path, config: Any, sentence: str) -> None:
+    with pytest.raises(Refusal, match=sentence) as refused:
+        pooling.read(pooling_folder(tmp_path, config), width=64)
+    assert (refused.value.status, bool(refused.value.remedy)) == ("unsupported", True)
+
+
+@pytest.mark.parametrize("type_", ["my_pkg.Normalize", "Normalize", "sentence_transformers_more.Normalize"])
+def test_a_module_of_another_package_is_not_taken_for_an_own_one(tmp_path: Path, type_: str) -> None:
+    with pytest.raises(Refusal, match=f"names '{type_}', which is no module of sentence-transformers"):
+        pooling.read(pooling_folder(tmp_path, {"pooling_mode": "mean"}, type_))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"out_features": 4}, "has no in_features"),
+        ({"in_features": 8, "out_features": "4"}, 'says "4" as its out_features'),
+        ({"in_features": 9, "out_features": 4}, "2_Last takes vectors of 9 numbers, and gets 8"),
+        ({"in_features": 8, "out_features": 5}, r"linear\.bias of shape \[4\], and its config\.json asks for \[5\]"),
+        ({"in_features": 8, "out_features": 4, "use_residual": True}, "has a residual connection"),
+        ({"in_features": 8, "out_features": 4, "activation_function": "my_pkg.Tanh"}, r"the activation my_pkg\.Tanh"),
+    ],
+)
+def test_a_dense_layer_that_contradicts_itself_is_refused(tmp_path: Path, config: Any, sentence: str) -> None:
+    from safetensors.torch import save_file
+
+    folder = pooling_folder(tmp_path, {"pooling_mode": "mean"}, "sentence_transformers.models.Dense")
+    (folder / "2_Last" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    weights = {"linear.weight": torch.zeros(4, 8), "linear.bias": torch.zeros(4)}
+    save_file(weights, folder / "2_Last" / "model.safetensors")
+    with pytest.raises(Refusal, match=sentence):
+        pooling.read(folder, width=8)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"7", b'["mean"]'])
+def test_a_list_of_modules_that_is_damaged_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "modules.json").write_bytes(content)
+    with pytest.raises(Refusal, match=r"modules\.json (is no JSON that can be read|holds no list of modules)"):
+        pooling.read(tmp_path)
 
 
 def test_a_wrong_embedding_beside_right_tokens_is_seen(tmp_path: Path) -> None:
@@ -391,6 +479,8 @@ def test_the_layers_of_a_pooling_that_change_nothing_are_skipped(tmp_path: Path)
         {"path": "2_Dropout", "type": "sentence_transformers.models.Dropout"},
     ]
     (tmp_path / "modules.json").write_text(json.dumps(entries), encoding="utf-8")
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"word_embedding_dimension": 64}', encoding="utf-8")
     embedding = pooling.read(tmp_path)
     assert embedding is not None
     assert embedding.steps == ("mean",)

@@ -26,17 +26,23 @@ BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 2
 
 def check(path: Path) -> None:
     """Raise SourceError where the file is missing, is no GGUF file, is one part of several, or is truncated."""
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.gguf"))[:3]
+        hint = f"name a file in it: {', '.join(inside)}" if inside else "name a .gguf file"
+        raise SourceError(f"{path} is a folder, and not a GGUF file", hint)
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.gguf"))[:3] if path.parent.is_dir() else []
         hint = f"in that folder: {', '.join(near)}" if near else "a relative path starts at the matrix's folder"
-        raise SourceError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}", hint)
+        raise SourceError(f"{path} does not exist", hint)
     if path.stat().st_size < 24:
         raise SourceError(f"{path} is no GGUF file: it has {path.stat().st_size} bytes", AGAIN)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content[:4] != MAGIC:
             pointer = content[:40].startswith(b"version https://git-lfs")
-            hint = "it is a Git LFS pointer: run `git lfs pull` in its folder" if pointer else "name a .gguf file"
-            raise SourceError(f"{path} is no GGUF file", hint)
+            hint = "it is a Git LFS pointer: run `git lfs pull` in its folder"
+            if not pointer:
+                hint = "its name does not make it one: download the GGUF file again, or convert the model to GGUF"
+            raise SourceError(f"{path} is no GGUF file: it does not begin with the letters GGUF", hint)
         try:
             need = _Outline(content).end()
         except (struct.error, IndexError, ValueError) as error:

@@ -6,13 +6,14 @@ The files are not trusted: pickled arrays and archives with odd names are refuse
 from __future__ import annotations
 
 import json
+import math
 import wave
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,6 +26,10 @@ SOUNDS = {".wav"}
 TEXTS = {".txt"}
 LINES = {".jsonl", ".ndjson"}
 MAX_BYTES = 16 * 2**30
+ENCRYPTED = 1
+"""The bit of a member of an archive that says so."""
+DEEPEST = 2**16 - 1
+"""The largest value of a picture with 16 bits a channel."""
 WAYS = ".npz, .npy, .jsonl, .txt, or a folder of pictures, .wav or .txt files"
 
 
@@ -117,6 +122,31 @@ def sound(path: Path) -> tuple[Array, int]:
     return scaled.astype(np.float32), rate
 
 
+def picture(path: Path, mode: str) -> Any:
+    """The picture of a file as Pillow's, in the mode `L`, `RGB` or `RGBA`; 16 bits a channel become 8."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            deep = image.mode == "I" or image.mode.startswith("I;16")
+            # Pillow would clip the values at 255. 65535 is 257 * 255.
+            return (_of_8_bits(path, np.asarray(image)) if deep else image).convert(mode)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        # Without the path, which Pillow adds at the end.
+        reason = str(error).partition(" '")[0]
+        raise refused(
+            f"{path.name} is no picture that can be read: {reason}", "save it again, or leave it out"
+        ) from error
+
+
+def _of_8_bits(path: Path, values: Array) -> Any:
+    from PIL import Image
+
+    if values.min(initial=0) < 0 or values.max(initial=0) > DEEPEST:
+        raise refused(f"{path.name} has values from {values.min()} to {values.max()}", "save it with 8 bits a channel")
+    return Image.fromarray(np.round(values / (DEEPEST / 255)).astype(np.uint8))
+
+
 def refused(message: str, remedy: str) -> Refusal:
     """The refusal of input data."""
     return Refusal("unsupported", message, remedy, "inputs")
@@ -167,9 +197,8 @@ def _npz(path: Path) -> Data:
         # A small archive may unpack to any size.
         if sum(member.file_size for member in members) > MAX_BYTES:
             raise refused(f"{path.name} unpacks to over {MAX_BYTES >> 30} GiB", "give fewer samples")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: _no_objects(path, name, file) for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        arrays = _members(path)
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise refused(f"{path.name} is no .npz file that can be read: {error}", "write it with numpy.savez") from error
     if not arrays:
         raise refused(f"{path.name} holds no array", "write it with numpy.savez, with an array for each input")
@@ -198,24 +227,53 @@ def _leads_out(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or ":" in name
 
 
-def _no_objects(path: Path, name: str, file: Any) -> Array:
-    try:
-        array: Array = file[name]
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise _pickled(f"the array {name!r} of {path.name}") from error
-        raise
+def _members(path: Path) -> Feed:
+    arrays: Feed = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.is_dir():
+                continue
+            name = member.filename.removesuffix(".npy")
+            what = f"the array {name!r} of {path.name}"
+            if member.flag_bits & ENCRYPTED:
+                raise refused(f"{what} is encrypted", "write it with numpy.savez")
+            if name in arrays:
+                raise refused(f"{path.name} holds {name!r} twice", "write it with numpy.savez")
+            with archive.open(member) as file:
+                arrays[name] = _array(what, file, member.file_size)
+    return arrays
+
+
+def _array(what: str, file: IO[bytes], size: int) -> Array:
+    """The array in a file of NumPy's own format that has `size` bytes. The header is checked before memory is taken."""
+    form = np.lib.format
+    start = file.read(len(form.MAGIC_PREFIX))
+    file.seek(0)
+    if start != form.MAGIC_PREFIX:
+        # The first byte of every pickle since Python 3.
+        if start.startswith(b"\x80"):
+            raise _pickled(what)
+        raise refused(f"{what} is no array in NumPy's format", "write it with numpy.save or numpy.savez")
+    version = form.read_magic(file)
+    header = form.read_array_header_1_0(file) if version == (1, 0) else form.read_array_header_2_0(file)
+    shape, _, dtype = header
+    if dtype.hasobject:
+        raise _pickled(what)
+    need = math.prod(shape) * dtype.itemsize
+    if need > size or min(shape, default=0) < 0:
+        message = f"{what} says that it is {dtype} of shape {list(shape)}, and it has {size} bytes"
+        raise refused(message, "write it again with numpy.save or numpy.savez")
+    file.seek(0)
+    array: Array = form.read_array(file, allow_pickle=False)
     return array
 
 
 def _npy(path: Path) -> Array:
     try:
-        array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        if "pickle" in str(error).lower():
-            raise _pickled(path.name) from error
+        with path.open("rb") as file:
+            return _array(path.name, file, path.stat().st_size)
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError) as error:
         raise refused(f"{path.name} is no .npy file that can be read: {error}", "write it with numpy.save") from error
-    return array
 
 
 def _pickled(what: str) -> Refusal:

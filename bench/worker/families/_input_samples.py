@@ -158,18 +158,10 @@ def _picture_size(value: Input, options: InputOptions, channels_first: bool, giv
 
 def _picture(path: Path, height: int, width: int, channels: int) -> Array:
     """The whole picture, resized: uint8 of (height, width, channels)."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    try:
-        with Image.open(path) as image:
-            resized = image.convert(mode).resize((width, height), Image.Resampling.BILINEAR)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        # Without the path, which Pillow adds at the end.
-        reason = str(error).partition(" '")[0]
-        raise refused(
-            f"{path.name} is no picture that can be read: {reason}", "save it again, or leave it out"
-        ) from error
+    opened = _input_files.picture(path, {1: "L", 3: "RGB", 4: "RGBA"}[channels])
+    resized = opened.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.uint8).reshape(height, width, channels)
 
 

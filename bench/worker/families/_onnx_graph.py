@@ -46,7 +46,7 @@ class Input:
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """The model, without external weights. Raises ValueError for a file that is none."""
+    """The model, without external weights. Raises Refusal for a file that is none, or that computes nothing."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -54,10 +54,19 @@ def read(path: Path) -> onnx.ModelProto:
         # Names, types and shapes are enough here, and external weights may be large.
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
-        raise ValueError(f"{path.name} is truncated, or no ONNX file at all: {error}") from error
-    if not model.graph.node:
-        raise ValueError(f"{path.name} holds no graph: it is empty, or no ONNX file at all")
+        raise _unusable(f"{path.name} is truncated, or no ONNX file at all: {error}") from error
+    graph = model.graph
+    if not graph.node and not graph.input and not graph.output:
+        raise _unusable(f"{path.name} holds no graph: it is empty, or no ONNX file at all")
+    if not graph.node:
+        raise _unusable(f"the graph of {path.name} has no nodes: it computes nothing")
+    if {value.name for value in graph.input} <= {tensor.name for tensor in graph.initializer}:
+        raise _unusable(f"the graph of {path.name} has no inputs: each call would give the same")
     return model
+
+
+def _unusable(message: str) -> Refusal:
+    return Refusal("unsupported", message, "export or download it again", "model")
 
 
 @contextmanager

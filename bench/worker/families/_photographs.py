@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.worker.families import _input_files
 from bench.worker.families._input_files import refused
 from bench.worker.feeds import Array
 from bench.worker.refusal import Refusal
@@ -55,7 +56,7 @@ def _all(folder: Path) -> list[Path]:
 def crops(photographs: Sequence[Path], count: int, prepare: Prepare) -> Array:
     """`count` different pictures, float32 (count, channels, height, width): whole photographs first, then crops."""
     # Half of the photographs are grey, and preprocessors expect three channels.
-    opened = [Image.open(path).convert("RGB") for path in photographs]
+    opened = [_input_files.picture(path, "RGB") for path in photographs]
     turns = (divmod(index, len(opened)) for index in range(count))
     pictures = [prepare(_random_crop(opened[photograph], step)) for step, photograph in turns]
     shapes = sorted({picture.shape for picture in pictures})

@@ -49,7 +49,10 @@ def load(source: Source) -> TextEncoder:
     model = hugging_face.load(source, chosen, strict=True, fields=alone, part=_tower)
     model.config.use_cache = False
     tower = _tower(model)
-    embedding = pooling.read(Path(source.path), random=source.weights == "random") if source.kind == "folder" else None
+    embedding = None
+    if source.kind == "folder":
+        width = getattr(text_config(config), "hidden_size", None)
+        embedding = pooling.read(Path(source.path), width=width, random=source.weights == "random")
     inputs = ["input_ids"]
     if MASK in _parameters(type(model) if isinstance(tower, TextSide) else type(tower)):
         inputs.append(MASK)

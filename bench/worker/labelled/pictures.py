@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bench.records import TaskOptions
 from bench.worker.families import _input_files
@@ -66,12 +66,5 @@ def _prepared(files: Sequence[Path], batch: int, prepare: Prepare) -> Iterator[F
 
 
 def _opened(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        # Without the path, which Pillow adds at the end.
-        reason = str(error).partition(" '")[0]
-        raise refused(
-            f"{path.name} is no picture that can be read: {reason}", "save it again, or leave it out"
-        ) from error
+    opened: Image.Image = _input_files.picture(path, "RGB")
+    return opened
