@@ -240,6 +240,13 @@ def test_a_number_that_is_too_large_is_no_class(tmp_path, label: str):
     assert complaint(an_identity(tmp_path), [label, *BEST[1:]]) == f"label 1 is '{label}', which numbers no class"
 
 
+def test_labels_of_any_size_are_refused_without_an_error():
+    with pytest.raises(Refusal, match="which numbers no class"):
+        classes.indices([10**400, 1], [])
+    with pytest.raises(Refusal, match="a number of thousands of digits"):
+        label_files.checked([10**5000])
+
+
 def test_a_file_of_labels_names_each_file_once(tmp_path):
     root, table = tmp_path / "p", tmp_path / "l.csv"
     files = [root / "a" / "1.png", root / "b" / "1.png", root / "b" / "2.png"]

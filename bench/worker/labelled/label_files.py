@@ -118,7 +118,7 @@ def typed(values: Sequence[Label]) -> list[Label]:
     numbers = [number(value) for value in values]
     if any(known is None for known in numbers):
         return [text(value) for value in values]
-    if not all(known is not None and known.is_integer() for known in numbers):
+    if any(known is not None and math.isfinite(known) and not known.is_integer() for known in numbers):
         return [known for known in numbers if known is not None]
     for place, known in enumerate(numbers, 1):
         if known is not None and abs(known) > LARGEST:
