@@ -89,6 +89,8 @@ def _check_keys(tables: Tables, table: TaskTable, metric: str, family: registry.
     if samples in OWN_LABELS and table.labels:
         message = f"{place}.labels is not read for '{metric}', whose labels are beside the samples"
         raise tables.error(message, "write them into the JSON lines, and leave labels out")
+    if samples == "speech" and table.field and not table.labels:
+        raise tables.error(f"{place}.field names a key, and clips have files beside them", "leave it out")
     if table.labels and table.field and not table.labels.lower().endswith(LINES):
         raise tables.error(f"{place} has both labels and field", "field names a key of JSON lines")
     if table.output and not family.open_sizes:

@@ -80,3 +80,10 @@ def test_keys_of_another_kind_of_samples():
     assert "task.threshold is for classes" in said('{ inputs = "path:t.txt", threshold = 0.0 }')
     assert "task.tokens is 0" in said('{ inputs = "path:t.txt", metric = "perplexity", tokens = 0 }')
     assert "a text is its own label" in said('{ inputs = "path:t.txt", labels = "path:l.txt" }')
+
+
+def test_clips_without_a_file_of_labels_have_no_keys():
+    model = '[models.vit]\nfamily = "speech-recognizer"\nsource = "config:whisper-nano"\n'
+    recipes = ('image-classifier = "fp32"\n', 'image-classifier = "fp32"\nspeech-recognizer = "genai-fp32"\n')
+    with pytest.raises(MatrixError, match=r"models\.vit\.task\.field names a key"):
+        parse(matrix_text((VIT, f'{model}task = {{ inputs = "path:clips", field = "text" }}\n'), recipes), "some.toml")

@@ -13,7 +13,7 @@ import pytest
 from onnx_files import FLOAT, INT64, UINT8, a_file, a_node, onnx
 
 from bench.records import InputOptions, Label, Source, TaskOptions, TaskReference
-from bench.worker.labelled import classes, label_files, orders, sets
+from bench.worker.labelled import classes, embeddings, label_files, orders, sets
 from bench.worker.output_facts import OutputFacts
 from bench.worker.refusal import Refusal
 
@@ -128,6 +128,14 @@ def test_a_map_of_scores_has_the_classes_that_are_its_keys():
     assert classes.best(named, {}, task, {})[:, 0].tolist() == ["dog", "cat"]
 
 
+def test_embeddings_of_samples_along_the_second_axis():
+    hidden = np.arange(24.0).reshape(2, 3, 4)  # tokens, batch, width
+    facts = {"h": OutputFacts(axis=1, samples=3)}
+    feed = {"attention_mask": np.array([[1, 1], [1, 0], [0, 1]])}
+    rows = embeddings.embedding({"h": hidden}, feed, TaskOptions("spearman", ""), facts)
+    assert rows.tolist() == [hidden[:, 0].mean(0).tolist(), hidden[0, 1].tolist(), hidden[1, 2].tolist()]
+
+
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +224,11 @@ def test_the_key_of_labels_in_json_lines_is_named_or_the_only_one(tmp_path):
         ("l.csv", "a.png;1\nb.png;2\n", "l.csv separates its columns by semicolons"),
         ("l.csv", "a\n" + "b" * 200_000, "l.csv is no table that can be read: field larger than field limit (131072)"),
         ("l.jsonl", "[" * 200_000, "line 1 of l.jsonl is JSON of too many levels"),
-        ("l.jsonl", '{"label": 1}\n{"label": 1' + "0" * 400 + "}", "label 2 of l.jsonl is 1" + "0" * 56 + "…"),
+        (
+            "l.jsonl",
+            '{"label": 1}\n{"label": 1' + "0" * 400 + "}",
+            "label 2 of l.jsonl is too large: 1" + "0" * 56 + "…",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, name: str, content: str, message: str):
@@ -226,6 +238,13 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, name: str, content
 @pytest.mark.parametrize("label", ["1e20", "18446744073709551615", "-9e18"])
 def test_a_number_that_is_too_large_is_no_class(tmp_path, label: str):
     assert complaint(an_identity(tmp_path), [label, *BEST[1:]]) == f"label 1 is '{label}', which numbers no class"
+
+
+def test_labels_of_any_size_are_refused_without_an_error():
+    with pytest.raises(Refusal, match="which numbers no class"):
+        classes.indices([10**400, 1], [])
+    with pytest.raises(Refusal, match="a number of thousands of digits"):
+        label_files.checked([10**5000])
 
 
 def test_a_file_of_labels_names_each_file_once(tmp_path):

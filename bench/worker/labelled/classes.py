@@ -84,7 +84,8 @@ def _by_sample(name: str, values: Array, facts: OutputFacts) -> Array:
         # A graph for one sample may leave its axis out.
         values, axis = values[None], 0
     if axis is None or axis >= values.ndim or facts.samples not in (None, values.shape[axis]):
-        message = f"output {name!r} has the shape {list(shape)}, in which no axis holds the {facts.samples} samples"
+        many = "" if facts.samples is None else f"{facts.samples} "
+        message = f"output {name!r} has the shape {list(shape)}, in which no axis holds the {many}samples"
         raise refused(message, 'name an output of shape (batch, classes): task.output = "…"')
     rows = np.moveaxis(values, axis, 0)
     if sum(size != 1 for size in rows.shape[1:]) > 1 or 0 in rows.shape[1:]:
@@ -92,7 +93,7 @@ def _by_sample(name: str, values: Array, facts: OutputFacts) -> Array:
             f"output {name!r} gives each sample values of shape {list(rows.shape[1:])}, which are no row of classes"
         )
         raise refused(message, 'name an output of shape (batch, classes): task.output = "…"')
-    return rows.reshape(len(rows), -1)
+    return rows.reshape(len(rows), max(rows.shape[1:], default=1))
 
 
 def _ranked(flat: Array) -> Array:

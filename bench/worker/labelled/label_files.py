@@ -107,8 +107,9 @@ def checked(values: Sequence[Any], name: str = "") -> list[Label]:
     if all(known is not None for known in numbers):
         for place, known in enumerate(numbers, 1):
             if known is not None and not math.isfinite(known):
-                shown = brief(values[place - 1]).strip("'")
-                raise refused(f"label {place}{_of(name)} is {shown}", "give it a value")
+                shown, large = brief(values[place - 1]).strip("'"), isinstance(values[place - 1], int)
+                message = f"label {place}{_of(name)} is {'too large: ' if large else ''}{shown}"
+                raise refused(message, "give a smaller number" if large else "give it a value")
     return list(values)
 
 
@@ -117,7 +118,7 @@ def typed(values: Sequence[Label]) -> list[Label]:
     numbers = [number(value) for value in values]
     if any(known is None for known in numbers):
         return [text(value) for value in values]
-    if not all(known is not None and known.is_integer() for known in numbers):
+    if any(known is not None and math.isfinite(known) and not known.is_integer() for known in numbers):
         return [known for known in numbers if known is not None]
     for place, known in enumerate(numbers, 1):
         if known is not None and abs(known) > LARGEST:
@@ -192,7 +193,9 @@ def _csv(path: Path, delimiter: str) -> list[list[Any]]:
         lines = [row for row in csv.reader(io.StringIO(content), delimiter=delimiter, strict=True) if row]
     except csv.Error as error:
         # Such as a quote that is never closed, or a cell of more than 131,072 characters.
-        raise refused(f"{path.name} is no table that can be read: {error}", "close each quote") from error
+        raise refused(
+            f"{path.name} is no table that can be read: {error}", "close each quote, and keep cells short"
+        ) from error
     rows = [[cell.strip() for cell in row] for row in lines]
     if rows and all(len(row) == 1 and row[0].count(";") == 1 for row in rows):
         raise refused(f"{path.name} separates its columns by semicolons", "separate them by commas")
