@@ -42,6 +42,7 @@ def convert(file: Path, out: Path) -> tuple[Note, ...]:
     config = gguf_config.config(metadata, shapes, factors)
     # Named also where the file has none: some classes assume an id of another vocabulary.
     config |= gguf_config.ends(metadata, gguf_tokenizer.ENDS, config["vocab_size"])
+    _check_tokens(reader, config["vocab_size"])
     model = _model(config)
     # The exporter of onnxruntime-genai chooses by this name.
     config["architectures"] = [type(model).__name__]
@@ -57,6 +58,15 @@ def convert(file: Path, out: Path) -> tuple[Note, ...]:
 def _is_small(name: str) -> bool:
     """Whether a field is no list of tokens: those are read by the tokenizer's own reader."""
     return name not in gguf_tokenizer.LISTS
+
+
+def _check_tokens(reader: Any, size: int) -> None:
+    """Raise Refusal where the tokenizer has ids beyond the embedding; fewer tokens than rows are usual."""
+    for key in gguf_tokenizer.LISTS[:2]:
+        count = len(reader.fields[key].data) if key in reader.fields else 0
+        if count > size:
+            message = f"the GGUF file has {count} values in {key}, and its embedding has {size} rows"
+            raise Refusal("unsupported", message, gguf_config.DAMAGED, "architecture")
 
 
 def _model(config: dict[str, Any]) -> Any:

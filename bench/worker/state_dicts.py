@@ -40,7 +40,8 @@ def convert(file: Path, out: Path) -> tuple[Note, ...]:
         classes, head = shapes["_fc.weight"]
         stem = shapes["_conv_stem.weight"][0]
     except (KeyError, ValueError, IndexError) as error:
-        message = f"{file.name} holds {len(tensors)} tensors of a network whose architecture they do not show"
+        held = "one tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
+        message = f"{file.name} holds {held} of a network whose architecture is not shown by that"
         raise Refusal("unsupported", message, REMEDY, "architecture") from error
     config = efficientnet_lite.EfficientNetLiteConfig(
         blocks=blocks, head=head, stem=stem, image_size=_side(blocks), num_labels=classes

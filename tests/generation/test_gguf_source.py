@@ -21,6 +21,7 @@ from language_models import (
     LAYERS,
     LLAMA3,
     LONG,
+    VOCABULARY,
     WIDTH,
     a_config,
     a_context,
@@ -206,6 +207,14 @@ def test_metadata_that_the_tensors_contradict_are_refused_by_their_key(tmp_path,
     with pytest.raises(Refusal, match=says) as refused:
         unpacked(tmp_path / "m.gguf")
     assert (refused.value.status, bool(refused.value.remedy)) == ("unsupported", True)
+
+
+def test_more_tokens_than_rows_of_the_embedding_are_refused(tmp_path, monkeypatch):
+    config = a_config()
+    monkeypatch.setattr(gguf_files, "VOCABULARY", VOCABULARY + 8)
+    a_gguf(tmp_path / "m.gguf", config, some_weights(config))
+    with pytest.raises(Refusal, match=r"392 values in tokenizer\.ggml\.tokens, and its embedding has 384 rows"):
+        unpacked(tmp_path / "m.gguf")
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.5, float("nan")])

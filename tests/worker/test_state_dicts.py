@@ -99,6 +99,7 @@ def test_a_pickle_with_code_is_refused_and_its_code_is_not_run(tmp_path):
     ("change", "says"),
     [
         (lambda tensors: {"a": torch.zeros(2), "b": torch.zeros(3)}, "holds 2 tensors of a network whose"),
+        (lambda tensors: {"state_dict": {"a": torch.zeros(2)}}, "holds one tensor of a network whose"),
         (lambda tensors: {"state_dict": 7}, "holds no state dict"),
         (lambda tensors: {}, "holds an empty state dict"),
         (lambda tensors: {7: torch.zeros(2)}, "names a tensor 7, which is no text"),

@@ -308,7 +308,7 @@ def pooled(source: Source, model: Any, sizes: dict[str, int], mode: str) -> tupl
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
         ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}, "cls"),
         ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "max"),
-        ({"pooling_mode_lasttoken": True}, "lasttoken"),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, "lasttoken"),
         ({"pooling_mode": "mean"}, "mean"),
     ],
 )
@@ -322,7 +322,9 @@ def test_the_embedding_is_that_of_the_folders_modules(tmp_path: Path, modes: dic
 @pytest.mark.parametrize("mode", ["lasttoken", "weightedmean"])
 def test_padding_on_the_left_does_not_change_which_token_is_the_last(tmp_path: Path, mode: str) -> None:
     key = {"lasttoken": "pooling_mode_lasttoken", "weightedmean": "pooling_mode_weightedmean_tokens"}[mode]
-    source, model = with_modules(tmp_path, {key: True}, name="qwen3", padding_side="left")
+    source, model = with_modules(
+        tmp_path, {key: True, "pooling_mode_mean_tokens": False}, name="qwen3", padding_side="left"
+    )
     actual, expected = pooled(source, model, {"batch": 4, "sequence": 24}, mode)
     if mode == "lasttoken":
         np.testing.assert_allclose(actual, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
@@ -413,6 +415,7 @@ def test_the_modes_are_those_that_sentence_transformers_takes(tmp_path: Path, co
         (None, r"1_Pooling/config\.json is missing"),
         ([], r"1_Pooling/config\.json holds no object"),
         ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": False}, "has no mode that is true"),
+        ({"pooling_mode_cls_token": True}, "does not say pooling_mode_mean_tokens"),
         ({"pooling_mode": 3}, "pooling_mode is 3"),
         ({"pooling_mode": [["mean"]]}, "pooling_mode is "),
         ({"pooling_mode": []}, "pooling_mode is "),

@@ -184,7 +184,7 @@ def _modes(config: dict[str, Any]) -> tuple[str, ...]:
     """The names of the modes in the order in which they are joined, as sentence-transformers 6 reads them.
 
     Without any key it takes the mean, in every version. Where all keys are false, version 6 takes the mean and the
-    older ones fail, so that is refused.
+    older ones fail; where only the key of the mean is missing, older versions join the mean. Both are refused.
     """
     chosen = config.get("pooling_mode")
     if chosen is not None:
@@ -200,6 +200,9 @@ def _modes(config: dict[str, Any]) -> tuple[str, ...]:
                 raise _refusal(f"its {key} is {json.dumps(value)}, and not true or false")
         if keys and not any(keys.values()):
             raise _refusal("its pooling has no mode that is true")
+        # Older versions add the mean then, and version 6 does not.
+        if keys and "pooling_mode_mean_tokens" not in keys:
+            raise _refusal("its pooling does not say pooling_mode_mean_tokens")
         named = [mode for key, mode in KEYS.items() if keys.get(key)] + sorted(
             key for key, value in keys.items() if value and key not in KEYS
         )
