@@ -177,7 +177,7 @@ def test_an_encrypted_member_is_named(tmp_path):
             r"says that it is float32 of shape \[1099511627776, 4\], and it has 128 bytes",
         ),
         ("data.npy", a_header((-1, 4)), r"says that it is float32 of shape \[-1, 4\]"),
-        ("data.jsonl", b"[" * 100_000, "line 1 of data.jsonl is no JSON"),
+        ("data.jsonl", b"[" * 100_000, "line 1 of data.jsonl is JSON of too many levels"),
         ("data.jsonl", b"{]", "line 1 of data.jsonl is no JSON"),
         ("data.jsonl", b"[1]", "line 1 of data.jsonl is no JSON object"),
         ("data.jsonl", b'{"x": [1], "ids": [1]}\n{"x": [1]}', "line 2 of data.jsonl has other keys"),
