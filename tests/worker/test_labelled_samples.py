@@ -27,6 +27,7 @@ from bench.records import (
     Tolerance,
     Visit,
 )
+from bench.worker.families._input_files import Data
 from bench.worker.labelled import embeddings, orders, sets, texts
 from bench.worker.refusal import Refusal
 
@@ -347,5 +348,13 @@ def test_pairs_without_scores_are_refused(tmp_path):
 
     assert "holds no pairs of sentences" in of_lines({"text": "a"})
     assert "is None" in of_lines({"sentence1": "a", "sentence2": "b"})
-    assert "all scores in p.jsonl are 1.0" in of_lines({"sentence1": "a", "sentence2": "b", "score": 1})
+    assert "all scores in 'score' of p.jsonl are 1.0" in of_lines({"sentence1": "a", "sentence2": "b", "score": 1})
     assert "'sentence2' is no text" in of_lines({"sentence1": "a", "sentence2": " ", "score": 1})
+
+
+def test_scores_that_are_all_equal_are_named_by_the_file_that_holds_them(tmp_path: Path) -> None:
+    labels = tmp_path / "scores.csv"
+    labels.write_text("4\n4\n", encoding="utf-8")
+    data = Data(tmp_path / "p.jsonl", records=({"sentence1": "a", "sentence2": "b"},) * 2)
+    with pytest.raises(Refusal, match=r"all scores in scores\.csv are 4\.0"):
+        embeddings.pairs(data, "score", labels)

@@ -81,7 +81,7 @@ def pairs(data: Data, key: str, labels: Path | None) -> tuple[list[str], list[An
     where = labels.name if labels else f"{key!r} of {data.path.name}"
     scores = [_score(value, f"label {number}, {where},") for number, value in enumerate(given, 1)]
     if len(set(scores)) < 2:
-        raise refused(f"all scores in {data.path.name} are {scores[0]}", "pairs need different scores to be ranked")
+        raise refused(f"all scores in {where} are {scores[0]}", "pairs need different scores to be ranked")
     return texts, scores
 
 
