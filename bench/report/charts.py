@@ -98,7 +98,7 @@ def _decoding(workload: WorkloadPart) -> list[tuple[Outcome, Interval | None]]:
 def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     """Points with intervals on a log scale, where 0.5 is as far from 1 as 2 is."""
     points = [
-        _point(outcome, interval, numbers.ratio(interval, None if part else speed.resolvable))
+        _point(outcome, interval, numbers.ratio(interval))
         for outcome in workload.outcomes
         if (speed := outcome.speed) and (interval := generation.compared(speed).get(part)) and _can_be_drawn(interval)
         if speed.control != outcome.cell.id

@@ -12,8 +12,8 @@ from test_report_html import Page, page_of
 
 from bench import pipeline
 from bench.cli import report as report_verb
+from bench.cli import result_rows
 from bench.cli import run as run_verb
-from bench.cli.tables import _outcome_row
 from bench.records import Outcome, OutputParity, note
 from bench.report import columns, text_outputs
 from bench.report.renderers import html, markdown, pytest_benchmark
@@ -82,11 +82,15 @@ def test_a_random_model_has_its_time_in_a_table_of_its_own() -> None:
 
 def test_the_terminal_shows_the_times_and_no_rank() -> None:
     for outcome in (an_approximate(), an_unchecked()):
-        _, status, latency, _, compared, remark = _outcome_row(outcome, rank_approximate=False)
-        assert outcome.status in status
-        assert latency == "12.3 ± 0.2"
-        assert compared == "not ranked"
-        assert remark
+        row = result_rows.row(outcome)
+        assert row.status == outcome.status
+        assert row.figure == "12.3 ± 0.2 ms"
+        assert row.compared == "not ranked"
+    (group,) = result_rows.groups([an_approximate(), an_outcome()])
+    assert [row.name for row in group.rows] == ["cpu · int8", "webgpu · int8"], "what is ranked comes first"
+    (trouble,) = result_rows.troubles([an_approximate(), an_outcome()])
+    assert trouble.heading == "Not ranked: visibly other answers than those of FP32"
+    assert "top-1 agreement 0.81 is below 0.9" in trouble.entries[0].words
 
 
 def test_a_reader_who_asks_for_them_has_them_in_every_ranking() -> None:
@@ -98,7 +102,8 @@ def test_a_reader_who_asks_for_them_has_them_in_every_ranking() -> None:
     assert "webgpu" in table
     assert "openvino" not in table
     assert "Approximate (within tolerance" not in summary
-    rows = {each.status: _outcome_row(each, rank_approximate=True)[4] for each in (an_approximate(), an_unchecked())}
+    both = (an_approximate(), an_unchecked())
+    rows = {each.status: result_rows.row(each, rank_approximate=True).compared for each in both}
     assert rows["unchecked"] == "not ranked"
     assert rows["approximate"] != "not ranked"
 

@@ -316,7 +316,7 @@ def _numbers(outcome: Outcome) -> list[str]:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
         return [withheld, numbers.DASH, numbers.DASH, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
-    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
+    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control)
     return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
 
 
@@ -369,5 +369,5 @@ def _across(report: Report) -> str:
 
 
 def _ratios(row: AcrossRow) -> Iterator[str]:
-    for ratio, resolvable, weights in zip(row.ratios, row.resolvable, row.weights, strict=True):
-        yield numbers.ratio(ratio, resolvable) + (" (random weights)" if weights == "random" else "")
+    for ratio, weights in zip(row.ratios, row.weights, strict=True):
+        yield numbers.ratio(ratio) + (" (random weights)" if weights == "random" else "")
