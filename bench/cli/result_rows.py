@@ -131,7 +131,7 @@ def groups(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> tu
 def row(outcome: Outcome, cells: Mapping[str, Cell] | None = None, *, rank_approximate: bool = False) -> Row:
     """The row of one outcome with a speed; numbers are rounded by their intervals, as in the report.
 
-    `cells` holds those of the run by their ids, to name the control. Raises `ValueError` for an outcome without a speed.
+    `cells` holds those of the run by their ids, to name the control. Raises `ValueError` without a speed.
     """
     from bench.report import generation, numbers, text, text_answers, text_flags
 

@@ -36,7 +36,7 @@ class Fastest(Record, frozen=True):
     over_control: Margin | None
     """None where the cell is the control, or there is none."""
     undecided: tuple[str, ...]
-    """The ids of all other right cells to which no difference is shown, the fastest first."""
+    """The ids of all other right cells to which an interval shows no difference, the fastest first."""
 
 
 class Smallest(Record, frozen=True):
@@ -158,7 +158,7 @@ def _fastest(ranking: Sequence[Outcome]) -> Fastest | None:
         unit=figure.unit,
         over_next=next(iter(margins), None),
         over_control=next((each for each in margins if each and each.other == control), None),
-        undecided=tuple(each.other for each in margins if each and not each.shown),
+        undecided=tuple(each.other for each in margins if each and each.ratio.low is not None and not each.shown),
     )
 
 
