@@ -59,6 +59,7 @@ GATE = Effort(
     # Short, because the sides alternate: so the ratio of two processes scatters by 0.8 %, one after the other by 1.9 %.
     burst_s=0.15,
     cell_limit_s=600.0,
+    bursts=6,
 )
 """For each process of a pair: both sides have the same warm-up, and short bursts that alternate."""
 

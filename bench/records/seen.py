@@ -319,7 +319,10 @@ class Observation(Record, frozen=True):
     task: TaskScores | None = None
     """The scores of the labelled samples, which are run once for all workloads of a model, precision and target."""
     state: MachineState = MachineState()
+    idle_cpu_percent: float | None = None
+    """CPU that the process used while others of its block were timed, in percent of a core."""
     visit_s: float | None = None
+    """Seconds from the start of the process to the end of its bursts, in a block with those of the others."""
     sustained: Sustained | None = None
     """Set for a minute of a sustained run, which is not a round: `round` is 0."""
 
