@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -148,6 +148,8 @@ def _outcome(
         energy_j=_joules_a_call(observations) if shown else None,
         energy_source=_energy_source(observations) if shown else None,
         energy_per_token_j=generation.joules_per_token(cell, observations) if shown else None,
+        cpu_ms=statistics.typical(_cpu_ms_a_call(rounds)) if shown else None,
+        cores_used=statistics.typical(_cores_used(rounds)) if shown else None,
         traits=traits,
         bits_per_weight=_bits_per_weight(traits),
         first_token_from_nothing_ms=generation.cold_first_token_ms(observations) if shown else None,
@@ -232,6 +234,20 @@ def _joules_a_call(observations: Sequence[Observation]) -> Interval | None:
         for observation in observations
         if observation.energy and observation.energy.calls > 0
     )
+
+
+def _cpu_ms_a_call(rounds: Sequence[Observation]) -> Iterator[float]:
+    """CPU milliseconds of one call in each round whose worker can tell."""
+    for timing in (observation.timing for observation in rounds):
+        if timing and timing.cpu_ns is not None and timing.samples_ns:
+            yield timing.cpu_ns / len(timing.samples_ns) / 1e6
+
+
+def _cores_used(rounds: Sequence[Observation]) -> Iterator[float]:
+    """CPU time over wall time of the timed calls of each such round."""
+    for timing in (observation.timing for observation in rounds):
+        if timing and timing.cpu_ns is not None and (wall_ns := sum(timing.samples_ns)):
+            yield timing.cpu_ns / wall_ns
 
 
 def _energy_source(observations: Sequence[Observation]) -> str | None:

@@ -224,6 +224,13 @@ def time(milliseconds: Interval | None) -> str:
     return DASH if milliseconds is None else _with_unit(*in_time(milliseconds))
 
 
+def cpu(milliseconds: Interval | None, cores: Interval | None) -> str:
+    """`38.1 ± 0.4 ms (1.92 cores)`: the CPU time of a call."""
+    if milliseconds is None:
+        return DASH
+    return time(milliseconds) + ("" if cores is None else f" ({shown(cores).value} cores)")
+
+
 def joules(interval: Interval | None) -> str:
     """`12.3 ± 0.4 mJ`."""
     return DASH if interval is None else _with_unit(*in_energy(interval))

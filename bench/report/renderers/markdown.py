@@ -186,8 +186,10 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control", "warnings"]
-        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o)] for o in whole))
+        cpu = any(outcome.cpu_ms for outcome in whole)
+        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control"]
+        header += ["CPU of a call", "warnings"] if cpu else ["warnings"]
+        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o, cpu)] for o in whole))
     yield from _generation(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
@@ -352,15 +354,17 @@ def _placement_row(outcome: Outcome) -> list[str]:
     return [code(outcome.cell.id), *map(numbers.count, counts), share, plain(", ".join(outcome.fallback_ops))]
 
 
-def _numbers(outcome: Outcome) -> list[str]:
+def _numbers(outcome: Outcome, cpu: bool) -> list[str]:
+    """Latency, rates, ratio, the CPU time if it is asked for, and warnings."""
+    used = [numbers.cpu(outcome.cpu_ms, outcome.cores_used)] if cpu else []
     warnings = _flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
-        return [withheld, numbers.DASH, numbers.DASH, warnings]
+        return [withheld, numbers.DASH, numbers.DASH, *used, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
     ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control)
-    return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, *used, warnings]
 
 
 def _glossary(sheet: RunReport) -> Iterator[str]:
