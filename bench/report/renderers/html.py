@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment
@@ -57,7 +58,9 @@ def _results(report: Report) -> Iterator[CellResult]:
     return (sheet.result(outcome) for sheet in report.sheets for outcome in sheet.outcomes if outcome.calls)
 
 
+@cache
 def _environment() -> Environment:
+    """The templates; they are compiled once, because a run writes its report again and again."""
     environment = pages.environment()
     environment.globals.update(numbers=numbers, LIMITS=columns.LIMITS, ONE_START=cold_start.ONE_START)
     environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
