@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from a_generating_report import a_generating_run
 from a_report import a_whole_run
-from bench.measure.rounds import measure
+from bench.measure.measuring import measure
 from fake_runs import a_fake_run
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.exceptions import ValidationError

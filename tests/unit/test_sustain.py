@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.measure.rounds import measure
+from bench.measure.measuring import measure
 from builders import a_cell, a_failed, a_run, an_observation
 from fake_runs import a_fake_run
 from msgspec.structs import replace
