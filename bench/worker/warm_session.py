@@ -25,7 +25,7 @@ from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.failures import failure_of
 from bench.worker.memory import peak_rss_bytes
-from bench.worker.visit import profile_session
+from bench.worker.profile import profile_session
 
 LEAD_IN_NS = 10_000_000
 """Calls of this time are not timed: the other processes have used the caches, so the first calls are slower."""
@@ -62,11 +62,31 @@ class _Warm:
     def __init__(self) -> None:
         self.session: AnySession | None = None
         self.work: dict[str, Work] = {}
+        self.peak = Peak()
 
     def clear(self) -> None:
         """Free the model, so that two models never take memory at the same time."""
         self.work.clear()
         self.session = None
+
+
+class Peak:
+    """The peak of the process's memory without what the checks of the answers add, whose outputs are the harness's."""
+
+    def __init__(self, read: Callable[[], int] = peak_rss_bytes) -> None:
+        self._read = read
+        self._ignored = self._peak = 0
+
+    def bytes(self) -> int:
+        """The peak so far. What stays below the peak of a check is not seen."""
+        now = self._read()
+        if now > self._ignored:
+            self._peak = now
+        return self._peak
+
+    def ignore(self) -> None:
+        """Leave out what was added since the last reading."""
+        self._ignored = self._read()
 
 
 _warm = _Warm()
@@ -77,7 +97,7 @@ def hold(order: Hold, channel: Channel) -> None:
 
     A workload that fails is told as `Failed`; the others go on.
     """
-    _warm.clear()
+    free()
     die_with_parent()
     visit = order.visit
     _warm.session = session_check.open_session(visit, channel)
@@ -118,7 +138,7 @@ def burst(order: Burst, channel: Channel) -> Bursted:
     return Bursted(
         workload=order.workload,
         samples_ns=tuple(samples),
-        peak_rss_bytes=peak_rss_bytes(),
+        peak_rss_bytes=_warm.peak.bytes(),
         generations=generations,
         cpu_ns=used_ns if work.computes_here else None,
         idle=idle,
@@ -130,9 +150,14 @@ def profile(order: Profile, channel: Channel) -> None:
     session = _warm.session
     placement = session.placement if session else None
     del session
-    _warm.clear()
+    free()
     if placement is not None:
         profile_session(order.visit, placement, channel)
+
+
+def free() -> None:
+    """Free the session and the warm workloads."""
+    _warm.clear()
 
 
 def wait_until_idle(limit_s: float = IDLE_LIMIT_S) -> bool:
@@ -205,8 +230,10 @@ def _calls(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tupl
     channel.stage("time", job.workload)
     # Before the check, whose calls would hide what the first one costs.
     timed = timing.warmed(partial(timing.timed, call, perf_counter_ns), visit.effort)
+    _warm.peak.bytes()
     channel.stage("parity", job.workload)
     checked = session_check.check(visit, session, batches, expected, facts)
+    _warm.peak.ignore()
     typical = timed.warmup_ns[-1] if timed.warmup_ns else timed.first_call_ns
     return _Calls(call, typical), Held(job.workload, timed, checked)
 
@@ -219,8 +246,10 @@ def _generations(visit: Visit, job: Job, opened: AnySession, channel: Channel) -
     channel.stage("time", job.workload)
     # The warm-up comes first, because the check needs the tokens of a generation.
     timed = _warm_generations(run, visit)
+    _warm.peak.bytes()
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(visit, session, batches, run, folder)
+    _warm.peak.ignore()
     traits = replace(session.traits(job.sizes), parameters=facts.get("parameters"))
     work = _Generations(run, computes_here=traits.counted_by == "engine")
     return work, Held(job.workload, timed, checked, traits, session_check.transcript(run, facts))

@@ -10,9 +10,23 @@ from limits import limits
 
 from bench.declare import catalogue
 from bench.declare.budgets import BUDGETS
-from bench.records import Effort, Job, Provider, Recipe, Reply, Source, Stage, Tolerance, Visit
+from bench.records import (
+    Burst,
+    Effort,
+    Held,
+    Hold,
+    Job,
+    Profile,
+    Provider,
+    Recipe,
+    Reply,
+    Source,
+    Stage,
+    Tolerance,
+    Visit,
+)
 from bench.shared import protobuf
-from bench.worker import feeds
+from bench.worker import feeds, warm_session
 from bench.worker.onnx_runtime import onnx_protobuf
 
 CPU = "CPUExecutionProvider"
@@ -43,6 +57,21 @@ class Recorder:
 
     def of(self, kind: type) -> list:
         return [reply for reply in self.said if isinstance(reply, kind)]
+
+
+def measure(visit: Visit, channel: Recorder) -> None:
+    """What a block asks of one worker: hold the workloads, make one burst of each that is warm, then profile.
+
+    Nothing stays in memory after it.
+    """
+    try:
+        warm_session.hold(Hold(visit), channel)
+        for held in channel.of(Held):
+            channel.say(warm_session.burst(Burst(held.workload, visit.effort.burst_s), channel))
+        if visit.profile:
+            warm_session.profile(Profile(visit), channel)
+    finally:
+        warm_session.free()
 
 
 def a_model(folder: Path, batch: int | str = "batch") -> Path:
