@@ -6,10 +6,12 @@ all of them in the same way.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -169,10 +171,24 @@ def wait_until_idle(limit_s: float = IDLE_LIMIT_S) -> bool:
     while True:
         used_ns, began = process_time_ns(), perf_counter_ns()
         sleep(IDLE_WINDOW_S)
-        if process_time_ns() - used_ns < IDLE_SHARE * (perf_counter_ns() - began):
+        quiet = process_time_ns() - used_ns < IDLE_SHARE * (perf_counter_ns() - began)
+        # On a busy machine a spinning thread may get no CPU for a whole window.
+        if quiet and not other_threads_run():
             return True
         if monotonic() >= end:
             return False
+
+
+def other_threads_run() -> bool:
+    """Whether another thread of this process runs or waits for a CPU; False where this cannot be read."""
+    own = threading.get_native_id()
+    for task in Path("/proc/self/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            # The state comes after the name, which is in brackets and may contain spaces.
+            state = task.read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+            if state == "R" and task.parent.name != str(own):
+                return True
+    return False
 
 
 def die_with_parent() -> None:

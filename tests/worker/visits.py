@@ -44,8 +44,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.said: list[Reply] = []
+        self.stage_name = "start"
 
     def stage(self, name: str, workload: str | None = None) -> None:
+        self.stage_name = name
         self.said.append(Stage(name, workload))
 
     def say(self, reply: Reply) -> None:
