@@ -39,9 +39,7 @@ def run(
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            help="Minutes for measuring, after the preparation (default: the matrix's or the budget's)."
-        ),
+        typer.Option(help="Minutes for measuring, after the preparation (default: the matrix's or the budget's)."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Number of threads for every target.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run: only what is missing is measured.")] = None,
