@@ -15,12 +15,11 @@ from bench.commands import Value, command_line
 from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
+from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -44,6 +43,8 @@ class Options(Struct, frozen=True):
     sustained_minutes: float | None = None
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    with_optional: bool = False
+    """Whether optional cells run too, and targets that the machine seems to lack."""
 
 
 class RunResult(Struct, frozen=True):
@@ -120,13 +121,16 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
-    cells = plan(matrix, options.only, options.skip)
+    planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
+    cells = planned.cells
     effort = effort_named(options.budget or matrix.measure.budget)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    for warning in planned.warnings:
+        progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
 
@@ -182,6 +186,7 @@ def command(options: Options, budget: str) -> str:
         "--budget": budget,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--sustained": options.sustained_minutes,
     }
