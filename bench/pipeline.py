@@ -16,12 +16,11 @@ from bench.commands import Value, command_line
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
+from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -47,6 +46,8 @@ class Options(Struct, frozen=True):
     sustained_minutes: float | None = None
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    with_optional: bool = False
+    """Whether optional cells run too, and targets that the machine seems to lack."""
 
 
 class RunResult(Struct, frozen=True):
@@ -131,7 +132,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
-    cells = plan(matrix, options.only, options.skip)
+    planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
+    cells = planned.cells
     effort = effort_named(options.budget or matrix.measure.budget)
     effort = replace(effort, minutes=options.minutes or matrix.measure.minutes or effort.minutes)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
@@ -139,6 +141,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    for warning in planned.warnings:
+        progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
 
@@ -224,6 +228,7 @@ def command(options: Options, budget: str) -> str:
         "--minutes": options.minutes,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--sustained": options.sustained_minutes,
     }
