@@ -148,7 +148,7 @@ def _measure(
 ) -> None:
     """Measure the rounds; each observation is on the disk before the next visit begins."""
     from bench.judge.cell_states import CellHistory
-    from bench.measure.rounds import measure
+    from bench.measure.measuring import measure
     from bench.measure.visits import Settings
 
     settings = Settings(

@@ -32,6 +32,7 @@ from bench.records.conformance import (
 )
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
 from bench.records.judged import (
+    Comparisons,
     GenerationSpeed,
     Interval,
     Outcome,
@@ -62,6 +63,7 @@ from bench.records.orders import (
     Order,
     Probe,
     Probed,
+    Profile,
     Profiled,
     Refer,
     Reply,
@@ -131,6 +133,7 @@ __all__ = [
     "CaseValue",
     "Cell",
     "Collect",
+    "Comparisons",
     "CompileCache",
     "Conform",
     "Cpu",
@@ -184,6 +187,7 @@ __all__ = [
     "Placement",
     "Probe",
     "Probed",
+    "Profile",
     "Profiled",
     "Provider",
     "ProviderBehavior",

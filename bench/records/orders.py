@@ -114,15 +114,22 @@ class Probe(Record, frozen=True, tag="probe", tag_field="order"):
 
 
 class Hold(Record, frozen=True, tag="hold", tag_field="order"):
-    """Open the visit's session, check the first job's answers, warm up, and keep the session for `Burst` orders."""
+    """Open the visit's session, check the answers of each job, warm it up, and keep all for `Burst` orders."""
 
     visit: Visit
 
 
 class Burst(Record, frozen=True, tag="burst", tag_field="order"):
-    """Time one burst of the warm call: `length_s` seconds, at least one call."""
+    """Time one burst of a warm workload: `length_s` seconds, at least one call."""
 
+    workload: str
     length_s: float
+
+
+class Profile(Record, frozen=True, tag="profile", tag_field="order"):
+    """Free what `Hold` keeps, and profile some calls of the visit where its nodes are on several providers."""
+
+    visit: Visit
 
 
 class Assess(Record, frozen=True, tag="assess", tag_field="order"):
@@ -134,7 +141,22 @@ class Assess(Record, frozen=True, tag="assess", tag_field="order"):
 
 
 # A change of any order or reply needs another `PROTOCOL`; a test holds a digest of them.
-Order = Build | Refer | Label | Unpack | Visit | Assess | Begin | Hold | Burst | Sustain | Probe | Collect | Conform
+Order = (
+    Build
+    | Refer
+    | Label
+    | Unpack
+    | Visit
+    | Assess
+    | Begin
+    | Hold
+    | Burst
+    | Profile
+    | Sustain
+    | Probe
+    | Collect
+    | Conform
+)
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -176,8 +198,9 @@ class Measured(Record, frozen=True, tag="measured", tag_field="reply"):
 
 
 class Held(Record, frozen=True, tag="held", tag_field="reply"):
-    """The call is warm, and its answers are checked; the timing has no samples yet."""
+    """A workload is warm, and its answers are checked; the timing has no samples yet."""
 
+    workload: str
     timing: Timing
     parity: Parity
     traits: Traits | None = None
@@ -185,12 +208,17 @@ class Held(Record, frozen=True, tag="held", tag_field="reply"):
 
 
 class Bursted(Record, frozen=True, tag="bursted", tag_field="reply"):
-    """One burst of the warm call."""
+    """One burst of a warm workload."""
 
+    workload: str
     samples_ns: tuple[int, ...]
     peak_rss_bytes: int
     generations: tuple[Generation, ...] = ()
     """For models that generate: the parts of each sample."""
+    cpu_ns: int | None = None
+    """CPU time of the process during the samples, all threads; None where another process computes."""
+    idle: bool = True
+    """Whether the process used no CPU at the end: threads of some libraries spin for a while after a call."""
 
 
 class Profiled(Record, frozen=True, tag="profiled", tag_field="reply"):

@@ -19,6 +19,7 @@ from bench.records import (
     Order,
     Probe,
     Probed,
+    Profile,
     Refer,
     Sustain,
     Unpack,
@@ -66,6 +67,10 @@ def obey(order: Order, channel: Channel) -> None:
             from bench.worker.warm_session import burst
 
             channel.say(burst(order, channel))
+        case Profile():
+            from bench.worker.warm_session import profile
+
+            profile(order, channel)
         case Sustain():
             from bench.worker.sustained import sustain
 

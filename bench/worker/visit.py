@@ -20,7 +20,7 @@ def visit(order: Visit, channel: Channel) -> None:
     """Load the model once, then time and check every workload in the order of the jobs."""
     placement = _measure(order, channel)
     if order.profile and placement is not None:
-        _profile(order, placement, channel)
+        profile_session(order, placement, channel)
 
 
 def _measure(order: Visit, channel: Channel) -> Placement | None:
@@ -61,10 +61,10 @@ def _generation(order: Visit, job: Job, session: Generator | TextGenerator, chan
     return Measured(job.workload, timed, checked, rss_bytes, traits, session_check.transcript(run, facts))
 
 
-def _profile(order: Visit, placement: Placement, channel: Channel) -> None:
-    """Send the placement with the copies and times of some profiled calls.
+def profile_session(order: Visit, placement: Placement, channel: Channel) -> None:
+    """Send the placement with the copies and times of some profiled calls, where nodes are on several providers.
 
-    This comes last in a visit, so that a failure here loses no measurement.
+    This comes last, so that a failure here loses no measurement.
     """
     engine = engines.named(order.engine)
     if not engine.MANIFEST.profiles or not _on_several(placement):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench.measure.rounds import measure
 from builders import a_cell, a_failed, a_run, an_observation
 from fake_runs import a_fake_run
 from msgspec.structs import replace
@@ -15,7 +16,6 @@ from bench.judge.cell_states import CellHistory
 from bench.judge.sustained import attempts, is_over
 from bench.measure import sustained, visits
 from bench.measure.eta import Eta
-from bench.measure.rounds import measure
 from bench.measure.sustained import due, ends_s
 from bench.pipeline import Options
 from bench.progress import Quiet
