@@ -152,7 +152,9 @@ class ConfirmState(Struct, frozen=True):
     """The looks that are complete or in progress."""
 
 
-def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules, pooled_scatter: tuple[float, int], others: int = 0) -> ConfirmState:
+def confirm(
+    suspects: Sequence[str], collected: CollectedPairs, rules: Rules, pooled_scatter: tuple[float, int], others: int = 0
+) -> ConfirmState:
     """Judge the suspects at each look from the fresh pairs up to it, even if more pairs exist.
 
     Benjamini-Hochberg uses all suspects at every look. A suspect that is decided or ended keeps the p-value of its last
@@ -175,7 +177,8 @@ def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules, po
         # Each look spends an equal share of the permitted false alarms (Bonferroni over looks).
         rejected = benjamini_hochberg(p_values, rules.q / len(rules.looks), others)
         verdicts = (
-            _decide_at_look(cell, log_ratios, look, cell in rejected, pooled_scatter, rules) for cell, log_ratios in values.items()
+            _decide_at_look(cell, log_ratios, look, cell in rejected, pooled_scatter, rules)
+            for cell, log_ratios in values.items()
         )
         decided |= {verdict.cell: verdict for verdict in verdicts if verdict}
     return ConfirmState((), decided, tuple(reached))
@@ -200,7 +203,9 @@ def _missing_confirming(cells: Sequence[str], look: int, collected: CollectedPai
     return tuple(PairRequest(cell, "confirm", count) for cell, count in lacks.items() if count > 0)
 
 
-def _decide_at_look(cell: str, values: Sequence[float], look: int, rejected: bool, pooled_scatter: tuple[float, int], rules: Rules) -> CellDecision | None:
+def _decide_at_look(
+    cell: str, values: Sequence[float], look: int, rejected: bool, pooled_scatter: tuple[float, int], rules: Rules
+) -> CellDecision | None:
     """The decision on one suspect at one look; None if it needs the next look."""
     # One pair has no scatter, so it gives no interval.
     if len(values) < 2:
