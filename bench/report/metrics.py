@@ -507,7 +507,7 @@ METRICS: tuple[Metric, ...] = (
         "cpu_ms",
         "ms",
         lambda o: o.cpu_ms,
-        "CPU milliseconds of one call, all threads; empty where not the worker computes.",
+        "CPU milliseconds of one call, all threads; empty where another process computes.",
     ),
     time("cores_used", "", lambda o: o.cores_used, "That CPU time over the wall time of the same calls."),
 )

@@ -225,10 +225,11 @@ def time(milliseconds: Interval | None) -> str:
 
 
 def cpu(milliseconds: Interval | None, cores: Interval | None) -> str:
-    """`38.1 ± 0.4 ms (1.92 cores)`: the CPU time of a call."""
+    """`38.1 ms, 1.9 cores`: the CPU time of a call, and the cores that it keeps busy."""
     if milliseconds is None:
         return DASH
-    return time(milliseconds) + ("" if cores is None else f" ({shown(cores).value} cores)")
+    interval, unit = in_time(milliseconds)
+    return f"{shown(interval).value} {unit}" + ("" if cores is None else f", {significant(cores.value, 2)} cores")
 
 
 def joules(interval: Interval | None) -> str:
