@@ -19,7 +19,7 @@ from bench.declare.matrix import Matrix
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import Machine, Observation, Outcome, Run
+from bench.records import Comparison, Machine, Observation, Outcome, Run
 from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class RunResult(Struct, frozen=True):
     run: Run
     outcomes: tuple[Outcome, ...]
     files: tuple[Path, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
 
     def observations(self) -> tuple[Observation, ...]:
         """Read every observation, with each timed call in nanoseconds. This may need much memory."""
@@ -85,10 +87,11 @@ def run(options: Options, progress: Progress) -> RunResult:
 def read(folder: Path) -> RunResult:
     """Read a recorded run and compute its verdicts from its observations. Raises `RunFolderError`."""
     # Imported late: judging loads numpy and scipy, and `bench plan` must stay quick.
-    from bench.judge.outcome import judge
+    from bench.judge.outcome import judge_run
 
     record, observations = store.read(folder)
-    return RunResult(folder, record, tuple(judge(record, observations)))
+    judged = judge_run(record, observations)
+    return RunResult(folder, record, judged.outcomes, comparisons=judged.comparisons)
 
 
 def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_approximate: bool = False) -> RunResult:
@@ -97,7 +100,11 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    tables = model.build(
+        [(result.run, result.outcomes) for result in results],
+        [result.comparisons for result in results],
+        rank_approximate=rank_approximate,
+    )
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
@@ -163,6 +170,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.judge.bursts import quantile_for
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
@@ -175,7 +183,7 @@ def _measure(
         logs=folder / store.LOGS,
         compile_cache=options.cache / "compiled",
     )
-    states = CellHistory(observations)
+    states = CellHistory(observations, quantile_for(record.machine))
 
     def append(observation: Observation) -> None:
         store.append(folder, observation)

@@ -164,6 +164,12 @@ def input_notes(outcome: Outcome) -> tuple[str, ...]:
     return tuple(say(note) for note in outcome.build_notes if note.kind in text_notes.INPUT_MARKS)
 
 
+def row_notes(outcome: Outcome) -> tuple[str, ...]:
+    """What must stand in the row of a figure: which control it has in place of the planned one, and `input_notes`."""
+    replaced = tuple(say(note) for note in outcome.notes if note.kind == "control-replaced")
+    return replaced + input_notes(outcome)
+
+
 def input_mark(outcome: Outcome) -> str:
     """Two words for `input_notes` where there is no room for them; empty for the user's own inputs."""
     kinds = {note.kind for note in outcome.build_notes} & set(text_notes.INPUT_MARKS)

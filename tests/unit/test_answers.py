@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.judge import margins
-from bench.records import Interval, Outcome, note
+from bench.records import Comparison, Interval, Outcome, note
 from bench.report import answers, model, text_answers
 from bench.report.renderers import html, json, markdown
 
@@ -51,13 +51,28 @@ def ends(interval: Interval | None) -> tuple[float | None, ...]:
 
 def test_the_margin_over_the_control_is_the_ratio_to_it() -> None:
     ratio = Interval(1.5, 1.4, 1.6)
-    assert ends(margins.margin(an_answer("cpu", ratio), the_control())) == pytest.approx((1.5, 1.4, 1.6))
-    inverse = margins.margin(the_control(), an_answer("cpu", ratio))
+    assert ends(margins.margin(an_answer("cpu", ratio), the_control(), {})) == pytest.approx((1.5, 1.4, 1.6))
+    inverse = margins.margin(the_control(), an_answer("cpu", ratio), {})
     assert ends(inverse) == pytest.approx((1 / 1.5, 1 / 1.6, 1 / 1.4))
 
 
+def test_a_margin_that_the_blocks_tell_is_taken_from_them() -> None:
+    one, other = an_answer("a", an_interval(3.0)), an_answer("b", an_interval(2.0))
+    narrow = Interval(1.4, 1.39, 1.41)
+    known = {(one.cell.id, other.cell.id): narrow}
+    assert margins.margin(one, other, known) == narrow
+    assert ends(margins.margin(other, one, known)) == pytest.approx((1 / 1.4, 1 / 1.41, 1 / 1.39))
+    compared = [Comparison(one.cell.id, other.cell.id, narrow, decided=True)]
+    ((answer,),) = (found.workloads for found in answers.answers([one, other], compared))
+    assert answer.fastest is not None
+    assert answer.fastest.over_next == answers.Margin(other.cell.id, narrow, shown=True)
+    report = model.build([(a_run((one.cell, other.cell)), [one, other])], [compared])
+    stored = msgspec.json.decode(json.render(report), type=json.Results).runs[0]
+    assert (stored.comparisons, stored.answers) == (tuple(compared), report.sheets[0].answers)
+
+
 def test_a_margin_between_two_has_the_scatter_of_both() -> None:
-    found = margins.margin(an_answer("a", an_interval(3.0, 0.03)), an_answer("b", an_interval(2.0, 0.04)))
+    found = margins.margin(an_answer("a", an_interval(3.0, 0.03)), an_answer("b", an_interval(2.0, 0.04)), {})
     assert found is not None
     both = math.exp(math.hypot(math.log(1.03), math.log(1.04)))
     assert (found.value, found.low, found.high) == pytest.approx((1.5, 1.5 / both, 1.5 * both))
@@ -65,7 +80,7 @@ def test_a_margin_between_two_has_the_scatter_of_both() -> None:
 
 def test_without_a_common_control_the_rates_are_compared() -> None:
     fast, slow = (an_outcome(speed=a_speed(ms, 0.1, ratio_to_control=None, control=None)) for ms in (10.0, 20.0))
-    found = margins.margin(fast, slow)
+    found = margins.margin(fast, slow, {})
     assert found is not None
     assert found.value == pytest.approx(2.0)
     assert found.low is not None
@@ -73,9 +88,9 @@ def test_without_a_common_control_the_rates_are_compared() -> None:
 
 
 def test_a_margin_without_an_interval_or_a_speed_says_so() -> None:
-    alone = margins.margin(an_answer("a", an_interval(3.0, None)), an_answer("b", an_interval(2.0)))
+    alone = margins.margin(an_answer("a", an_interval(3.0, None)), an_answer("b", an_interval(2.0)), {})
     assert alone == Interval(1.5, None, None)
-    assert margins.margin(an_answer("a", ONE), an_outcome(status="failed", reason="no", speed=None)) is None
+    assert margins.margin(an_answer("a", ONE), an_outcome(status="failed", reason="no", speed=None), {}) is None
     assert margins.quotient(Interval(0.0, 0.0, 0.0), ONE) is None
 
 

@@ -241,6 +241,13 @@ def test_percentiles_have_intervals_of_their_own() -> None:
     assert "p90_ms 12.8 ± 0.3 ms p95_ms 14.0 ± 1.0 ms" in cells, "the table has room for one of them"
 
 
+def test_a_control_in_place_of_the_planned_one_is_named_in_the_row() -> None:
+    replaced = note("control-replaced", planned="minilm/fp32/torch-eager/b1-s128", used="minilm/fp32/cpu/b1-s128")
+    source = html.render(a_report(an_outcome(notes=(replaced,))))
+    speed = source.partition('<section id="speed">')[2].partition("</section>")[0]
+    assert "<small>compared with minilm/fp32/cpu/b1-s128, because the control" in speed
+
+
 def test_cpu_time_stands_beside_the_wall_time_where_it_is_known() -> None:
     known = an_outcome(cpu_ms=an_interval(23.4), cores_used=an_interval(1.9))
     page = page_of(known, an_outcome(a_cell(target="webgpu")))
