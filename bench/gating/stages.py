@@ -90,7 +90,7 @@ def _screen_verdict(
 def _is_clear(values: Sequence[float], scatter: float, freedom: int, rules: Rules) -> bool:
     """Whether a cell is certainly slower than `rules.suspect` by its screen."""
     # With the pooled scatter even if the cell's own is larger: two pairs alone show nothing with certainty, and a cell
-    # that is slower by 200 % scatters more than the others. Only fresh pairs call a regression, so this raises no alarm.
+    # that is slower by 200 % scatters more than the others. Only fresh pairs call a regression, so no alarm is raised.
     estimate = moderated(values, scatter, freedom, replace(rules, outlying=0.0))
     return 2 * estimate.mean - estimate.bound(rules.certainty) > math.log1p(rules.suspect)
 

@@ -100,7 +100,9 @@ BUSY = Kind(
     contention=(0.30, 0.35, 0.80),
     spikes=(0.10, 0.30),
 )
-SHIFTING_QUIET = Kind("quiet, with shifts", process=0.006, jitter=0.004, drift=0.004, memory=0.99, bimodal=(0.1, 0.3, 0.02))
+SHIFTING_QUIET = Kind(
+    "quiet, with shifts", process=0.006, jitter=0.004, drift=0.004, memory=0.99, bimodal=(0.1, 0.3, 0.02)
+)
 SHIFTING_VM = Kind(
     "shared VM, with shifts and loads",
     process=0.007,
