@@ -61,7 +61,7 @@ MANIFEST = EngineManifest(
     ),
 )
 A_WHILE = 450
-"""Calls of a session, of a millisecond each: more than a hasty round makes, and fewer than a sustained run."""
+"""Calls of a session, of a millisecond each: more than its part of a hasty block, and fewer than a sustained run."""
 
 
 class Session:
