@@ -1,4 +1,4 @@
-"""Samples the machine before and after the bursts of a block: CPU use by others, clock, temperature, battery and memory."""
+"""Samples the machine before and after timed work: CPU use by others, clock, temperature, battery and memory."""
 
 from __future__ import annotations
 
