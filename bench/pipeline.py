@@ -16,12 +16,11 @@ from bench.commands import Value, command_line
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
+from bench.records import Comparison, Machine, Observation, Outcome, Run
+from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -47,6 +46,8 @@ class Options(Struct, frozen=True):
     sustained_minutes: float | None = None
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    with_optional: bool = False
+    """Whether optional cells run too, and targets that the machine seems to lack."""
 
 
 class RunResult(Struct, frozen=True):
@@ -56,6 +57,8 @@ class RunResult(Struct, frozen=True):
     run: Run
     outcomes: tuple[Outcome, ...]
     files: tuple[Path, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
 
     def observations(self) -> tuple[Observation, ...]:
         """Read every observation, with each timed call in nanoseconds. This may need much memory."""
@@ -84,10 +87,11 @@ def run(options: Options, progress: Progress) -> RunResult:
 def read(folder: Path) -> RunResult:
     """Read a recorded run and compute its verdicts from its observations. Raises `RunFolderError`."""
     # Imported late: judging loads numpy and scipy, and `bench plan` must stay quick.
-    from bench.judge.outcome import judge
+    from bench.judge.outcome import judge_run
 
     record, observations = store.read(folder)
-    return RunResult(folder, record, tuple(judge(record, observations)))
+    judged = judge_run(record, observations)
+    return RunResult(folder, record, judged.outcomes, comparisons=judged.comparisons)
 
 
 def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_approximate: bool = False) -> RunResult:
@@ -131,7 +135,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
-    cells = plan(matrix, options.only, options.skip)
+    planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
+    cells = planned.cells
     effort = effort_named(options.budget or matrix.measure.budget)
     effort = replace(effort, minutes=options.minutes or matrix.measure.minutes or effort.minutes)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
@@ -139,6 +144,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    for warning in planned.warnings:
+        progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
 
@@ -159,6 +166,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.judge.bursts import quantile_for
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
@@ -171,7 +179,7 @@ def _measure(
         logs=folder / store.LOGS,
         compile_cache=options.cache / "compiled",
     )
-    states = CellHistory(observations)
+    states = CellHistory(observations, quantile_for(record.machine))
 
     def append(observation: Observation) -> None:
         store.append(folder, observation)
@@ -224,6 +232,7 @@ def command(options: Options, budget: str) -> str:
         "--minutes": options.minutes,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--sustained": options.sustained_minutes,
     }

@@ -12,6 +12,7 @@ from bench.cli.options import (
     FormatFlag,
     MatrixFlag,
     OnlyFlag,
+    OptionalFlag,
     QuietFlag,
     RankFlag,
     SkipFlag,
@@ -36,6 +37,7 @@ def run(
     matrix: MatrixFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
+    with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
     minutes: Annotated[
         float | None,
@@ -59,8 +61,8 @@ def run(
     from bench import pipeline
 
     # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
-    if resume and (only or skip or budget or threads or out or sustained is not None):
-        hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
+    if resume and (only or skip or with_optional or budget or threads or out or sustained is not None):
+        hint = "leave --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
         raise UsageError("--resume continues a run with its original options", hint)
     stop_on_sigterm()
     options = pipeline.Options(
@@ -77,6 +79,7 @@ def run(
         formats=known_formats(formats),
         sustained_minutes=sustained,
         rank_approximate=rank_approximate,
+        with_optional=with_optional,
     )
     finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet)
     run_table(finished, rank_approximate=rank_approximate)
