@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -56,6 +58,7 @@ MANIFEST = EngineManifest(
         "segfaults-after-a-while",
         "hangs-after-a-while",
         "tires",
+        "spins",
         "segfaults-optimized",
         "lies-optimized",
     ),
@@ -137,6 +140,13 @@ class _Answer(dict):
         return len(next(iter(self.values())))
 
 
+def spin() -> None:
+    """Use a processor for as long as the process lives, as threads of OpenMP may do after a call."""
+    if not any(thread.name == "spinner" for thread in threading.enumerate()):
+        long = ("sha256", b"", b"", 2**31 - 1)  # it releases the interpreter's lock, as a native thread does
+        threading.Thread(target=hashlib.pbkdf2_hmac, args=long, name="spinner", daemon=True).start()
+
+
 def segfault() -> None:
     """Die as a provider's bug would make us."""
     print("about to read address 0", file=sys.stderr, flush=True)
@@ -211,6 +221,7 @@ AT_CALL = {
     "eats-memory": eat_memory,
     "raises": _raise,
     "runs-out-of-memory": _exhaust,
+    "spins": spin,
 }
 AFTER_A_WHILE = {
     "segfaults-after-a-while": segfault,
