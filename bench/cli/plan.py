@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 from rich.markup import escape
 from rich.table import Table
 
@@ -61,6 +62,7 @@ def plan(
     cache = cache_path(cache_dir)
     declared = drafts.drafted_matrix(model, family or "", cache) if model is not None else read(matrix_path(matrix))
     effort = effort_named(budget or declared.measure.budget)
+    effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
     absent = absent_targets(declared, hardware())
     planned = whole_plan(declared, only or (), skip or (), with_optional=with_optional, absent=absent)
     if as_json:

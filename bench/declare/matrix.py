@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from bench.declare import registry
-from bench.declare.budgets import BUDGETS
+from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.providers import DEFAULT_ENGINE
@@ -41,6 +41,9 @@ SCHEMA = 1
 TOP = ("schema", "models", "precisions", "runtimes", "providers", "baselines", "exclude", "measure")
 
 
+MINUTES = f"more than 0 and at most {MOST_MINUTES}"
+
+
 class Exclude(Struct, frozen=True):
     """A rule that excludes cells, with its reason."""
 
@@ -56,6 +59,8 @@ class Measure(Struct, frozen=True):
     threads: int | None = None
     """Threads of every target; None takes the usable physical cores."""
     budget: str = "quick"
+    minutes: float | None = None
+    """Minutes for measuring, after everything is prepared; None takes those of the budget."""
     timeout_s: float = 600.0
     memory_limit_mb: int | None = None
     seed: int = 0
@@ -172,6 +177,7 @@ def _measure(tables: Tables) -> Measure:
         # `not … > 0`: nan is not, either.
         ("threads", measure.threads is not None and measure.threads < 1, "at least 1"),
         ("timeout_s", not measure.timeout_s > 0, "more than 0"),
+        ("minutes", measure.minutes is not None and not 0 < measure.minutes <= MOST_MINUTES, MINUTES),
         ("memory_limit_mb", measure.memory_limit_mb is not None and measure.memory_limit_mb < 1, "at least 1"),
     )
     for key, is_wrong, right in limits:
