@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import store
-from bench.commands import Value, command_line
+from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
@@ -20,7 +20,7 @@ from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, Usag
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
+from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare, probe
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -46,6 +46,10 @@ class Options(Struct, frozen=True):
     sustained_minutes: float | None = None
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    model: str | None = None
+    """The model that is measured without a matrix: a path, or a name on the hub."""
+    family: str | None = None
+    """What kind of model that is, where it cannot be seen."""
     with_optional: bool = False
     """Whether optional cells run too, and targets that the machine seems to lack."""
 
@@ -137,7 +141,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
             record = replace(record, effort=replace(record.effort, minutes=options.minutes))
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
     planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
     cells = planned.cells
@@ -231,7 +235,9 @@ def command(options: Options, budget: str) -> str:
     """The command line that repeats this run."""
     flags: dict[str, Value] = {
         # `--out` is left out: a folder holds one run.
-        "--matrix": options.matrix,
+        "--matrix": None if options.model else options.matrix,
+        "--model": shown_model(options.model) if options.model else None,
+        "--family": options.family,
         "--budget": budget,
         "--minutes": options.minutes,
         "--only": options.only,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bench import __version__, store
 from bench.commands import shown_path
+from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
 from bench.progress import Progress
@@ -49,6 +50,15 @@ def new_run(
         artifacts={},
         weights={},
     )
+
+
+def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -> Matrix:
+    """The matrix of a file, or the one that is drafted for a model. Raises `BenchError`."""
+    if model is None:
+        return matrices.read(matrix)
+    from bench.prepare.drafts import drafted_matrix
+
+    return drafted_matrix(model, family or "", cache)
 
 
 def planned_here(

@@ -13,13 +13,16 @@ from rich.markup import escape
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     JsonFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
     OptionalFlag,
     QuietFlag,
     SkipFlag,
     cache_path,
+    check_model,
     matrix_path,
     print_json,
     stop_on_sigterm,
@@ -50,6 +53,8 @@ def add_to(app: typer.Typer) -> None:
 def gate(
     baseline: Annotated[Path, typer.Option(help="The folder of the run to compare with.", metavar="RUN")],
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
@@ -87,10 +92,13 @@ def gate(
     from bench import gating
     from bench.gating.reports.github import ended
 
+    check_model(model, family, matrix)
     stop_on_sigterm()
     options = gating.Options(
         baseline=baseline,
         matrix=matrix_path(matrix),
+        model=model,
+        family=family,
         cache=cache_path(cache_dir),
         reports=Path("reports"),
         only=tuple(only or ()),

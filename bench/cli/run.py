@@ -9,14 +9,17 @@ import typer
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     FormatFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
     OptionalFlag,
     QuietFlag,
     RankFlag,
     SkipFlag,
     cache_path,
+    check_model,
     known_formats,
     matrix_path,
     stop_on_sigterm,
@@ -35,6 +38,8 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
@@ -61,12 +66,18 @@ def run(
     from bench import pipeline
 
     # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
-    if resume and (only or skip or with_optional or budget or threads or out or sustained is not None):
-        hint = "leave --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
+    settings = (model, family, only, skip, with_optional, budget, threads, out, sustained)
+    if resume and any(setting not in (None, False, []) for setting in settings):
+        hint = (
+            "leave --model, --family, --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
+        )
         raise UsageError("--resume continues a run with its original options", hint)
+    check_model(model, family, matrix)
     stop_on_sigterm()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
+        model=model,
+        family=family,
         cache=cache_path(cache_dir),
         reports=Path("reports"),
         only=tuple(only or ()),

@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench import __version__, store
-from bench.declare import matrix as matrices
 from bench.errors import BaselineError, Interrupted, RunFolderError
 from bench.gating import reports, text
 from bench.gating.cells import answer
@@ -30,6 +29,7 @@ from bench.prepare.cache_use import uses_cache
 from bench.prepare.presence import absent_targets, hardware_of
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Note, Observation, Run
+from bench.run_steps import declared
 
 __all__ = ["Finished", "Options", "run"]
 
@@ -52,7 +52,7 @@ def run(options: Options, progress: Progress) -> Finished:
     machine = fingerprint()
     # Checked before the matrix is read and anything is installed: times of two machines are never gated.
     same_machine(base, machine, options.baseline)
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     recorded = {outcome.cell.id: outcome for outcome in judge(base, observations)}
     absent = absent_targets(matrix, hardware_of(machine))
     choice = choose(

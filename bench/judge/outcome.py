@@ -158,7 +158,7 @@ def _outcome(
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
     fault = optimization_fault(observations)
-    evidence = _evidence(run, case, sustained_speed) if shown or decision.status == "inaccurate" else None
+    evidence = _evidence(run, case, speed_shown, sustained_speed) if shown or decision.status == "inaccurate" else None
     return Outcome(
         cell=cell,
         status=decision.status,
@@ -247,7 +247,7 @@ def _replaced_control(shown: Speed | None, planned: str | None) -> list[Note]:
     return [note("control-replaced", planned=planned, used=shown.control)]
 
 
-def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> Evidence:
+def _evidence(run: Run, case: Case, shown: Speed | None, sustained_speed: SustainedSpeed | None) -> Evidence:
     """The input of the flags; an inaccurate cell has flags too, because they may explain it."""
     rounds, medians = case.timed, case.medians
     return Evidence(
@@ -257,11 +257,18 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
         observations=rounds,
         medians_ms=tuple(medians.values()),
         half_width=statistics.half_width(logs(medians)),
+        ratio_half_width=_ratio_half_width(case.cell, shown),
         facts=case.facts,
         build_notes=_build_notes(run, case.cell),
         burst_drift=drift.burst_drift([observation.timing.samples_ns for observation in rounds if observation.timing]),
         sustained=sustained_speed,
     )
+
+
+def _ratio_half_width(cell: Cell, shown: Speed | None) -> float | None:
+    """The relative half width of the ratio to the control, on its longer side; None for the control itself."""
+    ratio = shown.ratio_to_control if shown and shown.control != cell.id else None
+    return None if ratio is None or ratio.high is None else ratio.high / ratio.value - 1
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
