@@ -20,7 +20,7 @@ from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
+from bench.run_steps import all_cores, memory_limit, new_run, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -64,8 +64,7 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        probed, record = probe(matrix, record, options.cache, folder, progress)
-        prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from filelock import FileLock
 from msgspec import Struct
 
 from bench.files import write_atomically, writing
 from bench.prepare.cache_use import USED, touch
+from bench.prepare.threads import Stop, locked
 from bench.records import ArtifactRecord, Cell, Note, Run, Source, Weights, schema_1
 
 MANIFEST = "artifact.json"
@@ -38,10 +38,10 @@ class Artifact(Struct, frozen=True):
 
 
 class Artifacts:
-    """The artifacts under `root`; several processes may share them at the same time."""
+    """The artifacts under `root`; several processes and threads may share them at the same time."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, stop: Stop | None = None) -> None:
+        self.root, self.stop = root, stop
 
     def find(self, parts: dict[str, str]) -> Artifact | None:
         """The artifact made of exactly these parts; None where the cache does not hold it."""
@@ -63,7 +63,7 @@ class Artifacts:
         folder = self.root / key_of(parts)
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):
+            with locked(Path(f"{folder}.lock"), self.stop):
                 existing = self._read(folder)
                 artifact = existing or self._build(kind, parts, folder, build)
                 touch(artifact.folder)
