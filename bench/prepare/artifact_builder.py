@@ -18,7 +18,7 @@ from bench.declare.matrix import Model
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment, distribution_name
-from bench.prepare.threads import Slots
+from bench.prepare.threads import Slots, usable_cores
 from bench.progress import Progress, duration
 from bench.records import (
     ArtifactRecord,
@@ -258,13 +258,12 @@ class ArtifactBuilder:
             if key in self.failed:
                 raise BuildError(self.failed[key])
             built = True
-            with self.slots.held(work.rank, work.memory_bytes), self._at_work(what):
-                return (*base_notes, *self._ask(runtime, order(aside)))
+            return (*base_notes, *self._ask(runtime, order(aside)))
 
         if key in self.failed:
             raise BuildError(self.failed[key])
         try:
-            artifact = self.cache.ensure(kind, parts, build)
+            artifact = self.cache.ensure(kind, parts, build, self._turn(what, work))
         except BuildError as error:
             self.failed[key] = error.failure
             raise
@@ -274,12 +273,14 @@ class ArtifactBuilder:
         return artifact
 
     @contextlib.contextmanager
-    def _at_work(self, what: str) -> Iterator[None]:
-        self.progress.work(what, f"building {what}")
-        try:
-            yield
-        finally:
-            self.progress.work(what, None)
+    def _turn(self, what: str, work: Work) -> Iterator[None]:
+        """Wait until something can be built, and say so while it is."""
+        with self.slots.held(work.rank, work.memory_bytes):
+            self.progress.work(what, f"building {what}")
+            try:
+                yield
+            finally:
+                self.progress.work(what, None)
 
     def _ask(self, runtime: str, order: Order) -> tuple[Note, ...]:
         built: Built | None = None
@@ -299,6 +300,11 @@ class ArtifactBuilder:
         assert built is not None
         return built.notes
 
+    def _threads(self) -> dict[str, str]:
+        """Variables that share the cores between builds: threads that wait for one another's core make no progress."""
+        number = max(1, usable_cores() // self.slots.number)
+        return {} if self.slots.number == 1 else {"OMP_NUM_THREADS": str(number), "OMP_WAIT_POLICY": "PASSIVE"}
+
     @contextlib.contextmanager
     def _worker(self, runtime: str) -> Iterator[Worker]:
         """A worker of the runtime that no other thread uses."""
@@ -313,7 +319,7 @@ class ArtifactBuilder:
             if worker is None or not worker.alive:
                 # A log for each, since a failure quotes the end of it.
                 log = self.logs / f"build-{runtime}{f'-{number}' if number > 1 else ''}.log"
-                environment = worker_code.child_environment(self.code)
+                environment = worker_code.child_environment(self.code, self._threads())
                 worker = self.workers[place] = Worker(self.runtimes[runtime].executable, log, environment)
         try:
             yield worker

@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -54,8 +55,10 @@ class Artifacts:
             touch(artifact.folder)
         return artifact
 
-    def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
-        """The artifact made of these parts, built now where the cache does not hold it.
+    def ensure(
+        self, kind: Kind, parts: dict[str, str], build: Build, turn: AbstractContextManager[None] | None = None
+    ) -> Artifact:
+        """The artifact made of these parts, built now where the cache does not hold it, while `turn` is held.
 
         A second run that needs the same artifact waits for the first. The files are written to another folder, which is
         renamed at the end, so that no reader sees an incomplete artifact. Raises `DiskError`, and what `build` raises.
@@ -64,8 +67,10 @@ class Artifacts:
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
             with locked(Path(f"{folder}.lock"), self.stop):
-                existing = self._read(folder)
-                artifact = existing or self._build(kind, parts, folder, build)
+                artifact = self._read(folder)
+                if artifact is None:
+                    with turn or nullcontext():
+                        artifact = self._build(kind, parts, folder, build)
                 touch(artifact.folder)
                 return artifact
 

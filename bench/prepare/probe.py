@@ -19,7 +19,7 @@ from bench.errors import RuntimeSetupError
 from bench.prepare import worker_code
 from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe_memory import ProbeMemory, order_of
-from bench.prepare.threads import LOOK_S, Slots, Stop, Threads, usable_cores
+from bench.prepare.threads import LOOK_S, Slots, Stop, usable_cores
 from bench.progress import Progress
 from bench.records import Cell, Failed, Failure, Machine, Note, Probed, Provider, Status, TargetFacts, note
 from bench.worker_process import Worker, with_native_words
@@ -101,23 +101,6 @@ def new_targets(
 def wanted(matrix: Matrix, cells: Iterable[Cell]) -> list[Target]:
     """The targets that a cell needs."""
     return [matrix.targets[name] for name in dict.fromkeys(cell.target for cell in cells if cell.excluded is None)]
-
-
-def probe_targets(
-    matrix: Matrix,
-    cells: Iterable[Cell],
-    machine: Machine,
-    cache: Path,
-    logs: Path,
-    progress: Progress,
-    code: Path | None = None,
-) -> ProbedTargets:
-    """Try every target that a cell needs beside each other; the cells of unusable targets get a failure."""
-    probed = new_targets(matrix, machine, cache, logs, progress, code)
-    with Threads(probed.stop) as threads:
-        for target in wanted(matrix, cells):
-            threads.start(probed.examine, target)
-    return probed
 
 
 def examine(
