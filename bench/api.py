@@ -61,6 +61,7 @@ def run(
     only: Globs = (),
     skip: Globs = (),
     budget: str | None = None,
+    minutes: float | None = None,
     threads: int | None = None,
     sustained_minutes: float | None = None,
     out: AnyPath | None = None,
@@ -70,8 +71,9 @@ def run(
 ) -> RunResult:
     """Prepare, measure and judge the cells of a matrix, and write the report; takes minutes to hours.
 
-    `budget` is 'quick', 'standard' or 'thorough' (default: the matrix's). `threads` holds for every target (default:
-    the matrix's, else the physical cores). `sustained_minutes` runs each measured cell continuously for so long
+    `budget` is 'quick', 'standard' or 'thorough' (default: the matrix's). `minutes` is the time for measuring, after
+    everything is prepared (default: the matrix's, else the budget's). `threads` holds for every target (default: the
+    matrix's, else the physical cores). `sustained_minutes` runs each measured cell continuously for so long
     afterwards. `out` is the run's folder, which must not hold a run (default: `reports/<machine>-<time>`). `progress`
     receives messages about the current step; without it nothing is printed.
 
@@ -89,6 +91,7 @@ def run(
         only=_globs(only),
         skip=_globs(skip),
         budget=budget,
+        minutes=minutes,
         threads=threads,
         out=Path(out) if out is not None else None,
         formats=known(",".join(formats)) if formats else (),

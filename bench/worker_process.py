@@ -65,6 +65,7 @@ class Worker:
         self._oom_kills = _oom_kills()
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_suspended = False
         try:
             self._process = subprocess.Popen(
                 [str(executable), "-m", "bench.worker"],
@@ -144,6 +145,21 @@ class Worker:
         self._process.wait()
         self._end_process_group()
 
+    def suspend(self) -> None:
+        """Stop the process until `resume`, where its threads use CPU although it is idle; Linux only."""
+        # Elsewhere a stopped process would outlive a parent that is killed.
+        if self._process is not None and sys.platform == "linux" and not self._is_suspended:
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(self._process.pid).suspend()
+                self._is_suspended = True
+
+    def resume(self) -> None:
+        """Let a suspended process go on."""
+        if self._process is not None and self._is_suspended:
+            self._is_suspended = False
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(self._process.pid).resume()
+
     def _end_process_group(self) -> None:
         """Kill the children that a dead process left: they have no parent now, but are still in its group."""
         if self._process is not None and sys.platform != "win32":
@@ -188,8 +204,9 @@ class Worker:
         return True
 
     def _listen(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._replies.put(line)
+        with stream:
+            for line in stream:
+                self._replies.put(line)
         self._replies.put(None)
 
     def _next(self, end: float) -> Reply | Failure:

@@ -1,48 +1,51 @@
-"""Defines the budgets: numbers of rounds and bursts, warm-up times, and the width of the interval to reach."""
+"""Defines the budgets: numbers of blocks and bursts, warm-up times, the resolution to reach, and the time for it."""
 
 from bench.declare.suggest import nearest
 from bench.errors import UsageError
 from bench.records import Effort
 
+MOST_MINUTES = 1440
+"""A run is measured for a day at most, and so is a cell in its sustained run."""
 BUDGETS = {
+    # Two blocks at least: a single one has no scatter, so it gives numbers, but no interval.
     "quick": Effort(
         name="quick",
-        min_rounds=3,
-        max_rounds=3,
-        half_width=None,
+        min_rounds=2,
+        max_rounds=12,
+        half_width=0.05,
         warmup_calls=5,
         warmup_s=0.3,
         warmup_limit_s=1.5,
-        burst_s=0.25,
+        burst_s=0.15,
         cell_limit_s=60.0,
+        bursts=6,
+        minutes=5.0,
     ),
-    # Five bursts, so that a visit of a small model spends 40 % of its time in them: what comes before them, a second of
-    # warm-up above all, takes six times as long as one (`nox -s overhead` measures it).
-    # Six rounds at least, not five: stopping as soon as an interval looks narrow enough costs coverage, 93.0 % of the
-    # nominal 95 % with five rounds and 93.7 % with six, at 3 % scatter between rounds (tests/unit/test_stats.py).
     "standard": Effort(
         name="standard",
-        min_rounds=6,
-        max_rounds=10,
+        min_rounds=3,
+        max_rounds=24,
         half_width=0.02,
         warmup_calls=10,
         warmup_s=1.0,
         warmup_limit_s=10.0,
-        burst_s=0.25,
+        burst_s=0.15,
         cell_limit_s=60.0,
-        bursts=5,
+        bursts=6,
+        minutes=20.0,
     ),
     "thorough": Effort(
         name="thorough",
-        min_rounds=10,
-        max_rounds=20,
+        min_rounds=6,
+        max_rounds=48,
         half_width=0.01,
         warmup_calls=10,
         warmup_s=1.0,
         warmup_limit_s=10.0,
-        burst_s=0.25,
+        burst_s=0.15,
         cell_limit_s=300.0,
-        bursts=5,
+        bursts=6,
+        minutes=60.0,
     ),
 }
 
@@ -58,6 +61,7 @@ GATE = Effort(
     # Short, because the sides alternate: so the ratio of two processes scatters by 0.8 %, one after the other by 1.9 %.
     burst_s=0.15,
     cell_limit_s=600.0,
+    bursts=6,
 )
 """For each process of a pair: both sides have the same warm-up, and short bursts that alternate."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from bench.declare import registry
-from bench.declare.budgets import BUDGETS
+from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.providers import DEFAULT_ENGINE
@@ -56,6 +56,8 @@ class Measure(Struct, frozen=True):
     threads: int | None = None
     """Threads of every target; None takes the usable physical cores."""
     budget: str = "quick"
+    minutes: float | None = None
+    """Minutes for measuring, after everything is prepared; None takes those of the budget."""
     timeout_s: float = 600.0
     memory_limit_mb: int | None = None
     seed: int = 0
@@ -144,6 +146,8 @@ def _measure(tables: Tables) -> Measure:
         raise tables.error(f"measure.threads is {measure.threads}", "it is at least 1")
     if not measure.timeout_s > 0:  # nan is not, either
         raise tables.error(f"measure.timeout_s is {measure.timeout_s}", "it is more than 0")
+    if measure.minutes is not None and not 0 < measure.minutes <= MOST_MINUTES:
+        raise tables.error(f"measure.minutes is {measure.minutes:g}", f"it is more than 0 and at most {MOST_MINUTES}")
     if measure.memory_limit_mb is not None and measure.memory_limit_mb < 1:
         raise tables.error(f"measure.memory_limit_mb is {measure.memory_limit_mb}", "it is at least 1")
     tables.one_of(measure.budget, BUDGETS, f"unknown budget '{measure.budget}' in measure")

@@ -189,7 +189,7 @@ class Gate:
                 # The times of an emulated cell mean nothing: one round shows its support.
                 for number in range(1, 2 if both.new.emulated else ROUNDS + 1):
                     self.progress.detail(f"round {number} of {both.id}, against stored numbers")
-                    self.new.visitor.visit([both.new], number)
+                    self.new.measure_alone(both.new, number)
         except KeyboardInterrupt:
             return True
         return False

@@ -1,26 +1,20 @@
-"""Measure a pair: two fresh processes of one cell, base and new, whose bursts alternate, and their log ratio.
-
-A change of the machine's speed affects both processes equally, since their bursts are less than a second apart. If two
-processes do not fit into memory, four run in sequence: base, new, new, base. This order still cancels a steady drift.
-"""
+"""Measure a pair: a block of two fresh processes of one cell, base and new, and their log ratio."""
 
 from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from statistics import mean, median
 
 import numpy as np
 from msgspec import Struct
 
 from bench.judge.flags import busy
-from bench.machine import state
+from bench.measure.blocks import Bursts, measure_block, measure_in_sequence
 from bench.measure.observations import now
-from bench.measure.warm_session import Side, WarmSession
-from bench.records import MachineState, Observation, Pair, PairKind
+from bench.measure.warm_session import Member, WarmSession
+from bench.records import Observation, Pair, PairKind
 
 BURSTS = 6
 """Bursts of each side in a pair: two disturbed bursts hardly move the median of six ratios."""
@@ -31,8 +25,6 @@ BURST_S = 0.15
 # Between identical processes the 25th percentile varies by 2.9 % and the median by 4.4 % (a VM with 2 cores).
 QUARTILE = 25.0
 
-Processes = tuple[list[WarmSession], list[str]]
-"""The processes of a pair, and the side of each burst in the order of time."""
 Typical = Callable[[Sequence[int]], float]
 """Computes the typical call of a burst in milliseconds from all its calls in nanoseconds."""
 
@@ -71,67 +63,50 @@ class Pairer:
     def __init__(self, seed: int, typical: Typical = median_call, burst_s: float = BURST_S) -> None:
         self.seed, self.typical, self.burst_s = seed, typical, burst_s
 
-    def pair(self, base: Side, new: Side, kind: PairKind, number: int, *, in_sequence: bool = False) -> MeasuredPair:
+    def pair(
+        self, base: Member, new: Member, kind: PairKind, number: int, *, in_sequence: bool = False
+    ) -> MeasuredPair:
         """Measure one pair. If a side fails, the value is None, and the side's observation holds the failure."""
-        rng = random.Random(f"{self.seed}/{base.cell.id}/{kind}/{number}")
+        cell = base.cells[0].id
         # Seeded by cell and number: the order of a pair does not depend on which other pairs were measured.
-        started, start = now(), time.monotonic()
-        make = self._in_sequence if in_sequence else self._side_by_side
-        calls, order = make(base, new, number, rng)
-        base_calls, new_calls = ([call for call in calls if call.side is side] for side in (base, new))
-        failed = next((call for call in calls if call.failure), None)
+        rng = random.Random(f"{self.seed}/{cell}/{kind}/{number}")
+        started = now()
+        # Whole pairs are set aside, by the load during all of their bursts.
+        bursts = Bursts(BURSTS, self.burst_s, all_or_none=True, set_aside=False)
+        if in_sequence:
+            first, second = rng.sample([base, new], 2)
+            block = measure_in_sequence(first, second, number, bursts, rng)
+        else:
+            block = measure_block([base, new], number, bursts, rng)
+        base_calls, new_calls = ([call for call in block.sessions if call.member is side] for side in (base, new))
+        failed = next((call for call in block.sessions if call.failed), None)
         pair = Pair(
-            cell=base.cell.id,
+            cell=cell,
             kind=kind,
             number=number,
             started=started,
             value=None if failed else _value(self._typical(base_calls), self._typical(new_calls), in_sequence),
             base_ms=tuple(ms for process in self._typical(base_calls) for ms in process),
             new_ms=tuple(ms for process in self._typical(new_calls) for ms in process),
-            order="".join(order),
+            order="".join(session.member.name[0] for session, _ in block.order),
             way="in sequence" if in_sequence else "side by side",
-            state=calls[-1].state,
-            failure=f"{failed.side.name}: {failed.failure.message}" if failed and failed.failure else "",
-            seconds=round(time.monotonic() - start, 3),
+            state=block.sessions[-1].state,
+            failure=f"{failed.member.name}: {next(iter(failed.failures.values())).message}" if failed else "",
+            seconds=block.seconds,
         )
-        return MeasuredPair(pair, *(tuple(call.observation() for call in side) for side in (base_calls, new_calls)))
+        return MeasuredPair(pair, *(tuple(_observations(side)) for side in (base_calls, new_calls)))
 
     def _typical(self, calls: Sequence[WarmSession]) -> list[list[float]]:
         """The typical call of each burst, by process."""
-        return [[self.typical(burst) for burst in call.bursts] for call in calls]
+        return [
+            [self.typical(burst.reply.samples_ns) for burst in call.bursts.get(call.first.id, [])] for call in calls
+        ]
 
-    def _side_by_side(self, base: Side, new: Side, number: int, rng: random.Random) -> Processes:
-        """Run both processes at once: one sleeps during the burst of the other. The order is random in each turn."""
-        order: list[str] = []
-        with ExitStack() as stack:
-            calls = [stack.enter_context(WarmSession(side, number)) for side in rng.sample([base, new], 2)]
-            # A list, not a generator: `all` would stop at the first side that fails, and miss the other's failure.
-            warm = [call.warm() for call in calls]
-            # Around the bursts alone: load while both sides start does not disturb their ratio.
-            with _Watch(calls):
-                # If one side fails, no ratio can be computed, so the other side does not burst either.
-                for _ in range(BURSTS if all(warm) else 0):
-                    # Drawn anew in each turn, so that neither side always runs after the other.
-                    turn = rng.sample(calls, 2)
-                    order += [call.side.name[0] for call in turn if call.burst(self.burst_s)]
-        return calls, order
 
-    def _in_sequence(self, base: Side, new: Side, number: int, rng: random.Random) -> Processes:
-        """Run four processes one after another: base, new, new, base, or new, base, base, new."""
-        first, second = rng.sample([base, new], 2)
-        calls: list[WarmSession] = []
-        order: list[str] = []
-        # The symmetric order gives both sides the same mean position in time.
-        for side in (first, second, second, first):
-            with WarmSession(side, number) as call:
-                calls.append(call)
-                # Without this process the pair has no value, so the remaining ones are not started.
-                if not call.warm():
-                    break
-                with _Watch([call]):
-                    # Each side has two processes in this order, so half the bursts give each side six.
-                    order += [side.name[0] for _ in range(BURSTS // 2) if call.burst(self.burst_s)]
-        return calls, order
+def _observations(calls: Sequence[WarmSession]) -> list[Observation]:
+    """An observation of each process; one that is warm counts without bursts too, for the support of its cell."""
+    seen = [call.observation(call.first, answered=True) for call in calls]
+    return [observation for observation in seen if observation is not None]
 
 
 def _value(base: list[list[float]], new: list[list[float]], in_sequence: bool) -> float:
@@ -139,24 +114,3 @@ def _value(base: list[list[float]], new: list[list[float]], in_sequence: bool) -
     if not in_sequence:
         return value(base[0], new[0])
     return mean(math.log(median(ms)) for ms in new) - mean(math.log(median(ms)) for ms in base)
-
-
-class _Watch:
-    """Records the state of the machine during the bursts of some workers.
-
-    The processor time of the workers themselves is subtracted, so that only the load of others counts.
-    """
-
-    def __init__(self, calls: Sequence[WarmSession]) -> None:
-        self.calls = calls
-
-    def __enter__(self) -> None:
-        self.before, self.used_s = state.snapshot(), self._cpu_s()
-
-    def __exit__(self, *_: object) -> None:
-        machine_state: MachineState = state.since(self.before, max(0.0, self._cpu_s() - self.used_s))
-        for call in self.calls:
-            call.state = machine_state
-
-    def _cpu_s(self) -> float:
-        return sum(call.worker.cpu_s() for call in self.calls)

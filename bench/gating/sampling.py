@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bench.gating.pairs import MeasuredPair, Pairer
 from bench.gating.scatter import relative
-from bench.measure.warm_session import Side
+from bench.measure.warm_session import Member
 from bench.progress import Progress, duration
 from bench.records import PairKind
 
@@ -27,8 +27,8 @@ PATIENCE = 6
 class Sides(Struct, frozen=True):
     """The two sides of a cell."""
 
-    base: Side
-    new: Side
+    base: Member
+    new: Member
     threads: int = 1
     """Threads of the new side: they tell its own load from that of others if the system does not report it."""
     in_sequence: bool = False
@@ -113,7 +113,7 @@ class Processes:
         number, sides = self.numbers[cell, kind], self.sides[cell]
         self.progress.detail(f"{kind} pair {number} of {cell}{self._left()}")
         # A null pair is the base twice: a difference between its sides comes from the machine or the measurement.
-        new = Side(sides.new.name, sides.base.cell, sides.base.visitor) if kind == "null" else sides.new
+        new = Member(sides.new.name, sides.base.cells, sides.base.visitor) if kind == "null" else sides.new
         return self.pairer.pair(sides.base, new, kind, number, in_sequence=sides.in_sequence)
 
     def _has_time(self, cell: str) -> bool:

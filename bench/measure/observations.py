@@ -1,28 +1,24 @@
-"""Turns the replies of workers into observations: one mapper for visits, warm sessions and sustained runs."""
+"""Turns the replies of workers into observations: one mapper for blocks, pairs and sustained runs."""
 
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.machine import state
 from bench.machine.energy import Meter
-from bench.measure.cold_start import StartResults
 from bench.records import (
     Bursted,
-    Cell,
     Energy,
     Failed,
     Failure,
     Held,
     Lasted,
     MachineState,
-    Measured,
-    Note,
     Observation,
     Opened,
     Profiled,
@@ -38,10 +34,18 @@ SIZE_FAILURES: tuple[Status, ...] = ("out-of-memory", "crashed", "failed")
 """The statuses that a model too large for its device can have."""
 
 
+class TimedBurst(Struct, frozen=True):
+    """A burst of a workload, the turn of its block that it was made in, and its energy where it can be read."""
+
+    turn: int
+    reply: Bursted
+    energy: Energy | None
+
+
 class ReplyMapper:
     """Turns the replies of one worker process into observations; the one place where a reply's fields are copied.
 
-    `number` is the round; `asked_s` is the length of a sustained run, and None for any other order. The observations
+    `number` is the block; `asked_s` is the length of a sustained run, and None for any other order. The observations
     name no cell; the caller that gave the order fills it in.
     """
 
@@ -49,36 +53,35 @@ class ReplyMapper:
         self.number, self.meter, self.asked_s = number, meter, asked_s
         self.started = now()
         self.opened: Opened | None = None
-        self.held: Held | None = None
-        self.bursts: list[Bursted] = []
-        self.energies: list[Energy] = []
+        self.held: dict[str, Held] = {}
+        """By workload."""
+        self.bursted: dict[str, Bursted] = {}
+        """The last burst of each workload."""
         self.minutes = 0
 
     def watch(self, worker: Worker) -> None:
-        """Start recording the state of the machine for the next workload or the next minute."""
+        """Start recording the state of the machine for the next minute."""
         self.worker, self.before, self.used_s = worker, state.snapshot(), worker.cpu_s()
-        # Forgotten, so that a workload which fails before its burst does not get the readings of the one before it.
-        self.sensors: state.Sensors | None = None
 
     def take(self, reply: Reply) -> Observation | None:
         """The observation that a reply completes; None for a reply that completes none."""
         match reply:
             case Stage("burst"):
                 self.meter.begin()
-            case Stage("parity"):
-                # The meter stops before the answers are checked, so that only timed calls are in the energy.
+            case Stage("idle"):
+                # Here, so that only timed calls are in the energy.
                 self.meter.end()
-                self.sensors = state.sensors()  # now, while the heat and the clock of the burst still show
             case Stage("sustain"):
                 self.watch(self.worker)  # loading and warm-up do not belong to the first minute
             case Opened():
                 self.opened = reply
             case Held():
-                self.held = reply
+                self.held[reply.workload] = reply
             case Bursted():
-                self._burst(reply)
-            case Measured():
-                return self._measured(reply)
+                self.bursted[reply.workload] = reply
+            case Profiled():
+                if self.opened:
+                    self.opened = replace(self.opened, placement=reply.placement)
             case Lasted():
                 return self._minute(reply)
             case Failed():
@@ -91,46 +94,33 @@ class ReplyMapper:
         """The observation of a failed order, or of one failed workload."""
         return self._observation(failure=failure, state=self._state())
 
-    def warm(self, failure: Failure | None, beside: MachineState) -> Observation:
-        """The observation of a warm session: the calls of its bursts are the samples.
+    def warm(self, workload: str, bursts: Sequence[TimedBurst], beside: MachineState) -> Observation:
+        """The observation of a warm workload: the calls of its bursts are the samples.
 
         `beside` is the state of the machine during the bursts. The caller measures it, because it alternates the bursts
-        of two sessions.
+        of several processes.
         """
-        if failure or self.held is None:
-            return self._observation(failure=failure)
+        held = self.held[workload]
+        replies = [burst.reply for burst in bursts]
+        used = [reply.cpu_ns for reply in replies if reply.cpu_ns is not None]
         # The reply `Held` has no samples; the burst replies have them.
         timing = replace(
-            self.held.timing,
-            samples_ns=tuple(sample for burst in self.bursts for sample in burst.samples_ns),
-            burst_calls=tuple(len(burst.samples_ns) for burst in self.bursts),
-            generations=tuple(generation for burst in self.bursts for generation in burst.generations),
+            held.timing,
+            samples_ns=tuple(sample for reply in replies for sample in reply.samples_ns),
+            burst_calls=tuple(len(reply.samples_ns) for reply in replies),
+            generations=tuple(generation for reply in replies for generation in reply.generations),
+            turns=tuple(burst.turn for burst in bursts),
+            cpu_ns=sum(used) if used and len(used) == len(replies) else None,
         )
-        peak = max((burst.peak_rss_bytes for burst in self.bursts), default=None)
-        return self._answered(self.held, timing=timing, state=beside, peak_rss_bytes=peak, energy=self._total_energy())
-
-    def _burst(self, reply: Bursted) -> None:
-        self.meter.end()
-        self.bursts.append(reply)
-        if energy := self.meter.energy(len(reply.samples_ns)):
-            self.energies.append(energy)
-
-    def _total_energy(self) -> Energy | None:
-        """The energy of all bursts whose energy could be read; None without any."""
-        if not self.energies:
-            return None
-        joules, calls = sum(energy.joules for energy in self.energies), sum(energy.calls for energy in self.energies)
-        # One process has one meter, so all bursts have the same source.
-        return Energy(joules, calls, self.energies[0].source)
-
-    def _measured(self, reply: Measured) -> Observation:
-        """One workload of a visit; the meter was read when its burst ended."""
-        return self._answered(
-            reply,
-            timing=reply.timing,
-            state=self._state(),
-            peak_rss_bytes=reply.peak_rss_bytes,
-            energy=self.meter.energy(len(reply.timing.samples_ns)),
+        return self._observation(
+            timing=timing,
+            parity=held.parity,
+            traits=held.traits,
+            transcript=held.transcript,
+            device_memory_bytes=self.meter.device_memory_bytes,
+            peak_rss_bytes=max((reply.peak_rss_bytes for reply in replies), default=None),
+            energy=_total([burst.energy for burst in bursts if burst.energy]),
+            state=beside,
         )
 
     def _minute(self, reply: Lasted) -> Observation:
@@ -140,16 +130,6 @@ class ReplyMapper:
         self.watch(self.worker)
         assert observation.sustained is not None
         return replace(observation, sustained=replace(observation.sustained, minute=reply.minute))
-
-    def _answered(self, reply: Measured | Held, **measured: Any) -> Observation:
-        """The observation of a checked and timed workload."""
-        return self._observation(
-            parity=reply.parity,
-            traits=reply.traits,
-            transcript=reply.transcript,
-            device_memory_bytes=self.meter.device_memory_bytes,
-            **measured,
-        )
 
     def _observation(self, **fields: Any) -> Observation:
         """An observation with the facts of its process; a failure after opening has the placement too."""
@@ -170,93 +150,25 @@ class ReplyMapper:
         return Observation(cell="", round=self.number, started=self.started, **fields)
 
     def _state(self) -> MachineState:
-        """The state of the machine during the workload or the minute that just ended."""
+        """The state of the machine during the order or the minute that just ended."""
         used_s = max(0.0, self.worker.cpu_s() - self.used_s)  # the CPU time of a dead worker reads as 0
-        return state.since(self.before, used_s, self.sensors)
+        return state.since(self.before, used_s)
 
 
-class ObservationRecorder:
-    """Records the observations of one visit as its replies come, one for each workload, on disk at once.
+def _total(energies: Sequence[Energy]) -> Energy | None:
+    """The energy of all bursts whose energy could be read; None without any."""
+    if not energies:
+        return None
+    joules, calls = sum(energy.joules for energy in energies), sum(energy.calls for energy in energies)
+    # One process has one meter, so all bursts have the same source.
+    return Energy(joules, calls, energies[0].source)
 
-    `starts` holds the starts of a cell that were measured before the visit. `shortfall` says by how much the model
-    exceeds the memory of its device. `facts` are notes that every observation gets.
-    """
 
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        number: int,
-        record: Record,
-        meter: Meter,
-        starts: Mapping[str, StartResults] | None = None,
-        shortfall: str | None = None,
-        facts: tuple[Note, ...] = (),
-    ) -> None:
-        self.waiting = {cell.workload: cell for cell in cells}
-        self.record = record
-        self.mapper = ReplyMapper(number, meter)
-        self.starts, self.shortfall, self.facts = starts or {}, shortfall, facts
-        self.begun = time.monotonic()
-        self.observations: list[Observation] = []
-
-    def watch(self, worker: Worker) -> None:
-        """Start recording the state of the machine for the first workload."""
-        self.mapper.watch(worker)
-
-    def take(self, reply: Reply) -> None:
-        """Process a reply; a workload that is complete becomes an observation."""
-        match reply:
-            case Profiled():
-                self._profiled(reply)
-            case Failed():
-                # A death during one workload says nothing about the others; a death before the first fails all.
-                hit = [reply.workload] if reply.workload in self.waiting else list(self.waiting)
-                for workload in hit:
-                    self._keep(workload, self.mapper.failed(self._explained(reply.failure)))
-            case _:
-                observation = self.mapper.take(reply)
-                if observation is not None and isinstance(reply, Measured):
-                    self._keep(reply.workload, observation)
-
-    def unanswered(self) -> None:
-        """Record a failure for every workload if the worker ended the order without any answer."""
-        # Some workloads were answered: the visitor measures the others in a fresh process.
-        if self.observations:
-            return
-        failure = unanswered("protocol", "visit")
-        for workload in list(self.waiting):
-            self._keep(workload, self.mapper.failed(failure))
-
-    def _profiled(self, reply: Profiled) -> None:
-        """Record the observations again with the fuller placement that profiling gives.
-
-        The last observation of a cell and a round counts. The numbers were on disk before profiling, so a death while
-        profiling loses none.
-        """
-        for index, observation in enumerate(self.observations):
-            if observation.failure is None:
-                self.observations[index] = replace(observation, placement=reply.placement)
-                # The first record of the visit has the numbers; this one replaces it when the run is read.
-                self.record(self.observations[index])
-
-    def _explained(self, failure: Failure) -> Failure:
-        """The failure; its message has the shortfall where the size of the model explains it."""
-        if self.shortfall is None or failure.status not in SIZE_FAILURES:
-            return failure
-        return replace(failure, message=f"{self.shortfall}; {failure.message}")
-
-    def _keep(self, workload: str, observation: Observation) -> None:
-        """Complete the observation of a workload with the facts of its cell, and record it."""
-        cell = self.waiting.pop(workload)
-        observation = replace(observation, cell=cell.id, visit_s=round(time.monotonic() - self.begun, 3))
-        observation = replace(observation, notes=(*observation.notes, *self.facts))
-        if results := self.starts.get(cell.id):
-            observation = replace(observation, starts=results.starts, notes=(*observation.notes, *results.notes))
-        self.observations.append(observation)
-        self.record(observation)
-        # All workloads of a visit are in one process: time and state of the next one start here.
-        self.begun = time.monotonic()
-        self.mapper.watch(self.mapper.worker)
+def explained(failure: Failure, shortfall: str | None) -> Failure:
+    """The failure; its message has the shortfall of memory where the size of the model explains it."""
+    if shortfall is None or failure.status not in SIZE_FAILURES:
+        return failure
+    return replace(failure, message=f"{shortfall}; {failure.message}")
 
 
 def unanswered(stage: str, order: str) -> Failure:

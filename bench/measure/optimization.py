@@ -5,6 +5,7 @@ Each attempt is a process of its own, so that a crash costs nothing but that pro
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 
@@ -14,14 +15,15 @@ from bench.measure import graph_optimizers
 from bench.measure.graph_optimizers import DISABLED, Finding, Result, TimeUsedUpError
 from bench.measure.stopping import CellStates
 from bench.measure.visits import Visitor
+from bench.measure.warm_session import WarmSession
 from bench.progress import Progress
-from bench.records import Cell, Effort, Failed, Failure, Measured, Note, Observation, Provider, Visit, note
+from bench.records import Cell, Effort, Failed, Failure, Held, Hold, Note, Observation, Provider, Visit, note
 from bench.records.plan import Optimization
 
 LIMIT_S = 120.0
 """Seconds that the search for one model on one target may take; a small model takes ten to twenty."""
 TRIAL = Effort("trial", 1, 1, None, warmup_calls=0, warmup_s=0.0, warmup_limit_s=0.0, burst_s=0.0, cell_limit_s=0.0)
-"""The fewest calls of a visit: only the answers are of interest."""
+"""The fewest calls: only the answers are of interest."""
 STAGES = ("session", "bind", "time", "burst", "parity")
 """Where a failure may be that of an optimization: the session is there, or is being created."""
 # A refusal of the engine, such as an unknown option, and a missing package are not among them.
@@ -40,38 +42,43 @@ STATUSES = ("crashed", "failed", "unsupported")
 TEXT_CHARACTERS = 300
 
 
-def measured_again(
-    visitor: Visitor, cells: Sequence[Cell], first: list[Observation], states: CellStates, progress: Progress
-) -> list[Observation]:
-    """The observations of a group's first visit, or of the visit that replaces it at a level that is right.
+def at_right_level(sessions: list[WarmSession], states: CellStates, progress: Progress, rng: random.Random) -> None:
+    """Replace the last session, where it fails or is wrong as optimized, by one at a level that is right.
 
-    Where the matrix sets the level of its provider, the cells stay as they are, and say which level would be right.
+    Where the matrix sets the level of its provider, the session stays as it is, and its observations say which level
+    would be right.
     """
-    provider = visitor.provider(cells[0])
-    suspects = [observation for observation in first if _is_suspect(observation, states)]
-    if provider is None or not suspects or cells[0].group in visitor.findings:
-        return first
-    group = cells[0].group
+    session = sessions[-1]
+    visitor, cells = session.member.visitor, session.member.cells
+    provider, group = visitor.provider(cells[0]), cells[0].group
+    if provider is None or group in visitor.findings:
+        return
+    answered = [observation for cell in cells if (observation := session.observation(cell, answered=True)) is not None]
+    suspects = [observation for observation in answered if _is_suspect(observation, states)]
+    if not suspects:
+        return
     progress.detail(f"{group}: {_what(suspects[0])} at optimization {provider.optimization}; trying lower levels")
     search = _Search(visitor, cells, suspects, provider, states)
     finding = graph_optimizers.search(provider.optimization, search.attempt)
     if finding is None:
-        return first
+        return
     fixed = visitor.matrix.targets[cells[0].target].optimization_given
     fact = _fact(finding, provider.optimization, suspects[0], measured=not fixed)
     progress.step(_line(group, finding, provider.optimization, suspects[0], fixed=fixed))
     if fixed:
-        said = [_with(observation, fact) if observation in suspects else observation for observation in first]
-        for observation in said:
-            visitor.record(observation)
-        return said
+        session.facts |= {observation.cell: (fact,) for observation in suspects}
+        return
     visitor.findings[group] = fact
-    # What the visit at the level asked for has compiled would make the next cold start warm.
+    # What the session at the level asked for has compiled would make the next cold start warm.
     visitor.compile_caches.empty(group)
     if visitor.needs_starts(cells):
         visitor.measure_starts(cells)
     # All workloads, also those that were right: the rows of one model on one target are of one level.
-    return visitor.visit(cells, first[0].round)
+    for index, other in enumerate(sessions):
+        if other.first.group == group:
+            other.close()
+            sessions[index] = WarmSession(other.member, other.number, rng)
+            sessions[index].warm()
 
 
 class _Search:
@@ -98,16 +105,16 @@ class _Search:
         if left_s <= 0:
             raise TimeUsedUpError
         # No folder, so that nothing that is compiled here is used by a start or a visit.
-        order = replace(self._at(self.visitor.order(self.cells, 0, ""), level, without), effort=TRIAL)
+        visit = replace(self._at(self.visitor.order(self.cells, 0, ""), level, without), effort=TRIAL)
         right: list[bool] = []
         with self.visitor.worker(self.cells[0], "") as worker:
-            for reply in worker.ask(order, min(left_s, self.visitor.settings.timeout_s)):
+            for reply in worker.ask(Hold(visit), min(left_s, self.visitor.settings.timeout_s)):
                 if isinstance(reply, Failed):
                     # What takes too long is neither right nor wrong.
                     if reply.failure.status == "timeout":
                         raise TimeUsedUpError
                     return "failed"
-                if isinstance(reply, Measured):
+                if isinstance(reply, Held):
                     right.append(self._is_right(reply))
         if len(right) < len(self.cells):
             return "failed"
@@ -119,7 +126,7 @@ class _Search:
             session[DISABLED] = ";".join(filter(None, (session.get(DISABLED), *without)))
         return replace(order, provider=replace(self.provider, optimization=level, session=session))
 
-    def _is_right(self, reply: Measured) -> bool:
+    def _is_right(self, reply: Held) -> bool:
         cell = next(cell for cell in self.cells if cell.workload == reply.workload)
         before = self.before[cell.id]
         now = replace(before, failure=None, parity=reply.parity)
@@ -153,10 +160,6 @@ def _status(observation: Observation) -> str:
 
 def _message(failure: Failure | None) -> str:
     return failure.message.splitlines()[0][:TEXT_CHARACTERS] if failure and failure.message else ""
-
-
-def _with(observation: Observation, fact: Note) -> Observation:
-    return replace(observation, notes=(*observation.notes, fact))
 
 
 def _what(observation: Observation) -> str:

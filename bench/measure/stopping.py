@@ -5,10 +5,10 @@ Measuring decides the order of the visits. Judging decides what an answer means,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bench.records import Effort, Observation, Timing
+from bench.records import Cell, Comparisons, Observation, Timing
 
 
 class CellStates(Protocol):
@@ -32,8 +32,8 @@ class CellStates(Protocol):
         """Whether another visit cannot change the verdict: the cell failed, or its answer was wrong."""
         ...
 
-    def uncertain(self, cell: str, effort: Effort) -> bool:
-        """Whether the cell's interval is still too wide and its time is not used up."""
+    def comparisons(self, cells: Sequence[Cell], half_width: float) -> Comparisons:
+        """How many comparisons between these cells of a model people read, and how many are still undecided."""
         ...
 
     def timings(self, cell: str) -> list[Timing]:

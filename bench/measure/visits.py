@@ -1,8 +1,7 @@
-"""Makes visits: a visit is a fresh worker process that measures a group of cells in one round."""
+"""Makes what a worker process needs to measure the cells of a group: its order, environment, meter and folders."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -17,7 +16,7 @@ from bench.machine.energy import Meter, Meters
 from bench.measure import cold_start
 from bench.measure.cold_start import StartResults
 from bench.measure.compile_cache import CompileCaches
-from bench.measure.observations import ObservationRecorder, Record, unanswered
+from bench.measure.observations import Record, unanswered
 from bench.prepare import worker_code
 from bench.prepare.builds import Prepared
 from bench.records import (
@@ -45,7 +44,7 @@ OPTIMIZATION_FAULT = "optimization-fault"
 
 
 class Settings(Struct, frozen=True):
-    """Settings of every visit of a run."""
+    """Settings of every process of a run."""
 
     effort: Effort
     threads: int
@@ -56,7 +55,7 @@ class Settings(Struct, frozen=True):
 
 
 class Visitor:
-    """Makes visits; `shortfalls` says by group why a model is expected not to fit its device."""
+    """Starts the workers of a run; `shortfalls` says by group why a model is expected not to fit its device."""
 
     def __init__(
         self,
@@ -111,41 +110,6 @@ class Visitor:
         self.starts[first.id] = cold_start.measure_starts(
             visit, lambda: self.worker(first, folder), self.settings.timeout_s
         )
-
-    def visit(self, cells: Sequence[Cell], number: int) -> list[Observation]:
-        """Measure the cells of a group in one process; after a death the rest continues in a fresh one.
-
-        A provider with fixed shapes has a session for each workload, so each workload has a process of its own.
-        """
-        waiting = list(cells)
-        # Seeded by group and round, so that a resumed run has the order that the interrupted one had.
-        random.Random(f"{self.run.seed}/{cells[0].group}/{number}").shuffle(waiting)
-        provider = self.provider(cells[0])
-        observations: list[Observation] = []
-        while waiting:
-            one_at_a_time = provider is not None and provider.static_shapes
-            latest = self.visit_once(waiting[:1] if one_at_a_time else waiting, number)
-            observations += latest
-            # A worker that died leaves workloads without an observation; they get a fresh process.
-            done = {observation.cell for observation in latest}
-            waiting = [cell for cell in waiting if cell.id not in done]
-        return observations
-
-    def visit_once(self, cells: Sequence[Cell], number: int) -> list[Observation]:
-        """Measure the cells in one process."""
-        first = cells[0]
-        folder = self.folder(first)
-        meter, shortfall = self.meter(first), self.shortfalls.get(first.group)
-        recorder = ObservationRecorder(cells, number, self.record, meter, self.starts, shortfall, self.found(first))
-        with self.worker(first, folder) as worker:
-            # Both must know the process before the first reply comes.
-            meter.watch(worker.pid)
-            recorder.watch(worker)
-            for reply in worker.ask(self.order(cells, number, folder), self.settings.timeout_s):
-                recorder.take(reply)
-        # After the worker is closed no reply can come, so a workload without one has failed.
-        recorder.unanswered()
-        return recorder.observations
 
     def labelled(self, cell: Cell) -> Path | None:
         """The folder of the labelled samples that the cell runs for its group; None for any other cell."""

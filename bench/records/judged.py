@@ -9,6 +9,14 @@ from bench.records.prepared import Failure
 from bench.records.seen import Parity, Placement, Start, Traits
 
 
+class Comparisons(Record, frozen=True):
+    """How many comparisons between the cells of a model people read, such as each cell with its control."""
+
+    total: int
+    undecided: int
+    """Those whose interval neither shows a difference nor is as narrow as the resolution asked for."""
+
+
 class Interval(Record, frozen=True):
     """An estimate and its 95 % confidence interval; the ends are None with a single round."""
 
@@ -148,6 +156,8 @@ class Outcome(Record, frozen=True):
     energy_source: str | None = None
     energy_per_token_j: Interval | None = None
     """Joules of one emitted token."""
+    cpu_ms: Interval | None = None
+    """CPU time of one call, summed over threads."""
     traits: Traits | None = None
     bits_per_weight: float | None = None
     """The bits of the files that hold the weights, over the number of weights; counted, not declared."""

@@ -12,20 +12,23 @@ from bench.records.tasks import TaskReference, TaskScores
 
 
 class Effort(Record, frozen=True):
-    """The settings of a budget: rounds, warm-up, bursts and limits."""
+    """The settings of a budget: blocks, warm-up, bursts and limits. A block is one round of a model."""
 
     name: str
     min_rounds: int
+    """Blocks of every model, whatever they show."""
     max_rounds: int
     half_width: float | None
-    """Rounds continue until the 95 % interval of a cell's latency is within this share, or `max_rounds`."""
+    """The resolution: blocks of a model continue while comparisons are undecided at this relative difference."""
     warmup_calls: int
     warmup_s: float
     warmup_limit_s: float
     burst_s: float
     cell_limit_s: float
     bursts: int = 1
-    """Bursts of `burst_s` that a visit takes of each workload; fewer where long calls fill their time sooner."""
+    """Bursts of `burst_s` that a block takes of each cell, one a turn; fewer where long calls make turns long."""
+    minutes: float | None = None
+    """Minutes for measuring, after everything is prepared; the first block of every model is made in any case."""
 
 
 # Gather, Unsqueeze, Concat, Cast and Slice are not among them, because the same types also move activations.
@@ -248,6 +251,10 @@ class Timing(Record, frozen=True):
     """For models that generate: the time to the first token of the first call."""
     burst_calls: tuple[int, ...] = ()
     """How many of the samples each burst took, in order; empty where there was one burst."""
+    turns: tuple[int, ...] = ()
+    """The turn of its block that each burst was made in, from 0; empty where bursts of cells did not alternate."""
+    cpu_ns: int | None = None
+    """CPU time of the worker's process during the samples, all threads; None where another process computes."""
 
 
 class Minute(Record, frozen=True):
@@ -312,7 +319,12 @@ class Observation(Record, frozen=True):
     task: TaskScores | None = None
     """The scores of the labelled samples, which are run once for all workloads of a model, precision and target."""
     state: MachineState = MachineState()
+    idle_cpu_percent: float | None = None
+    """CPU that the process used while others of its block were timed, in percent of a core."""
+    bursts_set_aside: int = 0
+    """Bursts of the process that were made again, because other programs used the processor meanwhile."""
     visit_s: float | None = None
+    """Seconds from the start of the process to the end of its bursts, in a block with those of the others."""
     sustained: Sustained | None = None
     """Set for a minute of a sustained run, which is not a round: `round` is 0."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bench.declare import catalogue, registry
-from bench.declare.budgets import BUDGETS
+from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.manifests import RecipeDeclaration
 from bench.declare.matrix import SCHEMA, Exclude, Measure
 from bench.declare.model_inputs import INPUT_KINDS, LAYOUTS, TYPES, InputTable
@@ -258,7 +258,11 @@ def _measure() -> Schema:
         Measure,
         {
             "threads": ({"type": "integer", "minimum": 1}, "Threads of every target; by default the usable cores."),
-            "budget": ({"enum": list(BUDGETS)}, "How much measuring: rounds, warm-up and bursts."),
+            "budget": ({"enum": list(BUDGETS)}, "How much measuring: time, resolution, warm-up and bursts."),
+            "minutes": (
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_MINUTES},
+                "Minutes for measuring, after everything is prepared; by default those of the budget.",
+            ),
             "timeout_s": ({"type": "number", "exclusiveMinimum": 0}, "Seconds that one answer of a worker may take."),
             "memory_limit_mb": ({"type": "integer", "minimum": 1}, "The most memory of a worker, in MiB."),
             "seed": ({}, "Of the random order of the cells."),

@@ -19,10 +19,10 @@ from bench.records import (
     Order,
     Probe,
     Probed,
+    Profile,
     Refer,
     Sustain,
     Unpack,
-    Visit,
 )
 from bench.worker import engines
 from bench.worker.channel import Channel
@@ -50,10 +50,6 @@ def obey(order: Order, channel: Channel) -> None:
     are those of the measured library.
     """
     match order:
-        case Visit():
-            from bench.worker.visit import visit
-
-            visit(order, channel)
         case Begin():
             from bench.worker.cold_start import start
 
@@ -66,6 +62,10 @@ def obey(order: Order, channel: Channel) -> None:
             from bench.worker.warm_session import burst
 
             channel.say(burst(order, channel))
+        case Profile():
+            from bench.worker.warm_session import profile
+
+            profile(order, channel)
         case Sustain():
             from bench.worker.sustained import sustain
 

@@ -1,0 +1,271 @@
+"""Measures the cells of a run: one block of every model first, then blocks where comparisons are undecided."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from bench.declare.matrix import Matrix
+from bench.measure.block_members import Memory, choose, controls, members_of
+from bench.measure.blocks import Block, Bursts, measure_block, measure_in_sequence
+from bench.measure.eta import BlockEta, Eta
+from bench.measure.memory_check import shortfalls
+from bench.measure.observations import Record, now, unanswered
+from bench.measure.optimization import at_right_level
+from bench.measure.schedule import ModelProgress, next_model
+from bench.measure.stopping import CellStates
+from bench.measure.sustained import sustain
+from bench.measure.visits import Settings, Visitor
+from bench.measure.warm_session import Member, WarmSession
+from bench.prepare.builds import Prepared
+from bench.progress import Progress, duration
+from bench.records import Cell, Comparisons, Effort, Observation, Run
+
+TURNS_S = 40.0
+"""Seconds of the bursts of a block, where long calls would make its turns take longer."""
+
+ATTEMPTS = 3
+"""Blocks that may hold a cell without any result of it, before it counts as failed."""
+
+
+def measure(
+    matrix: Matrix,
+    run: Run,
+    prepared: Prepared,
+    settings: Settings,
+    history: CellStates,
+    record: Record,
+    progress: Progress,
+    after_block: Callable[[], None] = lambda: None,
+) -> None:
+    """Measure blocks of every model; `history` holds the observations of an interrupted run.
+
+    Models that are expected not to fit their device come last: if one crashes the machine, the rest is measured. Then
+    each cell has its sustained run, where the run asks for it. `after_block` is called after each block.
+    """
+
+    def note(observation: Observation) -> None:
+        history.add(observation)
+        record(observation)
+
+    cells = [cell for cell in run.cells if cell.excluded is None]
+    for cell in cells:
+        # A failure of preparation is recorded as block 0, once: a resumed run has it already.
+        failure = prepared.failures.get(cell.id)
+        if failure and not history.ended(cell.id):
+            note(Observation(cell=cell.id, round=0, started=now(), failure=failure))
+    too_large = shortfalls(run, prepared, settings.memory_limit_bytes)
+    for group, why in too_large.items():
+        progress.step(f"{group} comes last, as it is expected not to fit: it {why}")
+    visitor = Visitor(matrix, run, prepared, settings, note, too_large)
+    # A resumed run goes on at the levels that it had to take.
+    visitor.adopt(observation for cell in cells for observation in history.rounds[cell.id].values())
+    blocks = RunBlocks(run, cells, visitor, history, progress)
+    try:
+        while blocks.next():
+            after_block()
+        eta = Eta(cells, history, run.sustained_minutes)
+        sustain(run, visitor, history, eta, progress)
+    finally:
+        # Also after Ctrl-C: a compile cache that stays would make the next cold start warm.
+        visitor.close()
+
+
+class RunBlocks:
+    """The blocks of a run, one after another."""
+
+    def __init__(
+        self, run: Run, cells: Sequence[Cell], visitor: Visitor, history: CellStates, progress: Progress
+    ) -> None:
+        self.run, self.visitor, self.history, self.progress = run, visitor, history, progress
+        self.effort: Effort = visitor.settings.effort
+        self.models: dict[str, list[Cell]] = {}
+        large: dict[str, list[Cell]] = {}
+        for cell in cells:
+            # A model that is expected not to fit is measured after all others, under a name of its own.
+            place = large if cell.group in visitor.shortfalls else self.models
+            place.setdefault(cell.model, []).append(cell)
+        for name, group in large.items():
+            # With the control, as every block.
+            self.models[f"{name}, too large"] = [*controls(self.models.get(name, [])), *group]
+        self.memory = Memory(run, visitor, history)
+        self.block_s: dict[str, float] = {}
+        self.eta = BlockEta(self.models, self.effort)
+        self.count: Counter[str] = Counter()
+        """Blocks of each model that this process has made."""
+        self.attempts: Counter[str] = Counter()
+        """By cell: blocks that held it and gave neither a time nor a failure."""
+        self.began = time.monotonic()
+
+    def next(self) -> bool:
+        """Measure the next block; False if there is none."""
+        state = {model: self._state(model) for model in self.models}
+        model = next_model(state, self.effort, self.left_s())
+        if model is None:
+            self._say_if_too_short(state)
+            return False
+        self._measure(model, state[model])
+        after = self._state(model)
+        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total else ""
+        self.progress.step(f"{model}: block {self.count[model]} done{compared}")
+        return True
+
+    def _say_if_too_short(self, state: Mapping[str, ModelProgress]) -> None:
+        """Say what is enough, where the time left no second block to any model."""
+        minutes, once_s = self.effort.minutes, sum(self.block_s.values())
+        if minutes is None or not once_s or max((each.blocks for each in state.values()), default=0) > 1:
+            return
+        if 60 * minutes < 2 * once_s and self.effort.max_rounds > 1:
+            self.progress.step(
+                f"{minutes:g} minutes are too short for one block of every model, which took {once_s / 60:.1f}; "
+                f"with a single block there are no intervals; --minutes {math.ceil(2 * once_s / 60)} is enough for two"
+            )
+
+    def left_s(self) -> float:
+        """Seconds of the time for measuring that are left; the first blocks of models may exceed it."""
+        minutes = self.effort.minutes
+        return float("inf") if minutes is None else self.began + 60 * minutes - time.monotonic()
+
+    def _alive(self, model: str) -> list[Cell]:
+        return [cell for cell in self.models[model] if not self.history.ended(cell.id)]
+
+    def _due(self, model: str) -> list[Cell]:
+        """The cells that can still be measured: emulated ones need no second block, as their times mean nothing."""
+        return [cell for cell in self._alive(model) if not (cell.emulated and self.history.rounds[cell.id])]
+
+    def _state(self, model: str) -> ModelProgress:
+        alive = [cell for cell in self._alive(model) if not cell.emulated]
+        half_width = self.effort.half_width
+        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(len(alive), len(alive))
+        blocks = {cell.id: self._blocks(cell) for cell in alive}
+        waiting = {cell.group for cell in self._due(model) if not self.history.rounds[cell.id]}
+        # A model whose groups take turns has as many blocks as the group with the fewest.
+        return ModelProgress(
+            blocks=min(blocks.values(), default=0),
+            total=max(compared.total, bool(alive)),
+            undecided=compared.undecided,
+            block_s=self.block_s.get(model, 0.0),
+            waiting=len(waiting),
+        )
+
+    def _blocks(self, cell: Cell) -> int:
+        return sum(1 for number in self.history.rounds[cell.id] if number > 0)
+
+    def _measure(self, model: str, state: ModelProgress) -> None:
+        cells = self._due(model)
+        self.count[model] += 1
+        # One series of numbers for a model, as ratios come from cells of one block.
+        same = [cell for cell in self.run.cells if cell.model == cells[0].model]
+        number = 1 + max((number for cell in same for number in self.history.rounds[cell.id]), default=0)
+        # The seed makes the random order the same when the run is resumed.
+        rng = random.Random(f"{self.run.seed}/{model}/{number}")
+        real = [cell for cell in cells if not cell.emulated]
+        emulated = [cell for cell in cells if cell.emulated]
+        if real and (state.waiting == 0 or any(not self.history.rounds[cell.id] for cell in real)):
+            counts = {cell.id: self._blocks(cell) for cell in real}
+            choice = choose(real, counts, self.visitor, self.memory)
+            names = f"{len(choice.members)} processes"
+            self.progress.detail(f"block {number} of {model}: {names}; {self._left_text()}")
+            block = self._block(choice.members, number, rng, in_sequence=choice.in_sequence)
+            self._keep(model, block)
+        # Alone, since an emulator takes minutes for what the others do in milliseconds.
+        for member in members_of(self.visitor, emulated):
+            self.progress.detail(f"{member.name}: answers of an emulated device")
+            self._keep(model, self._block([member], number, rng, turns=1))
+
+    def _block(
+        self,
+        members: Sequence[Member],
+        number: int,
+        rng: random.Random,
+        *,
+        in_sequence: bool = False,
+        turns: int | None = None,
+    ) -> Block:
+        bursts = Bursts(turns or self.effort.bursts, self.effort.burst_s, TURNS_S)
+        for member in members:
+            # Before the first process of a group, because that fills the compile cache.
+            fresh = not any(self.history.rounds[cell.id] for cell in member.cells)
+            if fresh and self.visitor.needs_starts(member.cells):
+                self.progress.detail(f"cold and cached start of {member.name}")
+                self.visitor.measure_starts(member.cells)
+
+        def warmed(sessions: list[WarmSession]) -> None:
+            self.progress.detail(
+                f"block {number} of {members[0].cells[0].model}: {len(sessions)} of {len(members)} warm"
+            )
+            # In the first block only: a cell that fails later has worked as it is.
+            if not any(self.history.rounds[cell.id] for cell in sessions[-1].member.cells):
+                at_right_level(sessions, self.history, self.progress, rng)
+
+        if in_sequence:
+            return measure_in_sequence(members[0], members[1], number, bursts, rng, numbered_apart=True)
+        return measure_block(members, number, bursts, rng, warmed)
+
+    def _keep(self, model: str, block: Block) -> None:
+        """Record the observations of a block, and run the labelled samples of groups that were measured first."""
+        if len(block.sessions) > 1 or model not in self.block_s:
+            self.block_s[model] = block.seconds
+            self.eta.done(model, block.seconds)
+        first = [cell for session in block.sessions for cell in session.member.cells if self._is_first(cell)]
+        for session in block.sessions:
+            for observation in session.observations():
+                self.visitor.record(observation)
+                if observation.failure:
+                    self.progress.step(_failed_line(observation))
+        for cell in first:
+            # Neither a burst nor a failure, after another cell of its process crashed: the next block has it again.
+            self.attempts[cell.id] += not self.history.rounds[cell.id]
+            if self.attempts[cell.id] == ATTEMPTS:
+                failure = unanswered("burst", "block")
+                self.visitor.record(Observation(cell=cell.id, round=1, started=now(), failure=failure))
+            self._assess(cell)
+            if line := self._cell_line(cell):
+                self.progress.step(line)
+
+    def _is_first(self, cell: Cell) -> bool:
+        return not self.history.rounds[cell.id]
+
+    def _assess(self, cell: Cell) -> None:
+        """Run the labelled samples of a group once, and record its first observation again with their scores."""
+        observation = next((o for o in self.history.rounds[cell.id].values() if o.failure is None and o.timing), None)
+        labelled = self.visitor.labelled(cell)
+        if observation is None or labelled is None:
+            return
+        self.progress.detail(f"labelled samples of {cell.group}")
+        scores = self.visitor.assess(cell, labelled)
+        # The last observation of a cell and a block counts: the times were on disk before.
+        self.visitor.record(replace(observation, task=scores))
+        if scores.failure:
+            self.progress.step(f"{cell.group}: its labelled samples could not be run: {scores.failure.message}")
+
+    def _left_text(self) -> str:
+        """`3 first blocks left, about 2 min 10 s`, or how much of the time is left."""
+        waiting = [model for model in self.models if any(not self.history.rounds[c.id] for c in self._due(model))]
+        if waiting:
+            return f"{len(waiting)} first blocks left, about {duration(self.eta.first_blocks_s(waiting))}"
+        left_s = self.left_s()
+        return "" if left_s == float("inf") else f"at most {duration(max(0.0, left_s))} more"
+
+    def _cell_line(self, cell: Cell) -> str | None:
+        """The first result of a cell in one line; None for a failure, which was reported when it happened."""
+        observations = list(self.history.rounds[cell.id].values())
+        if not observations or any(o.failure for o in observations):
+            return None
+        if not all(self.history.is_right(o) for o in observations):
+            return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
+        if cell.emulated:
+            return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"
+        latency_ms = self.history.latency_ms(cell.id)
+        return None if latency_ms is None else f"{cell.id}: answers within tolerance; {latency_ms:.3g} ms"
+
+
+def _failed_line(observation: Observation) -> str:
+    failure = observation.failure
+    assert failure is not None
+    return f"{observation.cell}: {failure.status} at stage '{failure.stage}': {failure.message}"
