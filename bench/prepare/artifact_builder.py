@@ -235,7 +235,9 @@ class ArtifactBuilder:
             "inputs": _inputs(material) if data else "",
             "tools": _tools(self.runtimes[runtime]),
             # Of the staged code and not of this package: a gate builds with the code that its base had.
-            "code": worker_code.build_digest(material.model.family, form, self.code / "bench", labelled=labelled),
+            "code": worker_code.staged_build_digest(
+                self.cache.root.parent, self.code, material.model.family, form, labelled=labelled
+            ),
         }
 
     def _ensure(
