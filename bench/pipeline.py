@@ -45,6 +45,8 @@ class Options(Struct, frozen=True):
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
     sustained_minutes: float | None = None
+    wait_minutes: float | None = None
+    """How long to wait until a busy machine is quiet; None to ask at a terminal, and not to wait elsewhere."""
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
 
@@ -106,7 +108,11 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
-    for flag, minutes in (("--minutes", options.minutes), ("--sustained", options.sustained_minutes)):
+    for flag, minutes in (
+        ("--minutes", options.minutes),
+        ("--sustained", options.sustained_minutes),
+        ("--wait", options.wait_minutes),
+    ):
         # Written so that nan does not pass.
         if minutes is not None and not 0 < minutes <= MOST_MINUTES:
             hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
@@ -161,7 +167,9 @@ def _measure(
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
+    from bench.prepare.quiet_machine import check_quiet
 
+    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     settings = Settings(
         effort=record.effort,
         threads=record.threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any, NamedTuple, Protocol
@@ -25,6 +26,9 @@ class Progress(Protocol):
     def work(self, name: str, text: str | None) -> None:
         """What runs now beside other work, by a name; None where it has ended."""
 
+    def ask(self, question: str) -> str:
+        """The user's answer to a question; empty where nobody can be asked, or Enter was pressed."""
+
 
 class Quiet:
     """Prints nothing: for `--quiet`, and for programs that pass no progress."""
@@ -37,6 +41,10 @@ class Quiet:
 
     def work(self, name: str, text: str | None) -> None:
         """Drop it."""
+
+    def ask(self, question: str) -> str:
+        """Ask nobody."""
+        return ""
 
 
 class Lines:
@@ -70,6 +78,10 @@ class Lines:
     def work(self, name: str, text: str | None) -> None:
         """Remember it for the line that breaks a silence."""
         self._runs(name, text)
+
+    def ask(self, question: str) -> str:
+        """A log has nobody who could answer."""
+        return ""
 
     def close(self) -> None:
         """End the thread that breaks silences."""
@@ -139,6 +151,19 @@ class Live(Lines):
         # A line that wraps cannot be overwritten, so it is cut.
         width = max(20, self._console.width - 6)
         self._status.update(escape(text[:width]))
+
+    def ask(self, question: str) -> str:
+        """Ask at the terminal; a program that pipes something in answers nothing."""
+        if not sys.stdin.isatty():
+            return ""
+        # A spinner that turns would be drawn over the answer.
+        self._status.stop()
+        try:
+            return str(self._console.input(f"{question} > ", markup=False))
+        except EOFError:
+            return ""
+        finally:
+            self._status.start()
 
     def close(self) -> None:
         """Remove the spinner."""
