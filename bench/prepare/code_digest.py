@@ -21,6 +21,8 @@ UNUSED_FIELDS = ("kind", "type_comment", "type_ignores")
 
 MOST_KEPT = 200
 _REMEMBERING = threading.Lock()
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a syntax tree for all threads together, and fails where two of them parse at once."""
 Homes = Mapping[str, Path]
 """The folder of each top-level package whose imports are followed, by its name."""
 
@@ -74,8 +76,13 @@ def _meaning(path: Path, _mtime_ns: int, _size: int) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".py":
         with contextlib.suppress(SyntaxError, ValueError):  # not valid Python: its bytes count
-            content = "".join(_tokens(ast.parse(content))).encode()
+            content = "".join(_tokens(_parse(content))).encode()
     return hashlib.sha256(content).digest()
+
+
+def _parse(content: bytes) -> ast.Module:
+    with _PARSING:
+        return ast.parse(content)
 
 
 def _tokens(value: object) -> Iterator[str]:
@@ -150,7 +157,7 @@ def _imports(path: Path, homes: Homes) -> Iterator[str]:
 def _import_statements(path: Path, _mtime_ns: int, _size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """The level, the module and the names of every import."""
     imports: list[tuple[int, str, tuple[str, ...]]] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(_parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
