@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from bench.cli.app import app
+from bench.cli.app import build
 from bench.report.formats import known
 
 CI = Path(__file__).parents[2] / "examples" / "ci"
@@ -147,7 +147,7 @@ def test_the_publish_script_ends_with_the_code_of_a_report_that_failed(shop: Sho
 
 def flags(verb: str) -> set[str]:
     """The long options that a verb takes."""
-    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    command = typer.main.get_command(build()).commands[verb]  # type: ignore[attr-defined]
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
 
 
