@@ -21,8 +21,9 @@ from bench.gating.sides import GateSide, Place, base_side, new_side
 from bench.gating.stages import null_control
 from bench.gating.task_loss import TaskPair
 from bench.gating.verdicts import ROUNDS, GateObservations, SideResult
+from bench.judge.bursts import is_shared
 from bench.progress import Progress
-from bench.records import Cell, GateCell, Machine, Note, NullControl, Pair, Run, TaskScores, note
+from bench.records import Cell, GateCell, Note, NullControl, Pair, Run, TaskScores, note
 
 PAIRS = "pairs.jsonl"
 NO_PAIRS = null_control(0, None, note("null-not-needed"), fine=True)
@@ -193,8 +194,3 @@ class Gate:
         except KeyboardInterrupt:
             return True
         return False
-
-
-def is_shared(machine: Machine) -> bool:
-    """Whether other guests may use the processor, so that the slower half of a burst's calls may be their doing."""
-    return machine.hypervisor is not None or machine.container is not None
