@@ -45,14 +45,20 @@ def load_matrix(path: AnyPath | None = None) -> Matrix:
     return matrices.read(matrix_path(Path(path) if path is not None else None))
 
 
-def plan(matrix: AnyMatrix = None, *, only: Globs = (), skip: Globs = ()) -> tuple[Cell, ...]:
-    """Return the cells of a matrix in the order in which they are measured; nothing runs.
+def plan(
+    matrix: AnyMatrix = None, *, only: Globs = (), skip: Globs = (), with_optional: bool = False
+) -> tuple[Cell, ...]:
+    """Return the cells of a matrix on this machine, in the order in which they are measured; nothing runs.
 
-    `only` keeps the cells that any of its globs matches, `skip` leaves cells out. `Cell.excluded` says why a cell will
-    not run, and is None where it will. Raises `MatrixError`, and `UsageError` for a glob that matches nothing.
+    `only` keeps the cells that any of its globs matches, `skip` leaves cells out, and `with_optional` adds the optional
+    ones. `Cell.excluded` says why a cell will not run, and is None where it will. Raises `MatrixError`, and
+    `UsageError` for a glob that matches nothing.
     """
+    from bench.prepare.presence import absent_targets, hardware
+
     declared = matrix if isinstance(matrix, Matrix) else load_matrix(matrix)
-    return plan_cells(declared, _globs(only), _globs(skip))
+    absent = absent_targets(declared, hardware())
+    return plan_cells(declared, _globs(only), _globs(skip), with_optional=with_optional, absent=absent)
 
 
 def run(
@@ -60,7 +66,9 @@ def run(
     *,
     only: Globs = (),
     skip: Globs = (),
+    with_optional: bool = False,
     budget: str | None = None,
+    minutes: float | None = None,
     threads: int | None = None,
     sustained_minutes: float | None = None,
     out: AnyPath | None = None,
@@ -70,10 +78,11 @@ def run(
 ) -> RunResult:
     """Prepare, measure and judge the cells of a matrix, and write the report; takes minutes to hours.
 
-    `budget` is 'quick', 'standard' or 'thorough' (default: the matrix's). `threads` holds for every target (default:
-    the matrix's, else the physical cores). `sustained_minutes` runs each measured cell continuously for so long
-    afterwards. `out` is the run's folder, which must not hold a run (default: `reports/<machine>-<time>`). `progress`
-    receives messages about the current step; without it nothing is printed.
+    `with_optional` adds the optional cells. `budget` is 'quick', 'standard' or 'thorough' (default: the matrix's).
+    `minutes` is the time for measuring, after everything is prepared (default: the matrix's, else the budget's).
+    `threads` holds for every target (default: the matrix's, else the physical cores). `sustained_minutes` runs each
+    measured cell continuously for so long afterwards. `out` is the run's folder, which must not hold a run (default:
+    `reports/<machine>-<time>`). `progress` receives messages about the current step; without it nothing is printed.
 
     A cell that fails is an outcome, not an exception. Raises `BenchError`: `MatrixError` and `UsageError` before
     anything is measured, `NothingMeasuredError` where no cell could be measured, `DiskError` where the disk is full,
@@ -89,10 +98,12 @@ def run(
         only=_globs(only),
         skip=_globs(skip),
         budget=budget,
+        minutes=minutes,
         threads=threads,
         out=Path(out) if out is not None else None,
         formats=known(",".join(formats)) if formats else (),
         sustained_minutes=sustained_minutes,
+        with_optional=with_optional,
     )
     return pipeline.run(options, progress or Quiet())
 
@@ -144,6 +155,7 @@ def gate(
     *,
     only: Globs = (),
     skip: Globs = (),
+    with_optional: bool = False,
     threads: int | None = None,
     budget_minutes: float = 40.0,
     in_sequence: bool = False,
@@ -176,6 +188,7 @@ def gate(
         budget_minutes=budget_minutes,
         in_sequence=in_sequence,
         max_task_loss=max_task_loss,
+        with_optional=with_optional,
         out=Path(out) if out is not None else None,
     )
     return gating.run(options, progress or Quiet())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,13 @@ from msgspec.structs import replace
 from bench import store
 from bench.commands import Value, command_line
 from bench.declare import matrix as matrices
-from bench.declare.budgets import effort_named
+from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan
-from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
+from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
+from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -37,6 +37,8 @@ class Options(Struct, frozen=True):
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     budget: str | None = None
+    minutes: float | None = None
+    """Minutes for measuring; None takes the matrix's, else those of the budget."""
     threads: int | None = None
     out: Path | None = None
     resume: Path | None = None
@@ -44,6 +46,8 @@ class Options(Struct, frozen=True):
     sustained_minutes: float | None = None
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    with_optional: bool = False
+    """Whether optional cells run too, and targets that the machine seems to lack."""
 
 
 class RunResult(Struct, frozen=True):
@@ -107,6 +111,11 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
+    for flag, minutes in (("--minutes", options.minutes), ("--sustained", options.sustained_minutes)):
+        # Written so that nan does not pass.
+        if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+            hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
+            raise UsageError(f"{flag} {minutes:g} is not a number of minutes", hint)
     machine = fingerprint()
     if options.resume:
         record, observations = store.read(options.resume)
@@ -119,17 +128,24 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
+        if options.minutes:
+            # More blocks are more of the same, so the time may be another one.
+            record = replace(record, effort=replace(record.effort, minutes=options.minutes))
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
     matrix = matrices.read(options.matrix)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
-    cells = plan(matrix, options.only, options.skip)
+    planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
+    cells = planned.cells
     effort = effort_named(options.budget or matrix.measure.budget)
+    effort = replace(effort, minutes=options.minutes or matrix.measure.minutes or effort.minutes)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    for warning in planned.warnings:
+        progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
 
@@ -149,7 +165,7 @@ def _measure(
     observations: Sequence[Observation],
     progress: Progress,
 ) -> None:
-    """Measure the rounds; each observation is on the disk before the next visit begins."""
+    """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
     from bench.judge.bursts import quantile_for
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
@@ -164,7 +180,36 @@ def _measure(
         compile_cache=options.cache / "compiled",
     )
     states = CellHistory(observations, quantile_for(record.machine))
-    measure(matrix, record, prepared, settings, states, lambda observation: store.append(folder, observation), progress)
+
+    def append(observation: Observation) -> None:
+        store.append(folder, observation)
+
+    def write_report() -> None:
+        report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+
+    measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
+
+
+class Occasionally:
+    """Does work when it is called, unless it did so a short while ago.
+
+    After work of `s` seconds nothing is done for `PAUSE * s` seconds, so at most 1 / PAUSE of a run's time is spent on
+    its report.
+    """
+
+    PAUSE = 25
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work, self.due_s = work, 0.0
+
+    def __call__(self) -> None:
+        """Do the work, where it is due."""
+        began = time.monotonic()
+        if began < self.due_s:
+            return
+        self.work()
+        ended = time.monotonic()
+        self.due_s = ended + self.PAUSE * (ended - began)
 
 
 def _something_measured(finished: RunResult) -> None:
@@ -184,8 +229,10 @@ def command(options: Options, budget: str) -> str:
         # `--out` is left out: a folder holds one run.
         "--matrix": options.matrix,
         "--budget": budget,
+        "--minutes": options.minutes,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--sustained": options.sustained_minutes,
     }

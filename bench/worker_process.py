@@ -204,8 +204,9 @@ class Worker:
         return True
 
     def _listen(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._replies.put(line)
+        with stream:
+            for line in stream:
+                self._replies.put(line)
         self._replies.put(None)
 
     def _next(self, end: float) -> Reply | Failure:

@@ -16,6 +16,7 @@ from bench.cli.options import (
     JsonFlag,
     MatrixFlag,
     OnlyFlag,
+    OptionalFlag,
     QuietFlag,
     SkipFlag,
     cache_path,
@@ -51,6 +52,7 @@ def gate(
     matrix: MatrixFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
+    with_optional: OptionalFlag = False,
     budget_minutes: Annotated[
         float,
         typer.Option(
@@ -98,6 +100,7 @@ def gate(
         in_sequence=in_sequence,
         max_task_loss=max_task_loss,
         out=out,
+        with_optional=with_optional,
     )
     try:
         finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet)

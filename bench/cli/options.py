@@ -21,6 +21,7 @@ __all__ = [
     "JsonFlag",
     "MatrixFlag",
     "OnlyFlag",
+    "OptionalFlag",
     "QuietFlag",
     "RankFlag",
     "SkipFlag",
@@ -45,6 +46,10 @@ MatrixFlag = Annotated[
 ]
 OnlyFlag = Annotated[
     list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")
+]
+OptionalFlag = Annotated[
+    bool,
+    typer.Option("--with-optional", help="Run optional cells too, and targets that this machine seems to lack."),
 ]
 SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="Leave out cells whose id matches this glob.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

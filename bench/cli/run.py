@@ -12,6 +12,7 @@ from bench.cli.options import (
     FormatFlag,
     MatrixFlag,
     OnlyFlag,
+    OptionalFlag,
     QuietFlag,
     RankFlag,
     SkipFlag,
@@ -25,8 +26,6 @@ from bench.cli.tables import run_table
 from bench.errors import UsageError
 
 ORDER = 20
-MOST_MINUTES = 1440
-"""A sustained run lasts at most a day."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,7 +37,12 @@ def run(
     matrix: MatrixFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
+    with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Minutes for measuring, after the preparation (default: the matrix's or the budget's)."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Number of threads for every target.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run: only what is missing is measured.")] = None,
     sustained: Annotated[
@@ -57,13 +61,9 @@ def run(
     from bench import pipeline
 
     # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
-    if resume and (only or skip or budget or threads or out or sustained is not None):
-        hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
+    if resume and (only or skip or with_optional or budget or threads or out or sustained is not None):
+        hint = "leave --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
         raise UsageError("--resume continues a run with its original options", hint)
-    # Not typer's range: that lets nan pass, and cannot exclude 0.
-    if sustained is not None and not 0 < sustained <= MOST_MINUTES:
-        hint = f"give more than 0 and at most {MOST_MINUTES}, a day: --sustained 10"
-        raise UsageError(f"--sustained {sustained:g} is not a number of minutes", hint)
     stop_on_sigterm()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
@@ -72,12 +72,14 @@ def run(
         only=tuple(only or ()),
         skip=tuple(skip or ()),
         budget=budget,
+        minutes=minutes,
         threads=threads,
         out=out,
         resume=resume,
         formats=known_formats(formats),
         sustained_minutes=sustained,
         rank_approximate=rank_approximate,
+        with_optional=with_optional,
     )
     finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet)
     run_table(finished, rank_approximate=rank_approximate)

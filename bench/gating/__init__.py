@@ -27,6 +27,7 @@ from bench.judge.differences import differences
 from bench.judge.outcome import judge
 from bench.machine.fingerprint import fingerprint
 from bench.prepare.cache_use import uses_cache
+from bench.prepare.presence import absent_targets, hardware_of
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Note, Observation, Run
 
@@ -53,7 +54,10 @@ def run(options: Options, progress: Progress) -> Finished:
     same_machine(base, machine, options.baseline)
     matrix = matrices.read(options.matrix)
     recorded = {outcome.cell.id: outcome for outcome in judge(base, observations)}
-    choice = choose(base, recorded, matrix, options.only, options.skip)
+    absent = absent_targets(matrix, hardware_of(machine))
+    choice = choose(
+        base, recorded, matrix, options.only, options.skip, with_optional=options.with_optional, absent=absent
+    )
     place = _place(options, machine)
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
     gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress)

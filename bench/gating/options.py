@@ -27,6 +27,8 @@ class Options(Struct, frozen=True):
     in_sequence: bool = False
     max_task_loss: float = Rules().task_loss
     out: Path | None = None
+    with_optional: bool = False
+    """Whether optional cells that the base has not measured are told as new ones."""
 
 
 def command(options: Options) -> str:
@@ -37,6 +39,7 @@ def command(options: Options) -> str:
         "--matrix": options.matrix,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--budget-minutes": options.budget_minutes if options.budget_minutes != BUDGET_MINUTES else None,
         "--in-sequence": options.in_sequence,

@@ -94,6 +94,9 @@ def measure_in_sequence(
     sessions: list[WarmSession] = []
     order: list[Burst] = []
     for index, member in enumerate((first, second, second, first)):
+        # What failed once would fail again: the other member is still measured.
+        if any(session.member is member and not session.bursts for session in sessions):
+            continue
         with WarmSession(member, number + (numbered_apart and index > 1), rng) as session:
             sessions.append(session)
             # Without this process there is no ratio, so the remaining ones are not started.

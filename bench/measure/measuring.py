@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from bench.declare.matrix import Matrix
-from bench.measure.block_members import Memory, choose, members_of
+from bench.measure.block_members import Memory, choose, controls, members_of
 from bench.measure.blocks import Block, Bursts, measure_block, measure_in_sequence
 from bench.measure.eta import BlockEta, Eta
 from bench.measure.memory_check import shortfalls
@@ -28,6 +29,8 @@ from bench.records import Cell, Comparisons, Effort, Observation, Run
 TURNS_S = 40.0
 """Seconds of the bursts of a block, where long calls would make its turns take longer."""
 
+LONE_BLOCKS = 3
+"""Blocks of a model whose cells are compared with nothing."""
 ATTEMPTS = 3
 """Blocks that may hold a cell without any result of it, before it counts as failed."""
 
@@ -88,11 +91,15 @@ class RunBlocks:
         for cell in cells:
             # A model that is expected not to fit is measured after all others, under a name of its own.
             place = large if cell.group in visitor.shortfalls else self.models
-            place.setdefault(cell.model if place is self.models else f"{cell.model}, too large", []).append(cell)
-        self.models |= large
+            place.setdefault(cell.model, []).append(cell)
+        for name, group in large.items():
+            # With the control, as every block.
+            self.models[f"{name}, too large"] = [*controls(self.models.get(name, [])), *group]
         self.memory = Memory(run, visitor, history)
         self.block_s: dict[str, float] = {}
         self.eta = BlockEta(self.models, self.effort)
+        self.count: Counter[str] = Counter()
+        """Blocks of each model that this process has made."""
         self.attempts: Counter[str] = Counter()
         """By cell: blocks that held it and gave neither a time nor a failure."""
         self.began = time.monotonic()
@@ -102,9 +109,24 @@ class RunBlocks:
         state = {model: self._state(model) for model in self.models}
         model = next_model(state, self.effort, self.left_s())
         if model is None:
+            self._say_if_too_short(state)
             return False
         self._measure(model, state[model])
+        after = self._state(model)
+        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total > 1 else ""
+        self.progress.step(f"{model}: block {self.count[model]} done{compared}")
         return True
+
+    def _say_if_too_short(self, state: Mapping[str, ModelProgress]) -> None:
+        """Say what is enough, where the time left no second block to any model."""
+        minutes, once_s = self.effort.minutes, sum(self.block_s.values())
+        if minutes is None or not once_s or max((each.blocks for each in state.values()), default=0) > 1:
+            return
+        if 60 * minutes < 2 * once_s and self.effort.max_rounds > 1:
+            self.progress.step(
+                f"{minutes:g} minutes are too short for one block of every model, which took {once_s / 60:.1f}; "
+                f"with a single block there are no intervals; --minutes {math.ceil(2 * once_s / 60)} is enough for two"
+            )
 
     def left_s(self) -> float:
         """Seconds of the time for measuring that are left; the first blocks of models may exceed it."""
@@ -120,13 +142,16 @@ class RunBlocks:
 
     def _state(self, model: str) -> ModelProgress:
         alive = [cell for cell in self._alive(model) if not cell.emulated]
+        least = min((self._blocks(cell) for cell in alive), default=0)
         half_width = self.effort.half_width
-        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(len(alive), len(alive))
-        blocks = {cell.id: self._blocks(cell) for cell in alive}
+        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(0, 0)
+        if not compared.total:
+            # Nothing to compare with: the blocks are for the intervals of the cells themselves.
+            compared = Comparisons(0, int(least < LONE_BLOCKS))
         waiting = {cell.group for cell in self._due(model) if not self.history.rounds[cell.id]}
         # A model whose groups take turns has as many blocks as the group with the fewest.
         return ModelProgress(
-            blocks=min(blocks.values(), default=0),
+            blocks=least,
             total=max(compared.total, bool(alive)),
             undecided=compared.undecided,
             block_s=self.block_s.get(model, 0.0),
@@ -138,7 +163,10 @@ class RunBlocks:
 
     def _measure(self, model: str, state: ModelProgress) -> None:
         cells = self._due(model)
-        number = 1 + max((number for cell in self.models[model] for number in self.history.rounds[cell.id]), default=0)
+        self.count[model] += 1
+        # One series of numbers for a model, as ratios come from cells of one block.
+        same = [cell for cell in self.run.cells if cell.model == cells[0].model]
+        number = 1 + max((number for cell in same for number in self.history.rounds[cell.id]), default=0)
         # The seed makes the random order the same when the run is resumed.
         rng = random.Random(f"{self.run.seed}/{model}/{number}")
         real = [cell for cell in cells if not cell.emulated]

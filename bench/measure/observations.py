@@ -19,7 +19,6 @@ from bench.records import (
     Held,
     Lasted,
     MachineState,
-    Note,
     Observation,
     Opened,
     Profiled,
@@ -27,7 +26,6 @@ from bench.records import (
     Stage,
     Status,
     Sustained,
-    note,
 )
 from bench.worker_process import Worker
 
@@ -57,8 +55,8 @@ class ReplyMapper:
         self.opened: Opened | None = None
         self.held: dict[str, Held] = {}
         """By workload."""
-        self.bursted: Bursted | None = None
-        """The last burst."""
+        self.bursted: dict[str, Bursted] = {}
+        """The last burst of each workload."""
         self.minutes = 0
 
     def watch(self, worker: Worker) -> None:
@@ -80,7 +78,7 @@ class ReplyMapper:
             case Held():
                 self.held[reply.workload] = reply
             case Bursted():
-                self.bursted = reply
+                self.bursted[reply.workload] = reply
             case Profiled():
                 if self.opened:
                     self.opened = replace(self.opened, placement=reply.placement)
@@ -176,11 +174,6 @@ def explained(failure: Failure, shortfall: str | None) -> Failure:
 def unanswered(stage: str, order: str) -> Failure:
     """The failure of a worker that ended an order without an answer, at a stage."""
     return Failure("failed", stage, "protocol", f"the worker ended the {order} without an answer")
-
-
-def set_aside(count: int) -> tuple[Note, ...]:
-    """The fact that bursts were made again because other programs used the processor; empty without any."""
-    return (note("bursts-set-aside", count=count),) if count else ()
 
 
 def now() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.measure.observations import ReplyMapper, TimedBurst, explained, set_aside, unanswered
+from bench.measure.observations import ReplyMapper, TimedBurst, explained, unanswered
 from bench.measure.visits import Visitor
 from bench.records import (
     Burst,
@@ -125,9 +125,8 @@ class WarmSession:
         """
         started, used_s = time.monotonic(), self.worker.cpu_s()
         self.worker.resume()
-        self.mapper.bursted = None
         self._ask(Burst(cell.workload, length_s), cell)
-        reply = self.mapper.bursted
+        reply = self.mapper.bursted.pop(cell.workload, None)
         if reply is None:
             self.failures.setdefault(cell.id, unanswered("burst", "burst"))
             return False
@@ -190,12 +189,13 @@ class WarmSession:
         observation = self.mapper.failed(failure) if failure else self.mapper.warm(cell.workload, bursts, self.state)
         visitor = self.member.visitor
         results = visitor.starts.get(cell.id)
-        notes = (*observation.notes, *visitor.found(cell), *self.facts.get(cell.id, ()), *set_aside(self.again))
+        notes = (*observation.notes, *visitor.found(cell), *self.facts.get(cell.id, ()))
         return replace(
             observation,
             cell=cell.id,
             notes=(*notes, *results.notes) if results else notes,
             starts=results.starts if results else (),
             idle_cpu_percent=self.idle_percent,
+            bursts_set_aside=self.again,
             visit_s=round(time.monotonic() - self.began, 3),
         )

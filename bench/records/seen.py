@@ -321,6 +321,8 @@ class Observation(Record, frozen=True):
     state: MachineState = MachineState()
     idle_cpu_percent: float | None = None
     """CPU that the process used while others of its block were timed, in percent of a core."""
+    bursts_set_aside: int = 0
+    """Bursts of the process that were made again, because other programs used the processor meanwhile."""
     visit_s: float | None = None
     """Seconds from the start of the process to the end of its bursts, in a block with those of the others."""
     sustained: Sustained | None = None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.records import Cell, Outcome, Run, Status
-from bench.report import emulation, matrix_table, model_tables, problem_groups, side_by_side, targets, text
+from bench.report import answers, emulation, matrix_table, model_tables, problem_groups, side_by_side, targets, text
+from bench.report.answers import ModelAnswer
 from bench.report.emulation import EmulatorTimes
 from bench.report.matrix_table import MatrixRow
 from bench.report.metric import CellResult
@@ -45,8 +46,15 @@ class RunReport:
     models: tuple[ModelPart, ...]
     problems: tuple[ProblemGroup, ...]
     resolvable: Resolvable | None
+    answers: tuple[ModelAnswer, ...]
+    """What a reader asks first of each model that was tried."""
     rank_approximate: bool = False
     """Whether the reader asks for approximate cells in rankings."""
+
+    @property
+    def by_id(self) -> dict[str, Outcome]:
+        """The outcomes by the ids of their cells."""
+        return {outcome.cell.id: outcome for outcome in self.outcomes}
 
     def is_ranked(self, outcome: Outcome) -> bool:
         """Whether an outcome with a speed is in the tables of speeds; random models are in none of them."""
@@ -229,6 +237,7 @@ def _sheet(run: Run, outcomes: Sequence[Outcome], rank_approximate: bool) -> Run
         models=model_tables.parts(run, shown, unreached),
         problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
+        answers=answers.answers(shown, rank_approximate=rank_approximate),
         rank_approximate=rank_approximate,
     )
 

@@ -68,7 +68,7 @@ NO_RESOLUTION = "This run cannot show which differences are real."
 
 def resolution(typical: float, worst: float) -> str:
     """A sentence on the smallest relative differences that the run can show, in its typical and its noisiest cell."""
-    typically, at_worst = _difference(typical), _difference(worst)
+    typically, at_worst = numbers.difference(typical), numbers.difference(worst)
     noisiest = f" (under {at_worst} in the noisiest cell)" if at_worst != typically else ""
     return f"Differences under {typically} cannot be distinguished on this machine in this run{noisiest}."
 
@@ -288,13 +288,6 @@ def _rounds(effort: Effort) -> str:
     if effort.max_rounds > effort.min_rounds:
         return f"{effort.min_rounds} to {effort.max_rounds} rounds"
     return f"{effort.min_rounds} round{_s(effort.min_rounds)}"
-
-
-def _difference(share: float) -> str:
-    if share < 1:
-        return numbers.percent(share)
-    most = numbers.UNUSABLE_RATIO
-    return f"a factor of {most:,} and more" if share > most else f"a factor of {numbers.significant(share + 1, 2)}"
 
 
 def _option(value: object) -> str:

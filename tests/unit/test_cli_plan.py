@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,17 +42,63 @@ def complaint(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_plan_shows_every_cell_and_why_some_will_not_run(bench):
-    done = bench("plan")
+    done = bench("plan", "--cache-dir", "cache")
     assert done.returncode == 0
     assert "minilm/fp32/cpu/b1-s128" in done.stdout
-    assert "precision 'int8' has no recipe for family 'image-classifier'" in done.stdout
-    assert "12 cells: 10 will run, 2 are excluded" in done.stdout
+    assert "vit/int8" not in done.stdout
+    assert "10 cells of 2 models on this machine; about " in done.stdout
+    assert re.search(r"runtime build +\d+ MB +\d+ MB", done.stdout)
+    assert re.search(r"about \d+ minutes? \(\d+ of them measuring\) and \d+ MB to download$", done.stdout.strip())
 
 
 def test_a_plan_in_json_is_for_programs(bench):
     cells = json.loads(bench("plan", "--json", "--only", "vit/*").stdout)
     assert {cell["model"] for cell in cells} == {"vit"}
-    assert [cell["excluded"] is None for cell in cells] == [True, True, False, False]
+    assert [cell["excluded"] is None for cell in cells] == [True, True]
+
+
+def test_a_plan_tells_what_is_not_here_and_what_is_wrong_with_a_models_files(bench):
+    (bench.folder / "junk.onnx").write_bytes(b"no model")
+    more = """
+[models.gone]
+family = "onnx-file"
+source = "onnx:gone.onnx"
+[models.junk]
+family = "onnx-file"
+source = "onnx:junk.onnx"
+[models.odd]
+family = "text-encoder"
+source = "config:bert-bse"
+[providers.migraphx]
+[[exclude]]
+cells = "taken-out/*"
+reason = "it hangs"
+"""
+    text = matrix_text(('image-classifier = "fp32"', 'image-classifier = "fp32"\nonnx-file = "fp32"'), more=more)
+    (bench.folder / "matrix.toml").write_text(text, encoding="utf-8")
+    done = bench("plan", "--cache-dir", "cache")
+    assert done.returncode == 0
+    said = " ".join(done.stdout.split())
+    assert "gone/fp32/cpu/b1 fp32 ort no: there is no onnx:gone.onnx; a relative path starts at the matrix's " in said
+    assert "junk/fp32/cpu/b1 fp32 ort no: junk.onnx is no ONNX model that can be read" in said
+    assert "no: unknown config 'bert-bse'; did you mean 'bert-base'?" in said
+    assert re.search(
+        r"minilm/fp32/migraphx/b1-s128 fp32 migraphx unavailable: (this machine shows no AMD GPU|the)", said
+    )
+    assert "warning: the rule [[exclude]] cells = 'taken-out/*' in matrix.toml matches no cell; a cell is " in said
+    assert "10 cells of 2 models on this machine (" in said
+
+
+def test_all_mistakes_of_a_matrix_are_told_at_once(bench):
+    changes = ("[models.minilm]", "[model.minilm]"), ('engine = "torch"', 'engine = "trch"')
+    (bench.folder / "matrix.toml").write_text(matrix_text(*changes), encoding="utf-8")
+    done = bench("plan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "bench: matrix.toml has 2 mistakes",
+        "  unknown key 'model' in matrix.toml; did you mean 'models'?",
+        "  unknown engine 'trch' in baselines.torch-eager in matrix.toml; did you mean 'torch'?",
+    ]
 
 
 def test_a_plan_leaves_nothing_behind(bench):

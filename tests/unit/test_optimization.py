@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
-from builders import a_cell, a_failed, a_parity, a_run, an_observation
+from builders import a_cell, a_parity, a_run, an_observation
 from fake_runs import EP, FakeRun, a_fake_run
 from msgspec.structs import replace
 
@@ -14,9 +15,10 @@ from bench.judge.cell_states import CellHistory
 from bench.judge.outcome import judge
 from bench.measure import optimization
 from bench.measure.graph_optimizers import DISABLED, LEVELS, OPTIMIZERS, Result, TimeUsedUpError, search
-from bench.measure.optimization import measured_again
-from bench.measure.rounds import measure
+from bench.measure.measuring import measure
+from bench.measure.optimization import at_right_level
 from bench.measure.visits import Visitor
+from bench.measure.warm_session import Member, WarmSession
 from bench.progress import Quiet
 from bench.records import Observation, Provider, note
 from bench.records.plan import Optimization
@@ -250,8 +252,12 @@ def test_answers_at_their_limit_are_no_fault_of_an_optimizer(tmp_path):
 def test_a_target_without_a_provider_has_no_levels(tmp_path, strange_engines):
     run = a_fake_run(tmp_path, "segfaults")
     visitor = Visitor(run.matrix, run.run, run.prepared, run.settings, lambda _: None)
-    failed = [a_failed(run.cells[0], 1, status="crashed", kind="signal")]
-    assert measured_again(visitor, run.cells, failed, CellHistory(failed), Quiet()) is failed
+    with WarmSession(Member("fake", run.cells, visitor), 1) as session:
+        session.warm()
+        sessions = [session]
+        at_right_level(sessions, CellHistory(()), Quiet(), Random(0))
+    assert sessions == [session]
+    assert visitor.findings == {}
 
 
 # --- what a reader sees -----------------------------------------------------------------------------------------------

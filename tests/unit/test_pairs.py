@@ -13,7 +13,7 @@ from fake_runs import a_fake_run
 from bench.gating.pairs import BURSTS, Pairer, median_call, quartile_call, value
 from bench.machine.energy import Meter
 from bench.measure.visits import Visitor
-from bench.measure.warm_session import Side
+from bench.measure.warm_session import Member
 from bench.records import Energy
 
 PAIRER = Pairer(seed=0, burst_s=0.01)
@@ -24,11 +24,11 @@ def side(tmp_path: Path, strange_engines):
     """`side("base", "obeys")`: a side whose cell runs the fake engine in a mode."""
     made = []
 
-    def make(name: str, mode: str, **settings) -> Side:
+    def make(name: str, mode: str, **settings) -> Member:
         run = a_fake_run(tmp_path / name, mode, **settings)
         visitor = Visitor(run.matrix, run.run, run.prepared, run.settings, lambda _: None)
         made.append(visitor)
-        return Side(name, run.cells[0], visitor)
+        return Member(name, run.cells[:1], visitor)
 
     yield make
     for visitor in made:
@@ -141,7 +141,7 @@ def test_a_failure_in_sequence_ends_the_pair(side):
 
 def test_a_null_pair_has_the_base_twice_and_no_difference_to_speak_of(side):
     base = side("base", "obeys")
-    made = PAIRER.pair(base, Side("new", base.cell, base.visitor), "null", 1)
+    made = PAIRER.pair(base, Member("new", base.cells, base.visitor), "null", 1)
     assert abs(made.pair.value) < math.log(1.5)
     assert made.base[0].cell == made.new[0].cell
 

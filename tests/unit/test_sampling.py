@@ -9,7 +9,7 @@ from builders import a_cell, a_state, an_observation
 
 from bench.gating.pairs import MeasuredPair
 from bench.gating.sampling import PATIENCE, Processes, Sides, too_large_for_two
-from bench.measure.warm_session import Side
+from bench.measure.warm_session import Member
 from bench.progress import Progress, Quiet
 from bench.records import Pair
 
@@ -30,8 +30,8 @@ class Maker:
         value = self.values.pop(0) if self.values else 0.0
         if isinstance(value, type):
             raise value
-        seen = an_observation(base.cell, number, state=self.states.pop(0) if self.states else QUIET)
-        pair = Pair(base.cell.id, kind, number, "now", value, seconds=10.0, failure="x" if value is None else "")
+        seen = an_observation(base.cells[0], number, state=self.states.pop(0) if self.states else QUIET)
+        pair = Pair(base.cells[0].id, kind, number, "now", value, seconds=10.0, failure="x" if value is None else "")
         return MeasuredPair(pair, (seen,), (seen,))
 
 
@@ -47,7 +47,7 @@ class Clock:
 
 def processes(maker: Maker, budget_s: float | None = None, progress: Progress | None = None, **sides):
     noted: list[MeasuredPair] = []
-    both = Sides(Side("base", a_cell(), "the base's"), Side("new", a_cell(), "the new one's"), **sides)
+    both = Sides(Member("base", (a_cell(),), "the base's"), Member("new", (a_cell(),), "the new one's"), **sides)
     made = Processes({CELL: both}, maker, noted.append, progress or Quiet(), budget_s, Clock(maker))
     return made, noted
 

@@ -19,7 +19,7 @@ from matrices import MATRIX, matrix_text
 
 from bench import schemas, store
 from bench.judge.cell_states import CellHistory
-from bench.measure.rounds import measure
+from bench.measure.measuring import measure
 from bench.progress import Quiet
 from bench.report import metrics, model
 from bench.report.renderers import json as json_report

@@ -15,7 +15,7 @@ from bench.judge.cell_states import CellHistory
 from bench.judge.sustained import attempts, is_over
 from bench.measure import sustained, visits
 from bench.measure.eta import Eta
-from bench.measure.rounds import measure
+from bench.measure.measuring import measure
 from bench.measure.sustained import due, ends_s
 from bench.pipeline import Options
 from bench.progress import Quiet

@@ -1,7 +1,8 @@
-"""Visits of the fake engine in real worker processes: who shares one, what is compiled where, and how it starts."""
+"""Sessions of the fake engine in real worker processes: who shares one, what is compiled where, and how it starts."""
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from fake_runs import EP, FakeRun, a_fake_run
 
 from bench.measure import visits
+from bench.measure.block_members import members_of
+from bench.measure.blocks import Bursts, measure_block
 from bench.measure.visits import Visitor
-from bench.records import Begin, CompileCache, Observation, Order, Provider, Visit, note
+from bench.records import Begin, Burst, CompileCache, Hold, Observation, Order, Profile, Provider, Visit, note
 from bench.worker_process import Worker
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
@@ -29,7 +32,7 @@ class Diary:
 
     @property
     def visits(self) -> list[Visit]:
-        return [order for order in self.orders if isinstance(order, Visit)]
+        return [order.visit for order in self.orders if isinstance(order, Hold)]
 
     @property
     def starts(self) -> list[Begin]:
@@ -56,18 +59,24 @@ def diary(monkeypatch) -> Diary:
 
 @pytest.fixture
 def made(tmp_path, strange_engines, diary):
-    """Starts and first visit of a run, as `rounds` would make them; the observations."""
+    """Starts and first block of a run, as `measure` would make them; the observations."""
 
     def make(run: FakeRun, number: int = 1) -> list[Observation]:
         visitor = Visitor(run.matrix, run.run, run.prepared, run.settings, diary.recorded.append)
         try:
             if visitor.needs_starts(run.cells):
                 visitor.measure_starts(run.cells)
-            return visitor.visit(run.cells, number)
+            return block(visitor, run, number)
         finally:
             visitor.close()
 
     return make
+
+
+def block(visitor: Visitor, run: FakeRun, number: int = 1) -> list[Observation]:
+    """A block of the run's cells."""
+    made = measure_block(members_of(visitor, run.cells), number, Bursts(2, 0.01, set_aside=False), random.Random(0))
+    return [observation for session in made.sessions for observation in session.observations()]
 
 
 def on(**said: Any) -> Provider:
@@ -105,26 +114,26 @@ def test_what_the_session_is_stands_in_the_observation(made, tmp_path):
 # --- profiles ---------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_first_round_is_profiled(made, diary, tmp_path):
+def test_only_the_first_block_is_profiled(made, diary, tmp_path):
     made(a_fake_run(tmp_path, "obeys"), 1)
     made(a_fake_run(tmp_path, "obeys"), 2)
-    assert [visit.profile for visit in diary.visits] == [True, False]
+    asked = [type(order) for order in diary.orders]
+    assert asked.count(Profile) == 1
+    assert asked[: asked.index(Profile)] == [Hold, Burst, Burst], "after the bursts"
 
 
-def test_a_profile_is_recorded_after_the_numbers_and_counts(made, diary, tmp_path):
+def test_the_placement_is_that_of_the_profile(made, tmp_path):
     (seen,) = made(a_fake_run(tmp_path, "falls-back-in-part", provider=on()))
     assert seen.placement is not None
     assert (seen.placement.copies, seen.placement.time_elsewhere) == (2, 0.25)
-    assert [o.placement.copies for o in diary.recorded if o.placement] == [None, 2]
-    assert diary.recorded[0].timing == diary.recorded[1].timing == seen.timing
+    assert seen.timing is not None
 
 
 @posix_only
-def test_a_crash_of_the_profile_costs_no_number(made, diary, tmp_path):
+def test_a_crash_of_the_profile_costs_no_number(made, tmp_path):
     (seen,) = made(a_fake_run(tmp_path, "segfaults-when-profiled", provider=on()))
     assert seen.failure is None
     assert seen.timing is not None
-    assert len(diary.recorded) == 1
 
 
 # --- compiled things and starts ---------------------------------------------------------------------------------------
@@ -165,7 +174,7 @@ def test_a_visit_never_opens_a_compiled_model_in_the_artifacts_place(made, diary
 def test_a_target_without_a_cache_has_no_starts_and_nothing_to_keep(made, diary, tmp_path):
     (seen,) = made(a_fake_run(tmp_path, "obeys", provider=on()))
     assert seen.starts == ()
-    assert [type(order) for order in diary.orders] == [Visit]
+    assert Begin not in {type(order) for order in diary.orders}
     assert diary.visits[0].scratch == ""
 
 
@@ -224,7 +233,7 @@ def test_what_is_expected_not_to_fit_says_by_how_much_when_it_is_ended(diary, st
     run = a_fake_run(tmp_path, "eats-memory", memory_limit_bytes=300 * 2**20)
     why = {run.cells[0].group: "holds 3.1 GiB of weights, 2.8 GiB more than the limit of 300 MiB"}
     visitor = Visitor(run.matrix, run.run, run.prepared, run.settings, diary.recorded.append, why)
-    (seen,) = visitor.visit(run.cells, 1)
+    (seen,) = block(visitor, run)
     assert seen.failure is not None
     assert seen.failure.status == "out-of-memory"
     assert seen.failure.message.startswith("holds 3.1 GiB of weights, 2.8 GiB more than the limit of 300 MiB; held 3")

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
-from bench.report import cold_start, generation, metrics, numbers, sustained, task, text, text_flags, text_outputs
+from bench.report import (
+    cold_start,
+    generation,
+    metrics,
+    numbers,
+    sustained,
+    task,
+    text,
+    text_answers,
+    text_flags,
+    text_outputs,
+)
+from bench.report.answers import Setback, WorkloadAnswer
 from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -48,7 +60,9 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
     overview = summary(sheet)
     yield f"**{overview.ok}**{', ' if overview.others else ''}{overview.others}. {overview.resolution}"
+    yield from _answers(sheet)
     if sheet.rows:
+        yield "### Compatibility matrix"
         yield _matrix(sheet)
     yield from _absent(sheet)
     yield "### Targets"
@@ -70,6 +84,35 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
         yield "All figures of every cell are in results.csv."
     yield "### How it was measured"
     yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
+
+
+def _answers(sheet: RunReport) -> Iterator[str]:
+    """For each model the fastest right cell and the smallest; then what did not work, a line for each reason."""
+    if any(model.workloads for model in sheet.answers):
+        yield "### Answers"
+        header = ["model, workload", "fastest right cell", "how sure", "least memory"]
+        yield table(header, (_answer(sheet, m.model, each) for m in sheet.answers for each in m.workloads))
+        yield text_answers.HOW_TO_READ
+    setbacks = [(model.model, setback) for model in sheet.answers for setback in model.setbacks]
+    if setbacks:
+        yield "Did not work, or is not ranked:"
+        yield "\n".join(_setback(sheet, model, setback) for model, setback in setbacks)
+
+
+def _answer(sheet: RunReport, model: str, answer: WorkloadAnswer) -> list[str]:
+    fastest, smallest, outcomes = answer.fastest, answer.smallest, sheet.by_id
+    row = [f"{plain(model)}, {plain(answer.workload)}", "none", numbers.DASH, numbers.DASH]
+    if fastest:
+        row[1] = f"{code(text_answers.name(outcomes[fastest.cell]))} {plain(text_answers.figure(fastest))}"
+        row[2] = plain("; ".join(text_answers.certainty(fastest, outcomes)))
+    if smallest:
+        row[3] = f"{code(text_answers.name(outcomes[smallest.cell]))} {plain(text_answers.size(smallest))}"
+    return row
+
+
+def _setback(sheet: RunReport, model: str, setback: Setback) -> str:
+    cells = text_answers.setback_cells(setback, sheet.by_id)
+    return f"- **{setback.status}** {plain(model)}: {code(cells)}: {plain(text_answers.setback_reason(setback))}"
 
 
 def _matrix(sheet: RunReport) -> str:
@@ -316,7 +359,7 @@ def _numbers(outcome: Outcome) -> list[str]:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
         return [withheld, numbers.DASH, numbers.DASH, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
-    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
+    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control)
     return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
 
 
@@ -369,5 +412,5 @@ def _across(report: Report) -> str:
 
 
 def _ratios(row: AcrossRow) -> Iterator[str]:
-    for ratio, resolvable, weights in zip(row.ratios, row.resolvable, row.weights, strict=True):
-        yield numbers.ratio(ratio, resolvable) + (" (random weights)" if weights == "random" else "")
+    for ratio, weights in zip(row.ratios, row.weights, strict=True):
+        yield numbers.ratio(ratio) + (" (random weights)" if weights == "random" else "")
