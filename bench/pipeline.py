@@ -105,7 +105,11 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    tables = model.build(
+        [(result.run, result.outcomes) for result in results],
+        [result.comparisons for result in results],
+        rank_approximate=rank_approximate,
+    )
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)

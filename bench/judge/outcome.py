@@ -206,6 +206,7 @@ def _outcome(
         energy_j=_joules_a_call(observations) if shown else None,
         energy_source=_energy_source(observations) if shown else None,
         cpu_ms=_cpu_ms(observations) if shown else None,
+        cores_used=_cores_used(observations) if shown else None,
         energy_per_token_j=generation.joules_per_token(cell, observations) if shown else None,
         traits=traits,
         bits_per_weight=_bits_per_weight(traits),
@@ -317,6 +318,15 @@ def _cpu_ms(observations: Sequence[Observation]) -> Interval | None:
         timing.cpu_ns / len(timing.samples_ns) / 1e6
         for observation in observations
         if (timing := observation.timing) and timing.cpu_ns is not None and timing.samples_ns
+    )
+
+
+def _cores_used(observations: Sequence[Observation]) -> Interval | None:
+    """CPU time over wall time of the same timed calls."""
+    return statistics.typical(
+        timing.cpu_ns / sum(timing.samples_ns)
+        for observation in observations
+        if (timing := observation.timing) and timing.cpu_ns is not None and sum(timing.samples_ns)
     )
 
 
