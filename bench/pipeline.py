@@ -20,7 +20,7 @@ from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, Usag
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare, probe
+from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -44,6 +44,8 @@ class Options(Struct, frozen=True):
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
     sustained_minutes: float | None = None
+    wait_minutes: float | None = None
+    """How long to wait until a busy machine is quiet; None to ask at a terminal, and not to wait elsewhere."""
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
     model: str | None = None
@@ -74,8 +76,7 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        probed, record = probe(matrix, record, options.cache, folder, progress)
-        prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
@@ -119,7 +120,11 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
-    for flag, minutes in (("--minutes", options.minutes), ("--sustained", options.sustained_minutes)):
+    for flag, minutes in (
+        ("--minutes", options.minutes),
+        ("--sustained", options.sustained_minutes),
+        ("--wait", options.wait_minutes),
+    ):
         # Written so that nan does not pass.
         if minutes is not None and not 0 < minutes <= MOST_MINUTES:
             hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
@@ -178,7 +183,9 @@ def _measure(
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
+    from bench.prepare.quiet_machine import check_quiet
 
+    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     settings = Settings(
         effort=record.effort,
         threads=record.threads,
@@ -193,7 +200,7 @@ def _measure(
         store.append(folder, observation)
 
     def write_report() -> None:
-        report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+        progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
 
     measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
 

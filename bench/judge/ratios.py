@@ -32,8 +32,8 @@ SURE = 0.999
 """The confidence at which a difference ends the measurement. Each block is another look, and at 95 % a quarter of the
 models of two equal cells would be stopped by a difference that is none."""
 KNOWN = 7
-"""Degrees of freedom of a model's scatter before a narrow interval ends the measurement: 8 blocks of two cells, 5 of
-three, 2 of eight. With fewer, intervals are often narrow by chance."""
+"""Degrees of freedom of a model's scatter before anything is decided: 8 blocks of two cells, 5 of three, 2 of eight.
+With fewer, intervals are often narrow, and differences certain, because the scatter looks small by chance."""
 ITSELF = Interval(1.0, 1.0, 1.0)
 
 
@@ -64,7 +64,7 @@ class Ratios:
         """
         if ours == theirs:
             return ITSELF
-        logs = self._of(ours, theirs)
+        logs = self.logs_of(ours, theirs)
         if not logs:
             return None
         estimate = self._estimate(logs)
@@ -79,13 +79,12 @@ class Ratios:
 
         `half_width` is relative, 0.02 for 2 %; None asks for a difference alone.
         """
-        estimate = self._estimate(self._of(ours, theirs))
-        if estimate is None:
+        estimate = self._estimate(self.logs_of(ours, theirs))
+        if estimate is None or self.freedom < KNOWN:
             return False
         if abs(estimate.mean) > _margin(estimate, SURE):
             return True
-        narrow = half_width is not None and math.expm1(min(_margin(estimate, CONFIDENCE), LOG_LIMIT)) <= half_width
-        return narrow and self.freedom >= KNOWN
+        return half_width is not None and math.expm1(min(_margin(estimate, CONFIDENCE), LOG_LIMIT)) <= half_width
 
     def resolvable(self, ours: str, theirs: str | None, blocks: int) -> float | None:
         """The smallest difference that is found with 80 % power, 0.03 for 3 %; None without a scatter.
@@ -93,7 +92,7 @@ class Ratios:
         Without another cell, and for a cell against itself, it is that of a ratio with the model's scatter over as many
         blocks.
         """
-        logs = () if theirs is None or ours == theirs else self._of(ours, theirs)
+        logs = () if theirs is None or ours == theirs else self.logs_of(ours, theirs)
         if logs:
             estimate = self._estimate(logs)
             return smallest_difference(estimate.freedom, _widening(estimate) * estimate.error) if estimate else None
@@ -101,7 +100,8 @@ class Ratios:
             return None
         return smallest_difference(min(PRIOR, self.freedom), self.scatter / math.sqrt(blocks))
 
-    def _of(self, ours: str, theirs: str) -> tuple[float, ...]:
+    def logs_of(self, ours: str, theirs: str) -> tuple[float, ...]:
+        """The log ratio of two cells in each block that held both: above 0, the first is faster."""
         if (ours, theirs) in self.logs:
             return self.logs[ours, theirs]
         return tuple(-value for value in self.logs.get((theirs, ours), ()))
