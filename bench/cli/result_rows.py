@@ -59,19 +59,6 @@ class Trouble(NamedTuple):
     entries: tuple[Entry, ...]
 
 
-def by_run(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """The outcomes of each run: a report of several runs holds a cell once for each, and ranks none with another."""
-    runs: list[list[Outcome]] = [[]]
-    known: set[str] = set()
-    for outcome in outcomes:
-        if outcome.cell.id in known:
-            runs.append([])
-            known.clear()
-        known.add(outcome.cell.id)
-        runs[-1].append(outcome)
-    return runs
-
-
 def troubles(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> Iterator[Trouble]:
     """What did not work, by model and reason; then the targets that are not on this machine, with their remedies."""
     from bench.report import answers, text, text_answers

@@ -65,11 +65,11 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
     `rank_approximate` compares approximate cells too. Lines are folded between words at the width of the terminal.
     """
     out = console()
-    every = result_rows.by_run(finished.outcomes)
-    for number, outcomes in enumerate(every, start=1):
-        if len(every) > 1:
-            _print_line(out, Text(f"Run {number} of {len(every)}", "bold underline"))
-        _print_run(out, outcomes, rank_approximate)
+    for result in finished.runs or (finished,):
+        if finished.runs:
+            machine = result.run.machine.cpu.brand
+            _print_line(out, _clean(f"{result.run.name} on {machine}", "bold underline"))
+        _print_run(out, result.outcomes, rank_approximate)
     counts = Counter(outcome.status for outcome in finished.outcomes)
     tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""

@@ -128,9 +128,17 @@ def test_emulated_cells_are_named_without_their_times(monkeypatch: pytest.Monkey
 
 
 def test_runs_of_two_machines_are_not_ranked_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = an_answer("cpu", an_interval(1.5), 17.4), an_answer("cpu", an_interval(1.7), 3.4)
-    shown = printed(monkeypatch, [one, other], 80)
-    assert shown.index("Run 1 of 2") < shown.index("17.4") < shown.index("Run 2 of 2") < shown.index("3.4")
+    one, other = an_answer("cpu", an_interval(1.5), 17.4), an_answer("webgpu", an_interval(1.7), 3.4)
+    results = tuple(
+        RunResult(Path(name), a_run((outcome.cell,), name=name), (outcome,))
+        for name, outcome in (("first", one), ("second", other))
+    )
+    out = io.StringIO()
+    monkeypatch.setattr(tables, "console", lambda: Console(file=out, width=80))
+    tables.run_table(RunResult(Path("first"), results[0].run, (one, other), runs=results))
+    shown = out.getvalue()
+    assert shown.index("first on AMD") < shown.index("17.4") < shown.index("second on AMD") < shown.index("3.4")
+    assert "2 cells: 2 ok" in shown
 
 
 def test_the_colour_is_of_the_word_of_the_status_and_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
