@@ -250,5 +250,7 @@ def test_print_shows_the_reasons_and_hides_the_buttons(desk: Browser, pages: dic
     try:
         assert desk.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
         assert desk.run("return document.querySelector('#trouble details pre').getBoundingClientRect().height > 0")
+        stories = "return [...document.querySelectorAll('.story')].filter(e => e.checkVisibility()).length"
+        assert desk.run(stories) == 0, "every figure of every cell would fill hundreds of pages"
     finally:
         desk.send("/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"media": ""})
