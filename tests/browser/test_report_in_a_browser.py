@@ -207,7 +207,7 @@ def test_a_row_leads_to_the_cell_with_its_command_and_its_log(desk: Browser, pag
     desk.press(f'#speed a[href="#{CELL}"]', ENTER)
     assert desk.run(IS_UNFOLDED)
     story = desk.run("return document.activeElement.innerText")
-    assert "bench run --matrix matrix.toml" in story
+    assert "bench run --budget standard --matrix matrix.toml" in story
     assert "--only minilm/int8/cpu/b1-s128 --only minilm/fp32/torch-eager/b1-s128" in story
     assert "logs/minilm--int8--cpu.log" in story
     assert "latency_ms" in story
