@@ -69,9 +69,9 @@ def plan(
         print_json(planned.cells)
         return
     wrong = model_checks.mistakes(declared, list(dict.fromkeys(cell.model for cell in planned.cells)))
-    reasons = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
-    here = [cell for cell in planned.cells if cell.id not in reasons]
-    plan_table(planned, reasons, forecast.forecast(declared, here, effort, cache))
+    obstacles = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
+    here = [cell for cell in planned.cells if cell.id not in obstacles]
+    plan_table(planned, obstacles, forecast.forecast(declared, here, effort, cache))
 
 
 def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:
@@ -83,17 +83,17 @@ def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) ->
     return f"no: {wrong[cell.model]}" if cell.model in wrong else ""
 
 
-def plan_table(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) -> None:
+def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) -> None:
     """Print the cells of a plan, what is optional, the warnings, and what a run takes.
 
-    `reasons` says, by cell, why it will have no result here.
+    `obstacles` says, by cell, why it will have no result here.
     """
     out = console()
     table = plain_table("cell", "recipe", "runtime", "will it run")
     shown = [cell for cell in planned.cells if cell.excluded is None]
     for cell in shown:
         recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]{escape(reasons[cell.id])}[/]" if cell.id in reasons else "yes"
+        will = f"[dim]{escape(obstacles[cell.id])}[/]" if cell.id in obstacles else "yes"
         table.add_row(cell.id, recipe, cell.runtime, will)
     if shown:
         out.print(table)
@@ -107,12 +107,12 @@ def plan_table(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) ->
     out.print("")
     for warning in planned.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
-    out.print(summary(planned, reasons, forecast), highlight=False)
+    out.print(summary(planned, obstacles, forecast), highlight=False)
 
 
-def summary(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) -> str:
+def summary(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) -> str:
     """The cells with a result on this machine, the others, the time and the download: one sentence."""
-    here = [cell for cell in planned.cells if cell.id not in reasons]
+    here = [cell for cell in planned.cells if cell.id not in obstacles]
     models = len({cell.model for cell in here})
     cells = f"{len(here)} cell{'s' * (len(here) != 1)} of {models} model{'s' * (models != 1)} on this machine"
     others = len(planned.cells) - len(here)
