@@ -19,8 +19,8 @@ from bench.declare.matrix import Matrix
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare, probe
+from bench.records import Comparison, Machine, Observation, Outcome, Run
+from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -44,6 +44,8 @@ class Options(Struct, frozen=True):
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
     sustained_minutes: float | None = None
+    wait_minutes: float | None = None
+    """How long to wait until a busy machine is quiet; None to ask at a terminal, and not to wait elsewhere."""
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
     model: str | None = None
@@ -61,6 +63,8 @@ class RunResult(Struct, frozen=True):
     run: Run
     outcomes: tuple[Outcome, ...]
     files: tuple[Path, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
 
     def observations(self) -> tuple[Observation, ...]:
         """Read every observation, with each timed call in nanoseconds. This may need much memory."""
@@ -72,8 +76,7 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        probed, record = probe(matrix, record, options.cache, folder, progress)
-        prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
@@ -89,10 +92,11 @@ def run(options: Options, progress: Progress) -> RunResult:
 def read(folder: Path) -> RunResult:
     """Read a recorded run and compute its verdicts from its observations. Raises `RunFolderError`."""
     # Imported late: judging loads numpy and scipy, and `bench plan` must stay quick.
-    from bench.judge.outcome import judge
+    from bench.judge.outcome import judge_run
 
     record, observations = store.read(folder)
-    return RunResult(folder, record, tuple(judge(record, observations)))
+    judged = judge_run(record, observations)
+    return RunResult(folder, record, judged.outcomes, comparisons=judged.comparisons)
 
 
 def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_approximate: bool = False) -> RunResult:
@@ -101,7 +105,11 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    tables = model.build(
+        [(result.run, result.outcomes) for result in results],
+        [result.comparisons for result in results],
+        rank_approximate=rank_approximate,
+    )
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
@@ -112,7 +120,11 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
-    for flag, minutes in (("--minutes", options.minutes), ("--sustained", options.sustained_minutes)):
+    for flag, minutes in (
+        ("--minutes", options.minutes),
+        ("--sustained", options.sustained_minutes),
+        ("--wait", options.wait_minutes),
+    ):
         # Written so that nan does not pass.
         if minutes is not None and not 0 < minutes <= MOST_MINUTES:
             hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
@@ -167,10 +179,13 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.judge.bursts import quantile_for
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
+    from bench.prepare.quiet_machine import check_quiet
 
+    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     settings = Settings(
         effort=record.effort,
         threads=record.threads,
@@ -179,13 +194,13 @@ def _measure(
         logs=folder / store.LOGS,
         compile_cache=options.cache / "compiled",
     )
-    states = CellHistory(observations)
+    states = CellHistory(observations, quantile_for(record.machine))
 
     def append(observation: Observation) -> None:
         store.append(folder, observation)
 
     def write_report() -> None:
-        report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+        progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
 
     measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
 

@@ -21,6 +21,7 @@ from bench.cli.options import (
     OptionalFlag,
     QuietFlag,
     SkipFlag,
+    VerboseFlag,
     cache_path,
     check_model,
     matrix_path,
@@ -87,6 +88,7 @@ def gate(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
 ) -> int:
     """Tell whether anything got slower, lost support or answers worse since a recorded run, by the exit code."""
     from bench import gating
@@ -111,7 +113,7 @@ def gate(
         with_optional=with_optional,
     )
     try:
-        finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet)
+        finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet, verbose=verbose)
     except BenchError as error:
         # Also where the gate could not be run: without an annotation, the page of the job shows an exit code only.
         if github:

@@ -18,6 +18,7 @@ from bench.cli.options import (
     QuietFlag,
     RankFlag,
     SkipFlag,
+    VerboseFlag,
     cache_path,
     check_model,
     known_formats,
@@ -25,7 +26,7 @@ from bench.cli.options import (
     stop_on_sigterm,
     with_progress,
 )
-from bench.cli.tables import run_table
+from bench.cli.tables import results_so_far, run_table
 from bench.errors import UsageError
 
 ORDER = 20
@@ -59,8 +60,13 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
     formats: FormatFlag = "html,csv,markdown",
     rank_approximate: RankFlag = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Where the machine is busy, wait at most this long until it is quiet."),
+    ] = None,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Prepare, measure, judge and report every cell (model, precision, target, workload) of the matrix."""
     from bench import pipeline
@@ -89,8 +95,11 @@ def run(
         resume=resume,
         formats=known_formats(formats),
         sustained_minutes=sustained,
+        wait_minutes=wait,
         rank_approximate=rank_approximate,
         with_optional=with_optional,
     )
-    finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet)
+    finished = with_progress(
+        lambda progress: pipeline.run(options, progress), quiet=quiet, verbose=verbose, draw=results_so_far
+    )
     run_table(finished, rank_approximate=rank_approximate)

@@ -15,6 +15,7 @@ from msgspec.structs import asdict, replace
 from bench import __version__, store
 from bench.errors import BaselineError, Interrupted, RunFolderError
 from bench.gating import reports, text
+from bench.gating.budget import checked
 from bench.gating.cells import answer
 from bench.gating.choice import choose
 from bench.gating.decision import Rules
@@ -48,6 +49,7 @@ def run(options: Options, progress: Progress) -> Finished:
 
     An interruption keeps what was measured, writes its report, and raises `Interrupted`.
     """
+    checked(options.budget_minutes)
     base, observations = baseline(options.baseline)
     machine = fingerprint()
     # Checked before the matrix is read and anything is installed: times of two machines are never gated.
