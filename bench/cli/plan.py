@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,12 +56,17 @@ def plan(
     from bench.declare.budgets import effort_named
     from bench.declare.matrix import read
     from bench.declare.plan import whole_plan
-    from bench.prepare import drafts, forecast, model_checks
+    from bench.prepare import forecast, model_checks
     from bench.prepare.presence import absent_targets, hardware
 
     check_model(model, family, matrix)
     cache = cache_path(cache_dir)
-    declared = drafts.drafted_matrix(model, family or "", cache) if model is not None else read(matrix_path(matrix))
+    if model is None:
+        declared = read(matrix_path(matrix))
+    else:
+        from bench.prepare.drafts import drafted_matrix
+
+        declared = drafted_matrix(model, family or "", cache)
     effort = effort_named(budget or declared.measure.budget)
     effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
     absent = absent_targets(declared, hardware())
@@ -157,20 +163,17 @@ def _labels(group: Sequence[Cell], out: Sequence[Cell], every: Sequence[Cell]) -
     A star is written only where it is true: every cell that it stands for is in `out`.
     """
     gone = {cell.id for cell in out}
-
-    def whole(cells: Iterable[Cell]) -> bool:
-        return all(cell.id in gone for cell in cells)
-
-    targets = {cell.target for cell in group}
-    if len(targets) == 1 and whole(cell for cell in every if cell.target in targets):
-        return f"*/{targets.pop()}/*"
+    staying = [cell for cell in every if cell.id not in gone]
+    models, targets = {cell.model for cell in staying}, {cell.target for cell in staying}
+    pairs = {(cell.model, cell.target) for cell in staying}
+    if len(names := {cell.target for cell in group}) == 1 and not names & targets:
+        return f"*/{names.pop()}/*"
+    rows = Counter((model, target) for model, target, _ in {(cell.model, cell.target, cell.group) for cell in group})
     labels: dict[str, None] = {}
     for cell in group:
-        own = [other for other in every if other.model == cell.model]
-        rows = {other.group for other in own if other.target == cell.target}
-        if whole(own):
+        if cell.model not in models:
             labels[f"{cell.model}/*"] = None
-        elif len(rows & {other.group for other in group}) > 1 and whole(other for other in own if other.group in rows):
+        elif (cell.model, cell.target) not in pairs and rows[cell.model, cell.target] > 1:
             labels[f"{cell.model}/*/{cell.target}/*"] = None
         else:
             labels[cell.group] = None
