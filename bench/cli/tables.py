@@ -97,9 +97,10 @@ def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool
         for line in result_rows.lines(group, out.width):
             _print_line(out, _styled(line))
         out.print()
-    scored = {outcome.cell.group: outcome for outcome in reversed(outcomes) if outcome.task is not None}
-    if scored:
-        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
+    if scores := list(result_rows.score_lines(outcomes, out.width)):
+        for line in scores:
+            _print_line(out, _styled(line))
+        out.print()
     for part in result_rows.troubles(outcomes, rank_approximate=rank_approximate):
         _print_line(out, Text(part.heading, "bold"))
         for line in result_rows.trouble_lines(part, out.width):
@@ -126,13 +127,3 @@ def _clean(line: str, style: str) -> Text:
     from bench.report import escaping
 
     return Text(escaping.lines(line), style)
-
-
-def _task_table(outcomes: Sequence[Outcome]) -> Table:
-    """A table with the task metric of each model, precision and target: workloads share the labelled samples."""
-    from bench.report import task
-
-    table = plain_table("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples", "remark")
-    for outcome in outcomes:
-        table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
-    return table
