@@ -12,16 +12,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import store
-from bench.commands import Value, command_line
+from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare
+from bench.records import Comparison, Machine, Observation, Outcome, Run
+from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -49,6 +48,12 @@ class Options(Struct, frozen=True):
     """How long to wait until a busy machine is quiet; None to ask at a terminal, and not to wait elsewhere."""
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    model: str | None = None
+    """The model that is measured without a matrix: a path, or a name on the hub."""
+    family: str | None = None
+    """What kind of model that is, where it cannot be seen."""
+    with_optional: bool = False
+    """Whether optional cells run too, and targets that the machine seems to lack."""
 
 
 class RunResult(Struct, frozen=True):
@@ -58,6 +63,8 @@ class RunResult(Struct, frozen=True):
     run: Run
     outcomes: tuple[Outcome, ...]
     files: tuple[Path, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
 
     def observations(self) -> tuple[Observation, ...]:
         """Read every observation, with each timed call in nanoseconds. This may need much memory."""
@@ -85,10 +92,11 @@ def run(options: Options, progress: Progress) -> RunResult:
 def read(folder: Path) -> RunResult:
     """Read a recorded run and compute its verdicts from its observations. Raises `RunFolderError`."""
     # Imported late: judging loads numpy and scipy, and `bench plan` must stay quick.
-    from bench.judge.outcome import judge
+    from bench.judge.outcome import judge_run
 
     record, observations = store.read(folder)
-    return RunResult(folder, record, tuple(judge(record, observations)))
+    judged = judge_run(record, observations)
+    return RunResult(folder, record, judged.outcomes, comparisons=judged.comparisons)
 
 
 def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_approximate: bool = False) -> RunResult:
@@ -97,7 +105,11 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    tables = model.build(
+        [(result.run, result.outcomes) for result in results],
+        [result.comparisons for result in results],
+        rank_approximate=rank_approximate,
+    )
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
@@ -134,9 +146,10 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
             record = replace(record, effort=replace(record.effort, minutes=options.minutes))
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
-    cells = plan(matrix, options.only, options.skip)
+    planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
+    cells = planned.cells
     effort = effort_named(options.budget or matrix.measure.budget)
     effort = replace(effort, minutes=options.minutes or matrix.measure.minutes or effort.minutes)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
@@ -144,6 +157,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    for warning in planned.warnings:
+        progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
 
@@ -164,6 +179,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.judge.bursts import quantile_for
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
@@ -178,7 +194,7 @@ def _measure(
         logs=folder / store.LOGS,
         compile_cache=options.cache / "compiled",
     )
-    states = CellHistory(observations)
+    states = CellHistory(observations, quantile_for(record.machine))
 
     def append(observation: Observation) -> None:
         store.append(folder, observation)
@@ -226,11 +242,14 @@ def command(options: Options, budget: str) -> str:
     """The command line that repeats this run."""
     flags: dict[str, Value] = {
         # `--out` is left out: a folder holds one run.
-        "--matrix": options.matrix,
+        "--matrix": None if options.model else options.matrix,
+        "--model": shown_model(options.model) if options.model else None,
+        "--family": options.family,
         "--budget": budget,
         "--minutes": options.minutes,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--sustained": options.sustained_minutes,
     }

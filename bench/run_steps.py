@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from msgspec.structs import replace
 
 from bench import __version__, store
 from bench.commands import shown_path
+from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
+from bench.declare.plan import Plan, whole_plan
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TaskReference
 
@@ -46,6 +49,25 @@ def new_run(
         artifacts={},
         weights={},
     )
+
+
+def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -> Matrix:
+    """The matrix of a file, or the one that is drafted for a model. Raises `BenchError`."""
+    if model is None:
+        return matrices.read(matrix)
+    from bench.prepare.drafts import drafted_matrix
+
+    return drafted_matrix(model, family or "", cache)
+
+
+def planned_here(
+    matrix: Matrix, machine: Machine, only: Sequence[str], skip: Sequence[str], *, with_optional: bool = False
+) -> Plan:
+    """The plan of a matrix on this machine. Raises `MatrixError` and `UsageError`."""
+    from bench.prepare.presence import absent_targets, hardware_of
+
+    absent = absent_targets(matrix, hardware_of(machine))
+    return whole_plan(matrix, only, skip, with_optional=with_optional, absent=absent)
 
 
 def prepare(

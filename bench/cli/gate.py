@@ -13,13 +13,17 @@ from rich.markup import escape
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     JsonFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
+    OptionalFlag,
     QuietFlag,
     SkipFlag,
     VerboseFlag,
     cache_path,
+    check_model,
     matrix_path,
     print_json,
     stop_on_sigterm,
@@ -50,8 +54,11 @@ def add_to(app: typer.Typer) -> None:
 def gate(
     baseline: Annotated[Path, typer.Option(help="The folder of the run to compare with.", metavar="RUN")],
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
+    with_optional: OptionalFlag = False,
     budget_minutes: Annotated[
         float,
         typer.Option(
@@ -87,10 +94,13 @@ def gate(
     from bench import gating
     from bench.gating.reports.github import ended
 
+    check_model(model, family, matrix)
     stop_on_sigterm()
     options = gating.Options(
         baseline=baseline,
         matrix=matrix_path(matrix),
+        model=model,
+        family=family,
         cache=cache_path(cache_dir),
         reports=Path("reports"),
         only=tuple(only or ()),
@@ -100,6 +110,7 @@ def gate(
         in_sequence=in_sequence,
         max_task_loss=max_task_loss,
         out=out,
+        with_optional=with_optional,
     )
     try:
         finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet, verbose=verbose)

@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.default_paths import CACHE_VARIABLE, cache_path, matrix_path
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.progress import Progress
 
 __all__ = [
     "CacheFlag",
+    "FamilyFlag",
     "FormatFlag",
     "JsonFlag",
     "MatrixFlag",
+    "ModelFlag",
     "OnlyFlag",
+    "OptionalFlag",
     "QuietFlag",
     "RankFlag",
     "SkipFlag",
     "VerboseFlag",
     "cache_path",
+    "check_model",
     "known_formats",
     "matrix_path",
     "print_json",
@@ -43,6 +48,17 @@ MatrixFlag = Annotated[
         "-m",
         help="The matrix file (default: matrix.toml in the current folder, or the built-in one if there is none).",
     ),
+]
+ModelFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Without a matrix: an ONNX file, a model's folder, a .gguf file, or a name on the hub.",
+    ),
+]
+FamilyFlag = Annotated[
+    str | None, typer.Option("--family", help="With --model: what kind of model it is, where that cannot be seen.")
 ]
 
 
@@ -70,6 +86,10 @@ SkipFlag = Annotated[
     list[str] | None,
     typer.Option("--skip", help="Leave out cells whose id matches this glob.", autocompletion=complete_cells),
 ]
+OptionalFlag = Annotated[
+    bool,
+    typer.Option("--with-optional", help="Run optional cells too, and targets that this machine seems to lack."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 VerboseFlag = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print each detail of the progress as a line of its own.")
@@ -92,6 +112,14 @@ def known_formats(text: str) -> tuple[str, ...]:
     from bench.report.formats import known
 
     return known(text)
+
+
+def check_model(model: str | None, family: str | None, matrix: Path | None) -> None:
+    """Raise `UsageError` for a model beside a matrix, and for a family without a model."""
+    if model is not None and matrix is not None:
+        raise UsageError("--model makes a matrix of its own", "leave --matrix out")
+    if family is not None and model is None:
+        raise UsageError("--family is for --model", "in a matrix the model's table has its family")
 
 
 def stop_on_sigterm() -> None:

@@ -9,14 +9,18 @@ import typer
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     FormatFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
+    OptionalFlag,
     QuietFlag,
     RankFlag,
     SkipFlag,
     VerboseFlag,
     cache_path,
+    check_model,
     known_formats,
     matrix_path,
     stop_on_sigterm,
@@ -35,8 +39,11 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
+    with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
     minutes: Annotated[
         float | None,
@@ -65,12 +72,18 @@ def run(
     from bench import pipeline
 
     # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
-    if resume and (only or skip or budget or threads or out or sustained is not None):
-        hint = "leave --only, --skip, --budget, --threads, --sustained and --out out"
+    settings = (model, family, only, skip, with_optional, budget, threads, out, sustained)
+    if resume and any(setting not in (None, False, []) for setting in settings):
+        hint = (
+            "leave --model, --family, --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
+        )
         raise UsageError("--resume continues a run with its original options", hint)
+    check_model(model, family, matrix)
     stop_on_sigterm()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
+        model=model,
+        family=family,
         cache=cache_path(cache_dir),
         reports=Path("reports"),
         only=tuple(only or ()),
@@ -84,6 +97,7 @@ def run(
         sustained_minutes=sustained,
         wait_minutes=wait,
         rank_approximate=rank_approximate,
+        with_optional=with_optional,
     )
     finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet, verbose=verbose)
     run_table(finished, rank_approximate=rank_approximate)

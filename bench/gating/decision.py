@@ -52,12 +52,16 @@ def step(cells: Sequence[str], collected: CollectedPairs, rules: Rules = RULES) 
     screened = screen(names, collected, collected.null[: counts[0]], rules)
     requests, decided = screened.requests, screened.decided
     # Confirming waits for the first null pairs: a biased machine would make every cell a suspect.
-    if not requests and not null_requests(names, counts[0], collected):
-        confirmed = confirm(screened.suspects, collected, rules)
-        requests, decided = confirmed.requests, decided | confirmed.decided
-        # At each look the control has at least as many pairs as a suspect.
-        counts += [max(counts[0], look) for look in confirmed.looks]
-    requests += null_requests(names, counts[-1], collected)
+    if not null_requests(names, counts[0], collected):
+        # Clear cases do not wait for the end of the screen, which may be the end of the time.
+        suspects = screened.clear if screened.requests else screened.suspects
+        others = len(screened.suspects) - len(suspects) + screened.undecided
+        confirmed = confirm(suspects, collected, rules, others)
+        requests, decided = (*requests, *confirmed.requests), decided | confirmed.decided
+        # At each look the control has as many pairs as a suspect, as far as more of them show more.
+        counts += [max(counts[0], min(look, rules.most_null_pairs)) for look in confirmed.looks]
+    if not (rules.null_last and screened.requests):
+        requests += null_requests(names, counts[-1], collected)
     null = _control(collected, counts, screened, requests, rules)
     # After a bad null control more pairs cannot help: no verdict of this machine counts.
     if null.fine and requests:

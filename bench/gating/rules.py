@@ -21,16 +21,19 @@ class Rules(Struct, frozen=True):
     screen_pairs: int = 2
     suspect: float = 0.015
     """A cell that is slower than this in its screen is measured again with fresh pairs."""
-    # Each look has an equal share of `q`, so with more looks each would detect less.
-    looks: tuple[int, ...] = (6, 12, 24)
-    """Numbers of fresh pairs at which a suspect may be decided (interim looks of a sequential test)."""
+    # Each look has an equal share of `q`. The first is early for clear cases, and the last two are for the few suspects
+    # that 24 pairs cannot decide: by simulation these looks cost less than (6, 12, 24), and leave 1 in 50 as many open.
+    looks: tuple[int, ...] = (3, 6, 12, 24, 48, 96)
+    """Numbers of fresh pairs at which a suspect may be decided, while time is left (looks of a sequential test)."""
+    usual_look: int = 24
+    """The look that `detectable` is computed for: few gates have the time for later ones."""
     q: float = 0.005
     """Probability of a false alarm in a gate, over all looks."""
     regression: float = 0.02
     """A slowdown below this never fails a gate, even if it is certain."""
     clear: float = 0.01
     """A suspect whose fresh pairs show less than this is cleared."""
-    more_screening: tuple[int, ...] = (4, 8, 16)
+    more_screening: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Numbers of pairs at which a screen is judged again, if fewer pairs cannot show a slowdown of `hidden`."""
     hidden: float = 0.10
     """A cell passes only if its pairs can show this slowdown."""
@@ -43,6 +46,10 @@ class Rules(Struct, frozen=True):
     few_null_pairs: int = 6
     null_pairs: int = 12
     """Null pairs, base against base, before anything is confirmed; gates under `many_cells` need `few_null_pairs`."""
+    most_null_pairs: int = 24
+    """Suspects bring as many null pairs as they have fresh ones, up to this."""
+    null_last: bool = False
+    """Whether null pairs wait for the screen: only where the time is too short for both."""
     many_cells: int = 20
     null_chance: float = 0.001
     """Probability that the null pairs of an unbiased machine are called biased at one look."""

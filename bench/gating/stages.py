@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.gating import text
 from bench.gating.rules import CellDecision, CollectedPairs, PairRequest, PairVerdict, Rules
@@ -25,6 +27,10 @@ class ScreenState(Struct, frozen=True):
     requests: tuple[PairRequest, ...]
     decided: dict[str, CellDecision]
     suspects: tuple[str, ...]
+    clear: tuple[str, ...]
+    """The suspects that are certainly slower by the screen's own interval: they are confirmed at once."""
+    undecided: int
+    """How many cells may still become suspects."""
     scatter: float
     """Standard deviation of a pair, pooled over all cells and null pairs."""
     freedom: int
@@ -35,15 +41,16 @@ def screen(cells: Sequence[str], collected: CollectedPairs, null: Sequence[float
     """Screen the cells, each with as many pairs as it needs to show a slowdown of `rules.hidden`.
 
     Each stage uses its own number of pairs and the null pairs, even if more pairs exist. A cell whose pairs scatter too
-    much for a stage goes to the next one, however slow it looks: with large noise half of all cells look slow, and
-    confirming a cell costs three times as much as two more screening pairs.
+    much for a stage goes to the next one, unless it is certainly slower: with large noise half of all cells look slow,
+    and confirming a cell costs three times as much as two more screening pairs.
     """
     decided: dict[str, CellDecision] = {}
     suspects: list[str] = []
+    clear: list[str] = []
     undecided, scatter, freedom = list(cells), 0.0, 0
     for pairs in _stages(rules):
         if requests := _missing_screening(undecided, pairs, collected):
-            return ScreenState(requests, decided, tuple(suspects), scatter, freedom)
+            return ScreenState(requests, decided, tuple(suspects), tuple(clear), len(undecided), scatter, freedom)
         values = {cell: collected.screen.get(cell, [])[:pairs] for cell in undecided}
         # Pooled while all cells have equally many pairs: later the noisiest cells have the most.
         if pairs == rules.screen_pairs:
@@ -53,9 +60,10 @@ def screen(cells: Sequence[str], collected: CollectedPairs, null: Sequence[float
             for cell, log_ratios in values.items()
         }
         decided |= {cell: verdict for cell, verdict in verdicts.items() if isinstance(verdict, CellDecision)}
-        suspects += [cell for cell, verdict in verdicts.items() if verdict == "suspect"]
+        suspects += [cell for cell, verdict in verdicts.items() if verdict in {"suspect", "clear"}]
+        clear += [cell for cell, verdict in verdicts.items() if verdict == "clear"]
         undecided = [cell for cell, verdict in verdicts.items() if verdict is None]
-    return ScreenState((), decided, tuple(suspects), scatter, freedom)
+    return ScreenState((), decided, tuple(suspects), tuple(clear), 0, scatter, freedom)
 
 
 def _stages(rules: Rules) -> tuple[int, ...]:
@@ -64,10 +72,12 @@ def _stages(rules: Rules) -> tuple[int, ...]:
 
 def _screen_verdict(
     cell: str, values: Sequence[float], pairs: int, scatter: float, freedom: int, rules: Rules
-) -> CellDecision | Literal["suspect"] | None:
+) -> CellDecision | Literal["suspect", "clear"] | None:
     """The decision on one cell after `pairs` pairs; None if it needs more."""
     if len(values) < pairs:
         return _incomplete_screen(cell, values, scatter, freedom, pairs, rules)
+    if _is_clear(values, scatter, freedom, rules):
+        return "clear"
     estimate = moderated(values, scatter, freedom, rules)
     shows, last = screen_shows(estimate, rules), pairs == _stages(rules)[-1]
     # After the last stage a slow cell is confirmed even if its scatter is large: fresh pairs may decide it.
@@ -76,6 +86,14 @@ def _screen_verdict(
     if shows:
         return _passed(cell, estimate, rules)
     return _too_scattered(cell, estimate, rules) if last else None
+
+
+def _is_clear(values: Sequence[float], scatter: float, freedom: int, rules: Rules) -> bool:
+    """Whether a cell is certainly slower than `rules.suspect` by its screen."""
+    # With the pooled scatter even if the cell's own is larger: two pairs alone show nothing with certainty, and a cell
+    # that is slower by 200 % scatters more than the others. Only fresh pairs call a regression: no alarm comes of it.
+    estimate = moderated(values, scatter, freedom, replace(rules, outlying=0.0))
+    return 2 * estimate.mean - estimate.bound(rules.certainty) > math.log1p(rules.suspect)
 
 
 def _missing_screening(cells: Sequence[str], pairs: int, collected: CollectedPairs) -> tuple[PairRequest, ...]:
@@ -110,7 +128,13 @@ def _incomplete_screen(
 
 
 def _detectable(estimate: Estimate, rules: Rules) -> float:
-    return detectable(estimate.scatter, rules, estimate.pairs, rules.looks[-1])
+    return _detectable_by(estimate.scatter, estimate.pairs, rules)
+
+
+# Each step of a gate decides every cell again from the same pairs.
+@lru_cache(maxsize=1024)
+def _detectable_by(scatter: float, pairs: int, rules: Rules) -> float:
+    return detectable(scatter, rules, pairs, rules.usual_look)
 
 
 def _missing_pairs(pairs: int, needed: int, stage: Literal["screening", "fresh"]) -> Note:
@@ -135,11 +159,12 @@ class ConfirmState(Struct, frozen=True):
     """The looks that are complete or in progress."""
 
 
-def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules) -> ConfirmState:
+def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules, others: int = 0) -> ConfirmState:
     """Judge the suspects at each look from the fresh pairs up to it, even if more pairs exist.
 
     Benjamini-Hochberg uses all suspects at every look. A suspect that is decided or ended keeps the p-value of its last
-    look: if it were dropped, the others would be rejected more easily.
+    look: if it were dropped, the others would be rejected more easily. `others` is the number of cells that are or may
+    become suspects too: they count as not significant, so that what is rejected now stays rejected with them.
     """
     decided: dict[str, CellDecision] = {}
     # A suspect that has not reached its first look counts as not significant, but it counts.
@@ -155,7 +180,7 @@ def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules) ->
         values = {cell: collected.confirm.get(cell, [])[:look] for cell in undecided}
         p_values |= {cell: own(log_ratios).p_value() for cell, log_ratios in values.items() if len(log_ratios) == look}
         # Each look spends an equal share of the permitted false alarms (Bonferroni over looks).
-        rejected = benjamini_hochberg(p_values, rules.q / len(rules.looks))
+        rejected = benjamini_hochberg(p_values, rules.q / len(rules.looks), others)
         verdicts = (
             _decide_at_look(cell, log_ratios, look, cell in rejected, rules) for cell, log_ratios in values.items()
         )
@@ -163,11 +188,15 @@ def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules) ->
     return ConfirmState((), decided, tuple(reached))
 
 
-def benjamini_hochberg(p_values: Mapping[str, float], q: float) -> set[str]:
-    """The names whose null hypothesis is rejected at a false discovery rate of `q` (Benjamini and Hochberg, 1995)."""
+def benjamini_hochberg(p_values: Mapping[str, float], q: float, others: int = 0) -> set[str]:
+    """The names whose null hypothesis is rejected at a false discovery rate of `q` (Benjamini and Hochberg, 1995).
+
+    `others` is a number of further hypotheses with a p-value of 1.
+    """
     # Written out, because importing `scipy.stats` takes half a second; a test compares it with SciPy's.
     ranked = sorted(p_values, key=lambda name: p_values[name])
-    passing = [rank for rank, name in enumerate(ranked, 1) if p_values[name] <= q * rank / len(ranked)]
+    count = len(ranked) + others
+    passing = [rank for rank, name in enumerate(ranked, 1) if p_values[name] <= q * rank / count]
     # Step-up: all ranks below the highest that passes are rejected, even if one of them alone does not pass.
     return set(ranked[: max(passing, default=0)])
 

@@ -29,6 +29,8 @@ from bench.records import Cell, Comparisons, Effort, Observation, Run
 TURNS_S = 40.0
 """Seconds of the bursts of a block, where long calls would make its turns take longer."""
 
+LONE_BLOCKS = 3
+"""Blocks of a model whose cells are compared with nothing."""
 ATTEMPTS = 3
 """Blocks that may hold a cell without any result of it, before it counts as failed."""
 
@@ -111,7 +113,7 @@ class RunBlocks:
             return False
         self._measure(model, state[model])
         after = self._state(model)
-        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total else ""
+        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total > 1 else ""
         self.progress.step(f"{model}: block {self.count[model]} done{compared}")
         return True
 
@@ -140,13 +142,16 @@ class RunBlocks:
 
     def _state(self, model: str) -> ModelProgress:
         alive = [cell for cell in self._alive(model) if not cell.emulated]
+        least = min((self._blocks(cell) for cell in alive), default=0)
         half_width = self.effort.half_width
-        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(len(alive), len(alive))
-        blocks = {cell.id: self._blocks(cell) for cell in alive}
+        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(0, 0)
+        if not compared.total:
+            # Nothing to compare with: the blocks are for the intervals of the cells themselves.
+            compared = Comparisons(0, int(least < LONE_BLOCKS))
         waiting = {cell.group for cell in self._due(model) if not self.history.rounds[cell.id]}
         # A model whose groups take turns has as many blocks as the group with the fewest.
         return ModelProgress(
-            blocks=min(blocks.values(), default=0),
+            blocks=least,
             total=max(compared.total, bool(alive)),
             undecided=compared.undecided,
             block_s=self.block_s.get(model, 0.0),

@@ -16,7 +16,7 @@ from bench.declare import catalogue
 from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target
 from bench.errors import RuntimeSetupError
-from bench.prepare import worker_code
+from bench.prepare import presence, worker_code
 from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe_memory import ProbeMemory, order_of
 from bench.prepare.threads import LOOK_S, Slots, Stop, usable_cores
@@ -34,16 +34,6 @@ WITHOUT_WORDS = ("not-created", "registers-nothing", "no-device")
 """Kinds whose cause may be in a library's output."""
 REFUSALS: dict[str, Status] = {"option": "unsupported"}
 """Kinds for a target that exists but refuses what the matrix asks for."""
-ARCHITECTURES = {"arm": ("arm64", "aarch64", "armv8l"), "x86": ("x86_64", "amd64", "i686")}
-NAMES = {
-    "nvidia": "NVIDIA",
-    "amd": "AMD",
-    "intel": "Intel",
-    "qualcomm": "Qualcomm",
-    "apple": "Apple",
-    "arm": "Arm",
-    "huawei": "Huawei",
-}
 
 
 class ProbedTargets:
@@ -164,17 +154,7 @@ def without_device(missing: str, remedy: str) -> TargetFacts:
 
 def missing_device(needs: str, machine: Machine) -> str | None:
     """The needed device that the fingerprint does not show, `NVIDIA GPU`; None where none is missing."""
-    if not needs:
-        return None
-    kind, _, vendor = needs.partition(":")
-    device = f"{NAMES.get(vendor, vendor.title())} {kind.upper()}".strip()
-    if kind == "cpu":
-        return None if not vendor or _is_cpu(vendor, machine) else device
-    shown = any(
-        accelerator.kind == kind and vendor.lower() in accelerator.vendor.lower()
-        for accelerator in machine.accelerators
-    )
-    return None if shown else device
+    return presence.missing_device(needs, presence.hardware_of(machine))
 
 
 def probe(
@@ -259,13 +239,6 @@ def _missing_packages(target: Target) -> str:
 
 def _hint(target: Target) -> str:
     return target.provider.hint if target.provider else ""
-
-
-def _is_cpu(vendor: str, machine: Machine) -> bool:
-    known = ARCHITECTURES.get(vendor)
-    if known:
-        return machine.cpu.architecture.lower() in known
-    return vendor.lower() in machine.cpu.brand.lower()
 
 
 def _line(name: str, facts: TargetFacts) -> str | None:

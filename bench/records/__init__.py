@@ -32,6 +32,7 @@ from bench.records.conformance import (
 )
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
 from bench.records.judged import (
+    Comparison,
     Comparisons,
     GenerationSpeed,
     Interval,
@@ -132,6 +133,7 @@ __all__ = [
     "CaseValue",
     "Cell",
     "Collect",
+    "Comparison",
     "Comparisons",
     "CompileCache",
     "Conform",

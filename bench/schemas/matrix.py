@@ -86,6 +86,7 @@ def _model() -> Schema:
                 {"type": "array", "items": workload, "minItems": 1},
                 "The sizes of each workload; a size that is left out takes the default of the family.",
             ),
+            "precisions": ({}, "The precisions that it is measured in; by default all that each target can have."),
             "weights": ({}, "Pretrained weights, seeded random ones, or pretrained where they can be had."),
             "inputs": (
                 {"anyOf": [INPUT_SOURCE, _inputs()]},
@@ -224,6 +225,8 @@ def _provider() -> Schema:
             "emulated": ({}, "True where the device is imitated in software: its times are in no ranking."),
             "cache": ({}, "Where it keeps what it compiled, so that a second start is quicker."),
             "hint": ({}, "What to install or plug in where it cannot be used."),
+            "precisions": ({}, "The precisions that it is measured in; by default all that it can have."),
+            "if_present": ({}, "True: its cells are optional where the machine lacks its device or its wheel."),
         },
     )
 
@@ -238,6 +241,7 @@ def _baseline() -> Schema:
             "mode": (_offered(modes), "The mode of the engine."),
             "control": ({}, "True for the one baseline that ratios are reported against."),
             "options": (OPTIONS, "Options of the engine."),
+            "precisions": ({}, "The precisions that it is measured in; by default all that it can have."),
         },
     )
 
@@ -248,7 +252,7 @@ def _exclude() -> Schema:
         {
             "cells": ({}, "Which cells: a pattern such as minilm/* or */int8/*; * crosses slashes."),
             "reason": ({}, "Why they do not run; the report shows it."),
-            "optional": ({}, "True for cells that --only can ask for."),
+            "optional": ({}, "True for cells that only --with-optional adds."),
         },
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.gating.decision import RULES, Decision, Rules, gate
+from bench.gating.sampling import PATIENCE, REPEATS
 from bench.records import PairKind
 from tests.calibration.noise import Kind, Noise
 
@@ -36,6 +37,8 @@ class Scenario:
     """The scatter of the slow cells relative to the others."""
     bias: float = 0.0
     """A bias of the measurement: it is added to the new side, in log time."""
+    budget_pairs: int | None = None
+    """How many pairs the time allows; None for as many as the rules ask for."""
     rules: Rules = RULES
 
 
@@ -83,13 +86,37 @@ class Machine:
         for name in self.slower:
             self.changes[name] += math.log1p(scenario.slower)
             self.scales[name] *= scenario.louder
-        self.bias, self.pairs = scenario.bias, 0
+        self.bias, self.pairs, self.disturbed = scenario.bias, 0, 0
+        self.budget_pairs = math.inf if scenario.budget_pairs is None else scenario.budget_pairs
+        share, self.chance, self.gap = scenario.kind.bimodal
+        self.bimodal = {name for name in self.names if share and self.noise.rng.random() < share}
 
-    def pair(self, cell: str, kind: PairKind) -> float:
-        """The next pair, which never fails."""
-        self.pairs += 1
+    def pair(self, cell: str, kind: PairKind) -> float | None:
+        """The next pair; None when the time is used up."""
+        value = self._undisturbed()
+        if value is None:
+            return None
         change = 0.0 if kind == "null" else self.changes[cell]
-        return self.noise.next() * self.scales[cell] + change + self.bias
+        return value * self.scales[cell] + self._modes(cell) + change + self.bias
+
+    def _undisturbed(self) -> float | None:
+        """The next pair that is not set aside, by the rule of `bench.gating.sampling.Processes`."""
+        for _ in range(REPEATS + 1):
+            if self.pairs >= self.budget_pairs:
+                return None
+            self.pairs += 1
+            value, is_reported = self.noise.pair()
+            self.disturbed = self.disturbed + 1 if is_reported else 0
+            if not is_reported or self.disturbed > PATIENCE:
+                break
+        return value
+
+    def _modes(self, cell: str) -> float:
+        """What the modes of the two processes of a pair add, if the cell has two."""
+        if cell not in self.bimodal:
+            return 0.0
+        base, new = self.noise.rng.random(2) < self.chance
+        return self.gap * (float(new) - float(base))
 
 
 def counted(scenario: Scenario, gates: int, seed: int, first: int = 0) -> Counts:

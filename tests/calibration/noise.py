@@ -9,7 +9,7 @@ log(new / base).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,29 @@ TURNS = 6
 """Bursts of each side in a pair."""
 SLOTS = 40
 """Bursts that fit between the starts of two pairs; loading and warm-up take more than half of that time."""
+SLOT_S = 0.15
+"""Seconds of a burst."""
+NOTICED = 0.2
+"""A load during this share of a pair's bursts makes it count as disturbed: half of two cores is 10 % on average."""
 TAILS = 4
 """Degrees of freedom of a burst's jitter: Student's t has more outliers than a normal distribution."""
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Work of others for seconds at a time, about once a minute."""
+
+    apart_s: float = 60.0
+    """Mean time from one to the next (exponential)."""
+    lasts_s: float = 4.0
+    """Mean duration (exponential)."""
+    least: float = 0.10
+    most: float = 0.50
+    """A load slows calls by a share between these two; each burst gets between half and one and a half of it."""
+    seen: float = 0.0
+    """The probability that the system reports a load, as time stolen or used by others: such pairs are set aside."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,10 @@ class Kind:
     """The share of time in which something else runs, the slowdown, and the correlation between bursts."""
     spikes: tuple[float, float] = (0.0, 0.0)
     """The probability that a burst is delayed, and the mean delay (exponential)."""
+    loads: Loads | None = None
+    """Work of other programs or guests that comes and goes; None for none."""
+    bimodal: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The share of cells with two modes, the probability of a process to be in the slow one, and its slowdown."""
 
 
 QUIET = Kind("quiet", process=0.002, jitter=0.002, drift=0.004, memory=0.99)
@@ -77,7 +100,36 @@ BUSY = Kind(
     contention=(0.30, 0.35, 0.80),
     spikes=(0.10, 0.30),
 )
-KINDS = (QUIET, SHARED_VM, LAPTOP, BUSY)
+SHIFTING_VM = Kind(
+    "shared VM with shifts and loads",
+    process=0.007,
+    jitter=0.007,
+    drift=0.042,
+    memory=0.978,
+    bimodal=(0.11, 0.4, 0.045),
+    spikes=(0.03, 0.10),
+    loads=Loads(),
+)
+"""With the looks of earlier versions (6, 12 and 24 pairs), 23 of 100 gates without a change could not tell."""
+SHIFTING_LAPTOP = Kind(
+    "laptop with shifts and loads",
+    process=0.0055,
+    jitter=0.008,
+    drift=0.06,
+    memory=0.985,
+    bimodal=(0.05, 0.3, 0.02),
+    contention=(0.35, 0.18, 0.97),
+    spikes=(0.02, 0.08),
+    loads=Loads(most=0.40),
+)
+"""With the looks of earlier versions, 8 of 100 gates without a change could not tell."""
+KINDS = (QUIET, SHARED_VM, LAPTOP, BUSY, SHIFTING_VM, SHIFTING_LAPTOP)
+
+
+def reporting(kind: Kind) -> Kind:
+    """The same machine, where the system reports every load: pairs beside one are set aside and made again."""
+    assert kind.loads is not None
+    return replace(kind, name=f"{kind.name}, reported", loads=replace(kind.loads, seen=1.0))
 
 
 class Noise:
@@ -87,14 +139,20 @@ class Noise:
         self.kind, self.ahead = kind, ahead
         self.rng = np.random.default_rng(seed)
         self.drift, self.load = self.rng.normal(size=2)
-        self.values: list[float] = []
+        self.values: list[tuple[float, bool]] = []
+        self.reported: list[bool] = []
+        """For each pair of the last `bursts`, whether it counts as disturbed."""
 
     def next(self) -> float:
         """The log ratio of the next pair of identical processes."""
+        return self.pair()[0]
+
+    def pair(self) -> tuple[float, bool]:
+        """The log ratio of the next pair, and whether the system reports that others used the processor during it."""
         if not self.values:
             base, new = self.bursts(self.ahead)
             # Reversed, since `pop` takes from the end.
-            self.values = np.median(new - base, axis=1)[::-1].tolist()
+            self.values = list(zip(np.median(new - base, axis=1)[::-1].tolist(), self.reported[::-1], strict=True))
         return self.values.pop()
 
     def bursts(self, pairs: int, *, alternating: bool = True) -> tuple[Array, Array]:
@@ -120,7 +178,28 @@ class Noise:
         if share:
             load, self.load = self._series(pairs, memory, self.load)
             state = state + cost * (load > -special.ndtri(share))
-        return state
+        return state + self._loads(pairs)
+
+    def _loads(self, pairs: int) -> Array:
+        """What the work of others adds in log time, by pair and slot."""
+        slots, loads = np.zeros(pairs * SLOTS), self.kind.loads
+        seen = slots.copy()
+        if loads is None:
+            self.reported = [False] * pairs
+            return slots.reshape(pairs, SLOTS)[:, -2 * TURNS :]
+        end = pairs * SLOTS * SLOT_S
+        moment = self.rng.exponential(loads.apart_s)
+        while moment < end:
+            lasts = self.rng.exponential(loads.lasts_s)
+            cost = self.rng.uniform(loads.least, loads.most)
+            active = slice(int(moment / SLOT_S), int((moment + lasts) / SLOT_S) + 1)
+            slots[active] += math.log1p(cost)
+            seen[active] += self.rng.random() < loads.seen
+            moment += lasts + self.rng.exponential(loads.apart_s)
+        slots *= self.rng.uniform(0.5, 1.5, size=slots.size)
+        bursting = seen.reshape(pairs, SLOTS)[:, -2 * TURNS :]
+        self.reported = (bursting.mean(axis=1) > NOTICED).tolist()
+        return slots.reshape(pairs, SLOTS)[:, -2 * TURNS :]
 
     def _series(self, pairs: int, memory: float, last: float) -> tuple[Array, float]:
         """A Gaussian series of unit variance that continues from `last`, at the bursts of pairs, and its last value."""
