@@ -23,7 +23,17 @@ class UsageError(BenchError):
 
 
 class MatrixError(BenchError):
-    """A mistake in `matrix.toml`."""
+    """A mistake in `matrix.toml`, or several, which `mistakes` holds."""
+
+    mistakes: "tuple[MatrixError, ...]" = ()
+    is_misspelt_key = False
+    """Whether it is an unknown key: such a mistake explains others, and is listed first."""
+    lacks_in = ""
+    """The table that lacks a key, which a misspelt key of the same table explains."""
+
+    def __str__(self) -> str:
+        """One sentence; of several mistakes a line with their number, then a line for each."""
+        return "\n  ".join([super().__str__(), *map(str, self.mistakes)])
 
 
 class PluginError(BenchError):

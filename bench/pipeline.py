@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import store
-from bench.commands import Value, command_line
+from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
-from bench.declare.budgets import effort_named
+from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan
-from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
+from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
-from bench.records import Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, prepare, probe
+from bench.records import Comparison, Machine, Observation, Outcome, Run
+from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -37,13 +37,23 @@ class Options(Struct, frozen=True):
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     budget: str | None = None
+    minutes: float | None = None
+    """Minutes for measuring; None takes the matrix's, else those of the budget."""
     threads: int | None = None
     out: Path | None = None
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
     sustained_minutes: float | None = None
+    wait_minutes: float | None = None
+    """How long to wait until a busy machine is quiet; None to ask at a terminal, and not to wait elsewhere."""
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    model: str | None = None
+    """The model that is measured without a matrix: a path, or a name on the hub."""
+    family: str | None = None
+    """What kind of model that is, where it cannot be seen."""
+    with_optional: bool = False
+    """Whether optional cells run too, and targets that the machine seems to lack."""
 
 
 class RunResult(Struct, frozen=True):
@@ -53,6 +63,8 @@ class RunResult(Struct, frozen=True):
     run: Run
     outcomes: tuple[Outcome, ...]
     files: tuple[Path, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
 
     def observations(self) -> tuple[Observation, ...]:
         """Read every observation, with each timed call in nanoseconds. This may need much memory."""
@@ -64,8 +76,7 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        probed, record = probe(matrix, record, options.cache, folder, progress)
-        prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
@@ -81,10 +92,11 @@ def run(options: Options, progress: Progress) -> RunResult:
 def read(folder: Path) -> RunResult:
     """Read a recorded run and compute its verdicts from its observations. Raises `RunFolderError`."""
     # Imported late: judging loads numpy and scipy, and `bench plan` must stay quick.
-    from bench.judge.outcome import judge
+    from bench.judge.outcome import judge_run
 
     record, observations = store.read(folder)
-    return RunResult(folder, record, tuple(judge(record, observations)))
+    judged = judge_run(record, observations)
+    return RunResult(folder, record, judged.outcomes, comparisons=judged.comparisons)
 
 
 def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_approximate: bool = False) -> RunResult:
@@ -93,7 +105,11 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    tables = model.build(
+        [(result.run, result.outcomes) for result in results],
+        [result.comparisons for result in results],
+        rank_approximate=rank_approximate,
+    )
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
@@ -104,6 +120,15 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
+    for flag, minutes in (
+        ("--minutes", options.minutes),
+        ("--sustained", options.sustained_minutes),
+        ("--wait", options.wait_minutes),
+    ):
+        # Written so that nan does not pass.
+        if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+            hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
+            raise UsageError(f"{flag} {minutes:g} is not a number of minutes", hint)
     machine = fingerprint()
     if options.resume:
         record, observations = store.read(options.resume)
@@ -116,17 +141,24 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
+        if options.minutes:
+            # More blocks are more of the same, so the time may be another one.
+            record = replace(record, effort=replace(record.effort, minutes=options.minutes))
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
-    cells = plan(matrix, options.only, options.skip)
+    planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
+    cells = planned.cells
     effort = effort_named(options.budget or matrix.measure.budget)
+    effort = replace(effort, minutes=options.minutes or matrix.measure.minutes or effort.minutes)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    for warning in planned.warnings:
+        progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
 
@@ -146,11 +178,14 @@ def _measure(
     observations: Sequence[Observation],
     progress: Progress,
 ) -> None:
-    """Measure the rounds; each observation is on the disk before the next visit begins."""
+    """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.judge.bursts import quantile_for
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
+    from bench.prepare.quiet_machine import check_quiet
 
+    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     settings = Settings(
         effort=record.effort,
         threads=record.threads,
@@ -159,8 +194,37 @@ def _measure(
         logs=folder / store.LOGS,
         compile_cache=options.cache / "compiled",
     )
-    states = CellHistory(observations)
-    measure(matrix, record, prepared, settings, states, lambda observation: store.append(folder, observation), progress)
+    states = CellHistory(observations, quantile_for(record.machine))
+
+    def append(observation: Observation) -> None:
+        store.append(folder, observation)
+
+    def write_report() -> None:
+        progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
+
+    measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
+
+
+class Occasionally:
+    """Does work when it is called, unless it did so a short while ago.
+
+    After work of `s` seconds nothing is done for `PAUSE * s` seconds, so at most 1 / PAUSE of a run's time is spent on
+    its report.
+    """
+
+    PAUSE = 25
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work, self.due_s = work, 0.0
+
+    def __call__(self) -> None:
+        """Do the work, where it is due."""
+        began = time.monotonic()
+        if began < self.due_s:
+            return
+        self.work()
+        ended = time.monotonic()
+        self.due_s = ended + self.PAUSE * (ended - began)
 
 
 def _something_measured(finished: RunResult) -> None:
@@ -178,10 +242,14 @@ def command(options: Options, budget: str) -> str:
     """The command line that repeats this run."""
     flags: dict[str, Value] = {
         # `--out` is left out: a folder holds one run.
-        "--matrix": options.matrix,
+        "--matrix": None if options.model else options.matrix,
+        "--model": shown_model(options.model) if options.model else None,
+        "--family": options.family,
         "--budget": budget,
+        "--minutes": options.minutes,
         "--only": options.only,
         "--skip": options.skip,
+        "--with-optional": options.with_optional,
         "--threads": options.threads,
         "--sustained": options.sustained_minutes,
     }

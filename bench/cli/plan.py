@@ -1,24 +1,38 @@
-"""`bench plan`: shows the cells of a matrix, and why some will not run."""
+"""`bench plan`: shows the cells of a matrix, why some will not run, and what a run will take."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 from rich.markup import escape
 from rich.table import Table
 
-from bench.cli.options import JsonFlag, MatrixFlag, OnlyFlag, SkipFlag, matrix_path, print_json
+from bench.cli.options import (
+    CacheFlag,
+    FamilyFlag,
+    JsonFlag,
+    MatrixFlag,
+    ModelFlag,
+    OnlyFlag,
+    OptionalFlag,
+    SkipFlag,
+    cache_path,
+    check_model,
+    matrix_path,
+    print_json,
+)
 from bench.cli.tables import console, plain_table
 
 if TYPE_CHECKING:
+    from bench.declare.plan import Plan
+    from bench.prepare.forecast import Forecast, Load
     from bench.records import Cell
 
 # Steps of ten, so that a new verb can stand between two others.
 ORDER = 10
-MAX_NAMED = 8
-"""How many groups of one model are named; more are only counted."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,66 +40,138 @@ def add_to(app: typer.Typer) -> None:
     app.command()(plan)
 
 
-def plan(matrix: MatrixFlag = None, only: OnlyFlag = None, skip: SkipFlag = None, as_json: JsonFlag = False) -> None:
-    """Print the cells, and why some will not run; runs nothing."""
+def plan(
+    matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
+    only: OnlyFlag = None,
+    skip: SkipFlag = None,
+    with_optional: OptionalFlag = False,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
+    as_json: JsonFlag = False,
+    cache_dir: CacheFlag = None,
+) -> None:
+    """Print the cells, why some will not run, and about how long a run takes; runs nothing."""
+    from bench.declare.budgets import effort_named
     from bench.declare.matrix import read
-    from bench.declare.plan import plan as make
+    from bench.declare.plan import whole_plan
+    from bench.prepare import drafts, forecast, model_checks
+    from bench.prepare.presence import absent_targets, hardware
 
-    declared = read(matrix_path(matrix))
-    cells = make(declared, only or (), skip or ())
+    check_model(model, family, matrix)
+    cache = cache_path(cache_dir)
+    declared = drafts.drafted_matrix(model, family or "", cache) if model is not None else read(matrix_path(matrix))
+    effort = effort_named(budget or declared.measure.budget)
+    effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
+    absent = absent_targets(declared, hardware())
+    planned = whole_plan(declared, only or (), skip or (), with_optional=with_optional, absent=absent)
     if as_json:
-        print_json(cells)
-    else:
-        missing = {name: runtime.unavailable for name, runtime in declared.runtimes.items() if runtime.unavailable}
-        plan_table(cells, missing)
+        print_json(planned.cells)
+        return
+    wrong = model_checks.mistakes(declared, list(dict.fromkeys(cell.model for cell in planned.cells)))
+    reasons = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
+    here = [cell for cell in planned.cells if cell.id not in reasons]
+    plan_table(planned, reasons, forecast.forecast(declared, here, effort, cache))
 
 
-def plan_table(cells: Sequence[Cell], missing: Mapping[str, str]) -> None:
-    """Print the cells of a plan, and why some will not run.
+def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:
+    """Why a planned cell will have no result on this machine; empty where it will have one."""
+    if cell.excluded is not None:
+        return f"excluded: {cell.excluded}"
+    if cell.target in absent:
+        return f"unavailable: {absent[cell.target]}"
+    return f"no: {wrong[cell.model]}" if cell.model in wrong else ""
 
-    `missing` says, by the name of a runtime, why it cannot be installed on this platform.
+
+def plan_table(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) -> None:
+    """Print the cells of a plan, what is optional, the warnings, and what a run takes.
+
+    `reasons` says, by cell, why it will have no result here.
     """
     out = console()
     table = plain_table("cell", "recipe", "runtime", "will it run")
-    runs = [cell for cell in cells if cell.excluded is None]
-    for cell in runs:
+    shown = [cell for cell in planned.cells if cell.excluded is None]
+    for cell in shown:
         recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]unavailable: {escape(missing[cell.runtime])}[/]" if cell.runtime in missing else "yes"
+        will = f"[dim]{escape(reasons[cell.id])}[/]" if cell.id in reasons else "yes"
         table.add_row(cell.id, recipe, cell.runtime, will)
-    if runs:
+    if shown:
         out.print(table)
-    if len(runs) < len(cells):
-        out.print(*([""] if runs else []), _excluded_table(cells), "", sep="\n")
-    out.print(f"{len(cells)} cells: {len(runs)} will run, {len(cells) - len(runs)} are excluded")
+    if excluded := [cell for cell in planned.cells if cell.excluded is not None]:
+        out.print("", _reasons_table(excluded, planned.cells, "excluded"), sep="\n")
+    if planned.left_out:
+        every = (*planned.cells, *planned.left_out)
+        out.print("", _reasons_table(planned.left_out, every, "optional: --with-optional"), sep="\n")
+    if forecast.loads:
+        out.print("", _loads_table(forecast.loads), sep="\n")
+    out.print("")
+    for warning in planned.warnings:
+        out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+    out.print(summary(planned, reasons, forecast), highlight=False)
 
 
-def _excluded_table(cells: Sequence[Cell]) -> Table:
-    """A table with one row for each reason, with the cells that are excluded for it."""
-    reasons: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if cell.excluded is not None:
-            reasons.setdefault(cell.excluded, []).append(cell)
-    table = plain_table("excluded", "cells", "why")
-    for reason, excluded in reasons.items():
-        table.add_row(_group_labels(excluded, cells), str(len(excluded)), escape(reason))
+def summary(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) -> str:
+    """The cells with a result on this machine, the others, the time and the download: one sentence."""
+    here = [cell for cell in planned.cells if cell.id not in reasons]
+    models = len({cell.model for cell in here})
+    cells = f"{len(here)} cell{'s' * (len(here) != 1)} of {models} model{'s' * (models != 1)} on this machine"
+    others = len(planned.cells) - len(here)
+    left = f" ({others} more without a result)" if others else ""
+    if not here:
+        return f"{cells}{left}"
+    total, measuring = (max(1, round(s / 60)) for s in (forecast.prepare_s + forecast.measure_s, forecast.measure_s))
+    took = f"about {total} minute{'s' * (total != 1)} ({measuring} of them measuring)"
+    unknown = [load.what for load in forecast.loads if not load.is_known]
+    sizes = [f"{megabytes(forecast.download_mb)} to download"] if forecast.download_mb else []
+    sizes += [f"{', '.join(unknown)}, whose size is not known"] if unknown else []
+    return f"{cells}{left}; {took}" + "".join(f" and {size}" for size in sizes or ["nothing to download"])
+
+
+def _loads_table(loads: Sequence[Load]) -> Table:
+    table = plain_table("not in the cache", "to download", "on the disk")
+    for load in loads:
+        sizes = (megabytes(load.download_mb), megabytes(load.disk_mb)) if load.is_known else ("–", "–")
+        table.add_row(escape(load.what), *sizes)
     return table
 
 
-def _group_labels(excluded: Sequence[Cell], cells: Sequence[Cell]) -> str:
-    """The groups of some cells, `minilm/int8/cpu`; `*/cuda/*` or `qwen/*` for every group of a target or a model."""
-    groups = tuple(dict.fromkeys(cell.group for cell in excluded))
-    targets = {cell.target for cell in excluded}
-    # A star is written only where it is true: every cell of the target is excluded, and for this reason.
-    if len(groups) > 1 and len(targets) == 1 and len(excluded) == sum(cell.target in targets for cell in cells):
+def megabytes(size: float) -> str:
+    """`2.1 GB`, `310 MB`."""
+    return f"{size / 1000:.1f} GB" if size >= 1000 else f"{size:.0f} MB"
+
+
+def _reasons_table(cells: Sequence[Cell], every: Sequence[Cell], title: str) -> Table:
+    """A table with one row for each reason, with the cells that do not run for it."""
+    reasons: dict[str, list[Cell]] = {}
+    for cell in cells:
+        reasons.setdefault(cell.excluded or "", []).append(cell)
+    table = plain_table(title, "cells", "why")
+    for reason, group in reasons.items():
+        table.add_row(_labels(group, cells, every), str(len(group)), escape(reason))
+    return table
+
+
+def _labels(group: Sequence[Cell], out: Sequence[Cell], every: Sequence[Cell]) -> str:
+    """Some cells as globs: `*/cuda/*`, `qwen/*`, `vit/*/torch-compile/*`, `minilm/int8/cpu`.
+
+    A star is written only where it is true: every cell that it stands for is in `out`.
+    """
+    gone = {cell.id for cell in out}
+
+    def whole(cells: Iterable[Cell]) -> bool:
+        return all(cell.id in gone for cell in cells)
+
+    targets = {cell.target for cell in group}
+    if len(targets) == 1 and whole(cell for cell in every if cell.target in targets):
         return f"*/{targets.pop()}/*"
-    models = dict.fromkeys(cell.model for cell in excluded)
-    return ", ".join(part for model in models for part in _groups_of_model(model, excluded, cells))
-
-
-def _groups_of_model(model: str, excluded: Sequence[Cell], cells: Sequence[Cell]) -> tuple[str, ...]:
-    """The groups of one model: `qwen/*` for all of them, `qwen/… (24 rows)` for many; `--json` names each."""
-    own = [cell for cell in excluded if cell.model == model]
-    groups = tuple(dict.fromkeys(cell.group for cell in own))
-    if len(groups) > 1 and len(own) == sum(cell.model == model for cell in cells):
-        return (f"{model}/*",)
-    return (f"{model}/… ({len(groups)} rows)",) if len(groups) > MAX_NAMED else groups
+    labels: dict[str, None] = {}
+    for cell in group:
+        own = [other for other in every if other.model == cell.model]
+        rows = {other.group for other in own if other.target == cell.target}
+        if whole(own):
+            labels[f"{cell.model}/*"] = None
+        elif len(rows & {other.group for other in group}) > 1 and whole(other for other in own if other.group in rows):
+            labels[f"{cell.model}/*/{cell.target}/*"] = None
+        else:
+            labels[cell.group] = None
+    return ", ".join(labels)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from bench.cli import result_rows
 
 if TYPE_CHECKING:
     from bench.pipeline import RunResult
-    from bench.records import Cell, Outcome, Speed
+    from bench.records import Outcome
 
 PIPE_WIDTH = 160
 """Columns of a table that does not go to a terminal: wide enough for a row."""
@@ -57,23 +60,16 @@ def safe(text: str) -> str:
 
 
 def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
-    """Print every verdict of a run, then the paths of its files; `rank_approximate` compares approximate cells too."""
-    table = plain_table("cell", "status", "latency, ms", "throughput", "speedup over control", "warnings")
-    absent: dict[str, list[Outcome]] = {}
-    for outcome in finished.outcomes:
-        # All cells of a target that is missing fail for one reason, so they share one row with the remedy.
-        if outcome.failure and outcome.failure.stage == "target":
-            absent.setdefault(outcome.cell.target, []).append(outcome)
-        elif outcome.status != "excluded":
-            table.add_row(*_outcome_row(outcome, rank_approximate=rank_approximate))
+    """Print the speeds of a run by model and workload, what did not work and why, then the paths of its files.
+
+    `rank_approximate` compares approximate cells too. Lines are folded between words at the width of the terminal.
+    """
     out = console()
-    if table.row_count:
-        out.print(table, "", sep="\n")
-    scored = {outcome.cell.group: outcome for outcome in reversed(finished.outcomes) if outcome.task is not None}
-    if scored:
-        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
-    if absent:
-        out.print(_absent_table(absent), "", sep="\n")
+    every = result_rows.by_run(finished.outcomes)
+    for number, outcomes in enumerate(every, start=1):
+        if len(every) > 1:
+            _print_line(out, Text(f"Run {number} of {len(every)}", "bold underline"))
+        _print_run(out, outcomes, rank_approximate)
     counts = Counter(outcome.status for outcome in finished.outcomes)
     tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
@@ -83,14 +79,53 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
 
-def _absent_table(absent: Mapping[str, Sequence[Outcome]]) -> Table:
-    """A table with one row for each target that is not on this machine."""
-    from bench.report import text
+def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
+    """The lines of a run's results while it is measured: at most `height` of them, the latest models last."""
+    lines: list[Text] = []
+    for group in result_rows.groups(finished.outcomes):
+        lines.append(_clean(group.heading, "bold"))
+        # Remarks are for the table at the end.
+        lines += [_styled(line) for line in result_rows.lines(group, width) if not line.aside]
+    counts = Counter(outcome.status for outcome in finished.outcomes if outcome.rounds or outcome.failure)
+    tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return [*lines[-max(1, height - 1) :], Text(tally, "dim")]
 
-    table = plain_table("unavailable", "cells", "why", "how to enable it")
-    for target, outcomes in absent.items():
-        table.add_row(target, str(len(outcomes)), escape(text.reason(outcomes[0])), escape(text.remedy(outcomes[0])))
-    return table
+
+def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool) -> None:
+    for group in result_rows.groups(outcomes, rank_approximate=rank_approximate):
+        _print_line(out, _clean(group.heading, "bold"))
+        for line in result_rows.lines(group, out.width):
+            _print_line(out, _styled(line))
+        out.print()
+    scored = {outcome.cell.group: outcome for outcome in reversed(outcomes) if outcome.task is not None}
+    if scored:
+        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
+    for part in result_rows.troubles(outcomes, rank_approximate=rank_approximate):
+        _print_line(out, Text(part.heading, "bold"))
+        for line in result_rows.trouble_lines(part, out.width):
+            _print_line(out, _styled(line))
+        out.print()
+
+
+def _print_line(out: Console, line: Text) -> None:
+    # Folded already where that is possible: rich would break the long words that are left.
+    out.print(line, soft_wrap=True, highlight=False)
+
+
+def _styled(line: result_rows.Line) -> Text:
+    """A line in which the word of its status has its colour; the remarks of a row are dim."""
+    styled = _clean(line.text, "dim" if line.aside else "")
+    if line.status and line.status != "ok":
+        # Every status without a colour is a failure or a wrong answer.
+        styled.highlight_words([line.status], COLOURS.get(line.status, "red"))
+    return styled
+
+
+def _clean(line: str, style: str) -> Text:
+    """Text that may hold names of others: no control characters for the terminal, and no markup is read in it."""
+    from bench.report import escaping
+
+    return Text(escaping.lines(line), style)
 
 
 def _task_table(outcomes: Sequence[Outcome]) -> Table:
@@ -101,46 +136,3 @@ def _task_table(outcomes: Sequence[Outcome]) -> Table:
     for outcome in outcomes:
         table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
     return table
-
-
-def _outcome_row(outcome: Outcome, *, rank_approximate: bool) -> tuple[str, ...]:
-    """The row of one outcome; numbers are rounded by their intervals, as in the report."""
-    from bench.report import emulation, text, text_flags
-
-    # This table ranks too, and an emulator's times say nothing about a device.
-    outcome = emulation.without_times(outcome)
-    # Every status without a colour is a failure or a wrong answer.
-    status = f"[{COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
-    flags, reason = ", ".join(text_flags.names(outcome.flags)), text.reason(outcome)
-    # The name of the cell calls such a file by the recipe that left it as it is.
-    own = f"the file is {outcome.file_format}" if outcome.file_format else ""
-    speed = outcome.speed
-    if speed is None:
-        remark = "; ".join(filter(None, (own, reason, flags, text.optimization(outcome))))
-        return outcome.cell.id, status, "–", "–", "–", escape(remark)
-    # No number without what it was measured with.
-    remarks = (
-        own,
-        "" if outcome.status == "ok" else reason,
-        flags,
-        text.optimization(outcome),
-        text.input_mark(outcome),
-    )
-    latency, rate, compared = _figures(outcome.cell, speed)
-    # Other answers than the reference's, or answers that nobody can check, are in no ranking.
-    unranked = {"unchecked"} if rank_approximate else {"approximate", "unchecked"}
-    compared = "not ranked" if outcome.status in unranked else compared
-    return outcome.cell.id, status, latency, rate, compared, escape("; ".join(filter(None, remarks)))
-
-
-def _figures(cell: Cell, speed: Speed) -> tuple[str, str, str]:
-    """Latency, throughput and ratio; of a model that generates, time to first token, and rate and ratio of decode."""
-    from bench.report import numbers
-
-    unit, rate = next(iter(speed.throughput.items()))
-    latency, ratio = numbers.plus_minus(speed.latency_ms), speed.ratio_to_control
-    if (generated := speed.generation) is not None:
-        latency = f"TTFT {numbers.plus_minus(generated.first_token_ms)}"
-        unit, rate, ratio = "tok", generated.decode_tok_s or rate, generated.decode_ratio
-    compared = "control" if cell.id == speed.control else numbers.ratio(ratio, speed.resolvable)
-    return latency, numbers.plus_minus(rate, f" {unit}/s"), compared

@@ -15,7 +15,7 @@ from bench.comparison import history_rows
 from bench.comparison.history import History, Point, Series
 from bench.judge.outcome import ANSWERED
 from bench.records import Interval
-from bench.report import charts, escaping, numbers, pages
+from bench.report import drawing, escaping, numbers, pages, vega
 
 FILE = "history.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -94,8 +94,8 @@ def series_charts(history: History, series: Series, name: str) -> list[Picture]:
         if points:
             chart = _chart(history, series, points, is_ratio=number == 1)
             description = escaping.line(f"{title} of {label} over {len(points)} runs")
-            svg = charts.svg(chart, description, points[-MAX_DESCRIBED:], f"{name}-{number}", HEIGHT, WIDTH)
-            # Vega escapes what it draws, and `charts` what it adds.
+            svg = vega.svg(chart, description, points[-MAX_DESCRIBED:], f"{name}-{number}", HEIGHT, WIDTH)
+            # Vega escapes what it draws, and `vega` what it adds.
             pictures.append(Picture(f"{title} (log scale)", Markup(svg)))  # noqa: S704
     return pictures
 
@@ -214,9 +214,9 @@ def _can_be_drawn(interval: Interval) -> bool:
 
 def ticks(low: float, high: float) -> Sequence[float]:
     """Three to six round numbers between the ends of a log scale."""
-    coarse = [tick for tick in charts.COARSE_TICKS if low <= tick <= high]
+    coarse = [tick for tick in drawing.COARSE_TICKS if low <= tick <= high]
     if len(coarse) > 6:
-        return [tick for tick in charts.DECADES if low <= tick <= high]
+        return [tick for tick in drawing.DECADES if low <= tick <= high]
     if len(coarse) >= 3:
         return coarse
     # The range is so short that linear steps divide it better than those of a log scale.

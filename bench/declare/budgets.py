@@ -4,6 +4,8 @@ from bench.declare.suggest import nearest
 from bench.errors import UsageError
 from bench.records import Effort
 
+MOST_MINUTES = 1440
+"""A run is measured for a day at most, and so is a cell in its sustained run."""
 BUDGETS = {
     # Two blocks at least: a single one has no scatter, so it gives numbers, but no interval.
     "quick": Effort(

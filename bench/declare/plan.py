@@ -1,12 +1,13 @@
-"""Plans the cells of a matrix in order, with the reason for each that is excluded, and selects cells by glob."""
+"""Plans the cells of a matrix in order: those that run, those that a rule excludes, and those that are optional."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare import registry
@@ -20,19 +21,63 @@ LONGEST_WORD = 16
 NO_RECIPE = "precision '{precision}' has no recipe for {what}"
 
 
-def plan(matrix: Matrix, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Cell, ...]:
-    """Every selected cell, ordered by model and then by artifact.
+class Plan(Struct, frozen=True):
+    """The cells of a run, and what the matrix declares beside them."""
 
-    Optional cells run only where a glob of `only` matches them. Raises `MatrixError` and `UsageError`.
+    cells: tuple[Cell, ...]
+    """Ordered by model and then by artifact; `excluded` says why a cell will not run."""
+    left_out: tuple[Cell, ...] = ()
+    """What only `--with-optional` adds; `excluded` says why it is optional."""
+    warnings: tuple[str, ...] = ()
+    """Mistakes that stop nothing: rules, targets, models and precisions of the matrix without any cell."""
+
+
+class _Sorted(Struct):
+    """Every combination of the axes, by what becomes of it."""
+
+    rows: list[Cell] = []
+    optional: list[Cell] = []
+    impossible: list[Cell] = []
+    """No cells: `excluded` says why; they are kept for messages only."""
+    beyond: list[Cell] = []
+    """No cells either: a table lists other precisions, or a rule excludes what is optional."""
+
+
+def plan(
+    matrix: Matrix,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    *,
+    with_optional: bool = False,
+    absent: Mapping[str, str] | None = None,
+) -> tuple[Cell, ...]:
+    """The selected cells alone, as `whole_plan` finds them."""
+    return whole_plan(matrix, only, skip, with_optional=with_optional, absent=absent).cells
+
+
+def whole_plan(
+    matrix: Matrix,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    *,
+    with_optional: bool = False,
+    absent: Mapping[str, str] | None = None,
+) -> Plan:
+    """Every selected cell, with what is optional and not selected.
+
+    `only` and `skip` narrow; `with_optional` adds the optional cells. `absent` says, by target, why it is not on this
+    machine: the cells of such a target are optional where its table says `if_present`. Raises `MatrixError` and
+    `UsageError`.
     """
-    cells = tuple(_cells(matrix, only))
-    _check_unique_ids(matrix, cells)
-    # A rule without a match is likely misspelt, and its cells would run.
-    for rule in matrix.excludes:
-        if not any(matches(rule.cells, cell.id) for cell in cells):
-            message = f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell"
-            raise MatrixError(message, _near(rule.cells, cells))
-    return select(cells, only, skip)
+    made = _sorted(matrix, {} if with_optional else absent or {}, with_optional=with_optional)
+    every = (*made.rows, *made.optional, *made.impossible, *made.beyond)
+    _check_unique_ids(matrix, every)
+    warnings = (*_idle_rules(matrix, every, made), *_idle_tables(matrix, made))
+    _check_globs(only, skip, made)
+    left_out = tuple(cell for cell in made.optional if is_selected(cell, only, skip))
+    if not made.rows and not only and not skip:
+        raise _nothing(matrix, made)
+    return Plan(select(made.rows, only, [glob for glob in skip if _any(glob, made.rows)]), left_out, warnings)
 
 
 def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> tuple[Cell, ...]:
@@ -43,22 +88,54 @@ def select(cells: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> t
     for flag, globs in (("--only", only), ("--skip", skip)):
         for glob in globs:
             # Also for --skip: a misspelt glob would let hours of cells run.
-            if not any(matches(glob, cell.id) for cell in cells):
+            if not _any(glob, cells):
                 raise UsageError(f"{flag} '{glob}' matches no cell", _near(glob, cells))
-    matched = (cell for cell in cells if not only or any(matches(glob, cell.id) for glob in only))
-    chosen = tuple(cell for cell in matched if not any(matches(glob, cell.id) for glob in skip))
+    chosen = tuple(cell for cell in cells if is_selected(cell, only, skip))
     if not chosen:
         raise UsageError("--only and --skip leave no cell", "loosen one of them")
     return chosen
 
 
-def _cells(matrix: Matrix, only: Sequence[str]) -> Iterable[Cell]:
+def is_selected(cell: Cell, only: Sequence[str], skip: Sequence[str]) -> bool:
+    """Whether any glob of `only` matches the cell, or there is none, and none of `skip` does."""
+    kept = not only or any(matches(glob, cell.id) for glob in only)
+    return kept and not any(matches(glob, cell.id) for glob in skip)
+
+
+def _any(glob: str, cells: Iterable[Cell]) -> bool:
+    return any(matches(glob, cell.id) for cell in cells)
+
+
+def _sorted(matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> _Sorted:
+    made = _Sorted()
     for model in matrix.models.values():
         for precision in matrix.precisions.values():
             for target in matrix.targets.values():
                 for sizes in model.workloads:
                     cell = _cell(model, precision, target, sizes)
-                    yield replace(cell, excluded=_excluded(matrix, cell, only))
+                    place, reason = _place(matrix, cell, absent, with_optional=with_optional)
+                    getattr(made, place).append(replace(cell, excluded=reason))
+    return made
+
+
+def _place(matrix: Matrix, cell: Cell, absent: Mapping[str, str], *, with_optional: bool) -> tuple[str, str | None]:
+    """Where a combination belongs, by the names of `_Sorted`, and why it does not run."""
+    model, target = matrix.models[cell.model], matrix.targets[cell.target]
+    lists = [listed for listed in (model.precisions, target.precisions) if listed]
+    if not all(cell.precision in listed for listed in lists):
+        return "beyond", "another precision is listed"
+    why = _impossible(cell)
+    # What the user lists by name and cannot be stays visible, with the reason.
+    if why and not (lists and cell.recipe is None and _runs(cell)):
+        return "impossible", why
+    rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
+    firm = why or next((rule.reason for rule in rules if not rule.optional), None)
+    optional = absent.get(cell.target) if target.if_present else None
+    if not optional and not with_optional:
+        optional = next((rule.reason for rule in rules if rule.optional), None)
+    if optional:
+        return ("beyond", firm) if firm else ("optional", optional)
+    return "rows", firm
 
 
 def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
@@ -88,28 +165,20 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
     )
 
 
-def _excluded(matrix: Matrix, cell: Cell, only: Sequence[str]) -> str | None:
-    """Why a cell is excluded: by a rule, because it is impossible, or because it is optional; None where it runs."""
-    rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
-    firm = next((rule.reason for rule in rules if not rule.optional), None)
-    # Before optional rules, which say that `--only` runs the cell: here it would not.
-    if reason := firm or _impossible(cell):
-        return reason
-    if rules and not any(matches(glob, cell.id) for glob in only):
-        return f"{rules[0].reason}; optional: --only '{rules[0].cells}' runs it"
-    return None
-
-
 def _impossible(cell: Cell) -> str | None:
-    """Why a cell cannot run: its engine does not run the family, or its precision has no recipe; else None."""
+    """Why a combination is no cell: its engine does not run the family, or its precision has no recipe; else None."""
     engine, family = registry.engines()[cell.engine], registry.families()[cell.family]
-    if not engine.runs(family):
+    if not _runs(cell):
         return f"engine '{engine.name}' does not run family '{cell.family}'"
     if cell.recipe is None:
         by_family = engine.takes_family_recipes(family)
         what = f"family '{cell.family}'" if by_family else f"engine '{engine.name}', family '{cell.family}'"
         return NO_RECIPE.format(precision=cell.precision, what=what)
     return None
+
+
+def _runs(cell: Cell) -> bool:
+    return registry.engines()[cell.engine].runs(registry.families()[cell.family])
 
 
 def label(family: registry.Family, sizes: dict[str, int]) -> str:
@@ -129,12 +198,61 @@ def _short(words: dict[str, str]) -> dict[str, str]:
     return initials if len(set(initials.values())) == len(words) and all(initials.values()) else words
 
 
+# --- what a matrix or a command line says in vain ---------------------------------------------------------------------
+
+
 def _check_unique_ids(matrix: Matrix, cells: Sequence[Cell]) -> None:
     """Raise `MatrixError` where two cells have one id: one of them would lose its row."""
     for cell_id, count in Counter(cell.id for cell in cells).items():
         if count > 1:
             message = f"two workloads of models.{cell_id.partition('/')[0]} in {matrix.place} have one name"
             raise MatrixError(f"{message}, '{cell_id.rpartition('/')[2]}'", "keep one of them")
+
+
+def _check_globs(only: Sequence[str], skip: Sequence[str], made: _Sorted) -> None:
+    """Raise `UsageError` for a glob that selects nothing: what it names is optional, cannot be, or is not there."""
+    for flag, globs in (("--only", only), ("--skip", skip)):
+        for glob in globs:
+            if _any(glob, made.rows) or (flag == "--skip" and _any(glob, made.optional)):
+                continue
+            if cell := next((cell for cell in made.optional if matches(glob, cell.id)), None):
+                message = f"{flag} '{glob}' matches only optional cells ({cell.excluded})"
+                raise UsageError(message, "add --with-optional to run them")
+            no_cell = next((cell for cell in (*made.impossible, *made.beyond) if matches(glob, cell.id)), None)
+            reason = f": {no_cell.excluded}" if no_cell else ""
+            raise UsageError(f"{flag} '{glob}' matches no cell{reason}", _near(glob, (*made.rows, *made.optional)))
+
+
+def _idle_rules(matrix: Matrix, every: Sequence[Cell], made: _Sorted) -> Iterable[str]:
+    """A warning for each rule that matches nothing: what it named is gone, or it is misspelt and its cells run."""
+    for rule in matrix.excludes:
+        if not _any(rule.cells, every):
+            near = _near(rule.cells, (*made.rows, *made.optional))
+            yield f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell; {near}"
+
+
+def _idle_tables(matrix: Matrix, made: _Sorted) -> Iterable[str]:
+    """A warning for each table of an axis that has no cell at all."""
+    used = {name for cell in (*made.rows, *made.optional) for name in _tables_of(matrix, cell)}
+    why: dict[str, str] = {}
+    for cell in (*made.impossible, *made.beyond):
+        for name in _tables_of(matrix, cell):
+            why.setdefault(name, cell.excluded or "")
+    yield from (f"{name} in {matrix.place} has no cell: {why[name]}" for name in why if name not in used)
+
+
+def _tables_of(matrix: Matrix, cell: Cell) -> tuple[str, str, str]:
+    axis = "providers" if matrix.targets[cell.target].provider else "baselines"
+    return f"models.{cell.model}", f"precisions.{cell.precision}", f"{axis}.{cell.target}"
+
+
+def _nothing(matrix: Matrix, made: _Sorted) -> MatrixError:
+    if made.optional:
+        message = f"every cell of {matrix.place} is optional ({made.optional[0].excluded})"
+        return MatrixError(message, "add --with-optional to run them")
+    reasons = {cell.excluded for cell in (*made.impossible, *made.beyond)}
+    example = min(filter(None, reasons), default="no model has a workload")
+    return MatrixError(f"{matrix.place} has no cell: {example}", "add a recipe or a target")
 
 
 def _near(glob: str, cells: Sequence[Cell]) -> str:

@@ -74,8 +74,12 @@ def _wider(name: str, limit: Any, other: Any) -> Any:
 
 
 def read_precisions(tables: Tables) -> dict[str, Precision]:
-    """Every precision by name. Raises `MatrixError`."""
-    return {name: _precision(tables, name, data) for name, data in tables.named("precisions", needed=True)}
+    """Every precision by name; mistakes are kept in `tables`."""
+    precisions = {}
+    for name, data in tables.named("precisions", needed=True):
+        with tables.attempt():
+            precisions[name] = _precision(tables, name, data)
+    return precisions
 
 
 def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
@@ -84,16 +88,20 @@ def _precision(tables: Tables, name: str, data: dict[str, Any]) -> Precision:
     made_by_families = {family.format for family in families.values()}
     # Only these can have recipes of their own: the others run the artifacts of a family's format.
     own = {engine.name for engine in engines.values() if engine.format not in made_by_families}
-    tables.only_known(data, [*families, *own, "tolerance"], where)
     if not data:
         raise tables.error(f"{where} is empty", 'give a family its recipe, e.g. text-encoder = "fp32"')
-    by_family = {
-        name: _recipe(tables, data[name], f"{where}.{name}", registry.recipes(family.format))
-        for name, family in families.items()
-        if name in data
-    }
-    by_engine = {engine: _engine_recipes(tables, engine, data[engine], where) for engine in own if engine in data}
-    limit = _tolerance(tables, data["tolerance"], f"{where}.tolerance") if "tolerance" in data else None
+    with tables.attempt():
+        tables.only_known(data, [*families, *own, "tolerance"], where)
+    by_family, by_engine, limit = {}, {}, None
+    for family in (family for key, family in families.items() if key in data):
+        with tables.attempt():
+            known = registry.recipes(family.format)
+            by_family[family.name] = _recipe(tables, data[family.name], f"{where}.{family.name}", known)
+    for engine in sorted(own & data.keys()):
+        with tables.attempt():
+            by_engine[engine] = _engine_recipes(tables, engine, data[engine], where)
+    with tables.attempt():
+        limit = _tolerance(tables, data["tolerance"], f"{where}.tolerance") if "tolerance" in data else None
     return Precision(name=name, families=by_family, engines=by_engine, tolerance=limit)
 
 

@@ -41,13 +41,16 @@ class _Table(ProviderBehavior, frozen=True):
     emulated: bool | None = None
     cache: CompileCache | None = None
     hint: str | None = None
+    precisions: tuple[str, ...] = ()
+    if_present: bool = False
 
 
 def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     """The target of one table; its runtime is empty where the table names none."""
     where = f"providers.{name}"
     table = tables.struct(_Table, data, where)
-    _check(tables, table, where)
+    with tables.attempt():
+        _check(tables, table, where)
     match = _row(tables, name, table, where)
     base = catalogue.provider(*match) if match else _unnamed(_ep(tables, name, table, where), table.plugin)
     provider = replace(
@@ -67,7 +70,17 @@ def read_provider(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     engine = _engine(tables, table, provider, where)
     given = table.optimization is not None
     runtime = table.runtime or ""
-    return Target(name, engine, runtime, provider=provider, needs=needs, row=row_name, optimization_given=given)
+    return Target(
+        name,
+        engine,
+        runtime,
+        provider=provider,
+        needs=needs,
+        row=row_name,
+        precisions=table.precisions,
+        if_present=table.if_present,
+        optimization_given=given,
+    )
 
 
 def _unnamed(ep: str, plugin: str | None) -> Provider:
@@ -127,7 +140,7 @@ def _ep(tables: Tables, name: str, table: _Table, where: str) -> str:
     if table.ep:
         return table.ep
     message = f"'{name}' is no known provider, and {where} lacks the key 'ep'"
-    raise tables.error(message, nearest(name, catalogue.rows()))
+    raise tables.lacking(tables.error(message, nearest(name, catalogue.rows())), where)
 
 
 def _merged(base: Mapping[str, Option], changes: Mapping[str, Option]) -> dict[str, Option]:

@@ -11,7 +11,7 @@ from bench.declare import catalogue, registry
 from bench.declare.patterns import KEY_VARIABLE
 from bench.declare.providers import OWN_RUNTIME, read_provider
 from bench.declare.suggest import nearest
-from bench.declare.tables import Tables
+from bench.declare.tables import TOP_LEVEL, Tables
 from bench.declare.targets import Runtime, Target, known_runtimes
 
 
@@ -21,23 +21,37 @@ class _BaselineTable(Struct):
     mode: str = ""
     control: bool = False
     options: dict[str, Any] = {}
+    precisions: tuple[str, ...] = ()
 
 
 def read_targets(tables: Tables) -> tuple[dict[str, Target], dict[str, Runtime]]:
-    """Every target and every runtime by name: the file's own, and those of the catalogue. Raises `MatrixError`."""
-    runtimes = {name: _runtime(tables, name, data) for name, data in tables.named("runtimes")}
-    targets = {name: read_provider(tables, name, data) for name, data in tables.named("providers")}
+    """Every target and every runtime by name: the file's own, and those of the catalogue.
+
+    Mistakes are kept in `tables`.
+    """
+    runtimes: dict[str, Runtime] = {}
+    targets: dict[str, Target] = {}
+    for name, data in tables.named("runtimes"):
+        with tables.attempt():
+            runtimes[name] = _runtime(tables, name, data)
+    for name, data in tables.named("providers"):
+        with tables.attempt():
+            targets[name] = read_provider(tables, name, data)
     for name, data in tables.named("baselines"):
-        # Both are targets, and a target's name is a part of its cells' ids.
-        if name in targets:
-            raise tables.error(f"'{name}' is both a provider and a baseline", "give one of them another name")
-        targets[name] = _baseline(tables, name, data)
-    if not targets:
-        raise tables.error("there is nothing to run on", "add a table [providers.NAME] or [baselines.NAME]")
-    controls = [target.name for target in targets.values() if target.control]
-    # Speedups are relative to the control, so there can be one only.
-    if len(controls) > 1:
-        raise tables.error(f"{' and '.join(controls)} are both the control", "only one baseline may be")
+        with tables.attempt():
+            # Both are targets, and a target's name is a part of its cells' ids.
+            if name in targets:
+                raise tables.error(f"'{name}' is both a provider and a baseline", "give one of them another name")
+            targets[name] = _baseline(tables, name, data)
+    with tables.attempt():
+        if not tables.data.get("providers") and not tables.data.get("baselines"):
+            mistake = tables.error("there is nothing to run on", "add a table [providers.NAME] or [baselines.NAME]")
+            raise tables.lacking(mistake, TOP_LEVEL)
+    with tables.attempt():
+        controls = [target.name for target in targets.values() if target.control]
+        # Speedups are relative to the control, so there can be one only.
+        if len(controls) > 1:
+            raise tables.error(f"{' and '.join(controls)} are both the control", "only one baseline may be")
     return _with_runtimes(tables, targets, runtimes)
 
 
@@ -46,7 +60,7 @@ def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
     runtime = tables.struct(Runtime, data, where, name=name, unavailable="", hint="", base=None)
     if bool(runtime.requires) == bool(runtime.python):
         hint = "a list of requirements, or an interpreter"
-        raise tables.error(f"{where} must have either 'requires' or 'python'", hint)
+        raise tables.lacking(tables.error(f"{where} must have either 'requires' or 'python'", hint), where)
     if runtime.python and runtime.extends:
         raise tables.error(
             f"{where} has both 'python' and 'extends'", "an interpreter is used unchanged: leave one out"
@@ -92,7 +106,10 @@ def _with_runtimes(
             every[name] = catalogue.runtime(name)
         elif name not in every and name in known_runtimes():
             every[name] = known_runtimes()[name]
-        tables.one_of(name, every, f"unknown runtime '{name}' of target '{target.name}'")
+        # A table of the file that has a mistake of its own is known all the same.
+        with tables.attempt():
+            known = {*every, *(tables.data.get("runtimes") or ())}
+            tables.one_of(name, known, f"unknown runtime '{name}' of target '{target.name}'")
         placed[target.name] = replace(target, runtime=name)
     return placed, every
 

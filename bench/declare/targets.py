@@ -45,6 +45,10 @@ class Target(Struct, frozen=True):
     """The device that it needs, `gpu:nvidia`; empty where any machine may have it."""
     row: str | None = None
     """The name of its row in the catalogue."""
+    precisions: tuple[str, ...] = ()
+    """The precisions that it is measured in; empty for all that it can have."""
+    if_present: bool = False
+    """Whether its cells are optional on a machine that lacks its device or its wheel."""
     optimization_given: bool = False
     """Whether the matrix sets the level of graph optimization; its cells are then measured at no other."""
 

@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench import __version__, store
-from bench.declare import matrix as matrices
 from bench.errors import BaselineError, Interrupted, RunFolderError
 from bench.gating import reports, text
 from bench.gating.budget import checked
@@ -28,8 +27,10 @@ from bench.judge.differences import differences
 from bench.judge.outcome import judge
 from bench.machine.fingerprint import fingerprint
 from bench.prepare.cache_use import uses_cache
+from bench.prepare.presence import absent_targets, hardware_of
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Note, Observation, Run
+from bench.run_steps import declared
 
 __all__ = ["Finished", "Options", "run"]
 
@@ -53,9 +54,12 @@ def run(options: Options, progress: Progress) -> Finished:
     machine = fingerprint()
     # Checked before the matrix is read and anything is installed: times of two machines are never gated.
     same_machine(base, machine, options.baseline)
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     recorded = {outcome.cell.id: outcome for outcome in judge(base, observations)}
-    choice = choose(base, recorded, matrix, options.only, options.skip)
+    absent = absent_targets(matrix, hardware_of(machine))
+    choice = choose(
+        base, recorded, matrix, options.only, options.skip, with_optional=options.with_optional, absent=absent
+    )
     place = _place(options, machine)
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
     gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress)

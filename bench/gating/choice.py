@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from bench.declare.matrix import Matrix, matches, parse
-from bench.declare.plan import plan, select
+from bench.declare.matrix import Matrix, parse
+from bench.declare.plan import is_selected, plan, select
 from bench.errors import BaselineError, MatrixError
 from bench.gating import text
 from bench.gating.cells import cell_row
 from bench.judge.outcome import ANSWERED
 from bench.records import Cell, GateCell, Outcome, Run, note
-
-EVERY = ("*",)
-"""Selects optional cells too: a base that was measured with `--only` may have some."""
 
 
 class CommonCell(Struct, frozen=True):
@@ -38,14 +35,23 @@ class Choice(Struct, frozen=True):
 
 
 def choose(
-    run: Run, recorded: Mapping[str, Outcome], matrix: Matrix, only: Sequence[str], skip: Sequence[str]
+    run: Run,
+    recorded: Mapping[str, Outcome],
+    matrix: Matrix,
+    only: Sequence[str],
+    skip: Sequence[str],
+    *,
+    with_optional: bool = False,
+    absent: Mapping[str, str] | None = None,
 ) -> Choice:
     """Choose every cell that has a usable outcome in the base and is still in the new matrix.
 
-    `recorded` holds the base's outcomes by cell id. Raises `BaselineError` if there is no such cell.
+    Optional cells that the base has measured are judged without being asked for; `with_optional` adds the rows of those
+    that it has not. `recorded` holds the base's outcomes by cell id, `absent` the targets that are not on this machine.
+    Raises `BaselineError` if there is no such cell.
     """
     base = [cell for cell in select(run.cells, only, skip) if cell.excluded is None]
-    now = {cell.id: cell for cell in plan(matrix, EVERY)}
+    now = {cell.id: cell for cell in plan(matrix, with_optional=True)}
     both = [CommonCell(cell, now[cell.id]) for cell in base if cell.id in now and recorded[cell.id].status in ANSWERED]
     # `both` has cells that the new matrix excludes; `_left_out` gives them a row, since they must not vanish silently.
     judged = tuple(pair for pair in both if pair.new.excluded is None)
@@ -54,7 +60,10 @@ def choose(
     rest = [row for cell in base if (row := _left_out(cell, now.get(cell.id), recorded[cell.id]))]
     # A cell that the base's run left out with `--only` is not new.
     known = _ids_of(run) | {cell.id for cell in run.cells}
-    added = [cell for cell in _planned(matrix, only, skip) if cell.id not in known]
+    planned = plan(matrix, with_optional=with_optional, absent=absent)
+    # Globs that match only cells of the base are ignored.
+    selected = [cell for cell in planned if cell.excluded is None and is_selected(cell, only, skip)]
+    added = [cell for cell in selected if cell.id not in known]
     return Choice(judged, (*rest, *(cell_row(cell.id, "added", note("new-cell")) for cell in added)))
 
 
@@ -62,21 +71,9 @@ def _ids_of(run: Run) -> set[str]:
     """The ids of all cells of the base's matrix; empty if it cannot be read."""
     try:
         # The matrix text in the record may come from a version with other keys.
-        return {cell.id for cell in plan(parse(run.matrix_text), EVERY)}
+        return {cell.id for cell in plan(parse(run.matrix_text), with_optional=True)}
     except MatrixError:
         return set()
-
-
-def _planned(matrix: Matrix, only: Sequence[str], skip: Sequence[str]) -> list[Cell]:
-    """The selected cells that a run of the new matrix measures. Globs that match only cells of the base are ignored."""
-    cells = [cell for cell in plan(matrix, only if only and _any(matrix, only) else ()) if cell.excluded is None]
-    return [cell for cell in cells if not any(matches(glob, cell.id) for glob in skip)]
-
-
-def _any(matrix: Matrix, globs: Sequence[str]) -> bool:
-    """Whether every glob matches a cell of the matrix: planning refuses one that matches nothing."""
-    cells = plan(matrix, EVERY)
-    return all(any(matches(glob, cell.id) for cell in cells) for glob in globs)
 
 
 def _left_out(cell: Cell, now: Cell | None, recorded: Outcome) -> GateCell | None:

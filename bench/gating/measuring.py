@@ -14,16 +14,17 @@ from bench.gating import budget, text, verdicts
 from bench.gating.choice import Choice, CommonCell
 from bench.gating.decision import Rules, gate
 from bench.gating.options import Options, command
-from bench.gating.pairs import MeasuredPair, Pairer, median_call, quartile_call
+from bench.gating.pairs import MeasuredPair, Pairer
 from bench.gating.remeasured_base import recreate
 from bench.gating.sampling import Processes, Sides, too_large_for_two
 from bench.gating.sides import GateSide, Place, base_side, new_side
 from bench.gating.stages import null_control
 from bench.gating.task_loss import TaskPair
 from bench.gating.verdicts import ROUNDS, GateObservations, SideResult
+from bench.judge.bursts import quantile_for
 from bench.judge.outcome import by_cell
 from bench.progress import Progress
-from bench.records import Cell, GateCell, Machine, Note, NullControl, Pair, Run, TaskScores, note
+from bench.records import Cell, GateCell, Note, NullControl, Pair, Run, TaskScores, note
 
 PAIRS = "pairs.jsonl"
 NO_PAIRS = null_control(0, None, note("null-not-needed"), fine=True)
@@ -139,7 +140,7 @@ class Gate:
         machine = self.place.machine
         sides = {both.id: self._sides(both, self.remeasured_base) for both in cells if self.remeasured_base}
         # Chosen by the kind of machine before anything is measured, never by how the pairs look.
-        pairer = Pairer(self.base.run.seed, quartile_call if is_shared(machine) else median_call)
+        pairer = Pairer(self.base.run.seed, quantile_for(machine))
         return Processes(sides, pairer, self._note, self.progress, 60 * self.options.budget_minutes)
 
     def _sides(self, both: CommonCell, remeasured: GateSide) -> Sides:
@@ -205,8 +206,3 @@ class Gate:
         except KeyboardInterrupt:
             return True
         return False
-
-
-def is_shared(machine: Machine) -> bool:
-    """Whether other guests may use the processor, so that the slower half of a burst's calls may be their doing."""
-    return machine.hypervisor is not None or machine.container is not None

@@ -8,22 +8,29 @@ variance alone, a noisy cell could hide a slowdown; with its own alone, every ce
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from statistics import fmean, median
+from collections.abc import Sequence
+from statistics import fmean
 
 from msgspec import Struct
 from scipy import special
 
 from bench.gating.rules import Rules
+from bench.judge import scatter as judged
+from bench.judge.scatter import pooled, quantile
 from bench.judge.statistics import CONFIDENCE, LOG_LIMIT, POWER
 from bench.records import Interval
 
-OUTLIER = 3.0
-"""Deviations are cut at this many robust standard deviations before they are pooled, so that one delayed pair does not
-make all cells of a gate look noisy. In its own cell it counts in full."""
-NORMAL_MEDIAN = 0.6745
-"""The median of |x| of a standard normal x."""
+__all__ = [
+    "Estimate",
+    "at_least",
+    "detectable",
+    "moderated",
+    "own",
+    "pooled",
+    "quantile",
+    "relative",
+    "screen_shows",
+]
 
 
 class Estimate(Struct, frozen=True):
@@ -71,32 +78,12 @@ def moderated(values: Sequence[float], scatter: float, freedom: int, rules: Rule
 
     A cell that scatters significantly more than the others (F-test) is judged by its own pairs alone.
     """
-    mean, count = fmean(values), len(values)
-    squares = sum((value - mean) ** 2 for value in values)
     # Limited, so that a gate with many quiet cells does not outweigh what a noisy cell shows of itself.
     prior = min(rules.prior_pairs, freedom)
-    if count > 1 and squares > (count - 1) * scatter**2 * _most_alike(count - 1, freedom, rules.outlying):
-        prior = 0
-    total = prior + count - 1
-    return Estimate(mean, math.sqrt((prior * scatter**2 + squares) / total), count, total)
-
-
-def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """The standard deviation of a pair in its group, with degrees of freedom; (0, 0) if no group has two pairs."""
-    several = [values for values in groups if len(values) > 1]
-    freedom = sum(len(values) - 1 for values in several)
-    if not freedom:
-        return 0.0, 0
-    deviations: list[float] = []
-    for values in several:
-        mean, unbiased = fmean(values), math.sqrt(len(values) / (len(values) - 1))
-        # A mean of few pairs is close to them, so their deviations are enlarged to be unbiased.
-        deviations += [abs(value - mean) * unbiased for value in values]
-    # The median is not moved by the outliers that the limit is to cut.
-    limit = OUTLIER * median(deviations) / NORMAL_MEDIAN
-    return math.sqrt(
-        fmean([min(deviation, limit) ** 2 if limit else deviation**2 for deviation in deviations])
-    ), freedom
+    estimate = judged.moderated(values, scatter, freedom, prior, rules.outlying)
+    # A gate screens with two pairs or more, so there is a degree of freedom.
+    assert estimate is not None
+    return Estimate(estimate.mean, estimate.scatter, estimate.count, estimate.freedom)
 
 
 def screen_shows(estimate: Estimate, rules: Rules) -> bool:
@@ -139,18 +126,6 @@ def at_least(scatter: float, freedom: int, level: float) -> float:
 def relative(log: float) -> float:
     """A log ratio as a relative change. Values that only a damaged file holds are cut, since they would overflow."""
     return math.expm1(min(log, LOG_LIMIT))
-
-
-@lru_cache(maxsize=1024)
-def quantile(freedom: float, level: float) -> float:
-    """The quantile of Student's t; cached, since every cell of a gate needs the same few."""
-    return float(special.stdtrit(freedom, level))
-
-
-@lru_cache(maxsize=1024)
-def _most_alike(freedom: int, pooled_freedom: int, chance: float) -> float:
-    """The ratio of two equal variances that is exceeded with the probability `chance`."""
-    return float(special.fdtri(freedom, pooled_freedom, 1 - chance))
 
 
 def _above(mean: float, limit: float, error: float) -> float:

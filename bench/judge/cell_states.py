@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from bench.judge.bursts import MEDIAN, BlockTimes, block_times
+from bench.judge.comparisons import by_workload, counted, pairs
 from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
 from bench.judge.tolerance import is_far_better, violations
@@ -17,7 +19,10 @@ from bench.records import Cell, Comparisons, Observation, Timing
 class CellHistory:
     """The observations by cell and round. The last one counts where a cell and a round have two."""
 
-    def __init__(self, observations: Iterable[Observation]) -> None:
+    def __init__(self, observations: Iterable[Observation], quantile: float = MEDIAN) -> None:
+        """`quantile` is the percentile of a burst's calls that is its value, as `bursts.quantile_for` chooses it."""
+        self.quantile = quantile
+        self.times: dict[str, dict[int, BlockTimes]] = defaultdict(dict)
         # By round, so that a round which a resumed run visits again replaces the earlier one.
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
         self.minutes: list[Observation] = []
@@ -30,6 +35,10 @@ class CellHistory:
             self.minutes.append(observation)
         else:
             self.rounds[observation.cell][observation.round] = observation
+            # Kept, because the times of all blocks are compared again after each block.
+            self.times[observation.cell].pop(observation.round, None)
+            if times := block_times(observation, self.quantile):
+                self.times[observation.cell][observation.round] = times
 
     def has(self, cell: str, number: int) -> bool:
         """Whether the cell has an observation of round `number`."""
@@ -42,7 +51,9 @@ class CellHistory:
 
     def comparisons(self, cells: Sequence[Cell], half_width: float) -> Comparisons:
         """How many comparisons between these cells of a model people read, and how many are still undecided."""
-        return Comparisons(0, 0)
+        right = {cell.id for cell in cells if not self.ended(cell.id)}
+        ratios = by_workload((cell, self.times[cell.id]) for cell in cells if cell.id in right and not cell.emulated)
+        return counted(pairs(cells, right), ratios, half_width)
 
     def timings(self, cell: str) -> list[Timing]:
         """The timings of the rounds that have one."""

@@ -9,6 +9,8 @@ from statistics import mean, median
 from msgspec import Struct
 
 from bench.judge import statistics
+from bench.judge.bursts import BlockTimes, times_of
+from bench.judge.ratios import NO_RATIOS, Ratios
 from bench.judge.speed import items_per_second
 from bench.records import Cell, Generation, GenerationSpeed, Interval, Observation
 
@@ -33,18 +35,20 @@ class Parts(Struct, frozen=True):
 
 
 def speed(
-    cell: Cell, observations: Sequence[Observation], control: str | None, reference: Sequence[Observation] | None
+    cell: Cell,
+    observations: Sequence[Observation],
+    control: str | None = None,
+    prefill: Ratios = NO_RATIOS,
+    decode: Ratios = NO_RATIOS,
 ) -> GenerationSpeed | None:
     """The generation speed from a cell's timed rounds; None without a generation, or where the clock did not advance.
 
-    `reference` holds the timed rounds of the cell `control`, and is None where that has no valid speed. The control's
+    `prefill` and `decode` hold the ratios between the cells of the model, of these parts of a generation. The control's
     own ratios are 1 by definition, with no width.
     """
     own = parts(cell, observations)
     if not own.first:
         return None
-    theirs = None if reference is None else parts(cell, reference)
-    is_control = control == cell.id
     # Tails are of the steps between tokens; a generation of one token has none.
     bursts = ([time * MS_PER_NS for g in generations(o) for time in g.token_ns] for o in observations)
     steps = [burst for burst in bursts if burst]
@@ -59,8 +63,8 @@ def speed(
         token_p99_ms=tails[99],
         encode_ms=_interval(own.encode),
         real_time_factor=_real_time(own.audio),
-        prefill_ratio=_ratio(own.prefill, theirs.prefill if theirs else None, is_control),
-        decode_ratio=_ratio(own.decode, theirs.decode if theirs else None, is_control),
+        prefill_ratio=prefill.ratio(cell.id, control) if control and own.prefill else None,
+        decode_ratio=decode.ratio(cell.id, control) if control and own.decode else None,
     )
 
 
@@ -83,13 +87,38 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
 
     return Parts(
         first=every(lambda g: g.first_ns),
-        prefill=every(lambda g: _share(g.first_ns, batch * _prompt(cell, g))),
-        # All sequences of a batch take the same steps, so a step emits `batch` tokens. The first token comes
-        # out of prefill, so decoding has one token less than was emitted.
-        decode=every(lambda g: _share(sum(g.token_ns), batch * (g.tokens - 1))),
+        prefill=every(lambda g: _prefill_ns(cell, g)),
+        decode=every(lambda g: _decode_ns(cell, g)),
         encode=every(lambda g: g.encode_ns),
         audio=every(lambda g: _share(g.total_ns, batch * cell.sizes.get("audio", 0))),
     )
+
+
+def prefill_times(cell: Cell, observation: Observation, quantile: float) -> BlockTimes | None:
+    """The times of a prompt's token in one block."""
+    return _times(observation, lambda g: _prefill_ns(cell, g), quantile)
+
+
+def decode_times(cell: Cell, observation: Observation, quantile: float) -> BlockTimes | None:
+    """The times of a token after the first in one block."""
+    return _times(observation, lambda g: _decode_ns(cell, g), quantile)
+
+
+def _times(
+    observation: Observation, duration_ns: Callable[[Generation], float | None], quantile: float
+) -> BlockTimes | None:
+    timing = observation.timing
+    return times_of([duration_ns(made) for made in timing.generations], timing, quantile) if timing else None
+
+
+def _prefill_ns(cell: Cell, generation: Generation) -> float | None:
+    return _share(generation.first_ns, cell.sizes.get("batch", 1) * _prompt(cell, generation))
+
+
+def _decode_ns(cell: Cell, generation: Generation) -> float | None:
+    # All sequences of a batch take the same steps, so a step emits `batch` tokens. The first token comes out of
+    # prefill, so decoding has one token less than was emitted.
+    return _share(sum(generation.token_ns), cell.sizes.get("batch", 1) * (generation.tokens - 1))
 
 
 def _prompt(cell: Cell, generation: Generation) -> int:
@@ -154,10 +183,3 @@ def _rate(rounds: Rounds) -> Interval | None:
 def _real_time(rounds: Rounds) -> Interval | None:
     """Seconds of computing for a second of audio, from milliseconds."""
     return _interval({number: value / 1000 for number, value in rounds.items()})
-
-
-def _ratio(ours: Rounds, theirs: Rounds | None, is_control: bool) -> Interval | None:
-    if is_control:
-        return Interval(1.0, 1.0, 1.0) if ours else None
-    paired = statistics.paired_logs(ours, theirs) if theirs else []
-    return statistics.interval(paired) if paired else None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.judge import drift, generation, placement, statistics, sustained, task
+from bench.judge import comparisons, drift, generation, placement, statistics, sustained, task
+from bench.judge.bursts import quantile_for
+from bench.judge.comparisons import ModelRatios
 from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
+from bench.judge.ratios import NO_RATIOS
 from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
@@ -17,6 +21,7 @@ from bench.judge.transcripts import worst_word_error_rate
 from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
 from bench.records import (
     Cell,
+    Comparison,
     Interval,
     Note,
     Observation,
@@ -27,18 +32,36 @@ from bench.records import (
     Status,
     SustainedSpeed,
     Traits,
+    note,
 )
 from bench.shared.number_formats import of_file
 
-__all__ = ["ANSWERED", "SEVERITY", "TIMED", "by_cell", "judge", "violations"]
+__all__ = ["ANSWERED", "SEVERITY", "TIMED", "Judged", "by_cell", "judge", "judge_run", "violations"]
 
 ANSWERED: tuple[Status, ...] = ("ok", "partial", "approximate")
 """The statuses whose answers are within their tolerance: only such a cell is compared with others."""
 TIMED: tuple[Status, ...] = (*ANSWERED, "unchecked")
 """The statuses with a speed; one of a random model is shown, but compared with nothing."""
 
+NOTHING_COMPARED = ModelRatios(NO_RATIOS, NO_RATIOS, NO_RATIOS)
+"""Those of a model without a right answer."""
+
+
+class Judged(Struct, frozen=True):
+    """The verdicts on a run, and how its cells compare."""
+
+    outcomes: tuple[Outcome, ...]
+    """One for each cell of the plan, in its order."""
+    comparisons: tuple[Comparison, ...]
+    """Of the cells that people compare, as far as some block held both with right answers."""
+
 
 def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
+    """The verdicts of `judge_run` alone."""
+    return judge_run(run, observations).outcomes
+
+
+def judge_run(run: Run, observations: Sequence[Observation]) -> Judged:
     """Exactly one outcome for each cell of the plan, in its order, whatever the observations hold.
 
     Observations of cells that are not in the plan are ignored. Where a cell and a round have two observations, the last
@@ -49,17 +72,46 @@ def judge(run: Run, observations: Sequence[Observation]) -> tuple[Outcome, ...]:
     verdicts = [verdict(case) for case in cases]
     # Only these may be the reference of a ratio: a control with wrong answers gives none.
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
-    # Controls come from the plan, also of cells that were not measured.
-    control = {cell: chosen.id for cell, chosen in controls(run.cells).items()}
+    named = [case.cell for case in answered.values() if not case.cell.emulated]
+    ratios = comparisons.ratios_of(named, rounds, quantile_for(run.machine))
+    chosen = {cell: (planned, used) for cell, planned, used in _controls(run.cells, answered)}
     # Once for a group: the interval of some metrics takes a while, and workloads share the samples.
     tasks = task.results(run, rounds)
     outcomes = (
-        _outcome(run, case, outcome, control.get(case.cell.id), answered, lasted.get(case.cell.id, ()))
+        _outcome(
+            run,
+            case,
+            outcome,
+            chosen.get(case.cell.id, (None, None)),
+            ratios.get(case.cell.model, NOTHING_COMPARED),
+            lasted.get(case.cell.id, ()),
+        )
         for case, outcome in zip(cases, verdicts, strict=True)
     )
-    return tuple(
+    judged = tuple(
         replace(outcome, task=tasks[outcome.cell.group]) if outcome.rounds and outcome.cell.group in tasks else outcome
         for outcome in outcomes
+    )
+    return Judged(judged, _comparisons(run, answered, ratios))
+
+
+def _controls(cells: Sequence[Cell], right: Container[str]) -> Iterable[tuple[str, str, str]]:
+    """Each cell with its control in the plan, and the one that it is compared with."""
+    used = controls(cells, right)
+    # Controls come from the plan, also of cells that were not measured.
+    return ((cell, planned.id, used[cell].id) for cell, planned in controls(cells).items())
+
+
+def _comparisons(run: Run, right: Container[str], ratios: Mapping[str, ModelRatios]) -> tuple[Comparison, ...]:
+    """The comparisons of all models, in the order of the plan."""
+    return tuple(
+        comparison
+        for model, of_model in ratios.items()
+        for comparison in comparisons.compared(
+            comparisons.pairs([cell for cell in run.cells if cell.model == model], right),
+            of_model.whole,
+            run.effort.half_width,
+        )
     )
 
 
@@ -86,7 +138,12 @@ def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation,
 
 
 def _outcome(
-    run: Run, case: Case, decision: Verdict, control: str | None, answered: Mapping[str, Case], lasted: Attempt
+    run: Run,
+    case: Case,
+    decision: Verdict,
+    controlled_by: tuple[str | None, str | None],
+    ratios: ModelRatios,
+    lasted: Attempt,
 ) -> Outcome:
     """The verdict with the figures of the cell; times only where the target itself gave right answers."""
     cell, observations = case.cell, case.observations
@@ -95,19 +152,20 @@ def _outcome(
     build_notes = _build_notes(run, cell)
     shown = decision.status in TIMED
     # The speed of a random model is compared with nothing, also where it would be the control itself.
-    control = control if decision.status in ANSWERED else None
+    planned, control = controlled_by if decision.status in ANSWERED else (None, None)
+    speed_shown = _speed(case, control, ratios) if shown else None
     rounds = case.timed
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
     fault = optimization_fault(observations)
-    evidence = _evidence(run, case, sustained_speed) if shown or decision.status == "inaccurate" else None
+    evidence = _evidence(run, case, speed_shown, sustained_speed) if shown or decision.status == "inaccurate" else None
     return Outcome(
         cell=cell,
         status=decision.status,
         reason=decision.reason,
         remedy=decision.remedy,
         failure=decision.failure,
-        speed=_speed(case, control, answered.get(control or "")) if shown else None,
+        speed=speed_shown,
         sustained=sustained_speed,
         # The worst round stands for the cell, because a mean would hide one wrong answer.
         parity=min(checked(observations), key=quality, default=None),
@@ -147,6 +205,8 @@ def _outcome(
         ),
         energy_j=_joules_a_call(observations) if shown else None,
         energy_source=_energy_source(observations) if shown else None,
+        cpu_ms=_cpu_ms(observations) if shown else None,
+        cores_used=_cores_used(observations) if shown else None,
         energy_per_token_j=generation.joules_per_token(cell, observations) if shown else None,
         traits=traits,
         bits_per_weight=_bits_per_weight(traits),
@@ -160,7 +220,12 @@ def _outcome(
         rounds=len(rounds),
         calls=sum(len(observation.timing.samples_ns) for observation in rounds if observation.timing),
         flags=raised(evidence) if evidence else (),
-        notes=tuple(dict.fromkeys(note for observation in observations for note in observation.notes)),
+        notes=tuple(
+            dict.fromkeys(
+                [seen for observation in observations for seen in observation.notes]
+                + _replaced_control(speed_shown, planned)
+            )
+        ),
         build_notes=build_notes if decision.status not in ("unavailable", "excluded") else (),
         # Where rounds disagree the last one counts, and the flag `mixed-versions` says so.
         versions={name: version for observation in observations for name, version in observation.versions.items()},
@@ -169,14 +234,20 @@ def _outcome(
     )
 
 
-def _speed(case: Case, control: str | None, reference: Case | None) -> Speed:
+def _speed(case: Case, control: str | None, ratios: ModelRatios) -> Speed:
     """The speed of whole calls, and of prefill and decoding where the calls are generations."""
-    whole = speed(case.cell, case.observations, case.medians, control, reference.medians if reference else None)
-    own = generation.speed(case.cell, case.timed, control, reference.timed if reference else None)
-    return replace(whole, generation=own)
+    whole = speed(case.cell, case.observations, case.medians, control, ratios.whole)
+    return replace(whole, generation=generation.speed(case.cell, case.timed, control, ratios.prefill, ratios.decode))
 
 
-def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> Evidence:
+def _replaced_control(shown: Speed | None, planned: str | None) -> list[Note]:
+    """A note where the ratio is to another cell than the plan names, because that has no right answers."""
+    if shown is None or shown.control is None or shown.control == planned:
+        return []
+    return [note("control-replaced", planned=planned, used=shown.control)]
+
+
+def _evidence(run: Run, case: Case, shown: Speed | None, sustained_speed: SustainedSpeed | None) -> Evidence:
     """The input of the flags; an inaccurate cell has flags too, because they may explain it."""
     rounds, medians = case.timed, case.medians
     return Evidence(
@@ -186,11 +257,18 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
         observations=rounds,
         medians_ms=tuple(medians.values()),
         half_width=statistics.half_width(logs(medians)),
+        ratio_half_width=_ratio_half_width(case.cell, shown),
         facts=case.facts,
         build_notes=_build_notes(run, case.cell),
         burst_drift=drift.burst_drift([observation.timing.samples_ns for observation in rounds if observation.timing]),
         sustained=sustained_speed,
     )
+
+
+def _ratio_half_width(cell: Cell, shown: Speed | None) -> float | None:
+    """The relative half width of the ratio to the control, on its longer side; None for the control itself."""
+    ratio = shown.ratio_to_control if shown and shown.control != cell.id else None
+    return None if ratio is None or ratio.high is None else ratio.high / ratio.value - 1
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
@@ -231,6 +309,24 @@ def _joules_a_call(observations: Sequence[Observation]) -> Interval | None:
         observation.energy.joules / observation.energy.calls
         for observation in observations
         if observation.energy and observation.energy.calls > 0
+    )
+
+
+def _cpu_ms(observations: Sequence[Observation]) -> Interval | None:
+    """CPU time of a call in milliseconds, summed over threads."""
+    return statistics.typical(
+        timing.cpu_ns / len(timing.samples_ns) / 1e6
+        for observation in observations
+        if (timing := observation.timing) and timing.cpu_ns is not None and timing.samples_ns
+    )
+
+
+def _cores_used(observations: Sequence[Observation]) -> Interval | None:
+    """CPU time over wall time of the same timed calls."""
+    return statistics.typical(
+        timing.cpu_ns / sum(timing.samples_ns)
+        for observation in observations
+        if (timing := observation.timing) and timing.cpu_ns is not None and sum(timing.samples_ns)
     )
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
-import numpy as np
-
-from bench.judge import statistics
+from bench.judge import bursts, statistics
 from bench.judge.number_formats import number_format
+from bench.judge.ratios import NO_RATIOS, Ratios
 from bench.records import Cell, Interval, Observation, Speed
 
 Medians = Mapping[int, float]
@@ -20,12 +19,12 @@ def round_medians(observations: Sequence[Observation]) -> dict[int, float]:
 
     A round without calls is left out, and so is one whose median call took 0 ns, because its clock is too coarse.
     """
-    bursts = {
+    calls = {
         observation.round: observation.timing.samples_ns
         for observation in observations
         if observation.timing and observation.timing.samples_ns
     }
-    medians = {number: float(np.median(samples)) / 1e6 for number, samples in bursts.items()}
+    medians = {number: bursts.typical_call(samples) for number, samples in calls.items()}
     return {number: value for number, value in medians.items() if value > 0}
 
 
@@ -42,20 +41,32 @@ def logs(medians: Medians) -> list[float]:
     return [math.log(value) for value in medians.values()]
 
 
-def controls(cells: Sequence[Cell]) -> dict[str, Cell]:
+def controls(cells: Sequence[Cell], right: Container[str] | None = None) -> dict[str, Cell]:
     """The control of each cell, by the cell's id: same model, same workload, in FP32, else in the cell's precision.
 
-    The plan alone decides, not the measurements: if the FP32 control fails, a ratio against another precision in the
-    same column would mean something else. Of two candidates the first in the plan is chosen. An emulated cell is never
-    a control and has none, because its times mean nothing.
+    The plan alone decides, unless `right` holds the ids of the cells with right answers: where the planned control is
+    not among them, the first of these that is takes its place: another control, then an FP32 cell of another baseline.
+    Of two candidates the first in the plan is chosen. An emulated cell is never a control and has none, because its
+    times mean nothing.
     """
     places: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.control and cell.excluded is None and not cell.emulated:
+        if cell.excluded is None and not cell.emulated:
             places.setdefault((cell.model, cell.workload), []).append(cell)
     real = (cell for cell in cells if not cell.emulated)
-    pairs = ((cell, _choose(cell, places.get((cell.model, cell.workload), []))) for cell in real)
+    pairs = ((cell, _control(cell, places.get((cell.model, cell.workload), []), right)) for cell in real)
     return {cell.id: control for cell, control in pairs if control is not None}
+
+
+def _control(cell: Cell, place: Sequence[Cell], right: Container[str] | None) -> Cell | None:
+    named = [candidate for candidate in place if candidate.control]
+    planned = _choose(cell, named)
+    if right is None or planned is None or planned.id in right:
+        return planned
+    known = [candidate for candidate in place if candidate.id in right]
+    # In FP32, because ratios to another precision in the same column would mean something else.
+    full = (baseline for baseline in known if baseline.provider is None and number_format(baseline) == "fp32")
+    return _choose(cell, [candidate for candidate in known if candidate.control]) or next(full, planned)
 
 
 def _choose(cell: Cell, candidates: Sequence[Cell]) -> Cell | None:
@@ -66,24 +77,26 @@ def _choose(cell: Cell, candidates: Sequence[Cell]) -> Cell | None:
 
 
 def speed(
-    cell: Cell, observations: Sequence[Observation], medians: Medians, control: str | None, reference: Medians | None
+    cell: Cell,
+    observations: Sequence[Observation],
+    medians: Medians,
+    control: str | None = None,
+    ratios: Ratios = NO_RATIOS,
 ) -> Speed:
-    """The speed over the rounds of `observations` that are in `medians`. Raises `ValueError` if there is none.
+    """The speed over the blocks of `observations` that are in `medians`. Raises `ValueError` if there is none.
 
-    `reference` holds the medians of the cell `control` in milliseconds. It is None where the control has no valid
-    speed; then, and where the two share no round, there is no ratio and no control. The control's own ratio is 1 by
-    definition, with no width. An emulated cell has no resolvable difference.
+    `ratios` holds those between the cells of the model. Without one to the cell `control`, where the two share no
+    block or the control has no valid speed, there is no control. The control's own ratio is 1 by definition, with no
+    width. An emulated cell has no resolvable difference.
     """
-    bursts = [
+    calls = [
         _milliseconds(observation.timing.samples_ns)
         for observation in observations
         if observation.timing and observation.round in medians
     ]
-    tails = statistics.percentiles(bursts)
+    tails = statistics.percentiles(calls)
     whole = statistics.interval(logs(medians))
-    # A pair needs the same round on both sides, because only then the state of the machine cancels.
-    paired = [] if reference is None or control == cell.id else statistics.paired_logs(medians, reference)
-    ratio = Interval(1.0, 1.0, 1.0) if control == cell.id else statistics.interval(paired) if paired else None
+    ratio = ratios.ratio(cell.id, control) if control else None
     return Speed(
         latency_ms=whole,
         p90_ms=tails[90],
@@ -92,19 +105,18 @@ def speed(
         throughput={name: items_per_second(items, whole) for name, items in cell.rates.items()},
         ratio_to_control=ratio,
         control=control if ratio else None,
-        resolvable=None if cell.emulated else _resolvable(paired, medians),
+        resolvable=None if cell.emulated else _resolvable(cell.id, control if ratio else None, medians, ratios),
         rounds_ms=tuple(medians.values()),
     )
 
 
-def _resolvable(paired: Sequence[float], medians: Medians) -> float | None:
+def _resolvable(cell: str, control: str | None, medians: Medians, ratios: Ratios) -> float | None:
     """The smallest resolvable relative difference, from the scatter of the ratios.
 
     Without ratios it is assumed that the other cell scatters as much: a difference of two has sqrt(2) of the scatter.
     """
-    if len(paired) >= 2:
-        return statistics.resolvable(paired)
-    return statistics.resolvable([math.sqrt(2) * value for value in logs(medians)])
+    known = ratios.resolvable(cell, control, len(medians))
+    return statistics.resolvable([math.sqrt(2) * value for value in logs(medians)]) if known is None else known
 
 
 def _milliseconds(times_ns: Sequence[int]) -> Sequence[float]:

@@ -63,23 +63,27 @@ def paired_logs(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[
     return [math.log(theirs[number] / duration) for number, duration in ours.items() if number in theirs]
 
 
-def resolvable(log_ratios: Sequence[float]) -> float | None:
-    """The smallest true relative difference that these rounds detect with 80 % power.
+def resolvable(logs: Sequence[float]) -> float | None:
+    """The smallest relative difference that values of this scatter, one a block, detect; None under two values."""
+    if len(logs) < 2:
+        return None
+    values = _finite(logs)
+    return smallest_difference(len(values) - 1, _standard_error(values))
 
-    `log_ratios` holds one log ratio a round; the answer, 0.03 for 3 %, is the effect that a two-sided 5 % t-test over
-    as many rounds with this scatter finds with 80 % power (non-central t, scatter taken as known). None under two.
+
+def smallest_difference(freedom: float, error: float) -> float:
+    """The smallest true relative difference that is detected with 80 % power, 0.03 for 3 %.
+
+    `error` is the standard error of a mean of log ratios, and `freedom` the degrees of freedom of its scatter. The
+    answer is the effect that a two-sided 5 % t-test finds with 80 % power (non-central t, scatter taken as known).
 
     The half width of the interval would be smaller, but a true difference of that size is detected only every second
     time, so it would promise too much. The report shows it already, as the interval.
     """
-    if len(log_ratios) < 2:
-        return None
-    values = _finite(log_ratios)
-    freedom = len(values) - 1
     critical = special.stdtrit(freedom, (1 + CONFIDENCE) / 2)
     # The non-central t of scipy.special gives the non-centrality at which the test has the wanted power.
     shift = float(special.nctdtrinc(freedom, 1 - POWER, critical))
-    return math.expm1(min(shift * _standard_error(values), LOG_LIMIT))
+    return math.expm1(min(shift * error, LOG_LIMIT))
 
 
 def percentiles(bursts: Sequence[Sequence[float]]) -> dict[int, Interval | None]:

@@ -29,6 +29,8 @@ from bench.records import Cell, Comparisons, Effort, Observation, Run
 TURNS_S = 40.0
 """Seconds of the bursts of a block, where long calls would make its turns take longer."""
 
+LONE_BLOCKS = 3
+"""Blocks of a model whose cells are compared with nothing."""
 ATTEMPTS = 3
 """Blocks that may hold a cell without any result of it, before it counts as failed."""
 
@@ -111,7 +113,7 @@ class RunBlocks:
             return False
         self._measure(model, state[model])
         after = self._state(model)
-        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total else ""
+        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total > 1 else ""
         self.progress.step(f"{model}: block {self.count[model]} done{compared}")
         return True
 
@@ -140,13 +142,16 @@ class RunBlocks:
 
     def _state(self, model: str) -> ModelProgress:
         alive = [cell for cell in self._alive(model) if not cell.emulated]
+        least = min((self._blocks(cell) for cell in alive), default=0)
         half_width = self.effort.half_width
-        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(len(alive), len(alive))
-        blocks = {cell.id: self._blocks(cell) for cell in alive}
+        compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(0, 0)
+        if not compared.total:
+            # Nothing to compare with: the blocks are for the intervals of the cells themselves.
+            compared = Comparisons(0, int(least < LONE_BLOCKS))
         waiting = {cell.group for cell in self._due(model) if not self.history.rounds[cell.id]}
         # A model whose groups take turns has as many blocks as the group with the fewest.
         return ModelProgress(
-            blocks=min(blocks.values(), default=0),
+            blocks=least,
             total=max(compared.total, bool(alive)),
             undecided=compared.undecided,
             block_s=self.block_s.get(model, 0.0),
@@ -159,6 +164,7 @@ class RunBlocks:
     def _measure(self, model: str, state: ModelProgress) -> None:
         cells = self._due(model)
         self.count[model] += 1
+        self._show_share()
         # One series of numbers for a model, as ratios come from cells of one block.
         same = [cell for cell in self.run.cells if cell.model == cells[0].model]
         number = 1 + max((number for cell in same for number in self.history.rounds[cell.id]), default=0)
@@ -243,6 +249,15 @@ class RunBlocks:
         self.visitor.record(replace(observation, task=scores))
         if scores.failure:
             self.progress.step(f"{cell.group}: its labelled samples could not be run: {scores.failure.message}")
+
+    def _show_share(self) -> None:
+        """Show how much of the time for measuring is over; first blocks may take longer than that."""
+        elapsed_s = time.monotonic() - self.began
+        waiting = [model for model in self.models if any(not self.history.rounds[c.id] for c in self._due(model))]
+        left_s = self.left_s()
+        if waiting or left_s < float("inf"):
+            left_s = max(self.eta.first_blocks_s(waiting), 0.0 if left_s == float("inf") else left_s)
+            self.progress.share(elapsed_s / max(elapsed_s + left_s, 1e-9))
 
     def _left_text(self) -> str:
         """`3 first blocks left, about 2 min 10 s`, or how much of the time is left."""

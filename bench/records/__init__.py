@@ -32,6 +32,7 @@ from bench.records.conformance import (
 )
 from bench.records.gate import GateCell, GateRun, GateVerdict, NullControl, Pair, PairKind
 from bench.records.judged import (
+    Comparison,
     Comparisons,
     GenerationSpeed,
     Interval,
@@ -58,7 +59,6 @@ from bench.records.orders import (
     Job,
     Label,
     Lasted,
-    Measured,
     Opened,
     Order,
     Probe,
@@ -133,6 +133,7 @@ __all__ = [
     "CaseValue",
     "Cell",
     "Collect",
+    "Comparison",
     "Comparisons",
     "CompileCache",
     "Conform",
@@ -167,7 +168,6 @@ __all__ = [
     "Machine",
     "MachineState",
     "Margin",
-    "Measured",
     "Minute",
     "Note",
     "NoteValue",

@@ -24,6 +24,21 @@ class Interval(Record, frozen=True):
     low: float | None
     high: float | None
 
+    def excludes(self, value: float) -> bool:
+        """Whether the interval shows that the truth is not `value`; False without an interval."""
+        return self.low is not None and self.high is not None and not self.low <= value <= self.high
+
+
+class Comparison(Record, frozen=True):
+    """One cell compared with another of the same model and workload, by the ids of their cells."""
+
+    a: str
+    b: str
+    ratio: Interval
+    """How many times as fast `a` is as `b`, from the blocks that held both."""
+    decided: bool
+    """Whether more blocks are of little use: the difference is certain, or the interval as narrow as asked for."""
+
 
 class GenerationSpeed(Record, frozen=True):
     """The speeds of a model that generates; decoding and prefill are different work and are never added up."""
@@ -158,6 +173,8 @@ class Outcome(Record, frozen=True):
     """Joules of one emitted token."""
     cpu_ms: Interval | None = None
     """CPU time of one call, summed over threads."""
+    cores_used: Interval | None = None
+    """That CPU time over the wall time of the same calls: 1.9 is almost two cores."""
     traits: Traits | None = None
     bits_per_weight: float | None = None
     """The bits of the files that hold the weights, over the number of weights; counted, not declared."""

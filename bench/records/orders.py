@@ -67,8 +67,8 @@ class Job(Record, frozen=True):
     reference: str
 
 
-class Visit(Record, frozen=True, tag="visit", tag_field="order"):
-    """Load one model on one target, then measure its workloads in the order given."""
+class Visit(Record, frozen=True):
+    """One model on one target with its workloads: what a process of the worker opens."""
 
     engine: str
     family: str
@@ -84,9 +84,9 @@ class Visit(Record, frozen=True, tag="visit", tag_field="order"):
     options: dict[str, Option] = {}
     """Options of an engine that uses no execution provider."""
     scratch: str = ""
-    """A folder for what the engine compiles; it stays after the visit."""
+    """A folder for what the engine compiles; it stays after the end of the process."""
     profile: bool = False
-    """Profile a few calls after the timed ones, where the nodes are on more than one provider."""
+    """Whether a `Profile` order follows the timed calls."""
 
 
 class Begin(Record, frozen=True, tag="begin", tag_field="order"):
@@ -97,7 +97,7 @@ class Begin(Record, frozen=True, tag="begin", tag_field="order"):
 
 
 class Sustain(Record, frozen=True, tag="sustain", tag_field="order"):
-    """Load and warm up as for a visit, then run the first job continuously, and reply after each minute."""
+    """Load and warm up as for a block, then run the first job continuously, and reply after each minute."""
 
     visit: Visit
     ends_s: tuple[float, ...]
@@ -141,22 +141,7 @@ class Assess(Record, frozen=True, tag="assess", tag_field="order"):
 
 
 # A change of any order or reply needs another `PROTOCOL`; a test holds a digest of them.
-Order = (
-    Build
-    | Refer
-    | Label
-    | Unpack
-    | Visit
-    | Assess
-    | Begin
-    | Hold
-    | Burst
-    | Profile
-    | Sustain
-    | Probe
-    | Collect
-    | Conform
-)
+Order = Build | Refer | Label | Unpack | Assess | Begin | Hold | Burst | Profile | Sustain | Probe | Collect | Conform
 
 
 class Stage(Record, frozen=True, tag="stage", tag_field="reply"):
@@ -186,17 +171,6 @@ class Opened(Record, frozen=True, tag="opened", tag_field="reply"):
     baseline_rss_bytes: int | None = None
 
 
-class Measured(Record, frozen=True, tag="measured", tag_field="reply"):
-    """One workload is measured."""
-
-    workload: str
-    timing: Timing
-    parity: Parity
-    peak_rss_bytes: int
-    traits: Traits | None = None
-    transcript: Transcript | None = None
-
-
 class Held(Record, frozen=True, tag="held", tag_field="reply"):
     """A workload is warm, and its answers are checked; the timing has no samples yet."""
 
@@ -205,6 +179,8 @@ class Held(Record, frozen=True, tag="held", tag_field="reply"):
     parity: Parity
     traits: Traits | None = None
     transcript: Transcript | None = None
+    idle: bool = True
+    """Whether the process used no CPU after it, as for `Bursted`."""
 
 
 class Bursted(Record, frozen=True, tag="bursted", tag_field="reply"):
@@ -263,18 +239,5 @@ class Done(Record, frozen=True, tag="done", tag_field="reply"):
 
 
 Reply = (
-    Stage
-    | Built
-    | Opened
-    | Measured
-    | Assessed
-    | Held
-    | Bursted
-    | Lasted
-    | Profiled
-    | Started
-    | Probed
-    | CaseDone
-    | Failed
-    | Done
+    Stage | Built | Opened | Assessed | Held | Bursted | Lasted | Profiled | Started | Probed | CaseDone | Failed | Done
 )

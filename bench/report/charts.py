@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
-from xml.sax.saxutils import escape
-
-import altair as alt
-import vl_convert
+from typing import NamedTuple
 
 from bench.records import Interval, Outcome, SustainedMinute
-from bench.report import escaping, generation, numbers, sustained
+from bench.report import drawing, error_chart, escaping, generation, numbers, sustained
 from bench.report import text as words
+from bench.report.drawing import Scale
 from bench.report.model_tables import ModelPart, WorkloadPart
 
 PLOT_WIDTH = 215
-LABEL_WIDTH = 170
-LABEL_ROOM = 205
-"""The width that is reserved for labels, in pixels. It is larger than `LABEL_WIDTH`, because the reader's font may be a
-fifth wider than the one that labels are measured in.
-
-Plot, labels and ticks together take about 430 px, so that a phone shrinks the text by no more than a fifth.
-"""
+LABEL_WIDTH = 206
+"""Plot, labels and ticks together take about 430 px, so that a phone shrinks the text by no more than a fifth."""
+MARGIN = 12
+"""Room at the right end, where half of the last tick's label stands."""
 STEP = 26
-DECADES = [10.0**power for power in range(-6, 7)]
-COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5)]
+AXIS = 40
 FINE_TICKS = [tick / 20 for tick in range(1, 61)]
-# vl_convert contains several versions of Vega-Lite; the version must be the one that altair writes.
-VEGA_LITE = "_".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 TONES = {"good": "var(--chart)", "warn": "var(--chart-partial)", "near": "var(--chart-near)"}
-"""CSS variables of the page. Vega copies colours that it does not know into the SVG unchanged."""
-SUSTAINED_HEIGHT = 74
+"""CSS variables of the page."""
+SUSTAINED_WIDTH, SUSTAINED_HEIGHT, SUSTAINED_LABELS = 215, 74, 56
 SUSTAINED_TICKS = 6
 LEAST_MINUTES = 2
 """A chart of fewer minutes shows no trend."""
@@ -49,8 +39,29 @@ class Chart:
     svg: str
 
 
+class Point(NamedTuple):
+    """The values that are drawn for one cell; a missing end of the interval takes the value itself."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    colour: str
+    description: str
+
+
+class Drawn(NamedTuple):
+    """What is inside an image, with its title and its text alternative."""
+
+    title: str
+    inner: str
+    width: float
+    height: float
+    description: str
+
+
 def model_charts(part: ModelPart, prefix: str, *, approximate: bool = False) -> list[Chart]:
-    """All charts of a model: for each workload the ratios to the control, and a rate.
+    """All charts of a model: for each workload the ratios to the control, a rate, and speed against error.
 
     Cells that are `approximate` are drawn only where they are asked for. `prefix` begins the ids in each SVG, so that
     they are unique on a page with several models.
@@ -61,9 +72,11 @@ def model_charts(part: ModelPart, prefix: str, *, approximate: bool = False) -> 
         weights = " (random weights)" if part.weights == "random" else ""
         for kind, drawn in _of_workload(workload if approximate else _ranked(workload)):
             if drawn is not None:
-                title, spec, points = drawn
-                described = escaping.line(f"{title}, {name}{weights}")
-                drawn_charts.append(Chart(number, described, svg(spec, described, points, f"{prefix}-{number}-{kind}")))
+                title = escaping.line(f"{drawn.title}, {name}{weights}")
+                image = drawing.image(
+                    drawn.inner, drawn.width, drawn.height, title, drawn.description, f"{prefix}-{number}-{kind}"
+                )
+                drawn_charts.append(Chart(number, title, image))
     return drawn_charts
 
 
@@ -72,11 +85,8 @@ def _ranked(workload: WorkloadPart) -> WorkloadPart:
     return replace(workload, outcomes=tuple(o for o in workload.outcomes if o.status != "approximate"))
 
 
-Drawn = tuple[str, alt.LayerChart, list[dict[str, Any]]]
-
-
 def _of_workload(workload: WorkloadPart) -> Iterator[tuple[str, Drawn | None]]:
-    """Each chart with a word for its id: the ratios to the control for each part of a call, then one rate."""
+    """Each chart with a word for its id: the ratios to the control for each part of a call, one rate, the errors."""
     speeds = [outcome.speed for outcome in workload.outcomes if outcome.speed]
     for part in dict.fromkeys(part for speed in speeds for part in generation.compared(speed)):
         yield f"{part} ratio".strip().replace(" ", "-"), _ratios(workload, part)
@@ -88,6 +98,7 @@ def _of_workload(workload: WorkloadPart) -> Iterator[tuple[str, Drawn | None]]:
             "rate",
             _bars("Throughput", unit, [(o, o.speed.throughput.get(unit)) for o in workload.outcomes if o.speed]),
         )
+    yield "error", _errors(workload)
 
 
 def _decoding(workload: WorkloadPart) -> list[tuple[Outcome, Interval | None]]:
@@ -98,7 +109,7 @@ def _decoding(workload: WorkloadPart) -> list[tuple[Outcome, Interval | None]]:
 def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     """Points with intervals on a log scale, where 0.5 is as far from 1 as 2 is."""
     points = [
-        _point(outcome, interval, numbers.ratio(interval, None if part else speed.resolvable))
+        _point(outcome, interval, numbers.ratio(interval))
         for outcome in workload.outcomes
         if (speed := outcome.speed) and (interval := generation.compared(speed).get(part)) and _can_be_drawn(interval)
         if speed.control != outcome.cell.id
@@ -106,21 +117,19 @@ def _ratios(workload: WorkloadPart, part: str) -> Drawn | None:
     if not points:
         return None
     # A tenth more at both ends, so that no mark touches the border.
-    low, high = min(1, *(p["low"] for p in points)) / 1.1, max(1, *(p["high"] for p in points)) * 1.1
-    # `nice` would extend a log axis to whole decades.
-    scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    axis = alt.Axis(values=_ticks(low, high), format="~g")
-    along = {"scale": scale, "title": "times the control's speed (log scale)", "axis": axis}
-    x = alt.X("value:Q", **along)
-    base = alt.Chart(alt.InlineData(points)).encode(y=_names())
+    low, high = min(1, *(p.low for p in points)) / 1.1, max(1, *(p.high for p in points)) * 1.1
+    scale = Scale(low, high, LABEL_WIDTH, LABEL_WIDTH + PLOT_WIDTH, log=True)
+    height = len(points) * STEP
     # The line of "as fast as the control", so that a reader sees which intervals cross it.
-    parity = (
-        alt.Chart(alt.InlineData([{"value": 1}])).mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3]).encode(x=x)
-    )
-    # Vega-Lite draws circles and ticks with an opacity of 0.7 by default, which lowers their contrast.
-    marks = base.mark_circle(size=50, opacity=1).encode(x=x, color=_tone())
+    parity = drawing.line(scale.at(1), 0, scale.at(1), height, "var(--ink-soft)", dash="4 3")
+
+    def mark(point: Point, y: float) -> str:
+        whisker = drawing.whisker(scale, point.low, point.high, y, point.colour)
+        return whisker + drawing.circle(scale.at(point.value), y, 4, point.colour)
+
+    axis = drawing.axis_below(scale, _ticks(low, high), 0, height, "times the control's speed (log scale)")
     title = f"{part} speedup over the control".strip().capitalize()
-    return title, alt.layer(parity, *_whiskers(base, along, _tone()), marks), points
+    return _rows(title, points, axis + parity, mark)
 
 
 def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]]) -> Drawn | None:
@@ -132,12 +141,32 @@ def _bars(title: str, unit: str, rates: Iterable[tuple[Outcome, Interval | None]
     ]
     if not points:
         return None
-    # `~s` writes 12,000 as 12k: long figures would run into one another on so narrow a plot.
-    axis = alt.Axis(tickCount=4, format="~s")
-    along = {"scale": alt.Scale(zero=True), "title": f"{escaping.line(unit)} a second", "axis": axis}
-    base = alt.Chart(alt.InlineData(points)).encode(y=_names())
-    bars = base.mark_bar(height=14, opacity=0.55, cornerRadiusEnd=2).encode(x=alt.X("value:Q", **along), color=_tone())
-    return title, alt.layer(bars, *_whiskers(base, along, alt.value("var(--ink)"))), points
+    scale = Scale(0, max(point.high for point in points), LABEL_WIDTH, LABEL_WIDTH + PLOT_WIDTH)
+
+    def mark(point: Point, y: float) -> str:
+        length = drawing.bar(scale.start, y, scale.at(point.value) - scale.start, 14, point.colour)
+        return length + drawing.whisker(scale, point.low, point.high, y, "var(--ink)")
+
+    ticks = drawing.linear_ticks(0, scale.high, 4)
+    return _rows(
+        title, points, drawing.axis_below(scale, ticks, 0, len(points) * STEP, f"{escaping.line(unit)} a second"), mark
+    )
+
+
+def _rows(title: str, points: list[Point], below: str, mark: Callable[[Point, float], str]) -> Drawn:
+    """A row for each point: its name, then its mark, over the axis."""
+    parts = [below]
+    for number, point in enumerate(points):
+        y = (number + 0.5) * STEP
+        parts += [drawing.text(LABEL_WIDTH - 8, y, drawing.cut(point.name, LABEL_WIDTH - 8), "end"), mark(point, y)]
+    description = "; ".join(f"{point.name}: {point.description}" for point in points)
+    return Drawn(title, "".join(parts), LABEL_WIDTH + PLOT_WIDTH + MARGIN, len(points) * STEP + AXIS, description)
+
+
+def _errors(workload: WorkloadPart) -> Drawn | None:
+    """The time of a call against the error of its answers."""
+    drawn = error_chart.draw(workload.outcomes)
+    return None if drawn is None else Drawn("Speed against error", *drawn)
 
 
 def _can_be_drawn(interval: Interval) -> bool:
@@ -149,51 +178,23 @@ def _can_be_drawn(interval: Interval) -> bool:
     return numbers.is_usable(interval) and all(end is None or (math.isfinite(end) and end > 0) for end in ends)
 
 
-def _point(outcome: Outcome, interval: Interval, description: str) -> dict[str, Any]:
-    """The values that are drawn for one cell; a missing end of the interval takes the value itself."""
+def _point(outcome: Outcome, interval: Interval, description: str) -> Point:
     cell = outcome.cell
     mark = f" ({outcome.status})" if outcome.status in ("partial", "approximate") else ""
     low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
-    return {
-        "name": escaping.line(f"{cell.target} · {words.precision(cell, outcome.file_format)}{mark}"),
-        "value": interval.value,
-        "low": low,
-        "high": high,
-        "tone": words.STATUSES[outcome.status].tone,
-        "description": description,
-    }
-
-
-def _names() -> alt.Y:
-    axis = alt.Axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, labelPadding=8, minExtent=LABEL_ROOM)
-    # Without sorting, the rows stay in the order of the table beside the chart.
-    return alt.Y("name:N", sort=None, title=None, axis=axis)
+    name = escaping.line(f"{cell.target} · {words.precision(cell, outcome.file_format)}{mark}")
+    colour = TONES.get(words.STATUSES[outcome.status].tone, "var(--chart)")
+    return Point(name, interval.value, low, high, colour, description)
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers between the ends: enough to read the axis, and few enough not to overlap."""
-    coarse = [tick for tick in COARSE_TICKS if low <= tick <= high]
-    if len(coarse) > 6:
-        return [tick for tick in DECADES if low <= tick <= high]
+    coarse = [tick for tick in drawing.COARSE_TICKS if low <= tick <= high]
     # Fewer than three of 1, 2 and 5 occur where the ratios are close to 1: steps of a twentieth then label the axis.
     if len(coarse) >= 3:
-        return coarse
+        return drawing.log_ticks(low, high)
     fine = [tick for tick in FINE_TICKS if low <= tick <= high]
     return [tick for tick in fine if tick == 1 or fine.index(tick) % math.ceil(len(fine) / 5) == 0]
-
-
-def _tone() -> alt.Color:
-    # Every tone is named: otherwise a colour would depend on which tones this chart happens to have.
-    return alt.Color("tone:N", legend=None, scale=alt.Scale(domain=list(TONES), range=list(TONES.values())))
-
-
-def _whiskers(base: alt.Chart, along: dict[str, Any], color: alt.Color) -> list[alt.Chart]:
-    """The marks of the intervals and of their ends."""
-    # Every layer repeats the same axis; otherwise Vega-Lite joins the default titles of all layers into one.
-    low, high = alt.X("low:Q", **along), alt.X("high:Q", **along)
-    line = base.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", color=color)
-    ends = base.mark_tick(thickness=1.5, size=9, opacity=1)
-    return [line, ends.encode(x=low, color=color), ends.encode(x=high, color=color)]
 
 
 # --- sustained runs ---------------------------------------------------------------------------------------------------
@@ -207,87 +208,36 @@ def sustained_chart(outcome: Outcome, name: str) -> str:
     speed = outcome.sustained
     if speed is None or len(speed.minutes) < LEAST_MINUTES or outcome.speed is None:
         return ""
-    points = [_minute(number, minute) for number, minute in enumerate(speed.minutes, start=1)]
     burst, unit = generation.figure(outcome.speed)
+    values = [_minute_value(minute) for minute in speed.minutes]
+    described = (f"minute {n}: {sustained.figure(minute)}" for n, minute in enumerate(speed.minutes, start=1))
     title = escaping.line(f"Minute by minute, {outcome.cell.id}")
-    return svg(_minutes(points, burst, unit), title, points, name, SUSTAINED_HEIGHT)
+    width, height = SUSTAINED_LABELS + SUSTAINED_WIDTH + MARGIN, SUSTAINED_HEIGHT + AXIS + MARGIN
+    return drawing.image(_minutes(values, burst.value, unit), width, height, title, "; ".join(described), name)
 
 
-def _minute(number: int, minute: SustainedMinute) -> dict[str, Any]:
-    value = minute.latency_ms if minute.decode_tok_s is None else minute.decode_tok_s
-    return {"minute": number, "name": f"minute {number}", "value": value, "description": sustained.figure(minute)}
+def _minute_value(minute: SustainedMinute) -> float:
+    return minute.latency_ms if minute.decode_tok_s is None else minute.decode_tok_s
 
 
-def _minutes(points: list[dict[str, Any]], burst: Interval, unit: str) -> alt.LayerChart:
+def _minutes(values: list[float], burst: float, unit: str) -> str:
     """A line for the minutes and a dashed line for the rounds.
 
     The axis begins at zero, so that a change of one percent looks as small as it is.
     """
-    # Chosen here: Vega would put ticks between the minutes of a short run, and write one minute twice.
-    ticks = list(range(1, len(points) + 1, math.ceil(len(points) / SUSTAINED_TICKS)))
-    axis = alt.Axis(values=ticks, format="d")
-    x = alt.X("minute:Q", title="minute", axis=axis, scale=alt.Scale(domain=[1, len(points)], nice=False))
-    y = alt.Y("value:Q", title=unit, axis=alt.Axis(tickCount=3, format=".3~g"), scale=alt.Scale(zero=True))
-    base = alt.Chart(alt.InlineData(points)).encode(x=x, y=y)
-    rounds = alt.Chart(alt.InlineData([{"value": burst.value}])).encode(y=y)
-    dashed = rounds.mark_rule(stroke="var(--ink-soft)", strokeDash=[4, 3])
-    line = base.mark_line(stroke="var(--chart)", strokeWidth=1.5)
-    return alt.layer(dashed, line, base.mark_circle(size=22, opacity=1, color="var(--chart)"))
-
-
-# --- the image --------------------------------------------------------------------------------------------------------
-
-
-def svg(
-    chart: alt.LayerChart,
-    title: str,
-    points: list[dict[str, Any]],
-    name: str,
-    height: int | alt.Step | None = None,
-    width: int = PLOT_WIDTH,
-) -> str:
-    """The chart as one image, with a text alternative that lists the `name` and the `description` of each point.
-
-    Without a height, each name on the vertical axis has a row of `STEP` pixels. The ids in the SVG begin with `name`.
-    """
-    height = alt.Step(STEP) if height is None else height
-    spec = chart.properties(width=width, height=height).configure(**_config()).to_dict()
-    # All data is inline, so no URL is allowed.
-    drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
-    description = "; ".join(f"{point['name']}: {point['description']}" for point in points)
-    return _described(drawn, title, description, name)
-
-
-def _config() -> dict[str, Any]:
-    return {
-        "background": "transparent",
-        "font": "system-ui, sans-serif",
-        "view": {"stroke": None},
-        "axis": {
-            "labelColor": "var(--ink)",
-            "labelFontSize": 12,
-            "titleColor": "var(--ink-soft)",
-            "titleFontSize": 12,
-            "titleFontWeight": "normal",
-            "gridColor": "var(--line)",
-            "tickColor": "var(--line)",
-            "domainColor": "var(--line)",
-        },
-        "axisY": {"grid": False},
-    }
-
-
-def _described(svg: str, title: str, description: str, name: str) -> str:
-    """The SVG with a title and a description for the whole image, and with ids that begin with `name`."""
-    # Vega labels every mark for screen readers; one description of the whole chart is easier to follow.
-    inner = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg[svg.index(">") + 1 :])
-    # Vega uses the same ids in every chart, and ids must be unique on a page.
-    inner = re.sub(r'(id="|url\(#)', rf"\g<1>{name}-", inner)
-    # The renderer writes both sizes into every image, so the search finds them.
-    width, height = (math.ceil(float(re.search(rf' {side}="([\d.]+)"', svg)[1])) for side in ("width", "height"))  # type: ignore[index]
-    opening = (
-        f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}">'
+    left, bottom = SUSTAINED_LABELS, SUSTAINED_HEIGHT + MARGIN
+    x = Scale(1, len(values), left, left + SUSTAINED_WIDTH)
+    y = Scale(0, max(*values, burst) * 1.05, bottom, MARGIN)
+    # Whole minutes: ticks between the minutes of a short run would write one minute twice.
+    ticks = list(range(1, len(values) + 1, math.ceil(len(values) / SUSTAINED_TICKS)))
+    points = [(x.at(number), y.at(value)) for number, value in enumerate(values, start=1)]
+    return "".join(
+        [
+            drawing.axis_below(x, ticks, bottom, bottom, "minute"),
+            drawing.axis_left(y, drawing.linear_ticks(0, y.high, 3), left, left + SUSTAINED_WIDTH),
+            drawing.text(left - 6, 4, unit, "end", "var(--ink-soft)"),
+            drawing.line(x.start, y.at(burst), x.end, y.at(burst), "var(--ink-soft)", dash="4 3"),
+            drawing.path(points, "var(--chart)"),
+            *(drawing.circle(*point, 2.6, "var(--chart)") for point in points),
+        ]
     )
-    named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
-    return opening + named + inner

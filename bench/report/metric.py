@@ -252,11 +252,11 @@ def within(part: Part | None, read: Callable[[Part], Value | None]) -> Value | N
 
 
 def against_control(ratio: Interval, result: CellResult) -> str:
-    """A ratio to the control in text, with the smallest difference that the rounds can resolve."""
+    """A ratio to the control in text; the control's own says that it is the control."""
     speed = result.outcome.speed
     if speed is not None and speed.control == result.cell.id:
         return "control"
-    return numbers.ratio(ratio, speed.resolvable if speed else None)
+    return numbers.ratio(ratio)
 
 
 def rate(speed: Speed) -> tuple[str, Interval] | tuple[None, None]:

@@ -70,16 +70,51 @@ def plus_minus(interval: Interval, unit: str = "") -> str:
     return f"{text.value} ± {_rounded(half, min(_place(interval), _exponent(half)))}{unit}"
 
 
-def ratio(interval: Interval | None, resolvable: float | None = None) -> str:
+def ratio(interval: Interval | None) -> str:
     """`1.83× (1.79–1.88)`, or `no difference shown (0.98–1.04)`."""
     if interval is None:
         return DASH
     text = shown(interval)
     if interval.low is None:
         return f"{text.value}× · {text.range}"
-    if not is_difference(interval, resolvable):
+    if not is_difference(interval):
         return f"{NO_DIFFERENCE} ({text.range})"
     return f"{text.value}× ({text.range})"
+
+
+def versus(interval: Interval | None, other: str = "") -> str:
+    """A ratio in words: `1.15× torch-eager, ± 3 %`, or `no difference shown to torch-eager (within 4 %)`.
+
+    `within` is the largest difference that the interval allows. A wide interval is written as its ends.
+    """
+    if interval is None:
+        return DASH
+    text = shown(interval)
+    factor = f"{text.value}× {other}".rstrip()
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return f"{factor}, {NO_INTERVAL}"
+    if not is_difference(interval):
+        words = f"{NO_DIFFERENCE} to {other}" if other else NO_DIFFERENCE
+        # Half as fast is as large a difference as twice as fast.
+        return f"{words} ({UNUSABLE if text.low is None else f'within {_bound(max(high, 1 / low))}'})"
+    if _is_wide(interval):
+        return f"{factor} ({text.range})"
+    return f"{factor}, ± {percent((high - low) / 2 / interval.value)}"
+
+
+def _bound(factor: float) -> str:
+    """`4 %`, and from twice as much on `2.6×`."""
+    return percent(factor - 1) if factor < 2 else f"{significant(factor, 2)}×"
+
+
+def difference(share: float) -> str:
+    """A relative difference: `2.7 %`, and from twice as much on `a factor of 2.5`."""
+    if share < 1:
+        return percent(share)
+    if share > UNUSABLE_RATIO:
+        return f"a factor of {UNUSABLE_RATIO:,} and more"
+    return f"a factor of {significant(share + 1, 2)}"
 
 
 def times(interval: Interval | None) -> str:
@@ -90,19 +125,15 @@ def times(interval: Interval | None) -> str:
     return f"{text.value}x ({text.range})"
 
 
-def is_difference(interval: Interval, resolvable: float | None = None) -> bool:
-    """True if the printed interval of a ratio does not contain 1, and the rounds can resolve the difference.
+def is_difference(interval: Interval) -> bool:
+    """True if the printed interval of a ratio does not contain 1.
 
-    `resolvable` is the smallest relative difference that they can resolve. The printed ends decide, so that no line
-    reads "1.02× (1.00–1.04)" and calls that a difference.
+    The printed ends decide, so that no line reads "1.02× (1.00–1.04)" and calls that a difference.
     """
     text = shown(interval)
     if text.low is None or text.high is None or interval.value <= 0:
         return False
-    spans_one = _number(text.low) <= 1 <= _number(text.high)
-    # Half as fast is as large a difference as twice as fast.
-    size = max(interval.value, 1 / interval.value) - 1
-    return not spans_one and size >= (resolvable or 0)
+    return not _number(text.low) <= 1 <= _number(text.high)
 
 
 def change(interval: Interval | None) -> str:
@@ -191,6 +222,14 @@ def in_energy(joules: Interval) -> tuple[Interval, str]:
 def time(milliseconds: Interval | None) -> str:
     """`84.6 ± 1.7 ms`, `1.24 ± 0.03 s`."""
     return DASH if milliseconds is None else _with_unit(*in_time(milliseconds))
+
+
+def cpu(milliseconds: Interval | None, cores: Interval | None) -> str:
+    """`38.1 ms, 1.9 cores`: the CPU time of a call, and the cores that it keeps busy."""
+    if milliseconds is None:
+        return DASH
+    interval, unit = in_time(milliseconds)
+    return f"{shown(interval).value} {unit}" + ("" if cores is None else f", {significant(cores.value, 2)} cores")
 
 
 def joules(interval: Interval | None) -> str:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench import __version__
 from bench.report import escaping, numbers
 from bench.report import text as words
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Script(NamedTuple):
+    """The text of a page's own script, and its hash in the page's policy, so that no other script can run."""
+
+    text: Markup
+    digest: str
+
+
+def script(file: str) -> Script:
+    """The script of that name beside the templates."""
+    source = (TEMPLATES / file).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    # It is a file of this package, and a page holds it as it is.
+    return Script(Markup(source), digest)  # noqa: S704
 
 
 def environment(*folders: Path) -> Environment:

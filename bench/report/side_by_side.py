@@ -35,7 +35,6 @@ class AcrossRow:
     """The part of a call that the ratio compares, such as `decode`; empty for the whole call."""
     weights: tuple[Weights | None, ...]
     ratios: tuple[Interval | None, ...]
-    resolvable: tuple[float | None, ...]
 
 
 def across_runs(sheets: Sequence[Judged]) -> tuple[AcrossRow, ...]:
@@ -64,8 +63,6 @@ def _row(cell: str, control: str, part: str, by_sheet: dict[int, Outcome], sheet
         part=part,
         weights=tuple(text.weights_of(s.run, o) if o else None for s, o in zip(sheets, outcomes, strict=True)),
         ratios=tuple(generation.compared(speed).get(part) if speed else None for speed in speeds),
-        # The rounds resolve differences of whole calls; no such figure is known for a part of a call.
-        resolvable=tuple(speed.resolvable if speed and not part else None for speed in speeds),
     )
 
 

@@ -68,7 +68,7 @@ NO_RESOLUTION = "This run cannot show which differences are real."
 
 def resolution(typical: float, worst: float) -> str:
     """A sentence on the smallest relative differences that the run can show, in its typical and its noisiest cell."""
-    typically, at_worst = _difference(typical), _difference(worst)
+    typically, at_worst = numbers.difference(typical), numbers.difference(worst)
     noisiest = f" (under {at_worst} in the noisiest cell)" if at_worst != typically else ""
     return f"Differences under {typically} cannot be distinguished on this machine in this run{noisiest}."
 
@@ -162,6 +162,12 @@ def build_notes(outcome: Outcome) -> tuple[str, ...]:
 def input_notes(outcome: Outcome) -> tuple[str, ...]:
     """What a reader of any figure must know of a cell's inputs: noise, default sizes, and what is guessed."""
     return tuple(say(note) for note in outcome.build_notes if note.kind in text_notes.INPUT_MARKS)
+
+
+def row_notes(outcome: Outcome) -> tuple[str, ...]:
+    """What must stand in the row of a figure: which control it has in place of the planned one, and `input_notes`."""
+    replaced = tuple(say(note) for note in outcome.notes if note.kind == "control-replaced")
+    return replaced + input_notes(outcome)
 
 
 def input_mark(outcome: Outcome) -> str:
@@ -266,6 +272,29 @@ def moment(created: str) -> str:
 
 def effort_lines(run: Run) -> tuple[str, str]:
     """How a run was measured, in two sentences."""
+    return _of_rounds(run) if run.effort.minutes is None else _of_blocks(run, run.effort.minutes)
+
+
+def _of_blocks(run: Run, minutes: float) -> tuple[str, str]:
+    effort = run.effort
+    least, most = effort.min_rounds, effort.max_rounds
+    blocks = f"{least} to {most} blocks of each model" if most > least else f"{least} block{_s(least)} of each model"
+    aim = f" until its comparisons are known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
+    first = (
+        f"Budget {effort.name}: {blocks}{aim}, in about {minutes:g} minute{_s(minutes)}. A block has a fresh process "
+        f"for each target and precision, on {run.threads} thread{_s(run.threads)}; all are warm at once, and their "
+        f"bursts alternate in random order (seed {run.seed})."
+    )
+    second = (
+        f"Each process warms up until steady (at least {effort.warmup_calls} calls and {effort.warmup_s:g} s, at most "
+        f"{effort.warmup_limit_s:g} s), then takes {effort.bursts} turn{_s(effort.bursts)} of {effort.burst_s:g} s; "
+        "intervals are 95 % confidence intervals over blocks, and no speed is given for answers outside the tolerance."
+    )
+    return first, second
+
+
+def _of_rounds(run: Run) -> tuple[str, str]:
+    """Of a gate and of an older run, whose cells were measured one after the other."""
     effort = run.effort
     aim = f", more while a latency is not known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
     first = (
@@ -290,16 +319,9 @@ def _rounds(effort: Effort) -> str:
     return f"{effort.min_rounds} round{_s(effort.min_rounds)}"
 
 
-def _difference(share: float) -> str:
-    if share < 1:
-        return numbers.percent(share)
-    most = numbers.UNUSABLE_RATIO
-    return f"a factor of {most:,} and more" if share > most else f"a factor of {numbers.significant(share + 1, 2)}"
-
-
 def _option(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _s(number: int) -> str:
+def _s(number: float) -> str:
     return "" if number == 1 else "s"

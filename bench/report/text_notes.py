@@ -319,6 +319,9 @@ NOTES: dict[str, Words] = {
     "failed": lambda status, text: f"{status}: {text}",
     "interrupted": lambda: "interrupted",
     "optimization-fault": _optimization_fault,
+    "control-replaced": lambda planned, used: (
+        f"compared with {used}, because the control {planned} has no right answers"
+    ),
 }
 """The notes of engines, probes, starts and sustained runs."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bench.declare import catalogue, registry
-from bench.declare.budgets import BUDGETS
+from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.manifests import RecipeDeclaration
 from bench.declare.matrix import SCHEMA, Exclude, Measure
 from bench.declare.model_inputs import INPUT_KINDS, LAYOUTS, TYPES, InputTable
@@ -86,6 +86,7 @@ def _model() -> Schema:
                 {"type": "array", "items": workload, "minItems": 1},
                 "The sizes of each workload; a size that is left out takes the default of the family.",
             ),
+            "precisions": ({}, "The precisions that it is measured in; by default all that each target can have."),
             "weights": ({}, "Pretrained weights, seeded random ones, or pretrained where they can be had."),
             "inputs": (
                 {"anyOf": [INPUT_SOURCE, _inputs()]},
@@ -224,6 +225,8 @@ def _provider() -> Schema:
             "emulated": ({}, "True where the device is imitated in software: its times are in no ranking."),
             "cache": ({}, "Where it keeps what it compiled, so that a second start is quicker."),
             "hint": ({}, "What to install or plug in where it cannot be used."),
+            "precisions": ({}, "The precisions that it is measured in; by default all that it can have."),
+            "if_present": ({}, "True: its cells are optional where the machine lacks its device or its wheel."),
         },
     )
 
@@ -238,6 +241,7 @@ def _baseline() -> Schema:
             "mode": (_offered(modes), "The mode of the engine."),
             "control": ({}, "True for the one baseline that ratios are reported against."),
             "options": (OPTIONS, "Options of the engine."),
+            "precisions": ({}, "The precisions that it is measured in; by default all that it can have."),
         },
     )
 
@@ -248,7 +252,7 @@ def _exclude() -> Schema:
         {
             "cells": ({}, "Which cells: a pattern such as minilm/* or */int8/*; * crosses slashes."),
             "reason": ({}, "Why they do not run; the report shows it."),
-            "optional": ({}, "True for cells that --only can ask for."),
+            "optional": ({}, "True for cells that only --with-optional adds."),
         },
     )
 
@@ -258,7 +262,11 @@ def _measure() -> Schema:
         Measure,
         {
             "threads": ({"type": "integer", "minimum": 1}, "Threads of every target; by default the usable cores."),
-            "budget": ({"enum": list(BUDGETS)}, "How much measuring: rounds, warm-up and bursts."),
+            "budget": ({"enum": list(BUDGETS)}, "How much measuring: time, resolution, warm-up and bursts."),
+            "minutes": (
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_MINUTES},
+                "Minutes for measuring, after everything is prepared; by default those of the budget.",
+            ),
             "timeout_s": ({"type": "number", "exclusiveMinimum": 0}, "Seconds that one answer of a worker may take."),
             "memory_limit_mb": ({"type": "integer", "minimum": 1}, "The most memory of a worker, in MiB."),
             "seed": ({}, "Of the random order of the cells."),

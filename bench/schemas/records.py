@@ -11,7 +11,7 @@ import msgspec
 
 from bench import records
 from bench.records import Observation, Record, Run
-from bench.report import emulation, metrics
+from bench.report import answers, emulation, metrics
 from bench.report.renderers import json as report
 
 # The draft that msgspec writes; the matrix has an older one, for the editors.
@@ -49,7 +49,7 @@ def _document(kind: type[Record], title: str) -> dict[str, Any]:
 def _record(name: str) -> type[Record]:
     """The record of that name, from the modules whose records the schemas contain."""
     record: type[Record] = next(
-        getattr(module, name) for module in (report, records, emulation) if hasattr(module, name)
+        getattr(module, name) for module in (report, records, emulation, answers) if hasattr(module, name)
     )
     return record
 

@@ -23,7 +23,6 @@ from bench.records import (
     Refer,
     Sustain,
     Unpack,
-    Visit,
 )
 from bench.worker import engines
 from bench.worker.channel import Channel
@@ -51,10 +50,6 @@ def obey(order: Order, channel: Channel) -> None:
     are those of the measured library.
     """
     match order:
-        case Visit():
-            from bench.worker.visit import visit
-
-            visit(order, channel)
         case Begin():
             from bench.worker.cold_start import start
 

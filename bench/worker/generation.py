@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 
-from bench.records import Effort, Generation, Timing
-from bench.worker import timing
+from bench.records import Generation
 from bench.worker.contracts import Generator, Stream, TextGenerator
 from bench.worker.feeds import Array, Feed
 
@@ -68,22 +65,6 @@ def _parts(stream: Stream, times: list[int]) -> Generation:
         tokens=len(times) if counted is None else counted,
         prompt_tokens=stream.prompt_tokens,
         encode_ns=stream.encode_ns,
-    )
-
-
-def measure(run: Recorder, effort: Effort, before_burst: Callable[[], None] | None = None) -> Timing:
-    """Time the first generation, warm up until steady, then take `effort.bursts` bursts of at least `effort.burst_s`.
-
-    `before_burst` is called once, directly before the bursts.
-    """
-    warm = timing.warmed(run, effort, run.clock, slow_calls=WARM_GENERATIONS)
-    # Kept before the warm-up's generations are removed, which are not part of the sample.
-    first_token = run.generations[0].first_ns
-    run.generations.clear()
-    samples, sizes = timing.bursts(partial(burst, run), effort, before_burst)
-    generations = tuple(run.generations)
-    return replace(
-        warm, samples_ns=tuple(samples), generations=generations, first_token_ns=first_token, burst_calls=sizes
     )
 
 

@@ -1,14 +1,10 @@
-"""Times calls: a warm-up until the times are steady, then bursts; gives the raw nanoseconds of each call."""
+"""Times calls: a warm-up until the times are steady, and bursts; gives the raw nanoseconds of each call."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
-from functools import partial
 from statistics import median
 from time import perf_counter_ns
-
-from msgspec.structs import replace
 
 from bench.records import Effort, Timing
 from bench.shared.slopes import median_slope
@@ -25,18 +21,6 @@ SLOW_CALL_NS = 500_000_000
 SLOW_WARMUP_CALLS = 3
 KEPT_WARMUP = 1000
 """The calls of a warm-up in the record; a model of a few microseconds makes a hundred times as many."""
-
-
-def measure(
-    call: Call, effort: Effort, clock: Clock = perf_counter_ns, before_burst: Callable[[], None] | None = None
-) -> Timing:
-    """Time the first call, warm up until steady, then take `effort.bursts` bursts of at least `effort.burst_s`.
-
-    `before_burst` is called once, directly before the bursts.
-    """
-    warm = warmed(partial(timed, call, clock), effort, clock)
-    samples, sizes = bursts(partial(burst, call, clock=clock), effort, before_burst)
-    return replace(warm, samples_ns=tuple(samples), burst_calls=sizes)
 
 
 def warmed(
@@ -75,33 +59,6 @@ def burst(call: Call, length_ns: int, clock: Clock = perf_counter_ns, max_calls:
         if len(samples) == max_calls:
             break
     return samples
-
-
-def bursts(
-    take: Callable[[int], list[int]], effort: Effort, before: Callable[[], None] | None = None
-) -> tuple[list[int], tuple[int, ...]]:
-    """Nanoseconds of each call of all bursts, and the number of calls of each burst where there are several.
-
-    `take` makes a burst of a number of nanoseconds. The bursts end when the calls have filled the time of all bursts,
-    so long calls may need fewer bursts. The garbage collector is off during a burst, because its pauses are not part
-    of the model, and runs between bursts.
-    """
-    length_ns = int(effort.burst_s * 1e9)
-    samples: list[int] = []
-    sizes: list[int] = []
-    gc.collect()
-    gc.disable()
-    try:
-        if before:
-            before()
-        while not sizes or sum(samples) < effort.bursts * length_ns:
-            new = take(length_ns)
-            sizes.append(len(new))
-            samples += new
-            gc.collect(0)  # enough: with the collector off, all new objects are in the youngest generation
-    finally:
-        gc.enable()
-    return samples, tuple(sizes) if len(sizes) > 1 else ()
 
 
 def warm_up(

@@ -6,10 +6,12 @@ all of them in the same way.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +27,7 @@ from bench.worker.channel import Channel
 from bench.worker.contracts import AnySession, Generator, Session, TextGenerator
 from bench.worker.failures import failure_of
 from bench.worker.memory import peak_rss_bytes
-from bench.worker.visit import profile_session
+from bench.worker.profile import profile_session
 
 LEAD_IN_NS = 10_000_000
 """Calls of this time are not timed: the other processes have used the caches, so the first calls are slower."""
@@ -62,11 +64,31 @@ class _Warm:
     def __init__(self) -> None:
         self.session: AnySession | None = None
         self.work: dict[str, Work] = {}
+        self.peak = Peak()
 
     def clear(self) -> None:
         """Free the model, so that two models never take memory at the same time."""
         self.work.clear()
         self.session = None
+
+
+class Peak:
+    """The peak of the process's memory without what the checks of the answers add, whose outputs are the harness's."""
+
+    def __init__(self, read: Callable[[], int] = peak_rss_bytes) -> None:
+        self._read = read
+        self._ignored = self._peak = 0
+
+    def bytes(self) -> int:
+        """The peak so far. What stays below the peak of a check is not seen."""
+        now = self._read()
+        if now > self._ignored:
+            self._peak = now
+        return self._peak
+
+    def ignore(self) -> None:
+        """Leave out what was added since the last reading."""
+        self._ignored = self._read()
 
 
 _warm = _Warm()
@@ -77,7 +99,7 @@ def hold(order: Hold, channel: Channel) -> None:
 
     A workload that fails is told as `Failed`; the others go on.
     """
-    _warm.clear()
+    free()
     die_with_parent()
     visit = order.visit
     _warm.session = session_check.open_session(visit, channel)
@@ -92,7 +114,7 @@ def hold(order: Hold, channel: Channel) -> None:
             channel.say(Failed(failure_of(error, channel.stage_name), job.workload))
             continue
         _warm.work[job.workload] = work
-        channel.say(reply)
+        channel.say(replace(reply, idle=wait_until_idle()))
 
 
 def burst(order: Burst, channel: Channel) -> Bursted:
@@ -118,7 +140,7 @@ def burst(order: Burst, channel: Channel) -> Bursted:
     return Bursted(
         workload=order.workload,
         samples_ns=tuple(samples),
-        peak_rss_bytes=peak_rss_bytes(),
+        peak_rss_bytes=_warm.peak.bytes(),
         generations=generations,
         cpu_ns=used_ns if work.computes_here else None,
         idle=idle,
@@ -130,9 +152,14 @@ def profile(order: Profile, channel: Channel) -> None:
     session = _warm.session
     placement = session.placement if session else None
     del session
-    _warm.clear()
+    free()
     if placement is not None:
         profile_session(order.visit, placement, channel)
+
+
+def free() -> None:
+    """Free the session and the warm workloads."""
+    _warm.clear()
 
 
 def wait_until_idle(limit_s: float = IDLE_LIMIT_S) -> bool:
@@ -144,10 +171,24 @@ def wait_until_idle(limit_s: float = IDLE_LIMIT_S) -> bool:
     while True:
         used_ns, began = process_time_ns(), perf_counter_ns()
         sleep(IDLE_WINDOW_S)
-        if process_time_ns() - used_ns < IDLE_SHARE * (perf_counter_ns() - began):
+        quiet = process_time_ns() - used_ns < IDLE_SHARE * (perf_counter_ns() - began)
+        # On a busy machine a spinning thread may get no CPU for a whole window.
+        if quiet and not other_threads_run():
             return True
         if monotonic() >= end:
             return False
+
+
+def other_threads_run() -> bool:
+    """Whether another thread of this process runs or waits for a CPU; False where this cannot be read."""
+    own = threading.get_native_id()
+    for task in Path("/proc/self/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            # The state comes after the name, which is in brackets and may contain spaces.
+            state = task.read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+            if state == "R" and task.parent.name != str(own):
+                return True
+    return False
 
 
 def die_with_parent() -> None:
@@ -205,8 +246,10 @@ def _calls(visit: Visit, job: Job, opened: AnySession, channel: Channel) -> tupl
     channel.stage("time", job.workload)
     # Before the check, whose calls would hide what the first one costs.
     timed = timing.warmed(partial(timing.timed, call, perf_counter_ns), visit.effort)
+    _warm.peak.bytes()
     channel.stage("parity", job.workload)
     checked = session_check.check(visit, session, batches, expected, facts)
+    _warm.peak.ignore()
     typical = timed.warmup_ns[-1] if timed.warmup_ns else timed.first_call_ns
     return _Calls(call, typical), Held(job.workload, timed, checked)
 
@@ -219,8 +262,10 @@ def _generations(visit: Visit, job: Job, opened: AnySession, channel: Channel) -
     channel.stage("time", job.workload)
     # The warm-up comes first, because the check needs the tokens of a generation.
     timed = _warm_generations(run, visit)
+    _warm.peak.bytes()
     channel.stage("parity", job.workload)
     checked = session_check.check_generation(visit, session, batches, run, folder)
+    _warm.peak.ignore()
     traits = replace(session.traits(job.sizes), parameters=facts.get("parameters"))
     work = _Generations(run, computes_here=traits.counted_by == "engine")
     return work, Held(job.workload, timed, checked, traits, session_check.transcript(run, facts))

@@ -1,16 +1,18 @@
-"""Measure the coverage of 95 % intervals by drawing small runs from a recorded run of many rounds.
+"""Measure the coverage of 95 % intervals by drawing small runs from a recorded run of many blocks.
 
-The rounds of a cell are the population: their geometric mean is the true value. Runs are made by drawing as many rounds
-at random as the standard budget would measure. This shows whether intervals are right about variation between rounds;
-it cannot show drift between hours. Disturbed rounds are left out, since a run with one is flagged `busy machine`, and
-its interval promises nothing.
+The blocks of a model are the population: their geometric mean is the true value. Runs are made by drawing blocks at
+random, until the comparisons are decided as the standard budget would decide them. This shows whether intervals are
+right about variation between blocks; it cannot show drift between hours. Disturbed blocks are left out, since a run
+with one is flagged `busy machine`, and its interval promises nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,18 @@ import numpy as np
 from bench import store
 from bench.declare.budgets import effort_named
 from bench.judge import statistics
+from bench.judge.bursts import BlockTimes, block_times, quantile_for
 from bench.judge.flags import busy
+from bench.judge.ratios import Ratios
 from bench.judge.speed import controls, round_medians
-from bench.records import Effort, Interval, Observation
+from bench.records import Cell, Effort, Interval, Observation
 
 MIN_ROUNDS = 30
-DRAWS = 2000
+DRAWS = 400
 LOW, HIGH = 0.93, 0.97
+
+Times = Mapping[str, Mapping[int, BlockTimes]]
+"""The times of each cell by block, by the cell's id."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +55,81 @@ class Covered:
 
 
 def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covered]:
-    """The coverage of each cell's latency and of its ratio to the control, if enough rounds were recorded."""
+    """The coverage of each cell's latency and of its ratio to the control, if enough blocks were recorded."""
     run, observations = store.read(folder)
-    effort, control = effort_named("standard"), controls(run.cells)
+    effort, control = effort_named("standard"), {cell: chosen.id for cell, chosen in controls(run.cells).items()}
     quiet = [observation for observation in observations if not busy(observation, run.threads)]
-    medians = {cell.id: round_medians(_cell_observations(cell.id, quiet)) for cell in run.cells if not cell.emulated}
-    for cell, cell_medians in medians.items():
-        if len(cell_medians) < MIN_ROUNDS:
-            continue
-        # Seeded by cell, so that another choice of cells does not change its draws.
-        rng = np.random.default_rng([seed, *cell.encode()])
-        yield _covered(cell, "latency", cell_medians, {}, effort, rng, draws)
-        control_medians = medians.get(control[cell].id, {}) if cell in control and control[cell].id != cell else {}
-        both = {number: ms for number, ms in cell_medians.items() if number in control_medians}
-        if len(both) >= MIN_ROUNDS:
-            yield _covered(cell, "ratio to control", both, control_medians, effort, rng, draws)
+    places: dict[tuple[str, str], list[Cell]] = {}
+    for cell in run.cells:
+        blocks = round_medians(_cell_observations(cell.id, quiet))
+        if not cell.emulated and len(blocks) >= MIN_ROUNDS:
+            places.setdefault((cell.model, cell.workload), []).append(cell)
+    for place, cells in places.items():
+        by_id = {cell.id: _cell_observations(cell.id, quiet) for cell in cells}
+        population = Population(
+            medians={cell: round_medians(seen) for cell, seen in by_id.items()},
+            times={
+                cell: {o.round: times for o in seen if (times := block_times(o, quantile_for(run.machine)))}
+                for cell, seen in by_id.items()
+            },
+        )
+        # Seeded by model and workload, so that another choice of models does not change the draws.
+        rng = np.random.default_rng([seed, *"/".join(place).encode()])
+        yield from population.covered(control, effort, rng, draws)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The recorded blocks of the cells of a model and a workload."""
+
+    medians: Mapping[str, Mapping[int, float]]
+    times: Times
+
+    def covered(
+        self, control: Mapping[str, str], effort: Effort, rng: np.random.Generator, draws: int
+    ) -> Iterator[Covered]:
+        """Count over many runs that are drawn from the blocks."""
+        every = Ratios([self.times])
+        numbers = sorted({number for blocks in self.medians.values() for number in blocks})
+        logs = {cell: {number: math.log(ms) for number, ms in blocks.items()} for cell, blocks in self.medians.items()}
+        pairs = [(cell, control[cell]) for cell in self.times if control.get(cell, cell) in set(self.times) - {cell}]
+        truth = {pair: ratio.value for pair in pairs if (ratio := every.ratio(*pair))}
+        holding: Counter[str | tuple[str, str]] = Counter()
+        for _ in range(draws):
+            drawn, ratios = self._run(rng.choice(numbers, size=effort.max_rounds).tolist(), effort)
+            for cell, blocks in logs.items():
+                mean = math.exp(sum(blocks.values()) / len(blocks))
+                holding[cell] += _holds(
+                    statistics.interval([blocks[number] for number in drawn if number in blocks]), mean
+                )
+            for pair, value in truth.items():
+                holding[pair] += _holds(ratios.ratio(*pair), value)
+        for cell, blocks in logs.items():
+            yield _row(cell, "latency", list(blocks.values()), holding[cell], draws)
+        for pair in truth:
+            yield _row(pair[0], "ratio to control", every.logs_of(*pair), holding[pair], draws)
+
+    def _run(self, numbers: Sequence[int], effort: Effort) -> tuple[list[int], Ratios]:
+        """The blocks that a run measures, and the ratios that it prints."""
+        pairs = list(combinations(self.times, 2))
+        for count in range(effort.min_rounds, effort.max_rounds + 1):
+            drawn = numbers[:count]
+            # Numbered anew, because a block may be drawn twice.
+            ratios = Ratios(
+                [
+                    {
+                        cell: {place: blocks[number] for place, number in enumerate(drawn) if number in blocks}
+                        for cell, blocks in self.times.items()
+                    }
+                ]
+            )
+            if all(ratios.is_decided(*pair, effort.half_width) for pair in pairs):
+                break
+        return list(drawn), ratios
+
+
+def _row(cell: str, what: str, logs: Sequence[float], covering: int, draws: int) -> Covered:
+    return Covered(cell, what, len(logs), float(np.std(logs, ddof=1)), covering, draws)
 
 
 def lines(rows: Sequence[Covered]) -> list[str]:
@@ -89,42 +156,8 @@ def _recorded(row: Covered) -> str:
     return f"{row.rounds} rounds that scatter by {100 * row.scatter:.1f} %"
 
 
-def _covered(
-    cell: str,
-    what: str,
-    cell_medians: Mapping[int, float],
-    control_medians: Mapping[int, float],
-    effort: Effort,
-    rng: np.random.Generator,
-    draws: int,
-) -> Covered:
-    """Count over many runs; `theirs` is empty for the latency itself."""
-    latency = np.log(list(cell_medians.values()))
-    values = np.array(statistics.paired_logs(cell_medians, control_medians)) if control_medians else latency
-    truth = math.exp(float(values.mean()))
-    covering = 0
-    for _ in range(draws):
-        drawn = rng.integers(0, len(values), size=effort.max_rounds)
-        interval = statistics.interval(values[drawn[: _rounds(latency[drawn], effort)]].tolist())
-        covering += _holds(interval, truth)
-    return Covered(cell, what, len(values), float(values.std(ddof=1)), covering, draws)
-
-
-def _rounds(latency: np.ndarray, effort: Effort) -> int:
-    """The number of rounds that a budget would measure: more while the latency's interval is too wide."""
-    assert effort.half_width is not None
-    enough = (n for n in range(effort.min_rounds, effort.max_rounds) if _width(latency[:n]) <= effort.half_width)
-    return next(enough, effort.max_rounds)
-
-
-def _width(latency: np.ndarray) -> float:
-    width = statistics.half_width(latency.tolist())
-    assert width is not None
-    return width
-
-
-def _holds(interval: Interval, truth: float) -> bool:
-    # If all rounds are equal, the interval has no width, and rounding may move it off the true value.
-    assert interval.low is not None
-    assert interval.high is not None
+def _holds(interval: Interval | None, truth: float) -> bool:
+    # If all blocks are equal, the interval has no width, and rounding may move it off the true value.
+    if interval is None or interval.low is None or interval.high is None:
+        return False
     return interval.low * (1 - 1e-12) <= truth <= interval.high * (1 + 1e-12)

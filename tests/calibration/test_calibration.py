@@ -249,7 +249,7 @@ def calibrate(*arguments):
 
 
 def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too_little():
-    done = calibrate("--gates", "1", "--processes", "1")
+    done = calibrate("--gates", "1", "--runs", "0", "--processes", "1")
     assert done.returncode == 1
     assert all(f"\n{kind.name}\n" in done.stdout for kind in KINDS)
     assert "too few gates" in done.stdout
@@ -257,7 +257,7 @@ def test_the_command_prints_every_machine_and_fails_where_too_few_gates_show_too
     assert not done.stderr
 
 
-# --- recorded rounds --------------------------------------------------------------------------------------------------
+# --- recorded blocks --------------------------------------------------------------------------------------------------
 
 
 def a_recorded_run(folder, rounds, scatter, spike=0.0, seed=0):
@@ -301,7 +301,7 @@ def test_a_round_that_others_disturbed_is_none_of_the_rounds_that_there_could_be
 def test_the_command_replays_a_run_and_fails_where_there_are_too_few_rounds(tmp_path):
     done = calibrate("--replay", str(a_recorded_run(tmp_path / "few", 12, 0.02)))
     assert done.returncode == 1
-    assert "has 30 rounds" in done.stdout
+    assert "has 30 blocks" in done.stdout
     done = calibrate("--replay", str(a_recorded_run(tmp_path / "many", 60, 0.004)))
     assert "minilm/fp32/webgpu/b1-s128: ratio to control: 9" in done.stdout
     assert "93 to 97 % asked" in done.stdout

@@ -7,13 +7,12 @@ import onnxruntime_genai
 import pytest
 from genai_visits import SIZES, a_copy, a_generation, a_reference, an_export, distance, generated, several
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_provider
+from visits import CPU, Recorder, a_provider, measure
 
-from bench.records import Measured, Opened, Probe
+from bench.records import Bursted, Held, Opened, Probe
 from bench.worker import genai_config
 from bench.worker.engines import _genai_model, genai, ort_generate
 from bench.worker.refusal import Refusal
-from bench.worker.visit import visit
 
 FAMILIES = ("text-generator", "speech-recognizer")
 
@@ -144,13 +143,14 @@ def test_the_traits_are_those_of_plain_onnxruntime(made, sessions, family):
 def test_a_whole_visit_is_measured_and_right(made, family):
     export, job, *_ = made[family]
     channel = Recorder()
-    visit(a_generation(export, family, jobs=(job,)), channel)
-    (opened,), (measured,) = channel.of(Opened), channel.of(Measured)
+    measure(a_generation(export, family, jobs=(job,)), channel)
+    (opened,), (held,) = channel.of(Opened), channel.of(Held)
     assert set(opened.placement.nodes) == {CPU}
     assert opened.versions["onnxruntime-genai"] == onnxruntime_genai.__version__
-    assert (measured.parity.tokens_same, measured.parity.tokens_compared) == (12, 12)
-    assert measured.parity.kl_divergence < 1e-8
-    assert len(measured.timing.generations[0].token_ns) == 11
+    assert (held.parity.tokens_same, held.parity.tokens_compared) == (12, 12)
+    assert held.parity.kl_divergence < 1e-8
+    (bursted,) = channel.of(Bursted)
+    assert len(bursted.generations[0].token_ns) == 11
 
 
 # --- what it refuses --------------------------------------------------------------------------------------------------

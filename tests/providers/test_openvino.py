@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from visits import CPU, Recorder, a_provider, a_whole_visit
+from visits import CPU, Recorder, a_provider, a_whole_visit, measure
 
 from bench.records import Begin, CompileCache, DeviceChoice, Opened, Probe
 from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.refusal import Refusal
-from bench.worker.visit import visit
 
 EP = "OpenVINOExecutionProvider"
 OPENVINO = a_provider(EP, options={"device_type": "CPU"}, hint="see OpenVINO's system requirements")
@@ -20,13 +19,13 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 def refusal_of(order) -> Refusal:
     with pytest.raises(Refusal) as refused:
-        visit(order, Recorder())
+        measure(order, Recorder())
     return refused.value
 
 
 def test_its_nodes_are_on_it_with_the_device_and_the_threads_that_were_asked_for(tmp_path):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, provider=OPENVINO, threads=1), channel)
+    measure(a_whole_visit(tmp_path, provider=OPENVINO, threads=1), channel)
     (opened,) = channel.of(Opened)
     assert opened.placement.nodes == {EP: {"MatMul": 1}}
     assert (opened.device.label, opened.threads) == ("cpu.0", 1)

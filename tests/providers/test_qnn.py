@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit
+from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit, measure
 
-from bench.records import Begin, CompileCache, Measured, Opened, Probe, note
+from bench.records import Begin, CompileCache, Held, Opened, Probe, note
 from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.refusal import Refusal
-from bench.worker.visit import visit
 
 EP = "QNNExecutionProvider"
 OPTIONS = {"backend_type": "htp", "soc_model": 60, "htp_arch": 73}
@@ -20,16 +19,16 @@ QNN = a_provider(EP, plugin="onnxruntime_qnn", options=OPTIONS, static_shapes=Tr
 def refusal_of(order) -> tuple[Refusal, Recorder]:
     channel = Recorder()
     with pytest.raises(Refusal) as refused:
-        visit(order, channel)
+        measure(order, channel)
     return refused.value, channel
 
 
 def test_with_fixed_shapes_all_nodes_are_on_it_and_the_device_is_called_emulated(tmp_path):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, provider=QNN), channel)
-    (opened,), (measured,) = channel.of(Opened), channel.of(Measured)
+    measure(a_whole_visit(tmp_path, provider=QNN), channel)
+    (opened,), (held,) = channel.of(Opened), channel.of(Held)
     assert set(opened.placement.nodes) == {EP}
-    assert measured.parity.cosine > 0.999
+    assert held.parity.cosine > 0.999
     assert note("emulated-device") in opened.notes
     assert note("static-shapes", sizes=("batch=1",)) in opened.notes
 
@@ -47,7 +46,7 @@ def test_shape_arithmetic_alone_is_no_model_on_it(tmp_path):
     a_model_with_shape_arithmetic(tmp_path / "model")
     order = a_visit(tmp_path / "model", provider=replace(QNN, static_shapes=False), scratch=str(tmp_path))
     with pytest.raises(Refusal, match="nothing but shapes and constants was placed on") as refused:
-        visit(order, Recorder())
+        measure(order, Recorder())
     assert refused.value.kind == "fallback"
 
 

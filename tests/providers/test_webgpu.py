@@ -6,13 +6,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from msgspec.structs import replace
-from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit
+from visits import CPU, Recorder, a_model_with_shape_arithmetic, a_provider, a_visit, a_whole_visit, measure
 
-from bench.records import DeviceChoice, Measured, Opened, Probe, note
+from bench.records import DeviceChoice, Held, Opened, Probe, note
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import plugins
 from bench.worker.refusal import Refusal
-from bench.worker.visit import visit
 
 EP = "WebGpuExecutionProvider"
 WEBGPU = a_provider(EP, plugin="onnxruntime_ep_webgpu", hint="pip install onnxruntime-ep-webgpu")
@@ -20,10 +19,10 @@ WEBGPU = a_provider(EP, plugin="onnxruntime_ep_webgpu", hint="pip install onnxru
 
 def test_its_nodes_are_on_it_its_answers_are_right_and_its_adapter_is_told(tmp_path):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, provider=WEBGPU), channel)
-    (opened,), (measured,) = channel.of(Opened), channel.of(Measured)
+    measure(a_whole_visit(tmp_path, provider=WEBGPU), channel)
+    (opened,), (held,) = channel.of(Opened), channel.of(Held)
     assert opened.placement.nodes == {EP: {"MatMul": 1}}
-    assert measured.parity.cosine > 0.999999
+    assert held.parity.cosine > 0.999999
     assert "onnxruntime-ep-webgpu" in opened.versions
     if opened.device.type == "cpu":
         assert note("software-adapter") in opened.notes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from matrices import MATRIX, matrix_text
+from onnx_bytes import an_input, an_onnx_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,17 +43,63 @@ def complaint(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_plan_shows_every_cell_and_why_some_will_not_run(bench):
-    done = bench("plan")
+    done = bench("plan", "--cache-dir", "cache")
     assert done.returncode == 0
     assert "minilm/fp32/cpu/b1-s128" in done.stdout
-    assert "precision 'int8' has no recipe for family 'image-classifier'" in done.stdout
-    assert "12 cells: 10 will run, 2 are excluded" in done.stdout
+    assert "vit/int8" not in done.stdout
+    assert "10 cells of 2 models on this machine; about " in done.stdout
+    assert re.search(r"runtime build +\d+ MB +\d+ MB", done.stdout)
+    assert re.search(r"about \d+ minutes? \(\d+ of them measuring\) and \d+ MB to download$", done.stdout.strip())
 
 
 def test_a_plan_in_json_is_for_programs(bench):
     cells = json.loads(bench("plan", "--json", "--only", "vit/*").stdout)
     assert {cell["model"] for cell in cells} == {"vit"}
-    assert [cell["excluded"] is None for cell in cells] == [True, True, False, False]
+    assert [cell["excluded"] is None for cell in cells] == [True, True]
+
+
+def test_a_plan_tells_what_is_not_here_and_what_is_wrong_with_a_models_files(bench):
+    (bench.folder / "junk.onnx").write_bytes(b"no model")
+    more = """
+[models.gone]
+family = "onnx-file"
+source = "onnx:gone.onnx"
+[models.junk]
+family = "onnx-file"
+source = "onnx:junk.onnx"
+[models.odd]
+family = "text-encoder"
+source = "config:bert-bse"
+[providers.migraphx]
+[[exclude]]
+cells = "taken-out/*"
+reason = "it hangs"
+"""
+    text = matrix_text(('image-classifier = "fp32"', 'image-classifier = "fp32"\nonnx-file = "fp32"'), more=more)
+    (bench.folder / "matrix.toml").write_text(text, encoding="utf-8")
+    done = bench("plan", "--cache-dir", "cache")
+    assert done.returncode == 0
+    said = " ".join(done.stdout.split())
+    assert "gone/fp32/cpu/b1 fp32 ort no: there is no onnx:gone.onnx; a relative path starts at the matrix's " in said
+    assert "junk/fp32/cpu/b1 fp32 ort no: junk.onnx is no ONNX model that can be read" in said
+    assert "no: unknown config 'bert-bse'; did you mean 'bert-base'?" in said
+    assert re.search(
+        r"minilm/fp32/migraphx/b1-s128 fp32 migraphx unavailable: (this machine shows no AMD GPU|the)", said
+    )
+    assert "warning: the rule [[exclude]] cells = 'taken-out/*' in matrix.toml matches no cell; a cell is " in said
+    assert "10 cells of 2 models on this machine (" in said
+
+
+def test_all_mistakes_of_a_matrix_are_told_at_once(bench):
+    changes = ("[models.minilm]", "[model.minilm]"), ('engine = "torch"', 'engine = "trch"')
+    (bench.folder / "matrix.toml").write_text(matrix_text(*changes), encoding="utf-8")
+    done = bench("plan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "bench: matrix.toml has 2 mistakes",
+        "  unknown key 'model' in matrix.toml; did you mean 'models'?",
+        "  unknown engine 'trch' in baselines.torch-eager in matrix.toml; did you mean 'torch'?",
+    ]
 
 
 def test_a_plan_leaves_nothing_behind(bench):
@@ -116,3 +164,43 @@ def test_a_run_that_a_wrong_flag_stopped_has_left_nothing(bench):
 def test_a_run_from_another_schema_is_one_sentence(bench):
     (bench.folder / "run.json").write_text('{"schema": 7}', encoding="utf-8")
     assert "has schema 7, and this version reads schema 2" in complaint(bench("report", "."))
+
+
+# --- a model without a matrix -----------------------------------------------------------------------------------------
+
+
+def test_init_writes_a_matrix_that_can_be_planned_and_keeps_an_existing_one(bench):
+    (bench.folder / "matrix.toml").unlink()
+    (bench.folder / "net.onnx").write_bytes(an_onnx_file(an_input("x", ("batch", "sequence"))))
+    done = bench("init", "net.onnx")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["wrote matrix.toml", "next: bench plan, then bench run"]
+    assert "net/fp32/cpu/b1-sequence128" in bench("plan").stdout
+    assert complaint(bench("init", "net.onnx")) == "matrix.toml exists already; name another --out"
+
+
+def test_a_model_is_planned_as_its_written_matrix_is(bench):
+    (bench.folder / "net.onnx").write_bytes(an_onnx_file(an_input("x", ("batch", "sequence"))))
+    bench("init", "net.onnx", "--out", "net.toml")
+    assert (
+        bench("plan", "--json", "--model", "net.onnx").stdout == bench("plan", "--json", "--matrix", "net.toml").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["init", "", "--out", "m.toml"], "the name of the model is empty; name an ONNX file"),
+        (["init", "net.onnx", "--out", "no/matrix.toml"], "there is no folder no; make it first"),
+        (["plan", "--model", "gone.onnx"], "there is no gone.onnx; "),
+        (["run", "--model", " "], "the name of the model is empty; "),
+        (["run", "--model", "m.onnx", "--matrix", "m.toml"], "--model makes a matrix of its own; leave --matrix out"),
+        (["run", "--family", "text-encoder"], "--family is for --model; in a matrix the model's table has its family"),
+        (["run", "--resume", ".", "--model", "m.onnx"], "--resume continues a run with its original options; leave "),
+        (["run", "--resume", ".", "--with-optional"], "--resume continues a run with its original options; leave "),
+        (["plan", "--only", ""], "--only '' matches no cell; a cell is named like "),
+    ],
+)
+def test_a_wrong_model_is_one_sentence(bench, arguments, said):
+    assert complaint(bench(*arguments)).startswith(said)
+    assert [path.name for path in bench.folder.iterdir()] == ["matrix.toml"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from bench.cli.app import app
+from bench.cli.app import build
 from bench.report.formats import known
 
 CI = Path(__file__).parents[2] / "examples" / "ci"
@@ -198,7 +198,7 @@ def test_a_folder_without_a_run_has_no_key(shop: Shop) -> None:
 
 def flags(verb: str) -> set[str]:
     """The long options that a verb takes."""
-    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    command = typer.main.get_command(build()).commands[verb]  # type: ignore[attr-defined]
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
 
 

@@ -9,7 +9,7 @@ from builders import a_cell, a_run, an_observation, an_outcome, rounds_of, some_
 from matrices import of_matrix
 from msgspec.structs import replace
 
-from bench.cli.tables import _outcome_row
+from bench.cli import result_rows
 from bench.comparison import compare
 from bench.comparison import text as comparison_text
 from bench.declare import answer_limits
@@ -104,9 +104,11 @@ def test_reports_never_call_such_a_file_fp32():
 def test_terminal_comparison_gate_and_histories_of_others_name_what_the_file_holds():
     cell = a_file_cell()
     outcome = an_outcome(cell, file_format="fp16", build_notes=(HALF,))
-    assert "the file is fp16" in _outcome_row(outcome, rank_approximate=False)[-1]
+    assert "the file is fp16" in result_rows.row(outcome).remarks
+    assert result_rows.row(outcome).name == "webgpu · fp16 file"
     failed = an_outcome(cell, status="failed", reason="no kernel", speed=None, file_format="fp16")
-    assert _outcome_row(failed, rank_approximate=False)[-1] == "the file is fp16; no kernel"
+    (trouble,) = result_rows.troubles([failed])
+    assert trouble.entries[0].words == "file: webgpu · fp16 file: no kernel"
     row = supported(cell_row(cell.id, "pass"), Support(), outcome, outcome)
     assert gating_text.explanation(row) == "the file is fp16"
     written = json.loads(pytest_benchmark.render(model.build([(a_run(cell), [outcome])])))

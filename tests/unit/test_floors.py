@@ -47,7 +47,7 @@ ROOMS = {
     "store": {"records", "errors", "files"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
-    "report": {"records", "errors", "files", "shared", "judge", "declare", "store"},
+    "report": {"records", "errors", "files", "shared", "judge", "declare", "store", "commands"},
     "run_steps": BELOW_MEASURING,
     "pipeline": CORE,
     "schemas": CORE,

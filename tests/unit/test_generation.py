@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,10 +52,6 @@ def a_recorder(engine: AnEngine, new: int = 3) -> Recorder:
     return Recorder(engine, FEED, new, engine.clock)
 
 
-def measured(engine: AnEngine, **effort):
-    return generation.measure(a_recorder(engine), an_effort(**effort))
-
-
 def test_setting_a_generation_up_is_not_timed():
     engine = AnEngine([30 * MS, 5 * MS, 6 * MS])
     assert a_recorder(engine)() == 41 * MS
@@ -92,43 +87,22 @@ def test_a_generation_of_nothing_is_an_error():
         a_recorder(AnEngine([]))()
 
 
-def test_the_samples_are_the_generations_of_the_burst_and_no_others():
-    engine = AnEngine([900 * MS, 90 * MS], [30 * MS, 6 * MS, 6 * MS])
-    seen = measured(engine, burst_s=0.1, warmup_calls=3, warmup_s=0.1, warmup_limit_s=1.0)
-    assert seen.first_call_ns == 990 * MS
-    assert seen.first_token_ns == 900 * MS
-    assert seen.samples_ns == (42 * MS,) * 3
-    assert [one.total_ns for one in seen.generations] == list(seen.samples_ns)
-    assert engine.begun == 1 + len(seen.warmup_ns) + 3
+def test_a_burst_takes_whole_generations_until_they_fill_its_time_and_one_at_least():
+    run = a_recorder(AnEngine([30 * MS, 6 * MS, 6 * MS]))
+    assert generation.burst(run, 100 * MS) == [42 * MS] * 3
+    assert [one.total_ns for one in run.generations] == [42 * MS] * 3
+    assert generation.burst(run, 0) == [42 * MS]
 
 
 def test_slow_generations_are_warmed_up_by_the_first_and_one_more():
-    engine = AnEngine([900 * MS, 90 * MS])
-    seen = measured(engine, burst_s=0.25, warmup_calls=5, warmup_s=0.3, warmup_limit_s=10.0)
+    run = a_recorder(AnEngine([900 * MS, 90 * MS]))
+    effort = an_effort(warmup_calls=5, warmup_s=0.3, warmup_limit_s=10.0)
+    seen = timing.warmed(run, effort, run.clock, slow_calls=generation.WARM_GENERATIONS)
     assert seen.steady
     assert len(seen.warmup_ns) == generation.WARM_GENERATIONS - 1
-    assert len(seen.samples_ns) == 1
-
-
-def test_the_burst_is_announced_once_with_nothing_left_to_do(monkeypatch):
-    engine = AnEngine([900 * MS, 90 * MS])
-    marks = []
-    generation.measure(a_recorder(engine), an_effort(), before_burst=lambda: marks.append(engine.begun))
-    assert marks == [engine.begun - 1]
-
-
-def test_the_collector_is_off_in_the_burst_and_on_again_after_a_failure():
-    class Failing(AnEngine):
-        def begin(self, feed, new):
-            if not gc.isenabled():
-                raise RuntimeError("in the burst")
-            return super().begin(feed, new)
-
-    with pytest.raises(RuntimeError, match="in the burst"):
-        measured(Failing([900 * MS]))
-    assert gc.isenabled()
 
 
 def test_a_record_keeps_the_first_thousand_generations_of_a_warm_up():
-    seen = measured(AnEngine([1, 1]), warmup_calls=5000, warmup_s=0.0, warmup_limit_s=10_000.0, burst_s=1e-9)
-    assert len(seen.warmup_ns) == timing.KEPT_WARMUP
+    run = a_recorder(AnEngine([1, 1]))
+    effort = an_effort(warmup_calls=5000, warmup_s=0.0, warmup_limit_s=10_000.0)
+    assert len(timing.warmed(run, effort, run.clock).warmup_ns) == timing.KEPT_WARMUP

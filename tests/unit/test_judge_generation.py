@@ -6,6 +6,7 @@ from builders import a_generated, a_generation, a_generator, an_energy, generati
 from msgspec.structs import replace
 
 from bench.judge import generation, statistics
+from bench.judge.ratios import Ratios
 from bench.records import Interval
 
 CELL = a_generator()
@@ -15,7 +16,26 @@ SPEECH = a_generator("whisper/fp32/cpu/b1-a30-n64", sizes={"batch": 1, "audio": 
 
 def speed_of(*rounds, cell=CELL, control=None, reference=None):
     """The speed of a cell of which each of these is one round's generations."""
-    return generation.speed(cell, seen(*rounds), control, None if reference is None else seen(*reference))
+    return compared(cell, seen(*rounds), control, () if reference is None else seen(*reference))
+
+
+def compared(cell, rounds, control=None, reference=()):
+    """The speed of a cell beside a control of these rounds."""
+    quantile = 50.0
+    parts = (generation.prefill_times, generation.decode_times)
+    prefill, decode = (
+        Ratios(
+            [
+                {
+                    name: {o.round: times for o in observations if (times := part(cell, o, quantile))}
+                    for name, observations in ((cell.id, rounds), (control, reference))
+                    if name
+                }
+            ]
+        )
+        for part in parts
+    )
+    return generation.speed(cell, rounds, control, prefill, decode)
 
 
 def seen(*rounds):
@@ -87,12 +107,12 @@ def test_a_text_generator_has_no_real_time_factor_and_no_encoder():
 
 @pytest.mark.parametrize("timing", [None, generating(replace(a_generation(), first_ns=0))])
 def test_a_round_without_a_generation_or_with_a_clock_that_does_not_tick_says_nothing(timing):
-    assert generation.speed(CELL, [replace(a_generated(), timing=timing)], None, None) is None
+    assert generation.speed(CELL, [replace(a_generated(), timing=timing)]) is None
 
 
 def test_a_round_without_generations_takes_nothing_from_the_others():
     rounds = [a_generated(round=0), replace(a_generated(round=1), timing=None), a_generated(round=2)]
-    assert generation.speed(CELL, rounds, None, None).decode_tok_s.value == pytest.approx(100)
+    assert generation.speed(CELL, rounds).decode_tok_s.value == pytest.approx(100)
 
 
 def test_steps_that_took_no_time_have_no_rate():
@@ -189,7 +209,7 @@ def test_what_slowed_a_whole_round_cancels_in_the_ratio():
 
 def test_only_rounds_of_both_are_compared():
     reference = [a_generated(round=7, generations=[a_generation(token_ms=1)])]
-    found = generation.speed(CELL, seen([a_generation()]), "control", reference)
+    found = compared(CELL, seen([a_generation()]), "control", reference)
     assert (found.prefill_ratio, found.decode_ratio) == (None, None)
 
 

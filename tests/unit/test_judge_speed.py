@@ -5,6 +5,8 @@ import pytest
 from builders import a_cell, a_control, a_timing, an_observation, rounds_of
 
 from bench.judge import statistics
+from bench.judge.bursts import BlockTimes
+from bench.judge.ratios import Ratios
 from bench.judge.speed import controls, round_medians, speed
 from bench.records import Interval, Recipe
 
@@ -12,7 +14,13 @@ CELL = a_cell()
 
 
 def speed_of(seen, control=None, reference=None, cell=CELL):
-    return speed(cell, seen, round_medians(seen), control, reference)
+    """The speed of a cell beside a control with these times, in milliseconds by block."""
+    cells = {cell.id: times(round_medians(seen))} | ({control: times(reference)} if reference else {})
+    return speed(cell, seen, round_medians(seen), control, Ratios([cells]))
+
+
+def times(medians):
+    return {number: BlockTimes(ms, {}) for number, ms in medians.items()}
 
 
 # --- one cell alone ---------------------------------------------------------------------------------------------------
@@ -92,6 +100,11 @@ def test_a_cell_that_takes_half_the_controls_time_is_twice_as_fast():
 def test_what_slowed_a_whole_round_cancels_in_the_ratio():
     found = speed_of(rounds_of(CELL, [2.0, 20.0, 2.0]), "control", {0: 4.0, 1: 40.2, 2: 3.98})
     assert found.ratio_to_control.high / found.ratio_to_control.low < 1.03
+    alone = statistics.interval([math.log(4.0 / 2.0), math.log(40.2 / 20.0), math.log(3.98 / 2.0)])
+    # Two cells borrow nothing, and their interval is wider because blocks stop when it is narrow.
+    assert math.log(found.ratio_to_control.high / alone.value) == pytest.approx(
+        1.07 * math.log(alone.high / alone.value)
+    )
     assert found.latency_ms.high / found.latency_ms.low > 100
 
 
@@ -116,7 +129,7 @@ def test_the_controls_own_ratio_is_one_by_definition():
 def test_what_can_be_resolved_comes_from_the_scatter_of_the_ratios():
     found = speed_of(rounds_of(CELL, [2.0, 20.0, 2.0]), "control", {0: 4.0, 1: 40.2, 2: 3.98})
     paired = [math.log(4.0 / 2.0), math.log(40.2 / 20.0), math.log(3.98 / 2.0)]
-    assert found.resolvable == pytest.approx(statistics.resolvable(paired))
+    assert found.resolvable == pytest.approx(math.expm1(1.07 * math.log1p(statistics.resolvable(paired))))
 
 
 def test_without_a_control_a_difference_between_two_cells_scatters_by_both():

@@ -12,10 +12,11 @@ from matrices import MATRIX, a_matrix, matrix_text
 from bench.declare import matrix as matrices
 from bench.declare.budgets import BUDGETS, effort_named
 from bench.declare.matrix import Matrix, Runtime, parse, read
-from bench.declare.plan import plan
+from bench.declare.plan import plan, whole_plan
 from bench.declare.suggest import nearest
 from bench.declare.targets import known_runtimes
 from bench.errors import BenchError, MatrixError, UsageError
+from bench.prepare.presence import Hardware, absent_targets
 from bench.records import InputOptions, Recipe, Tolerance
 
 DEFAULT = Path(__file__).parents[2] / "matrix.toml"
@@ -87,19 +88,18 @@ def test_the_default_matrix_can_be_read_and_planned():
 
 
 def test_the_default_matrix_installs_only_what_the_machine_has_a_use_for():
-    cells = plan(read(DEFAULT))
-    run = {cell.target for cell in cells if cell.excluded is None}
-    targets = read(DEFAULT).targets
-    assert {name for name in run if not targets[name].needs} - {"coreml"} == {
-        "cpu",
-        "torch-eager",
-        "torch-compile",
-        "optimum",
-    }
+    matrix = read(DEFAULT)
+    absent = absent_targets(matrix, Hardware((), "x86_64"))
+    planned = whole_plan(matrix, absent=absent)
+    usual = {"cpu", "openvino-cpu", "torch-eager", "torch-compile"}
+    assert {cell.target for cell in planned.cells} == usual - absent.keys()
+    assert {"cuda", "webgpu"} <= {cell.target for cell in planned.left_out}
+    assert all(cell.excluded is None for cell in planned.cells)
+    assert planned.warnings == ()
 
 
 def test_what_an_imitated_device_runs_is_marked_in_every_cell():
-    cells = plan(read(DEFAULT), only=["*/qnn-emulator/*", "*/cpu/*"])
+    cells = plan(read(DEFAULT), only=["*/qnn-emulator/*", "*/cpu/*"], with_optional=True)
     assert {cell.target for cell in cells if cell.emulated} == {"qnn-emulator"}
     assert {cell.device for cell in cells if cell.emulated} == {"npu"}
 
@@ -598,3 +598,65 @@ def test_a_sha256_that_is_none_is_refused(hash_):
 def test_a_limit_that_accepts_all_or_nothing_is_refused(limit, message):
     with pytest.raises(MatrixError, match=message):
         a_matrix(('text-encoder = "fp32"', f'text-encoder = "fp32"\ntolerance = {{ {limit} }}'))
+
+
+# --- several mistakes -------------------------------------------------------------------------------------------------
+
+TEN_MISTAKES = """
+schema = 1
+
+[models.first]
+familly = "text-encoder"
+source = "config:bert-base"
+
+[models.second]
+family = "text-encodr"
+source = "config:bert-base"
+sha256 = "short"
+
+[models.third]
+family = "text-encoder"
+source = "cnfig:bert-base"
+precisions = ["in8"]
+workloads = [{ batch = 0 }, { bach = 2 }]
+
+[precisions.int8]
+text-encoder = "fp23"
+torch = "fp33"
+
+[providers.cpuu]
+
+[measure]
+threads = 0
+"""
+
+
+def test_all_mistakes_are_told_at_once_with_the_misspelt_keys_first():
+    with pytest.raises(MatrixError) as caught:
+        parse(TEN_MISTAKES, "some.toml")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "some.toml has 11 mistakes"
+    assert [line.partition(" in ")[0].strip() for line in lines] == [
+        "unknown key 'familly'",
+        "unknown key 'bach'",
+        "'cpuu' is no known provider, and providers.cpuu lacks the key 'ep'",
+        "models.second.sha256 is 'short'",
+        "unknown family 'text-encodr'",
+        "source 'cnfig:bert-base' of models.third has no known kind",
+        "models.third.workloads[0].batch is 0",
+        "unknown recipe 'fp23'",
+        "unknown recipe 'fp33'",
+        "unknown precision 'in8'",
+        "measure.threads is 0",
+    ]
+    assert all("; " in line for line in lines)
+
+
+def test_a_key_that_is_missing_because_it_is_misspelt_is_one_mistake():
+    assert complaint(('family = "text-encoder"', 'familly = "text-encoder"')).startswith("unknown key 'familly'")
+    assert complaint(("requires = ", "require = ")).startswith("unknown key 'require'")
+
+
+def test_a_precision_that_no_table_describes_is_answered_with_the_nearest():
+    said = complaint(('source = "config:bert-base"', 'source = "config:bert-base"\nprecisions = ["in8"]'))
+    assert said == "unknown precision 'in8' in models.minilm.precisions in some.toml; did you mean 'int8'?"

@@ -8,7 +8,7 @@ import pytest
 from matrices import a_matrix
 
 from bench.declare.matrix import Matrix
-from bench.declare.plan import plan, select
+from bench.declare.plan import plan, select, whole_plan
 from bench.errors import MatrixError, UsageError
 from bench.records import Recipe
 
@@ -23,8 +23,6 @@ IDS = [
     "minilm/int8/torch-eager/b8-s128",
     "vit/fp32/cpu/b1",
     "vit/fp32/torch-eager/b1",
-    "vit/int8/cpu/b1",
-    "vit/int8/torch-eager/b1",
 ]
 
 
@@ -36,7 +34,7 @@ def by_id(matrix):
     return {cell.id: cell for cell in plan(matrix)}
 
 
-def test_every_model_precision_target_and_workload_is_one_cell():
+def test_every_model_precision_target_and_workload_with_a_recipe_is_one_cell():
     assert [cell.id for cell in plan(a_matrix())] == IDS
 
 
@@ -80,23 +78,73 @@ def test_the_first_rule_that_matches_gives_the_reason():
     assert cells["minilm/fp32/cpu/b1-s128"].excluded == "second"
 
 
-def test_a_cell_without_a_recipe_of_its_family_says_so():
-    cell = by_id(a_matrix())["vit/int8/cpu/b1"]
+# --- combinations that cannot be --------------------------------------------------------------------------------------
+
+OF_VIT = ('source = "config:vit-tiny"', 'source = "config:vit-tiny"\nprecisions = ["fp32", "int8"]')
+OF_TORCH = ('mode = "eager"', 'mode = "eager"\nprecisions = ["fp32", "int8"]')
+
+
+def test_a_precision_without_a_recipe_of_the_family_or_the_engine_is_no_cell():
+    assert not [id_ for id_ in by_id(a_matrix()) if id_.startswith("vit/int8")]
+    assert "vit/fp32/torch-eager/b1" not in by_id(a_matrix(('torch = "fp32"\n', "")))
+
+
+def test_a_precision_that_a_model_lists_stays_in_the_plan_with_the_reason():
+    cell = by_id(a_matrix(OF_VIT))["vit/int8/cpu/b1"]
     assert cell.recipe is None
     assert cell.excluded == "precision 'int8' has no recipe for family 'image-classifier'"
 
 
-def test_a_cell_without_a_recipe_of_its_engine_says_so():
-    matrix = a_matrix(('torch = "fp32"\n', ""))
-    said = by_id(matrix)["vit/fp32/torch-eager/b1"].excluded
-    assert said.startswith("precision 'fp32' has no recipe for engine 'torch'")
+def test_a_precision_that_a_target_lists_stays_in_the_plan_with_the_reason():
+    cells = by_id(a_matrix(OF_TORCH))
+    reason = "precision 'int8' has no recipe for engine 'torch', family 'image-classifier'"
+    assert cells["vit/int8/torch-eager/b1"].excluded == reason
+    assert "vit/int8/cpu/b1" not in cells
 
 
-def test_a_rule_that_matches_nothing_is_answered_with_the_nearest_cell():
-    with pytest.raises(
-        MatrixError, match=r"cells = 'minilm/int4/\*' in .* matches no cell; a cell is named like 'minilm/"
-    ):
-        plan(a_matrix(more=rule("minilm/int4/*")))
+def test_a_model_and_a_target_are_measured_in_the_precisions_that_they_list_alone():
+    only_fp32 = (OF_VIT[0], OF_VIT[1].replace(', "int8"', "")), (OF_TORCH[0], OF_TORCH[1].replace(', "int8"', ""))
+    assert list(by_id(a_matrix(*only_fp32))) == [id_ for id_ in IDS if "int8/torch-eager" not in id_]
+
+
+def test_an_engine_that_does_not_run_a_family_makes_no_cell_and_is_warned_of_where_it_runs_nothing():
+    baseline = '[baselines.llama-cpp]\nengine = "llama-cpp"\n'
+    planned = whole_plan(a_matrix(more=baseline))
+    assert [cell.id for cell in planned.cells] == IDS
+    assert planned.warnings == (
+        "baselines.llama-cpp in matrix.toml has no cell: engine 'llama-cpp' does not run family 'text-encoder'",
+    )
+
+
+def test_a_precision_that_no_model_can_have_is_a_warning():
+    planned = whole_plan(a_matrix(more='[precisions.four]\ntext-generator = "genai-int4"\n'))
+    assert planned.warnings == (
+        "precisions.four in matrix.toml has no cell: precision 'four' has no recipe for family 'text-encoder'",
+    )
+
+
+def test_a_matrix_without_any_cell_is_a_mistake_with_a_reason():
+    nothing = a_matrix(
+        ('text-encoder = "fp32"\nimage-classifier = "fp32"\ntorch = "fp32"', 'onnx-file = "fp32"'),
+        ('text-encoder = "dynamic-int8"\ntorch = { text-encoder = "dynamic-int8" }', 'onnx-file = "dynamic-int8"'),
+    )
+    with pytest.raises(MatrixError, match=r"matrix\.toml has no cell: precision 'fp32' has no recipe for "):
+        plan(nothing)
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_matches_nothing_is_a_warning_with_the_nearest_cell():
+    planned = whole_plan(a_matrix(more=rule("minilm/int4/*")))
+    assert [cell.id for cell in planned.cells] == IDS
+    (warning,) = planned.warnings
+    assert warning.startswith("the rule [[exclude]] cells = 'minilm/int4/*' in matrix.toml matches no cell; a cell is ")
+    assert "named like 'minilm/" in warning
+
+
+def test_a_rule_for_what_can_be_no_cell_is_idle_and_right():
+    assert whole_plan(a_matrix(more=rule("vit/int8/*"))).warnings == ()
 
 
 def test_only_keeps_what_any_of_its_globs_matches_in_the_plans_order():
@@ -196,11 +244,71 @@ def test_two_workloads_that_would_have_one_name_are_told():
         onnx_workloads('[{ "a b" = 1 }, { "a/b" = 1 }]')
 
 
-def test_an_optional_cell_runs_only_when_it_is_asked_for():
-    matrix = a_matrix(more=rule("*/fp32/cpu/*", "it takes long") + "optional = true\n")
-    plain, asked = plan(matrix), plan(matrix, only=["*/fp32/cpu/*"])
-    assert {cell.excluded for cell in plain if cell.group.endswith("/fp32/cpu")} == {
-        "it takes long; optional: --only '*/fp32/cpu/*' runs it"
-    }
-    assert asked
-    assert all(cell.excluded is None for cell in asked)
+# --- optional cells ---------------------------------------------------------------------------------------------------
+
+OPTIONAL = rule("*/fp32/cpu/*", "it takes long") + "optional = true\n"
+ON_CPU = [id_ for id_ in IDS if "/fp32/cpu/" in id_]
+
+
+def test_an_optional_cell_is_planned_with_optional_alone():
+    planned = whole_plan(a_matrix(more=OPTIONAL))
+    assert [cell.id for cell in planned.cells] == [id_ for id_ in IDS if id_ not in ON_CPU]
+    assert {cell.id: cell.excluded for cell in planned.left_out} == dict.fromkeys(ON_CPU, "it takes long")
+    whole = whole_plan(a_matrix(more=OPTIONAL), with_optional=True)
+    assert [cell.id for cell in whole.cells] == IDS
+    assert all(cell.excluded is None for cell in whole.cells)
+    assert whole.left_out == ()
+
+
+def test_only_narrows_and_never_widens():
+    matrix = a_matrix(more=OPTIONAL)
+    assert [cell.id for cell in plan(matrix, only=["vit/*"])] == ["vit/fp32/torch-eager/b1"]
+    assert [cell.id for cell in plan(matrix, only=["vit/*"], with_optional=True)] == IDS[-2:]
+
+
+def test_what_only_names_and_is_optional_is_told_with_the_flag_that_runs_it():
+    message = (
+        r"^--only 'vit/fp32/cpu/\*' matches only optional cells \(it takes long\); add --with-optional to run them$"
+    )
+    with pytest.raises(UsageError, match=message):
+        plan(a_matrix(more=OPTIONAL), only=["minilm/*", "vit/fp32/cpu/*"])
+
+
+def test_what_skip_names_may_be_optional():
+    assert plan(a_matrix(more=OPTIONAL), skip=["*/fp32/cpu/*"]) == plan(a_matrix(more=OPTIONAL))
+
+
+def test_what_only_names_and_can_be_no_cell_is_told_with_the_reason():
+    with pytest.raises(UsageError, match=r"'vit/int8/\*' matches no cell: precision 'int8' has no recipe for family"):
+        plan(a_matrix(), only=["vit/int8/*"])
+
+
+def test_a_cell_that_a_rule_excludes_for_good_is_not_offered_as_optional():
+    planned = whole_plan(a_matrix(more=rule("vit/*/cpu/*") + OPTIONAL))
+    assert "vit/fp32/cpu/b1" not in {cell.id for cell in (*planned.cells, *planned.left_out)}
+    whole = {cell.id: cell.excluded for cell in plan(a_matrix(more=rule("vit/*/cpu/*") + OPTIONAL), with_optional=True)}
+    assert whole["vit/fp32/cpu/b1"] == "known to hang"
+
+
+def test_a_matrix_of_optional_cells_alone_names_the_flag():
+    with pytest.raises(MatrixError, match=r"every cell of matrix\.toml is optional \(known to hang\); add --with-opt"):
+        plan(a_matrix(more=rule("*") + "optional = true\n"))
+
+
+# --- what is not on this machine --------------------------------------------------------------------------------------
+
+CUDA = "[providers.cuda]\n"
+NO_GPU = {"cuda": "this machine shows no NVIDIA GPU"}
+
+
+def test_a_target_that_is_not_here_keeps_its_cells_where_the_matrix_lists_it():
+    cells = plan(a_matrix(more=CUDA), absent=NO_GPU)
+    assert {cell.excluded for cell in cells if cell.target == "cuda"} == {None}
+
+
+def test_a_target_with_if_present_that_is_not_here_is_optional():
+    matrix = a_matrix(more=CUDA + "if_present = true\n")
+    planned = whole_plan(matrix, absent=NO_GPU)
+    assert [cell.id for cell in planned.cells] == IDS
+    assert {(cell.target, cell.excluded) for cell in planned.left_out} == {("cuda", NO_GPU["cuda"])}
+    assert len(plan(matrix)) == len(plan(matrix, absent=NO_GPU, with_optional=True)) > len(IDS)

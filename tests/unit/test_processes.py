@@ -10,15 +10,32 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workers import a_visit, a_worker
+from workers import a_hold, a_worker
 
 from bench.prepare import worker_code
-from bench.records import Failed, Failure, Measured, Opened, Probe, Probed, Provider, Recipe, Reply, Stage, Visit
+from bench.records import (
+    Burst,
+    Bursted,
+    Failed,
+    Failure,
+    Held,
+    Opened,
+    Order,
+    Probe,
+    Probed,
+    Provider,
+    Recipe,
+    Reply,
+    Stage,
+)
 from bench.worker_process import CLOSE_WATCH_S, Worker, signal_name
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals and process groups")
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="not on this system: workers are suspended on Linux only"
+)
 SOON_S = 60.0
-"""Far more than any of these visits takes."""
+"""Far more than any of these orders takes."""
 HANG_S = 3.0
 """Enough for a worker to come to where it hangs."""
 
@@ -36,11 +53,11 @@ def worker(tmp_path, code):
         yield worker
 
 
-def replies(worker: Worker, order: Visit | Probe, timeout_s: float = SOON_S) -> list[Reply]:
+def replies(worker: Worker, order: Order, timeout_s: float = SOON_S) -> list[Reply]:
     return list(worker.ask(order, timeout_s))
 
 
-def failure(worker: Worker, order: Visit | Probe, timeout_s: float = SOON_S) -> Failure:
+def failure(worker: Worker, order: Order, timeout_s: float = SOON_S) -> Failure:
     """The failure that an order ends with."""
     last = replies(worker, order, timeout_s)[-1]
     assert isinstance(last, Failed)
@@ -68,29 +85,44 @@ def child_of(tmp_path: Path) -> int:
 # --- what goes well ---------------------------------------------------------------------------------------------------
 
 
-def test_an_obedient_engine_is_opened_and_each_workload_measured(tmp_path, worker):
-    opened, *measured = (r for r in replies(worker, a_visit(tmp_path, batches=(1, 4))) if not isinstance(r, Stage))
+def test_an_obedient_engine_is_opened_and_each_workload_held_and_timed(tmp_path, worker):
+    opened, *held = (r for r in replies(worker, a_hold(tmp_path, batches=(1, 4))) if not isinstance(r, Stage))
     assert isinstance(opened, Opened)
     assert opened.versions == {"fake": "1"}
-    assert [m.workload for m in measured if isinstance(m, Measured)] == ["b1", "b4"]
-    for one in measured:
-        assert isinstance(one, Measured)
-        assert min(one.timing.samples_ns) >= 1_000_000, "the engine sleeps for a millisecond"
-        assert one.parity.cosine == 1.0
-        assert one.parity.reference == "a test, FP32"
-        assert one.peak_rss_bytes > 2**20
+    assert [each.workload for each in held if isinstance(each, Held)] == ["b1", "b4"]
+    for each in held:
+        assert isinstance(each, Held)
+        assert each.timing.first_call_ns >= 1_000_000, "the engine sleeps for a millisecond"
+        assert each.timing.samples_ns == ()
+        assert each.parity.cosine == 1.0
+        assert each.parity.reference == "a test, FP32"
+    for workload in ("b4", "b1", "b4"):
+        bursted = replies(worker, Burst(workload, 0.01))[-1]
+        assert isinstance(bursted, Bursted)
+        assert bursted.workload == workload
+        assert min(bursted.samples_ns) >= 1_000_000
+        assert sum(bursted.samples_ns) >= 10_000_000
+        assert bursted.peak_rss_bytes > 2**20
 
 
-def test_a_visit_tells_each_stage_as_it_is_entered(tmp_path, worker):
-    stages = [(r.name, r.workload) for r in replies(worker, a_visit(tmp_path)) if isinstance(r, Stage)]
+def test_each_stage_is_told_as_it_is_entered(tmp_path, worker):
+    said = [*replies(worker, a_hold(tmp_path)), *replies(worker, Burst("b1", 0.01))]
+    stages = [(r.name, r.workload) for r in said if isinstance(r, Stage)]
     opened = [("import", None), ("session", None), ("placement", None)]
-    assert stages == [*opened, ("bind", "b1"), ("time", "b1"), ("burst", "b1"), ("parity", "b1")]
+    held = [("bind", "b1"), ("time", "b1"), ("parity", "b1")]
+    assert stages == [*opened, *held, ("burst", "b1"), ("idle", "b1")]
+
+
+def test_a_burst_of_a_workload_that_is_not_warm_is_an_error(tmp_path, worker):
+    replies(worker, a_hold(tmp_path))
+    assert failure(worker, Burst("b9", 0.01)).kind == "KeyError"
+    assert isinstance(replies(worker, Burst("b1", 0.01))[-1], Bursted)
 
 
 def test_a_worker_takes_one_order_after_another(tmp_path, worker):
-    first, second = (replies(worker, a_visit(tmp_path))[-1] for _ in range(2))
-    assert isinstance(first, Measured)
-    assert isinstance(second, Measured)
+    first, second = (replies(worker, a_hold(tmp_path))[-1] for _ in range(2))
+    assert isinstance(first, Held)
+    assert isinstance(second, Held)
 
 
 def test_a_probe_needs_no_model(worker):
@@ -100,7 +132,7 @@ def test_a_probe_needs_no_model(worker):
 
 
 def test_an_engine_that_chatters_on_stdout_harms_no_reply_and_is_found_in_the_log(tmp_path, worker):
-    assert isinstance(replies(worker, a_visit(tmp_path, "chatters"))[-1], Measured)
+    assert isinstance(replies(worker, a_hold(tmp_path, "chatters"))[-1], Held)
     log = worker.log.read_text(encoding="utf-8")
     assert '{"reply": "done"}' in log
     assert "a C library's word on file descriptor 1" in log
@@ -108,16 +140,16 @@ def test_an_engine_that_chatters_on_stdout_harms_no_reply_and_is_found_in_the_lo
 
 def test_a_worker_ends_by_itself_when_it_is_closed(tmp_path, code):
     with a_worker(tmp_path, code) as worker:
-        replies(worker, a_visit(tmp_path))
+        replies(worker, a_hold(tmp_path))
         process = worker._process
     assert process is not None
     assert process.returncode == 0
 
 
 @pytest.mark.parametrize(("mode", "finite"), [("lies", True), ("gives-nan", False)])
-def test_a_wrong_answer_is_measured_and_told_by_its_parity(tmp_path, worker, mode, finite):
-    last = replies(worker, a_visit(tmp_path, mode))[-1]
-    assert isinstance(last, Measured)
+def test_a_wrong_answer_is_kept_warm_and_told_by_its_parity(tmp_path, worker, mode, finite):
+    last = replies(worker, a_hold(tmp_path, mode))[-1]
+    assert isinstance(last, Held)
     assert last.parity.finite is finite
     assert last.parity.cosine is None or last.parity.cosine < 0
 
@@ -128,14 +160,14 @@ def test_what_lies_in_the_folder_that_bench_was_started_in_is_not_imported(tmp_p
     (tmp_path / "here" / decoy).write_text("raise RuntimeError('a decoy')", encoding="utf-8")
     monkeypatch.chdir(tmp_path / "here")
     with a_worker(tmp_path, code) as worker:
-        assert isinstance(replies(worker, a_visit(tmp_path))[-1], Measured)
+        assert isinstance(replies(worker, a_hold(tmp_path))[-1], Held)
 
 
 # --- refusals and errors: the worker lives on -------------------------------------------------------------------------
 
 
 def test_an_error_keeps_its_class_and_its_first_line(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "raises"))
+    seen = failure(worker, a_hold(tmp_path, "raises"))
     assert (seen.status, seen.stage, seen.kind) == ("failed", "time", "RuntimeError")
     assert seen.message == "[FakeRuntime] the kernel said no"
     assert "second line" in seen.stderr_tail, "the whole of it is in the log"
@@ -143,35 +175,35 @@ def test_an_error_keeps_its_class_and_its_first_line(tmp_path, worker):
 
 
 def test_a_refusal_is_unsupported_with_the_engines_own_remedy(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "refuses"))
+    seen = failure(worker, a_hold(tmp_path, "refuses"))
     assert (seen.status, seen.stage) == ("unsupported", "session")
     assert (seen.message, seen.remedy) == ("this engine does not take that model", "use another")
 
 
 def test_an_allocation_that_fails_is_out_of_memory(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "runs-out-of-memory"))
+    seen = failure(worker, a_hold(tmp_path, "runs-out-of-memory"))
     assert (seen.status, seen.kind, seen.message) == ("out-of-memory", "MemoryError", "std::bad_alloc")
     assert worker.alive
 
 
 def test_a_package_that_the_runtime_lacks_is_unavailable(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, engine="an-engine-of-straw"))
+    seen = failure(worker, a_hold(tmp_path, engine="an-engine-of-straw"))
     assert (seen.status, seen.stage, seen.kind) == ("unavailable", "import", "ModuleNotFoundError")
     assert "the runtime lacks a package" in seen.remedy
 
 
 def test_a_reference_that_is_not_there_fails_the_workload_and_names_the_file(tmp_path, worker):
-    visit = a_visit(tmp_path)
-    (Path(visit.jobs[0].reference) / "reference.json").unlink()
-    last = replies(worker, visit)[-1]
+    order = a_hold(tmp_path)
+    (Path(order.visit.jobs[0].reference) / "reference.json").unlink()
+    last = replies(worker, order)[-1]
     assert isinstance(last, Failed)
     assert last.workload == "b1"
     assert "reference.json" in last.failure.message
 
 
 def test_a_worker_that_had_an_error_takes_the_next_order(tmp_path, worker):
-    failure(worker, a_visit(tmp_path, "raises"))
-    assert isinstance(replies(worker, a_visit(tmp_path))[-1], Measured)
+    failure(worker, a_hold(tmp_path, "raises"))
+    assert isinstance(replies(worker, a_hold(tmp_path))[-1], Held)
 
 
 # --- deaths -----------------------------------------------------------------------------------------------------------
@@ -179,7 +211,7 @@ def test_a_worker_that_had_an_error_takes_the_next_order(tmp_path, worker):
 
 @posix_only
 def test_a_segfault_is_a_crash_with_its_signal_its_stage_and_the_last_words(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "segfaults"))
+    seen = failure(worker, a_hold(tmp_path, "segfaults"))
     assert (seen.status, seen.stage, seen.kind) == ("crashed", "time", "signal")
     assert (seen.signal, seen.exit_code) == ("SIGSEGV", -11)
     assert "about to read address 0" in seen.stderr_tail
@@ -189,28 +221,28 @@ def test_a_segfault_is_a_crash_with_its_signal_its_stage_and_the_last_words(tmp_
 
 @posix_only
 def test_an_abort_while_the_model_is_loaded_is_a_crash_at_that_stage(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "aborts"))
+    seen = failure(worker, a_hold(tmp_path, "aborts"))
     assert (seen.status, seen.stage, seen.signal) == ("crashed", "session", "SIGABRT")
 
 
 def test_an_exit_is_a_crash_with_its_code(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "exits"))
+    seen = failure(worker, a_hold(tmp_path, "exits"))
     assert (seen.status, seen.kind, seen.exit_code, seen.signal) == ("crashed", "exit", 3, None)
     assert seen.message == "the process ended with exit code 3"
     assert seen.remedy
 
 
 @posix_only
-def test_a_crash_amid_the_second_workload_leaves_the_numbers_of_the_first(tmp_path, worker):
-    *seen, last = replies(worker, a_visit(tmp_path, "segfaults-in-the-second-workload", batches=(1, 4)))
-    assert [reply.workload for reply in seen if isinstance(reply, Measured)] == ["b1"]
+def test_a_crash_amid_the_second_workload_leaves_the_answers_of_the_first(tmp_path, worker):
+    *seen, last = replies(worker, a_hold(tmp_path, "segfaults-in-the-second-workload", batches=(1, 4)))
+    assert [reply.workload for reply in seen if isinstance(reply, Held)] == ["b1"]
     assert isinstance(last, Failed)
     assert (last.workload, last.failure.signal) == ("b4", "SIGSEGV")
 
 
 def test_a_dead_worker_answers_the_next_order_with_its_death(tmp_path, worker):
-    failure(worker, a_visit(tmp_path, "exits"))
-    assert failure(worker, a_visit(tmp_path)).exit_code == 3
+    failure(worker, a_hold(tmp_path, "exits"))
+    assert failure(worker, a_hold(tmp_path)).exit_code == 3
 
 
 def test_a_probe_that_crashes_costs_its_worker_only(worker):
@@ -220,7 +252,7 @@ def test_a_probe_that_crashes_costs_its_worker_only(worker):
 def test_the_tail_of_the_log_is_of_this_worker_and_not_of_an_earlier_one(tmp_path, code):
     (tmp_path / "worker.log").write_text("words of yesterday\n" * 3, encoding="utf-8")
     with a_worker(tmp_path, code) as worker:
-        assert "yesterday" not in failure(worker, a_visit(tmp_path, "exits")).stderr_tail
+        assert "yesterday" not in failure(worker, a_hold(tmp_path, "exits")).stderr_tail
     assert "yesterday" in (tmp_path / "worker.log").read_text(encoding="utf-8")
 
 
@@ -228,7 +260,7 @@ def test_the_users_home_is_not_in_what_may_be_published(tmp_path, code, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     with a_worker(tmp_path, code) as worker:
-        tail = failure(worker, a_visit(tmp_path, "raises")).stderr_tail
+        tail = failure(worker, a_hold(tmp_path, "raises")).stderr_tail
     assert str(tmp_path) not in tail
     assert "~" in tail
 
@@ -236,26 +268,26 @@ def test_the_users_home_is_not_in_what_may_be_published(tmp_path, code, monkeypa
 def test_a_home_that_is_the_root_does_not_eat_the_slashes(tmp_path, code, monkeypatch):
     monkeypatch.setenv("HOME", "/")
     with a_worker(tmp_path, code) as worker:
-        tail = failure(worker, a_visit(tmp_path, "raises")).stderr_tail
+        tail = failure(worker, a_hold(tmp_path, "raises")).stderr_tail
     assert "fake.py" in tail
     assert "~" not in tail
 
 
 @posix_only
 def test_a_crash_is_told_with_what_the_library_said_before_it(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "complains-and-segfaults"))
+    seen = failure(worker, a_hold(tmp_path, "complains-and-segfaults"))
     assert seen.message == "the process died of SIGSEGV; it said: no backend: libStraw.so is missing"
 
 
 def test_a_fallback_is_told_with_what_the_library_said_of_it(tmp_path, worker):
-    seen = failure(worker, a_visit(tmp_path, "complains-and-falls-back", provider=Provider("FakeExecutionProvider")))
+    seen = failure(worker, a_hold(tmp_path, "complains-and-falls-back", provider=Provider("FakeExecutionProvider")))
     assert (seen.status, seen.stage, seen.kind) == ("unsupported", "placement", "fallback")
     assert seen.message.endswith("it said: no backend: libStraw.so is missing")
 
 
 def test_what_a_library_said_is_not_put_to_an_error_that_has_words_of_its_own(tmp_path, worker):
-    replies(worker, a_visit(tmp_path, "complains-and-falls-back"))
-    assert failure(worker, a_visit(tmp_path, "raises")).message == "[FakeRuntime] the kernel said no"
+    replies(worker, a_hold(tmp_path, "complains-and-falls-back"))
+    assert failure(worker, a_hold(tmp_path, "raises")).message == "[FakeRuntime] the kernel said no"
     assert worker.native_words() == "no backend: libStraw.so is missing"
 
 
@@ -264,7 +296,7 @@ def test_what_a_library_said_is_not_put_to_an_error_that_has_words_of_its_own(tm
 
 def test_a_hang_is_a_timeout_that_names_stage_and_workload_and_its_process_is_ended(tmp_path, worker):
     started = time.monotonic()
-    last = replies(worker, a_visit(tmp_path, "hangs"), timeout_s=HANG_S)[-1]
+    last = replies(worker, a_hold(tmp_path, "hangs"), timeout_s=HANG_S)[-1]
     assert HANG_S <= time.monotonic() - started < HANG_S + 10
     assert isinstance(last, Failed)
     seen = last.failure
@@ -275,7 +307,7 @@ def test_a_hang_is_a_timeout_that_names_stage_and_workload_and_its_process_is_en
 
 def test_an_engine_that_eats_memory_is_ended_at_the_limit(tmp_path, code):
     with a_worker(tmp_path, code, memory_limit_bytes=400 * 2**20) as worker:
-        seen = failure(worker, a_visit(tmp_path, "eats-memory"))
+        seen = failure(worker, a_hold(tmp_path, "eats-memory"))
         assert not worker.alive
     assert (seen.status, seen.stage, seen.kind) == ("out-of-memory", "time", "memory")
     held, over = map(int, re.findall(r"(\d+) MiB", seen.message)[:2])
@@ -290,34 +322,34 @@ def test_a_close_watch_ends_an_engine_sooner(tmp_path, code):
     def over(watch_s: float) -> int:
         environment = worker_code.child_environment(code)
         with Worker(Path(sys.executable), tmp_path / "worker.log", environment, 400 * 2**20, watch_s) as worker:
-            return int(re.findall(r"(\d+) MiB over", failure(worker, a_visit(tmp_path, "eats-memory")).message)[0])
+            return int(re.findall(r"(\d+) MiB over", failure(worker, a_hold(tmp_path, "eats-memory")).message)[0])
 
     assert over(CLOSE_WATCH_S) < over(1.0)
 
 
 def test_a_limit_that_is_not_reached_ends_nothing(tmp_path, code):
     with a_worker(tmp_path, code, memory_limit_bytes=4 * 2**30) as worker:
-        assert isinstance(replies(worker, a_visit(tmp_path))[-1], Measured)
+        assert isinstance(replies(worker, a_hold(tmp_path))[-1], Held)
 
 
 # --- children of the worker -------------------------------------------------------------------------------------------
 
 
 def test_a_hang_takes_its_children_with_it(tmp_path, worker):
-    failure(worker, a_visit(tmp_path, "hangs-with-a-child", engine="parent"), timeout_s=HANG_S)
+    failure(worker, a_hold(tmp_path, "hangs-with-a-child", engine="parent"), timeout_s=HANG_S)
     assert gone(child_of(tmp_path))
 
 
 @posix_only
 def test_a_crash_takes_its_children_with_it(tmp_path, worker):
-    assert failure(worker, a_visit(tmp_path, "segfaults-with-a-child", engine="parent")).signal == "SIGSEGV"
+    assert failure(worker, a_hold(tmp_path, "segfaults-with-a-child", engine="parent")).signal == "SIGSEGV"
     assert gone(child_of(tmp_path))
 
 
 @posix_only
 def test_a_crash_is_seen_though_a_forked_child_holds_the_stream_open(tmp_path, worker):
     started = time.monotonic()
-    assert failure(worker, a_visit(tmp_path, "forks-and-segfaults", engine="parent")).signal == "SIGSEGV"
+    assert failure(worker, a_hold(tmp_path, "forks-and-segfaults", engine="parent")).signal == "SIGSEGV"
     assert time.monotonic() - started < 20, "and not only when the time is over"
     assert gone(child_of(tmp_path))
 
@@ -325,7 +357,7 @@ def test_a_crash_is_seen_though_a_forked_child_holds_the_stream_open(tmp_path, w
 @posix_only
 def test_a_worker_that_is_closed_takes_its_children_with_it(tmp_path, code):
     with a_worker(tmp_path, code) as worker:
-        assert failure(worker, a_visit(tmp_path, "ends-with-a-child", engine="parent")).status == "unsupported"
+        assert failure(worker, a_hold(tmp_path, "ends-with-a-child", engine="parent")).status == "unsupported"
         assert not gone(child_of(tmp_path), within_s=0.1)
     assert gone(child_of(tmp_path))
 
@@ -336,12 +368,12 @@ PARENT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from workers import a_visit, a_worker
+from workers import a_hold, a_worker
 
 folder = Path(sys.argv[2])
 with a_worker(folder, Path(sys.argv[3])) as worker:
     print(worker._process.pid, flush=True)
-    for reply in worker.ask(a_visit(folder, "hangs"), 600):
+    for reply in worker.ask(a_hold(folder, "hangs"), 600):
         print(reply, flush=True)
 """
 
@@ -357,12 +389,69 @@ def test_a_worker_whose_parent_dies_does_not_live_on(tmp_path, code):
     assert gone(pid)
 
 
+SUSPENDING_PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from workers import a_hold, a_worker
+
+folder = Path(sys.argv[2])
+with a_worker(folder, Path(sys.argv[3])) as worker:
+    list(worker.ask(a_hold(folder), 600))
+    worker.suspend()
+    print(worker.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@linux_only
+def test_a_suspended_worker_whose_parent_is_killed_does_not_live_on(tmp_path, code):
+    command = [sys.executable, "-c", SUSPENDING_PARENT, str(Path(__file__).parent), str(tmp_path), str(code)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        parent.kill()
+    assert gone(pid)
+
+
+@linux_only
+def test_a_suspended_worker_is_stopped_and_goes_on_when_it_is_resumed(tmp_path, worker):
+    replies(worker, a_hold(tmp_path))
+    worker.resume()
+    assert comes_to(worker, psutil.STATUS_SLEEPING), "resuming a worker that runs changes nothing"
+    for _ in range(2):
+        worker.suspend()
+        worker.suspend()
+        assert comes_to(worker, psutil.STATUS_STOPPED)
+        worker.resume()
+        assert isinstance(replies(worker, Burst("b1", 0.01))[-1], Bursted)
+
+
+@linux_only
+def test_a_suspended_worker_is_ended_by_a_time_limit(tmp_path, worker):
+    replies(worker, a_hold(tmp_path))
+    worker.suspend()
+    assert failure(worker, Burst("b1", 0.01), timeout_s=0.5).status == "timeout"
+    assert not worker.alive
+
+
+def comes_to(worker: Worker, status: str, within_s: float = 10.0) -> bool:
+    """Whether the worker's process has a status within the time."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if psutil.Process(worker.pid).status() == status:
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def test_an_exception_in_the_parent_ends_the_worker_at_once(tmp_path, code):
     worker = a_worker(tmp_path, code)
 
     def interrupted_while_timing() -> None:
         with worker:
-            for reply in worker.ask(a_visit(tmp_path, "hangs"), SOON_S):
+            for reply in worker.ask(a_hold(tmp_path, "hangs"), SOON_S):
                 if isinstance(reply, Stage) and reply.name == "time":
                     raise KeyboardInterrupt
 
@@ -381,7 +470,7 @@ def test_an_interpreter_that_is_gone_is_data_like_any_other_failure(tmp_path, co
     with Worker(tmp_path / "no" / "python", tmp_path / "worker.log", environment) as worker:
         assert not worker.alive
         assert worker.cpu_s() == 0.0
-        seen = failure(worker, a_visit(tmp_path))
+        seen = failure(worker, a_hold(tmp_path))
     assert (seen.status, seen.stage, seen.kind) == ("unavailable", "start", "interpreter")
     assert seen.message.startswith("python could not be started: ")
     assert seen.remedy
@@ -393,7 +482,7 @@ def test_a_file_that_cannot_be_run_is_data_too(tmp_path, code):
     broken.write_bytes(b"\x00 no program")
     broken.chmod(0o755)
     with Worker(broken, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
-        assert failure(worker, a_visit(tmp_path)).message.startswith("python could not be started: ")
+        assert failure(worker, a_hold(tmp_path)).message.startswith("python could not be started: ")
 
 
 @posix_only
@@ -402,7 +491,7 @@ def test_a_program_that_is_no_worker_is_told_by_its_exit(tmp_path, code):
     other.write_text("#!/bin/sh\necho 'wrong libc' >&2\nexit 7\n", encoding="utf-8")
     other.chmod(0o755)
     with Worker(other, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
-        seen = failure(worker, a_visit(tmp_path))
+        seen = failure(worker, a_hold(tmp_path))
     assert (seen.status, seen.exit_code, seen.stderr_tail) == ("crashed", 7, "wrong libc")
 
 
@@ -412,7 +501,7 @@ def test_a_program_that_answers_something_else_is_a_protocol_failure(tmp_path, c
     other.write_text("#!/bin/sh\necho hello\nsleep 60\n", encoding="utf-8")
     other.chmod(0o755)
     with Worker(other, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
-        seen = failure(worker, a_visit(tmp_path))
+        seen = failure(worker, a_hold(tmp_path))
         assert not worker.alive
     assert (seen.status, seen.kind) == ("failed", "protocol")
 
@@ -439,5 +528,5 @@ def test_an_exit_code_is_read_as_a_signal_where_it_is_one(code, name):
 
 
 def test_a_recipe_is_handed_to_the_worker_as_the_matrix_says_it(tmp_path, worker):
-    visit = a_visit(tmp_path, recipe=Recipe("fp32", {"per_channel": True, "samples": 3}))
-    assert isinstance(replies(worker, visit)[-1], Measured)
+    order = a_hold(tmp_path, recipe=Recipe("fp32", {"per_channel": True, "samples": 3}))
+    assert isinstance(replies(worker, order)[-1], Held)

@@ -12,8 +12,8 @@ from test_report_html import Page, page_of
 
 from bench import pipeline
 from bench.cli import report as report_verb
+from bench.cli import result_rows
 from bench.cli import run as run_verb
-from bench.cli.tables import _outcome_row
 from bench.records import Outcome, OutputParity, note
 from bench.report import columns, text_outputs
 from bench.report.renderers import html, markdown, pytest_benchmark
@@ -46,12 +46,12 @@ def test_the_matrix_shows_the_agreement_in_the_cell() -> None:
 def test_the_tables_and_charts_of_speed_have_them_only_where_the_box_is_checked() -> None:
     speed = section(html.render(a_report(an_outcome(), an_approximate())), "speed")
     assert '<input type="checkbox" id="rank-approximate">' in speed
-    rows = re.findall(r'<tr( class="rank-all")?><th scope="row">(\w+)', speed)
+    rows = re.findall(r'<tr( class="rank-all")? data-cell="[^"]*"><th scope="row"><a [^>]*>(\w+)', speed)
     assert rows == [("", "cpu"), (' class="rank-all"', "webgpu")]
     strict, every = (
         re.findall(rf'<figure class="{kind}">(.*?)</figure>', speed, re.S) for kind in ("rank-strict", "rank-all")
     )
-    assert len(strict) == len(every) > 0
+    assert 0 < len(strict) < len(every), "with it there are two points for a chart of errors"
     assert not any("webgpu" in figure for figure in strict)
     assert all("webgpu · int8 (approximate)" in figure for figure in every)
 
@@ -76,17 +76,21 @@ def test_a_random_model_has_its_time_in_a_table_of_its_own() -> None:
     page = page_of(an_outcome(), an_unchecked())
     assert "Unchecked: the model is random" in page.text
     speed = section(html.render(a_report(an_outcome(), an_unchecked())), "speed")
-    assert re.findall(r'<tr><th scope="row">(\w+)', speed) == ["cpu", "openvino"]
+    assert re.findall(r'<tr[^>]*><th scope="row">(?:<a [^>]*>)?(\w+)', speed) == ["cpu", "openvino"]
     assert speed.index("Unchecked") < speed.index('<th scope="row">openvino')
 
 
 def test_the_terminal_shows_the_times_and_no_rank() -> None:
     for outcome in (an_approximate(), an_unchecked()):
-        _, status, latency, _, compared, remark = _outcome_row(outcome, rank_approximate=False)
-        assert outcome.status in status
-        assert latency == "12.3 ± 0.2"
-        assert compared == "not ranked"
-        assert remark
+        row = result_rows.row(outcome)
+        assert row.status == outcome.status
+        assert row.figure == "12.3 ± 0.2 ms"
+        assert row.compared == "not ranked"
+    (group,) = result_rows.groups([an_approximate(), an_outcome()])
+    assert [row.name for row in group.rows] == ["cpu · int8", "webgpu · int8"], "what is ranked comes first"
+    (trouble,) = result_rows.troubles([an_approximate(), an_outcome()])
+    assert trouble.heading == "Not ranked: visibly other answers than those of FP32"
+    assert "top-1 agreement 0.81 is below 0.9" in trouble.entries[0].words
 
 
 def test_a_reader_who_asks_for_them_has_them_in_every_ranking() -> None:
@@ -98,7 +102,8 @@ def test_a_reader_who_asks_for_them_has_them_in_every_ranking() -> None:
     assert "webgpu" in table
     assert "openvino" not in table
     assert "Approximate (within tolerance" not in summary
-    rows = {each.status: _outcome_row(each, rank_approximate=True)[4] for each in (an_approximate(), an_unchecked())}
+    both = (an_approximate(), an_unchecked())
+    rows = {each.status: result_rows.row(each, rank_approximate=True).compared for each in both}
     assert rows["unchecked"] == "not ranked"
     assert rows["approximate"] != "not ranked"
 

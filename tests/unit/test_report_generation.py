@@ -80,12 +80,12 @@ def test_a_text_generator_has_a_table_of_its_parts(page: Page) -> None:
     speed = section(page, SPEED, "The first answer takes")
     heading = (
         "Target and precision First token ms Prefill tok/s Decode tok/s Decode speedup over the control "
-        "Prefill speedup over the control p50 inter-token, ms p90 inter-token, ms Rounds, calls Warnings"
+        "Prefill speedup over the control Warnings"
     )
     assert heading in speed
-    control = "34.0 33.3–34.7 is the control is the control 29.4 28.8–30.0 30.9 30.3–31.5"
+    control = "34.0 33.3–34.7 is the control is the control"
     assert f"torch-eager · fp32 150 147–153 853 836–870 {control}" in speed
-    compared = "9.12× (8.94–9.30) 1.48× (1.46–1.50) 3.23 3.16–3.29"
+    compared = "9.12× (8.94–9.30) 1.48× (1.46–1.50)"
     assert f"cpu · int4 k-quant-int4 101 99–103 1,260 1,240–1,290 310 304–316 {compared}" in speed
     assert "b1-p128-n64 batch 1, prompt 128, new 64 random weights" in speed, "no context is not worth a word"
     assert "b4-p128-n64-d1024 batch 4, prompt 128, new 64, context 1024" in speed
@@ -94,11 +94,11 @@ def test_a_text_generator_has_a_table_of_its_parts(page: Page) -> None:
 def test_speech_has_an_encoder_and_a_real_time_factor_in_place_of_prefill(page: Page) -> None:
     speed = section(page, SPEED, "The first answer takes")
     heading = (
-        "First token ms Encoder ms Real-time factor Decode tok/s Decode speedup over the control "
+        "First token ms Real-time factor Decode tok/s Decode speedup over the control "
         "Whole clip speedup over the control Word error rate"
     )
     assert heading in speed
-    assert "cpu · int8 345 338–352 333 326–340 0.0194 0.0190–0.0198 266 261–271 4.84× (4.74–4.93)" in speed
+    assert "cpu · int8 345 338–352 0.0194 0.0190–0.0198 266 261–271 4.84× (4.74–4.93)" in speed
     assert "batch 1, audio 30 s, new 64" in speed
     assert "4.8 %" in speed
 
@@ -132,14 +132,14 @@ def test_what_differs_between_the_engines_stands_below_their_speeds(page: Page) 
 def test_wrong_answers_have_no_speed_and_keep_their_traits(page: Page) -> None:
     speed = section(page, SPEED, DIFFERS)
     reason = "KL divergence 1.21 is above 0.5 and top-1 agreement 0.21 is below 0.3, against PyTorch 2.13.0, FP32"
-    assert f"webgpu · int4 inaccurate k-quant-int4 withheld : {reason} 5, 25" in speed
+    assert f"webgpu · int4 inaccurate k-quant-int4 withheld : {reason}" in speed
     text = section(page, SPEED, "The first answer takes")
     assert "webgpu · int4 inaccurate fp32, 6.75 MiB last token" in text
 
 
 def test_a_generator_none_of_whose_cells_is_right_still_has_its_tables() -> None:
     speed = told(a_generated(status="inaccurate", reason="KL divergence 1.21 is above 0.5"))
-    assert "First token ms Rounds, calls Warnings" in speed
+    assert "First token ms Warnings" in speed
     assert "withheld : KL divergence 1.21 is above 0.5" in speed
     assert DIFFERS in speed
 
@@ -147,7 +147,7 @@ def test_a_generator_none_of_whose_cells_is_right_still_has_its_tables() -> None
 def test_one_token_has_no_decoding_and_one_round_no_interval() -> None:
     one = a_generation(decode_tok_s=None, decode_ratio=None, token_p50_ms=None, token_p90_ms=None)
     speed = told(a_generated(made=one))
-    assert "First token ms Prefill tok/s Prefill speedup over the control Rounds" in speed
+    assert "First token ms Prefill tok/s Prefill speedup over the control Warnings" in speed
     alone = told(a_generated(made=a_generation(share=None)))
     assert "310 no interval (1 round)" in alone
 
@@ -165,7 +165,7 @@ def test_a_box_says_what_is_decoded_and_its_story_has_the_parts(page: Page, sour
 
 def test_random_weights_are_named_at_the_speeds_of_a_generator(page: Page) -> None:
     speed = section(page, "llama-100m text-generator", DIFFERS)
-    assert speed.count("random weights") == 1 + 12 + 2, "beside its name, twice a chart, and above each workload"
+    assert speed.count("random weights") == 1 + 16 + 2, "beside its name, twice a chart, and above each workload"
 
 
 def test_what_an_engine_says_of_itself_is_only_text() -> None:

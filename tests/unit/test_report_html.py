@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -22,9 +24,10 @@ from a_report import (
 )
 from msgspec.structs import replace
 
+from bench.cli import result_rows
 from bench.records import Device, Executed, Failure, Interval, TargetFacts, note
-from bench.report import model
-from bench.report.renderers import html
+from bench.report import cell_pages, model
+from bench.report.renderers import html, markdown
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>\"'\u202e{{ 7 * 7 }}"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -54,7 +57,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     @property
@@ -91,16 +94,25 @@ def test_made_up_inputs_are_named_in_the_row_and_in_the_tile() -> None:
 
 def test_sections_stand_in_the_order_of_the_story(source: str) -> None:
     sections = re.findall(r'<section id="(\w+)">', source)
-    story = ["matrix", "targets", "speed", "starts", "sustained", "agreement", "placement", "trouble", "machine"]
-    assert sections == [*story, "method", "again"]
+    story = ["answers", "matrix", "targets", "speed", "starts", "sustained", "agreement", "placement", "trouble"]
+    assert sections == [*story, "cells", "machine", "method", "again"]
 
 
-def test_the_page_loads_nothing_and_runs_nothing(page: Page) -> None:
-    tags = {tag for tag, _ in page.tags}
-    assert not tags & {"script", "img", "iframe", "object", "embed", "video", "audio", "foreignobject", "use", "image"}
+def test_the_page_loads_nothing_and_runs_its_own_script_alone(page: Page) -> None:
+    tags = [tag for tag, _ in page.tags]
+    assert not set(tags) & {"img", "iframe", "object", "embed", "video", "audio", "foreignobject", "use", "image"}
+    assert tags.count("script") == 1
     assert page.values("src") == []
     assert all(address.startswith(("#", "data:,")) for address in page.values("href"))
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_the_policy_holds_the_hash_of_the_script(source: str) -> None:
+    script = source.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in source
+    for word in ("fetch", "XMLHttpRequest", "import(", "eval", "innerHTML", "http"):
+        assert word not in script
 
 
 def test_the_style_loads_nothing(source: str) -> None:
@@ -148,14 +160,14 @@ def test_foreign_text_is_only_text() -> None:
     said = {"command": HOSTILE, "matrix_text": HOSTILE, "name": HOSTILE, "targets": {HOSTILE: facts}}
     run = a_run((fine.cell, broken.cell), machine=machine, **said)
     found = Page(html.render(model.build([(run, [fine, broken])])))
-    assert not {tag for tag, _ in found.tags} & {"script", "img"}
+    assert [tag for tag, _ in found.tags if tag in ("script", "img")] == ["script"], "its own script"
     assert "<img src=http://evil/x onerror=alert(1)>" in found.text
     assert "{{ 7 * 7 }}" in found.text
     assert "\u202e" not in found.text
 
 
 def test_a_chart_says_in_words_what_it_draws(source: str) -> None:
-    assert source.count('<svg class="chart" role="img" aria-labelledby="chart-') == 6
+    assert source.count('<svg class="chart" role="img" aria-labelledby="chart-') == 9
     said = re.search(r'<desc id="chart-1-1-0-ratio-desc">([^<]*)</desc>', source)
     assert said is not None
     assert "cpu · int8: 3.42× (3.37–3.47)" in said[1]
@@ -218,13 +230,49 @@ def test_one_round_has_numbers_and_no_intervals() -> None:
 
 def test_percentiles_without_calls_enough_are_dashes() -> None:
     found = page_of(an_outcome(speed=a_speed(p90_ms=None, p95_ms=None)))
-    assert "12.3 12.1–12.5 – – – 81" in found.text
+    assert "12.3 12.1–12.5 1.83× (1.79–1.88) – 81" in found.text
 
 
 def test_percentiles_have_intervals_of_their_own() -> None:
     found = page_of(an_outcome(speed=a_speed(p95_ms=Interval(14.0, 13.1, 15.0))))
-    assert "p90, ms p95, ms p99, ms" in found.text
-    assert "12.3 12.1–12.5 12.8 12.5–13.0 14.0 13.1–15.0 – 81" in found.text
+    assert "Speedup over the control p95, ms Sequences/s" in found.text
+    assert "12.3 12.1–12.5 1.83× (1.79–1.88) 14.0 13.1–15.0 81" in found.text
+    cells = found.text[found.text.rindex("has an address") :]
+    assert "p90_ms 12.8 ± 0.3 ms p95_ms 14.0 ± 1.0 ms" in cells, "the table has room for one of them"
+
+
+def test_a_control_in_place_of_the_planned_one_is_named_in_the_row() -> None:
+    replaced = note("control-replaced", planned="minilm/fp32/torch-eager/b1-s128", used="minilm/fp32/cpu/b1-s128")
+    source = html.render(a_report(an_outcome(notes=(replaced,))))
+    speed = source.partition('<section id="speed">')[2].partition("</section>")[0]
+    assert "<small>compared with minilm/fp32/cpu/b1-s128, because the control" in speed
+
+
+def test_cpu_time_stands_beside_the_wall_time_where_it_is_known() -> None:
+    known = an_outcome(cpu_ms=an_interval(23.4), cores_used=an_interval(1.9))
+    page = page_of(known, an_outcome(a_cell(target="webgpu")))
+    assert "CPU, ms of a call" in page.text
+    assert "81.3 79.7–82.9 23.4 1.9 cores" in page.text
+    assert "CPU, ms" not in page_of(an_outcome()).text, "an older run has no such column"
+    assert "| 23.4 ms, 1.9 cores |" in markdown.render(a_report(known))
+    assert "CPU of a call" not in markdown.render(a_report(an_outcome()))
+    assert result_rows.row(known).cpu == "CPU 23.4 ms, 1.9 cores"
+    emulated = an_outcome(a_cell(emulated=True), cpu_ms=an_interval(23.4), cores_used=an_interval(1.9))
+    assert "23.4" not in page_of(emulated).text, "a time of an emulator"
+
+
+def test_a_cell_has_an_address_that_its_id_alone_decides() -> None:
+    assert cell_pages.address("minilm/int8/cpu/b1-s128") == "cell-minilm/int8/cpu/b1-s128"
+    assert cell_pages.address("a b/ü/%20/x~1") == "cell-a~20.b/~fc./~25.20/x~7e.1"
+    assert cell_pages.address("m/p/t/w", 2) == "cell-2-m/p/t/w"
+
+
+def test_the_command_of_a_cell_repeats_it_with_its_control() -> None:
+    outcome = an_outcome(speed=a_speed(control="minilm/fp32/torch-eager/b1-s128"))
+    run = a_run((outcome.cell,), command="bench run --with-optional --only 'minilm/*'")
+    command = cell_pages.repeat_command(run, outcome)
+    assert command.startswith("bench run --matrix matrix.toml --budget standard --threads ")
+    assert command.endswith(f"--with-optional --only {outcome.cell.id} --only minilm/fp32/torch-eager/b1-s128")
 
 
 def test_a_box_shows_its_figure_with_its_interval() -> None:
@@ -380,9 +428,9 @@ def test_the_details_of_a_cell_show_its_notes_and_those_of_its_artifact_and_inpu
     details = source[source.index('class="why"') : source.index('class="close"')]
     shown = re.findall(r'<p class="soft">([^<]*)</p>', details)
     assert shown[-3:] == ["CUDA graph", "calibrated on 16 inputs", "&lt;b&gt;"]
-    # The speed table names what the engine does, and not again for each row how its artifact was made.
+    # In the story of the box, and in the cell's own; the tables name neither for each row.
     assert source.count("CUDA graph") == 2
-    assert source.count("calibrated on 16 inputs") == 1
+    assert source.count("calibrated on 16 inputs") == 2
 
 
 def test_it_says_how_to_run_it_again(page: Page) -> None:

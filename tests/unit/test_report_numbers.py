@@ -77,20 +77,38 @@ def test_a_lopsided_interval_is_not_squeezed_into_plus_minus() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "resolvable", "text"),
+    ("interval", "text", "words"),
     [
-        (Interval(1.834, 1.788, 1.881), 0.02, "1.83× (1.79–1.88)"),
-        (Interval(1.01, 0.98, 1.04), None, "no difference shown (0.98–1.04)"),
-        (Interval(0.4, 0.37, 0.43), 0.1, "0.40× (0.37–0.43)"),
-        (Interval(1.03, 1.02, 1.04), 0.05, "no difference shown (1.02–1.04)"),
-        (Interval(0.97, 0.95, 0.99), 0.05, "no difference shown (0.95–0.99)"),
-        (None, None, "–"),
+        (Interval(1.834, 1.788, 1.881), "1.83× (1.79–1.88)", "1.83× cpu, ± 2.5 %"),
+        (
+            Interval(1.01, 0.98, 1.04),
+            "no difference shown (0.98–1.04)",
+            "no difference shown to cpu (within 4 %)",
+        ),
+        (
+            Interval(0.97, 0.93, 1.01),
+            "no difference shown (0.93–1.01)",
+            "no difference shown to cpu (within 7.5 %)",
+        ),
+        (Interval(0.9, 0.2, 4.1), "no difference shown (0.2–4.1)", "no difference shown to cpu (within 5.0×)"),
+        (Interval(0.4, 0.37, 0.43), "0.40× (0.37–0.43)", "0.40× cpu, ± 7.5 %"),
+        (Interval(1.03, 1.02, 1.04), "1.03× (1.02–1.04)", "1.03× cpu, ± 0.97 %"),
+        (Interval(12.6, 2.1, 121.0), "10× (2–120)", "10× cpu (2–120)"),
+        (Interval(2.0, None, None), "2.00× · no interval (1 round)", "2.00× cpu, no interval (1 round)"),
+        (None, "–", "–"),
     ],
 )
-def test_a_ratio_is_a_difference_only_where_the_rounds_show_one(
-    interval: Interval | None, resolvable: float | None, text: str
+def test_a_ratio_is_a_difference_only_where_its_interval_shows_one(
+    interval: Interval | None, text: str, words: str
 ) -> None:
-    assert numbers.ratio(interval, resolvable) == text
+    assert numbers.ratio(interval) == text
+    assert numbers.versus(interval, "cpu") == words
+
+
+def test_a_ratio_in_words_needs_no_name() -> None:
+    assert numbers.versus(Interval(1.01, 0.98, 1.04)) == "no difference shown (within 4 %)"
+    assert numbers.versus(Interval(1.2, 1.1, 1.3)) == "1.20×, ± 8.3 %"
+    assert numbers.versus(Interval(800, 2e-5, 4.4e10)) == "no difference shown (no usable interval)"
 
 
 def test_an_interval_that_touches_one_as_printed_shows_no_difference() -> None:
@@ -100,9 +118,9 @@ def test_an_interval_that_touches_one_as_printed_shows_no_difference() -> None:
 @given(st.floats(0.01, 100), st.floats(0.0005, 0.9), st.floats(0.0005, 0.9))
 def test_a_printed_difference_never_spans_one(value: float, below: float, above: float) -> None:
     interval = Interval(value, value * (1 - below), value * (1 + above))
-    if not numbers.ratio(interval).startswith(numbers.NO_DIFFERENCE):
-        low, high = (float(end.replace(",", "")) for end in numbers.shown(interval)[1:3] if end)
-        assert not low <= 1 <= high
+    low, high = (float(end.replace(",", "")) for end in numbers.shown(interval)[1:3] if end)
+    for words in (numbers.ratio(interval), numbers.versus(interval)):
+        assert words.startswith(numbers.NO_DIFFERENCE) == (low <= 1 <= high)
 
 
 @given(st.floats(1e-6, 1e9), st.floats(1e-6, 0.9))

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from a_generating_report import a_generating_run
 from a_report import a_whole_run
-from bench.measure.rounds import measure
 from fake_runs import a_fake_run
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -20,6 +19,7 @@ from matrices import MATRIX, matrix_text
 
 from bench import schemas, store
 from bench.judge.cell_states import CellHistory
+from bench.measure.measuring import measure
 from bench.progress import Quiet
 from bench.report import metrics, model
 from bench.report.renderers import json as json_report

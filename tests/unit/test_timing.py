@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, repeat
@@ -12,12 +11,12 @@ import pytest
 from builders import an_effort
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from scipy.stats import theilslopes
 
+from bench.records import Timing
 from bench.shared.slopes import median_slope
 from bench.worker import timing
-from bench.worker.timing import burst, is_steady, measure, timed, warm_up, window
+from bench.worker.timing import burst, is_steady, timed, warm_up, window
 
 MS = 1_000_000
 EFFORT = an_effort(warmup_calls=10, warmup_s=1.0, warmup_limit_s=10.0, burst_s=0.25)
@@ -45,6 +44,10 @@ def warmed(times_ns: Iterable[int], **effort: float) -> tuple[list[int], bool]:
     return warm_up(run, an_effort(**effort) if effort else EFFORT, model.clock)
 
 
+def first_and_warm_up(model: Model) -> Timing:
+    return timing.warmed(partial(timed, model, model.clock), EFFORT, model.clock)
+
+
 # --- warm-up ----------------------------------------------------------------------------------------------------------
 
 
@@ -56,7 +59,7 @@ def test_a_steady_model_is_warmed_up_for_the_least_time_and_no_longer():
 
 def test_a_first_call_that_compiles_for_a_minute_takes_no_time_from_the_warm_up():
     model = Model(chain([60_000 * MS], repeat(10 * MS)))
-    seen = timing.measure(model, EFFORT, model.clock)
+    seen = first_and_warm_up(model)
     assert seen.steady
     assert sum(seen.warmup_ns) == 1000 * MS
 
@@ -158,105 +161,31 @@ def test_a_burst_keeps_each_call_as_it_was():
     assert burst(model, 20, model.clock) == [3, 1, 4, 1, 5, 9]
 
 
-# --- the whole measurement --------------------------------------------------------------------------------------------
+def test_a_burst_of_very_short_calls_ends_at_the_largest_number_of_calls():
+    model = Model(repeat(1))
+    assert burst(model, MS, model.clock, max_calls=7) == [1] * 7
 
 
-def test_a_measurement_keeps_the_first_call_apart_from_warm_up_and_burst():
+def test_a_real_clock_measures_a_real_call():
+    samples = burst(lambda: time.sleep(0.002), 20 * MS)
+    assert min(samples) >= 2 * MS * 0.95
+    assert sum(samples) >= 20 * MS
+
+
+# --- first call and warm-up -------------------------------------------------------------------------------------------
+
+
+def test_the_first_call_is_kept_apart_from_the_warm_up():
     model = Model(chain([500 * MS], repeat(10 * MS)))
-    seen = measure(model, EFFORT, model.clock)
+    seen = first_and_warm_up(model)
     assert seen.first_call_ns == 500 * MS
     assert set(seen.warmup_ns) == {10 * MS}
-    assert seen.samples_ns == (10 * MS,) * 25
+    assert seen.samples_ns == ()
     assert seen.steady
-    assert model.calls == 1 + len(seen.warmup_ns) + len(seen.samples_ns)
+    assert model.calls == 1 + len(seen.warmup_ns)
 
 
 def test_a_record_keeps_the_first_thousand_calls_of_a_long_warm_up():
     model = Model(repeat(MS // 10))
-    seen = measure(model, EFFORT, model.clock)
+    seen = first_and_warm_up(model)
     assert len(seen.warmup_ns) == timing.KEPT_WARMUP < model.calls
-
-
-def test_the_collector_rests_while_the_burst_runs_and_only_then():
-    states: list[bool] = []
-    model = Model(repeat(600 * MS))
-
-    def call() -> None:
-        states.append(gc.isenabled())
-        model()
-
-    measure(call, an_effort(burst_s=1.2), model.clock)
-    assert states == [True, True, True, False, False]
-    assert gc.isenabled()
-
-
-def test_a_visit_takes_several_bursts_and_says_how_many_calls_each_had():
-    model = Model(repeat(10 * MS))
-    seen = measure(model, replace(EFFORT, bursts=4), model.clock)
-    assert seen.burst_calls == (25,) * 4
-    assert len(seen.samples_ns) == 100
-
-
-def test_a_single_burst_has_no_parts():
-    model = Model(repeat(10 * MS))
-    assert measure(model, EFFORT, model.clock).burst_calls == ()
-
-
-@pytest.mark.parametrize(("call_ms", "calls"), [(100, 15), (300, 5), (600, 3), (2000, 1)])
-def test_long_calls_that_fill_the_time_of_all_bursts_are_enough(call_ms, calls):
-    model = Model(repeat(call_ms * MS))
-    seen = measure(model, replace(EFFORT, bursts=5), model.clock)
-    assert len(seen.samples_ns) == calls
-    assert sum(seen.burst_calls or (calls,)) == calls
-
-
-def test_what_a_burst_leaves_behind_is_cleaned_up_before_the_next():
-    class Litter:
-        """Refers to itself, so that only the collector can take it away."""
-
-        def __init__(self) -> None:
-            self.me = self
-
-    alive: list[weakref.ref[Litter]] = []
-    left: list[int] = []
-
-    def take(length_ns: int) -> list[int]:
-        left.append(sum(one() is not None for one in alive))
-        alive.append(weakref.ref(Litter()))
-        return [length_ns]
-
-    timing.bursts(take, replace(EFFORT, bursts=3))
-    assert left == [0, 0, 0]
-    assert gc.isenabled()
-
-
-def test_the_mark_before_the_burst_comes_when_only_the_burst_is_left():
-    model = Model(repeat(10 * MS))
-    marks: list[tuple[int, bool]] = []
-    seen = measure(model, EFFORT, model.clock, before_burst=lambda: marks.append((model.calls, gc.isenabled())))
-    assert marks == [(1 + len(seen.warmup_ns), False)]
-    assert model.calls == 1 + len(seen.warmup_ns) + len(seen.samples_ns)
-
-
-def test_the_time_of_the_mark_belongs_to_no_call():
-    model = Model(repeat(10 * MS))
-
-    def slow_mark() -> None:
-        model.now_ns += 1000 * MS
-
-    assert set(measure(model, EFFORT, model.clock, before_burst=slow_mark).samples_ns) == {10 * MS}
-
-
-def test_the_collector_works_again_after_a_call_that_failed_in_the_burst():
-    model = Model([600 * MS] * 3)  # the fourth call finds no time left, and raises
-    with pytest.raises(StopIteration):
-        measure(model, EFFORT, model.clock)
-    assert gc.isenabled()
-
-
-def test_a_real_clock_measures_a_real_call():
-    import time
-
-    seen = measure(lambda: time.sleep(0.002), an_effort(warmup_calls=3, warmup_s=0, warmup_limit_s=0.05, burst_s=0.02))
-    assert min(seen.samples_ns) >= 2 * MS * 0.95
-    assert sum(seen.samples_ns) >= 20 * MS

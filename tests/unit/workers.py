@@ -1,4 +1,4 @@
-"""Orders for tests: visits to the engine that misbehaves on request, with references made by hand."""
+"""Orders for tests: the engine that misbehaves on request, with references made by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench.prepare import worker_code
-from bench.records import Effort, Job, Recipe, Source, Tolerance, Visit
+from bench.records import Effort, Hold, Job, Recipe, Source, Tolerance, Visit
 from bench.worker import feeds
 from bench.worker_process import Worker
 
@@ -42,7 +42,7 @@ def a_reference(folder: Path, batch: int) -> Path:
 
 
 def a_visit(folder: Path, mode: str = "obeys", *, batches: tuple[int, ...] = (1,), **said: Any) -> Visit:
-    """An order to load the fake engine in this mode, and to measure workloads of these batches."""
+    """The fake engine in this mode, with workloads of these batches."""
     jobs = tuple(Job(f"b{batch}", {"batch": batch}, str(a_reference(folder / f"b{batch}", batch))) for batch in batches)
     visit = Visit(
         engine="fake",
@@ -57,6 +57,11 @@ def a_visit(folder: Path, mode: str = "obeys", *, batches: tuple[int, ...] = (1,
         scratch=str(folder),
     )
     return replace(visit, **said)
+
+
+def a_hold(folder: Path, mode: str = "obeys", *, batches: tuple[int, ...] = (1,), **said: Any) -> Hold:
+    """An order to load the fake engine in this mode, and to keep workloads of these batches warm."""
+    return Hold(a_visit(folder, mode, batches=batches, **said))
 
 
 def a_worker(folder: Path, code: Path, memory_limit_bytes: int | None = None) -> Worker:

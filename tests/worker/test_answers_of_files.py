@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from visits import HASTE, Recorder, a_visit
+from visits import HASTE, Recorder, a_visit, measure
 
 onnx = pytest.importorskip("onnx")
 
@@ -18,10 +18,9 @@ from onnx import helper, numpy_helper  # noqa: E402
 
 from bench.declare import answer_limits, registry  # noqa: E402
 from bench.judge.tolerance import random_outputs, violations  # noqa: E402
-from bench.records import Build, InputOptions, Job, Measured, Parity, Recipe, Refer, Source  # noqa: E402
+from bench.records import Build, Held, InputOptions, Job, Parity, Recipe, Refer, Source  # noqa: E402
 from bench.worker import artifacts, element_types, feeds, short_floats  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
-from bench.worker.visit import visit  # noqa: E402
 
 RNG = np.random.default_rng(7)
 ML = "ai.onnx.ml"
@@ -93,9 +92,9 @@ class File:
             effort=HASTE,
             tolerance=answer_limits.completed(limit, declared.number_format),
         )
-        visit(order, channel)
-        (measured,) = channel.of(Measured)
-        return measured.parity
+        measure(order, channel)
+        (held,) = channel.of(Held)
+        return held.parity
 
 
 # --- texts, maps and sequences ----------------------------------------------------------------------------------------

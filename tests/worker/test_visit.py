@@ -1,4 +1,4 @@
-"""Whole visits and starts on the real CPU provider: what is said, in which order, and what is never timed."""
+"""What a worker of a block does, and starts, on the real CPU provider: replies and their order, what is never timed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import onnxruntime
 import pytest
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
-from visits import CPU, HASTE, Recorder, a_job, a_provider, a_whole_visit
+from visits import CPU, HASTE, Recorder, a_job, a_provider, a_whole_visit, measure
 
-from bench.records import Begin, CompileCache, Measured, Opened, Placement, Profiled, Provider, Started, note
+from bench.records import Begin, Bursted, CompileCache, Held, Opened, Placement, Profiled, Provider, Started, note
 from bench.worker import placement
 from bench.worker.cold_start import start
 from bench.worker.engines import ort
 from bench.worker.onnx_runtime import profiles
 from bench.worker.refusal import Refusal
-from bench.worker.visit import visit
 
 
-def test_a_visit_says_what_it_does_and_marks_the_burst(tmp_path):
+def test_a_worker_says_what_it_does_and_marks_the_burst(tmp_path):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path), channel)
+    measure(a_whole_visit(tmp_path), channel)
     assert channel.kinds() == [
         "stage import",
         "stage session",
@@ -31,25 +30,26 @@ def test_a_visit_says_what_it_does_and_marks_the_burst(tmp_path):
         "stage placement",
         "stage bind",
         "stage time",
-        "stage burst",
         "stage parity",
-        "measured",
+        "held",
+        "stage burst",
+        "stage idle",
+        "bursted",
     ]
-    (measured,) = channel.of(Measured)
-    assert measured.parity.cosine > 0.999999
+    (held,) = channel.of(Held)
+    assert held.parity.cosine > 0.999999
     (opened,) = channel.of(Opened)
     assert opened.device.label == "cpu.0"
     # The kernel counts pages in batches, so two readings differ by a few.
-    assert 0 < opened.baseline_rss_bytes < measured.peak_rss_bytes + 2**20
+    (bursted,) = channel.of(Bursted)
+    assert 0 < opened.baseline_rss_bytes < bursted.peak_rss_bytes + 2**20
 
 
 def test_every_workload_has_its_own_marks(tmp_path):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, jobs=(a_job(tmp_path, 2), a_job(tmp_path, 3))), channel)
-    marks = [
-        (stage.name, stage.workload) for stage in channel.said if getattr(stage, "name", "") in ("burst", "parity")
-    ]
-    assert marks == [("burst", "b2"), ("parity", "b2"), ("burst", "b3"), ("parity", "b3")]
+    measure(a_whole_visit(tmp_path, jobs=(a_job(tmp_path, 2), a_job(tmp_path, 3))), channel)
+    marks = [(stage.name, stage.workload) for stage in channel.said if getattr(stage, "name", "") in ("burst", "idle")]
+    assert marks == [("burst", "b2"), ("idle", "b2"), ("burst", "b3"), ("idle", "b3")]
 
 
 # --- nothing is timed elsewhere ---------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_a_session_whose_nodes_are_all_elsewhere_is_told_of_and_never_timed(tmp_
     channel = Recorder()
     order = a_whole_visit(tmp_path, provider=a_provider("AzureExecutionProvider"))
     with pytest.raises(Refusal) as refused:
-        visit(order, channel)
+        measure(order, channel)
     assert (refused.value.status, refused.value.kind) == ("unsupported", "fallback")
     assert "no node is on AzureExecutionProvider: all 1 went to CPUExecutionProvider" in refused.value.message
     assert channel.kinds()[-2:] == ["opened", "stage placement"]
@@ -119,8 +119,8 @@ def in_part(monkeypatch):
 
 def test_a_profile_comes_last_and_only_where_nodes_are_on_two_providers(tmp_path, in_part):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, profile=True), channel)
-    assert channel.kinds()[-3:] == ["measured", "stage profile", "profiled"]
+    measure(a_whole_visit(tmp_path, profile=True), channel)
+    assert channel.kinds()[-3:] == ["bursted", "stage profile", "profiled"]
     (profiled,) = channel.of(Profiled)
     assert profiled.placement.nodes == IN_PART.nodes
     assert profiled.placement.copies == 0
@@ -130,15 +130,15 @@ def test_a_profile_comes_last_and_only_where_nodes_are_on_two_providers(tmp_path
 def test_a_profile_that_fails_takes_nothing_from_what_was_measured(tmp_path, in_part, monkeypatch, capsys):
     monkeypatch.setattr(ort, "profiled", lambda *_: 1 / 0)
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, profile=True), channel)
-    assert channel.kinds()[-2:] == ["measured", "stage profile"]
+    measure(a_whole_visit(tmp_path, profile=True), channel)
+    assert channel.kinds()[-2:] == ["bursted", "stage profile"]
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_visit_on_one_provider_is_not_profiled(tmp_path):
+def test_a_session_on_one_provider_is_not_profiled(tmp_path):
     channel = Recorder()
-    visit(a_whole_visit(tmp_path, profile=True), channel)
-    assert channel.kinds()[-1] == "measured"
+    measure(a_whole_visit(tmp_path, profile=True), channel)
+    assert channel.kinds()[-1] == "bursted"
 
 
 def test_no_profile_is_left_behind(tmp_path, monkeypatch):

@@ -10,9 +10,23 @@ from limits import limits
 
 from bench.declare import catalogue
 from bench.declare.budgets import BUDGETS
-from bench.records import Effort, Job, Provider, Recipe, Reply, Source, Stage, Tolerance, Visit
+from bench.records import (
+    Burst,
+    Effort,
+    Held,
+    Hold,
+    Job,
+    Profile,
+    Provider,
+    Recipe,
+    Reply,
+    Source,
+    Stage,
+    Tolerance,
+    Visit,
+)
 from bench.shared import protobuf
-from bench.worker import feeds
+from bench.worker import feeds, warm_session
 from bench.worker.onnx_runtime import onnx_protobuf
 
 CPU = "CPUExecutionProvider"
@@ -30,8 +44,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.said: list[Reply] = []
+        self.stage_name = "start"
 
     def stage(self, name: str, workload: str | None = None) -> None:
+        self.stage_name = name
         self.said.append(Stage(name, workload))
 
     def say(self, reply: Reply) -> None:
@@ -43,6 +59,21 @@ class Recorder:
 
     def of(self, kind: type) -> list:
         return [reply for reply in self.said if isinstance(reply, kind)]
+
+
+def measure(visit: Visit, channel: Recorder) -> None:
+    """What a block asks of one worker: hold the workloads, make one burst of each that is warm, then profile.
+
+    Nothing stays in memory after it.
+    """
+    try:
+        warm_session.hold(Hold(visit), channel)
+        for held in channel.of(Held):
+            channel.say(warm_session.burst(Burst(held.workload, visit.effort.burst_s), channel))
+        if visit.profile:
+            warm_session.profile(Profile(visit), channel)
+    finally:
+        warm_session.free()
 
 
 def a_model(folder: Path, batch: int | str = "batch") -> Path:

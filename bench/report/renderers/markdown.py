@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.records import Note, Outcome, Run
-from bench.report import cold_start, generation, metrics, numbers, sustained, task, text, text_flags, text_outputs
+from bench.report import (
+    cold_start,
+    generation,
+    markdown_answers,
+    metrics,
+    numbers,
+    sustained,
+    task,
+    text,
+    text_flags,
+    text_outputs,
+)
 from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -48,7 +59,9 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
     overview = summary(sheet)
     yield f"**{overview.ok}**{', ' if overview.others else ''}{overview.others}. {overview.resolution}"
+    yield from markdown_answers.parts(sheet)
     if sheet.rows:
+        yield "### Compatibility matrix"
         yield _matrix(sheet)
     yield from _absent(sheet)
     yield "### Targets"
@@ -143,8 +156,10 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control", "warnings"]
-        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o)] for o in whole))
+        cpu = any(outcome.cpu_ms for outcome in whole)
+        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control"]
+        header += ["CPU of a call", "warnings"] if cpu else ["warnings"]
+        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o, cpu)] for o in whole))
     yield from _generation(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
@@ -309,15 +324,17 @@ def _placement_row(outcome: Outcome) -> list[str]:
     return [code(outcome.cell.id), *map(numbers.count, counts), share, plain(", ".join(outcome.fallback_ops))]
 
 
-def _numbers(outcome: Outcome) -> list[str]:
+def _numbers(outcome: Outcome, cpu: bool) -> list[str]:
+    """Latency, rates, ratio, the CPU time if it is asked for, and warnings."""
+    used = [numbers.cpu(outcome.cpu_ms, outcome.cores_used)] if cpu else []
     warnings = _flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
-        return [withheld, numbers.DASH, numbers.DASH, warnings]
+        return [withheld, numbers.DASH, numbers.DASH, *used, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
-    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control, speed.resolvable)
-    return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
+    ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control)
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, *used, warnings]
 
 
 def _glossary(sheet: RunReport) -> Iterator[str]:
@@ -369,5 +386,5 @@ def _across(report: Report) -> str:
 
 
 def _ratios(row: AcrossRow) -> Iterator[str]:
-    for ratio, resolvable, weights in zip(row.ratios, row.resolvable, row.weights, strict=True):
-        yield numbers.ratio(ratio, resolvable) + (" (random weights)" if weights == "random" else "")
+    for ratio, weights in zip(row.ratios, row.weights, strict=True):
+        yield numbers.ratio(ratio) + (" (random weights)" if weights == "random" else "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.records import InputOptions, Note, Source, note
+from bench.shared.dimensions import is_sum
 from bench.worker.families import _input_files, _input_samples, _onnx_graph, _onnx_integers, _onnx_sizes
 from bench.worker.families._input_files import Data, refused
 from bench.worker.families._onnx_graph import Input
@@ -349,7 +350,7 @@ def _bound(sizes: Sizes, arrays: Feed, *, whole: bool, place: str) -> dict[str, 
         for position, (axis, size) in enumerate(zip(value.axes or (), shape, strict=True)):
             if axis.size is not None or (position == sizes.position(value) and not whole):
                 continue
-            if axis.name in sizes.axis.names or _onnx_sizes.is_sum(axis.name):
+            if axis.name in sizes.axis.names or is_sum(axis.name):
                 continue
             if bound.setdefault(axis.name, size) != size:
                 message = f"{place} has {axis.name} = {bound[axis.name]} in one input and {size} in {value.name!r}"

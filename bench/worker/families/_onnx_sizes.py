@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.records import InputOptions
+from bench.shared.dimensions import default_size, expression, is_sum, terms
 from bench.worker.families._onnx_graph import Axis, Input
 from bench.worker.refusal import Refusal
 
-# As in the other families: texts of 128 tokens, and pictures of 224 pixels with three channels.
-DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
-"""Sizes of symbolic dimensions whose name contains the word, unless the workload gives another."""
 PICTURE_SIDE = 224
 CHANNELS = (1, 3, 4)
-FALLBACK_SIZE = 16
-"""The size of all other symbolic dimensions."""
 
 LETTERS = re.compile(r"b|bs|bsz|n", re.IGNORECASE)
 """Short names of dimensions that count samples, beside those that contain `batch`."""
@@ -86,10 +82,10 @@ class Sizes:
             return self.given[name]
         if name in self.axis.names:
             return self.samples
-        tree = _expression(name, self.symbols | self.given.keys())
+        tree = expression(name, self.symbols | self.given.keys())
         if tree is not None:
-            return _compute(tree, {term: self.value(term) for term in _terms(tree)})
-        return PICTURE_SIDE if name in self._sides else _default(name)
+            return _compute(tree, {term: self.value(term) for term in terms(tree)})
+        return PICTURE_SIDE if name in self._sides else default_size(name)
 
     def shape(self, value: Input) -> tuple[int, ...]:
         """The shape of an input."""
@@ -123,8 +119,8 @@ class Sizes:
         return {name: self.value(name) for name in free if name not in known}
 
     def _leaves(self, name: str) -> list[str]:
-        tree = None if name in self.given else _expression(name, self.symbols | self.given.keys())
-        return [name] if tree is None else [leaf for term in _terms(tree) for leaf in self._leaves(term)]
+        tree = None if name in self.given else expression(name, self.symbols | self.given.keys())
+        return [name] if tree is None else [leaf for term in terms(tree) for leaf in self._leaves(term)]
 
 
 def resolve(
@@ -254,49 +250,13 @@ def _there_are(symbols: set[str]) -> str:
     return f"there are: {', '.join(sorted(symbols)) or 'none'}"
 
 
-def _default(name: str) -> int:
-    return next((size for word, size in DEFAULT_SIZES.items() if word in name.lower()), FALLBACK_SIZE)
-
-
 # --- sums and products in the names of dimensions ---------------------------------------------------------------------
 
 
 def _symbols(inputs: Iterable[Input], given: Mapping[str, int]) -> set[str]:
     names = {axis.name for value in inputs for axis in value.axes or () if axis.size is None}
-    trees = (_expression(name, names | given.keys()) for name in names)
-    return names | {term for tree in trees if tree is not None for term in _terms(tree)}
-
-
-def is_sum(name: str) -> bool:
-    """Whether the name of a dimension is a sum or product of others."""
-    return _expression(name, ()) is not None
-
-
-def _expression(name: str, known: Iterable[str]) -> ast.expr | None:
-    """The name as a sum or product of sizes, `past + sequence`; None for a plain name.
-
-    A minus between names is mostly a hyphen, as in `seq-len`: it counts only if both are known. A slash is no operator.
-    """
-    try:
-        tree = ast.parse(name, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    if not isinstance(tree, ast.BinOp) or not all(_is_allowed(node, set(known)) for node in ast.walk(tree)):
-        return None
-    return tree
-
-
-def _is_allowed(node: ast.AST, known: set[str]) -> bool:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
-        terms = [side.id for side in (node.left, node.right) if isinstance(side, ast.Name)]
-        return len(terms) < 2 or set(terms) <= known
-    if isinstance(node, ast.Constant):
-        return type(node.value) is int
-    return isinstance(node, ast.BinOp | ast.Name | ast.Load | ast.Add | ast.Mult | ast.Sub | ast.FloorDiv)
-
-
-def _terms(tree: ast.expr) -> list[str]:
-    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+    trees = (expression(name, names | given.keys()) for name in names)
+    return names | {term for tree in trees if tree is not None for term in terms(tree)}
 
 
 def _compute(tree: ast.expr, values: Value) -> int:
