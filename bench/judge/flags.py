@@ -49,7 +49,7 @@ class Evidence(Struct, frozen=True):
     medians_ms: tuple[float, ...]
     """The median call of each of these rounds."""
     half_width: float | None
-    """The relative half width of the latency's interval, 0.02 for 2 %."""
+    """The relative half width of the ratio to the control, 0.02 for 2 %; without a control that of the latency."""
     facts: TargetFacts | None = None
     """What a probe found of the cell's target."""
     burst_drift: float = 0.0

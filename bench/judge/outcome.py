@@ -14,7 +14,7 @@ from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
 from bench.judge.ratios import NO_RATIOS
-from bench.judge.speed import controls, logs, round_medians, speed
+from bench.judge.speed import Medians, controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
@@ -158,7 +158,7 @@ def _outcome(
     traits = next((observation.traits for observation in reversed(observations) if observation.traits), None)
     sustained_speed = sustained.speed(cell, rounds, case.medians, lasted, run.threads) if shown else None
     fault = optimization_fault(observations)
-    evidence = _evidence(run, case, sustained_speed) if shown or decision.status == "inaccurate" else None
+    evidence = _evidence(run, case, speed_shown, sustained_speed) if shown or decision.status == "inaccurate" else None
     return Outcome(
         cell=cell,
         status=decision.status,
@@ -246,7 +246,7 @@ def _replaced_control(shown: Speed | None, planned: str | None) -> list[Note]:
     return [note("control-replaced", planned=planned, used=shown.control)]
 
 
-def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> Evidence:
+def _evidence(run: Run, case: Case, shown: Speed | None, sustained_speed: SustainedSpeed | None) -> Evidence:
     """The input of the flags; an inaccurate cell has flags too, because they may explain it."""
     rounds, medians = case.timed, case.medians
     return Evidence(
@@ -255,12 +255,21 @@ def _evidence(run: Run, case: Case, sustained_speed: SustainedSpeed | None) -> E
         threads=run.threads,
         observations=rounds,
         medians_ms=tuple(medians.values()),
-        half_width=statistics.half_width(logs(medians)),
+        half_width=_half_width(shown, medians),
         facts=case.facts,
         build_notes=_build_notes(run, case.cell),
         burst_drift=drift.burst_drift([observation.timing.samples_ns for observation in rounds if observation.timing]),
         sustained=sustained_speed,
     )
+
+
+def _half_width(shown: Speed | None, medians: Medians) -> float | None:
+    """The relative half width that a budget promises: of the ratio to the control, and of the latency without one."""
+    if shown is None or shown.control is None:
+        return statistics.half_width(logs(medians))
+    ratio = shown.ratio_to_control
+    # A control has no width, and its latency is compared with nothing.
+    return ratio.high / ratio.value - 1 if ratio and ratio.high is not None else None
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
