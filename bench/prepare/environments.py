@@ -192,8 +192,7 @@ def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop)
             _command([*installer.command], runtime, progress, stop, installer.environment)
             break
         except RuntimeSetupError as error:
-            why = error.message.rpartition("could not be installed: ")[2]
-            progress.step(f"runtime {runtime.name}: {installer.name} could not install it ({why}), so {last.name} does")
+            progress.step(f"{installer.name}: {error.message}; {last.name} tries it")
     else:
         _command([*last.command], runtime, progress, stop, last.environment)
     packages = Path(_site(runtime, executable)[1])
