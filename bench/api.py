@@ -46,17 +46,31 @@ def load_matrix(path: AnyPath | None = None) -> Matrix:
 
 
 def plan(
-    matrix: AnyMatrix = None, *, only: Globs = (), skip: Globs = (), with_optional: bool = False
+    matrix: AnyMatrix = None,
+    *,
+    model: AnyPath | None = None,
+    family: str | None = None,
+    only: Globs = (),
+    skip: Globs = (),
+    with_optional: bool = False,
 ) -> tuple[Cell, ...]:
     """Return the cells of a matrix on this machine, in the order in which they are measured; nothing runs.
 
-    `only` keeps the cells that any of its globs matches, `skip` leaves cells out, and `with_optional` adds the optional
-    ones. `Cell.excluded` says why a cell will not run, and is None where it will. Raises `MatrixError`, and
+    `model` is an ONNX file, a model's folder, a .gguf file, or a name on the hub: a small matrix is made for it.
+    `family` says what kind of model it is, where that cannot be seen. `only` keeps the cells that any of its globs
+    matches, `skip` leaves cells out, and `with_optional` adds the optional ones. `Cell.excluded` says why a cell will
+    not run, and is None where it will. Raises `MatrixError`, and
     `UsageError` for a glob that matches nothing.
     """
     from bench.prepare.presence import absent_targets, hardware
 
-    declared = matrix if isinstance(matrix, Matrix) else load_matrix(matrix)
+    if model is not None:
+        from bench.prepare.drafts import drafted_matrix
+
+        _only_one(matrix, model)
+        declared = drafted_matrix(str(model), family or "", _cache(None))
+    else:
+        declared = matrix if isinstance(matrix, Matrix) else load_matrix(matrix)
     absent = absent_targets(declared, hardware())
     return plan_cells(declared, _globs(only), _globs(skip), with_optional=with_optional, absent=absent)
 
@@ -64,6 +78,8 @@ def plan(
 def run(
     matrix: AnyMatrix = None,
     *,
+    model: AnyPath | None = None,
+    family: str | None = None,
     only: Globs = (),
     skip: Globs = (),
     with_optional: bool = False,
@@ -78,7 +94,8 @@ def run(
 ) -> RunResult:
     """Prepare, measure and judge the cells of a matrix, and write the report; takes minutes to hours.
 
-    `with_optional` adds the optional cells. `budget` is 'quick', 'standard' or 'thorough' (default: the matrix's).
+    `model`, `family` and `with_optional` are those of `plan`. `budget` is 'quick', 'standard' or 'thorough' (default:
+    the matrix's).
     `minutes` is the time for measuring, after everything is prepared (default: the matrix's, else the budget's).
     `threads` holds for every target (default: the matrix's, else the physical cores). `sustained_minutes` runs each
     measured cell continuously for so long afterwards. `out` is the run's folder, which must not hold a run (default:
@@ -91,8 +108,11 @@ def run(
     from bench import pipeline
     from bench.report.formats import known
 
+    _only_one(matrix, model)
     options = pipeline.Options(
         matrix=_matrix_file(matrix),
+        model=str(model) if model is not None else None,
+        family=family,
         cache=_cache(cache),
         reports=REPORTS,
         only=_globs(only),
@@ -153,6 +173,8 @@ def gate(
     baseline: AnyRun,
     matrix: AnyMatrix = None,
     *,
+    model: AnyPath | None = None,
+    family: str | None = None,
     only: Globs = (),
     skip: Globs = (),
     with_optional: bool = False,
@@ -177,9 +199,12 @@ def gate(
     """
     from bench import gating
 
+    _only_one(matrix, model)
     options = gating.Options(
         baseline=_folder(baseline),
         matrix=_matrix_file(matrix),
+        model=str(model) if model is not None else None,
+        family=family,
         cache=_cache(cache),
         reports=REPORTS,
         only=_globs(only),
@@ -192,6 +217,11 @@ def gate(
         out=Path(out) if out is not None else None,
     )
     return gating.run(options, progress or Quiet())
+
+
+def _only_one(matrix: AnyMatrix, model: AnyPath | None) -> None:
+    if model is not None and matrix is not None:
+        raise UsageError("a model makes a matrix of its own", "give either matrix or model")
 
 
 def _globs(globs: Globs) -> tuple[str, ...]:

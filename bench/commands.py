@@ -30,6 +30,12 @@ def _text(value: str | float | Path) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def shown_model(model: str) -> str:
+    """A model as a command line names it: the path of a file or a folder, or a name as it is."""
+    path = Path(model.strip()).expanduser()
+    return shown_path(path) if path.exists() else model.strip()
+
+
 def shown_path(path: Path) -> str:
     """A path as text for a published report: relative where possible, `~` for the home folder."""
     absolute = path.expanduser().resolve()

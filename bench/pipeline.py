@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import store
-from bench.commands import Value, command_line
+from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
@@ -20,7 +20,7 @@ from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, Usag
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, memory_limit, new_run, planned_here, prepare, probe
+from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -44,8 +44,14 @@ class Options(Struct, frozen=True):
     resume: Path | None = None
     formats: tuple[str, ...] = FORMATS
     sustained_minutes: float | None = None
+    wait_minutes: float | None = None
+    """How long to wait until a busy machine is quiet; None to ask at a terminal, and not to wait elsewhere."""
     rank_approximate: bool = False
     """Whether the reports rank approximate cells too."""
+    model: str | None = None
+    """The model that is measured without a matrix: a path, or a name on the hub."""
+    family: str | None = None
+    """What kind of model that is, where it cannot be seen."""
     with_optional: bool = False
     """Whether optional cells run too, and targets that the machine seems to lack."""
 
@@ -70,8 +76,7 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        probed, record = probe(matrix, record, options.cache, folder, progress)
-        prepared, record = prepare(matrix, record, probed, options.cache, folder, progress)
+        prepared, record = prepare(matrix, record, options.cache, folder, progress)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
@@ -100,7 +105,11 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     from bench.report import model
 
     results = [read(folder) for folder in folders]
-    tables = model.build([(result.run, result.outcomes) for result in results], rank_approximate=rank_approximate)
+    tables = model.build(
+        [(result.run, result.outcomes) for result in results],
+        [result.comparisons for result in results],
+        rank_approximate=rank_approximate,
+    )
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
@@ -111,7 +120,11 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
 
-    for flag, minutes in (("--minutes", options.minutes), ("--sustained", options.sustained_minutes)):
+    for flag, minutes in (
+        ("--minutes", options.minutes),
+        ("--sustained", options.sustained_minutes),
+        ("--wait", options.wait_minutes),
+    ):
         # Written so that nan does not pass.
         if minutes is not None and not 0 < minutes <= MOST_MINUTES:
             hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
@@ -133,7 +146,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
             record = replace(record, effort=replace(record.effort, minutes=options.minutes))
         progress.step(f"going on with {options.resume}: {len(observations)} observations are there")
         return matrix, options.resume, record, observations
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     # All that can be wrong with the options is found before the folder is made: a mistake leaves nothing behind.
     planned = planned_here(matrix, machine, options.only, options.skip, with_optional=options.with_optional)
     cells = planned.cells
@@ -170,7 +183,9 @@ def _measure(
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
+    from bench.prepare.quiet_machine import check_quiet
 
+    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     settings = Settings(
         effort=record.effort,
         threads=record.threads,
@@ -185,7 +200,7 @@ def _measure(
         store.append(folder, observation)
 
     def write_report() -> None:
-        report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+        progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
 
     measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
 
@@ -227,7 +242,9 @@ def command(options: Options, budget: str) -> str:
     """The command line that repeats this run."""
     flags: dict[str, Value] = {
         # `--out` is left out: a folder holds one run.
-        "--matrix": options.matrix,
+        "--matrix": None if options.model else options.matrix,
+        "--model": shown_model(options.model) if options.model else None,
+        "--family": options.family,
         "--budget": budget,
         "--minutes": options.minutes,
         "--only": options.only,

@@ -1,4 +1,4 @@
-"""Holds the steps that a run and a gate share: create the record, probe the targets, prepare what the cells need."""
+"""Holds the steps that a run and a gate share: create the record, try the targets and prepare what the cells need."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bench import __version__, store
 from bench.commands import shown_path
+from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
 from bench.progress import Progress
@@ -20,7 +21,6 @@ from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TaskReferenc
 if TYPE_CHECKING:
     from bench.prepare.artifacts import RecordedArtifacts
     from bench.prepare.builds import Prepared
-    from bench.prepare.probe import ProbedTargets
 
 SCORES = "scores.json"
 """The file of a labelled set that holds the scores of the reference."""
@@ -51,6 +51,15 @@ def new_run(
     )
 
 
+def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -> Matrix:
+    """The matrix of a file, or the one that is drafted for a model. Raises `BenchError`."""
+    if model is None:
+        return matrices.read(matrix)
+    from bench.prepare.drafts import drafted_matrix
+
+    return drafted_matrix(model, family or "", cache)
+
+
 def planned_here(
     matrix: Matrix, machine: Machine, only: Sequence[str], skip: Sequence[str], *, with_optional: bool = False
 ) -> Plan:
@@ -61,38 +70,36 @@ def planned_here(
     return whole_plan(matrix, only, skip, with_optional=with_optional, absent=absent)
 
 
-def probe(
-    matrix: Matrix, record: Run, cache: Path, folder: Path, progress: Progress, code: Path | None = None
-) -> tuple[ProbedTargets, Run]:
-    """Try every target in a worker before anything is built for it, and write the results to `run.json`."""
-    from bench.prepare.probe import probe_targets
-
-    probed = probe_targets(matrix, record.cells, record.machine, cache, folder / store.LOGS, progress, code)
-    runtimes = {name: environment.record for name, environment in probed.pool.environments.items()}
-    record = replace(record, targets=probed.facts, runtimes=runtimes)
-    # Written now: a run that ends early must still show what each target was.
-    store.save(folder, record)
-    return probed, record
-
-
 def prepare(
     matrix: Matrix,
     record: Run,
-    probed: ProbedTargets,
     cache: Path,
     folder: Path,
     progress: Progress,
+    code: Path | None = None,
     recorded: RecordedArtifacts | None = None,
 ) -> tuple[Prepared, Run]:
-    """Make what the cells need, and write its versions and keys to `run.json`."""
-    # Imported late, as `probe` above: `bench report` needs neither.
-    from bench.prepare import builds
+    """Try every target, make what the cells need, and write all that to `run.json`.
 
-    prepared = builds.prepare(matrix, record.cells, probed, cache, folder / store.LOGS, progress, recorded)
+    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run.
+    """
+    # Imported late: `bench report` needs neither.
+    from bench.prepare import builds
+    from bench.prepare.probe import new_targets
+
+    logs = folder / store.LOGS
+    targets = new_targets(matrix, record.machine, cache, logs, progress, code)
+    try:
+        prepared = builds.prepare(matrix, record.cells, targets, cache, logs, progress, recorded)
+    finally:
+        # Also after Ctrl-C: a run that ends early must still show what each target was.
+        runtimes = {name: environment.record for name, environment in targets.pool.environments.items()}
+        facts = {target: targets.facts[target] for target in matrix.targets if target in targets.facts}
+        record = replace(record, targets=facts, runtimes=runtimes)
+        store.save(folder, record)
     record = replace(
         record,
         cells=tuple(_counted(cell, prepared) for cell in record.cells),
-        runtimes={name: environment.record for name, environment in prepared.runtimes.items()},
         artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
         weights={name: source.weights for name, source in prepared.sources.items()},
         source_digests={name: source.digest for name, source in prepared.sources.items()},

@@ -18,35 +18,45 @@ import typer
 from bench import __version__
 from bench.errors import BenchError, Interrupted, UsageError
 
+COMPLETION = "_BENCH_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
-def verbs() -> list[ModuleType]:
-    """The modules of the verbs in the order of `bench --help`: by their `ORDER`, then by name."""
+
+def verbs(only: str | None = None) -> list[ModuleType]:
+    """The modules of the verbs in the order of `bench --help`: by their `ORDER`, then by name.
+
+    With the name of a verb in `only`, its module alone: importing all of them takes longer than `bench plan`.
+    """
     # Found and not listed, so that a new verb is one new file.
-    names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    modules = [importlib.import_module(f"bench.cli.{name}") for name in names if name != "app"]
-    return sorted((module for module in modules if hasattr(module, "add_to")), key=lambda module: module.ORDER)
+    names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)]) if info.name != "app"]
+    modules = [importlib.import_module(f"bench.cli.{name}") for name in ([only] if only in names else names)]
+    found = sorted((module for module in modules if hasattr(module, "add_to")), key=lambda module: module.ORDER)
+    return found or verbs()
 
 
-def build() -> typer.Typer:
-    """The application with every verb."""
+def build(only: str | None = None) -> typer.Typer:
+    """The application with every verb, or with the one that is asked for."""
     application = typer.Typer(
         name="bench",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         help="Benchmark and compatibility matrix for ONNX Runtime: what runs, how fast, how reliable each number is.",
     )
     application.callback(invoke_without_command=True)(_version)
-    for verb in verbs():
+    for verb in verbs(only):
         verb.add_to(application)
     return application
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and end the process with its exit code: 0 to 4, or 130 after an interruption."""
+    words = sys.argv[1:] if arguments is None else arguments
+    # Of `bench`, `bench --help` and a completion all verbs are shown.
+    app = build(words[0] if words and COMPLETION not in os.environ else None)
     try:
         # In standalone mode typer prints its errors itself and ends the process with exit codes of its own.
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
         sys.exit(_print_error(error))
     except KeyboardInterrupt:
@@ -81,6 +91,3 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
     if version:
         print(f"touchstone-bench {__version__}")  # noqa: T201
         raise typer.Exit
-
-
-app = build()

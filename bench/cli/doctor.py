@@ -16,6 +16,7 @@ from bench.cli.options import (
     JsonFlag,
     MatrixFlag,
     QuietFlag,
+    VerboseFlag,
     cache_path,
     matrix_path,
     print_json,
@@ -44,6 +45,7 @@ def doctor(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Show the machine, and try every target of the matrix and every other known provider in a worker."""
     from bench.declare.matrix import read
@@ -51,7 +53,7 @@ def doctor(
 
     checked, cache, only = read(matrix_path(matrix)), cache_path(cache_dir), provider or ()
     findings = with_progress(
-        lambda progress: examine(checked, cache, progress, install=install, only=only), quiet=quiet
+        lambda progress: examine(checked, cache, progress, install=install, only=only), quiet=quiet, verbose=verbose
     )
     if as_json:
         print_json(findings)

@@ -13,13 +13,17 @@ from rich.markup import escape
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     JsonFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
     OptionalFlag,
     QuietFlag,
     SkipFlag,
+    VerboseFlag,
     cache_path,
+    check_model,
     matrix_path,
     print_json,
     stop_on_sigterm,
@@ -50,6 +54,8 @@ def add_to(app: typer.Typer) -> None:
 def gate(
     baseline: Annotated[Path, typer.Option(help="The folder of the run to compare with.", metavar="RUN")],
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
@@ -82,15 +88,19 @@ def gate(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
 ) -> int:
     """Tell whether anything got slower, lost support or answers worse since a recorded run, by the exit code."""
     from bench import gating
     from bench.gating.reports.github import ended
 
+    check_model(model, family, matrix)
     stop_on_sigterm()
     options = gating.Options(
         baseline=baseline,
         matrix=matrix_path(matrix),
+        model=model,
+        family=family,
         cache=cache_path(cache_dir),
         reports=Path("reports"),
         only=tuple(only or ()),
@@ -103,7 +113,7 @@ def gate(
         with_optional=with_optional,
     )
     try:
-        finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet)
+        finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet, verbose=verbose)
     except BenchError as error:
         # Also where the gate could not be run: without an annotation, the page of the job shows an exit code only.
         if github:

@@ -14,6 +14,7 @@ from bench.cli.options import (
     JsonFlag,
     MatrixFlag,
     QuietFlag,
+    VerboseFlag,
     cache_path,
     matrix_path,
     print_json,
@@ -55,6 +56,7 @@ def ops(
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Run ONNX's own operator tests on every provider: right or wrong, and where each one ran."""
     from bench import conformance
@@ -69,7 +71,7 @@ def ops(
         out=out,
         install=install,
     )
-    finished = with_progress(lambda progress: conformance.run(options, progress), quiet=quiet)
+    finished = with_progress(lambda progress: conformance.run(options, progress), quiet=quiet, verbose=verbose)
     if as_json:
         print_json(conformance.as_json(finished))
     else:

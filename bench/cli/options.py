@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.default_paths import CACHE_VARIABLE, cache_path, matrix_path
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.progress import Progress
+    from bench.progress import Draw, Progress
 
 __all__ = [
     "CacheFlag",
+    "FamilyFlag",
     "FormatFlag",
     "JsonFlag",
     "MatrixFlag",
+    "ModelFlag",
     "OnlyFlag",
     "OptionalFlag",
     "QuietFlag",
     "RankFlag",
     "SkipFlag",
+    "VerboseFlag",
     "cache_path",
+    "check_model",
     "known_formats",
     "matrix_path",
     "print_json",
@@ -44,15 +49,51 @@ MatrixFlag = Annotated[
         help="The matrix file (default: matrix.toml in the current folder, or the built-in one if there is none).",
     ),
 ]
+ModelFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Without a matrix: an ONNX file, a model's folder, a .gguf file, or a name on the hub.",
+    ),
+]
+FamilyFlag = Annotated[
+    str | None, typer.Option("--family", help="With --model: what kind of model it is, where that cannot be seen.")
+]
+
+
+def complete_cells(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Globs of the models and targets of the matrix that a shell may complete: `minilm/*`, `*/cpu/*`."""
+    from bench.declare.matrix import read
+    from bench.errors import BenchError
+
+    try:
+        declared = read(matrix_path(ctx.params.get("matrix")))
+    # A shell has no place for an error of the matrix; the command itself will tell it.
+    except (BenchError, OSError):
+        return []
+    globs = [f"{model}/*" for model in declared.models] + [f"*/{target}/*" for target in declared.targets]
+    return [glob for glob in globs if glob.startswith(incomplete)]
+
+
 OnlyFlag = Annotated[
-    list[str] | None, typer.Option("--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.")
+    list[str] | None,
+    typer.Option(
+        "--only", help="Only cells whose id matches this glob, e.g. 'minilm/int8/*'.", autocompletion=complete_cells
+    ),
+]
+SkipFlag = Annotated[
+    list[str] | None,
+    typer.Option("--skip", help="Leave out cells whose id matches this glob.", autocompletion=complete_cells),
 ]
 OptionalFlag = Annotated[
     bool,
     typer.Option("--with-optional", help="Run optional cells too, and targets that this machine seems to lack."),
 ]
-SkipFlag = Annotated[list[str] | None, typer.Option("--skip", help="Leave out cells whose id matches this glob.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+VerboseFlag = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print each detail of the progress as a line of its own.")
+]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only errors and the result.")]
 CacheFlag = Annotated[
     Path | None,
@@ -73,13 +114,26 @@ def known_formats(text: str) -> tuple[str, ...]:
     return known(text)
 
 
+def check_model(model: str | None, family: str | None, matrix: Path | None) -> None:
+    """Raise `UsageError` for a model beside a matrix, and for a family without a model."""
+    if model is not None and matrix is not None:
+        raise UsageError("--model makes a matrix of its own", "leave --matrix out")
+    if family is not None and model is None:
+        raise UsageError("--family is for --model", "in a matrix the model's table has its family")
+
+
 def stop_on_sigterm() -> None:
     """Treat SIGTERM as Ctrl-C: a CI job that is cancelled receives it, and must keep what was measured."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
-    """Do long work and show its progress on stderr: live on a terminal, as lines elsewhere, not at all if `quiet`."""
+def with_progress(
+    work: Callable[[Progress], T], *, quiet: bool = False, verbose: bool = False, draw: Draw | None = None
+) -> T:
+    """Do long work and show its progress on stderr: live on a terminal, as lines elsewhere, not at all if `quiet`.
+
+    With `verbose` each detail is a line, also on a terminal. `draw` makes the lines of results that fill in live.
+    """
     from bench.progress import Lines, Live, Quiet
 
     if quiet:
@@ -88,14 +142,13 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False) -> T:
 
     # On stderr, since stdout has the result, which `--json` makes for a program.
     console = Console(stderr=True)
-    if not console.is_terminal:
-        return work(Lines(console))
-    live = Live(console)
+    is_live = console.is_terminal
+    progress = Live(console, details=verbose, draw=draw) if is_live else Lines(console, details=verbose)
     try:
-        return work(live)
+        return work(progress)
     finally:
         # Also after an error: a spinner that still runs would be drawn over its message.
-        live.close()
+        progress.close()
 
 
 def print_json(value: Any) -> None:

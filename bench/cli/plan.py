@@ -6,17 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     JsonFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
     OptionalFlag,
     SkipFlag,
     cache_path,
+    check_model,
     matrix_path,
     print_json,
 )
@@ -38,6 +42,8 @@ def add_to(app: typer.Typer) -> None:
 
 def plan(
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
@@ -49,11 +55,14 @@ def plan(
     from bench.declare.budgets import effort_named
     from bench.declare.matrix import read
     from bench.declare.plan import whole_plan
-    from bench.prepare import forecast, model_checks
+    from bench.prepare import drafts, forecast, model_checks
     from bench.prepare.presence import absent_targets, hardware
 
-    declared = read(matrix_path(matrix))
+    check_model(model, family, matrix)
+    cache = cache_path(cache_dir)
+    declared = drafts.drafted_matrix(model, family or "", cache) if model is not None else read(matrix_path(matrix))
     effort = effort_named(budget or declared.measure.budget)
+    effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
     absent = absent_targets(declared, hardware())
     planned = whole_plan(declared, only or (), skip or (), with_optional=with_optional, absent=absent)
     if as_json:
@@ -62,7 +71,7 @@ def plan(
     wrong = model_checks.mistakes(declared, list(dict.fromkeys(cell.model for cell in planned.cells)))
     reasons = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
     here = [cell for cell in planned.cells if cell.id not in reasons]
-    plan_table(planned, reasons, forecast.forecast(declared, here, effort, cache_path(cache_dir)))
+    plan_table(planned, reasons, forecast.forecast(declared, here, effort, cache))
 
 
 def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 INDENT = 2
 GAP = 2
-RATE = 3
-"""The place of the rate among the columns."""
+DISPENSABLE = (4, 3)
+"""The places of CPU time and rate among the columns: where there is no room, they are left out in this order."""
 LEAST_REMARK = 30
 """With fewer columns left, the remarks of a row stand below it."""
 
@@ -24,6 +24,7 @@ class Row(NamedTuple):
     status: str
     figure: str
     rate: str
+    cpu: str
     compared: str
     remarks: str
 
@@ -156,7 +157,8 @@ def row(outcome: Outcome, cells: Mapping[str, Cell] | None = None, *, rank_appro
         rated = f"first token {numbers.time(speed.generation.first_token_ms)}"
     figure = numbers.time(interval) if unit == "ms" else numbers.plus_minus(interval, f" {unit}")
     compared = _compared(outcome, cells or {}, rank_approximate)
-    return Row(name, outcome.status, figure, rated, compared, "; ".join(filter(None, remarks)))
+    cpu = f"CPU {numbers.cpu(outcome.cpu_ms, outcome.cores_used)}" if outcome.cpu_ms else ""
+    return Row(name, outcome.status, figure, rated, cpu, compared, "; ".join(filter(None, remarks)))
 
 
 def _compared(outcome: Outcome, cells: Mapping[str, Cell], rank_approximate: bool) -> str:
@@ -198,15 +200,15 @@ def _heading(outcome: Outcome) -> str:
 def lines(group: Group, width: int) -> Iterator[Line]:
     """The rows of a group in at most `width` columns where the words allow it; no word is broken."""
     columns = [
-        (each.name, "" if each.status == "ok" else each.status, each.figure, each.rate, each.compared)
+        (each.name, "" if each.status == "ok" else each.status, each.figure, each.rate, each.cpu, each.compared)
         for each in group.rows
     ]
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
     used = INDENT + sum(size + GAP for size in widths if size)
-    if used + LEAST_REMARK > width and widths[RATE]:
-        # The rate is what the figure says too, so it is the first to go.
-        used -= widths[RATE] + GAP
-        widths[RATE] = 0
+    for place in DISPENSABLE:
+        if used + LEAST_REMARK > width and widths[place]:
+            used -= widths[place] + GAP
+            widths[place] = 0
     for each, texts in zip(group.rows, columns, strict=True):
         if used - GAP > width:
             yield from _folded(each, width)

@@ -9,20 +9,24 @@ import typer
 
 from bench.cli.options import (
     CacheFlag,
+    FamilyFlag,
     FormatFlag,
     MatrixFlag,
+    ModelFlag,
     OnlyFlag,
     OptionalFlag,
     QuietFlag,
     RankFlag,
     SkipFlag,
+    VerboseFlag,
     cache_path,
+    check_model,
     known_formats,
     matrix_path,
     stop_on_sigterm,
     with_progress,
 )
-from bench.cli.tables import run_table
+from bench.cli.tables import results_so_far, run_table
 from bench.errors import UsageError
 
 ORDER = 20
@@ -35,6 +39,8 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     matrix: MatrixFlag = None,
+    model: ModelFlag = None,
+    family: FamilyFlag = None,
     only: OnlyFlag = None,
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
@@ -54,19 +60,30 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: reports/<machine>-<time>).")] = None,
     formats: FormatFlag = "html,csv,markdown",
     rank_approximate: RankFlag = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Where the machine is busy, wait at most this long until it is quiet."),
+    ] = None,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Prepare, measure, judge and report every cell (model, precision, target, workload) of the matrix."""
     from bench import pipeline
 
     # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
-    if resume and (only or skip or with_optional or budget or threads or out or sustained is not None):
-        hint = "leave --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
+    settings = (model, family, only, skip, with_optional, budget, threads, out, sustained)
+    if resume and any(setting not in (None, False, []) for setting in settings):
+        hint = (
+            "leave --model, --family, --only, --skip, --with-optional, --budget, --threads, --sustained and --out out"
+        )
         raise UsageError("--resume continues a run with its original options", hint)
+    check_model(model, family, matrix)
     stop_on_sigterm()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
+        model=model,
+        family=family,
         cache=cache_path(cache_dir),
         reports=Path("reports"),
         only=tuple(only or ()),
@@ -78,8 +95,11 @@ def run(
         resume=resume,
         formats=known_formats(formats),
         sustained_minutes=sustained,
+        wait_minutes=wait,
         rank_approximate=rank_approximate,
         with_optional=with_optional,
     )
-    finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet)
+    finished = with_progress(
+        lambda progress: pipeline.run(options, progress), quiet=quiet, verbose=verbose, draw=results_so_far
+    )
     run_table(finished, rank_approximate=rank_approximate)

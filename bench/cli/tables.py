@@ -79,6 +79,18 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
 
+def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
+    """The lines of a run's results while it is measured: at most `height` of them, the latest models last."""
+    lines: list[Text] = []
+    for group in result_rows.groups(finished.outcomes):
+        lines.append(_clean(group.heading, "bold"))
+        # Remarks are for the table at the end.
+        lines += [_styled(line) for line in result_rows.lines(group, width) if not line.aside]
+    counts = Counter(outcome.status for outcome in finished.outcomes if outcome.rounds or outcome.failure)
+    tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return [*lines[-max(1, height - 1) :], Text(tally, "dim")]
+
+
 def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool) -> None:
     for group in result_rows.groups(outcomes, rank_approximate=rank_approximate):
         _print_line(out, _clean(group.heading, "bold"))

@@ -13,9 +13,9 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench import __version__, store
-from bench.declare import matrix as matrices
 from bench.errors import BaselineError, Interrupted, RunFolderError
 from bench.gating import reports, text
+from bench.gating.budget import checked
 from bench.gating.cells import answer
 from bench.gating.choice import choose
 from bench.gating.decision import Rules
@@ -30,6 +30,7 @@ from bench.prepare.cache_use import uses_cache
 from bench.prepare.presence import absent_targets, hardware_of
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Note, Observation, Run
+from bench.run_steps import declared
 
 __all__ = ["Finished", "Options", "run"]
 
@@ -48,11 +49,12 @@ def run(options: Options, progress: Progress) -> Finished:
 
     An interruption keeps what was measured, writes its report, and raises `Interrupted`.
     """
+    checked(options.budget_minutes)
     base, observations = baseline(options.baseline)
     machine = fingerprint()
     # Checked before the matrix is read and anything is installed: times of two machines are never gated.
     same_machine(base, machine, options.baseline)
-    matrix = matrices.read(options.matrix)
+    matrix = declared(options.matrix, options.model, options.family, options.cache)
     recorded = {outcome.cell.id: outcome for outcome in judge(base, observations)}
     absent = absent_targets(matrix, hardware_of(machine))
     choice = choose(

@@ -56,7 +56,7 @@ def step(cells: Sequence[str], collected: CollectedPairs, rules: Rules = RULES) 
         # Clear cases do not wait for the end of the screen, which may be the end of the time.
         suspects = screened.clear if screened.requests else screened.suspects
         others = len(screened.suspects) - len(suspects) + screened.undecided
-        confirmed = confirm(suspects, collected, rules, (screened.scatter, screened.freedom), others)
+        confirmed = confirm(suspects, collected, rules, others)
         requests, decided = (*requests, *confirmed.requests), decided | confirmed.decided
         # At each look the control has as many pairs as a suspect, as far as more of them show more.
         counts += [max(counts[0], min(look, rules.most_null_pairs)) for look in confirmed.looks]

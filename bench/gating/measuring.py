@@ -10,18 +10,19 @@ from msgspec import Struct
 
 from bench.declare.matrix import Matrix
 from bench.files import append_synced
-from bench.gating import verdicts
+from bench.gating import budget, text, verdicts
 from bench.gating.choice import Choice, CommonCell
 from bench.gating.decision import Rules, gate
 from bench.gating.options import Options, command
-from bench.gating.pairs import MeasuredPair, Pairer, median_call, quartile_call
+from bench.gating.pairs import MeasuredPair, Pairer
 from bench.gating.remeasured_base import recreate
 from bench.gating.sampling import Processes, Sides, too_large_for_two
 from bench.gating.sides import GateSide, Place, base_side, new_side
 from bench.gating.stages import null_control
 from bench.gating.task_loss import TaskPair
 from bench.gating.verdicts import ROUNDS, GateObservations, SideResult
-from bench.judge.bursts import is_shared
+from bench.judge.bursts import quantile_for
+from bench.judge.outcome import by_cell
 from bench.progress import Progress
 from bench.records import Cell, GateCell, Note, NullControl, Pair, Run, TaskScores, note
 
@@ -89,8 +90,9 @@ class Gate:
         prepared = [both for both in self.choice.both if both.id not in self.new.prepared.failures]
         in_pairs = [both for both in prepared if self._can_be_paired(both)]
         # The seed of the base makes the order of pairs the same when a gate is repeated.
+        rules = self._plan(in_pairs) if in_pairs else self.rules
         processes = self._processes(in_pairs)
-        decision = gate([both.id for both in in_pairs], processes, self.rules, self.base.run.seed) if in_pairs else None
+        decision = gate([both.id for both in in_pairs], processes, rules, self.base.run.seed) if in_pairs else None
         # After an interruption nothing more is measured, but the pairs so far are judged.
         interrupted = processes.interrupted or self._visit([both for both in prepared if both not in in_pairs])
         observed = GateObservations(
@@ -124,11 +126,21 @@ class Gate:
             and both.id not in self.remeasured_base.prepared.failures
         )
 
+    def _plan(self, cells: Sequence[CommonCell]) -> Rules:
+        """Say what the budget suffices for before the first pair; return the rules for it."""
+        times = by_cell(self.base.observations)
+        pairs_s = {both.id: budget.expected_pair_s(times.get(both.id, ())) for both in cells}
+        planned = budget.plan(pairs_s, 60 * self.options.budget_minutes, self.rules)
+        self.progress.step(text.say(planned.note()))
+        if planned.is_tight:
+            self.notes.append(planned.note())
+        return planned.rules(self.rules)
+
     def _processes(self, cells: Sequence[CommonCell]) -> Processes:
         machine = self.place.machine
         sides = {both.id: self._sides(both, self.remeasured_base) for both in cells if self.remeasured_base}
         # Chosen by the kind of machine before anything is measured, never by how the pairs look.
-        pairer = Pairer(self.base.run.seed, quartile_call if is_shared(machine) else median_call)
+        pairer = Pairer(self.base.run.seed, quantile_for(machine))
         return Processes(sides, pairer, self._note, self.progress, 60 * self.options.budget_minutes)
 
     def _sides(self, both: CommonCell, remeasured: GateSide) -> Sides:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.commands import Value, command_line
+from bench.commands import Value, command_line, shown_model
 from bench.gating.rules import Rules
 
 BUDGET_MINUTES = 40.0
@@ -27,6 +27,9 @@ class Options(Struct, frozen=True):
     in_sequence: bool = False
     max_task_loss: float = Rules().task_loss
     out: Path | None = None
+    model: str | None = None
+    """The model that is measured without a matrix, as in a run."""
+    family: str | None = None
     with_optional: bool = False
     """Whether optional cells that the base has not measured are told as new ones."""
 
@@ -36,7 +39,9 @@ def command(options: Options) -> str:
     # Without `--out`, because a gate is refused in a folder that holds one already.
     flags: dict[str, Value] = {
         "--baseline": options.baseline,
-        "--matrix": options.matrix,
+        "--matrix": None if options.model else options.matrix,
+        "--model": shown_model(options.model) if options.model else None,
+        "--family": options.family,
         "--only": options.only,
         "--skip": options.skip,
         "--with-optional": options.with_optional,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Sequence
-from statistics import mean, median
+from collections.abc import Sequence
+from statistics import fmean
 
-import numpy as np
 from msgspec import Struct
 
+from bench.judge.bursts import MEDIAN, block_log_ratio, turn_values
 from bench.judge.flags import busy
 from bench.measure.blocks import Bursts, measure_block, measure_in_sequence
 from bench.measure.observations import now
@@ -22,11 +21,6 @@ BURSTS = 6
 # processes one after another by 1.9 % (docs/decisions/0002-paired-bursts.md).
 BURST_S = 0.15
 """Seconds of a burst."""
-# Between identical processes the 25th percentile varies by 2.9 % and the median by 4.4 % (a VM with 2 cores).
-QUARTILE = 25.0
-
-Typical = Callable[[Sequence[int]], float]
-"""Computes the typical call of a burst in milliseconds from all its calls in nanoseconds."""
 
 
 class MeasuredPair(Struct, frozen=True):
@@ -41,27 +35,11 @@ class MeasuredPair(Struct, frozen=True):
         return any(busy(observation, threads) for observation in (*self.base, *self.new))
 
 
-def median_call(samples_ns: Sequence[int]) -> float:
-    """The median call of a burst in milliseconds."""
-    return float(np.median(samples_ns)) / 1e6
-
-
-def quartile_call(samples_ns: Sequence[int]) -> float:
-    """The 25th percentile of a burst in milliseconds: calls delayed by another guest are in the slower half."""
-    return float(np.percentile(samples_ns, QUARTILE)) / 1e6
-
-
-def value(base_ms: Sequence[float], new_ms: Sequence[float]) -> float:
-    """The natural log of new over base: the median over the bursts, each of base with the neighbouring one of new."""
-    # Of the logarithms, so that twice as slow and twice as fast are equally far from 0.
-    return median(math.log(new / base) for base, new in zip(base_ms, new_ms, strict=True))
-
-
 class Pairer:
-    """Measures pairs. `typical` computes the typical call of a burst; the kind of machine decides which is used."""
+    """Measures pairs. `quantile` is the percentile of a burst's calls that is its value."""
 
-    def __init__(self, seed: int, typical: Typical = median_call, burst_s: float = BURST_S) -> None:
-        self.seed, self.typical, self.burst_s = seed, typical, burst_s
+    def __init__(self, seed: int, quantile: float = MEDIAN, burst_s: float = BURST_S) -> None:
+        self.seed, self.quantile, self.burst_s = seed, quantile, burst_s
 
     def pair(
         self, base: Member, new: Member, kind: PairKind, number: int, *, in_sequence: bool = False
@@ -80,37 +58,38 @@ class Pairer:
             block = measure_block([base, new], number, bursts, rng)
         base_calls, new_calls = ([call for call in block.sessions if call.member is side] for side in (base, new))
         failed = next((call for call in block.sessions if call.failed), None)
+        base_seen, new_seen = _observations(base_calls), _observations(new_calls)
         pair = Pair(
             cell=cell,
             kind=kind,
             number=number,
             started=started,
-            value=None if failed else _value(self._typical(base_calls), self._typical(new_calls), in_sequence),
-            base_ms=tuple(ms for process in self._typical(base_calls) for ms in process),
-            new_ms=tuple(ms for process in self._typical(new_calls) for ms in process),
+            value=None if failed else self._value(base_seen, new_seen),
+            base_ms=self._typical(base_seen),
+            new_ms=self._typical(new_seen),
             order="".join(session.member.name[0] for session, _ in block.order),
             way="in sequence" if in_sequence else "side by side",
             state=block.sessions[-1].state,
             failure=f"{failed.member.name}: {next(iter(failed.failures.values())).message}" if failed else "",
             seconds=block.seconds,
         )
-        return MeasuredPair(pair, *(tuple(_observations(side)) for side in (base_calls, new_calls)))
+        return MeasuredPair(pair, base_seen, new_seen)
 
-    def _typical(self, calls: Sequence[WarmSession]) -> list[list[float]]:
-        """The typical call of each burst, by process."""
-        return [
-            [self.typical(burst.reply.samples_ns) for burst in call.bursts.get(call.first.id, [])] for call in calls
-        ]
+    def _value(self, base: Sequence[Observation], new: Sequence[Observation]) -> float | None:
+        """The natural log of new over base; None where the clock did not advance.
+
+        In sequence, where each side has two processes, it is the mean of the two halves.
+        """
+        halves = [block_log_ratio(one, other, self.quantile) for one, other in zip(base, new, strict=True)]
+        known = [half for half in halves if half is not None]
+        return fmean(known) if len(known) == len(halves) > 0 else None
+
+    def _typical(self, seen: Sequence[Observation]) -> tuple[float, ...]:
+        """The typical call of each burst of a side, in milliseconds."""
+        return tuple(ms for observation in seen for ms in turn_values(observation, self.quantile).values())
 
 
-def _observations(calls: Sequence[WarmSession]) -> list[Observation]:
+def _observations(calls: Sequence[WarmSession]) -> tuple[Observation, ...]:
     """An observation of each process; one that is warm counts without bursts too, for the support of its cell."""
     seen = [call.observation(call.first, answered=True) for call in calls]
-    return [observation for observation in seen if observation is not None]
-
-
-def _value(base: list[list[float]], new: list[list[float]], in_sequence: bool) -> float:
-    """The pair's natural log ratio from the typical calls of each process's bursts."""
-    if not in_sequence:
-        return value(base[0], new[0])
-    return mean(math.log(median(ms)) for ms in new) - mean(math.log(median(ms)) for ms in base)
+    return tuple(observation for observation in seen if observation is not None)

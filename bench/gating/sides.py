@@ -115,6 +115,5 @@ def _side(
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
     # The base runs under the worker code that measured it, so that a change of the harness shows as a change too.
     code, recorded = (base.code, base.recorded) if base else (None, None)
-    probed, record = run_steps.probe(matrix, record, place.cache, folder, progress, code)
-    prepared, record = run_steps.prepare(matrix, record, probed, place.cache, folder, progress, recorded)
+    prepared, record = run_steps.prepare(matrix, record, place.cache, folder, progress, code, recorded)
     return GateSide(name, matrix, record, prepared, place)

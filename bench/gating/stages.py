@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -90,7 +91,7 @@ def _screen_verdict(
 def _is_clear(values: Sequence[float], scatter: float, freedom: int, rules: Rules) -> bool:
     """Whether a cell is certainly slower than `rules.suspect` by its screen."""
     # With the pooled scatter even if the cell's own is larger: two pairs alone show nothing with certainty, and a cell
-    # that is slower by 200 % scatters more than the others. Only fresh pairs call a regression, so this raises no alarm.
+    # that is slower by 200 % scatters more than the others. Only fresh pairs call a regression: no alarm comes of it.
     estimate = moderated(values, scatter, freedom, replace(rules, outlying=0.0))
     return 2 * estimate.mean - estimate.bound(rules.certainty) > math.log1p(rules.suspect)
 
@@ -127,7 +128,13 @@ def _incomplete_screen(
 
 
 def _detectable(estimate: Estimate, rules: Rules) -> float:
-    return detectable(estimate.scatter, rules, estimate.pairs, rules.usual_look)
+    return _detectable_by(estimate.scatter, estimate.pairs, rules)
+
+
+# Each step of a gate decides every cell again from the same pairs.
+@lru_cache(maxsize=1024)
+def _detectable_by(scatter: float, pairs: int, rules: Rules) -> float:
+    return detectable(scatter, rules, pairs, rules.usual_look)
 
 
 def _missing_pairs(pairs: int, needed: int, stage: Literal["screening", "fresh"]) -> Note:
@@ -152,9 +159,7 @@ class ConfirmState(Struct, frozen=True):
     """The looks that are complete or in progress."""
 
 
-def confirm(
-    suspects: Sequence[str], collected: CollectedPairs, rules: Rules, pooled_scatter: tuple[float, int], others: int = 0
-) -> ConfirmState:
+def confirm(suspects: Sequence[str], collected: CollectedPairs, rules: Rules, others: int = 0) -> ConfirmState:
     """Judge the suspects at each look from the fresh pairs up to it, even if more pairs exist.
 
     Benjamini-Hochberg uses all suspects at every look. A suspect that is decided or ended keeps the p-value of its last
@@ -177,8 +182,7 @@ def confirm(
         # Each look spends an equal share of the permitted false alarms (Bonferroni over looks).
         rejected = benjamini_hochberg(p_values, rules.q / len(rules.looks), others)
         verdicts = (
-            _decide_at_look(cell, log_ratios, look, cell in rejected, pooled_scatter, rules)
-            for cell, log_ratios in values.items()
+            _decide_at_look(cell, log_ratios, look, cell in rejected, rules) for cell, log_ratios in values.items()
         )
         decided |= {verdict.cell: verdict for verdict in verdicts if verdict}
     return ConfirmState((), decided, tuple(reached))
@@ -203,15 +207,13 @@ def _missing_confirming(cells: Sequence[str], look: int, collected: CollectedPai
     return tuple(PairRequest(cell, "confirm", count) for cell, count in lacks.items() if count > 0)
 
 
-def _decide_at_look(
-    cell: str, values: Sequence[float], look: int, rejected: bool, pooled_scatter: tuple[float, int], rules: Rules
-) -> CellDecision | None:
+def _decide_at_look(cell: str, values: Sequence[float], look: int, rejected: bool, rules: Rules) -> CellDecision | None:
     """The decision on one suspect at one look; None if it needs the next look."""
     # One pair has no scatter, so it gives no interval.
     if len(values) < 2:
         reason = _missing_pairs(len(values), look, "fresh")
         return CellDecision(cell, "inconclusive", (reason,), "confirm", None, len(values), None)
-    judged = _verdict_at_look(values, look, rejected, pooled_scatter, rules)
+    judged = _verdict_at_look(values, look, rejected, rules)
     if judged is None:
         return None
     verdict, reason = judged
@@ -221,7 +223,7 @@ def _decide_at_look(
 
 
 def _verdict_at_look(
-    values: Sequence[float], look: int, rejected: bool, pooled_scatter: tuple[float, int], rules: Rules
+    values: Sequence[float], look: int, rejected: bool, rules: Rules
 ) -> tuple[PairVerdict, Note] | None:
     """The verdict on a suspect at one look, and the reason; None if it needs the next look.
 
@@ -236,7 +238,7 @@ def _verdict_at_look(
     if rejected and change.value > rules.regression:
         slower = sum(value > 0 for value in values)
         return "regression", note("slower", **interval_values(change), slower=slower, pairs=len(values))
-    most = moderated(values, *pooled_scatter, rules).bound(rules.certainty)
+    most = estimate.bound(rules.certainty)
     if change.value < rules.clear and most < math.log1p(rules.hidden):
         return "pass", note("not-slower", **interval_values(change), pairs=look, fresh=True)
     if most < math.log1p(rules.regression):

@@ -16,10 +16,13 @@ from bench.judge.placement import known
 from bench.judge.throttling import StateSample
 from bench.records import Cell, Effort, Generation, MachineState, Note, Observation, SustainedSpeed, TargetFacts, note
 
-FEW_ROUNDS = 3
-"""Under three rounds a t-interval has at most one degree of freedom: 12.7 standard errors to either side."""
+FEW_ROUNDS = 2
+"""A single block shows no scatter between processes, so its figures have no interval."""
 NOISY_HALF_WIDTH = 0.05
-"""The limit for budgets that promise no width; three quiet rounds (1 % scatter between processes) stay within 2.5 %."""
+"""The limit for a ratio, where the budget names no resolution."""
+NOISY_ALONE = 0.25
+"""The limit for a latency that is compared with nothing: what the machine does between blocks is a part of it, so it
+varies by 5 to 13 % where ratios vary by 1 to 5 %."""
 DISAGREE_RATIO = 1.25
 """Process medians of one cell scatter by 4.4 % (MEASUREMENT), so ten rounds span about 14 %; 25 % means two
 modes."""
@@ -49,7 +52,9 @@ class Evidence(Struct, frozen=True):
     medians_ms: tuple[float, ...]
     """The median call of each of these rounds."""
     half_width: float | None
-    """The relative half width of the ratio to the control, 0.02 for 2 %; without a control that of the latency."""
+    """The relative half width of the latency's interval, 0.02 for 2 %."""
+    ratio_half_width: float | None = None
+    """The same of the ratio to the control; None for the control itself, and without a control."""
     facts: TargetFacts | None = None
     """What a probe found of the cell's target."""
     burst_drift: float = 0.0
@@ -81,15 +86,17 @@ def _is_noted(kind: str, observations: Sequence[Observation]) -> bool:
 
 
 def few_rounds(evidence: Evidence) -> Note | None:
-    """Fewer than three timed rounds."""
+    """A single timed block."""
     return note("few-rounds") if len(evidence.observations) < FEW_ROUNDS else None
 
 
 def noisy(evidence: Evidence) -> Note | None:
-    """The interval is wider than the budget promises."""
-    promised = evidence.effort.half_width
-    limit = NOISY_HALF_WIDTH if promised is None else promised
-    return note("noisy") if evidence.half_width is not None and evidence.half_width > limit else None
+    """The interval of the ratio is wider than the resolution of the budget; without a ratio, that of the latency."""
+    ratio, alone = evidence.ratio_half_width, evidence.half_width
+    if ratio is None:
+        return note("noisy") if alone is not None and alone > NOISY_ALONE else None
+    asked = evidence.effort.half_width
+    return note("noisy") if ratio > (NOISY_HALF_WIDTH if asked is None else asked) else None
 
 
 def rounds_disagree(evidence: Evidence) -> Note | None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from bench.records import Interval, Outcome, Speed
+
+Pairs = Mapping[tuple[str, str], Interval]
+"""How many times as fast the first cell is as the second, by the ids of both."""
+
+
+def decodes(speed: Speed) -> bool:
+    """Whether tokens are decoded, whose speed then ranks the cell."""
+    return speed.generation is not None and speed.generation.decode_tok_s is not None
 
 
 def main_ratio(speed: Speed) -> Interval | None:
     """The ratio to the control of the work that ranks a cell: of decoding where tokens are decoded, else of calls."""
-    generated = speed.generation
-    if generated is None or generated.decode_tok_s is None:
-        return speed.ratio_to_control
-    return generated.decode_ratio
+    return speed.generation.decode_ratio if speed.generation and decodes(speed) else speed.ratio_to_control
 
 
 def main_rate(speed: Speed) -> Interval:
@@ -32,14 +38,20 @@ def comparable(ours: Speed, theirs: Speed) -> bool:
     return known and ours.control is not None and ours.control == theirs.control
 
 
-def margin(ours: Outcome, theirs: Outcome) -> Interval | None:
+def margin(ours: Outcome, theirs: Outcome, known: Pairs) -> Interval | None:
     """How many times as fast `ours` is as `theirs`, with its 95 % interval; None where one has no usable speed.
 
-    It comes from both ratios to the control where they have the same one, else from both rates. The two are taken as
-    independent, so that the interval is rather too wide: the control's own scatter is in both.
+    `known` holds ratios of whole calls from the blocks that held both cells. Another pair, and one whose tokens are
+    compared, has the quotient of both ratios to the control where that is the same, else of both rates. The two are
+    taken as independent, so that such an interval is rather too wide: the control's own scatter is in both.
     """
     if ours.speed is None or theirs.speed is None:
         return None
+    if not (decodes(ours.speed) or decodes(theirs.speed)):
+        if (ours.cell.id, theirs.cell.id) in known:
+            return known[ours.cell.id, theirs.cell.id]
+        if (theirs.cell.id, ours.cell.id) in known:
+            return quotient(Interval(1.0, 1.0, 1.0), known[theirs.cell.id, ours.cell.id])
     pair: tuple[Interval | None, Interval | None] = main_rate(ours.speed), main_rate(theirs.speed)
     if comparable(ours.speed, theirs.speed):
         pair = main_ratio(ours.speed), main_ratio(theirs.speed)

@@ -14,7 +14,7 @@ from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
 from bench.judge.ratios import NO_RATIOS
-from bench.judge.speed import Medians, controls, logs, round_medians, speed
+from bench.judge.speed import controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
@@ -206,6 +206,7 @@ def _outcome(
         energy_j=_joules_a_call(observations) if shown else None,
         energy_source=_energy_source(observations) if shown else None,
         cpu_ms=_cpu_ms(observations) if shown else None,
+        cores_used=_cores_used(observations) if shown else None,
         energy_per_token_j=generation.joules_per_token(cell, observations) if shown else None,
         traits=traits,
         bits_per_weight=_bits_per_weight(traits),
@@ -255,7 +256,8 @@ def _evidence(run: Run, case: Case, shown: Speed | None, sustained_speed: Sustai
         threads=run.threads,
         observations=rounds,
         medians_ms=tuple(medians.values()),
-        half_width=_half_width(shown, medians),
+        half_width=statistics.half_width(logs(medians)),
+        ratio_half_width=_ratio_half_width(case.cell, shown),
         facts=case.facts,
         build_notes=_build_notes(run, case.cell),
         burst_drift=drift.burst_drift([observation.timing.samples_ns for observation in rounds if observation.timing]),
@@ -263,13 +265,10 @@ def _evidence(run: Run, case: Case, shown: Speed | None, sustained_speed: Sustai
     )
 
 
-def _half_width(shown: Speed | None, medians: Medians) -> float | None:
-    """The relative half width that a budget promises: of the ratio to the control, and of the latency without one."""
-    if shown is None or shown.control is None:
-        return statistics.half_width(logs(medians))
-    ratio = shown.ratio_to_control
-    # A control has no width, and its latency is compared with nothing.
-    return ratio.high / ratio.value - 1 if ratio and ratio.high is not None else None
+def _ratio_half_width(cell: Cell, shown: Speed | None) -> float | None:
+    """The relative half width of the ratio to the control, on its longer side; None for the control itself."""
+    ratio = shown.ratio_to_control if shown and shown.control != cell.id else None
+    return None if ratio is None or ratio.high is None else ratio.high / ratio.value - 1
 
 
 def _typical_ms(times_ns: Iterable[int | None]) -> Interval | None:
@@ -319,6 +318,15 @@ def _cpu_ms(observations: Sequence[Observation]) -> Interval | None:
         timing.cpu_ns / len(timing.samples_ns) / 1e6
         for observation in observations
         if (timing := observation.timing) and timing.cpu_ns is not None and timing.samples_ns
+    )
+
+
+def _cores_used(observations: Sequence[Observation]) -> Interval | None:
+    """CPU time over wall time of the same timed calls."""
+    return statistics.typical(
+        timing.cpu_ns / sum(timing.samples_ns)
+        for observation in observations
+        if (timing := observation.timing) and timing.cpu_ns is not None and sum(timing.samples_ns)
     )
 
 

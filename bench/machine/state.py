@@ -1,4 +1,4 @@
-"""Samples the machine before and after a visit: CPU use by others, clock, temperature, battery and memory."""
+"""Samples the machine before and after timed work: CPU use by others, clock, temperature, battery and memory."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sensors() -> Sensors:
 
 
 def snapshot() -> Snapshot:
-    """Read the CPU times before a visit."""
+    """Read the CPU times at the start."""
     times = psutil.cpu_times()._asdict()
     steal = times.get("steal")
     idle = times["idle"] + times.get("iowait", 0.0)
@@ -72,9 +72,9 @@ def snapshot() -> Snapshot:
 
 
 def since(before: Snapshot, own_cpu_s: float | None = None, readings: Sensors | None = None) -> MachineState:
-    """The machine's state since `before`, after a visit that used `own_cpu_s` seconds of CPU itself.
+    """The machine's state since `before`, after work that used `own_cpu_s` seconds of CPU itself.
 
-    `readings` are the sensors during the visit; without them they are read now. What cannot be read is None.
+    `readings` are the sensors meanwhile; without them they are read now. What cannot be read is None.
     """
     # Before the CPU times, since an idle core lowers its clock within milliseconds.
     readings = readings or sensors()

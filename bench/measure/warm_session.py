@@ -113,6 +113,9 @@ class WarmSession:
         for cell in self.waiting:
             if cell.workload not in self.mapper.held:
                 self.failures.setdefault(cell.id, unanswered("protocol", "order"))
+        if any(not held.idle for held in self.mapper.held.values()):
+            # Other processes warm up before its first burst.
+            self.worker.suspend()
         return not self.failures
 
     def _left(self) -> list[Cell]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +18,7 @@ from bench.declare.matrix import Model
 from bench.prepare import worker_code
 from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
 from bench.prepare.environments import Environment, distribution_name
+from bench.prepare.threads import Slots, usable_cores
 from bench.progress import Progress, duration
 from bench.records import (
     ArtifactRecord,
@@ -74,16 +78,36 @@ class Material(Struct, frozen=True):
         return registry.families()[self.model.family]
 
 
+class Work(Struct, frozen=True):
+    """What a build means for others: its rank, and the memory that it may take."""
+
+    rank: tuple[int, ...]
+    memory_bytes: int
+
+
 class ArtifactBuilder:
-    """Builds artifacts with one worker for each build runtime; a worker that has died is replaced."""
+    """Builds artifacts with workers in the build runtimes; a worker that has died is replaced.
+
+    Several threads may use it: `slots` limit how many artifacts are built at once.
+    """
 
     def __init__(
-        self, cache: Path, logs: Path, progress: Progress, runtimes: Mapping[str, Environment], code: Path
+        self,
+        cache: Path,
+        logs: Path,
+        progress: Progress,
+        runtimes: Mapping[str, Environment],
+        code: Path,
+        slots: Slots | None = None,
     ) -> None:
-        self.cache = Artifacts(cache / "artifacts")
+        self.slots = slots or Slots(1)
+        self.cache = Artifacts(cache / "artifacts", self.slots.stop)
         self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
-        # Starting a worker imports torch, which takes seconds.
-        self.workers: dict[str, Worker] = {}
+        # Kept between builds: starting a worker imports torch, which takes seconds.
+        self.workers: dict[tuple[str, int], Worker] = {}
+        """By runtime and number."""
+        self._busy: set[tuple[str, int]] = set()
+        self._lock = threading.Lock()
         self.failed: dict[str, Failure] = {}
         """By key: what could not be made in this run. Every precision needs the same export."""
         self.unknown: dict[tuple[str, str], Failure] = {}
@@ -91,7 +115,9 @@ class ArtifactBuilder:
 
     def end(self, end: Callable[[Worker], None]) -> None:
         """Close the workers after the last build, or kill them after an error."""
-        for worker in self.workers.values():
+        with self._lock:
+            workers = list(self.workers.values())
+        for worker in workers:
             end(worker)
 
     def unpacked(self, material: Material) -> Material:
@@ -105,7 +131,8 @@ class ArtifactBuilder:
         def order(out: Path) -> Order:
             return Unpack(material.model.family, source, str(out))
 
-        artifact = self._ensure("source", f"folder of {Path(source.path).name}", parts, order, runtime)
+        what = f"folder of {Path(source.path).name}"
+        artifact = self._ensure("source", what, parts, order, runtime, work=_work(material))
         folder = replace(source, kind="folder", path=str(artifact.folder), file=source.path)
         return replace(material, source=folder, unpacked=artifact.record)
 
@@ -126,7 +153,7 @@ class ArtifactBuilder:
         what = f"reference of {model.name} {cell.workload}"
         # What is true of the weights is in the notes of every row, since every row has a reference.
         notes = material.unpacked.notes if material.unpacked else ()
-        return self._ensure("reference", what, parts, order, runtime, notes)
+        return self._ensure("reference", what, parts, order, runtime, notes, work=_work(material))
 
     def labelled(self, material: Material, task: TaskOptions, cell: Cell) -> Artifact:
         """The labelled set in the sizes of a workload, and the scores of the FP32 reference. Raises `BuildError`."""
@@ -141,7 +168,8 @@ class ArtifactBuilder:
         def order(out: Path) -> Order:
             return Label(model.family, material.source, cell.sizes, task, str(out))
 
-        return self._ensure("reference", f"labelled samples of {model.name}", parts, order, runtime)
+        what = f"labelled samples of {model.name}"
+        return self._ensure("reference", what, parts, order, runtime, work=_work(material))
 
     def artifact(self, material: Material, cell: Cell) -> Artifact:
         """The artifact of a cell, built from the source or from the format's base artifact. Raises `BuildError`."""
@@ -184,7 +212,8 @@ class ArtifactBuilder:
         if place in self.unknown:
             raise BuildError(self.unknown[place])
         try:
-            return self._ensure("model", f"{recipe.name} of {model.name}", parts, order, runtime, base_notes)
+            what = f"{recipe.name} of {model.name}"
+            return self._ensure("model", what, parts, order, runtime, base_notes, work=_work(material))
         except BuildError as error:
             if error.failure.kind == ARCHITECTURE:
                 self.unknown[place] = error.failure
@@ -206,7 +235,9 @@ class ArtifactBuilder:
             "inputs": _inputs(material) if data else "",
             "tools": _tools(self.runtimes[runtime]),
             # Of the staged code and not of this package: a gate builds with the code that its base had.
-            "code": worker_code.build_digest(material.model.family, form, self.code / "bench", labelled=labelled),
+            "code": worker_code.staged_build_digest(
+                self.cache.root.parent, self.code, material.model.family, form, labelled=labelled
+            ),
         }
 
     def _ensure(
@@ -217,20 +248,24 @@ class ArtifactBuilder:
         order: Callable[[Path], Order],
         runtime: str,
         base_notes: tuple[Note, ...] = (),
+        *,
+        work: Work,
     ) -> Artifact:
         """The artifact from the cache, or built now by a worker; what is true of its base is true of it too."""
         key, built = key_of(parts), False
-        if key in self.failed:
-            raise BuildError(self.failed[key])
 
         def build(aside: Path) -> tuple[Note, ...]:
             nonlocal built
+            # Another thread may have tried it while this one waited for the lock.
+            if key in self.failed:
+                raise BuildError(self.failed[key])
             built = True
-            self.progress.detail(f"building: {what}")
             return (*base_notes, *self._ask(runtime, order(aside)))
 
+        if key in self.failed:
+            raise BuildError(self.failed[key])
         try:
-            artifact = self.cache.ensure(kind, parts, build)
+            artifact = self.cache.ensure(kind, parts, build, self._turn(what, work))
         except BuildError as error:
             self.failed[key] = error.failure
             raise
@@ -239,29 +274,83 @@ class ArtifactBuilder:
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
         return artifact
 
+    @contextlib.contextmanager
+    def _turn(self, what: str, work: Work) -> Iterator[None]:
+        """Wait until something can be built, and say so while it is."""
+        with self.slots.held(work.rank, work.memory_bytes):
+            self.progress.work(what, f"building {what}")
+            try:
+                yield
+            finally:
+                self.progress.work(what, None)
+
     def _ask(self, runtime: str, order: Order) -> tuple[Note, ...]:
         built: Built | None = None
         failed: Failed | None = None
-        # All replies are read, also after a failure: an unread one would be taken for the reply to the next order.
-        for reply in self._worker(runtime).ask(order, BUILD_TIMEOUT_S):
-            if isinstance(reply, Failed):
-                self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
-                failed = failed or reply
-            if isinstance(reply, Built):
-                built = reply
+        with self._worker(runtime) as worker:
+            # All replies are read, also after a failure: an unread one would be taken for the reply to the next order.
+            for reply in worker.ask(order, BUILD_TIMEOUT_S):
+                # A worker that was killed, because all must end, has not failed.
+                self.slots.stop.check()
+                if isinstance(reply, Failed):
+                    self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
+                    failed = failed or reply
+                if isinstance(reply, Built):
+                    built = reply
         if failed:
             raise BuildError(failed.failure)
         assert built is not None
         return built.notes
 
-    def _worker(self, runtime: str) -> Worker:
-        # A build that crashed has taken its worker along; the next artifact gets a new one.
-        worker = self.workers.get(runtime)
-        if worker is None or not worker.alive:
-            log = self.logs / f"build-{runtime}.log"
-            environment = worker_code.child_environment(self.code)
-            self.workers[runtime] = Worker(self.runtimes[runtime].executable, log, environment)
-        return self.workers[runtime]
+    def _threads(self) -> dict[str, str]:
+        """Variables that share the cores between builds: threads that wait for one another's core make no progress."""
+        number = max(1, usable_cores() // self.slots.number)
+        return {} if self.slots.number == 1 else {"OMP_NUM_THREADS": str(number), "OMP_WAIT_POLICY": "PASSIVE"}
+
+    @contextlib.contextmanager
+    def _worker(self, runtime: str) -> Iterator[Worker]:
+        """A worker of the runtime that no other thread uses."""
+        with self._lock:
+            # Under the lock: a worker that starts later would not be killed.
+            self.slots.stop.check()
+            number = next(n for n in itertools.count(1) if (runtime, n) not in self._busy)
+            place = runtime, number
+            self._busy.add(place)
+            worker = self.workers.get(place)
+            # A build that crashed has taken its worker along; the next artifact gets a new one.
+            if worker is None or not worker.alive:
+                # A log for each, since a failure quotes the end of it.
+                log = self.logs / f"build-{runtime}{f'-{number}' if number > 1 else ''}.log"
+                environment = worker_code.child_environment(self.code, self._threads())
+                worker = self.workers[place] = Worker(self.runtimes[runtime].executable, log, environment)
+        try:
+            yield worker
+        finally:
+            with self._lock:
+                self._busy.discard(place)
+
+
+def _work(material: Material) -> Work:
+    """The rank of a model's builds, and about how much memory one takes."""
+    generates = material.family.generates
+    size_bytes = _size_bytes(material.source)
+    # Weights of 4 bits become 32 bits, and an export holds them several times.
+    factor = 24 if material.source.kind == "file" else 6
+    unknown = 8 * 2**30 if generates else 0
+    # The longest first: else one core waits at the end while the last model is built.
+    return Work((0 if generates else 1,), 2**30 + (factor * size_bytes if size_bytes else unknown))
+
+
+def _size_bytes(source: Source) -> int:
+    """The size of the largest files of a source; 0 for random weights."""
+    path = Path(source.path)
+    if source.weights == "random" or not source.path:
+        return 0
+    try:
+        files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        return 0
 
 
 def runtimes_for(cell: Cell) -> tuple[str, ...]:

@@ -9,15 +9,16 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-from filelock import FileLock
 from msgspec import Struct
 
 from bench.files import write_atomically, writing
 from bench.prepare.cache_use import USED, touch
+from bench.prepare.threads import Stop, locked
 from bench.records import ArtifactRecord, Cell, Note, Run, Source, Weights, schema_1
 
 MANIFEST = "artifact.json"
@@ -38,10 +39,10 @@ class Artifact(Struct, frozen=True):
 
 
 class Artifacts:
-    """The artifacts under `root`; several processes may share them at the same time."""
+    """The artifacts under `root`; several processes and threads may share them at the same time."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, stop: Stop | None = None) -> None:
+        self.root, self.stop = root, stop
 
     def find(self, parts: dict[str, str]) -> Artifact | None:
         """The artifact made of exactly these parts; None where the cache does not hold it."""
@@ -54,8 +55,10 @@ class Artifacts:
             touch(artifact.folder)
         return artifact
 
-    def ensure(self, kind: Kind, parts: dict[str, str], build: Build) -> Artifact:
-        """The artifact made of these parts, built now where the cache does not hold it.
+    def ensure(
+        self, kind: Kind, parts: dict[str, str], build: Build, turn: AbstractContextManager[None] | None = None
+    ) -> Artifact:
+        """The artifact made of these parts, built now where the cache does not hold it, while `turn` is held.
 
         A second run that needs the same artifact waits for the first. The files are written to another folder, which is
         renamed at the end, so that no reader sees an incomplete artifact. Raises `DiskError`, and what `build` raises.
@@ -63,9 +66,11 @@ class Artifacts:
         folder = self.root / key_of(parts)
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):
-                existing = self._read(folder)
-                artifact = existing or self._build(kind, parts, folder, build)
+            with locked(Path(f"{folder}.lock"), self.stop):
+                artifact = self._read(folder)
+                if artifact is None:
+                    with turn or nullcontext():
+                        artifact = self._build(kind, parts, folder, build)
                 touch(artifact.folder)
                 return artifact
 

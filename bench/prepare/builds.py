@@ -1,4 +1,4 @@
-"""Prepares what cells need: sources, references and artifacts, or the failure of a cell."""
+"""Prepares what cells need: targets, sources, references and artifacts, or the failure of a cell."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact, RecordedArtifacts
-from bench.prepare.environments import Environment, EnvironmentPool
-from bench.prepare.probe import ProbedTargets
+from bench.prepare.environments import Environment
+from bench.prepare.probe import ProbedTargets, wanted
+from bench.prepare.threads import Slots, Threads, usable_cores
 from bench.progress import Progress
 from bench.records import Cell, Failure, Source, TaskOptions
 from bench.worker_process import Worker
 
+MOST_BUILDS = 4
+"""How many artifacts are built at once: each worker holds torch, and a model several times."""
 OTHER_SOURCE = Failure(
     "unavailable",
     "source",
@@ -51,37 +54,47 @@ class Prepared:
 def prepare(
     matrix: Matrix,
     cells: Iterable[Cell],
-    probed: ProbedTargets,
+    targets: ProbedTargets,
     cache: Path,
     logs: Path,
     progress: Progress,
     recorded: RecordedArtifacts | None = None,
 ) -> Prepared:
-    """Make everything that the cells need; a failure affects only the cells that need what failed.
+    """Try the targets and make everything that the cells need; a failure affects only the cells that need what failed.
 
-    Nothing is made for targets that are unusable on this machine. `recorded` names the artifacts of an earlier run:
-    where the cache still holds them they are used, even if others would be made today.
+    All that does not depend on each other runs at the same time: an artifact is built as soon as its runtime is there
+    and one of its targets is known to be usable, beside installations and other builds. Nothing is made for targets
+    that are unusable on this machine. `recorded` names the artifacts of an earlier run: where the cache still holds
+    them they are used, even if others would be made today.
     """
     included = [cell for cell in cells if cell.excluded is None]
-    failures = {cell.id: probed.failures[cell.target] for cell in included if cell.target in probed.failures}
-    prepared = Prepared(probed.code, probed.pool.environments, failures=failures)
-    builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code)
-    models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts())
+    prepared = Prepared(targets.code, targets.pool.environments)
+    # A build computes on all cores for a part of its time only.
+    slots = Slots(min(MOST_BUILDS, usable_cores()), targets.stop, targets.machine.memory_bytes * 8 // 10)
+    builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code, slots)
     try:
-        models.runtimes_of([cell for cell in included if cell.id not in failures], probed.pool)
-        for model in dict.fromkeys(cell.model for cell in included):
-            selected = [cell for cell in included if cell.model == model and cell.id not in prepared.failures]
-            models.model(matrix.models[model], selected)
+        targets.stop.also(lambda: builder.end(Worker.kill))
+        with Threads(targets.stop) as threads:
+            models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts(), targets)
+            for target in wanted(matrix, included):
+                threads.start(targets.examine, target)
+            for model in dict.fromkeys(cell.model for cell in included):
+                selected = [cell for cell in included if cell.model == model]
+                threads.start(models.model, threads, matrix.models[model], selected)
     # After Ctrl-C or an error nothing waits for a build to end.
     except BaseException:
         builder.end(Worker.kill)
         raise
     builder.end(Worker.close)
+    # Whatever else failed for a cell, what its target is comes first.
+    prepared.failures |= {
+        cell.id: targets.failures[cell.target] for cell in included if cell.target in targets.failures
+    }
     return prepared
 
 
 class _Models:
-    """Prepares one model after another, and records failures."""
+    """Prepares the models, each in a thread, and records failures."""
 
     def __init__(
         self,
@@ -91,28 +104,34 @@ class _Models:
         progress: Progress,
         prepared: Prepared,
         recorded: RecordedArtifacts,
+        targets: ProbedTargets,
     ) -> None:
         self.matrix, self.cache, self.builder = matrix, cache, builder
-        self.progress, self.prepared, self.recorded = progress, prepared, recorded
+        self.progress, self.prepared, self.recorded, self.targets = progress, prepared, recorded, targets
 
-    def runtimes_of(self, cells: list[Cell], pool: EnvironmentPool) -> None:
-        """Make the runtimes in which artifacts are built; those in which cells run exist already."""
-        # dict.fromkeys keeps the order of the cells, so that progress follows the plan.
-        for name in dict.fromkeys(name for cell in cells for name in runtimes_for(cell)):
+    def has_runtimes(self, names: Iterable[str], cells: list[Cell]) -> bool:
+        """Make the runtimes in which something is built for the cells; where one cannot be made, the cells fail."""
+        for name in names:
             try:
-                pool.ensure(name)
+                self.targets.pool.ensure(name)
             except RuntimeSetupError as error:
-                failure = Failure("unavailable", "runtime", type(error).__name__, error.message, error.hint)
-                self.fail((cell for cell in cells if name in runtimes_for(cell)), failure)
+                self.fail(cells, Failure("unavailable", "runtime", type(error).__name__, error.message, error.hint))
+                return False
+        return True
 
     def fail(self, cells: Iterable[Cell], failure: Failure) -> None:
         for cell in cells:
             # The first failure is the cause; later ones follow from it.
             self.prepared.failures.setdefault(cell.id, failure)
 
-    def model(self, model: Model, cells: list[Cell]) -> None:
+    def alive(self, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells without a failure so far; those of a target that is not tried yet are among them."""
+        gone = self.targets.failures
+        return [cell for cell in cells if cell.id not in self.prepared.failures and cell.target not in gone]
+
+    def model(self, threads: Threads, model: Model, cells: list[Cell]) -> None:
         """Prepare the source, the references and the artifacts of one model."""
-        if not cells:
+        if not self.targets.any_usable(cell.target for cell in cells):
             return
         try:
             material = self.material(model)
@@ -120,11 +139,13 @@ class _Models:
             message = f"{model.name}: {error.message}"
             self.progress.step(f"source {message}; {error.hint}")
             failure = Failure("unavailable", "source", type(error).__name__, error.message, error.hint)
-            self.without_source(model, cells, failure)
+            self.without_source(threads, model, cells, failure)
             return
         # A gate must measure the model that its baseline measured.
         if self.recorded.differs(model.name, material.source):
-            self.without_source(model, cells, OTHER_SOURCE)
+            self.without_source(threads, model, cells, OTHER_SOURCE)
+            return
+        if not self.has_runtimes([material.family.build_runtime], cells):
             return
         try:
             material = self.builder.unpacked(material)
@@ -132,32 +153,33 @@ class _Models:
             self.fail(cells, error.failure)
             return
         self.prepared.sources[model.name] = material.source
-        self.everything(material, cells)
+        self.everything(threads, material, cells)
 
-    def everything(self, material: Material, cells: list[Cell]) -> None:
+    def everything(self, threads: Threads, material: Material, cells: list[Cell]) -> None:
         """Prepare the references, then the artifacts of the cells whose reference succeeded."""
         # One reference for a workload, whatever precision or target is compared with it.
-        for workload in dict.fromkeys(cell.workload for cell in cells):
-            self.reference(material, [cell for cell in cells if cell.workload == workload])
+        workloads = dict.fromkeys(cell.workload for cell in cells)
+        of_workload = [[cell for cell in cells if cell.workload == workload] for workload in workloads]
+        for reference in [threads.start(self.reference, material, group) for group in of_workload]:
+            reference.result()
         if material.task is not None:
             self.labelled(material, material.task, cells)
         # Without a reference no answer could be checked, so nothing is built for such a cell.
-        runnable = [cell for cell in cells if cell.format is not None and cell.id not in self.prepared.failures]
+        runnable = self.alive(cell for cell in cells if cell.format is not None)
         for name in dict.fromkeys(cell.artifact_name for cell in runnable):
-            self.artifact(material, [cell for cell in runnable if cell.artifact_name == name])
+            threads.start(self.artifact, material, [cell for cell in runnable if cell.artifact_name == name])
 
-    def without_source(self, model: Model, cells: list[Cell], failure: Failure) -> None:
+    def without_source(self, threads: Threads, model: Model, cells: list[Cell], failure: Failure) -> None:
         """Prepare the cells that recorded artifacts are enough for; the others end with the failure."""
         standing = [cell for cell in cells if self.recorded.is_runnable_from_cache(cell, self.builder.cache)]
         self.fail((cell for cell in cells if cell not in standing), failure)
         if standing:
             source = self.recorded.stand_in(model.name)
             self.prepared.sources[model.name] = source
-            self.everything(Material(model, source, None), standing)
+            self.everything(threads, Material(model, source, None), standing)
 
     def material(self, model: Model) -> Material:
         """Fetch the model's source and its input data. Raises `SourceError`."""
-        self.progress.detail(f"source of {model.name}: {model.source}")
         root = Path(self.matrix.place).parent
         source = sources.resolve(
             model.source,
@@ -199,9 +221,14 @@ class _Models:
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""
+        if not self.targets.any_usable(cell.target for cell in cells):
+            return
         try:
-            recorded = self.recorded.reference(cells[0], self.builder.cache)
-            reference = recorded or self.builder.reference(material, cells[0])
+            reference = self.recorded.reference(cells[0], self.builder.cache)
+            if reference is None:
+                if not self.has_runtimes([material.family.build_runtime], cells):
+                    return
+                reference = self.builder.reference(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return
@@ -209,7 +236,7 @@ class _Models:
 
     def labelled(self, material: Material, task: TaskOptions, cells: list[Cell]) -> None:
         """Prepare the labelled samples in the sizes of the first workload of each group, which runs them."""
-        alive = [cell for cell in cells if cell.id not in self.prepared.failures]
+        alive = self.alive(cells)
         first = {cell.group: cell for cell in reversed(alive)}
         for workload in dict.fromkeys(cell.workload for cell in first.values()):
             hit = [cell for cell in alive if first[cell.group].workload == workload]
@@ -222,9 +249,14 @@ class _Models:
 
     def artifact(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the artifact of one precision in one format."""
+        if not self.targets.any_usable(cell.target for cell in cells):
+            return
         try:
-            recorded = self.recorded.artifact(cells[0], self.builder.cache)
-            artifact = recorded or self.builder.artifact(material, cells[0])
+            artifact = self.recorded.artifact(cells[0], self.builder.cache)
+            if artifact is None:
+                if not self.has_runtimes(runtimes_for(cells[0]), cells):
+                    return
+                artifact = self.builder.artifact(material, cells[0])
         except BuildError as error:
             self.fail(cells, error.failure)
             return

@@ -5,15 +5,54 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+
+import msgspec
+
+from bench.errors import DiskError
+from bench.files import write_atomically
 
 UNUSED_FIELDS = ("kind", "type_comment", "type_ignores")
 """Fields of the syntax tree without effect: the `u` of a string, and comments for type checkers."""
 
+MOST_KEPT = 200
+_REMEMBERING = threading.Lock()
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a syntax tree for all threads together, and fails where two of them parse at once."""
 Homes = Mapping[str, Path]
 """The folder of each top-level package whose imports are followed, by its name."""
+
+
+def digest_of_bytes(start: bytes, files: Mapping[str, Path]) -> str:
+    """SHA-256 over some bytes, and over the names and bytes of files: equal bytes have equal meanings."""
+    total = hashlib.sha256(start)
+    for name, path in files.items():
+        content = path.read_bytes()
+        total.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
+
+
+def remembered(memory: Path, key: str, compute: Callable[[], str]) -> str:
+    """The digest that was kept under a key in a small JSON file; computed and kept where there is none."""
+    with _REMEMBERING:
+        known = _recall(memory)
+        if key not in known:
+            known = {**dict(list(known.items())[-MOST_KEPT:]), key: compute()}
+            # Where it cannot be kept, it is computed again next time.
+            with contextlib.suppress(DiskError, OSError):
+                write_atomically(memory, json.dumps(known).encode())
+        return known[key]
+
+
+def _recall(memory: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(memory.read_bytes(), type=dict[str, str])
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError):
+        return {}
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -37,8 +76,13 @@ def _meaning(path: Path, _mtime_ns: int, _size: int) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".py":
         with contextlib.suppress(SyntaxError, ValueError):  # not valid Python: its bytes count
-            content = "".join(_tokens(ast.parse(content))).encode()
+            content = "".join(_tokens(_parse(content))).encode()
     return hashlib.sha256(content).digest()
+
+
+def _parse(content: bytes) -> ast.Module:
+    with _PARSING:
+        return ast.parse(content)
 
 
 def _tokens(value: object) -> Iterator[str]:
@@ -113,7 +157,7 @@ def _imports(path: Path, homes: Homes) -> Iterator[str]:
 def _import_statements(path: Path, _mtime_ns: int, _size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """The level, the module and the names of every import."""
     imports: list[tuple[int, str, tuple[str, ...]]] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(_parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from filelock import FileLock
+import psutil
 from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -26,6 +29,8 @@ from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
 from bench.prepare.cache_use import touch
+from bench.prepare.installers import compile_command, installers
+from bench.prepare.threads import Slots, Stop, locked
 from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 
@@ -60,11 +65,15 @@ class Environment(Struct, frozen=True):
 
 
 class EnvironmentPool:
-    """The runtimes of a matrix by name; each is made, or fails, only once."""
+    """The runtimes of a matrix by name; each is made, or fails, only once. Several threads may use it."""
 
-    def __init__(self, known: Mapping[str, Runtime], cache: Path, progress: Progress) -> None:
+    def __init__(
+        self, known: Mapping[str, Runtime], cache: Path, progress: Progress, slots: Slots | None = None
+    ) -> None:
         self.known, self.cache, self.progress = known, cache, progress
+        self.slots = slots or Slots(1)
         self.environments: dict[str, Environment] = {}
+        self._locks = {name: threading.Lock() for name in known}
         # Kept, so that targets that share a runtime do not try a failing installation again.
         self.errors: dict[str, RuntimeSetupError] = {}
 
@@ -74,11 +83,15 @@ class EnvironmentPool:
 
     def ensure(self, name: str) -> Environment:
         """The runtime, made now where it does not exist. Raises `RuntimeSetupError`, the same at each call."""
-        environment = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress))
+        environment = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress, self.slots))
         assert environment is not None
         return environment
 
     def _once(self, name: str, look: Callable[[], Environment | None]) -> Environment | None:
+        with self._locks[name]:
+            return self._look(name, look)
+
+    def _look(self, name: str, look: Callable[[], Environment | None]) -> Environment | None:
         if name in self.errors:
             raise self.errors[name]
         if name not in self.environments:
@@ -111,22 +124,25 @@ def find(runtime: Runtime, cache: Path) -> Environment | None:
     return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
 
 
-def ensure(runtime: Runtime, cache: Path, progress: Progress) -> Environment:
-    """The runtime, made now where it does not exist; two processes at the same time make it once.
+def ensure(runtime: Runtime, cache: Path, progress: Progress, slots: Slots | None = None) -> Environment:
+    """The runtime, made now where it does not exist; two processes or threads at the same time make it once.
 
-    Raises `RuntimeSetupError` where a requirement cannot be installed, and `DiskError` where the disk is full.
+    `slots` limit how many are made at once. Raises `RuntimeSetupError` where a requirement cannot be installed, and
+    `DiskError` where the disk is full.
     """
     if environment := find(runtime, cache):
         return environment
-    base = ensure(runtime.base, cache, progress) if runtime.base else None
+    slots = slots or Slots(1)
+    base = ensure(runtime.base, cache, progress, slots) if runtime.base else None
     folder = _folder(runtime, cache)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with locked(Path(f"{folder}.lock"), slots.stop):
             # Another process may have made it while this one waited for the lock.
             if environment := find(runtime, cache):
                 return environment
-            return _make(runtime, folder, progress, base)
+            with slots.held():
+                return _make(runtime, folder, progress, base, slots.stop)
 
 
 def key(runtime: Runtime) -> str:
@@ -147,24 +163,44 @@ def _interpreter(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _make(runtime: Runtime, folder: Path, progress: Progress, base: Environment | None) -> Environment:
+def _make(runtime: Runtime, folder: Path, progress: Progress, base: Environment | None, stop: Stop) -> Environment:
     start = time.monotonic()
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
-    _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress)
-    executable = _interpreter(folder)
-    if base:
-        _see_packages(runtime, executable, base)
-    # Our own pip installs into the environment, which so needs no pip: that is smaller and quicker.
-    # --no-input: nobody can answer a question of pip here.
-    pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
-    _command([*pip, "--disable-pip-version-check", *runtime.requires, *INSTALLED], runtime, progress)
-    record = _inspect(runtime, executable)
+    try:
+        _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress, stop)
+        executable = _interpreter(folder)
+        if base:
+            _see_packages(runtime, executable, base)
+        _install(runtime, executable, progress, stop)
+        record = _inspect(runtime, executable)
+    finally:
+        progress.work(runtime.name, None)
     # Last: a folder without a record is incomplete.
     write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
     took = duration(time.monotonic() - start)
     progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
     return Environment(record, executable)
+
+
+def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop) -> None:
+    """Install the requirements with the first installer that can, and compile what is installed."""
+    # The installers run outside of the environment, which so needs no pip: that is smaller and quicker.
+    *others, last = installers(executable, (*runtime.requires, *INSTALLED), extends=runtime.base is not None)
+    for installer in others:
+        try:
+            _command([*installer.command], runtime, progress, stop, installer.environment)
+            break
+        except RuntimeSetupError as error:
+            why = error.message.rpartition("could not be installed: ")[2]
+            progress.step(f"runtime {runtime.name}: {installer.name} could not install it ({why}), so {last.name} does")
+    else:
+        _command([*last.command], runtime, progress, stop, last.environment)
+    packages = Path(_site(runtime, executable)[1])
+    progress.work(runtime.name, f"runtime {runtime.name}: compiling its packages")
+    # Some packages hold files for other versions of Python, which cannot be compiled.
+    with contextlib.suppress(RuntimeSetupError):
+        _command(compile_command(executable, packages), runtime, progress, stop)
 
 
 def _see_packages(runtime: Runtime, executable: Path, base: Environment) -> None:
@@ -182,24 +218,51 @@ def _site(runtime: Runtime, executable: Path) -> tuple[str, str]:
     return str(python), str(folder)
 
 
-def _command(command: list[str], runtime: Runtime, progress: Progress) -> None:
+def _command(
+    command: list[str],
+    runtime: Runtime,
+    progress: Progress,
+    stop: Stop | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> None:
     """Run an installer and show its output as progress. Raises `RuntimeSetupError` with its last error."""
+    stop = stop or Stop()
+    stop.check()
     # pip's errors are in its last lines.
     tail: deque[str] = deque(maxlen=60)
     # One pipe for both streams: a second one that nobody reads could fill up and stop pip.
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(variables or {})},
+    )
+    with process, stop.ends(lambda: _kill(process.pid)):
         assert process.stdout is not None
         for line in process.stdout:
             tail.append(line.rstrip())
-            progress.detail(f"runtime {runtime.name}: {line.strip()}")
+            progress.work(runtime.name, f"runtime {runtime.name}: {line.strip()}")
     if process.returncode:
+        stop.check()
         raise _install_error(runtime, list(tail))
 
 
+def _kill(pid: int) -> None:
+    """Kill an installer and what it started, such as a compiler."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        # Children first: after the parent's death they could not be found by it.
+        for child in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
 def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    # `ERROR: …` of pip, `error: …` of uv.
+    errors = [line.partition(": ")[2] for line in lines if line.startswith(("ERROR: ", "error: "))]
     # venv and a pip that cannot start have no line `ERROR:`; their last line is the cause.
     errors = errors or [line for line in lines if line]
     message = errors[-1] if errors else "the installer said nothing"

@@ -18,8 +18,6 @@ from bench.declare.matrix import Matrix, Runtime
 from bench.records import Cell, Effort, RuntimeRecord
 
 FILE = Path(__file__).parents[1] / "declare" / "estimates.toml"
-TURNS = 6
-"""Bursts of a workload in one block."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MOST_RECORDS = 2000
 """A cache with more artifacts is not read: what it holds is then taken as not built, rather than read for a second."""
@@ -41,8 +39,9 @@ class Seconds(Struct, frozen=True, forbid_unknown_fields=True):
     megabytes_installed: float
     start: float
     workload: float
-    call: float
+    around_burst: float
     generation: float
+    turns_limit: float
 
 
 class Estimates(Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,11 +101,24 @@ def forecast(matrix: Matrix, cells: Sequence[Cell], effort: Effort, folder: Path
 
 
 def measuring_s(cells: Sequence[Cell], effort: Effort) -> float:
-    """Seconds of the fewest blocks of a budget: a process for each target x precision, and bursts of each workload."""
+    """Seconds of measuring: the budget's time, or the first blocks of all models where they take longer."""
+    models = dict.fromkeys(cell.model for cell in cells)
+    blocks = sum(block_s([cell for cell in cells if cell.model == model], effort) for model in models)
+    if effort.minutes is None:
+        return effort.min_rounds * blocks
+    # Comparisons are open until the time is over, or until there are enough blocks.
+    return max(blocks, min(60 * effort.minutes, effort.max_rounds * blocks))
+
+
+def block_s(cells: Sequence[Cell], effort: Effort) -> float:
+    """Seconds of a block of one model: a process for each target x precision, and bursts of each workload in turn."""
     seconds = estimates().seconds
-    processes = len({cell.group for cell in cells})
-    turns = sum(seconds.generation if registry.families()[cell.family].generates else seconds.call for cell in cells)
-    return effort.min_rounds * (seconds.start * processes + seconds.workload * len(cells) + TURNS * turns)
+    turn = sum(
+        seconds.generation if registry.families()[cell.family].generates else effort.burst_s + seconds.around_burst
+        for cell in cells
+    )
+    turns = min(effort.bursts * turn, max(turn, seconds.turns_limit))
+    return seconds.start * len({cell.group for cell in cells}) + seconds.workload * len(cells) + turns
 
 
 def needed_runtimes(matrix: Matrix, cells: Iterable[Cell]) -> list[Runtime]:

@@ -6,10 +6,10 @@ the target.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare import catalogue
@@ -18,12 +18,16 @@ from bench.declare.targets import Runtime, Target
 from bench.errors import RuntimeSetupError
 from bench.prepare import presence, worker_code
 from bench.prepare.environments import Environment, EnvironmentPool
+from bench.prepare.probe_memory import ProbeMemory, order_of
+from bench.prepare.threads import LOOK_S, Slots, Stop, usable_cores
 from bench.progress import Progress
-from bench.records import Cell, Failed, Failure, Machine, Note, Probe, Probed, Provider, Status, TargetFacts, note
+from bench.records import Cell, Failed, Failure, Machine, Note, Probed, Provider, Status, TargetFacts, note
 from bench.worker_process import Worker, with_native_words
 
 PROBE_TIMEOUT_S = 180.0
 """Drivers and shader compilers take a long time at their first use."""
+INSTALLS = 3
+"""How many runtimes are installed at once: a download needs no core, and unpacking needs one."""
 UNSURE = ("crashed", "timeout", "out-of-memory", "failed")
 """Kinds that say more about the probe than about the target: a run still tries its cells."""
 WITHOUT_WORDS = ("not-created", "registers-nothing", "no-device")
@@ -32,40 +36,61 @@ REFUSALS: dict[str, Status] = {"option": "unsupported"}
 """Kinds for a target that exists but refuses what the matrix asks for."""
 
 
-class ProbedTargets(Struct, frozen=True):
-    """What is known before anything is built: the runtimes that exist, and the facts of each target."""
+class ProbedTargets:
+    """What becomes known about the targets of a run: the runtimes, and the facts of each target once it was tried."""
 
-    code: Path
-    pool: EnvironmentPool
-    facts: dict[str, TargetFacts]
-    failures: dict[str, Failure]
-    """By target: the failure of its cells."""
+    def __init__(self, code: Path, pool: EnvironmentPool, machine: Machine, logs: Path, progress: Progress) -> None:
+        self.code, self.pool, self.machine, self.logs, self.progress = code, pool, machine, logs, progress
+        self.stop = pool.slots.stop
+        self.facts: dict[str, TargetFacts] = {}
+        self.failures: dict[str, Failure] = {}
+        """By target: the failure of its cells."""
+        self.slots = Slots(usable_cores(), self.stop)
+        self._known = threading.Condition()
+
+    def examine(self, target: Target) -> None:
+        """Try a target, and tell all who wait for it."""
+        log = self.logs / f"probe-{target.name}.log"
+        try:
+            facts = examine(target, self.pool, self.machine, self.code, log, self.progress, slots=self.slots)
+        finally:
+            self.progress.work(f"target {target.name}", None)
+        if line := _line(target.name, facts):
+            self.progress.step(line)
+        with self._known:
+            if is_unusable(facts):
+                status = REFUSALS.get(facts.kind, "unavailable")
+                self.failures[target.name] = Failure(status, "target", facts.kind, facts.message, facts.remedy)
+            self.facts[target.name] = facts
+            self._known.notify_all()
+
+    def any_usable(self, names: Iterable[str]) -> bool:
+        """Whether one of the targets can be used; waits until one can, or all have been tried."""
+        names = set(names)
+        with self._known:
+            while True:
+                self.stop.check()
+                if any(name in self.facts and name not in self.failures for name in names):
+                    return True
+                if names <= self.facts.keys():
+                    return False
+                self._known.wait(LOOK_S)
 
 
-def probe_targets(
-    matrix: Matrix,
-    cells: Iterable[Cell],
-    machine: Machine,
-    cache: Path,
-    logs: Path,
-    progress: Progress,
-    code: Path | None = None,
+def new_targets(
+    matrix: Matrix, machine: Machine, cache: Path, logs: Path, progress: Progress, code: Path | None = None
 ) -> ProbedTargets:
-    """Try every target that a cell needs; the cells of unusable targets get a failure.
+    """The targets of a matrix, of which none is tried yet.
 
     `code` is the folder of the worker's code; None for the code of this version.
     """
-    pool = EnvironmentPool(matrix.runtimes, cache, progress)
-    probed = ProbedTargets(code or worker_code.stage(cache), pool, {}, {})
-    for name in dict.fromkeys(cell.target for cell in cells if cell.excluded is None):
-        facts = examine(matrix.targets[name], pool, machine, probed.code, logs / f"probe-{name}.log", progress)
-        probed.facts[name] = facts
-        if line := _line(name, facts):
-            progress.step(line)
-        if is_unusable(facts):
-            status = REFUSALS.get(facts.kind, "unavailable")
-            probed.failures[name] = Failure(status, "target", facts.kind, facts.message, facts.remedy)
-    return probed
+    pool = EnvironmentPool(matrix.runtimes, cache, progress, Slots(INSTALLS))
+    return ProbedTargets(code or worker_code.stage(cache), pool, machine, logs, progress)
+
+
+def wanted(matrix: Matrix, cells: Iterable[Cell]) -> list[Target]:
+    """The targets that a cell needs."""
+    return [matrix.targets[name] for name in dict.fromkeys(cell.target for cell in cells if cell.excluded is None)]
 
 
 def examine(
@@ -77,10 +102,12 @@ def examine(
     progress: Progress,
     *,
     install: bool = True,
+    slots: Slots | None = None,
 ) -> TargetFacts:
     """Try one target in a process of its own; a crash there becomes its facts.
 
-    Without `install` no runtime is made, and the facts name a missing one.
+    Without `install` no runtime is made, and the facts name a missing one. `slots` are those of a run, which tries
+    several at once, and does not try again what was found usable since the machine started.
     """
     runtime = pool.known[target.runtime]
     try:
@@ -94,9 +121,19 @@ def examine(
             runtime_environment = pool.ensure(target.runtime)
     except RuntimeSetupError as error:
         return _absent("no-runtime", error.message, error.hint)
-    progress.detail(f"trying {target.name}")
     # Nine tenths of the memory, as in a run: a probe must not use up the machine's memory either.
-    return probe(target, runtime_environment, code, log, machine.memory_bytes * 9 // 10)
+    limit_bytes = machine.memory_bytes * 9 // 10
+    if slots is None:
+        progress.detail(f"trying {target.name}")
+        return probe(target, runtime_environment, code, log, limit_bytes)
+    memory = ProbeMemory(pool.cache, machine, code)
+    if known := memory.recall(target, runtime_environment):
+        return known
+    with slots.held():
+        progress.work(f"target {target.name}", f"trying {target.name}")
+        facts = probe(target, runtime_environment, code, log, limit_bytes, slots.stop)
+    memory.keep(target, runtime_environment, facts)
+    return facts
 
 
 def reason_not_to_install(target: Target, runtime: Runtime, machine: Machine) -> TargetFacts | None:
@@ -121,20 +158,30 @@ def missing_device(needs: str, machine: Machine) -> str | None:
 
 
 def probe(
-    target: Target, runtime_environment: Environment, code: Path, log: Path, memory_limit_bytes: int | None = None
+    target: Target,
+    runtime_environment: Environment,
+    code: Path,
+    log: Path,
+    memory_limit_bytes: int | None = None,
+    stop: Stop | None = None,
 ) -> TargetFacts:
-    """Probe a target with a new worker in its runtime."""
+    """Probe a target with a new worker in its runtime; `stop` ends it."""
+    stop = stop or Stop()
     provider = target.provider
     environment = worker_code.child_environment(code, provider.environment if provider else None)
-    order = Probe(engine=target.engine, provider=provider, mode=target.mode, options=target.options)
+    order = order_of(target)
     # Replaced by any reply.
     facts = _absent("failed", "the worker ended without an answer")
-    with Worker(runtime_environment.executable, log, environment, memory_limit_bytes) as worker:
+    with (
+        Worker(runtime_environment.executable, log, environment, memory_limit_bytes) as worker,
+        stop.ends(worker.kill),
+    ):
         for reply in worker.ask(order, PROBE_TIMEOUT_S):
             if isinstance(reply, Probed):
                 facts = _with_words(reply.facts, worker.native_words())
             if isinstance(reply, Failed):
                 facts = facts_of_failure(reply.failure)
+    stop.check()
     facts = replace(facts, notes=(*facts.notes, *unchecked_options(provider, facts)))
     # The worker knows only which import failed; the catalogue knows what brings it.
     if facts.kind == "not-installed" and target.row is not None:

@@ -27,6 +27,8 @@ PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "shared", "worker")
 PLUGINS = "touchstone-plugins.json"
 """A file beside the copied package: by kind and name, the modules that other packages add."""
+DIGESTS = "code-digests.json"
+"""A file of the cache: digests of code that was read before, since reading it as syntax trees takes a second."""
 DIGEST = re.compile(r"[0-9a-f]{16}")
 """A run's file may come from anywhere, and this text becomes the name of a folder: nothing else is accepted."""
 
@@ -34,10 +36,15 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 def stage(cache: Path) -> Path:
     """Copy the worker's code and return the folder for a worker's path; one folder for each state of the code."""
     files, plugins = dict(_worker_files()), _plugin_modules()
-    total = hashlib.sha256(plugins.encode())
-    for relative, path in files.items():
-        total.update(relative.encode() + b"\0" + code_digest.meaning(path))
-    folder = cache / "worker" / total.hexdigest()[:16]
+    as_written = code_digest.digest_of_bytes(plugins.encode(), files)
+
+    def name() -> str:
+        total = hashlib.sha256(plugins.encode())
+        for relative, path in files.items():
+            total.update(relative.encode() + b"\0" + code_digest.meaning(path))
+        return total.hexdigest()[:16]
+
+    folder = cache / "worker" / code_digest.remembered(cache / DIGESTS, f"stage {as_written}", name)
     # Not `touch`, which adds a file: staged code stays byte for byte as it is.
     if folder.exists():
         touch_whole(folder)
@@ -99,6 +106,20 @@ def build_digest(family: str, form: str | None = None, package: Path | None = No
     start = bench / "worker" / ("labelled/orders.py" if labelled else "artifacts.py")
     code = code_digest.code_behind([start, *files], homes)
     return code_digest.digest([*code, *_data(family, homes)])[:16]
+
+
+def staged_build_digest(
+    cache: Path, code: Path, family: str, form: str | None = None, *, labelled: bool = False
+) -> str:
+    """`build_digest` of staged code, remembered by the name of its folder, which is a digest of what is in it."""
+
+    def compute() -> str:
+        return build_digest(family, form, code / "bench", labelled=labelled)
+
+    if not DIGEST.fullmatch(code.name):
+        return compute()
+    key = f"build {code.name} {family} {form or ''} {'labelled' if labelled else ''}".strip()
+    return code_digest.remembered(cache / DIGESTS, key, compute)
 
 
 def _homes(package: Path | None) -> dict[str, Path]:

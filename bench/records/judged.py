@@ -173,6 +173,8 @@ class Outcome(Record, frozen=True):
     """Joules of one emitted token."""
     cpu_ms: Interval | None = None
     """CPU time of one call, summed over threads."""
+    cores_used: Interval | None = None
+    """That CPU time over the wall time of the same calls: 1.9 is almost two cores."""
     traits: Traits | None = None
     bits_per_weight: float | None = None
     """The bits of the files that hold the weights, over the number of weights; counted, not declared."""

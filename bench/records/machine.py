@@ -52,7 +52,7 @@ class Machine(Record, frozen=True):
 
 
 class MachineState(Record, frozen=True):
-    """The state of the machine during one visit; it is not part of the machine's key.
+    """The state of the machine during the bursts of a block; it is not part of the machine's key.
 
     Frequency and temperature are read right after the timed bursts, or after a minute of a sustained run.
     """
@@ -62,9 +62,9 @@ class MachineState(Record, frozen=True):
     temperature_c: float | None = None
     on_battery: bool | None = None
     steal_percent: float | None = None
-    """Share of CPU time taken by the hypervisor during the visit."""
+    """Share of CPU time taken by the hypervisor meanwhile."""
     other_cpu_percent: float | None = None
-    """CPU time that other processes used during the visit, as a share of all cores."""
+    """CPU time that other processes used meanwhile, as a share of all cores."""
     available_bytes: int | None = None
     temperature_limit_c: float | None = None
     """The temperature at which the processor throttles, from the same sensor as its temperature."""

@@ -179,6 +179,8 @@ class Held(Record, frozen=True, tag="held", tag_field="reply"):
     parity: Parity
     traits: Traits | None = None
     transcript: Transcript | None = None
+    idle: bool = True
+    """Whether the process used no CPU after it, as for `Bursted`."""
 
 
 class Bursted(Record, frozen=True, tag="bursted", tag_field="reply"):

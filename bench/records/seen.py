@@ -287,10 +287,11 @@ class Sustained(Record, frozen=True):
 
 
 class Observation(Record, frozen=True):
-    """The result of one round for one cell; a line of `results.jsonl`."""
+    """The result of one block for one cell; a line of `results.jsonl`."""
 
     cell: str
     round: int
+    """The number of the block, from 1. It is 0 where the preparation failed, and for a minute of a sustained run."""
     started: str
     """UTC, ISO 8601."""
     failure: Failure | None = None

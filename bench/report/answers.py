@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.judge.margins import comparable, main_rate, main_ratio, margin
-from bench.records import Interval, Note, Outcome, Record, Speed, Status
+from bench.judge.margins import Pairs, comparable, main_rate, main_ratio, margin
+from bench.records import Comparison, Interval, Note, Outcome, Record, Speed, Status
 from bench.report import generation, numbers, text
 
 WORKED: tuple[Status, ...] = ("ok", "partial")
@@ -76,15 +76,19 @@ class ModelAnswer(Record, frozen=True):
     setbacks: tuple[Setback, ...]
 
 
-def answers(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> tuple[ModelAnswer, ...]:
+def answers(
+    outcomes: Sequence[Outcome], comparisons: Sequence[Comparison] = (), *, rank_approximate: bool = False
+) -> tuple[ModelAnswer, ...]:
     """The answers for each model that was tried on this machine, in the order of the outcomes.
 
-    The outcomes of emulated cells have no times, and are in no ranking.
+    The outcomes of emulated cells have no times, and are in no ranking. `comparisons` are those of the run.
     """
+    known = {(comparison.a, comparison.b): comparison.ratio for comparison in comparisons}
     tried = [outcome for outcome in outcomes if outcome.status not in ("unavailable", "excluded")]
     models = dict.fromkeys(outcome.cell.model for outcome in tried)
     return tuple(
-        _model(name, [outcome for outcome in tried if outcome.cell.model == name], rank_approximate) for name in models
+        _model(name, [outcome for outcome in tried if outcome.cell.model == name], known, rank_approximate)
+        for name in models
     )
 
 
@@ -112,10 +116,10 @@ def memory(outcome: Outcome) -> int | None:
     return outcome.model_rss_bytes + (outcome.device_memory_bytes or 0)
 
 
-def _model(name: str, own: Sequence[Outcome], rank_approximate: bool) -> ModelAnswer:
+def _model(name: str, own: Sequence[Outcome], known: Pairs, rank_approximate: bool) -> ModelAnswer:
     workloads = dict.fromkeys(outcome.cell.workload for outcome in own)
     parts = (
-        _workload(workload, [outcome for outcome in own if outcome.cell.workload == workload], rank_approximate)
+        _workload(workload, [outcome for outcome in own if outcome.cell.workload == workload], known, rank_approximate)
         for workload in workloads
     )
     worked = {*SILENT, "approximate"} if rank_approximate else set(SILENT)
@@ -140,16 +144,18 @@ def _setbacks(outcomes: Sequence[Outcome]) -> tuple[Setback, ...]:
     )
 
 
-def _workload(name: str, own: Sequence[Outcome], rank_approximate: bool) -> WorkloadAnswer:
+def _workload(name: str, own: Sequence[Outcome], known: Pairs, rank_approximate: bool) -> WorkloadAnswer:
     ranking = ranked(own, rank_approximate=rank_approximate)
-    return WorkloadAnswer(name, _fastest(ranking), _smallest(ranking), tuple(outcome.cell.id for outcome in ranking))
+    return WorkloadAnswer(
+        name, _fastest(ranking, known), _smallest(ranking), tuple(outcome.cell.id for outcome in ranking)
+    )
 
 
-def _fastest(ranking: Sequence[Outcome]) -> Fastest | None:
+def _fastest(ranking: Sequence[Outcome], known: Pairs) -> Fastest | None:
     if not ranking or ranking[0].speed is None:
         return None
     first, others = ranking[0], ranking[1:]
-    margins = [_margin(first, other) for other in others]
+    margins = [_margin(first, other, known) for other in others]
     figure = generation.figure(ranking[0].speed)
     control = ranking[0].speed.control
     return Fastest(
@@ -162,8 +168,8 @@ def _fastest(ranking: Sequence[Outcome]) -> Fastest | None:
     )
 
 
-def _margin(ours: Outcome, theirs: Outcome) -> Margin | None:
-    ratio = margin(ours, theirs)
+def _margin(ours: Outcome, theirs: Outcome, known: Pairs) -> Margin | None:
+    ratio = margin(ours, theirs, known)
     return None if ratio is None else Margin(theirs.cell.id, ratio, numbers.is_difference(ratio))
 
 

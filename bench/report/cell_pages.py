@@ -28,6 +28,8 @@ def repeat_command(run: Run, outcome: Outcome) -> str:
             "--matrix": run.matrix_path,
             "--budget": run.effort.name,
             "--threads": run.threads,
+            # Without it, an optional cell is no part of the plan.
+            "--with-optional": "--with-optional" in run.command.split(),
             "--only": tuple(dict.fromkeys(filter(None, (outcome.cell.id, control)))),
         },
     )

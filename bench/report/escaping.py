@@ -19,6 +19,9 @@ _FORMULA_STARTS = "=+\\-@\t\r＝＋－＠"
 
 def lines(text: str) -> str:
     """The text without escape sequences, control characters and bidirectional overrides; line breaks stay."""
+    # Almost every text: the report checks thousands of them.
+    if text.isprintable():
+        return text
     text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     # Cf has the bidirectional overrides, which show a text in another order; Cs are half pairs, no valid UTF-8.
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})

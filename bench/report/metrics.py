@@ -503,6 +503,13 @@ METRICS: tuple[Metric, ...] = (
         "Samples that would show a loss of half a point, or 0.5 % of a perplexity, with 80 % power.",
         "integer",
     ),
+    time(
+        "cpu_ms",
+        "ms",
+        lambda o: o.cpu_ms,
+        "CPU milliseconds of one call, all threads; empty where another process computes.",
+    ),
+    time("cores_used", "", lambda o: o.cores_used, "That CPU time over the wall time of the same calls."),
 )
 """In the order of the columns of results.csv. A row may be added at any place; its meaning never changes."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.records import Cell, Outcome, Run, Status
+from bench.records import Cell, Comparison, Outcome, Run, Status
 from bench.report import answers, emulation, matrix_table, model_tables, problem_groups, side_by_side, targets, text
 from bench.report.answers import ModelAnswer
 from bench.report.emulation import EmulatorTimes
@@ -46,6 +46,8 @@ class RunReport:
     models: tuple[ModelPart, ...]
     problems: tuple[ProblemGroup, ...]
     resolvable: Resolvable | None
+    comparisons: tuple[Comparison, ...]
+    """Of the cells that people compare, each pair once."""
     answers: tuple[ModelAnswer, ...]
     """What a reader asks first of each model that was tried."""
     rank_approximate: bool = False
@@ -188,12 +190,21 @@ class Report:
         return tuple(dict.fromkeys(flag for sheet in self.sheets for flag in sheet.flags))
 
 
-def build(runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]], *, rank_approximate: bool = False) -> Report:
+def build(
+    runs_and_outcomes: Sequence[tuple[Run, Sequence[Outcome]]],
+    comparisons: Sequence[Sequence[Comparison]] = (),
+    *,
+    rank_approximate: bool = False,
+) -> Report:
     """The tables of one or more runs; an interrupted run may have fewer outcomes than planned cells.
 
-    `rank_approximate` also ranks the cells whose answers are within tolerance and visibly others.
+    `comparisons` are those of each run, in the same order, as far as they are known. `rank_approximate` also ranks the
+    cells whose answers are within tolerance and visibly others.
     """
-    sheets = tuple(_sheet(run, outcomes, rank_approximate) for run, outcomes in runs_and_outcomes)
+    sheets = tuple(
+        _sheet(run, outcomes, comparisons[number] if number < len(comparisons) else (), rank_approximate)
+        for number, (run, outcomes) in enumerate(runs_and_outcomes)
+    )
     return Report(sheets, side_by_side.across_runs(sheets) if len(sheets) > 1 else (), rank_approximate)
 
 
@@ -215,7 +226,9 @@ def summary(sheet: RunReport) -> Summary:
     )
 
 
-def _sheet(run: Run, outcomes: Sequence[Outcome], rank_approximate: bool) -> RunReport:
+def _sheet(
+    run: Run, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], rank_approximate: bool
+) -> RunReport:
     order = {cell.id: place for place, cell in enumerate(run.cells)}
     # An outcome that is in no plan, as a file from elsewhere may have, comes last.
     ordered = tuple(sorted(outcomes, key=lambda outcome: order.get(outcome.cell.id, len(order))))
@@ -237,7 +250,8 @@ def _sheet(run: Run, outcomes: Sequence[Outcome], rank_approximate: bool) -> Run
         models=model_tables.parts(run, shown, unreached),
         problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
-        answers=answers.answers(shown, rank_approximate=rank_approximate),
+        comparisons=tuple(comparisons),
+        answers=answers.answers(shown, comparisons, rank_approximate=rank_approximate),
         rank_approximate=rank_approximate,
     )
 

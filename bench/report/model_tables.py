@@ -58,6 +58,11 @@ class ModelPart:
         return tuple(outcome for part in self.workloads for outcome in part.outcomes)
 
     @property
+    def tells_cpu(self) -> bool:
+        """Whether the CPU time of a call is known of at least one cell; older runs did not record it."""
+        return any(outcome.cpu_ms for outcome in self.outcomes)
+
+    @property
     def approximate(self) -> int:
         """How many cells in the tables of speeds are ranked only when the reader asks for them."""
         return sum(outcome.status == "approximate" for outcome in self.outcomes)

@@ -224,6 +224,14 @@ def time(milliseconds: Interval | None) -> str:
     return DASH if milliseconds is None else _with_unit(*in_time(milliseconds))
 
 
+def cpu(milliseconds: Interval | None, cores: Interval | None) -> str:
+    """`38.1 ms, 1.9 cores`: the CPU time of a call, and the cores that it keeps busy."""
+    if milliseconds is None:
+        return DASH
+    interval, unit = in_time(milliseconds)
+    return f"{shown(interval).value} {unit}" + ("" if cores is None else f", {significant(cores.value, 2)} cores")
+
+
 def joules(interval: Interval | None) -> str:
     """`12.3 ± 0.4 mJ`."""
     return DASH if interval is None else _with_unit(*in_energy(interval))

@@ -164,6 +164,12 @@ def input_notes(outcome: Outcome) -> tuple[str, ...]:
     return tuple(say(note) for note in outcome.build_notes if note.kind in text_notes.INPUT_MARKS)
 
 
+def row_notes(outcome: Outcome) -> tuple[str, ...]:
+    """What must stand in the row of a figure: which control it has in place of the planned one, and `input_notes`."""
+    replaced = tuple(say(note) for note in outcome.notes if note.kind == "control-replaced")
+    return replaced + input_notes(outcome)
+
+
 def input_mark(outcome: Outcome) -> str:
     """Two words for `input_notes` where there is no room for them; empty for the user's own inputs."""
     kinds = {note.kind for note in outcome.build_notes} & set(text_notes.INPUT_MARKS)
@@ -266,6 +272,29 @@ def moment(created: str) -> str:
 
 def effort_lines(run: Run) -> tuple[str, str]:
     """How a run was measured, in two sentences."""
+    return _of_rounds(run) if run.effort.minutes is None else _of_blocks(run, run.effort.minutes)
+
+
+def _of_blocks(run: Run, minutes: float) -> tuple[str, str]:
+    effort = run.effort
+    least, most = effort.min_rounds, effort.max_rounds
+    blocks = f"{least} to {most} blocks of each model" if most > least else f"{least} block{_s(least)} of each model"
+    aim = f" until its comparisons are known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
+    first = (
+        f"Budget {effort.name}: {blocks}{aim}, in about {minutes:g} minute{_s(minutes)}. A block has a fresh process "
+        f"for each target and precision, on {run.threads} thread{_s(run.threads)}; all are warm at once, and their "
+        f"bursts alternate in random order (seed {run.seed})."
+    )
+    second = (
+        f"Each process warms up until steady (at least {effort.warmup_calls} calls and {effort.warmup_s:g} s, at most "
+        f"{effort.warmup_limit_s:g} s), then takes {effort.bursts} turn{_s(effort.bursts)} of {effort.burst_s:g} s; "
+        "intervals are 95 % confidence intervals over blocks, and no speed is given for answers outside the tolerance."
+    )
+    return first, second
+
+
+def _of_rounds(run: Run) -> tuple[str, str]:
+    """Of a gate and of an older run, whose cells were measured one after the other."""
     effort = run.effort
     aim = f", more while a latency is not known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
     first = (
@@ -294,5 +323,5 @@ def _option(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _s(number: int) -> str:
+def _s(number: float) -> str:
     return "" if number == 1 else "s"

@@ -10,8 +10,8 @@ from bench.report import text_notes
 GLOSSARY = {
     "emulated": "An emulator replaced the device: the answers count, the times say nothing about real hardware.",
     "software-adapter": "A program on the processor did the GPU's work: the times are real, but they are not a GPU's.",
-    "few-rounds": "Fewer than three rounds were measured, so the interval is very wide or missing.",
-    "noisy": "The 95 % interval is wider than this budget promises; small differences cannot be trusted.",
+    "few-rounds": "A single block was measured, so there is no interval.",
+    "noisy": "The 95 % interval is wider than the resolution of the budget; small differences cannot be trusted.",
     "rounds-disagree": "The slowest round took over a quarter longer than the fastest: rounds differ in speed.",
     "not-steady": "The calls had not settled when the warm-up ended at its limit, or drifted while they were timed.",
     "busy-machine": "Other programs, or other guests of the host, used the processor during at least one round.",

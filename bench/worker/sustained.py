@@ -32,7 +32,7 @@ Take = Callable[[int], list[int]]
 def sustain(order: Sustain, channel: Channel) -> None:
     """Open the session, warm up as for a burst, then run until the last minute ends, and send `Lasted` for each.
 
-    Outputs are not checked here: the rounds of the cell have checked them, and only cells that passed come here.
+    Outputs are not checked here: the blocks of the cell have checked them, and only cells that passed come here.
     """
     session = session_check.open_session(order.visit, channel)
     job, effort = order.visit.jobs[0], order.visit.effort

@@ -114,7 +114,7 @@ def hold(order: Hold, channel: Channel) -> None:
             channel.say(Failed(failure_of(error, channel.stage_name), job.workload))
             continue
         _warm.work[job.workload] = work
-        channel.say(reply)
+        channel.say(replace(reply, idle=wait_until_idle()))
 
 
 def burst(order: Burst, channel: Channel) -> Bursted:

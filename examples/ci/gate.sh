@@ -2,23 +2,23 @@
 # Gates the matrix here against a recorded run, for any CI; what follows goes to `bench gate` (--only, --skip …).
 #
 # Settings, from the environment:
-#   BASELINE         folder of the run to compare with: what publish.sh left on the main branch   [baseline]
-#   MATRIX           the new side's matrix                                                        [matrix.toml]
-#   OUT              where gate.json, gate.xml (JUnit) and gate.md go                             [gate]
-#   BUDGET_MINUTES   time for measuring; what it cannot settle is inconclusive                    [40]
-#   ON_INCONCLUSIVE  warn: green, with a warning; fail: exit 3                                    [warn]
-#   ON_NOTHING       warn: green, with a warning; fail: exit 4                                    [fail]
+#   BASELINE                folder of the run to compare with: what publish.sh left on the main branch   [baseline]
+#   MATRIX                  the new side's matrix                                                        [matrix.toml]
+#   OUT                     where gate.json, gate.xml (JUnit) and gate.md go                             [gate]
+#   BUDGET_MINUTES          time for measuring; what it cannot decide is inconclusive                    [40]
+#   PASS_IF_INCONCLUSIVE    true: exit 3 becomes green, with a warning                                   [false]
+#   PASS_IF_NOTHING_JUDGED  true: exit 4 becomes green, with a warning                                   [false]
 #
 # Exits: 0 nothing got slower, or a warning as set above · 1 a regression or lost support · 2 a mistake in the command
-# or the matrix · 3 and 4 as set above · 130 interrupted · anything else: bench died without an answer.
+# or the matrix · 3 inconclusive · 4 nothing judged · 130 interrupted · anything else: bench died without an answer.
 set -eu
 
 BASELINE=${BASELINE:-baseline}
 MATRIX=${MATRIX:-matrix.toml}
 OUT=${OUT:-gate}
 BUDGET_MINUTES=${BUDGET_MINUTES:-40}
-ON_INCONCLUSIVE=${ON_INCONCLUSIVE:-warn}
-ON_NOTHING=${ON_NOTHING:-fail}
+PASS_IF_INCONCLUSIVE=${PASS_IF_INCONCLUSIVE:-false}
+PASS_IF_NOTHING_JUDGED=${PASS_IF_NOTHING_JUDGED:-false}
 
 on_github() {
   [ "${GITHUB_ACTIONS:-}" = true ]
@@ -33,7 +33,7 @@ say() { # KIND TEXT: a line in the log; on GitHub an annotation too, of kind not
 }
 
 end_as() { # SETTING CODE TEXT: green with a warning, or red with bench's own code
-  if [ "$1" = warn ]; then
+  if [ "$1" = true ]; then
     say warning "$3"
     exit 0
   fi
@@ -41,18 +41,18 @@ end_as() { # SETTING CODE TEXT: green with a warning, or red with bench's own co
   exit "$2"
 }
 
-for policy in "$ON_INCONCLUSIVE" "$ON_NOTHING"; do
+for policy in "$PASS_IF_INCONCLUSIVE" "$PASS_IF_NOTHING_JUDGED"; do
   case $policy in
-    warn | fail) ;;
+    true | false) ;;
     *)
-      say error "ON_INCONCLUSIVE and ON_NOTHING are warn or fail, not '$policy'"
+      say error "PASS_IF_INCONCLUSIVE and PASS_IF_NOTHING_JUDGED are true or false, not '$policy'"
       exit 2
       ;;
   esac
 done
 
 if [ ! -f "$BASELINE/run.json" ]; then
-  end_as "$ON_NOTHING" 4 "There is no baseline in $BASELINE yet, so nothing was judged: run publish.sh on the main branch."
+  end_as "$PASS_IF_NOTHING_JUDGED" 4 "There is no baseline in $BASELINE yet, so nothing was judged: run publish.sh on the main branch."
 fi
 
 if on_github; then
@@ -75,10 +75,10 @@ case $code in
     exit 2
     ;;
   3)
-    end_as "$ON_INCONCLUSIVE" 3 "Inconclusive, which is no pass: the machine was too noisy or the time too short to tell."
+    end_as "$PASS_IF_INCONCLUSIVE" 3 "Inconclusive, which is no pass: the machine was too noisy or the time too short to tell."
     ;;
   4)
-    end_as "$ON_NOTHING" 4 "Nothing was judged: the baseline is of another machine, or cells could not be measured."
+    end_as "$PASS_IF_NOTHING_JUDGED" 4 "Nothing was judged: the baseline is of another machine, or cells could not be measured."
     ;;
   130)
     say error "Interrupted: there is no answer."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from webdriver import ENTER, ESCAPE, SPACE, Browser
+from webdriver import ENTER, ESCAPE, SPACE, Browser, browser
 
 pytestmark = pytest.mark.browser
 
@@ -121,13 +122,120 @@ def test_no_speed_of_a_generator_is_cut_in_its_box_on_a_phone(phone: Browser, pa
     assert phone.run(CUT_WORDS) == []
 
 
-def test_the_charts_of_one_workload_stand_in_one_row_at_a_desk(desk: Browser, pages: dict[str, Path]) -> None:
-    desk.open(pages["generating"])
-    tops = desk.run(
-        "return [...document.querySelectorAll('.charts.three')]"
-        ".map(e => new Set([...e.children].map(f => f.getBoundingClientRect().top)).size)"
+def test_the_charts_of_one_workload_fill_whole_rows_at_a_desk(desk: Browser, pages: dict[str, Path]) -> None:
+    rows = (
+        "return [...document.querySelectorAll('#speed .charts')].map(e => {"
+        " const shown = [...e.children].filter(f => f.checkVisibility());"
+        " return [shown.length, new Set(shown.map(f => f.getBoundingClientRect().top)).size] })"
     )
-    assert tops == [1, 1, 1]
+    desk.open(pages["generating"])
+    assert desk.run(rows) == [[2, 1], *[[4, 2]] * 3]
+    desk.open(pages["one"])
+    assert set(map(tuple, desk.run(rows))) == {(3, 1)}
+
+
+# --- the tables of speed and the cells --------------------------------------------------------------------------------
+
+WIDER = """
+return [...document.querySelectorAll('#speed table.speed')].map(e => e.closest('.scroll'))
+  .filter(e => e.scrollWidth > e.clientWidth).map(e => [e.ariaLabel, e.scrollWidth, e.clientWidth])
+"""
+NAMES = """
+return [...document.querySelector('table.sortable tbody:not(.head)').rows].filter(e => e.checkVisibility())
+  .map(e => e.cells[0].querySelector('a').textContent)
+"""
+LATENCIES = """
+return [...document.querySelector('table.sortable tbody:not(.head)').rows]
+  .map(e => e.cells[1].dataset.value).filter(e => e !== undefined).map(Number)
+"""
+SORTED = "return document.querySelectorAll('table.sortable th[data-sort]')[1].getAttribute('aria-sort')"
+CELL = "cell-minilm/int8/cpu/b1-s128"
+IS_UNFOLDED = f"return document.getElementById('{CELL}').closest('details').open"
+
+
+@pytest.fixture
+def laptop(pages: dict[str, Path]) -> Iterator[Browser]:
+    with browser(1310, 800) as window:
+        yield window
+
+
+@pytest.mark.parametrize("name", ["one", "two", "generating"])
+def test_the_tables_of_speed_fit_a_laptop(laptop: Browser, pages: dict[str, Path], name: str) -> None:
+    laptop.open(pages[name])
+    assert laptop.run(WIDER) == []
+
+
+@pytest.mark.parametrize("key", [None, ENTER])
+def test_a_heading_sorts_its_table_up_down_and_back(desk: Browser, pages: dict[str, Path], key: str | None) -> None:
+    desk.open(pages["one"])
+    button = "table.sortable th:nth-child(2) .sort"
+    before = desk.run(NAMES)
+
+    def press() -> None:
+        desk.press(button, key) if key else desk.click(button)
+
+    press()
+    assert desk.run(SORTED) == "ascending"
+    rising = desk.run(LATENCIES)
+    assert rising == sorted(rising)
+    assert desk.run(NAMES) != before
+    press()
+    assert desk.run(SORTED) == "descending"
+    assert desk.run(LATENCIES) == rising[::-1]
+    press()
+    assert desk.run(SORTED) is None
+    assert desk.run(NAMES) == before
+
+
+def test_the_filter_keeps_the_rows_and_cells_that_hold_every_word(desk: Browser, pages: dict[str, Path]) -> None:
+    desk.open(pages["one"])
+    desk.press("#query", "INT8 cpu b1-s128 minilm")
+    assert set(desk.run(NAMES)) == {"cpu · int8", "cpu-ort-1-30 · int8", "openvino-cpu · int8"}
+    words = desk.run("return document.getElementById('shown').textContent")
+    assert words.endswith(" cells")
+    left = desk.run("return [...document.querySelectorAll('details.cell')].filter(e => !e.hidden).length")
+    assert words.startswith(f"{left} of ")
+    # A link to a cell that the filter hides shows it.
+    desk.run("location.hash = '#cell-minilm/fp32/torch-eager/b1-s128'; return 0")
+    assert desk.run("return document.activeElement.closest('details').open")
+    assert desk.run("return document.getElementById('query').value") == ""
+
+
+def test_a_row_leads_to_the_cell_with_its_command_and_its_log(desk: Browser, pages: dict[str, Path]) -> None:
+    desk.open(pages["one"])
+    assert not desk.run(IS_UNFOLDED)
+    desk.press(f'#speed a[href="#{CELL}"]', ENTER)
+    assert desk.run(IS_UNFOLDED)
+    story = desk.run("return document.activeElement.innerText")
+    assert "bench run --matrix matrix.toml" in story
+    assert "--only minilm/int8/cpu/b1-s128 --only minilm/fp32/torch-eager/b1-s128" in story
+    assert "logs/minilm--int8--cpu.log" in story
+    assert "latency_ms" in story
+
+
+def test_the_address_of_a_cell_opens_it_with_and_without_the_script(desk: Browser, pages: dict[str, Path]) -> None:
+    address = f"{pages['one'].as_uri()}#{CELL}"
+    desk.send("/url", url="about:blank")
+    desk.send("/url", url=address)
+    assert desk.run(IS_UNFOLDED)
+    desk.send("/goog/cdp/execute", cmd="Emulation.setScriptExecutionDisabled", params={"value": True})
+    try:
+        desk.send("/url", url="about:blank")
+        desk.send("/url", url=address)
+    finally:
+        desk.send("/goog/cdp/execute", cmd="Emulation.setScriptExecutionDisabled", params={"value": False})
+    assert desk.run("return document.querySelectorAll('.sort').length") == 0, "the script did not run"
+    assert desk.run("return document.getElementById('filter').hidden")
+    assert desk.run(IS_UNFOLDED), "the browser itself unfolds what holds the target"
+
+
+def test_the_story_of_a_box_leads_to_the_cell_and_closes(desk: Browser, pages: dict[str, Path]) -> None:
+    desk.open(pages["one"])
+    name = desk.run("return document.querySelector('[popover] dt a').closest('[popover]').id")
+    desk.click(f'[popovertarget="{name}"]')
+    desk.click(f"#{name} dt a")
+    assert not desk.run(f"return document.getElementById('{name}').matches(':popover-open')")
+    assert desk.run("return document.activeElement.closest('details.cell').open")
 
 
 def test_a_missing_target_in_the_matrix_leads_to_what_would_enable_it(desk: Browser, pages: dict[str, Path]) -> None:

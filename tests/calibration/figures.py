@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from scipy import special
 
+from bench.gating.budget import enough_pairs
 from bench.gating.decision import RULES, Rules
 from tests.calibration.gates import Counts, Scenario
-from tests.calibration.noise import BUSY, Kind
+from tests.calibration.noise import BUSY, Kind, reporting
 
 ROOM = 1.3
 """The upper bound of a share must be below this times its limit: 1.3 % for a limit of 1 %."""
@@ -81,22 +82,29 @@ def figures(kind: Kind, rules: Rules = RULES) -> list[Figure]:
 
 
 def _no_change(kind: Kind, rules: Rules) -> Iterator[Figure]:
-    same = Scenario(kind, rules=rules)
+    same = _timed(kind, rules=rules)
     yield Figure("no change: false alarm", same, _number("false_alarms"), _number("gates"), most=0.01, for_busy=True)
-    yield Figure("no change: cannot tell (exit 3)", same, _undecided, _number("gates"), most=0.10)
+    yield Figure("no change: cannot tell (exit 3)", same, _undecided, _number("gates"), most=0.05)
+    if kind.loads:
+        seen = _timed(reporting(kind), rules=rules)
+        yield Figure("… where the system reports the loads", seen, _undecided, _number("gates"), most=0.05)
     yield Figure("no change: the null control fails", same, _number("null_bad"), _number("gates"), most=0.01)
 
 
 def _power(kind: Kind, rules: Rules) -> Iterator[Figure]:
     for slower, least in POWER.items():
-        scenario = Scenario(kind, slow_cells=1, slower=slower, rules=rules)
+        scenario = _timed(kind, slow_cells=1, slower=slower, rules=rules)
         what = f"1 of 100 slower by {100 * slower:g} %"
         yield Figure(f"{what}: found", scenario, _number("found"), _number("slow_cells"), least=least)
     yield Figure(f"{what}: green", scenario, _number("green"), _number("gates"), most=0.01, for_busy=True)
     for louder in (3, 5, 8):
-        outlier = Scenario(kind, slow_cells=1, slower=0.10, louder=louder, rules=rules)
+        outlier = _timed(kind, slow_cells=1, slower=0.10, louder=louder, rules=rules)
         yield Figure(f"… if it scatters {louder} times as much: green", outlier, _number("green"), _number("gates"))
-    several = Scenario(kind, slow_cells=5, slower=0.05, rules=rules)
+    clear = _timed(kind, slow_cells=1, slower=2.0, louder=15, rules=rules)
+    yield Figure(
+        "1 of 100 slower by 200 %, 15 times the scatter: found", clear, _number("found"), _number("slow_cells")
+    )
+    several = _timed(kind, slow_cells=5, slower=0.05, rules=rules)
     yield Figure("5 of 100 slower by 5 %: each found", several, _number("found"), _number("slow_cells"), least=0.95)
     yield Figure(
         "5 of 100 slower by 5 %: false alarm",
@@ -134,8 +142,8 @@ def _intervals(kind: Kind, rules: Rules) -> Iterator[Figure]:
 def _small(kind: Kind, rules: Rules) -> Iterator[Figure]:
     """Gates of a few cells, which have little data on the scatter."""
     for cells in (1, 5):
-        same, what = Scenario(kind, cells, rules=rules), f"1 of {cells} slower by 10 %"
-        slow = Scenario(kind, cells, 1, 0.10, rules=rules)
+        same, what = _timed(kind, cells, rules=rules), f"1 of {cells} slower by 10 %"
+        slow = _timed(kind, cells, 1, 0.10, rules=rules)
         yield Figure(
             f"no change, {cells} in all: false alarm",
             same,
@@ -144,6 +152,7 @@ def _small(kind: Kind, rules: Rules) -> Iterator[Figure]:
             most=0.01,
             for_busy=True,
         )
+        yield Figure(f"no change, {cells} in all: cannot tell", same, _undecided, _number("gates"), most=0.05)
         yield Figure(f"{what}: found", slow, _number("found"), _number("slow_cells"), least=0.99)
         yield Figure(f"{what}: green", slow, _number("green"), _number("gates"), most=0.01, for_busy=True)
 
@@ -154,6 +163,13 @@ def _busy(rules: Rules) -> Iterator[Figure]:
         yield Figure(
             f"1 of {cells} slower by 10 %: found or exit 3", slow, _red_or_undecided, _number("gates"), least=0.9
         )
+
+
+def _timed(kind: Kind, cells: int = 100, slow_cells: int = 0, slower: float = 0.0, **changes: Any) -> Scenario:
+    """A scenario with as much time as a gate calls enough; a busy machine has as much as its pairs need."""
+    # Without a limit, because the decisions of a busy machine could not be seen if its time were always up.
+    budget = None if kind is BUSY else enough_pairs(cells, changes["rules"])
+    return Scenario(kind, cells, slow_cells, slower, budget_pairs=budget, **changes)
 
 
 def _number(name: str) -> Count:

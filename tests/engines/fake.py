@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -56,12 +58,13 @@ MANIFEST = EngineManifest(
         "segfaults-after-a-while",
         "hangs-after-a-while",
         "tires",
+        "spins",
         "segfaults-optimized",
         "lies-optimized",
     ),
 )
 A_WHILE = 450
-"""Calls of a session, of a millisecond each: more than a hasty round makes, and fewer than a sustained run."""
+"""Calls of a session, of a millisecond each: more than its part of a hasty block, and fewer than a sustained run."""
 
 
 class Session:
@@ -135,6 +138,13 @@ def is_fused(visit: Visit) -> bool:
 class _Answer(dict):
     def __len__(self) -> int:
         return len(next(iter(self.values())))
+
+
+def spin() -> None:
+    """Use a processor for as long as the process lives, as threads of OpenMP may do after a call."""
+    if not any(thread.name == "spinner" for thread in threading.enumerate()):
+        long = ("sha256", b"", b"", 2**31 - 1)  # it releases the interpreter's lock, as a native thread does
+        threading.Thread(target=hashlib.pbkdf2_hmac, args=long, name="spinner", daemon=True).start()
 
 
 def segfault() -> None:
@@ -211,6 +221,7 @@ AT_CALL = {
     "eats-memory": eat_memory,
     "raises": _raise,
     "runs-out-of-memory": _exhaust,
+    "spins": spin,
 }
 AFTER_A_WHILE = {
     "segfaults-after-a-while": segfault,

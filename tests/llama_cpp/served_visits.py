@@ -11,7 +11,7 @@ import pytest
 from servers import DONE, event, scripted, usage
 from visits import a_visit
 
-from bench.records import Job, Recipe
+from bench.records import Job, Recipe, Visit
 from bench.worker import feeds
 from bench.worker.engines import openai_http as engine
 from bench.worker.failures import failure_of
@@ -29,12 +29,17 @@ def a_feed(text: str = TEXT) -> dict[str, np.ndarray]:
 
 def a_session(folder: Path, url: str, prompts: list[str] | None = None, **options: Any) -> engine.Session:
     """A session whose one workload has the prompt above."""
+    return engine.Session(a_served_visit(folder, url, prompts, **options))
+
+
+def a_served_visit(folder: Path, url: str, prompts: list[str] | None = None, **options: Any) -> Visit:
+    """A visit whose one workload has the prompt above."""
     feeds.save(folder / "inputs.npz", [a_feed(), a_feed("Another one.")])
     told = {"by": "NumPy", "prompts": [TEXT] if prompts is None else prompts}
     (folder / "reference.json").write_text(json.dumps(told), encoding="utf-8")
     job = Job("p34-n4", {"batch": 1, "prompt": len(TEXT), "new": 4, "context": 0}, str(folder))
     said = {"engine": "openai-http", "family": "text-generator", "provider": None, "recipe": SERVED}
-    return engine.Session(a_visit(jobs=(job,), options={"url": url, **options}, **said))
+    return a_visit(jobs=(job,), options={"url": url, **options}, **said)
 
 
 def generated(session: engine.Session, new: int = 4) -> engine.Stream:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from language_models import a_config, a_context, a_folder, greedy, logits, some_weights
-from served_visits import FOUR, TEXT, a_feed, a_session, generated, good, refusal_of
+from msgspec.structs import replace
+from served_visits import FOUR, TEXT, a_feed, a_served_visit, a_session, generated, good, refusal_of
 from servers import DONE, Asked, event, llama_server, models, scripted, usage
+from visits import HASTE, Recorder, measure
 
-from bench.records import Probe, note
+from bench.records import Bursted, Held, Probe, note
 from bench.worker.engines import openai_http as engine
 from bench.worker.formats import gguf as form
 from bench.worker.refusal import Refusal
@@ -109,6 +111,17 @@ def test_tokens_are_those_that_the_server_counts_although_it_sends_them_in_fewer
         stream = generated(session)
     assert (len(stream.steps), stream.tokens, stream.prompt_tokens) == (3, 4, 11)
     assert session.traits({}).counted_by == "server"
+
+
+def test_a_burst_has_the_clients_generations_and_no_cpu_time(tmp_path):
+    """The server computes, in another process."""
+    with scripted(completions=good(*FOUR)) as server:
+        channel = Recorder()
+        measure(replace(a_served_visit(tmp_path, server.url), effort=HASTE), channel)
+    (held,), (bursted,) = channel.of(Held), channel.of(Bursted)
+    assert held.traits.counted_by == "server"
+    assert [one.tokens for one in bursted.generations] == [4] * len(bursted.samples_ns)
+    assert bursted.cpu_ns is None
 
 
 def test_pieces_are_counted_where_the_server_sends_no_usage_and_that_is_said(tmp_path):

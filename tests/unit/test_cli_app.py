@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.cli import app, options
 
 FOLDER = Path(app.__file__).parent
 VERBS = ["plan", "run", "report", "doctor", "ops", "compare", "history", "gate", "cache"]
-NO_VERB = {"__init__", "app", "options", "tables"}
+NO_VERB = {"__init__", "app", "options", "result_rows", "tables"}
 
 
 def commands(application: typer.Typer) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_file_of_the_folder_is_a_verb_of_its_own_name_in_a_fixed_order():
-    assert list(commands(app.app)) == VERBS
+    assert list(commands(app.build())) == VERBS
     assert {path.stem for path in FOLDER.glob("*.py")} - NO_VERB == set(VERBS)
 
 
@@ -53,7 +54,7 @@ def test_without_a_verb_the_help_is_printed_and_the_exit_code_is_2(tmp_path, arg
 
 @pytest.mark.parametrize("verb", ["run", "doctor", "ops", "history", "gate"])
 def test_a_verb_that_shows_progress_can_be_quiet(verb):
-    parameters = commands(app.app)[verb].params
+    parameters = commands(app.build())[verb].params
     assert any("--quiet" in parameter.opts for parameter in parameters)
 
 
@@ -66,3 +67,75 @@ def test_quiet_work_prints_nothing(capsys):
     assert capsys.readouterr().err == ""
     assert options.with_progress(work) == 3
     assert "a step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_verb_that_is_asked_for_is_the_only_one_that_is_loaded(verb):
+    assert list(commands(app.build(verb))) == [verb]
+
+
+@pytest.mark.parametrize("word", ["plann", "tables", "--help", "app"])
+def test_for_every_other_word_all_verbs_are_loaded(word):
+    assert list(commands(app.build(word))) == VERBS
+
+
+def test_h_is_help_for_every_verb(tmp_path):
+    for arguments in (["-h"], ["plan", "-h"], ["cache", "list", "-h"]):
+        done = bench(tmp_path, *arguments)
+        assert (done.returncode, done.stdout.lstrip()[:6]) == (0, "Usage:"), arguments
+
+
+@pytest.mark.parametrize("verb", ["run", "doctor", "ops", "gate"])
+def test_a_verb_that_prepares_something_can_be_verbose(verb):
+    parameters = commands(app.build())[verb].params
+    assert any({"--verbose", "-v"} == set(parameter.opts) for parameter in parameters)
+
+
+def test_verbose_work_prints_its_details(capsys):
+    def work(progress) -> None:
+        progress.detail("a detail")
+        progress.work("runtime ort", "downloading")
+
+    options.with_progress(work, verbose=True)
+    err = capsys.readouterr().err
+    assert "a detail" in err
+    assert "downloading" in err
+
+
+# --- completion -------------------------------------------------------------------------------------------------------
+
+SMALL = """
+schema = 1
+[models.minilm]
+family = "text-encoder"
+source = "config:vit-tiny"
+workloads = [{ batch = 1, sequence = 8 }]
+[precisions.fp32]
+text-encoder = "fp32"
+[providers.cpu]
+[baselines.torch-eager]
+engine = "torch"
+mode = "eager"
+"""
+
+
+def completions(folder: Path, words: str) -> list[str]:
+    """What bash offers for the last word of a command line."""
+    environment = {**os.environ, "_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(len(words.split()) - (0 if words.endswith(" ") else 1))
+    command = [sys.executable, "-m", "bench"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_shell_completes_verbs_and_the_globs_of_models_and_targets(tmp_path):
+    (tmp_path / "matrix.toml").write_text(SMALL, encoding="utf-8")
+    assert completions(tmp_path, "bench re") == ["report"]
+    assert completions(tmp_path, "bench run --only m") == ["minilm/*"]
+    assert completions(tmp_path, "bench plan --only ") == ["minilm/*", "*/cpu/*", "*/torch-eager/*"]
+
+
+def test_a_matrix_with_a_mistake_completes_nothing(tmp_path):
+    (tmp_path / "matrix.toml").write_text("[models", encoding="utf-8")
+    assert completions(tmp_path, "bench run --only m") == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from matrices import MATRIX, matrix_text
+from onnx_bytes import an_input, an_onnx_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,3 +164,43 @@ def test_a_run_that_a_wrong_flag_stopped_has_left_nothing(bench):
 def test_a_run_from_another_schema_is_one_sentence(bench):
     (bench.folder / "run.json").write_text('{"schema": 7}', encoding="utf-8")
     assert "has schema 7, and this version reads schema 2" in complaint(bench("report", "."))
+
+
+# --- a model without a matrix -----------------------------------------------------------------------------------------
+
+
+def test_init_writes_a_matrix_that_can_be_planned_and_keeps_an_existing_one(bench):
+    (bench.folder / "matrix.toml").unlink()
+    (bench.folder / "net.onnx").write_bytes(an_onnx_file(an_input("x", ("batch", "sequence"))))
+    done = bench("init", "net.onnx")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["wrote matrix.toml", "next: bench plan, then bench run"]
+    assert "net/fp32/cpu/b1-sequence128" in bench("plan").stdout
+    assert complaint(bench("init", "net.onnx")) == "matrix.toml exists already; name another --out"
+
+
+def test_a_model_is_planned_as_its_written_matrix_is(bench):
+    (bench.folder / "net.onnx").write_bytes(an_onnx_file(an_input("x", ("batch", "sequence"))))
+    bench("init", "net.onnx", "--out", "net.toml")
+    assert (
+        bench("plan", "--json", "--model", "net.onnx").stdout == bench("plan", "--json", "--matrix", "net.toml").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["init", "", "--out", "m.toml"], "the name of the model is empty; name an ONNX file"),
+        (["init", "net.onnx", "--out", "no/matrix.toml"], "there is no folder no; make it first"),
+        (["plan", "--model", "gone.onnx"], "there is no gone.onnx; "),
+        (["run", "--model", " "], "the name of the model is empty; "),
+        (["run", "--model", "m.onnx", "--matrix", "m.toml"], "--model makes a matrix of its own; leave --matrix out"),
+        (["run", "--family", "text-encoder"], "--family is for --model; in a matrix the model's table has its family"),
+        (["run", "--resume", ".", "--model", "m.onnx"], "--resume continues a run with its original options; leave "),
+        (["run", "--resume", ".", "--with-optional"], "--resume continues a run with its original options; leave "),
+        (["plan", "--only", ""], "--only '' matches no cell; a cell is named like "),
+    ],
+)
+def test_a_wrong_model_is_one_sentence(bench, arguments, said):
+    assert complaint(bench(*arguments)).startswith(said)
+    assert [path.name for path in bench.folder.iterdir()] == ["matrix.toml"]

@@ -46,6 +46,11 @@ def test_each_verb_records_all_that_changes_its_result(tmp_path, monkeypatch):
     common = {"matrix": Path("m.toml"), "cache": tmp_path, "reports": tmp_path, "only": ("x*",)}
     run = pipeline.Options(**common, threads=2)
     assert pipeline.command(run, "quick") == "bench run --matrix m.toml --budget quick --only 'x*' --threads 2"
+    # `--out` is no part of it; a model stands in the place of a matrix.
+    (tmp_path / "m.onnx").write_bytes(b"")
+    of_model = pipeline.Options(**common, model=str(tmp_path / "m.onnx"), family="onnx-file", with_optional=True)
+    words = "bench run --model m.onnx --family onnx-file --budget quick --only 'x*' --with-optional"
+    assert pipeline.command(of_model, "quick") == words
     gate = GateOptions(baseline=Path("base"), **common, in_sequence=True)
     assert gate_command(gate) == "bench gate --baseline base --matrix m.toml --only 'x*' --in-sequence"
     operators = conformance.Options(**common, providers=("cpu",), install=True)

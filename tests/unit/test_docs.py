@@ -10,7 +10,7 @@ import pytest
 import typer
 from test_floors import ROOMS
 
-from bench.cli.app import app
+from bench.cli.app import build
 from bench.records import Status
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(?:#[^)\s]*)?\)")
 
 def verbs() -> dict[str, set[str]]:
     """The options of every verb, and of its own verbs as `cache prune`."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(build())
     commands = getattr(group, "commands", {})
     options = {name: {opt for p in command.params for opt in p.opts} for name, command in commands.items()}
     for name, command in commands.items():

@@ -137,6 +137,25 @@ def test_what_the_gate_downloads_is_what_the_main_branch_keeps() -> None:
     assert kept == taken == ["baseline-${{ matrix.machine }}"]
 
 
+def test_a_cache_is_saved_by_what_it_holds_and_not_at_each_commit() -> None:
+    steps = {
+        name: [step for step in jobs()[name]["steps"] if "cache" in step.get("uses", "")]
+        for name in ("gate", "measure")
+    }
+    assert [step["uses"].partition("@")[0] for step in steps["gate"]] == ["actions/cache/restore"]
+    assert [step["uses"].partition("@")[0] for step in steps["measure"]] == [
+        "actions/cache/restore",
+        "actions/cache/save",
+    ]
+    keys = [step["with"]["key"] for job in steps.values() for step in job]
+    assert not [key for key in keys if "sha" in key or "run_id" in key or "hashFiles" in key]
+    saved = steps["measure"][1]
+    assert saved["with"]["key"] == steps["gate"][0]["with"]["key"]
+    assert "!endsWith(steps.cache.outputs.cache-matched-key, steps.cache-key.outputs.key)" in saved["if"]
+    prefix = steps["gate"][0]["with"]["restore-keys"].strip()
+    assert all(key.startswith(prefix) for key in keys)
+
+
 # --- the scripts ------------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +163,7 @@ def shellcheck(source: str, shell: str = "sh") -> subprocess.CompletedProcess[st
     return run(TOOLS / "shellcheck", "--shell", shell, "-", input=source)
 
 
-@pytest.mark.parametrize("name", ["gate.sh", "publish.sh"])
+@pytest.mark.parametrize("name", ["gate.sh", "publish.sh", "cache-key.sh"])
 def test_the_scripts_are_posix_and_clean(name: str) -> None:
     done = shellcheck((CI / name).read_text(encoding="utf-8"))
     assert done.returncode == 0, done.stdout
@@ -163,7 +182,7 @@ def test_the_steps_of_the_workflow_are_clean() -> None:
     ("old", "new", "finding"),
     [
         ('--out "$OUT"', "--out $OUT", "SC2086"),
-        ('[ "$1" = warn ]', '[[ "$1" == warn ]]', "SC3010"),
+        ('[ "$1" = true ]', '[[ "$1" == true ]]', "SC3010"),
         ("|| code=$?", "|| kode=$?", "SC2034"),
     ],
 )

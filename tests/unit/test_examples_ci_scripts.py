@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from bench.cli.app import app
+from bench.cli.app import build
 from bench.report.formats import known
 
 CI = Path(__file__).parents[2] / "examples" / "ci"
@@ -64,14 +66,15 @@ def shop(tmp_path: Path) -> Shop:
     [
         (0, {}, 0, "nothing got slower and nothing lost support"),
         (1, {}, 1, "a confirmed regression, or a cell that lost support: gate/gate.md names it"),
-        (1, {"ON_INCONCLUSIVE": "warn", "ON_NOTHING": "warn"}, 1, "a confirmed regression"),
+        (1, {"PASS_IF_INCONCLUSIVE": "true", "PASS_IF_NOTHING_JUDGED": "true"}, 1, "a confirmed regression"),
         (2, {}, 2, "The command or the matrix is wrong"),
-        (3, {}, 0, "Inconclusive, which is no pass"),
-        (3, {"ON_INCONCLUSIVE": "fail"}, 3, "Inconclusive, which is no pass"),
+        (3, {}, 3, "Inconclusive, which is no pass"),
+        (3, {"PASS_IF_INCONCLUSIVE": "true"}, 0, "Inconclusive, which is no pass"),
+        (3, {"PASS_IF_NOTHING_JUDGED": "true"}, 3, "Inconclusive, which is no pass"),
         (4, {}, 4, "Nothing was judged"),
-        (4, {"ON_NOTHING": "warn"}, 0, "Nothing was judged"),
+        (4, {"PASS_IF_NOTHING_JUDGED": "true"}, 0, "Nothing was judged"),
         (130, {}, 130, "Interrupted"),
-        (137, {"ON_NOTHING": "warn"}, 137, "bench ended with 137, which is no answer of a gate"),
+        (137, {"PASS_IF_NOTHING_JUDGED": "true"}, 137, "bench ended with 137, which is no answer of a gate"),
     ],
 )
 def test_the_gate_script_ends_as_it_says(
@@ -89,27 +92,27 @@ def test_the_gate_script_passes_its_settings_and_what_follows_on(shop: Shop) -> 
     assert shop.called() == [["gate", "--baseline", "baseline", *said]]
 
 
-@pytest.mark.parametrize(("setting", "exits"), [("fail", 4), ("warn", 0)])
+@pytest.mark.parametrize(("setting", "exits"), [("false", 4), ("true", 0)])
 def test_without_a_baseline_the_gate_script_says_so_and_runs_nothing(shop: Shop, setting: str, exits: int) -> None:
-    done = shop.run("gate.sh", BASELINE="elsewhere", ON_NOTHING=setting)
+    done = shop.run("gate.sh", BASELINE="elsewhere", PASS_IF_NOTHING_JUDGED=setting)
     assert done.returncode == exits
     assert "There is no baseline in elsewhere yet" in done.stdout
     assert shop.called() == []
 
 
 def test_a_setting_that_means_nothing_is_no_pass(shop: Shop) -> None:
-    done = shop.run("gate.sh", ON_INCONCLUSIVE="ignore")
+    done = shop.run("gate.sh", PASS_IF_INCONCLUSIVE="warn")
     assert done.returncode == 2
-    assert "warn or fail, not 'ignore'" in done.stdout
+    assert "true or false, not 'warn'" in done.stdout
     assert shop.called() == []
 
 
 @pytest.mark.parametrize(
     ("code", "setting", "begins"),
-    [(3, "warn", "::warning title="), (3, "fail", "::error title="), (2, "warn", "::error")],
+    [(3, "true", "::warning title="), (3, "false", "::error title="), (2, "true", "::error")],
 )
 def test_on_github_the_gate_script_is_loud(shop: Shop, code: int, setting: str, begins: str) -> None:
-    done = shop.run("gate.sh", code=code, GITHUB_ACTIONS="true", ON_INCONCLUSIVE=setting)
+    done = shop.run("gate.sh", code=code, GITHUB_ACTIONS="true", PASS_IF_INCONCLUSIVE=setting)
     assert done.stdout.startswith(begins)
     assert "--github" in shop.called()[0]
 
@@ -142,12 +145,60 @@ def test_the_publish_script_ends_with_the_code_of_a_report_that_failed(shop: Sho
     assert not (shop.folder / "site" / "index.html").exists()
 
 
+# --- the key of a cache -----------------------------------------------------------------------------------------------
+
+RUN = {
+    "bench_version": "0.1.0",
+    "code": "c0de",
+    "matrix_text": "[models]",
+    "runtimes": {"build": {"python": "3.12.1", "packages": {"torch": "2.13.0"}, "key": "k"}},
+    "artifacts": {"minilm/fp32": "a1"},
+    "created": "2026-11-27",
+    "name": "run-1",
+}
+
+
+def cache_key(folder: Path, **changes: Any) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(RUN | changes), encoding="utf-8")
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ("sh", CI / "cache-key.sh", folder), check=True, capture_output=True, text=True, timeout=60, env={"PATH": tools}
+    )
+    return done.stdout.strip()
+
+
+def test_the_key_of_a_cache_is_that_of_versions_and_artifacts_and_not_of_the_time(shop: Shop) -> None:
+    first = cache_key(shop.folder / "a")
+    assert len(first) == 16
+    assert cache_key(shop.folder / "b", created="2026-11-28", name="run-2") == first
+    torch = {"build": {"python": "3.12.1", "packages": {"torch": "2.14.0"}, "key": "k"}}
+    others = [
+        cache_key(shop.folder / "c", **change)
+        for change in (
+            {"bench_version": "0.2.0"},
+            {"matrix_text": "[models.x]"},
+            {"artifacts": {"minilm/fp32": "a2"}},
+            {"runtimes": torch},
+        )
+    ]
+    assert len({first, *others}) == 5
+
+
+def test_a_folder_without_a_run_has_no_key(shop: Shop) -> None:
+    done = subprocess.run(
+        ("sh", CI / "cache-key.sh", shop.folder), check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no run in" in done.stderr
+
+
 # --- what they call is there ------------------------------------------------------------------------------------------
 
 
 def flags(verb: str) -> set[str]:
     """The long options that a verb takes."""
-    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    command = typer.main.get_command(build()).commands[verb]  # type: ignore[attr-defined]
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
 
 

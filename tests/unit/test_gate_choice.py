@@ -85,6 +85,27 @@ def test_an_optional_cell_that_the_base_measured_is_judged_without_being_asked_f
     assert {both.id for both in chosen(old, new).both} >= {"minilm/fp32/cpu/b1-s128"}
 
 
+def test_an_optional_cell_that_neither_side_has_measured_is_new_only_where_it_is_asked_for():
+    new = a_matrix(
+        ("[precisions.int8]", '[precisions.half]\ntext-encoder = "fp16"\n\n[precisions.int8]'),
+        more='\n[[exclude]]\ncells = "*/half/*"\nreason = "slow"\noptional = true\n',
+    )
+    cells = plan(a_matrix())
+    recorded = {cell.id: an_outcome(cell) for cell in cells}
+    run = a_run(*cells, matrix_text=a_matrix().text)
+    assert choose(run, recorded, new, (), ()).rest == ()
+    asked = verdicts(choose(run, recorded, new, (), (), with_optional=True))
+    assert asked == {"minilm/half/cpu/b1-s128": "added", "minilm/half/cpu/b8-s128": "added"}
+
+
+def test_a_new_target_that_is_not_on_this_machine_is_no_new_cell():
+    new = a_matrix(more="[providers.cuda]\nif_present = true\n")
+    cells = plan(a_matrix())
+    run, recorded = a_run(*cells, matrix_text=a_matrix().text), {cell.id: an_outcome(cell) for cell in cells}
+    assert choose(run, recorded, new, (), (), absent={"cuda": "no GPU"}).rest == ()
+    assert {row.verdict for row in choose(run, recorded, new, (), ()).rest} == {"added"}
+
+
 def test_globs_narrow_the_choice():
     choice = chosen(a_matrix(), a_matrix(), only=["minilm/fp32/*"], skip=["*/b8-*"])
     assert {both.id for both in choice.both} == {"minilm/fp32/cpu/b1-s128", "minilm/fp32/torch-eager/b1-s128"}

@@ -54,25 +54,23 @@ def test_every_flag_has_a_rule_and_a_sentence_for_readers():
     assert all(sentence.endswith(".") and len(sentence) > 30 for sentence in text_flags.GLOSSARY.values())
 
 
-def test_two_rounds_are_few():
-    assert flagged(an_observation(round=0), an_observation(round=1)) == ("few-rounds",)
+def test_a_single_block_is_few():
+    assert flagged(an_observation(round=0), half_width=None) == ("few-rounds",)
+    assert flagged(an_observation(round=0), an_observation(round=1)) == ()
 
 
 @pytest.mark.parametrize(
-    ("budget", "seen", "expected"), [(0.02, 0.021, True), (0.02, 0.02, False), (0.01, 0.015, True)]
+    ("asked", "seen", "expected"),
+    [(0.02, 0.021, True), (0.02, 0.02, False), (0.01, 0.015, True), (None, 0.06, True), (None, 0.04, False)],
 )
-def test_an_interval_wider_than_the_budget_promises_is_noisy(budget, seen, expected):
-    found = flagged(*three_rounds(), effort=an_effort(half_width=budget), half_width=seen)
+def test_a_ratio_wider_than_the_resolution_of_the_budget_is_noisy_whatever_the_latency(asked, seen, expected):
+    found = flagged(*three_rounds(), effort=an_effort(half_width=asked), half_width=0.9, ratio_half_width=seen)
     assert ("noisy" in found) == expected
 
 
-@pytest.mark.parametrize(("seen", "expected"), [(0.06, True), (0.04, False)])
-def test_a_budget_that_promises_nothing_is_noisy_from_five_percent(seen, expected):
-    assert ("noisy" in flagged(*three_rounds(), effort=an_effort(half_width=None), half_width=seen)) == expected
-
-
-def test_one_round_without_an_interval_is_few_rather_than_noisy():
-    assert flagged(an_observation(), half_width=None) == ("few-rounds",)
+@pytest.mark.parametrize(("seen", "expected"), [(0.26, True), (0.2, False)])
+def test_a_latency_that_is_compared_with_nothing_is_noisy_from_a_quarter(seen, expected):
+    assert ("noisy" in flagged(*three_rounds(), half_width=seen)) == expected
 
 
 @pytest.mark.parametrize(("slowest", "expected"), [(2.6, True), (2.4, False)])

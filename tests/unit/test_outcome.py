@@ -501,6 +501,18 @@ def test_the_energy_of_an_inference_is_the_mean_of_the_rounds_that_could_read_it
     assert (unread.energy_j, unread.energy_source) == (None, None)
 
 
+def test_cpu_time_is_of_a_call_and_stands_beside_the_wall_time_of_the_same_calls():
+    timings = [a_timing([2_000_000] * 10, cpu_ns=cpu_ns) for cpu_ns in (38_000_000, 40_000_000, None)]
+    outcome = judged(*rounds(*({"timing": timing} for timing in timings)))
+    assert outcome.cpu_ms == statistics.interval([math.log(3.8), math.log(4.0)])
+    assert outcome.cores_used is not None
+    assert outcome.cores_used.value == pytest.approx(math.sqrt(1.9 * 2.0))
+    unknown = judged(an_observation())
+    assert (unknown.cpu_ms, unknown.cores_used) == (None, None)
+    wrong = judged(an_observation(**WRONG, timing=timings[0]))
+    assert (wrong.cpu_ms, wrong.cores_used) == (None, None)
+
+
 @pytest.mark.parametrize("change", [WRONG, GONE])
 def test_starts_and_energy_of_wrong_answers_or_of_another_provider_are_withheld_too(change):
     outcome = judged(an_observation(**change, starts=(a_start(),), energy=an_energy()))

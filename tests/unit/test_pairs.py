@@ -10,7 +10,7 @@ import psutil
 import pytest
 from fake_runs import a_fake_run
 
-from bench.gating.pairs import BURSTS, Pairer, median_call, quartile_call, value
+from bench.gating.pairs import BURSTS, Pairer
 from bench.machine.energy import Meter
 from bench.measure.visits import Visitor
 from bench.measure.warm_session import Member
@@ -144,20 +144,3 @@ def test_a_null_pair_has_the_base_twice_and_no_difference_to_speak_of(side):
     made = PAIRER.pair(base, Member("new", base.cells, base.visitor), "null", 1)
     assert abs(made.pair.value) < math.log(1.5)
     assert made.base[0].cell == made.new[0].cell
-
-
-# --- what stands for a burst, and for a pair --------------------------------------------------------------------------
-
-
-def test_two_disturbed_bursts_do_not_move_a_pair():
-    assert value([10.0] * 6, [10.5, 10.5, 30.0, 10.5, 40.0, 10.5]) == pytest.approx(math.log(1.05))
-
-
-def test_a_slower_new_side_is_above_zero():
-    assert value([10.0] * 6, [11.0] * 6) > 0 > value([11.0] * 6, [10.0] * 6)
-
-
-def test_a_burst_is_its_median_call_or_the_one_at_the_quarter_where_others_use_the_machine():
-    calls = [1_000_000, 2_000_000, 3_000_000, 4_000_000, 90_000_000]
-    assert median_call(calls) == 3.0
-    assert quartile_call(calls) == 2.0

@@ -24,9 +24,10 @@ from a_report import (
 )
 from msgspec.structs import replace
 
+from bench.cli import result_rows
 from bench.records import Device, Executed, Failure, Interval, TargetFacts, note
-from bench.report import model
-from bench.report.renderers import html
+from bench.report import cell_pages, model
+from bench.report.renderers import html, markdown
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>\"'\u202e{{ 7 * 7 }}"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -237,7 +238,41 @@ def test_percentiles_have_intervals_of_their_own() -> None:
     assert "Speedup over the control p95, ms Sequences/s" in found.text
     assert "12.3 12.1–12.5 1.83× (1.79–1.88) 14.0 13.1–15.0 81" in found.text
     cells = found.text[found.text.rindex("has an address") :]
-    assert "p90_ms 12.8 ± 0.3 ms p95_ms 14.0 ± 0.9 ms" in cells, "the table has room for one of them"
+    assert "p90_ms 12.8 ± 0.3 ms p95_ms 14.0 ± 1.0 ms" in cells, "the table has room for one of them"
+
+
+def test_a_control_in_place_of_the_planned_one_is_named_in_the_row() -> None:
+    replaced = note("control-replaced", planned="minilm/fp32/torch-eager/b1-s128", used="minilm/fp32/cpu/b1-s128")
+    source = html.render(a_report(an_outcome(notes=(replaced,))))
+    speed = source.partition('<section id="speed">')[2].partition("</section>")[0]
+    assert "<small>compared with minilm/fp32/cpu/b1-s128, because the control" in speed
+
+
+def test_cpu_time_stands_beside_the_wall_time_where_it_is_known() -> None:
+    known = an_outcome(cpu_ms=an_interval(23.4), cores_used=an_interval(1.9))
+    page = page_of(known, an_outcome(a_cell(target="webgpu")))
+    assert "CPU, ms of a call" in page.text
+    assert "81.3 79.7–82.9 23.4 1.9 cores" in page.text
+    assert "CPU, ms" not in page_of(an_outcome()).text, "an older run has no such column"
+    assert "| 23.4 ms, 1.9 cores |" in markdown.render(a_report(known))
+    assert "CPU of a call" not in markdown.render(a_report(an_outcome()))
+    assert result_rows.row(known).cpu == "CPU 23.4 ms, 1.9 cores"
+    emulated = an_outcome(a_cell(emulated=True), cpu_ms=an_interval(23.4), cores_used=an_interval(1.9))
+    assert "23.4" not in page_of(emulated).text, "a time of an emulator"
+
+
+def test_a_cell_has_an_address_that_its_id_alone_decides() -> None:
+    assert cell_pages.address("minilm/int8/cpu/b1-s128") == "cell-minilm/int8/cpu/b1-s128"
+    assert cell_pages.address("a b/ü/%20/x~1") == "cell-a~20.b/~fc./~25.20/x~7e.1"
+    assert cell_pages.address("m/p/t/w", 2) == "cell-2-m/p/t/w"
+
+
+def test_the_command_of_a_cell_repeats_it_with_its_control() -> None:
+    outcome = an_outcome(speed=a_speed(control="minilm/fp32/torch-eager/b1-s128"))
+    run = a_run((outcome.cell,), command="bench run --with-optional --only 'minilm/*'")
+    command = cell_pages.repeat_command(run, outcome)
+    assert command.startswith("bench run --matrix matrix.toml --budget standard --threads ")
+    assert command.endswith(f"--with-optional --only {outcome.cell.id} --only minilm/fp32/torch-eager/b1-s128")
 
 
 def test_a_box_shows_its_figure_with_its_interval() -> None:

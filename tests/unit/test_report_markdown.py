@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from a_report import a_cell, a_report, a_run, a_speed, a_whole_report, an_interval, an_outcome, two_machines
+from msgspec.structs import replace
 
 from bench.records import Failure, note
-from bench.report import model
+from bench.report import model, text
 from bench.report.renderers import markdown
 
 
@@ -27,6 +28,14 @@ def test_it_says_what_ran_how_fast_and_what_to_do() -> None:
     assert "withheld: inaccurate" in summary
     assert "- **unavailable** cuda (every cell): no NVIDIA GPU answers on this machine<br>Remedy: plug" in summary
     assert "Budget standard: 5 to 10 rounds" in summary
+
+
+def test_a_run_in_blocks_says_so() -> None:
+    effort = replace(a_run().effort, min_rounds=2, max_rounds=12, half_width=0.05, burst_s=0.15, bursts=6, minutes=5.0)
+    first, second = text.effort_lines(a_run(effort=effort, threads=2))
+    assert first.startswith("Budget standard: 2 to 12 blocks of each model until its comparisons are known to ±5 %, in")
+    assert "in about 5 minutes. A block has a fresh process for each target and precision, on 2 threads;" in first
+    assert "takes 6 turns of 0.15 s; intervals are 95 % confidence intervals over blocks" in second
 
 
 def test_targets_say_where_they_run_and_what_they_compute_in() -> None:

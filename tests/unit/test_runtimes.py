@@ -14,7 +14,7 @@ import pytest
 
 from bench.declare.matrix import Runtime
 from bench.errors import DiskError, RuntimeSetupError
-from bench.prepare import environments
+from bench.prepare import environments, installers
 from bench.prepare.environments import ensure, find, key
 from bench.progress import Quiet
 
@@ -40,15 +40,16 @@ def installs(tmp_path, monkeypatch) -> list[list[str]]:
     real = environments._command
 
     def command(words: list[str], *rest: object) -> None:
-        ran.append(words)
         if "venv" in words:
             real(words, *rest)
-        else:
+        elif "install" in words:
+            ran.append(words)
             site = next(environments._folder(ORT, tmp_path).rglob("site-packages"))
             (site / "straw-1.5.dist-info").mkdir()
             (site / "straw-1.5.dist-info" / "METADATA").write_text("Name: straw\nVersion: 1.5\n", encoding="utf-8")
 
     monkeypatch.setattr(environments, "_command", command)
+    monkeypatch.setattr(installers, "_uv", lambda: None)
     return ran
 
 

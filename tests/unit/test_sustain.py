@@ -14,7 +14,7 @@ from bench import pipeline
 from bench.judge.cell_states import CellHistory
 from bench.judge.sustained import attempts, is_over
 from bench.measure import sustained, visits
-from bench.measure.eta import Eta
+from bench.measure.eta import BlockEta, Eta
 from bench.measure.measuring import measure
 from bench.measure.sustained import due, ends_s
 from bench.pipeline import Options
@@ -229,23 +229,27 @@ def test_what_is_left_counts_the_minutes_on_end():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/gpu/b1")
     emulated = a_cell("vit/fp32/npu/b1", emulated=True)
     seen = [an_observation(one, number) for one in (cell, other, emulated) for number in range(1, 6)]
-    eta = Eta([cell, other, emulated], CellHistory(seen), a_run().effort, sustained_minutes=10.0)
-    assert eta.text() == "0 processes and 2 sustained runs left, about 20 min 00 s"
+    eta = Eta([cell, other, emulated], CellHistory(seen), sustained_minutes=10.0)
+    assert eta.text() == "2 sustained runs left, about 20 min 00 s"
     eta.sustained_for(cell, 60.0)
-    assert eta.text() == "0 processes and 2 sustained runs left, about 19 min 00 s"
+    assert eta.text() == "2 sustained runs left, about 19 min 00 s"
     eta.sustained_for(cell, None)
-    assert eta.text() == "0 processes and 1 sustained runs left, about 10 min 00 s"
+    assert eta.text() == "1 sustained runs left, about 10 min 00 s"
 
 
-def test_what_failed_in_its_rounds_is_left_out_of_the_minutes():
+def test_what_failed_in_its_blocks_is_left_out_of_the_minutes():
     cell, other = a_cell("vit/fp32/cpu/b1"), a_cell("vit/fp32/cpu-2/b1")
-    eta = Eta([cell, other], CellHistory([]), a_run().effort, sustained_minutes=10.0)
-    assert eta.text() == "10 processes and 2 sustained runs left"
-    eta.visit_done(cell.group, 2.0, ended=True)
-    assert eta.text() == "5 processes and 1 sustained runs left, about 10 min 10 s"
+    eta = Eta([cell, other], CellHistory([a_failed(cell, 1)]), sustained_minutes=10.0)
+    assert eta.text() == "1 sustained runs left, about 10 min 00 s"
 
 
-def test_without_minutes_nothing_is_said_of_them():
-    eta = Eta([a_cell()], CellHistory([]), a_run().effort)
-    eta.visit_done(a_cell().group, 2.0, ended=False)
-    assert eta.text() == "4 processes left, about 8 s"
+# --- first blocks that are left ---------------------------------------------------------------------------------------
+
+
+def test_measured_models_correct_the_estimate_of_the_others():
+    models = {"vit": [a_cell("vit/fp32/cpu/b1")], "minilm": [a_cell(), a_cell("minilm/fp32/cpu/b1-s128")]}
+    eta = BlockEta(models, a_run().effort)
+    before_s = eta.first_blocks_s(["vit", "minilm"])
+    assert before_s == pytest.approx(eta.expected["vit"] + eta.expected["minilm"])
+    eta.done("vit", 3 * eta.expected["vit"])
+    assert eta.first_blocks_s(["minilm"]) == pytest.approx(3 * eta.expected["minilm"])

@@ -20,7 +20,8 @@ from bench.errors import RuntimeSetupError
 from bench.prepare import environments
 from bench.prepare import probe as targets
 from bench.prepare.environments import Environment, EnvironmentPool
-from bench.prepare.probe import examine, is_unusable, missing_device, probe_targets
+from bench.prepare.probe import examine, is_unusable, missing_device, new_targets, wanted
+from bench.prepare.threads import Threads
 from bench.progress import Quiet
 from bench.records import Accelerator, Cell, Machine, Provider, RuntimeRecord, TargetFacts
 
@@ -40,7 +41,7 @@ class Installer:
     def find(self, runtime: Runtime, cache: Path) -> Environment | None:
         return HERE if runtime.name in self.there or runtime.python else None
 
-    def ensure(self, runtime: Runtime, cache: Path, progress: object) -> Environment:
+    def ensure(self, runtime: Runtime, cache: Path, *_: object) -> Environment:
         self.asked.append(runtime.name)
         if self.broken:
             raise RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: no network", "plug it in")
@@ -65,7 +66,7 @@ def probed(monkeypatch):
     """Probes answer that all is well, without a worker; the targets that were probed."""
     asked: list[str] = []
 
-    def probe(target, ready, code, log, limit=None) -> TargetFacts:
+    def probe(target, ready, code, log, limit=None, stop=None) -> TargetFacts:
         asked.append(target.name)
         return TargetFacts(True)
 
@@ -76,6 +77,15 @@ def probed(monkeypatch):
 def facts_of(matrix: Matrix, name: str, machine: Machine = PLAIN, **said: Any) -> TargetFacts:
     pool = EnvironmentPool(matrix.runtimes, Path("cache"), Quiet())
     return examine(matrix.targets[name], pool, machine, Path("code"), Path("log"), Quiet(), **said)
+
+
+def probe_targets(matrix: Matrix, cells: list[Cell], machine: Machine, cache: Path, logs: Path, progress: Any):
+    """Every target that a cell needs, tried as a run tries them: beside each other."""
+    found = new_targets(matrix, machine, cache, logs, progress)
+    with Threads(found.stop) as threads:
+        for target in wanted(matrix, cells):
+            threads.start(found.examine, target)
+    return found
 
 
 def probed_targets(tmp_path: Path, matrix: Matrix, *names: str, machine: Machine = PLAIN) -> targets.ProbedTargets:

@@ -98,8 +98,9 @@ def test_the_columns_of_the_metric_are_filled():
         result.loss.low,
         result.loss.high,
     ]
-    last = [column.name for column in metrics.columns()][-8:]
-    assert last == [
+    names = [column.name for column in metrics.columns()]
+    first = names.index("task_metric")
+    assert names[first : first + 8] == [
         "task_metric",
         "task_value",
         "task_reference",

@@ -307,14 +307,16 @@ def spinner() -> Iterator[Callable[[float], None]]:
 
 
 def test_a_process_whose_threads_go_on_spinning_is_not_idle(held, spinner):
-    held(lambda number: spinner(60.0) if number == 1 else time.sleep(0.001))
+    channel = held(lambda number: spinner(60.0) if number == 1 else time.sleep(0.001))
+    assert channel.held()["b1"].idle is False
     started = time.monotonic()
     assert burst(0.001).idle is False
     assert time.monotonic() - started < 30, "it does not wait for ever"
 
 
 def test_a_process_is_idle_when_its_threads_have_stopped(held):
-    held(lambda _: time.sleep(0.001))
+    channel = held(lambda _: time.sleep(0.001))
+    assert channel.held()["b1"].idle is True
     assert burst(0.001).idle is True
 
 

@@ -264,7 +264,7 @@ def test_making_an_environment_changes_none(tmp_path):
 def test_the_code_behind_a_format_is_all_that_it_imports_in_its_functions_too():
     behind = {path.name for path in code_behind([PACKAGE / "worker" / "formats" / "gguf.py"], {"bench": PACKAGE})}
     assert {"gguf.py", "_gguf_architectures.py", "_safetensors.py", "llama_log.py", "refusal.py"} <= behind
-    assert not {"genai.py", "torch.py", "visit.py"} & behind
+    assert not {"genai.py", "torch.py", "warm_session.py"} & behind
 
 
 def test_what_a_format_imports_far_away_changes_its_digest_and_no_other(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ SETTLED_S = 2.0
 """A younger file is hashed again next time: with a coarse clock it can change and keep its modification time."""
 
 Memory = dict[str, tuple[int, int, str]]
+REMEMBERING = threading.Lock()
 
 
 def sha256_of(path: Path) -> str:
@@ -43,7 +45,9 @@ def digest_files(files: Mapping[str, Path], memory: Path, extra: Iterable[str] =
     for word in extra:
         total.update(f"+{word}\n".encode())
     if digests != known:
-        _remember(memory, digests)
+        with REMEMBERING:
+            # Another thread may have added others meanwhile.
+            _remember(memory, _recall(memory) | digests)
     return total.hexdigest()
 
 

@@ -65,6 +65,19 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
     return folder
 
 
+def hub_config(name: str, cache: Path) -> Path:
+    """The `config.json` of `ID[@revision]`, fetched alone or of an earlier download. Raises SourceError without it."""
+    repo, _, revision = name.partition("@")
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_WORDS
+    try:
+        folder = _snapshot(repo, revision, ["config.json"], cache, offline=offline)
+    except _Unreachable as error:
+        folder = _cached_config(name, cache, error, offline=offline)
+    if not (folder / "config.json").is_file():
+        raise SourceError(f"{repo} has no config.json", "name a model in the format of transformers")
+    return folder / "config.json"
+
+
 def _cached_config(name: str, cache: Path, reason: Exception, *, offline: bool) -> Path:
     """The fallback of `auto`: the config in the cache, where it was fetched before. Raises SourceError."""
     repo, _, revision = name.partition("@")

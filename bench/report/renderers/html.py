@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment
@@ -57,7 +58,9 @@ def _results(report: Report) -> Iterator[CellResult]:
     return (sheet.result(outcome) for sheet in report.sheets for outcome in sheet.outcomes if outcome.calls)
 
 
+@cache
 def _environment() -> Environment:
+    """The templates; they are compiled once, because a run writes its report again and again."""
     environment = pages.environment()
     environment.globals.update(numbers=numbers, LIMITS=columns.LIMITS, ONE_START=cold_start.ONE_START)
     environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
@@ -152,7 +155,6 @@ FILTERS = {
     "in_energy": numbers.in_energy,
     "in_time": numbers.in_time,
     "input_mark": text.input_mark,
-    "input_notes": text.input_notes,
     "is_tried": _is_tried,
     "log": cell_pages.log,
     "model_weights": _model_weights,
@@ -165,6 +167,7 @@ FILTERS = {
     "recipe": text.recipe,
     "remedy": text.remedy,
     "repeat_command": cell_pages.repeat_command,
+    "row_notes": text.row_notes,
     "search_words": _search_words,
     "setback_cells": text_answers.setback_cells,
     "setback_reason": text_answers.setback_reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from bench.records import SCHEMA, Failure, Note, Outcome, Record, Run, SustainedSpeed
+from bench.records import SCHEMA, Comparison, Failure, Note, Outcome, Record, Run, SustainedSpeed
 from bench.report import metrics, text, text_flags
 from bench.report.answers import ModelAnswer
 from bench.report.emulation import EmulatorTimes
@@ -63,6 +63,8 @@ class RunResults(Record, frozen=True):
     """By the id of each emulated cell: its times in the emulator, which say nothing about a device."""
     answers: tuple[ModelAnswer, ...] = ()
     """For each model the fastest right cell, the smallest, and what did not work; cells are named by their ids."""
+    comparisons: tuple[Comparison, ...] = ()
+    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
 
 
 class Results(Record, frozen=True):
@@ -81,7 +83,7 @@ def render(report: Report) -> str:
 def _run_results(sheet: RunReport) -> RunResults:
     measured = {outcome.cell.id: metrics.measured(sheet.result(outcome)) for outcome in sheet.outcomes}
     worded_outcomes = tuple(map(worded, sheet.outcomes))
-    return RunResults(sheet.run, worded_outcomes, measured, sheet.emulator_times, sheet.answers)
+    return RunResults(sheet.run, worded_outcomes, measured, sheet.emulator_times, sheet.answers, sheet.comparisons)
 
 
 def worded(outcome: Outcome) -> WordedOutcome:

@@ -8,16 +8,15 @@ from bench.records import Note, Outcome, Run
 from bench.report import (
     cold_start,
     generation,
+    markdown_answers,
     metrics,
     numbers,
     sustained,
     task,
     text,
-    text_answers,
     text_flags,
     text_outputs,
 )
-from bench.report.answers import Setback, WorkloadAnswer
 from bench.report.columns import Column, speeds
 from bench.report.escaping import code, table
 from bench.report.escaping import markdown as plain
@@ -60,7 +59,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
     yield f"{plain(text.machine_line(machine))} · machine {code(machine.key)} · run {code(sheet.run.name)}"
     overview = summary(sheet)
     yield f"**{overview.ok}**{', ' if overview.others else ''}{overview.others}. {overview.resolution}"
-    yield from _answers(sheet)
+    yield from markdown_answers.parts(sheet)
     if sheet.rows:
         yield "### Compatibility matrix"
         yield _matrix(sheet)
@@ -84,35 +83,6 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
         yield "All figures of every cell are in results.csv."
     yield "### How it was measured"
     yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
-
-
-def _answers(sheet: RunReport) -> Iterator[str]:
-    """For each model the fastest right cell and the smallest; then what did not work, a line for each reason."""
-    if any(model.workloads for model in sheet.answers):
-        yield "### Answers"
-        header = ["model, workload", "fastest right cell", "how sure", "least memory"]
-        yield table(header, (_answer(sheet, m.model, each) for m in sheet.answers for each in m.workloads))
-        yield text_answers.HOW_TO_READ
-    setbacks = [(model.model, setback) for model in sheet.answers for setback in model.setbacks]
-    if setbacks:
-        yield "Did not work, or is not ranked:"
-        yield "\n".join(_setback(sheet, model, setback) for model, setback in setbacks)
-
-
-def _answer(sheet: RunReport, model: str, answer: WorkloadAnswer) -> list[str]:
-    fastest, smallest, outcomes = answer.fastest, answer.smallest, sheet.by_id
-    row = [f"{plain(model)}, {plain(answer.workload)}", "none", numbers.DASH, numbers.DASH]
-    if fastest:
-        row[1] = f"{code(text_answers.name(outcomes[fastest.cell]))} {plain(text_answers.figure(fastest))}"
-        row[2] = plain("; ".join(text_answers.certainty(fastest, outcomes)))
-    if smallest:
-        row[3] = f"{code(text_answers.name(outcomes[smallest.cell]))} {plain(text_answers.size(smallest))}"
-    return row
-
-
-def _setback(sheet: RunReport, model: str, setback: Setback) -> str:
-    cells = text_answers.setback_cells(setback, sheet.by_id)
-    return f"- **{setback.status}** {plain(model)}: {code(cells)}: {plain(text_answers.setback_reason(setback))}"
 
 
 def _matrix(sheet: RunReport) -> str:
@@ -186,8 +156,10 @@ def _speed(sheet: RunReport) -> Iterator[str]:
     whole = [outcome for outcome in ran if not generation.generates(outcome)]
     if whole:
         yield "### Speed"
-        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control", "warnings"]
-        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o)] for o in whole))
+        cpu = any(outcome.cpu_ms for outcome in whole)
+        header = ["cell", "weights, inputs", "latency, ms", "throughput", "speedup over control"]
+        header += ["CPU of a call", "warnings"] if cpu else ["warnings"]
+        yield table(header, ([_cell(o), _weights(sheet.run, o), *_numbers(o, cpu)] for o in whole))
     yield from _generation(sheet)
     controls = dict.fromkeys(o.speed.control for o in ran if o.speed and o.speed.control)
     if controls:
@@ -352,15 +324,17 @@ def _placement_row(outcome: Outcome) -> list[str]:
     return [code(outcome.cell.id), *map(numbers.count, counts), share, plain(", ".join(outcome.fallback_ops))]
 
 
-def _numbers(outcome: Outcome) -> list[str]:
+def _numbers(outcome: Outcome, cpu: bool) -> list[str]:
+    """Latency, rates, ratio, the CPU time if it is asked for, and warnings."""
+    used = [numbers.cpu(outcome.cpu_ms, outcome.cores_used)] if cpu else []
     warnings = _flags(outcome.flags)
     speed = outcome.speed
     if speed is None:
         withheld = f"withheld: {outcome.status}" if outcome.status == "inaccurate" else numbers.DASH
-        return [withheld, numbers.DASH, numbers.DASH, warnings]
+        return [withheld, numbers.DASH, numbers.DASH, *used, warnings]
     rates = "<br>".join(numbers.plus_minus(rate, f" {plain(name)}/s") for name, rate in speed.throughput.items())
     ratio = "control" if speed.control == outcome.cell.id else numbers.ratio(speed.ratio_to_control)
-    return [numbers.plus_minus(speed.latency_ms), rates, ratio, warnings]
+    return [numbers.plus_minus(speed.latency_ms), rates, ratio, *used, warnings]
 
 
 def _glossary(sheet: RunReport) -> Iterator[str]:

@@ -74,7 +74,7 @@ class Session:
         self.counted_by = "chunks"
         self.early_end_text = ""
         self._prompts = _prompts(visit)
-        # A random start: each round is a new process, and no prompt may repeat one that the server has cached.
+        # A random start: each block has a new process, and no prompt may repeat one that the server has cached.
         self._numbers = itertools.count(random.randrange(10**DIGITS))
 
     @property

@@ -19,6 +19,9 @@ OTHER_VERSION = re.compile(r"API version|minimum required version|requires (?:OR
 NOT_LOADED = re.compile(r"Failed to load library (?P<path>.+?) with error: (?P<reason>.*)", re.DOTALL)
 MISSING = re.compile(r"(?P<library>[\w.+-]+\.(?:so|dylib)[\w.]*): cannot open shared object file")
 
+LOCATORS = ("get_library_path", "library_path")
+"""What modules call the function that gives the path of their library: Microsoft's, and others'."""
+
 _registered: dict[str, str] = {}
 """The registered plugin by provider. Never more than one: another registration makes the next session segfault."""
 
@@ -63,10 +66,11 @@ def _module(provider: Provider) -> ModuleType:
 
 
 def _library(provider: Provider, module: ModuleType) -> Path:
-    if not hasattr(module, "get_library_path"):
-        raise _not_loaded(provider, "it has no get_library_path(), so it is no plugin of onnxruntime")
+    locate = next((getattr(module, name) for name in LOCATORS if hasattr(module, name)), None)
+    if locate is None:
+        raise _not_loaded(provider, f"it has no {LOCATORS[0]}(), so it is no plugin of onnxruntime")
     try:
-        library = Path(module.get_library_path())
+        library = Path(locate())
     except Exception as error:  # a broken package may raise anything
         raise _not_loaded(provider, reason_of(error)) from error
     if not library.is_file():

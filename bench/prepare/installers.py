@@ -1,0 +1,121 @@
+"""The commands that install requirements into a runtime: uv where it can do the same as pip, else pip."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from msgspec import Struct
+
+PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "constraint": "UV_CONSTRAINT",
+    "cert": "SSL_CERT_FILE",
+    "trusted-host": "UV_INSECURE_HOST",
+    "proxy": "ALL_PROXY",
+}
+"""Settings of pip that decide what is installed, and the variable of uv that says the same."""
+HARMLESS = {
+    "break-system-packages",
+    "cache-dir",
+    "default-timeout",
+    "disable-pip-version-check",
+    "no-cache-dir",
+    "no-color",
+    "no-input",
+    "no-warn-script-location",
+    "progress-bar",
+    "quiet",
+    "require-virtualenv",
+    "retries",
+    "root-user-action",
+    "timeout",
+    "user",
+    "verbose",
+}
+"""Settings of pip that decide nothing for a runtime. Where there are others, pip itself installs."""
+SCOPES = (":env:", "install", "global", "site", "user")
+"""Where pip finds a setting; the first that has one counts."""
+TESTS = r"[/\\]tests?[/\\]"
+
+
+class Installer(Struct, frozen=True):
+    """One way to install: the command, and the variables that it needs beside those of this process."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = {}
+
+
+def installers(executable: Path, requirements: Sequence[str], *, extends: bool) -> list[Installer]:
+    """The ways to install requirements for an interpreter, in the order in which they are tried.
+
+    `extends` says that the interpreter sees the packages of another runtime.
+    """
+    # --no-input: nobody can answer a question of pip here. --no-compile: `compile_command` uses all cores.
+    pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
+    last = Installer("pip", (*pip, "--disable-pip-version-check", "--no-compile", *requirements))
+    uv = _uv()
+    # uv does not see packages behind a .pth file, and would install torch a second time.
+    settings = None if uv is None or extends else uv_settings(pip_settings())
+    if uv is None or settings is None:
+        return [last]
+    # pip looks at every index and takes the best version; a uv.toml of the current folder has nothing to say here.
+    command = (uv, "pip", "install", "--no-config", "--index-strategy=unsafe-best-match", "--python", str(executable))
+    return [Installer("uv", (*command, *requirements), settings), last]
+
+
+def compile_command(executable: Path, packages: Path) -> list[str]:
+    """Compile a runtime's packages with all cores: workers write no bytecode, and importing torch would take longer."""
+    # The tests of packages are a tenth of their code, and nothing imports them.
+    return [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", "-x", TESTS, str(packages)]
+
+
+def _uv() -> str | None:
+    """The program uv: as a package beside this one, else on the path."""
+    if importlib.util.find_spec("uv") is not None:
+        beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
+        if beside.exists():
+            return str(beside)
+    return shutil.which("uv")
+
+
+@cache
+def pip_settings() -> dict[str, str]:
+    """The settings of pip in its files and variables, by name. Empty where pip does not tell them."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    return parse_settings(done.stdout)
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """The settings in lines such as `global.index-url='https://…'`; a variable counts more than a file."""
+    found: dict[str, dict[str, str]] = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        scope, _, key = name.strip().rpartition(".")
+        if equals and scope in SCOPES:
+            found.setdefault(key, {})[scope] = str(ast.literal_eval(value))
+    return {key: next(by_scope[scope] for scope in SCOPES if scope in by_scope) for key, by_scope in found.items()}
+
+
+def uv_settings(settings: Mapping[str, str]) -> dict[str, str] | None:
+    """The same settings as variables of uv; None where pip has one that uv does not know."""
+    if not set(settings) <= {*PIP_TO_UV, *HARMLESS}:
+        return None
+    # A variable of uv that the user has set counts.
+    told = {PIP_TO_UV[key]: value for key, value in settings.items() if key in PIP_TO_UV}
+    variables = {name: " ".join(value.split()) for name, value in told.items() if name not in os.environ}
+    if "UV_FIND_LINKS" in variables:
+        variables["UV_FIND_LINKS"] = variables["UV_FIND_LINKS"].replace(" ", ",")
+    return variables
