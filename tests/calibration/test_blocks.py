@@ -161,3 +161,21 @@ def test_a_run_depends_on_the_seed_and_its_number_alone():
     together, parts = counted(scenario, 6, 1), counted(scenario, 2, 1)
     parts.add(counted(scenario, 4, 1, first=2))
     assert together == parts
+
+
+def test_runs_are_counted_in_other_processes_as_here():
+    work = [(Scenario(QUIET, 2, 0.05), 12), (Scenario(QUIET, 2, 0.05, differs=blocks.DIFFERENT), 3)]
+    assert blocks.all_counted(work, seed=3, processes=2) == [counted(scenario, runs, 3) for scenario, runs in work]
+
+
+def test_each_row_has_equal_cells_unlike_ones_and_a_known_difference(monkeypatch):
+    monkeypatch.setattr(blocks, "CELLS", (2,))
+    monkeypatch.setattr(blocks, "all_counted", lambda work, *_: [Counts(runs=runs) for _, runs in work])
+    rows = blocks.rows(QUIET, 10, seed=3, processes=2)
+    assert [row.scenario.resolution for row in rows] == [0.05, 0.02, 0.01, 0.01]
+    assert [row.scenario.until_decided for row in rows] == [True, True, True, False]
+    assert all(row.equal.runs == 10 for row in rows)
+    equal, unlike, known = next(blocks.work(QUIET))
+    assert (equal.spread, equal.differs, unlike.differs, known.spread) == (0, 0, 0, 0)
+    assert unlike.spread > 0
+    assert known.differs == blocks.DIFFERENT
