@@ -34,7 +34,7 @@ from tests.calibration.noise import (
 from tests.unit.builders import a_cell, a_control, a_run, a_state, an_observation
 
 ROOT = Path(__file__).parents[2]
-UNTESTED = replace(RULES, q=2.7)
+UNTESTED = replace(RULES, looks=(6, 12, 24), q=2.7)
 """Nearly every p-value is accepted, so an estimate over 2 % on fresh pairs is enough."""
 TRUSTING = replace(RULES, more_screening=(), certainty=0.5)
 """Two pairs can pass a cell, however much they scatter."""
