@@ -150,7 +150,8 @@ class Live(Lines):
         text = " · ".join(named) or next((running.text for running in self._running.values()), "")
         # A line that wraps cannot be overwritten, so it is cut.
         width = max(20, self._console.width - 6)
-        self._status.update(escape(text[:width]))
+        # An empty text would leave the last one.
+        self._status.update(escape(text[:width]) or " ")
 
     def ask(self, question: str) -> str:
         """Ask at the terminal; a program that pipes something in answers nothing."""
