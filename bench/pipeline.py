@@ -200,7 +200,7 @@ def _measure(
         store.append(folder, observation)
 
     def write_report() -> None:
-        report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+        progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
 
     measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
 

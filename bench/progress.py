@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+Draw = Callable[[Any, int, int], list[Any]]
+"""Makes the lines of results for a width and a height in characters."""
 SILENCE_S = 20.0
 """A log is never silent for longer while something runs."""
 
@@ -26,6 +29,12 @@ class Progress(Protocol):
     def work(self, name: str, text: str | None) -> None:
         """What runs now beside other work, by a name; None where it has ended."""
 
+    def results(self, results: Any) -> None:
+        """The results so far, which take the place of earlier ones."""
+
+    def share(self, done: float) -> None:
+        """How much of the work is done, 0 to 1, where it can be told."""
+
     def ask(self, question: str) -> str:
         """The user's answer to a question; empty where nobody can be asked, or Enter was pressed."""
 
@@ -40,6 +49,12 @@ class Quiet:
         """Drop it."""
 
     def work(self, name: str, text: str | None) -> None:
+        """Drop it."""
+
+    def results(self, results: Any) -> None:
+        """Drop it."""
+
+    def share(self, done: float) -> None:
         """Drop it."""
 
     def ask(self, question: str) -> str:
@@ -82,6 +97,12 @@ class Lines:
     def ask(self, question: str) -> str:
         """A log has nobody who could answer."""
         return ""
+
+    def results(self, results: Any) -> None:
+        """Each result has its line already."""
+
+    def share(self, done: float) -> None:
+        """A log has no bar."""
 
     def close(self) -> None:
         """End the thread that breaks silences."""
@@ -134,42 +155,68 @@ class _Running(NamedTuple):
 
 
 class Live(Lines):
-    """A spinner with the current work, and above it the lines that stay; for a terminal."""
+    """The results so far, a bar, and the current work, below the lines that stay; for a terminal.
 
-    def __init__(self, console: Any, *, details: bool = False) -> None:
+    `draw` makes the lines of the results for a width and a height in characters. Nothing is drawn by a clock, so that
+    no thread wakes while calls are timed.
+    """
+
+    def __init__(self, console: Any, *, details: bool = False, draw: Draw | None = None) -> None:
+        # Imported late: only a terminal needs rich.
+        from rich.live import Live as Region
+
         super().__init__(console, details=details, silence_s=0)
-        self._status = console.status("starting")
-        self._status.start()
+        self._draw = draw
+        self._lines: list[Any] = []
+        self._share: float | None = None
+        self._region = Region(console=console, auto_refresh=False, transient=True)
+        self._region.start()
+
+    def results(self, results: Any) -> None:
+        """Show the results so far."""
+        with self._lock:
+            if self._draw:
+                # Room for the bar and the current work, and for some of the lines that stay.
+                self._lines = self._draw(results, self._console.width, max(5, self._console.height - 8))
+            self._shows()
+
+    def share(self, done: float) -> None:
+        """Show a bar."""
+        with self._lock:
+            self._share = done
+            self._shows()
 
     def _shows(self) -> None:
-        """Show what runs beside the spinner."""
-        # Imported late: only a terminal needs rich.
-        from rich.markup import escape
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
 
         named = [running.text for name, running in self._running.items() if name]
         text = " · ".join(named) or next((running.text for running in self._running.values()), "")
         # A line that wraps cannot be overwritten, so it is cut.
-        width = max(20, self._console.width - 6)
-        # An empty text would leave the last one.
-        self._status.update(escape(text[:width]) or " ")
+        width = max(20, self._console.width - 1)
+        parts: list[Any] = list(self._lines)
+        if self._share is not None:
+            parts.append(ProgressBar(total=1.0, completed=self._share, width=min(60, width)))
+        self._region.update(Group(*parts, Text(text[:width], style="dim")), refresh=True)
 
     def ask(self, question: str) -> str:
         """Ask at the terminal; a program that pipes something in answers nothing."""
         if not sys.stdin.isatty():
             return ""
-        # A spinner that turns would be drawn over the answer.
-        self._status.stop()
+        # What is redrawn would be drawn over the answer.
+        self._region.stop()
         try:
             return str(self._console.input(f"{question} > ", markup=False))
         except EOFError:
             return ""
         finally:
-            self._status.start()
+            self._region.start()
 
     def close(self) -> None:
-        """Remove the spinner."""
+        """Remove what is redrawn."""
         super().close()
-        self._status.stop()
+        self._region.stop()
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from bench.default_paths import CACHE_VARIABLE, cache_path, matrix_path
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.progress import Progress
+    from bench.progress import Draw, Progress
 
 __all__ = [
     "CacheFlag",
@@ -127,10 +127,12 @@ def stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def with_progress(work: Callable[[Progress], T], *, quiet: bool = False, verbose: bool = False) -> T:
+def with_progress(
+    work: Callable[[Progress], T], *, quiet: bool = False, verbose: bool = False, draw: Draw | None = None
+) -> T:
     """Do long work and show its progress on stderr: live on a terminal, as lines elsewhere, not at all if `quiet`.
 
-    With `verbose` each detail is a line, also on a terminal.
+    With `verbose` each detail is a line, also on a terminal. `draw` makes the lines of results that fill in live.
     """
     from bench.progress import Lines, Live, Quiet
 
@@ -140,7 +142,8 @@ def with_progress(work: Callable[[Progress], T], *, quiet: bool = False, verbose
 
     # On stderr, since stdout has the result, which `--json` makes for a program.
     console = Console(stderr=True)
-    progress = (Live if console.is_terminal else Lines)(console, details=verbose)
+    is_live = console.is_terminal
+    progress = Live(console, details=verbose, draw=draw) if is_live else Lines(console, details=verbose)
     try:
         return work(progress)
     finally:

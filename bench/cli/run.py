@@ -26,7 +26,7 @@ from bench.cli.options import (
     stop_on_sigterm,
     with_progress,
 )
-from bench.cli.tables import run_table
+from bench.cli.tables import results_so_far, run_table
 from bench.errors import UsageError
 
 ORDER = 20
@@ -99,5 +99,7 @@ def run(
         rank_approximate=rank_approximate,
         with_optional=with_optional,
     )
-    finished = with_progress(lambda progress: pipeline.run(options, progress), quiet=quiet, verbose=verbose)
+    finished = with_progress(
+        lambda progress: pipeline.run(options, progress), quiet=quiet, verbose=verbose, draw=results_so_far
+    )
     run_table(finished, rank_approximate=rank_approximate)

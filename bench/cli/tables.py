@@ -79,15 +79,28 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
         out.print(f"  {path}", soft_wrap=True, highlight=False)
 
 
+def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
+    """The lines of a run's results while it is measured: at most `height` of them, the latest models last."""
+    lines: list[Text] = []
+    for group in result_rows.groups(finished.outcomes):
+        lines.append(_clean(group.heading, "bold"))
+        # Remarks are for the table at the end.
+        lines += [_styled(line) for line in result_rows.lines(group, width) if not line.aside]
+    counts = Counter(outcome.status for outcome in finished.outcomes if outcome.rounds or outcome.failure)
+    tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return [*lines[-max(1, height - 1) :], Text(tally, "dim")]
+
+
 def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool) -> None:
     for group in result_rows.groups(outcomes, rank_approximate=rank_approximate):
         _print_line(out, _clean(group.heading, "bold"))
         for line in result_rows.lines(group, out.width):
             _print_line(out, _styled(line))
         out.print()
-    scored = {outcome.cell.group: outcome for outcome in reversed(outcomes) if outcome.task is not None}
-    if scored:
-        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
+    if scores := list(result_rows.score_lines(outcomes, out.width)):
+        for line in scores:
+            _print_line(out, _styled(line))
+        out.print()
     for part in result_rows.troubles(outcomes, rank_approximate=rank_approximate):
         _print_line(out, Text(part.heading, "bold"))
         for line in result_rows.trouble_lines(part, out.width):
@@ -114,13 +127,3 @@ def _clean(line: str, style: str) -> Text:
     from bench.report import escaping
 
     return Text(escaping.lines(line), style)
-
-
-def _task_table(outcomes: Sequence[Outcome]) -> Table:
-    """A table with the task metric of each model, precision and target: workloads share the labelled samples."""
-    from bench.report import task
-
-    table = plain_table("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples", "remark")
-    for outcome in outcomes:
-        table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
-    return table

@@ -152,7 +152,7 @@ class RunBlocks:
         # A model whose groups take turns has as many blocks as the group with the fewest.
         return ModelProgress(
             blocks=least,
-            total=max(compared.total, bool(alive)),
+            total=max(compared.total, int(bool(alive))),
             undecided=compared.undecided,
             block_s=self.block_s.get(model, 0.0),
             waiting=len(waiting),
@@ -164,6 +164,7 @@ class RunBlocks:
     def _measure(self, model: str, state: ModelProgress) -> None:
         cells = self._due(model)
         self.count[model] += 1
+        self._show_share()
         # One series of numbers for a model, as ratios come from cells of one block.
         same = [cell for cell in self.run.cells if cell.model == cells[0].model]
         number = 1 + max((number for cell in same for number in self.history.rounds[cell.id]), default=0)
@@ -248,6 +249,15 @@ class RunBlocks:
         self.visitor.record(replace(observation, task=scores))
         if scores.failure:
             self.progress.step(f"{cell.group}: its labelled samples could not be run: {scores.failure.message}")
+
+    def _show_share(self) -> None:
+        """Show how much of the time for measuring is over; first blocks may take longer than that."""
+        elapsed_s = time.monotonic() - self.began
+        waiting = [model for model in self.models if any(not self.history.rounds[c.id] for c in self._due(model))]
+        left_s = self.left_s()
+        if waiting or left_s < float("inf"):
+            left_s = max(self.eta.first_blocks_s(waiting), 0.0 if left_s == float("inf") else left_s)
+            self.progress.share(elapsed_s / max(elapsed_s + left_s, 1e-9))
 
     def _left_text(self) -> str:
         """`3 first blocks left, about 2 min 10 s`, or how much of the time is left."""

@@ -41,7 +41,7 @@ def test_a_new_verb_is_one_new_file(tmp_path, monkeypatch):
     monkeypatch.setattr(app.pkgutil, "iter_modules", lambda paths: find([*paths, str(tmp_path)]))
     monkeypatch.setattr(importlib.import_module("bench.cli"), "__path__", [str(FOLDER), str(tmp_path)])
     monkeypatch.delitem(sys.modules, "bench.cli.hello", raising=False)
-    assert list(commands(app.build()))[1:4] == ["plan", "hello", "run"]
+    assert list(commands(app.build()))[:4] == ["init", "plan", "hello", "run"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("cache",)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from bench import progress
 from bench.progress import Lines, Live, Quiet, duration
@@ -151,3 +153,40 @@ def test_quiet_says_nothing(capsys):
     Quiet().step("a")
     Quiet().detail("b")
     assert capsys.readouterr() == ("", "")
+
+
+# --- results that fill in ---------------------------------------------------------------------------------------------
+
+
+def a_terminal() -> tuple[Console, io.StringIO]:
+    written = io.StringIO()
+    return Console(file=written, force_terminal=True, width=80, height=30), written
+
+
+def test_results_fill_in_above_the_current_work_with_a_bar_that_tells_how_much_is_done():
+    console, written = a_terminal()
+    asked: list[tuple[int, int]] = []
+
+    def draw(results: str, width: int, height: int) -> list[Text]:
+        asked.append((width, height))
+        return [Text(f"result: {results}")]
+
+    live = Live(console, draw=draw)
+    live.detail("block 2 of minilm")
+    live.share(0.25)
+    live.results("1.15× PyTorch")
+    live.close()
+    assert asked == [(80, 22)]
+    text = written.getvalue()
+    assert "result: 1.15× PyTorch" in text
+    assert text.rindex("result: ") < text.rindex("block 2 of minilm")
+    assert "━" in text
+
+
+def test_a_terminal_that_nothing_happens_on_wakes_no_thread():
+    console, _ = a_terminal()
+    before = threading.active_count()
+    live = Live(console)
+    live.detail("timing")
+    assert threading.active_count() == before
+    live.close()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.cli import result_rows, tables
 from bench.pipeline import RunResult
-from bench.records import Failure, Interval, Outcome, note
+from bench.records import Failure, Interval, Outcome, TaskResult, note
 
 CONTROL = a_cell(target="torch-eager", precision="fp32", control=True)
 
@@ -106,6 +106,19 @@ def test_what_did_not_work_comes_after_the_answers_with_its_reason(monkeypatch: 
     ]
     assert "Not on this machine\n  cuda  no NVIDIA GPU\n" in after
     assert "minilm · b1-s128" not in after
+
+
+def test_the_task_metric_stands_once_for_all_workloads_at_any_width() -> None:
+    scored = TaskResult("accuracy", 600, 0.978, 0.98, Interval(0.2, -0.5, 0.9), needed=1000)
+    outcomes = [an_outcome(a_cell(workload=workload), task=scored) for workload in ("b1", "b8")]
+    wide = [line.text for line in result_rows.score_lines(outcomes, 160)]
+    assert wide[0].split() == ["labelled", "samples", "metric", "value", "FP32", "loss", "(95", "%)", "samples"]
+    assert wide[1].startswith("  minilm/int8/cpu   accuracy  97.8 %  98.0 %  +0.2 points (-0.5 to 0.9)  600")
+    assert wide[1].endswith("about 1,000 samples would show half a point; there are 600")
+    narrow = [line.text for line in result_rows.score_lines(outcomes, 60)]
+    assert narrow[:2] == ["  minilm/int8/cpu", "    accuracy 97.8 %, FP32 98.0 %, loss +0.2 points (-0.5 to"]
+    assert max(map(len, narrow)) <= 60
+    assert list(result_rows.score_lines([an_outcome()], 80)) == []
 
 
 def test_emulated_cells_are_named_without_their_times(monkeypatch: pytest.MonkeyPatch) -> None:
