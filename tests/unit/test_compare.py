@@ -287,7 +287,7 @@ def test_what_of_a_cell_itself_changed_stands_beside_its_speed():
 def test_flags_of_either_run_are_named_with_their_run():
     new = a_stored_run(1)
     seen = [one for one in observed(new) if one.cell != FP32]
-    seen += [an_observation(FP32, number, placement=a_placement(CPU={"MatMul": 18})) for number in range(2)]
+    seen += [an_observation(FP32, number, placement=a_placement(CPU={"MatMul": 18})) for number in range(1)]
     assert the(compared(run=new, seen=seen), FP32).flags == (note("flags", side="new", flags=("few-rounds",)),)
 
 
