@@ -51,9 +51,9 @@ BUDGETS = {
 
 GATE = Effort(
     name="gate",
-    # Two pairs screen a cell, and the last look at a suspect is after 24.
+    # Two pairs screen a cell, and the last look at a suspect is after 80.
     min_rounds=2,
-    max_rounds=24,
+    max_rounds=80,
     half_width=None,
     warmup_calls=10,
     warmup_s=0.3,

@@ -144,4 +144,8 @@ def _differences(base: Run, new: Run) -> tuple[Note, ...]:
 
 def _figures(rules: Rules) -> dict[str, float]:
     """The numeric rules, which the record holds for its readers."""
-    return {name: float(value) for name, value in asdict(rules).items() if isinstance(value, (int, float))}
+    return {
+        name: float(value)
+        for name, value in asdict(rules).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }

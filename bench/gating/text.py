@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bench.gating import text_budget
 from bench.records import GateCell, GateRun, GateVerdict, Interval, Note, Outcome, TaskResult
 from bench.report import numbers, task, text_differences
 from bench.report import text as words
@@ -284,45 +285,6 @@ def _too_short(budget_minutes: float, cells: int, minutes: float | None) -> str:
     return f"--budget-minutes {budget_minutes:g} is too short to decide anything: {hint}"
 
 
-def _minutes(number: float) -> str:
-    return f"{number:g} minute{'' if number == 1 else 's'}"
-
-
-def _budget_short(
-    cells: int,
-    pair_s: float,
-    pairs: int,
-    least_pairs: int,
-    least_minutes: float,
-    budget_minutes: float,
-    enough_minutes: float,
-) -> str:
-    return (
-        f"--budget-minutes {budget_minutes:g} is too short: it suffices for about {_count(pairs, 'pair')} of "
-        f"{pair_s:g} s, and {_cells(cells)} need {least_pairs} at least ({_minutes(least_minutes)}); "
-        f"{_minutes(enough_minutes)} are enough. Lost support is looked for first, and null pairs are made last"
-    )
-
-
-def _budget_tight(
-    cells: int, pair_s: float, pairs: int, least_minutes: float, budget_minutes: float, enough_minutes: float
-) -> str:
-    return (
-        f"--budget-minutes {budget_minutes:g} suffices for about {_count(pairs, 'pair')} of {pair_s:g} s: enough to "
-        f"screen {_cells(cells)} ({_minutes(least_minutes)}), but suspects may stay undecided; "
-        f"{_minutes(enough_minutes)} are enough"
-    )
-
-
-def _budget_enough(
-    cells: int, pair_s: float, least_minutes: float, budget_minutes: float, enough_minutes: float
-) -> str:
-    return (
-        f"{_cells(cells)}, about {pair_s:g} s a pair: {_minutes(least_minutes)} if nothing is suspect, and rarely more "
-        f"than {enough_minutes:g}; the budget is {budget_minutes:g}"
-    )
-
-
 def _against_stored(reason: str | None) -> str:
     return f"against stored numbers, as the base cannot be run again{f': {reason}' if reason else ''}"
 
@@ -409,9 +371,7 @@ WORDS: dict[str, Words] = {
     "nothing-to-judge": lambda: "nothing to judge: no cell of the base has a valid speed",
     "no-regression": lambda passed, warned: f"no regression: {_passed(passed, warned)}",
     # How the gate was run.
-    "budget-short": _budget_short,
-    "budget-tight": _budget_tight,
-    "budget-enough": _budget_enough,
+    **text_budget.WORDS,
     "base-matrix-unreadable": lambda text: f"its matrix cannot be read any more: {text}",
     "other-worker-code": _other_worker_code,
     "base-python": lambda runtime, before, after: (

@@ -44,6 +44,7 @@ def test_a_budget_is_short_tight_or_enough(minutes, kind, says):
 def test_what_is_said_to_be_enough_is_enough():
     short = planned(1, cells=7, pair_s=11.0)
     enough = short.note().values["enough_minutes"]
+    assert isinstance(enough, float)
     assert not planned(enough, cells=7, pair_s=11.0).is_tight
     assert planned(enough - 1, cells=7, pair_s=11.0).is_tight
 
