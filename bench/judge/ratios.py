@@ -23,9 +23,12 @@ Times = Mapping[int, BlockTimes]
 PRIOR = 4.0
 """The weight of the model's scatter against a ratio's own, in degrees of freedom. With less, intervals of two blocks
 are wide; with more, the ratios of the noisiest cell are too narrow."""
+SHARED = 1.5
+"""How many of its own degrees of freedom a ratio finds again in the model's scatter: they must not count twice. With 1,
+6 % of three equal cells would show a difference."""
 OUTLYING = 0.05
 """Probability that a ratio of ordinary scatter is judged by its own blocks alone."""
-WIDENED = 0.07
+WIDENED = 0.08
 """How much wider an interval is that rests on its own scatter alone. Blocks stop when intervals are narrow, which is
 sooner where the scatter looks small by chance: with two cells, 6.5 % of equal cells would show a difference."""
 SURE = 0.999
@@ -110,8 +113,8 @@ class Ratios:
         """The mean of a pair's log ratios with its scatter; None under two blocks."""
         if len(logs) < 2:
             return None
-        # The pair itself is a part of the pooled scatter, so its own degrees of freedom count once.
-        prior = max(0.0, min(PRIOR, self.freedom - (len(logs) - 1)))
+        # The pair itself is a part of the pooled scatter, and so are the ratios of its cells with others.
+        prior = max(0.0, min(PRIOR, self.freedom - SHARED * (len(logs) - 1)))
         return moderated(logs, self.scatter, self.freedom if prior else 0.0, prior, OUTLYING)
 
 

@@ -6,7 +6,7 @@ from builders import a_cell, a_control, a_timing, an_observation, rounds_of
 
 from bench.judge import statistics
 from bench.judge.bursts import BlockTimes
-from bench.judge.ratios import Ratios
+from bench.judge.ratios import WIDENED, Ratios
 from bench.judge.speed import controls, round_medians, speed
 from bench.records import Interval, Recipe
 
@@ -103,7 +103,7 @@ def test_what_slowed_a_whole_round_cancels_in_the_ratio():
     alone = statistics.interval([math.log(4.0 / 2.0), math.log(40.2 / 20.0), math.log(3.98 / 2.0)])
     # Two cells borrow nothing, and their interval is wider because blocks stop when it is narrow.
     assert math.log(found.ratio_to_control.high / alone.value) == pytest.approx(
-        1.07 * math.log(alone.high / alone.value)
+        (1 + WIDENED) * math.log(alone.high / alone.value)
     )
     assert found.latency_ms.high / found.latency_ms.low > 100
 
@@ -129,7 +129,7 @@ def test_the_controls_own_ratio_is_one_by_definition():
 def test_what_can_be_resolved_comes_from_the_scatter_of_the_ratios():
     found = speed_of(rounds_of(CELL, [2.0, 20.0, 2.0]), "control", {0: 4.0, 1: 40.2, 2: 3.98})
     paired = [math.log(4.0 / 2.0), math.log(40.2 / 20.0), math.log(3.98 / 2.0)]
-    assert found.resolvable == pytest.approx(math.expm1(1.07 * math.log1p(statistics.resolvable(paired))))
+    assert found.resolvable == pytest.approx(math.expm1((1 + WIDENED) * math.log1p(statistics.resolvable(paired))))
 
 
 def test_without_a_control_a_difference_between_two_cells_scatters_by_both():
