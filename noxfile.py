@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import nox
@@ -48,22 +48,22 @@ LANES = (("build", "optimum", "ort", "webgpu-software", "qnn-emulator", "openvin
 """What is installed in the background, in this order: downloads, and beside them the compilation of llama.cpp."""
 
 
-def install(session: nox.Session, *extras: str) -> None:
+def install(session: nox.Session, *extras: str, env: Mapping[str, str] | None = None) -> None:
     """Install the project into the session's environment, once for each state of pyproject.toml."""
     wanted = hashlib.sha256((HERE / "pyproject.toml").read_bytes() + repr(extras).encode()).hexdigest()
     stamp = Path(session.virtualenv.location) / "installed-for"
     if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
         return
     what = f".[{','.join(extras)}]" if extras else "."
-    session.install("--upgrade", "pip")
-    session.install("-e", what)
+    session.install("--upgrade", "pip", env=env)
+    session.install("-e", what, env=env)
     stamp.write_text(wanted, encoding="ascii")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the default matrix; what follows `--` goes to `bench run`."""
-    install(session)
+    install(session, "uv")
     # After Ctrl-C the report of what was measured is still written: nox must wait for that.
     session.run("bench", "run", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
 
@@ -74,6 +74,27 @@ def gate(session: nox.Session) -> None:
     install(session)
     # Every answer of a gate is one of its exit codes; nox knows but success and failure, so CI calls `bench` itself.
     session.run("bench", "gate", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """CUDA and PyTorch rows on an NVIDIA GPU, with evidence; `-- --wheels FOLDER` needs no network (docs/gpu.md)."""
+    wheels = offline_wheels(session)
+    # uv is not needed: where nothing is downloaded, pip is about as quick.
+    install(session, env=wheels)
+    session.run("python", "-m", "tests.gpu", *session.posargs, env=wheels, interrupt_timeout=120, terminate_timeout=10)
+
+
+def offline_wheels(session: nox.Session) -> dict[str, str]:
+    """The variables with which pip takes packages only from the folder after `--wheels`; none without that option."""
+    if "--wheels" not in session.posargs:
+        return {}
+    folder = next(iter(session.posargs[session.posargs.index("--wheels") + 1 :]), "")
+    if not any(Path(folder).glob("*.whl")) or not folder:
+        session.error(
+            f"--wheels {folder or 'FOLDER'}: there is no wheel in it; `nox -s gpu -- --download FOLDER` fills it"
+        )
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(Path(folder).absolute())}
 
 
 @nox.session

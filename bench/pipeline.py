@@ -65,6 +65,8 @@ class RunResult(Struct, frozen=True):
     files: tuple[Path, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     """How the cells that people compare differ in speed, each pair of cells with right answers once."""
+    runs: tuple[RunResult, ...] = ()
+    """Of a report of several runs, each of them: cells of different runs are not ranked with each other."""
 
     def observations(self) -> tuple[Observation, ...]:
         """Read every observation, with each timed call in nanoseconds. This may need much memory."""
@@ -113,7 +115,8 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
-    return replace(results[0], outcomes=outcomes, files=tuple(files))
+    runs = tuple(results) if len(results) > 1 else ()
+    return replace(results[0], outcomes=outcomes, files=tuple(files), runs=runs)
 
 
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:

@@ -61,6 +61,8 @@ def comparison_table(comparison: Comparison) -> None:
         out.print(_table(rows), "", safe(compare_rows.LEGEND), sep="\n", highlight=False)
     if quiet_cells := compare_rows.quiet(comparison):
         _line(out, safe(quiet_cells))
+    for line, _ in compare_rows.one_sided(comparison):
+        _line(out, safe(line))
     if any(row.tone for row in rows):
         out.print("", "[bold]Cells to look at[/]", sep="\n")
         _noteworthy(out, rows)

@@ -158,9 +158,11 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
     if shown:
         out.print(table)
     names = {cell.cell for cell in shown}
-    hidden = [cell for cell in cells if cell.cell not in names]
+    hidden = [cell for cell in cells if cell.cell not in names and cell.verdict not in text.ONE_SIDED]
     if hidden:
         out.print(f"not shown here, but in the files: {text.counted(hidden)}")
+    for line, _ in text.one_sided(cells):
+        out.print(_safe_in_ci(line), highlight=False)
     if shown:
         out.print("")
     for name, value in _lines(run):
@@ -171,11 +173,12 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
 
 
 def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
-    """The cells to show: without those that were not compared if there are too many, then without those that pass."""
+    """The cells to show: of both sides, without those that were not compared or pass if there are too many."""
     from bench.gating import text
 
+    cells = [cell for cell in cells if cell.verdict not in text.ONE_SIDED]
     if len(cells) <= MAX_ROWS:
-        return list(cells)
+        return cells
     compared = [cell for cell in cells if cell.verdict not in text.NOT_COMPARED]
     return compared if len(compared) <= MAX_ROWS else [cell for cell in compared if cell.verdict != "pass"][:MAX_ROWS]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,12 +56,17 @@ def plan(
     from bench.declare.budgets import effort_named
     from bench.declare.matrix import read
     from bench.declare.plan import whole_plan
-    from bench.prepare import drafts, forecast, model_checks
+    from bench.prepare import forecast, model_checks
     from bench.prepare.presence import absent_targets, hardware
 
     check_model(model, family, matrix)
     cache = cache_path(cache_dir)
-    declared = drafts.drafted_matrix(model, family or "", cache) if model is not None else read(matrix_path(matrix))
+    if model is None:
+        declared = read(matrix_path(matrix))
+    else:
+        from bench.prepare.drafts import drafted_matrix
+
+        declared = drafted_matrix(model, family or "", cache)
     effort = effort_named(budget or declared.measure.budget)
     effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
     absent = absent_targets(declared, hardware())
@@ -69,9 +75,9 @@ def plan(
         print_json(planned.cells)
         return
     wrong = model_checks.mistakes(declared, list(dict.fromkeys(cell.model for cell in planned.cells)))
-    reasons = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
-    here = [cell for cell in planned.cells if cell.id not in reasons]
-    plan_table(planned, reasons, forecast.forecast(declared, here, effort, cache))
+    obstacles = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
+    here = [cell for cell in planned.cells if cell.id not in obstacles]
+    plan_table(planned, obstacles, forecast.forecast(declared, here, effort, cache))
 
 
 def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:
@@ -83,17 +89,17 @@ def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) ->
     return f"no: {wrong[cell.model]}" if cell.model in wrong else ""
 
 
-def plan_table(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) -> None:
+def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) -> None:
     """Print the cells of a plan, what is optional, the warnings, and what a run takes.
 
-    `reasons` says, by cell, why it will have no result here.
+    `obstacles` says, by cell, why it will have no result here.
     """
     out = console()
     table = plain_table("cell", "recipe", "runtime", "will it run")
     shown = [cell for cell in planned.cells if cell.excluded is None]
     for cell in shown:
         recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]{escape(reasons[cell.id])}[/]" if cell.id in reasons else "yes"
+        will = f"[dim]{escape(obstacles[cell.id])}[/]" if cell.id in obstacles else "yes"
         table.add_row(cell.id, recipe, cell.runtime, will)
     if shown:
         out.print(table)
@@ -107,12 +113,12 @@ def plan_table(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) ->
     out.print("")
     for warning in planned.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
-    out.print(summary(planned, reasons, forecast), highlight=False)
+    out.print(summary(planned, obstacles, forecast), highlight=False)
 
 
-def summary(planned: Plan, reasons: Mapping[str, str], forecast: Forecast) -> str:
+def summary(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) -> str:
     """The cells with a result on this machine, the others, the time and the download: one sentence."""
-    here = [cell for cell in planned.cells if cell.id not in reasons]
+    here = [cell for cell in planned.cells if cell.id not in obstacles]
     models = len({cell.model for cell in here})
     cells = f"{len(here)} cell{'s' * (len(here) != 1)} of {models} model{'s' * (models != 1)} on this machine"
     others = len(planned.cells) - len(here)
@@ -157,20 +163,17 @@ def _labels(group: Sequence[Cell], out: Sequence[Cell], every: Sequence[Cell]) -
     A star is written only where it is true: every cell that it stands for is in `out`.
     """
     gone = {cell.id for cell in out}
-
-    def whole(cells: Iterable[Cell]) -> bool:
-        return all(cell.id in gone for cell in cells)
-
-    targets = {cell.target for cell in group}
-    if len(targets) == 1 and whole(cell for cell in every if cell.target in targets):
-        return f"*/{targets.pop()}/*"
+    staying = [cell for cell in every if cell.id not in gone]
+    models, targets = {cell.model for cell in staying}, {cell.target for cell in staying}
+    pairs = {(cell.model, cell.target) for cell in staying}
+    if len(names := {cell.target for cell in group}) == 1 and not names & targets:
+        return f"*/{names.pop()}/*"
+    rows = Counter((model, target) for model, target, _ in {(cell.model, cell.target, cell.group) for cell in group})
     labels: dict[str, None] = {}
     for cell in group:
-        own = [other for other in every if other.model == cell.model]
-        rows = {other.group for other in own if other.target == cell.target}
-        if whole(own):
+        if cell.model not in models:
             labels[f"{cell.model}/*"] = None
-        elif len(rows & {other.group for other in group}) > 1 and whole(other for other in own if other.group in rows):
+        elif (cell.model, cell.target) not in pairs and rows[cell.model, cell.target] > 1:
             labels[f"{cell.model}/*/{cell.target}/*"] = None
         else:
             labels[cell.group] = None

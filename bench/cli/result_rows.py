@@ -59,19 +59,6 @@ class Trouble(NamedTuple):
     entries: tuple[Entry, ...]
 
 
-def by_run(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """The outcomes of each run: a report of several runs holds a cell once for each, and ranks none with another."""
-    runs: list[list[Outcome]] = [[]]
-    known: set[str] = set()
-    for outcome in outcomes:
-        if outcome.cell.id in known:
-            runs.append([])
-            known.clear()
-        known.add(outcome.cell.id)
-        runs[-1].append(outcome)
-    return runs
-
-
 def troubles(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> Iterator[Trouble]:
     """What did not work, by model and reason; then the targets that are not on this machine, with their remedies."""
     from bench.report import answers, text, text_answers
@@ -214,18 +201,19 @@ def lines(group: Group, width: int) -> Iterator[Line]:
             yield from _folded(each, width)
         else:
             parts = [text.ljust(size) for text, size in zip(texts, widths, strict=True) if size]
-            yield from _with_remarks(each, " " * INDENT + (" " * GAP).join(parts), width - used, width)
+            line = " " * INDENT + (" " * GAP).join(parts)
+            yield from _with_remarks(line, each.status, each.remarks, width - used, width)
 
 
-def _with_remarks(row: Row, line: str, room: int, width: int) -> Iterator[Line]:
+def _with_remarks(line: str, status: str, remarks: str, room: int, width: int) -> Iterator[Line]:
     """The line of a row with its remarks at its end, or below it where they have no room."""
     if room >= LEAST_REMARK:
-        first, *more = _wrapped(row.remarks, room) or [""]
-        yield Line(f"{line}{' ' * GAP}{first}".rstrip(), row.status)
+        first, *more = _wrapped(remarks, room) or [""]
+        yield Line(f"{line}{' ' * GAP}{first}".rstrip(), status)
         yield from (Line(f"{' ' * (len(line) + GAP)}{text}", aside=True) for text in more)
     else:
-        yield Line(line.rstrip(), row.status)
-        yield from _below(row.remarks, width)
+        yield Line(line.rstrip(), status)
+        yield from _below(remarks, width)
 
 
 def _folded(row: Row, width: int) -> Iterator[Line]:
@@ -246,6 +234,30 @@ def _below(remarks: str, width: int) -> Iterator[Line]:
 def _wrapped(text: str, width: int) -> list[str]:
     """The text in lines; a word that is longer than a line stays whole, so that an id can be copied."""
     return textwrap.wrap(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
+
+
+def score_lines(outcomes: Sequence[Outcome], width: int) -> Iterator[Line]:
+    """The task metric of each model, precision and target, whose workloads share the labelled samples."""
+    from bench.report import task
+
+    scored = {outcome.cell.group: outcome for outcome in reversed(outcomes) if outcome.task is not None}
+    rows = [(group, task.row(outcome)) for group, outcome in reversed(scored.items())]
+    if not rows:
+        return
+    header = ("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples")
+    texts = [header, *((group, r.metric, r.value, r.reference, r.loss, r.samples) for group, r in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    used = INDENT + sum(size + GAP for size in widths)
+    if used - GAP > width:
+        for group, row in rows:
+            yield Line(" " * INDENT + group)
+            figures = f"{row.metric} {row.value}, FP32 {row.reference}, loss {row.loss}, {row.samples} samples"
+            yield from (Line(" " * 2 * INDENT + text) for text in _wrapped(figures, width - 2 * INDENT))
+            yield from _below(row.remark, width)
+        return
+    for number, own in enumerate(texts):
+        line = " " * INDENT + (" " * GAP).join(text.ljust(size) for text, size in zip(own, widths, strict=True))
+        yield from _with_remarks(line, "", rows[number - 1][1].remark if number else "", width - used, width)
 
 
 def trouble_lines(trouble: Trouble, width: int) -> Iterator[Line]:

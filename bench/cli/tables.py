@@ -65,11 +65,11 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
     `rank_approximate` compares approximate cells too. Lines are folded between words at the width of the terminal.
     """
     out = console()
-    every = result_rows.by_run(finished.outcomes)
-    for number, outcomes in enumerate(every, start=1):
-        if len(every) > 1:
-            _print_line(out, Text(f"Run {number} of {len(every)}", "bold underline"))
-        _print_run(out, outcomes, rank_approximate)
+    for result in finished.runs or (finished,):
+        if finished.runs:
+            machine = result.run.machine.cpu.brand
+            _print_line(out, _clean(f"{result.run.name} on {machine}", "bold underline"))
+        _print_run(out, result.outcomes, rank_approximate)
     counts = Counter(outcome.status for outcome in finished.outcomes)
     tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
@@ -97,9 +97,10 @@ def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool
         for line in result_rows.lines(group, out.width):
             _print_line(out, _styled(line))
         out.print()
-    scored = {outcome.cell.group: outcome for outcome in reversed(outcomes) if outcome.task is not None}
-    if scored:
-        out.print(_task_table(list(reversed(scored.values()))), "", sep="\n")
+    if scores := list(result_rows.score_lines(outcomes, out.width)):
+        for line in scores:
+            _print_line(out, _styled(line))
+        out.print()
     for part in result_rows.troubles(outcomes, rank_approximate=rank_approximate):
         _print_line(out, Text(part.heading, "bold"))
         for line in result_rows.trouble_lines(part, out.width):
@@ -126,13 +127,3 @@ def _clean(line: str, style: str) -> Text:
     from bench.report import escaping
 
     return Text(escaping.lines(line), style)
-
-
-def _task_table(outcomes: Sequence[Outcome]) -> Table:
-    """A table with the task metric of each model, precision and target: workloads share the labelled samples."""
-    from bench.report import task
-
-    table = plain_table("labelled samples", "metric", "value", "FP32", "loss (95 %)", "samples", "remark")
-    for outcome in outcomes:
-        table.add_row(outcome.cell.group, *map(escape, task.row(outcome)))
-    return table

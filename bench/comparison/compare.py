@@ -106,11 +106,38 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
 def _figures(cell: str, base: Judged, new: Judged, same: bool) -> tuple[FigureChange, ...]:
     """The changes of all figures that either run has of the cell."""
     old, now = ({figure.name: figure for figure in side.figures.get(cell, ())} for side in (base, new))
-    return tuple(figure_change(cell, name, old.get(name), now.get(name), same) for name in dict.fromkeys((*old, *now)))
+    beside_load = _busy(base.outcomes[cell], new.outcomes[cell])
+    return tuple(
+        figure_change(cell, name, old.get(name), now.get(name), same, beside_load)
+        for name in dict.fromkeys((*old, *now))
+    )
 
 
-def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, same: bool) -> FigureChange:
-    """Compare one figure of a cell in two runs; None is a run without it, `same` is whether they share a machine."""
+def _busy(old: Outcome, now: Outcome) -> Note | None:
+    """A note if the cell was measured beside other load in a run: then a difference shows the load, not the change."""
+    flags = {
+        side: flag
+        for side, outcome in (("base", old), ("new", now))
+        for flag in outcome.flags
+        if flag.kind == "busy-machine"
+    }
+    if not flags:
+        return None
+    # Runs of schema 1 have the flag without its figures.
+    shares = {
+        name: max((flag.values.get(name) or 0.0 for flag in flags.values()), default=0.0) or None
+        for name in ("others_percent", "stolen_percent")
+    }
+    return note("busy-runs", sides=tuple(flags), **shares)
+
+
+def figure_change(
+    cell: str, name: str, old: Figure | None, now: Figure | None, same: bool, beside_load: Note | None = None
+) -> FigureChange:
+    """Compare one figure of a cell in two runs; None is a run without it, `same` is whether they share a machine.
+
+    `beside_load` is the note on a run that was measured on a busy machine: nothing is concluded from its times.
+    """
     both = old is not None and now is not None
     time = change(old.logs, now.logs) if old and now and same else None
     # Ratios to two different controls are two quantities, and their change means nothing.
@@ -118,6 +145,8 @@ def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, 
     ratio = change(old.ratios, now.ratios) if old and now and alike else None
     is_control = bool(now and now.control == cell)
     verdict = _verdict(time, ratio, same)
+    is_busy = beside_load is not None and verdict != "not compared"
+    verdict = "not comparable, busy" if is_busy else verdict
     return FigureChange(
         name=name,
         base_ms=old.latency if old else None,
@@ -127,7 +156,9 @@ def figure_change(cell: str, name: str, old: Figure | None, now: Figure | None, 
         new_ratio=now.ratio if now else None,
         ratio_change=ratio,
         verdict=verdict,
-        conclusion=conclusions.of_figure(
+        conclusion=beside_load
+        if beside_load is not None and is_busy
+        else conclusions.of_figure(
             verdict=verdict,
             time=direction(time),
             ratio=direction(ratio, faster_is_more=True),

@@ -11,7 +11,7 @@ from bench.comparison import compare_rows, text
 from bench.comparison.history import History
 from bench.comparison.model import Comparison
 from bench.records import Note, Run
-from bench.report.escaping import code, table
+from bench.report.escaping import code, folded, table
 from bench.report.escaping import markdown as plain
 
 TITLE = "## Touchstone · two runs side by side"
@@ -39,6 +39,8 @@ def _parts(comparison: Comparison) -> Iterator[str]:
         yield plain(compare_rows.LEGEND)
     if quiet := compare_rows.quiet(comparison):
         yield f"{plain(quiet)}."
+    for title, cells in compare_rows.one_sided(comparison):
+        yield folded(plain(title), "\n".join(f"- {code(cell)}" for cell in cells))
 
 
 def _row(row: compare_rows.ComparisonRow) -> list[str]:

@@ -11,6 +11,7 @@ from bench.comparison import text as words
 from bench.comparison.model import CellChange, Comparison, FigureChange, Nodes, SpeedVerdict
 from bench.records import Interval, Run
 from bench.report import numbers, text
+from bench.report.text_differences import folded_line
 
 HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "conclusion")
 LEGEND = (
@@ -21,7 +22,9 @@ ARROW = "->"
 SHOWN_CHANGES = {"another-recipe", "another-source"}
 """Changes of a cell that are shown beside its figures; the others are listed as differences of the runs."""
 
-NAMED = {"lost": "lost support", "gained": "gained support", "gone": "only in the base", "added": "only in the new run"}
+ONE_SIDED = {"gone": "only in the base", "added": "only in the new run"}
+"""How the support of a cell is called that one run has alone; such cells are folded."""
+NAMED = {"lost": "lost support", "gained": "gained support", **ONE_SIDED}
 # Across two machines no support was lost or gained: the cell works on one machine and not on the other.
 NAMED_ACROSS = NAMED | {
     "lost": "right on the base's machine alone",
@@ -46,9 +49,19 @@ class ComparisonRow(Struct, frozen=True):
 
 
 def rows(comparison: Comparison) -> list[ComparisonRow]:
-    """The rows of all cells that have a figure or a changed verdict; `quiet` counts the others."""
+    """The rows of all cells that have a figure or a changed verdict; `quiet` and `one_sided` have the others."""
     same = comparison.same_machine
-    return [row for cell in comparison.cells if not _is_quiet(cell) for row in _rows(cell, same)]
+    shown = [cell for cell in comparison.cells if not _is_quiet(cell) and cell.support not in ONE_SIDED]
+    return [row for cell in shown for row in _rows(cell, same)]
+
+
+def one_sided(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """The ids of the cells that one run has alone, each run with its line: `12 cells only in the base: a, b, c …`."""
+    sides = [
+        (where, [cell.cell for cell in comparison.cells if cell.support == support])
+        for support, where in ONE_SIDED.items()
+    ]
+    return [(folded_line(cells, where), cells) for where, cells in sides if cells]
 
 
 def quiet(comparison: Comparison) -> str:
@@ -65,7 +78,7 @@ def tally(comparison: Comparison) -> str:
     support = Counter(cell.support for cell in comparison.cells if cell.support not in {"same", "changed"})
     speed = Counter(figure.verdict for cell in comparison.cells for figure in cell.figures)
     parts = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
-    kinds: tuple[SpeedVerdict, ...] = ("slower", "faster", "unclear", "no difference shown")
+    kinds: tuple[SpeedVerdict, ...] = ("slower", "faster", "unclear", "not comparable, busy", "no difference shown")
     parts += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
     plural = "" if comparison.common == 1 else "s"
     return f"{comparison.common} cell{plural} in both runs: {', '.join(parts) or 'nothing changed'}"
@@ -174,4 +187,4 @@ def _tone(cell: CellChange) -> str:
         return "bad"
     if cell.support in {"gained", "gained nodes"} or "faster" in verdicts:
         return "good"
-    return "warn" if "unclear" in verdicts else ""
+    return "warn" if verdicts & {"unclear", "not comparable, busy"} else ""

@@ -112,7 +112,9 @@ def of_runs(base: Run, new: Run, cells: Sequence[CellChange], differences: Seque
     if differences:
         notes.append(note("no-cause"))
     notes += _controls(cells)
-    compared = sum(figure.verdict != "not compared" for cell in cells for figure in cell.figures)
+    compared = sum(
+        figure.verdict not in {"not compared", "not comparable, busy"} for cell in cells for figure in cell.figures
+    )
     if compared >= FIGURES_FOR_CHANCE:
         # 5 % of 95 % intervals miss the truth, which is one in twenty.
         notes.append(note("by-chance", figures=compared, expected=round(compared / 20) or 1))

@@ -9,7 +9,7 @@ from msgspec import Struct
 from bench.comparison.figures import Figure
 from bench.records import Interval, Note, Outcome, Run, Status
 
-SpeedVerdict = Literal["slower", "faster", "unclear", "no difference shown", "not compared"]
+SpeedVerdict = Literal["slower", "faster", "unclear", "no difference shown", "not comparable, busy", "not compared"]
 Support = Literal["same", "changed", "lost", "gained", "lost nodes", "gained nodes", "gone", "added", "not measured"]
 
 

@@ -60,6 +60,13 @@ def _beyond_drift(direction: str, is_control: bool, against_control: str | None)
     )
 
 
+def _busy_runs(sides: Sequence[str], others_percent: float | None, stolen_percent: float | None) -> str:
+    runs = "both runs were" if len(sides) > 1 else f"the {sides[0]} run was"
+    shares = [(others_percent, "used by others"), (stolen_percent, "taken by the host")]
+    shown = " and ".join(f"up to {share:.0f} % of the CPU {by}" for share, by in shares if share)
+    return f"not comparable: {runs} measured on a busy machine" + (f", {shown}" if shown else "")
+
+
 def _may_be_drift(direction: str, against_control: str | None, has_ratio: bool) -> str:
     if against_control:
         too = " too" if against_control == direction else ""
@@ -92,6 +99,7 @@ WORDS: dict[str, Words] = {
     "one-round": lambda: "not compared: one round shows no variation",
     "no-difference": lambda: "no difference shown",
     "against-control": lambda direction: f"{direction} against the control on that machine",
+    "busy-runs": _busy_runs,
     "beyond-drift": _beyond_drift,
     "only-against-control": lambda direction: f"unclear: no difference shown in time, {direction} against the control",
     "control-may-drift": lambda direction: f"unclear: {direction}, which may be drift; it is the control",

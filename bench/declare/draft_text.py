@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 
@@ -16,6 +17,8 @@ PICTURE_SIDE = 224
 CHANNELS = (1, 3, 4)
 STEPS = re.compile(r"seq|time|step|len|frame|token|height|width|channel|point|past|^(t|s|l|h|w|c)$", re.IGNORECASE)
 """Names of first dimensions that count no samples."""
+RATE = re.compile(r"^sr$|rate", re.IGNORECASE)
+FEW = 8
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 RECIPES = {
     "fp32": {
@@ -104,17 +107,23 @@ def _model(model: Drafted) -> Iterator[str]:
 
 
 def _about_inputs(inputs: tuple[OnnxInput, ...]) -> Iterator[str]:
-    scalars = [value for value in inputs if "int" in value.element and not (value.dimensions or ())]
+    scalars = [value for value in inputs if _is_setting(value)]
     shapeless = [value for value in inputs if value.dimensions is None and value.element]
     if shapeless:
         given = ", ".join(f'{_key(value.name)} = ["batch", 64]' for value in shapeless)
         yield "# A shape that the file lacks has to be given:"
         yield f"# inputs = {{ shapes = {{ {given} }} }}"
     if scalars:
-        given = ", ".join(f"{_key(value.name)} = 16000" for value in scalars)
-        yield "# Single numbers are guessed. Give those that matter:"
+        given = ", ".join(f"{_key(value.name)} = {16000 if RATE.search(value.name) else 1}" for value in scalars)
+        yield "# Whole numbers such as these are guessed. Give those that matter:"
         yield f"# inputs = {{ values = {{ {given} }} }}"
     yield '# Inputs are made up from these shapes; real ones: inputs = "path:FILE.npz" (docs/matrix.md, "Inputs").'
+
+
+def _is_setting(value: OnnxInput) -> bool:
+    """Whether an input is a few whole numbers of fixed shape: more likely a setting, such as a size, than data."""
+    sizes = [each.size or 0 for each in value.dimensions or ()]
+    return "int" in value.element and value.dimensions is not None and 0 < math.prod(sizes) <= FEW
 
 
 def _shape(value: OnnxInput) -> str:

@@ -109,10 +109,12 @@ def _any(glob: str, cells: Iterable[Cell]) -> bool:
 def _sorted(matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> _Sorted:
     made = _Sorted()
     for model in matrix.models.values():
+        # Made once: they are the same for every precision and target.
+        workloads = [(label(registry.families()[model.family], sizes), sizes) for sizes in model.workloads]
         for precision in matrix.precisions.values():
             for target in matrix.targets.values():
-                for sizes in model.workloads:
-                    cell = _cell(model, precision, target, sizes)
+                for workload, sizes in workloads:
+                    cell = _cell(model, precision, target, workload, sizes)
                     place, reason = _place(matrix, cell, absent, with_optional=with_optional)
                     getattr(made, place).append(replace(cell, excluded=reason))
     return made
@@ -138,7 +140,7 @@ def _place(matrix: Matrix, cell: Cell, absent: Mapping[str, str], *, with_option
     return "rows", firm
 
 
-def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, int]) -> Cell:
+def _cell(model: Model, precision: Precision, target: Target, workload: str, sizes: dict[str, int]) -> Cell:
     family = registry.families()[model.family]
     engine = engine_of(target, family)
     recipe = precision.recipe(engine, model.family)
@@ -146,7 +148,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         model=model.name,
         precision=precision.name,
         target=target.name,
-        workload=label(family, sizes),
+        workload=workload,
         family=model.family,
         source=model.source,
         engine=engine,
@@ -161,7 +163,7 @@ def _cell(model: Model, precision: Precision, target: Target, sizes: dict[str, i
         emulated=bool(target.provider and target.provider.emulated),
         control=target.control,
         format=registry.engines()[engine].format,
-        tolerance=precision.tolerance_of(engine, model.family),
+        tolerance=precision.tolerance_of(engine, model.family) if recipe else None,
     )
 
 

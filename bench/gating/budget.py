@@ -54,16 +54,21 @@ class BudgetPlan(Struct, frozen=True):
 
     def note(self) -> Note:
         """What the budget suffices for, as a note."""
-        kind = "budget-short" if self.is_short else "budget-tight" if self.is_tight else "budget-enough"
+        pair_s, budget_minutes = round(self.pair_s, 1), self.budget_s / 60
+        least, enough = (_minutes(pairs * self.pair_s) for pairs in (self.least_pairs, self.enough_pairs))
+        minutes = {"budget_minutes": budget_minutes, "least_minutes": least, "enough_minutes": enough}
+        if not self.is_tight:
+            return note("budget-enough", cells=self.cells, pair_s=pair_s, **minutes)
+        pairs = int(self.budget_s // self.pair_s)
+        if not self.is_short:
+            return note("budget-tight", cells=self.cells, pair_s=pair_s, pairs=pairs, **minutes)
         return note(
-            kind,
+            "budget-short",
             cells=self.cells,
-            pair_s=round(self.pair_s, 1),
-            pairs=int(self.budget_s // self.pair_s),
+            pair_s=pair_s,
+            pairs=pairs,
             least_pairs=self.least_pairs,
-            least_minutes=_minutes(self.least_pairs * self.pair_s),
-            budget_minutes=self.budget_s / 60,
-            enough_minutes=_minutes(self.enough_pairs * self.pair_s),
+            **minutes,
         )
 
 

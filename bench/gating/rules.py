@@ -21,9 +21,9 @@ class Rules(Struct, frozen=True):
     screen_pairs: int = 2
     suspect: float = 0.015
     """A cell that is slower than this in its screen is measured again with fresh pairs."""
-    # Each look has an equal share of `q`. The first is early for clear cases, and the last two are for the few suspects
-    # that 24 pairs cannot decide: by simulation these looks cost less than (6, 12, 24), and leave 1 in 50 as many open.
-    looks: tuple[int, ...] = (3, 6, 12, 24, 48, 96)
+    # Each look has an equal share of `q`. The first is early for clear cases, and the last three are for the few
+    # suspects that 24 pairs cannot decide: in simulations they cost less than (6, 12, 24), and leave far fewer open.
+    looks: tuple[int, ...] = (3, 6, 12, 24, 36, 54, 80)
     """Numbers of fresh pairs at which a suspect may be decided, while time is left (looks of a sequential test)."""
     usual_look: int = 24
     """The look that `detectable` is computed for: few gates have the time for later ones."""
@@ -33,6 +33,8 @@ class Rules(Struct, frozen=True):
     """A slowdown below this never fails a gate, even if it is certain."""
     clear: float = 0.01
     """A suspect whose fresh pairs show less than this is cleared."""
+    under_certainty: float = 0.95
+    """The certainty with which a suspect is cleared as slower by less than `regression`."""
     more_screening: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Numbers of pairs at which a screen is judged again, if fewer pairs cannot show a slowdown of `hidden`."""
     hidden: float = 0.10

@@ -228,7 +228,7 @@ def _verdict_at_look(
     """The verdict on a suspect at one look, and the reason; None if it needs the next look.
 
     A suspect is cleared if its estimate is below `rules.clear` and a slowdown of `rules.hidden` is ruled out. It is
-    also cleared if it is certainly below `rules.regression`: else a small slowdown of all cells would cost all looks.
+    also cleared if it is surely below `rules.regression`: else a small slowdown of all cells would cost all looks.
     """
     estimate = own(values)
     change = estimate.change()
@@ -241,7 +241,7 @@ def _verdict_at_look(
     most = estimate.bound(rules.certainty)
     if change.value < rules.clear and most < math.log1p(rules.hidden):
         return "pass", note("not-slower", **interval_values(change), pairs=look, fresh=True)
-    if most < math.log1p(rules.regression):
+    if estimate.bound(rules.under_certainty) < math.log1p(rules.regression):
         return "pass", note("under-limit", **interval_values(change), pairs=look, limit=rules.regression)
     return None if look < rules.looks[-1] else ("inconclusive", _undecided(change, look, rules))
 

@@ -13,6 +13,7 @@ from bench.records import GateCell, GateRun, GateVerdict, Interval, Note, Outcom
 from bench.report import numbers, task, text_differences
 from bench.report import text as words
 from bench.report.escaping import line
+from bench.report.text_differences import folded_line
 from bench.report.text_notes import Words
 
 LONGEST = 240
@@ -49,6 +50,8 @@ VERDICTS: dict[GateVerdict, VerdictWords] = {
 """In the order of counts and lists: the worst first, and last the cells that were not compared."""
 RED: tuple[GateVerdict, ...] = ("regression", "lost-support", "worse-answers")
 NOT_COMPARED: tuple[GateVerdict, ...] = ("not-judged", "added")
+ONE_SIDED: dict[GateVerdict, str] = {"gone": "only in the base", "added": "only in the new matrix"}
+"""Verdicts of cells that one side has alone: every report for people folds them, since there may be hundreds."""
 UNSURE: tuple[GateVerdict, ...] = ("inconclusive", "warning")
 HOW_TO_READ = (
     "Change: the time of a call, new relative to base, with its 95 % interval; + is slower. Pairs: fresh processes of "
@@ -65,6 +68,13 @@ def ordered(cells: Iterable[GateCell]) -> list[GateCell]:
         return ranks.index(cell.verdict), -cell.change.value if cell.change else 0.0, cell.cell
 
     return sorted(cells, key=place)
+
+
+def one_sided(cells: Iterable[GateCell]) -> list[tuple[str, list[GateCell]]]:
+    """The cells of one side alone, each side with its line: `12 cells only in the base: a, b, c and 9 more`."""
+    sorted_cells = ordered(cells)
+    sides = [(where, [cell for cell in sorted_cells if cell.verdict == name]) for name, where in ONE_SIDED.items()]
+    return [(folded_line([cell.cell for cell in own], where), own) for where, own in sides if own]
 
 
 def counted(cells: Iterable[GateCell]) -> str:
@@ -295,13 +305,7 @@ def _budget_short(
 
 
 def _budget_tight(
-    cells: int,
-    pair_s: float,
-    pairs: int,
-    least_pairs: int,
-    least_minutes: float,
-    budget_minutes: float,
-    enough_minutes: float,
+    cells: int, pair_s: float, pairs: int, least_minutes: float, budget_minutes: float, enough_minutes: float
 ) -> str:
     return (
         f"--budget-minutes {budget_minutes:g} suffices for about {_count(pairs, 'pair')} of {pair_s:g} s: enough to "
@@ -311,13 +315,7 @@ def _budget_tight(
 
 
 def _budget_enough(
-    cells: int,
-    pair_s: float,
-    pairs: int,
-    least_pairs: int,
-    least_minutes: float,
-    budget_minutes: float,
-    enough_minutes: float,
+    cells: int, pair_s: float, least_minutes: float, budget_minutes: float, enough_minutes: float
 ) -> str:
     return (
         f"{_cells(cells)}, about {pair_s:g} s a pair: {_minutes(least_minutes)} if nothing is suspect, and rarely more "

@@ -152,7 +152,7 @@ class RunBlocks:
         # A model whose groups take turns has as many blocks as the group with the fewest.
         return ModelProgress(
             blocks=least,
-            total=max(compared.total, bool(alive)),
+            total=max(compared.total, int(bool(alive))),
             undecided=compared.undecided,
             block_s=self.block_s.get(model, 0.0),
             waiting=len(waiting),

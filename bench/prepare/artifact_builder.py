@@ -264,11 +264,18 @@ class ArtifactBuilder:
 
         if key in self.failed:
             raise BuildError(self.failed[key])
+        waiting = f"waiting {what}"
+
+        def waits() -> None:
+            self.progress.work(waiting, f"waiting for {what}, which is being built")
+
         try:
-            artifact = self.cache.ensure(kind, parts, build, self._turn(what, work))
+            artifact = self.cache.ensure(kind, parts, build, self._turn(what, work), waits)
         except BuildError as error:
             self.failed[key] = error.failure
             raise
+        finally:
+            self.progress.work(waiting, None)
         if built:
             size = artifact.record.size_bytes / 2**20
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")

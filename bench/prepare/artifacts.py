@@ -56,17 +56,23 @@ class Artifacts:
         return artifact
 
     def ensure(
-        self, kind: Kind, parts: dict[str, str], build: Build, turn: AbstractContextManager[None] | None = None
+        self,
+        kind: Kind,
+        parts: dict[str, str],
+        build: Build,
+        turn: AbstractContextManager[None] | None = None,
+        waits: Callable[[], None] | None = None,
     ) -> Artifact:
         """The artifact made of these parts, built now where the cache does not hold it, while `turn` is held.
 
-        A second run that needs the same artifact waits for the first. The files are written to another folder, which is
-        renamed at the end, so that no reader sees an incomplete artifact. Raises `DiskError`, and what `build` raises.
+        A second run or thread that needs the same artifact waits for the first, and calls `waits` meanwhile. The files
+        are written to another folder, which is renamed at the end, so that no reader sees an incomplete artifact.
+        Raises `DiskError`, and what `build` raises.
         """
         folder = self.root / key_of(parts)
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
-            with locked(Path(f"{folder}.lock"), self.stop):
+            with locked(Path(f"{folder}.lock"), self.stop, waits):
                 artifact = self._read(folder)
                 if artifact is None:
                     with turn or nullcontext():

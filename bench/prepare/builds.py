@@ -131,6 +131,9 @@ class _Models:
 
     def model(self, threads: Threads, model: Model, cells: list[Cell]) -> None:
         """Prepare the source, the references and the artifacts of one model."""
+        # Beside the installations and probes of its targets: it is the largest runtime.
+        if any(self.targets.is_likely(self.matrix.targets[name]) for name in {cell.target for cell in cells}):
+            threads.start(self.has_runtimes, [registry.families()[model.family].build_runtime], [])
         if not self.targets.any_usable(cell.target for cell in cells):
             return
         try:

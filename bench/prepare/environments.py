@@ -137,9 +137,14 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress, slots: Slots | Non
     folder = _folder(runtime, cache)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(Path(f"{folder}.lock"), slots.stop):
+
+        def waits() -> None:
+            progress.work(runtime.name, f"waiting for another process that installs runtime {runtime.name}")
+
+        with locked(Path(f"{folder}.lock"), slots.stop, waits):
             # Another process may have made it while this one waited for the lock.
             if environment := find(runtime, cache):
+                progress.work(runtime.name, None)
                 return environment
             with slots.held():
                 return _make(runtime, folder, progress, base, slots.stop)
@@ -192,8 +197,7 @@ def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop)
             _command([*installer.command], runtime, progress, stop, installer.environment)
             break
         except RuntimeSetupError as error:
-            why = error.message.rpartition("could not be installed: ")[2]
-            progress.step(f"runtime {runtime.name}: {installer.name} could not install it ({why}), so {last.name} does")
+            progress.step(f"{installer.name}: {error.message}; {last.name} tries it")
     else:
         _command([*last.command], runtime, progress, stop, last.environment)
     packages = Path(_site(runtime, executable)[1])

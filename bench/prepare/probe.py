@@ -64,6 +64,11 @@ class ProbedTargets:
             self.facts[target.name] = facts
             self._known.notify_all()
 
+    def is_likely(self, target: Target) -> bool:
+        """Whether nothing speaks against the target before it is tried."""
+        runtime = self.pool.known[target.runtime]
+        return reason_not_to_install(target, runtime, self.machine) is None
+
     def any_usable(self, names: Iterable[str]) -> bool:
         """Whether one of the targets can be used; waits until one can, or all have been tried."""
         names = set(names)

@@ -183,8 +183,8 @@ class Slots:
 
 
 @contextlib.contextmanager
-def locked(path: Path, stop: Stop | None = None) -> Iterator[None]:
-    """Hold a lock between processes and threads; a wait for another process ends when all must end."""
+def locked(path: Path, stop: Stop | None = None, waits: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock between processes and threads; a wait for another ends when all must end, and is told by `waits`."""
     lock = FileLock(path)
     stop = stop or Stop()
     while True:
@@ -192,6 +192,8 @@ def locked(path: Path, stop: Stop | None = None) -> Iterator[None]:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=LOOK_S)
             break
+        if waits:
+            waits()
     try:
         yield
     finally:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from bench import store
 from bench.commands import command_line
 from bench.records import Cell, Outcome, Run
+
+OWN_FLAGS = frozenset({"--only", "--skip", "--minutes", "--sustained"})
+"""The flags of a run that are not those of one cell; each takes a value."""
 
 
 def address(cell: str, sheet: int = 1) -> str:
@@ -20,19 +24,29 @@ def address(cell: str, sheet: int = 1) -> str:
 
 
 def repeat_command(run: Run, outcome: Outcome) -> str:
-    """The command that measures a cell again, with the control of its ratio."""
+    """The command that measures a cell again, with the control of its ratio: the run's own for these cells alone."""
     control = outcome.speed.control if outcome.speed else None
-    return command_line(
-        "run",
-        {
-            "--matrix": run.matrix_path,
-            "--budget": run.effort.name,
-            "--threads": run.threads,
-            # Without it, an optional cell is no part of the plan.
-            "--with-optional": "--with-optional" in run.command.split(),
-            "--only": tuple(dict.fromkeys(filter(None, (outcome.cell.id, control)))),
-        },
-    )
+    kept = _without(_words(run), OWN_FLAGS)
+    threads = [] if "--threads" in kept else ["--threads", str(run.threads)]
+    only = [word for cell in dict.fromkeys(filter(None, (outcome.cell.id, control))) for word in ("--only", cell)]
+    return shlex.join([*kept, *threads, *only])
+
+
+def _words(run: Run) -> list[str]:
+    """The words of the run's command; those of `bench run` with its matrix where another command made the run."""
+    try:
+        words = shlex.split(run.command)
+    # A file from elsewhere may hold any text.
+    except ValueError:
+        words = []
+    if words[:2] == ["bench", "run"]:
+        return words
+    return shlex.split(command_line("run", {"--matrix": run.matrix_path, "--budget": run.effort.name}))
+
+
+def _without(words: list[str], flags: frozenset[str]) -> list[str]:
+    """The words without these flags and their values."""
+    return [word for word, before in zip(words, ["", *words], strict=False) if not {word, before} & flags]
 
 
 def log(cell: Cell) -> str:

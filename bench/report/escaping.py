@@ -85,6 +85,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def folded(summary: str, content: str) -> str:
+    """Markdown that a reader opens; both parts must be Markdown already."""
+    # GitHub renders Markdown inside HTML only after an empty line.
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
 def _csv_value(value: object) -> object:
     if isinstance(value, bool):
         # As JSON writes it; Python would write `True`.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bench.records import Interval
 
 DASH = "–"
-NO_INTERVAL = "no interval (1 round)"
+NO_INTERVAL = "no interval (1 block)"
 UNUSABLE = "no usable interval"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
@@ -93,7 +93,7 @@ def versus(interval: Interval | None, other: str = "") -> str:
     factor = f"{text.value}× {other}".rstrip()
     low, high = interval.low, interval.high
     if low is None or high is None:
-        return f"{factor}, {NO_INTERVAL}"
+        return f"{factor}, no interval"
     if not is_difference(interval):
         words = f"{NO_DIFFERENCE} to {other}" if other else NO_DIFFERENCE
         # Half as fast is as large a difference as twice as fast.

@@ -51,6 +51,17 @@ def listed(parts: Sequence[str], more: int = 0) -> str:
     return ", ".join(parts) + (f" and {more} more" if more else "")
 
 
+SHOWN_NAMES = 3
+"""Names that a folded list shows."""
+
+
+def folded_line(names: Sequence[str], where: str) -> str:
+    """`12 cells only in the base: a, b, c and 9 more`."""
+    plural = "" if len(names) == 1 else "s"
+    shown = listed(names[:SHOWN_NAMES], max(0, len(names) - SHOWN_NAMES))
+    return f"{len(names):,} cell{plural} {where}: {shown}"
+
+
 def _changes(names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int, link: str = " ") -> str:
     """`OS version 12 -> 13, kernel 6.1 -> 6.12 and 2 more`."""
     rows = zip(names, before, after, strict=True)

@@ -100,6 +100,7 @@ def hold(order: Hold, channel: Channel) -> None:
     A workload that fails is told as `Failed`; the others go on.
     """
     free()
+    _warm.peak = Peak()
     die_with_parent()
     visit = order.visit
     _warm.session = session_check.open_session(visit, channel)

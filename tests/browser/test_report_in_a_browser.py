@@ -207,7 +207,7 @@ def test_a_row_leads_to_the_cell_with_its_command_and_its_log(desk: Browser, pag
     desk.press(f'#speed a[href="#{CELL}"]', ENTER)
     assert desk.run(IS_UNFOLDED)
     story = desk.run("return document.activeElement.innerText")
-    assert "bench run --matrix matrix.toml" in story
+    assert "bench run --budget standard --matrix matrix.toml" in story
     assert "--only minilm/int8/cpu/b1-s128 --only minilm/fp32/torch-eager/b1-s128" in story
     assert "logs/minilm--int8--cpu.log" in story
     assert "latency_ms" in story
@@ -250,5 +250,7 @@ def test_print_shows_the_reasons_and_hides_the_buttons(desk: Browser, pages: dic
     try:
         assert desk.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
         assert desk.run("return document.querySelector('#trouble details pre').getBoundingClientRect().height > 0")
+        stories = "return [...document.querySelectorAll('.story')].filter(e => e.checkVisibility()).length"
+        assert desk.run(stories) == 0, "every figure of every cell would fill hundreds of pages"
     finally:
         desk.send("/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"media": ""})

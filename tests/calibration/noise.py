@@ -106,11 +106,11 @@ SHIFTING_VM = Kind(
     jitter=0.007,
     drift=0.042,
     memory=0.978,
-    bimodal=(0.11, 0.4, 0.045),
+    bimodal=(0.13, 0.4, 0.045),
     spikes=(0.03, 0.10),
     loads=Loads(),
 )
-"""With the looks of earlier versions (6, 12 and 24 pairs), 23 of 100 gates without a change could not tell."""
+"""With the looks of earlier versions (6, 12 and 24 pairs), one in five gates without a change could not tell."""
 SHIFTING_LAPTOP = Kind(
     "laptop with shifts and loads",
     process=0.0055,
@@ -122,7 +122,7 @@ SHIFTING_LAPTOP = Kind(
     spikes=(0.02, 0.08),
     loads=Loads(most=0.40),
 )
-"""With the looks of earlier versions, 8 of 100 gates without a change could not tell."""
+"""With the looks of earlier versions, one in nine gates without a change could not tell."""
 KINDS = (QUIET, SHARED_VM, LAPTOP, BUSY, SHIFTING_VM, SHIFTING_LAPTOP)
 
 

@@ -15,15 +15,26 @@ from msgspec.structs import replace
 from scipy import stats as reference
 
 from bench import store
+from bench.gating.budget import enough_pairs
 from bench.gating.decision import RULES
 from tests.calibration import coverage, table
 from tests.calibration.figures import Figure, Row, figures
 from tests.calibration.gates import Counts, Machine, Scenario, counted
-from tests.calibration.noise import BUSY, KINDS, LAPTOP, QUIET, SHARED_VM, Noise
+from tests.calibration.noise import (
+    BUSY,
+    KINDS,
+    LAPTOP,
+    QUIET,
+    SHARED_VM,
+    SHIFTING_LAPTOP,
+    SHIFTING_VM,
+    Noise,
+    reporting,
+)
 from tests.unit.builders import a_cell, a_control, a_run, a_state, an_observation
 
 ROOT = Path(__file__).parents[2]
-UNTESTED = replace(RULES, q=2.7)
+UNTESTED = replace(RULES, looks=(6, 12, 24), q=2.7)
 """Nearly every p-value is accepted, so an estimate over 2 % on fresh pairs is enough."""
 TRUSTING = replace(RULES, more_screening=(), certainty=0.5)
 """Two pairs can pass a cell, however much they scatter."""
@@ -51,7 +62,8 @@ def test_the_shared_vm_is_the_one_that_was_measured():
 
 
 def test_each_kind_of_machine_scatters_more_than_the_last():
-    pairs = [[noise.next() for _ in range(2000)] for noise in (Noise(kind, 2) for kind in KINDS)]
+    kinds = (QUIET, SHARED_VM, LAPTOP, BUSY)
+    pairs = [[noise.next() for _ in range(2000)] for noise in (Noise(kind, 2) for kind in kinds)]
     deviations = [np.std(values) for values in pairs]
     assert deviations == sorted(deviations)
     assert deviations[0] < 0.005
@@ -100,6 +112,45 @@ def test_a_slower_cell_is_found_among_a_hundred(kind, slower, least, gates):
     counts = counted(Scenario(kind, slow_cells=1, slower=slower), gates, 0)
     assert Row(Figure("", Scenario(kind), len, len), counts.found, counts.slow_cells).ends()[1] >= least
     assert counts.found / counts.slow_cells >= least - 0.05
+
+
+FEW_LOOKS = replace(RULES, looks=(6, 12, 24), more_screening=(4, 8, 16), under_certainty=0.995)
+"""The looks of earlier versions."""
+
+
+@pytest.mark.parametrize(("kind", "most"), [(SHIFTING_VM, 6), (SHIFTING_LAPTOP, 3)], ids=["shared VM", "laptop"])
+def test_within_its_time_a_gate_decides_on_machines_with_shifts_and_loads_and_with_few_looks_it_does_not(kind, most):
+    enough = enough_pairs(100, RULES)
+    counts = counted(Scenario(kind, budget_pairs=enough), 80, 0)
+    undecided = counts.gates - counts.green - counts.red
+    assert undecided <= most
+    assert counts.false_alarms <= 2
+    before = counted(Scenario(kind, budget_pairs=enough, rules=FEW_LOOKS), 80, 0)
+    assert before.gates - before.green - before.red > undecided + 3
+
+
+@pytest.mark.parametrize("kind", [SHIFTING_VM, SHIFTING_LAPTOP], ids=lambda kind: kind.name)
+def test_a_slower_cell_is_found_beside_shifts_and_loads(kind):
+    counts = counted(Scenario(kind, slow_cells=1, slower=0.05, budget_pairs=enough_pairs(100, RULES)), 60, 0)
+    assert counts.found / counts.slow_cells >= 0.9
+
+
+def test_a_cell_slower_by_200_percent_is_called_early_however_much_it_scatters():
+    counts = counted(Scenario(SHARED_VM, 20, 1, 2.0, louder=20), 60, 0)
+    same = counted(Scenario(SHARED_VM, 20), 60, 0)
+    assert counts.found / counts.slow_cells >= 0.95
+    assert (counts.pairs - same.pairs) / counts.gates < 20
+
+
+def test_pairs_beside_loads_that_the_system_reports_are_set_aside_and_scatter_less():
+    noise = Noise(reporting(SHIFTING_VM), 5)
+    pairs = [noise.pair() for _ in range(3000)]
+    aside = [value for value, is_reported in pairs if is_reported]
+    kept = [value for value, is_reported in pairs if not is_reported]
+    assert 0.02 < len(aside) / len(pairs) < 0.25
+    assert np.std(aside) > 2 * np.std(kept)
+    assert reference.ttest_1samp(kept, 0).pvalue > 0.001
+    assert not any(is_reported for _, is_reported in (Noise(SHIFTING_VM, 5).pair() for _ in range(300)))
 
 
 @pytest.mark.parametrize("cells", [1, pytest.param(5, marks=NIGHTLY)])

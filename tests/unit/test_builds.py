@@ -126,3 +126,22 @@ def test_an_error_of_the_preparation_itself_ends_all_of_it(prepared, monkeypatch
     monkeypatch.setattr(builds._Models, "artifact", breaks)
     with pytest.raises(MemoryError, match="of this program"):
         prepared(*cells_of("a", "genai-fp32", "genai-int8"), *cells_of("b", "genai-fp32"))
+
+
+def test_the_runtime_that_builds_is_made_beside_the_probes_but_not_for_a_target_that_cannot_be_here(
+    prepared, monkeypatch
+):
+    asked: list[str] = []
+    ensure = probe.EnvironmentPool.ensure
+
+    def noted(self, name: str):
+        asked.append(name)
+        return ensure(self, name)
+
+    monkeypatch.setattr(probe.EnvironmentPool, "ensure", noted)
+    prepared(*cells_of("a", "genai-fp32"), absent="cpu")
+    assert "build" in asked
+    asked.clear()
+    monkeypatch.setattr(probe, "reason_not_to_install", lambda *_: TargetFacts(False, kind="no-wheel"))
+    prepared(*cells_of("a", "genai-fp32"))
+    assert "build" not in asked

@@ -15,7 +15,7 @@ import typer
 from bench.cli import app, options
 
 FOLDER = Path(app.__file__).parent
-VERBS = ["plan", "run", "report", "doctor", "ops", "compare", "history", "gate", "cache"]
+VERBS = ["init", "plan", "run", "report", "doctor", "ops", "compare", "history", "gate", "cache"]
 NO_VERB = {"__init__", "app", "options", "result_rows", "tables"}
 
 
@@ -41,7 +41,7 @@ def test_a_new_verb_is_one_new_file(tmp_path, monkeypatch):
     monkeypatch.setattr(app.pkgutil, "iter_modules", lambda paths: find([*paths, str(tmp_path)]))
     monkeypatch.setattr(importlib.import_module("bench.cli"), "__path__", [str(FOLDER), str(tmp_path)])
     monkeypatch.delitem(sys.modules, "bench.cli.hello", raising=False)
-    assert list(commands(app.build()))[:3] == ["plan", "hello", "run"]
+    assert list(commands(app.build()))[:4] == ["init", "plan", "hello", "run"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("cache",)])

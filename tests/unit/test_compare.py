@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import a_cell, a_failed, a_machine, a_placement, an_observation, rounds_of
+from builders import a_cell, a_failed, a_machine, a_placement, a_state, an_observation, rounds_of
 from msgspec.structs import replace
 from note_kinds import assert_words_fit
 from stored_runs import CELLS, CONTROL, EMULATED, FP32, GENERATOR, INT8, a_stored_run, failing, generators, observed
@@ -289,6 +289,55 @@ def test_flags_of_either_run_are_named_with_their_run():
     seen = [one for one in observed(new) if one.cell != FP32]
     seen += [an_observation(FP32, number, placement=a_placement(CPU={"MatMul": 18})) for number in range(2)]
     assert the(compared(run=new, seen=seen), FP32).flags == (note("flags", side="new", flags=("few-rounds",)),)
+
+
+BUSY_STATE = a_state(other_cpu_percent=45.0)
+
+
+def beside_load(cell: str = FP32, times: float = 1.5) -> Comparison:
+    """A new run that is slower by half in one cell, which was measured beside other load."""
+    new = a_stored_run(1)
+    seen = observed(new, 2, slower={cell: times})
+    return compared(run=new, seen=[replace(one, state=BUSY_STATE) if one.cell == cell else one for one in seen])
+
+
+def test_what_was_measured_beside_other_load_is_not_comparable_and_says_why():
+    found = beside_load()
+    (figure,) = the(found, FP32).figures
+    assert figure.verdict == "not comparable, busy"
+    assert figure.change.low > 0.10
+    assert said(figure) == (
+        "not comparable: the new run was measured on a busy machine, up to 45 % of the CPU used by others"
+    )
+    assert the(found, INT8).figures[0].verdict == "no difference shown"
+    assert "1 not comparable, busy" in compare_rows.tally(found)
+    assert "slower" not in compare_rows.tally(found)
+
+
+def test_a_busy_base_is_named_and_the_row_is_one_to_look_at():
+    base, new = a_stored_run(0), a_stored_run(1)
+    busy = [replace(one, state=BUSY_STATE) for one in observed(base, 1)]
+    found = compare(judged(base, busy), judged(new, observed(new, 2, slower={FP32: 0.5})))
+    assert said(the(found, FP32).figures[0]).startswith("not comparable: the base run was measured on a busy machine")
+    assert {row.tone for row in compare_rows.rows(found) if row.cell == FP32} == {"warn"}
+
+
+def test_a_quiet_machine_that_is_slower_is_still_called_so():
+    assert the(compared(slower={FP32: 1.5}), FP32).figures[0].verdict == "slower"
+
+
+def test_cells_of_one_run_are_folded():
+    cells = tuple(a_cell(f"new/fp32/cpu/b{size}", runtime="ort") for size in range(5))
+    found = compared(run=a_stored_run(1, cells=(*CELLS[:2], *cells)))
+    assert not {row.cell for row in compare_rows.rows(found)} & {INT8, *(cell.id for cell in cells)}
+    lines = [line for line, _ in compare_rows.one_sided(found)]
+    assert lines == [
+        f"2 cells only in the base: {INT8}, {EMULATED}",
+        "5 cells only in the new run: new/fp32/cpu/b0, new/fp32/cpu/b1, new/fp32/cpu/b2 and 2 more",
+    ]
+    document = compare_files.markdown(found)
+    assert "<details><summary>5 cells only in the new run: " in document
+    assert document.count("- `new/fp32/cpu/b") == 5
 
 
 def test_only_the_cells_that_are_asked_for_are_there():

@@ -66,10 +66,11 @@ def test_every_size_that_is_filled_in_is_one_that_the_file_has(place):
 
 
 def test_what_nobody_can_guess_is_a_line_to_fill_in(place):
-    an_onnx(place, "vad.onnx", an_input("input", None), an_input("sr", (), INT64))
+    ids = an_input("ids", ("batch", 512), INT64)
+    an_onnx(place, "vad.onnx", an_input("input", None), an_input("sr", (), INT64), an_input("k", (1,), INT64), ids)
     text = draft("vad.onnx", "", Path("cache"), Path("matrix.toml"))
     assert '# inputs = { shapes = { input = ["batch", 64] } }' in text
-    assert "# inputs = { values = { sr = 16000 } }" in text
+    assert "# inputs = { values = { sr = 16000, k = 1 } }" in text
     assert '# input "input": float32, without a shape' in text
 
 

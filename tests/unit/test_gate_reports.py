@@ -209,9 +209,34 @@ def test_markdown_lists_the_worst_first_with_what_was_seen_and_what_could_have_b
         "was ok in the base and crashed now: SIGSEGV in session; Remedy: see logs/",
     ]
     assert [row[1] for row in cells[2:]] == [
-        "inconclusive", "warning", "gone", "pass", "pass", "not judged", "added",
+        "inconclusive", "warning", "pass", "pass", "not judged",
     ]  # fmt: skip
-    assert cells[-3][2] == "-3.0 % (-3.9 to -2.1)"
+    assert cells[-2][2] == "-3.0 % (-3.9 to -2.1)"
+
+
+def a_gate_of_two_matrices() -> GateRun:
+    """Twelve cells that only the base has, one that only the new matrix has, and one in both."""
+    gone = [cell_row(f"bert/fp32/cpu/b{size}", "gone", note("missing-cell"), base_status="ok") for size in range(12)]
+    return a_gate_run(a_gate_cell(), *gone, cell_row("qwen/int4/cpu/b1", "added", note("new-cell")))
+
+
+def test_cells_of_one_side_are_folded_in_a_list_of_their_own() -> None:
+    text = markdown.render(a_gate_of_two_matrices())
+    opened, *folded = text.split("<details>")
+    assert len(rows(opened)) == 2
+    assert folded[0].startswith(
+        "<summary>12 cells only in the base: bert/fp32/cpu/b0, bert/fp32/cpu/b1, bert/fp32/cpu/b10 and 9 more</summary>"
+    )
+    assert folded[0].count("- `bert/fp32/cpu/b") == 12
+    assert folded[1].startswith("<summary>1 cell only in the new matrix: qwen/int4/cpu/b1</summary>")
+
+
+def test_the_terminal_folds_cells_of_one_side_into_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    gate_table(a_gate_of_two_matrices())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "12 cells only in the base: bert/fp32/cpu/b0, bert/fp32/cpu/b1, bert/fp32/cpu/b10 and 9 more" in shown
+    assert "1 cell only in the new matrix: qwen/int4/cpu/b1" in shown
+    assert "bert/fp32/cpu/b11" not in shown
 
 
 def test_markdown_says_what_differs_and_what_the_null_control_made_of_it() -> None:

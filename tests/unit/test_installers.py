@@ -106,7 +106,7 @@ def test_where_uv_fails_pip_installs_and_that_is_told(tmp_path, uv, monkeypatch)
     progress = Spoken()
     made = ensure(Runtime("hay", (a_package(tmp_path, "straw", "1.0"),)), tmp_path / "cache", progress)
     assert made.record.packages == {"straw": "1.0"}
-    assert "runtime hay: uv could not install it (no solution), so pip does" in progress.steps
+    assert "uv: runtime 'hay' could not be installed: no solution; pip tries it" in progress.steps
     # Its packages are compiled, since a worker writes no bytecode.
     assert list(made.executable.parents[1].rglob("straw.*.pyc"))
 

@@ -223,8 +223,8 @@ def test_no_difference_is_shown_where_none_was_found(page: Page) -> None:
 def test_one_round_has_numbers_and_no_intervals() -> None:
     alone = a_speed(share=None, ratio_to_control=an_interval(1.8, None), resolvable=None)
     found = page_of(an_outcome(speed=alone, rounds=1))
-    assert "12.3 no interval (1 round)" in found.text
-    assert "1.80× no interval (1 round)" in found.text
+    assert "12.3 no interval (1 block)" in found.text
+    assert "1.80× no interval (1 block)" in found.text
     assert "This run cannot show which differences are real." in found.text
 
 
@@ -269,10 +269,17 @@ def test_a_cell_has_an_address_that_its_id_alone_decides() -> None:
 
 def test_the_command_of_a_cell_repeats_it_with_its_control() -> None:
     outcome = an_outcome(speed=a_speed(control="minilm/fp32/torch-eager/b1-s128"))
-    run = a_run((outcome.cell,), command="bench run --with-optional --only 'minilm/*'")
-    command = cell_pages.repeat_command(run, outcome)
-    assert command.startswith("bench run --matrix matrix.toml --budget standard --threads ")
-    assert command.endswith(f"--with-optional --only {outcome.cell.id} --only minilm/fp32/torch-eager/b1-s128")
+    both = f"--only {outcome.cell.id} --only minilm/fp32/torch-eager/b1-s128"
+
+    def command(own: str) -> str:
+        return cell_pages.repeat_command(a_run((outcome.cell,), command=own, threads=2), outcome)
+
+    own = "bench run --model 'my model.onnx' --budget quick --only 'a/*' --skip '*/b/*' --minutes 3 --with-optional"
+    assert command(own) == f"bench run --model 'my model.onnx' --budget quick --with-optional --threads 2 {both}"
+    assert command("bench run --threads 4") == f"bench run --threads 4 {both}"
+    of_a_gate = f"bench run --matrix matrix.toml --budget standard --threads 2 {both}"
+    assert command("bench gate --new onnxruntime==1.31.1") == of_a_gate
+    assert command("an 'open quote") == of_a_gate
 
 
 def test_a_box_shows_its_figure_with_its_interval() -> None:
@@ -280,7 +287,7 @@ def test_a_box_shows_its_figure_with_its_interval() -> None:
 
 
 def test_each_flag_is_explained(page: Page) -> None:
-    assert "noisy The 95 % interval is wider than this budget promises" in page.text
+    assert "noisy The 95 % interval is wider than the resolution of the budget" in page.text
     found = page_of(an_outcome(flags=(note("from-the-future", rpm=1200),))).text
     assert "another version made the run" in found
     assert "Here: rpm=1200." in found

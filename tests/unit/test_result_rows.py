@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.cli import result_rows, tables
 from bench.pipeline import RunResult
-from bench.records import Failure, Interval, Outcome, note
+from bench.records import Failure, Interval, Outcome, TaskResult, note
 
 CONTROL = a_cell(target="torch-eager", precision="fp32", control=True)
 
@@ -108,6 +108,19 @@ def test_what_did_not_work_comes_after_the_answers_with_its_reason(monkeypatch: 
     assert "minilm · b1-s128" not in after
 
 
+def test_the_task_metric_stands_once_for_all_workloads_at_any_width() -> None:
+    scored = TaskResult("accuracy", 600, 0.978, 0.98, Interval(0.2, -0.5, 0.9), needed=1000)
+    outcomes = [an_outcome(a_cell(workload=workload), task=scored) for workload in ("b1", "b8")]
+    wide = [line.text for line in result_rows.score_lines(outcomes, 160)]
+    assert wide[0].split() == ["labelled", "samples", "metric", "value", "FP32", "loss", "(95", "%)", "samples"]
+    assert wide[1].startswith("  minilm/int8/cpu   accuracy  97.8 %  98.0 %  +0.2 points (-0.5 to 0.9)  600")
+    assert wide[1].endswith("about 1,000 samples would show half a point; there are 600")
+    narrow = [line.text for line in result_rows.score_lines(outcomes, 60)]
+    assert narrow[:2] == ["  minilm/int8/cpu", "    accuracy 97.8 %, FP32 98.0 %, loss +0.2 points (-0.5 to"]
+    assert max(map(len, narrow)) <= 60
+    assert list(result_rows.score_lines([an_outcome()], 80)) == []
+
+
 def test_emulated_cells_are_named_without_their_times(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = printed(monkeypatch, [an_outcome(a_cell(target="qnn", emulated=True))], 80)
     assert "Emulated: times of an emulator, not of a device\n  ok  minilm: qnn · int8" in shown
@@ -115,9 +128,17 @@ def test_emulated_cells_are_named_without_their_times(monkeypatch: pytest.Monkey
 
 
 def test_runs_of_two_machines_are_not_ranked_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = an_answer("cpu", an_interval(1.5), 17.4), an_answer("cpu", an_interval(1.7), 3.4)
-    shown = printed(monkeypatch, [one, other], 80)
-    assert shown.index("Run 1 of 2") < shown.index("17.4") < shown.index("Run 2 of 2") < shown.index("3.4")
+    one, other = an_answer("cpu", an_interval(1.5), 17.4), an_answer("webgpu", an_interval(1.7), 3.4)
+    results = tuple(
+        RunResult(Path(name), a_run((outcome.cell,), name=name), (outcome,))
+        for name, outcome in (("first", one), ("second", other))
+    )
+    out = io.StringIO()
+    monkeypatch.setattr(tables, "console", lambda: Console(file=out, width=80))
+    tables.run_table(RunResult(Path("first"), results[0].run, (one, other), runs=results))
+    shown = out.getvalue()
+    assert shown.index("first on AMD") < shown.index("17.4") < shown.index("second on AMD") < shown.index("3.4")
+    assert "2 cells: 2 ok" in shown
 
 
 def test_the_colour_is_of_the_word_of_the_status_and_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

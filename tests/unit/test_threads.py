@@ -163,3 +163,18 @@ def test_a_wait_for_a_slot_or_a_lock_ends_where_all_must_end(tmp_path, monkeypat
     # What was not taken is free again.
     with Slots(1).held(), locked(tmp_path / "a.lock"):
         pass
+
+
+def test_a_wait_for_another_process_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_S", 0.02)
+    told = threading.Event()
+
+    def needs() -> str:
+        with locked(tmp_path / "a.lock", waits=told.set):
+            return "free again"
+
+    with Threads(Stop()) as threads:
+        with FileLock(tmp_path / "a.lock"):
+            future = threads.start(needs)
+            assert told.wait(10)
+        assert future.result() == "free again"

@@ -422,7 +422,7 @@ def test_the_peak_leaves_out_what_a_check_adds():
 
 def test_the_outputs_that_a_check_needs_are_not_the_models_memory(held, monkeypatch):
     high_water = [100]
-    monkeypatch.setattr(warm_session._warm, "peak", Peak(lambda: high_water[0]))
+    monkeypatch.setattr(warm_session, "Peak", lambda: Peak(lambda: high_water[0]))
 
     def checked(*_: Any) -> Parity:
         high_water[0] = max(high_water[0], 300)

@@ -54,6 +54,11 @@ def test_a_module_that_names_no_library_is_no_plugin(refusal_of):
     assert "get_library_path" in refusal.message
 
 
+def test_a_module_may_name_its_library_as_other_makers_do(refusal_of):
+    refusal = refusal_of(gives("/nowhere/libstraw.so").replace("get_library_path", "library_path"), "of_others")
+    assert (refusal.kind, "libstraw.so is missing" in refusal.message) == ("not-loaded", True)
+
+
 def test_a_library_that_is_missing_is_named(refusal_of):
     refusal = refusal_of(gives("/nowhere/libstraw.so"), "hollow")
     assert (refusal.kind, "libstraw.so is missing" in refusal.message) == ("not-loaded", True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.gating import text
 from bench.records import GateCell, GateRun, GateVerdict
 from bench.report import numbers
-from bench.report.escaping import code, table
+from bench.report.escaping import code, folded, table
 from bench.report.escaping import markdown as plain
 
 FILE = "gate.md"
@@ -34,30 +34,28 @@ def render(run: GateRun) -> str:
 
 
 def _tables(run: GateRun) -> Iterator[str]:
-    """One table with the worst cells first, then the other cells in folded tables by verdict."""
-    cells = text.ordered(run.cells)
+    """One table with the worst cells first, then folded tables by verdict, and lists of one side's cells."""
+    cells = [cell for cell in text.ordered(run.cells) if cell.verdict not in text.ONE_SIDED]
     important = [cell for cell in cells if cell.verdict in text.RED + text.UNSURE]  # they come first
     quiet = cells[len(important) :]
     few = quiet if len(quiet) <= QUIET_ROWS else []
     shown = important[:OPEN_ROWS] + few
     if shown:
         yield _table(shown)
-    folded = important[OPEN_ROWS:] + (quiet if not few else [])
+    rest = important[OPEN_ROWS:] + (quiet if not few else [])
     for verdict in text.VERDICTS:
-        same_verdict = [cell for cell in folded if cell.verdict == verdict]
+        same_verdict = [cell for cell in rest if cell.verdict == verdict]
         if same_verdict:
-            yield _folded(_summary(verdict, same_verdict, shown), _table(same_verdict))
+            yield folded(_summary(verdict, same_verdict, shown), _table(same_verdict))
+    for title, cells_of_side in text.one_sided(run.cells):
+        lines = (f"- {code(cell.cell)}: {plain(text.explanation(cell))}" for cell in cells_of_side)
+        yield folded(plain(title), "\n".join(lines))
 
 
-def _summary(verdict: GateVerdict, folded: Sequence[GateCell], shown: Sequence[GateCell]) -> str:
+def _summary(verdict: GateVerdict, cells: Sequence[GateCell], shown: Sequence[GateCell]) -> str:
     more = " more" if any(cell.verdict == verdict for cell in shown) else ""
     meaning = text.VERDICTS[verdict].meaning
-    return f"{len(folded):,}{more} {text.named(verdict, len(folded))}: {meaning}"
-
-
-def _folded(summary: str, content: str) -> str:
-    # GitHub renders Markdown inside HTML only after an empty line.
-    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+    return f"{len(cells):,}{more} {text.named(verdict, len(cells))}: {meaning}"
 
 
 def _table(cells: Sequence[GateCell]) -> str:
@@ -85,4 +83,4 @@ def _differences(run: GateRun) -> Iterator[str]:
     yield "**What differs**"
     yield "\n".join(lines[:OPEN_DIFFERENCES])
     if len(lines) > OPEN_DIFFERENCES:
-        yield _folded(f"{len(lines) - OPEN_DIFFERENCES} more differences", "\n".join(lines[OPEN_DIFFERENCES:]))
+        yield folded(f"{len(lines) - OPEN_DIFFERENCES} more differences", "\n".join(lines[OPEN_DIFFERENCES:]))
