@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.judge import ratios
+from bench.judge.bursts import BlockTimes
 from tests.calibration import blocks
 from tests.calibration.blocks import BIMODAL, DRIFTING, KINDS, QUIET, UNLIKE, Counts, Row, Scenario, counted
 
@@ -114,7 +115,7 @@ def some_ratios(seed, noisy=1.0, blocks_made=6):
     return ratios.Ratios(
         [
             {
-                str(cell): {n: blocks.BlockTimes(float(np.exp(log)), {}) for n, log in enumerate(row)}
+                str(cell): {n: BlockTimes(float(np.exp(log)), {}) for n, log in enumerate(row)}
                 for cell, row in enumerate(logs)
             }
         ]
