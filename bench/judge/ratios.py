@@ -34,9 +34,12 @@ sooner where the scatter looks small by chance: with two cells, 6.5 % of equal c
 SURE = 0.999
 """The confidence at which a difference ends the measurement. Each block is another look, and at 95 % a quarter of the
 models of two equal cells would be stopped by a difference that is none."""
+SEEN = 4
+"""Degrees of freedom of a model's scatter before a difference may be certain: 5 blocks of two cells, 3 of three, 2 of
+five. With fewer, even a difference at `SURE` is certain most often where the scatter looks small by chance."""
 KNOWN = 7
-"""Degrees of freedom of a model's scatter before anything is decided: 8 blocks of two cells, 5 of three, 2 of eight.
-With fewer, intervals are often narrow, and differences certain, because the scatter looks small by chance."""
+"""Degrees of freedom before a narrow interval ends the measurement: 8 blocks of two cells, 5 of three, 2 of eight. With
+fewer, intervals are often narrow by chance."""
 ITSELF = Interval(1.0, 1.0, 1.0)
 
 
@@ -83,11 +86,12 @@ class Ratios:
         `half_width` is relative, 0.02 for 2 %; None asks for a difference alone.
         """
         estimate = self._estimate(self.logs_of(ours, theirs))
-        if estimate is None or self.freedom < KNOWN:
+        if estimate is None:
             return False
-        if abs(estimate.mean) > _margin(estimate, SURE):
+        if self.freedom >= SEEN and abs(estimate.mean) > _margin(estimate, SURE):
             return True
-        return half_width is not None and math.expm1(min(_margin(estimate, CONFIDENCE), LOG_LIMIT)) <= half_width
+        narrow = half_width is not None and math.expm1(min(_margin(estimate, CONFIDENCE), LOG_LIMIT)) <= half_width
+        return narrow and self.freedom >= KNOWN
 
     def resolvable(self, ours: str, theirs: str | None, blocks: int) -> float | None:
         """The smallest difference that is found with 80 % power, 0.03 for 3 %; None without a scatter.

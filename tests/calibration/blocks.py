@@ -101,8 +101,8 @@ def log_times(scenario: Scenario, rng: np.random.Generator) -> tuple[Array, Arra
     truth = rng.normal(size=cells) * scenario.spread
     truth[0] += math.log1p(scenario.differs)
     shape = (cells, MANY)
-    least, most = (math.log(scatter) for scatter in kind.process)
-    process = np.exp(rng.uniform(least, most, size=(cells, 1))) * rng.normal(size=shape)
+    low, high = (math.log(scatter) for scatter in kind.process)
+    process = np.exp(rng.uniform(low, high, size=(cells, 1))) * rng.normal(size=shape)
     chance, cost = kind.mode
     # The mean of the modes is a part of the truth of each cell alike.
     process += (rng.random(shape) < chance) * cost

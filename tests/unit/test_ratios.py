@@ -125,6 +125,12 @@ def test_a_narrow_interval_is_decided():
     assert not ratios.is_decided("0", "1", width * 0.99)
 
 
+def test_a_large_difference_is_decided_by_two_blocks_of_six_cells():
+    ratios = some_ratios(cells=5, blocks=2, fast=times(2.0, 2.05))
+    assert ratios.is_decided("fast", "0", 0.05)
+    assert not ratios.is_decided("0", "1", 0.5)
+
+
 def test_nothing_is_decided_by_few_blocks_of_few_cells():
     """Three blocks of two cells happen to agree to a hundredth of a percent in one run of many."""
     few = Ratios([{"a": times(1.0, 1.0001, 1.0), "b": times(2.0, 2.0, 2.0001)}])
