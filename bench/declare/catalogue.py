@@ -61,6 +61,8 @@ class Row(ProviderBehavior, frozen=True):
     cache: CompileCache | None = None
     environment: dict[str, str] = {}
     session: dict[str, str] = {}
+    drafted: str = ""
+    """Where it can be, in a few words, if a draft of `bench init` holds it; else empty."""
 
     @property
     def known_options(self) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from bench.declare import registry
+from bench.declare import catalogue, registry
 from bench.shared.dimensions import default_size, is_sum
 from bench.shared.onnx_inputs import Dimension, OnnxInput, symbolic_names
 
@@ -48,13 +48,6 @@ RECIPES = {
     },
 }
 """The recipe of each family, and of PyTorch, for the precisions of a draft."""
-IF_PRESENT = {
-    "openvino-cpu": "Linux and Windows on x86-64",
-    "cuda": "NVIDIA",
-    "webgpu": "a GPU of any vendor",
-    "directml": "Windows",
-    "coreml": "macOS",
-}
 COMPILED = ("text-encoder",)
 """The families that PyTorch compiles in less than a minute on two cores."""
 
@@ -72,6 +65,7 @@ class Drafted(Struct, frozen=True):
 def text_of(model: Drafted) -> str:
     """The text of the matrix, which ends with a line feed."""
     family = registry.families()[model.family]
+    drafted = {name: row.drafted for name, row in catalogue.rows().items() if row.drafted}
     lines = [
         f"# What is measured of {model.name}: each precision on each target, at each workload.",
         "# `bench plan` prints what this file means and how long it takes; docs/matrix.md explains every key.",
@@ -87,7 +81,7 @@ def text_of(model: Drafted) -> str:
         "",
         "# Left out on a machine that lacks the device or the wheel; docs/providers.md lists the other providers.",
     ]
-    for name, what in IF_PRESENT.items():
+    for name, what in drafted.items():
         lines += [f"[providers.{name}]".ljust(27) + f" # {what}", "if_present = true", ""]
     if family.has_module:
         lines += _torch(model.family)
