@@ -173,4 +173,8 @@ def admits(pythons: str, python: tuple[int, int]) -> bool:
 def _inherited(tables: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
     """A table with the missing keys of the row that its key `like` names."""
     rest = {key: value for key, value in table.items() if key != "like"}
-    return {**_inherited(tables, tables[table["like"]]), **rest} if "like" in table else rest
+    if "like" not in table:
+        return rest
+    # A draft names a provider once, not each of its devices.
+    parent = {key: value for key, value in _inherited(tables, tables[table["like"]]).items() if key != "drafted"}
+    return {**parent, **rest}

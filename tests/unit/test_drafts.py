@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from onnx_bytes import INT64, an_input, an_onnx_file
 
+from bench.declare import catalogue
 from bench.declare.matrix import parse, read
 from bench.declare.plan import plan, whole_plan
 from bench.errors import BenchError, SourceError, UsageError
@@ -193,3 +194,13 @@ def test_a_name_on_the_hub_that_cannot_be_looked_up_asks_for_the_family(place):
 def test_an_unknown_family_is_answered_with_the_nearest(place):
     with pytest.raises(BenchError, match="unknown family 'text-encodr'; did you mean 'text-encoder'"):
         drafted_matrix("owner/name", "text-encodr", Path("cache"))
+
+
+def test_a_draft_names_the_providers_that_a_machine_may_have_and_each_once():
+    assert [name for name, row in catalogue.rows().items() if row.drafted] == [
+        "cuda",
+        "directml",
+        "coreml",
+        "openvino-cpu",
+        "webgpu",
+    ]
