@@ -204,7 +204,7 @@ def test_a_killed_run_goes_on_where_it_was(matrix: Matrix, environment, bench: B
     assert (out / "results.jsonl").read_bytes().splitlines()[:before] == first
     seen = rounds_seen(out)
     assert len(seen) == len(set(seen))
-    assert {number for _, number in seen} >= set(range(1, 11))
+    assert {number for _, number in seen} == set(range(1, 7)), "as many blocks as `thorough` makes of a cell alone"
 
 
 def test_a_finished_run_has_nothing_left_to_measure(bench: Bench, recorded_run: Path, tmp_path: Path):
@@ -279,5 +279,5 @@ def test_the_default_matrix_stands_in_the_package(bench: Bench):
     assert done.returncode == 0, done.stderr
     cells = json.loads(done.stdout)
     run = [cell for cell in cells if cell["excluded"] is None]
-    assert {"cpu", "cuda", "webgpu", "torch-eager"} <= {cell["target"] for cell in run}
+    assert {"cpu", "torch-eager", "torch-compile"} <= {cell["target"] for cell in run}
     assert "openvino-cpu" in {cell["target"] for cell in cells} - {cell["target"] for cell in run}

@@ -61,7 +61,7 @@ def a_labelled_run(shared: Path, environment: dict[str, str], cache: Path) -> Pa
         (folder / "accuracy.txt").write_text(made.stdout, encoding="utf-8")
         shutil.copy(folder / "right.onnx", folder / "model.onnx")
         path = write_matrix(folder, folder / "model.onnx", CPU, model=MODEL, more=INT8)
-        arguments = ("run", "--matrix", path, "--out", folder / "run", "--format", "json,csv", "--budget", "quick")
+        arguments = ("run", "--matrix", path, "--out", folder / "run", "--format", "json,csv", "--minutes", "0.5")
         done = call_bench(folder, environment, *arguments)
         assert done.returncode == 0, done.stderr
         (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")

@@ -47,7 +47,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
 def test_its_family_format_and_engine_are_planned_built_and_measured(bench: Bench, installed, tmp_path: Path):
     planned = bench("plan", "--matrix", "matrix.toml", **installed)
     assert planned.returncode == 0, planned.stderr
-    assert "2 cells: 2 will run" in planned.stdout
+    assert "2 cells of 1 model on this machine" in planned.stdout
     names = "json,lines" if hasattr(formats, "GROUP") else "json"
     done = bench("run", "--matrix", "matrix.toml", "--out", tmp_path / "run", "--format", names, **installed)
     assert done.returncode == 0, done.stderr

@@ -33,7 +33,7 @@ def run(cache: Path, shared: Path):
         command = [sys.executable, "-m", "bench", "run", "--matrix", str(REPO / "matrix.toml"), *ONLY]
         # FP16 and BF16 are optional, as most CPUs do not compute in them.
         command += ["--with-optional"]
-        command += ["--out", str(folder / "run"), "--format", "html,csv,markdown,json"]
+        command += ["--out", str(folder / "run"), "--format", "html,csv,markdown,json", "--minutes", "1"]
         environment = {**os.environ, "BENCH_CACHE_DIR": str(cache)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
