@@ -280,4 +280,4 @@ def test_the_default_matrix_stands_in_the_package(bench: Bench):
     cells = json.loads(done.stdout)
     run = [cell for cell in cells if cell["excluded"] is None]
     assert {"cpu", "torch-eager", "torch-compile"} <= {cell["target"] for cell in run}
-    assert "openvino-cpu" in {cell["target"] for cell in cells} - {cell["target"] for cell in run}
+    assert not {"webgpu-software", "qnn-emulator"} & {cell["target"] for cell in cells}, "what is optional is no cell"
