@@ -19,7 +19,7 @@ BUDGETS = {
         burst_s=0.15,
         cell_limit_s=60.0,
         bursts=6,
-        minutes=5.0,
+        minutes=8.0,
     ),
     "standard": Effort(
         name="standard",

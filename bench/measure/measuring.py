@@ -124,8 +124,8 @@ class RunBlocks:
             return
         if 60 * minutes < 2 * once_s and self.effort.max_rounds > 1:
             self.progress.step(
-                f"{minutes:g} minutes are too short for one block of every model, which took {once_s / 60:.1f}; "
-                f"with a single block there are no intervals; --minutes {math.ceil(2 * once_s / 60)} is enough for two"
+                f"the time of {minutes:g} min is over after one block of every model, which took {once_s / 60:.1f} min; "
+                f"one block gives no intervals; --minutes {math.ceil(2 * once_s / 60)} is enough for two"
             )
 
     def left_s(self) -> float:
