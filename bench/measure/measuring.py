@@ -124,7 +124,7 @@ class RunBlocks:
             return
         if 60 * minutes < 2 * once_s and self.effort.max_rounds > 1:
             self.progress.step(
-                f"the time of {minutes:g} min is over after one block of every model, which took {once_s / 60:.1f} min; "
+                f"the time of {minutes:g} min is over after one block of each model, which took {once_s / 60:.1f} min; "
                 f"one block gives no intervals; --minutes {math.ceil(2 * once_s / 60)} is enough for two"
             )
 

@@ -346,7 +346,7 @@ def test_a_time_too_short_for_one_block_still_gives_every_model_one_and_says_wha
     diary = run_blocks(TWO_MODELS, replace(QUICK, minutes=0.1), seconds=lambda _: 30.0)
     assert diary.models() == ["minilm", "vit"]
     (said,) = [step for step in diary.progress.steps if "--minutes" in step]
-    assert "the time of 0.1 min is over after one block of every model, which took 1.0 min; " in said
+    assert "the time of 0.1 min is over after one block of each model, which took 1.0 min; " in said
     assert "--minutes 2 is enough for two" in said
 
 
