@@ -100,7 +100,10 @@ def noisy(evidence: Evidence) -> Note | None:
 
 
 def rounds_disagree(evidence: Evidence) -> Note | None:
-    """The slowest round's median is over a quarter above the fastest's."""
+    """The slowest block's median is over a quarter above the fastest's, and the ratio to the control is unsure too."""
+    # What slows a whole block leaves the ratio as it is.
+    if evidence.ratio_half_width is not None and evidence.ratio_half_width < DISAGREE_RATIO - 1:
+        return None
     return note("rounds-disagree") if max(evidence.medians_ms) > DISAGREE_RATIO * min(evidence.medians_ms) else None
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from bench.judge import statistics
 from bench.judge.bursts import BlockTimes, times_of
 from bench.judge.ratios import NO_RATIOS, Ratios
-from bench.judge.speed import items_per_second
+from bench.judge.speed import items_per_second, over_blocks
 from bench.records import Cell, Generation, GenerationSpeed, Interval, Observation
 
 Rounds = Mapping[int, float]
@@ -168,7 +168,7 @@ def time_from_start_ms(observation: Observation, first_ns: int | None) -> float 
 
 
 def _required(rounds: Rounds) -> Interval:
-    return statistics.interval([math.log(value) for value in rounds.values()])
+    return over_blocks([math.log(value) for value in rounds.values()])
 
 
 def _interval(rounds: Rounds) -> Interval | None:

@@ -14,7 +14,7 @@ from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
 from bench.judge.optimization import measured_level, optimization_fault, optimizers_at_fault
 from bench.judge.ratios import NO_RATIOS
-from bench.judge.speed import controls, logs, round_medians, speed
+from bench.judge.speed import LEAST_BLOCKS, controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
@@ -256,7 +256,7 @@ def _evidence(run: Run, case: Case, shown: Speed | None, sustained_speed: Sustai
         threads=run.threads,
         observations=rounds,
         medians_ms=tuple(medians.values()),
-        half_width=statistics.half_width(logs(medians)),
+        half_width=statistics.half_width(logs(medians)) if len(medians) >= LEAST_BLOCKS else None,
         ratio_half_width=_ratio_half_width(case.cell, shown),
         facts=case.facts,
         build_notes=_build_notes(run, case.cell),

@@ -10,6 +10,8 @@ from bench.judge.number_formats import number_format
 from bench.judge.ratios import NO_RATIOS, Ratios
 from bench.records import Cell, Interval, Observation, Speed
 
+LEAST_BLOCKS = 3
+"""Two values give an interval of 12.7 standard errors to either side, such as 1 to 150 ms, which tells nothing."""
 Medians = Mapping[int, float]
 """The median call of each timed round in milliseconds, by the round's number."""
 
@@ -29,11 +31,21 @@ def round_medians(observations: Sequence[Observation]) -> dict[int, float]:
 
 
 def latency(medians: Medians) -> Interval | None:
-    """The estimate of a cell's latency in milliseconds, from its rounds' medians; None without a round.
+    """The estimate of a cell's latency in milliseconds, from its blocks' medians; None without a block.
 
-    It is the geometric mean of one median from each round. Progress lines and reports show the same estimate.
+    It is the geometric mean of one median from each block. Progress lines and reports show the same estimate. Of fewer
+    than `LEAST_BLOCKS` blocks it has no interval.
     """
-    return statistics.interval(logs(medians)) if medians else None
+    return over_blocks(logs(medians)) if medians else None
+
+
+def over_blocks(values: Sequence[float]) -> Interval:
+    """The geometric mean of one value a block, as logarithms, with its interval from `LEAST_BLOCKS` blocks on.
+
+    Raises `ValueError` without a value.
+    """
+    whole = statistics.interval(values)
+    return whole if len(values) >= LEAST_BLOCKS else Interval(whole.value, None, None)
 
 
 def logs(medians: Medians) -> list[float]:
@@ -95,7 +107,7 @@ def speed(
         if observation.timing and observation.round in medians
     ]
     tails = statistics.percentiles(calls)
-    whole = statistics.interval(logs(medians))
+    whole = over_blocks(logs(medians))
     ratio = ratios.ratio(cell.id, control) if control else None
     return Speed(
         latency_ms=whole,

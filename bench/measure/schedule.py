@@ -28,7 +28,8 @@ def next_model(progress: Mapping[str, ModelProgress], effort: Effort, left_s: fl
         if state.waiting:
             return model
     fits = {model: state for model, state in progress.items() if state.block_s <= left_s and state.total}
-    for model, state in sorted(fits.items(), key=lambda item: item[1].blocks):
+    # The longest block first: what is left of the time has room for short ones.
+    for model, state in sorted(fits.items(), key=lambda item: (item[1].blocks, -item[1].block_s)):
         if state.blocks < effort.min_rounds:
             return model
     open_models = {
