@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bench.records import Interval
 
 DASH = "–"
-NO_INTERVAL = "no interval (too few blocks)"
+NO_INTERVAL = "no interval"
 UNUSABLE = "no usable interval"
 NO_DIFFERENCE = "no difference shown"
 DIGITS = 3
