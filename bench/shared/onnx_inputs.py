@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.shared.dimensions import expression, terms
+from bench.shared.onnx_elements import NAMES
 from bench.shared.protobuf import Span, field_spans, message, read
 
 MODEL_GRAPH, GRAPH_INITIALIZER, GRAPH_INPUT = 7, 5, 11
@@ -14,30 +15,6 @@ TENSOR_NAME, VALUE_NAME, VALUE_TYPE = 8, 1, 2
 TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM = 1, 1, 2, 1
 DIM_VALUE, DIM_NAME = 1, 2
 """Field numbers of ONNX's Protobuf messages."""
-ELEMENTS = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    8: "string",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-    12: "uint32",
-    13: "uint64",
-    14: "complex64",
-    15: "complex128",
-    16: "bfloat16",
-    17: "float8e4m3fn",
-    18: "float8e4m3fnuz",
-    19: "float8e5m2",
-    20: "float8e5m2fnuz",
-    21: "uint4",
-    22: "int4",
-}
 MOST_INITIALIZERS = 100_000
 SIGN = 2**63
 """Negative sizes are written as numbers above it."""
@@ -101,7 +78,7 @@ def _input(file: BinaryIO, span: Span) -> OnnxInput:
     if shapes:
         spans = field_spans(file, shapes[-1], SHAPE_DIM)
         dimensions = tuple(_dimension(file, each, f"{name}[{place}]") for place, each in enumerate(spans))
-    return OnnxInput(name, ELEMENTS.get(element, str(element)), dimensions)
+    return OnnxInput(name, NAMES.get(element, str(element)), dimensions)
 
 
 def _dimension(file: BinaryIO, span: Span, place: str) -> Dimension:

@@ -23,8 +23,9 @@ from bench.records import (
     Margin,
     note,
 )
+from bench.shared.onnx_elements import NAMES, NATIVE, STRING
 from bench.worker.channel import Channel
-from bench.worker.element_types import NAMES, NATIVE, STRING, Values, decode
+from bench.worker.element_types import Values, decode
 from bench.worker.failures import reason_of
 from bench.worker.onnx_runtime.assignment import placement
 from bench.worker.onnx_runtime.sessions import Request, open_session

@@ -15,7 +15,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from bench.records import Built, Case, CasePayload, CaseSequence, CaseSuite, CaseTensor, CaseValue, Collect
-from bench.worker.element_types import NAMES, STRING
+from bench.shared.onnx_elements import NAMES, STRING
 
 SUITE, PAYLOADS = "cases.json", "payloads.bin"
 # ONNX tests an operator that is a function twice: as one node, and expanded into the nodes that define it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.worker import element_types, short_floats
+from bench.shared import onnx_elements
+from bench.worker import short_floats
 from bench.worker.onnx_runtime import onnx_protobuf
 from bench.worker.onnx_runtime.onnx_protobuf import Node
 from bench.worker.output_facts import OutputFacts
@@ -23,7 +24,7 @@ JOINS = frozenset({"Concat", "Where", "Max", "Min"})
 """Operators whose results are values of any of their inputs."""
 SCORE_WORDS = ("logit", "prob", "label")
 """Words in the name of an output of shape (batch, classes) that holds one score for each class."""
-UNREADABLE = frozenset(name for name, _, _ in element_types.OTHERS.values()) - short_floats.NAMES
+UNREADABLE = frozenset(name for name, _, _ in onnx_elements.OTHERS.values()) - short_floats.NAMES
 """Types that can neither be given nor read: of four or two bits, and those that are scales only."""
 
 

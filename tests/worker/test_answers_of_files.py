@@ -19,7 +19,8 @@ from onnx import helper, numpy_helper  # noqa: E402
 from bench.declare import answer_limits, registry  # noqa: E402
 from bench.judge.tolerance import random_outputs, violations  # noqa: E402
 from bench.records import Build, Held, InputOptions, Job, Parity, Recipe, Refer, Source  # noqa: E402
-from bench.worker import artifacts, element_types, feeds, short_floats  # noqa: E402
+from bench.shared import onnx_elements  # noqa: E402
+from bench.worker import artifacts, feeds, short_floats  # noqa: E402
 from bench.worker.refusal import Refusal  # noqa: E402
 
 RNG = np.random.default_rng(7)
@@ -342,8 +343,8 @@ def test_a_file_that_rounds_its_answers_is_held_to_the_format_that_it_rounds_to(
 @pytest.mark.parametrize("name", sorted(short_floats.NAMES))
 def test_short_floats_are_converted_as_other_libraries_do(name: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    number = next(number for number, (onnx_name, _, _) in element_types.OTHERS.items() if onnx_name == name)
-    kind = getattr(ml_dtypes, element_types.OTHERS[number][1])
+    number = next(number for number, (onnx_name, _, _) in onnx_elements.OTHERS.items() if onnx_name == name)
+    kind = getattr(ml_dtypes, onnx_elements.OTHERS[number][1])
     patterns = np.arange(2**16 if name == "bfloat16" else 2**8).astype(np.uint16 if name == "bfloat16" else np.uint8)
     right = patterns.view(kind).astype(np.float32)
     np.testing.assert_array_equal(short_floats.values_of(patterns, name), right)

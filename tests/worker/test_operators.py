@@ -23,6 +23,7 @@ from bench.records import (
     Provider,
     note,
 )
+from bench.shared import onnx_elements
 from bench.worker import conformance, conformance_collect, element_types
 from bench.worker.refusal import Refusal
 
@@ -78,7 +79,7 @@ def an_identity(
 
 
 def a_tensor(values: object, element: int = TensorProto.FLOAT) -> CaseTensor:
-    array = np.asarray(values, element_types.NATIVE[element])
+    array = np.asarray(values, onnx_elements.NATIVE[element])
     return CaseTensor(element, array.shape, array.tobytes())
 
 
@@ -123,7 +124,7 @@ def test_what_the_standard_leaves_random_is_known(collected):
 
 def test_every_element_type_of_the_cases_is_known(collected):
     found = {kind for case in collected[0].cases for kind in case.types}
-    assert found <= set(element_types.NUMBERS)
+    assert found <= set(onnx_elements.NUMBERS)
     assert {"bfloat16", "float8e4m3fn", "int4", "uint2", "float4e2m1", "string"} <= found
 
 
@@ -144,14 +145,14 @@ PATTERNS = {
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_of_a_small_float_is_the_number_that_onnx_defines(name):
     patterns = np.array(list(PATTERNS[name]), "<u2" if name == "bfloat16" else np.uint8)
-    found = element_types.decode(element_types.NUMBERS[name], patterns.shape, patterns.tobytes())
+    found = element_types.decode(onnx_elements.NUMBERS[name], patterns.shape, patterns.tobytes())
     np.testing.assert_array_equal(found, np.array(list(PATTERNS[name].values()), np.float32))
     assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ["int4", "uint4", "int2", "uint2", "float4e2m1"])
 def test_packed_values_are_what_onnx_unpacks(name):
-    element = element_types.NUMBERS[name]
+    element = onnx_elements.NUMBERS[name]
     proto = TensorProto(data_type=element, dims=[5], raw_data=bytes([0b11100100, 0b10010011, 0b00001111]))
     proto.raw_data = proto.raw_data[: 2 if name.endswith("2") and "int" in name else 3]
     expected = numpy_helper.to_array(proto).astype(np.float32)

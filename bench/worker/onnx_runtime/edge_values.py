@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from bench.worker import element_types, short_floats
+from bench.shared import onnx_elements
+from bench.worker import short_floats
 from bench.worker.feeds import Array, Feed
 
 
@@ -44,7 +45,7 @@ class ShortEdges:
         if kind is None:
             return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
         bits = short_floats.bits_of(array, kind)
-        value = ort.OrtValue.ortvalue_from_shape_and_type(list(array.shape), element_types.NUMBERS[kind])
+        value = ort.OrtValue.ortvalue_from_shape_and_type(list(array.shape), onnx_elements.NUMBERS[kind])
         # An empty tensor has no bytes to copy, and its address may be null.
         if bits.size:
             ctypes.memmove(value.data_ptr(), bits.tobytes(), bits.nbytes)

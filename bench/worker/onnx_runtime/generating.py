@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 
 from bench.records import Provider
-from bench.worker import element_types
+from bench.shared import onnx_elements
 from bench.worker.feeds import Array, Feed
 from bench.worker.genai_config import Export
 from bench.worker.onnx_runtime import decoder_cache, onnx_protobuf
@@ -32,7 +32,7 @@ class Memory:
 
     def empty(self, shape: list[int], element: str) -> ort.OrtValue:
         """A buffer of this shape and element type; its content is not initialised."""
-        number = element_types.NUMBERS[element]
+        number = onnx_elements.NUMBERS[element]
         if self.info is not None:
             return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, memory_info=self.info)
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, number, self.kind, self.index)

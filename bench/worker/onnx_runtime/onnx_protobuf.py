@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from bench.shared import onnx_elements
 from bench.shared.protobuf import Span, content, field_spans, message, number, read, text
-from bench.worker import element_types
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 IR_VERSION, OPSET = 9, 17
@@ -221,7 +221,7 @@ def _value(file: BinaryIO, span: Span) -> Value:
 
 
 def _element(kind: int) -> str:
-    return element_types.NAMES.get(kind, str(kind))
+    return onnx_elements.NAMES.get(kind, str(kind))
 
 
 def _dimension(file: BinaryIO, span: Span) -> str | int:
