@@ -215,7 +215,7 @@ class Occasionally:
     its report.
     """
 
-    PAUSE = 25
+    PAUSE = 10
 
     def __init__(self, work: Callable[[], object]) -> None:
         self.work, self.due_s = work, 0.0

@@ -2,8 +2,8 @@
 
 Each block gives one log ratio for two cells. A few blocks say little about the scatter of one ratio, so it is moderated
 with that of all ratios of the model (`bench.judge.scatter`). The constants of this file were found by simulation with
-blocks that stop when the comparisons are decided (`nox -s calibrate`), so that 93 to 97 % of the intervals hold the
-truth, and at most 5 % of two equal cells show a difference.
+blocks that stop when the comparisons are decided (`nox -s calibrate`). The aim is that 93 to 97 % of the intervals hold
+the truth, and that at most 5 % of two equal cells show a difference; docs/numbers.md has what was reached.
 """
 
 from __future__ import annotations

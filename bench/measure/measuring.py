@@ -263,7 +263,8 @@ class RunBlocks:
         """`3 first blocks left, about 2 min 10 s`, or how much of the time is left."""
         waiting = [model for model in self.models if any(not self.history.rounds[c.id] for c in self._due(model))]
         if waiting:
-            return f"{len(waiting)} first blocks left, about {duration(self.eta.first_blocks_s(waiting))}"
+            blocks = "first block" if len(waiting) == 1 else "first blocks"
+            return f"{len(waiting)} {blocks} left, about {duration(self.eta.first_blocks_s(waiting))}"
         left_s = self.left_s()
         return "" if left_s == float("inf") else f"at most {duration(max(0.0, left_s))} more"
 

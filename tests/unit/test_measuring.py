@@ -448,7 +448,7 @@ def test_a_wrong_answer_is_told_without_a_speed(run_blocks):
 def test_a_block_is_announced_with_the_first_blocks_that_are_left(run_blocks):
     details = run_blocks(TWO_MODELS).progress.details
     assert any("block 1 of minilm: 3 processes; 2 first blocks left, about" in text for text in details)
-    assert any("block 1 of vit: 2 processes; 1 first blocks left, about" in text for text in details)
+    assert any("block 1 of vit: 2 processes; 1 first block left, about" in text for text in details)
 
 
 def test_the_end_of_a_block_tells_how_many_comparisons_are_open(run_blocks):
