@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import datetime as dt
 import os
@@ -24,6 +23,7 @@ from bench.prepare import artifacts, environments
 from bench.prepare.cache_use import last_used, removing
 from bench.prepare.sources import hub, wheel
 from bench.records import RuntimeRecord
+from bench.shared import syntax
 
 REMOVED = "removed"
 """A folder is moved here before it is deleted, so that no process sees a part of it."""
@@ -235,7 +235,7 @@ def _code_damage(folder: Path) -> list[str]:
     wrong = []
     for path in sorted(folder.rglob("*.py")):
         try:
-            ast.parse(path.read_bytes())
+            syntax.module(path.read_bytes())
         # ValueError: a damaged file may hold null bytes, which the parser refuses.
         except (OSError, SyntaxError, ValueError):
             wrong.append(f"{path.relative_to(folder).as_posix()} is no Python")

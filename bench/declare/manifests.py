@@ -18,6 +18,7 @@ from msgspec import Struct
 from bench.declare.suggest import nearest
 from bench.errors import PluginError
 from bench.records import EngineManifest, FamilyManifest, FormatManifest, Tolerance
+from bench.shared import syntax
 
 M = TypeVar("M", FamilyManifest, EngineManifest, FormatManifest)
 NAME = "MANIFEST"
@@ -80,7 +81,7 @@ def _tree(path: Path, place: str) -> ast.Module:
 def _parsed(path: Path, _mtime_ns: int) -> ast.Module:
     """The cached syntax tree: a format's file is read for its manifest, and again for its recipes."""
     # The time is an argument, so that an edited file is read again.
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return syntax.module(path.read_text(encoding="utf-8"))
 
 
 def _decorated(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:

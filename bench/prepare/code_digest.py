@@ -15,14 +15,13 @@ import msgspec
 
 from bench.errors import DiskError
 from bench.files import write_atomically
+from bench.shared import syntax
 
 UNUSED_FIELDS = ("kind", "type_comment", "type_ignores")
 """Fields of the syntax tree without effect: the `u` of a string, and comments for type checkers."""
 
 MOST_KEPT = 200
 _REMEMBERING = threading.Lock()
-_PARSING = threading.Lock()
-"""Python 3.11 counts the depth of a syntax tree for all threads together, and fails where two of them parse at once."""
 Homes = Mapping[str, Path]
 """The folder of each top-level package whose imports are followed, by its name."""
 
@@ -76,13 +75,8 @@ def _meaning(path: Path, _mtime_ns: int, _size: int) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".py":
         with contextlib.suppress(SyntaxError, ValueError):  # not valid Python: its bytes count
-            content = "".join(_tokens(_parse(content))).encode()
+            content = "".join(_tokens(syntax.module(content))).encode()
     return hashlib.sha256(content).digest()
-
-
-def _parse(content: bytes) -> ast.Module:
-    with _PARSING:
-        return ast.parse(content)
 
 
 def _tokens(value: object) -> Iterator[str]:
@@ -157,7 +151,7 @@ def _imports(path: Path, homes: Homes) -> Iterator[str]:
 def _import_statements(path: Path, _mtime_ns: int, _size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """The level, the module and the names of every import."""
     imports: list[tuple[int, str, tuple[str, ...]]] = []
-    for node in ast.walk(_parse(path.read_bytes())):
+    for node in ast.walk(syntax.module(path.read_bytes())):
         if isinstance(node, ast.Import):
             imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
+
+from bench.shared import syntax
 
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -46,7 +49,7 @@ HARMLESS = {
 """Settings of pip that decide nothing for a runtime. Where there are others, pip itself installs."""
 SCOPES = (":env:", "install", "global", "site", "user")
 """Where pip finds a setting; the first that has one counts."""
-TESTS = r"[/\\]tests?[/\\]"
+TESTS = r"[/\\](.*[/\\])?tests?[/\\]"
 
 
 class Installer(Struct, frozen=True):
@@ -78,7 +81,9 @@ def installers(executable: Path, requirements: Sequence[str], *, extends: bool) 
 def compile_command(executable: Path, packages: Path) -> list[str]:
     """Compile a runtime's packages with all cores: workers write no bytecode, and importing torch would take longer."""
     # The tests of packages are a tenth of their code, and nothing imports them.
-    return [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", "-x", TESTS, str(packages)]
+    # The pattern is searched in the whole path, and a folder above the packages may have that name too.
+    without = re.escape(str(packages)) + TESTS
+    return [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", "-x", without, str(packages)]
 
 
 def _uv() -> str | None:
@@ -105,7 +110,7 @@ def parse_settings(text: str) -> dict[str, str]:
         name, equals, value = line.partition("=")
         scope, _, key = name.strip().rpartition(".")
         if equals and scope in SCOPES:
-            found.setdefault(key, {})[scope] = str(ast.literal_eval(value))
+            found.setdefault(key, {})[scope] = str(ast.literal_eval(syntax.expression(value)))
     return {key: next(by_scope[scope] for scope in SCOPES if scope in by_scope) for key, by_scope in found.items()}
 
 

@@ -22,6 +22,7 @@ from bench.files import writing
 from bench.prepare import code_digest
 from bench.prepare.cache_use import touch_whole
 from bench.records import PROTOCOL
+from bench.shared import syntax
 
 PACKAGE = Path(__file__).parent.parent
 GROUND = ("records", "shared", "worker")
@@ -82,7 +83,7 @@ def recorded(cache: Path, name: str) -> Path | None:
 def protocol_of(code: Path) -> int | None:
     """The protocol version of copied code; None for code from before there were versions."""
     try:
-        tree = ast.parse((code / "bench" / "records" / "protocol.py").read_bytes())
+        tree = syntax.module((code / "bench" / "records" / "protocol.py").read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
     # Read from the source: importing two versions of one package in one process is not possible.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from bench.shared import syntax
+
 # As in the other families: texts of 128 tokens, and pictures of 224 pixels with three channels.
 DEFAULT_SIZES = {"seq": 128, "length": 128, "height": 224, "width": 224, "channel": 3}
 """Sizes of symbolic dimensions whose name contains the word, unless the workload gives another."""
@@ -28,7 +30,7 @@ def expression(name: str, known: Iterable[str]) -> ast.expr | None:
     A minus between names is mostly a hyphen, as in `seq-len`: it counts only if both are known. A slash is no operator.
     """
     try:
-        tree = ast.parse(name, mode="eval").body
+        tree = syntax.expression(name)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if not isinstance(tree, ast.BinOp) or not all(_is_allowed(node, set(known)) for node in ast.walk(tree)):

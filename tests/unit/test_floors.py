@@ -198,6 +198,13 @@ def test_nothing_imports_the_command_line_but_the_entry_point():
     assert users <= {"bench.__main__"}
 
 
+def test_only_one_file_above_the_worker_parses_python_since_two_threads_must_not_at_once():
+    above = [path for path in MODULES if not within(name_of(path), "bench.worker")]
+    parsing = {name_of(path) for path in above if "ast.parse" in path.read_text(encoding="utf-8")}
+    # The schemas are written by a command of the developers, in one thread.
+    assert parsing == {"bench.shared.syntax", "bench.schemas.records"}
+
+
 # --- exits ------------------------------------------------------------------------------------------------------------
 
 EXITS = {"sys.exit", "os._exit", "typer.Exit", "typer.Abort", "SystemExit", "exit", "quit", "raise_exit"}

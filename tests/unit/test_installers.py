@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,16 @@ def test_where_uv_fails_pip_installs_and_that_is_told(tmp_path, uv, monkeypatch)
     assert "uv: runtime 'hay' could not be installed: no solution; pip tries it" in progress.steps
     # Its packages are compiled, since a worker writes no bytecode.
     assert list(made.executable.parents[1].rglob("straw.*.pyc"))
+
+
+def test_the_tests_of_packages_are_not_compiled_and_a_folder_above_them_may_be_named_tests(tmp_path):
+    packages = tmp_path / "tests" / "site-packages"
+    for name in ("straw", "straw/tests", "test"):
+        (packages / name).mkdir(parents=True, exist_ok=True)
+        (packages / name / "code.py").write_text("", encoding="utf-8")
+    subprocess.run(installers.compile_command(Path(sys.executable), packages), check=True)
+    compiled = [path.parents[1].name for path in packages.rglob("code.*.pyc")]
+    assert compiled == ["straw"]
 
 
 def test_a_wheel_that_is_missing_in_a_folder_without_an_index_is_named(tmp_path, monkeypatch):
