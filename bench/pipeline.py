@@ -182,7 +182,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
-    from bench.judge.bursts import quantile_for
+    from bench.judge.bursts import is_shared
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
@@ -197,7 +197,7 @@ def _measure(
         logs=folder / store.LOGS,
         compile_cache=options.cache / "compiled",
     )
-    states = CellHistory(observations, quantile_for(record.machine))
+    states = CellHistory(observations, shared=is_shared(record.machine))
 
     def append(observation: Observation) -> None:
         store.append(folder, observation)

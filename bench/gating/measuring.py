@@ -21,7 +21,7 @@ from bench.gating.sides import GateSide, Place, base_side, new_side
 from bench.gating.stages import null_control
 from bench.gating.task_loss import TaskPair
 from bench.gating.verdicts import ROUNDS, GateObservations, SideResult
-from bench.judge.bursts import quantile_for
+from bench.judge.bursts import is_shared
 from bench.judge.outcome import by_cell
 from bench.progress import Progress
 from bench.records import Cell, GateCell, Note, NullControl, Pair, Run, TaskScores, note
@@ -140,7 +140,7 @@ class Gate:
         machine = self.place.machine
         sides = {both.id: self._sides(both, self.remeasured_base) for both in cells if self.remeasured_base}
         # Chosen by the kind of machine before anything is measured, never by how the pairs look.
-        pairer = Pairer(self.base.run.seed, quantile_for(machine))
+        pairer = Pairer(self.base.run.seed, shared=is_shared(machine))
         return Processes(sides, pairer, self._note, self.progress, 60 * self.options.budget_minutes)
 
     def _sides(self, both: CommonCell, remeasured: GateSide) -> Sides:

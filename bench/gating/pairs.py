@@ -8,7 +8,7 @@ from statistics import fmean
 
 from msgspec import Struct
 
-from bench.judge.bursts import MEDIAN, block_log_ratio, turn_values
+from bench.judge.bursts import block_log_ratio, turn_values
 from bench.judge.flags import busy
 from bench.measure.blocks import Bursts, measure_block, measure_in_sequence
 from bench.measure.observations import now
@@ -36,10 +36,10 @@ class MeasuredPair(Struct, frozen=True):
 
 
 class Pairer:
-    """Measures pairs. `quantile` is the percentile of a burst's calls that is its value."""
+    """Measures pairs. `shared` says that the machine has other guests."""
 
-    def __init__(self, seed: int, quantile: float = MEDIAN, burst_s: float = BURST_S) -> None:
-        self.seed, self.quantile, self.burst_s = seed, quantile, burst_s
+    def __init__(self, seed: int, *, shared: bool = False, burst_s: float = BURST_S) -> None:
+        self.seed, self.shared, self.burst_s = seed, shared, burst_s
 
     def pair(
         self, base: Member, new: Member, kind: PairKind, number: int, *, in_sequence: bool = False
@@ -80,13 +80,13 @@ class Pairer:
 
         In sequence, where each side has two processes, it is the mean of the two halves.
         """
-        halves = [block_log_ratio(one, other, self.quantile) for one, other in zip(base, new, strict=True)]
+        halves = [block_log_ratio(one, other, shared=self.shared) for one, other in zip(base, new, strict=True)]
         known = [half for half in halves if half is not None]
         return fmean(known) if len(known) == len(halves) > 0 else None
 
     def _typical(self, seen: Sequence[Observation]) -> tuple[float, ...]:
         """The typical call of each burst of a side, in milliseconds."""
-        return tuple(ms for observation in seen for ms in turn_values(observation, self.quantile).values())
+        return tuple(ms for observation in seen for ms in turn_values(observation, shared=self.shared).values())
 
 
 def _observations(calls: Sequence[WarmSession]) -> tuple[Observation, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bench.judge.bursts import MEDIAN, BlockTimes, block_times
+from bench.judge.bursts import BlockTimes, block_times
 from bench.judge.comparisons import by_workload, counted, pairs
 from bench.judge.speed import latency, round_medians
 from bench.judge.sustained import attempts, is_over
@@ -19,9 +19,9 @@ from bench.records import Cell, Comparisons, Observation, Timing
 class CellHistory:
     """The observations by cell and round. The last one counts where a cell and a round have two."""
 
-    def __init__(self, observations: Iterable[Observation], quantile: float = MEDIAN) -> None:
-        """`quantile` is the percentile of a burst's calls that is its value, as `bursts.quantile_for` chooses it."""
-        self.quantile = quantile
+    def __init__(self, observations: Iterable[Observation], *, shared: bool = False) -> None:
+        """`shared` says that the machine has other guests (`bursts.is_shared`)."""
+        self.shared = shared
         self.times: dict[str, dict[int, BlockTimes]] = defaultdict(dict)
         # By round, so that a round which a resumed run visits again replaces the earlier one.
         self.rounds: dict[str, dict[int, Observation]] = defaultdict(dict)
@@ -37,7 +37,7 @@ class CellHistory:
             self.rounds[observation.cell][observation.round] = observation
             # Kept, because the times of all blocks are compared again after each block.
             self.times[observation.cell].pop(observation.round, None)
-            if times := block_times(observation, self.quantile):
+            if times := block_times(observation, shared=self.shared):
                 self.times[observation.cell][observation.round] = times
 
     def has(self, cell: str, number: int) -> bool:

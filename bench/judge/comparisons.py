@@ -15,7 +15,7 @@ from bench.judge.speed import controls
 from bench.records import Cell, Comparison, Comparisons, Observation
 
 Pairs = list[tuple[str, str]]
-PartTimes = Callable[[Cell, Observation, float], BlockTimes | None]
+PartTimes = Callable[[Cell, Observation, bool], BlockTimes | None]
 
 
 class ModelRatios(Struct, frozen=True):
@@ -27,7 +27,7 @@ class ModelRatios(Struct, frozen=True):
 
 
 def ratios_of(
-    cells: Sequence[Cell], observations: Mapping[str, Sequence[Observation]], quantile: float
+    cells: Sequence[Cell], observations: Mapping[str, Sequence[Observation]], shared: bool
 ) -> dict[str, ModelRatios]:
     """The ratios of each model, between these cells, from their observations by id.
 
@@ -39,13 +39,13 @@ def ratios_of(
 
     def ratios(members: Sequence[Cell], times: PartTimes) -> Ratios:
         return by_workload(
-            (cell, {seen.round: found for seen in observations[cell.id] if (found := times(cell, seen, quantile))})
+            (cell, {seen.round: found for seen in observations[cell.id] if (found := times(cell, seen, shared))})
             for cell in members
         )
 
     return {
         model: ModelRatios(
-            whole=ratios(members, lambda _, seen, quantile: block_times(seen, quantile)),
+            whole=ratios(members, lambda _, seen, shared: block_times(seen, shared=shared)),
             prefill=ratios(members, generation.prefill_times),
             decode=ratios(members, generation.decode_times),
         )

@@ -94,21 +94,21 @@ def parts(cell: Cell, observations: Iterable[Observation]) -> Parts:
     )
 
 
-def prefill_times(cell: Cell, observation: Observation, quantile: float) -> BlockTimes | None:
+def prefill_times(cell: Cell, observation: Observation, shared: bool) -> BlockTimes | None:
     """The times of a prompt's token in one block."""
-    return _times(observation, lambda g: _prefill_ns(cell, g), quantile)
+    return _times(observation, lambda g: _prefill_ns(cell, g), shared)
 
 
-def decode_times(cell: Cell, observation: Observation, quantile: float) -> BlockTimes | None:
+def decode_times(cell: Cell, observation: Observation, shared: bool) -> BlockTimes | None:
     """The times of a token after the first in one block."""
-    return _times(observation, lambda g: _decode_ns(cell, g), quantile)
+    return _times(observation, lambda g: _decode_ns(cell, g), shared)
 
 
 def _times(
-    observation: Observation, duration_ns: Callable[[Generation], float | None], quantile: float
+    observation: Observation, duration_ns: Callable[[Generation], float | None], shared: bool
 ) -> BlockTimes | None:
     timing = observation.timing
-    return times_of([duration_ns(made) for made in timing.generations], timing, quantile) if timing else None
+    return times_of([duration_ns(made) for made in timing.generations], timing, shared=shared) if timing else None
 
 
 def _prefill_ns(cell: Cell, generation: Generation) -> float | None:

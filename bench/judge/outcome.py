@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.judge import comparisons, drift, generation, placement, statistics, sustained, task
-from bench.judge.bursts import quantile_for
+from bench.judge.bursts import is_shared
 from bench.judge.comparisons import ModelRatios
 from bench.judge.flags import Evidence, raised
 from bench.judge.number_formats import executed
@@ -73,7 +73,7 @@ def judge_run(run: Run, observations: Sequence[Observation]) -> Judged:
     # Only these may be the reference of a ratio: a control with wrong answers gives none.
     answered = {case.cell.id: case for case, outcome in zip(cases, verdicts, strict=True) if outcome.status in ANSWERED}
     named = [case.cell for case in answered.values() if not case.cell.emulated]
-    ratios = comparisons.ratios_of(named, rounds, quantile_for(run.machine))
+    ratios = comparisons.ratios_of(named, rounds, is_shared(run.machine))
     chosen = {cell: (planned, used) for cell, planned, used in _controls(run.cells, answered)}
     # Once for a group: the interval of some metrics takes a while, and workloads share the samples.
     tasks = task.results(run, rounds)

@@ -20,7 +20,7 @@ import numpy as np
 from bench import store
 from bench.declare.budgets import effort_named
 from bench.judge import statistics
-from bench.judge.bursts import BlockTimes, block_times, quantile_for
+from bench.judge.bursts import BlockTimes, block_times, is_shared
 from bench.judge.flags import busy
 from bench.judge.ratios import Ratios
 from bench.judge.speed import controls, round_medians
@@ -69,7 +69,7 @@ def replayed(folder: Path, seed: int = 0, draws: int = DRAWS) -> Iterator[Covere
         population = Population(
             medians={cell: round_medians(seen) for cell, seen in by_id.items()},
             times={
-                cell: {o.round: times for o in seen if (times := block_times(o, quantile_for(run.machine)))}
+                cell: {o.round: times for o in seen if (times := block_times(o, shared=is_shared(run.machine)))}
                 for cell, seen in by_id.items()
             },
         )

@@ -21,13 +21,12 @@ def speed_of(*rounds, cell=CELL, control=None, reference=None):
 
 def compared(cell, rounds, control=None, reference=()):
     """The speed of a cell beside a control of these rounds."""
-    quantile = 50.0
     parts = (generation.prefill_times, generation.decode_times)
     prefill, decode = (
         Ratios(
             [
                 {
-                    name: {o.round: times for o in observations if (times := part(cell, o, quantile))}
+                    name: {o.round: times for o in observations if (times := part(cell, o, False))}
                     for name, observations in ((cell.id, rounds), (control, reference))
                     if name
                 }
