@@ -9,9 +9,8 @@ from statistics import fmean, median
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.declare.budgets import GATE
+from bench.declare.budgets import BURST_S, GATE, TURNS
 from bench.errors import UsageError
-from bench.gating.pairs import BURST_S, BURSTS
 from bench.gating.rules import Rules
 from bench.gating.stages import null_pairs
 from bench.records import Note, Observation, Timing, note
@@ -109,7 +108,7 @@ def _side_s(observation: Observation, timing: Timing) -> float:
     call_s = median(timing.samples_ns or (timing.first_call_ns,)) / 1e9
     warming_s = min(max(GATE.warmup_s, GATE.warmup_calls * call_s), GATE.warmup_limit_s)
     # A burst has at least one call, and so has a warm-up.
-    return START_S + starting_s + max(warming_s, call_s) + BURSTS * max(BURST_S, call_s)
+    return START_S + starting_s + max(warming_s, call_s) + TURNS * max(BURST_S, call_s)
 
 
 def _minutes(seconds: float) -> float:

@@ -8,19 +8,13 @@ from statistics import fmean
 
 from msgspec import Struct
 
+from bench.declare.budgets import BURST_S, TURNS
 from bench.judge.bursts import block_log_ratio, turn_values
 from bench.judge.flags import busy
 from bench.measure.blocks import Bursts, measure_block, measure_in_sequence
 from bench.measure.observations import now
 from bench.measure.warm_session import Member, WarmSession
 from bench.records import Observation, Pair, PairKind
-
-BURSTS = 6
-"""Bursts of each side in a pair: two disturbed bursts hardly move the median of six ratios."""
-# Short, so that a change of the machine's speed affects neighbouring bursts alike. Their ratio varies by 0.8 %, that of
-# processes one after another by 1.9 % (docs/decisions/0002-paired-bursts.md).
-BURST_S = 0.15
-"""Seconds of a burst."""
 
 
 class MeasuredPair(Struct, frozen=True):
@@ -50,7 +44,7 @@ class Pairer:
         rng = random.Random(f"{self.seed}/{cell}/{kind}/{number}")
         started = now()
         # Whole pairs are set aside, by the load during all of their bursts.
-        bursts = Bursts(BURSTS, self.burst_s, all_or_none=True, set_aside=False)
+        bursts = Bursts(TURNS, self.burst_s, all_or_none=True, set_aside=False)
         if in_sequence:
             first, second = rng.sample([base, new], 2)
             block = measure_in_sequence(first, second, number, bursts, rng)

@@ -22,7 +22,7 @@ AGAIN_SHARE = 0.5
 """Bursts that are made again, as a share of all: a machine that is always busy must not hold up a block."""
 PATIENCE = 6
 """After so many disturbed bursts in a row the machine counts as always busy: none is set aside until it is quiet."""
-LEAST_TURNS = 3
+LEAST_TURNS = 2
 """Turns of a block whose calls take long: the calls are long enough to average over short disturbances."""
 
 Burst = tuple[WarmSession, Cell]

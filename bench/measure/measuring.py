@@ -26,8 +26,9 @@ from bench.prepare.builds import Prepared
 from bench.progress import Progress, duration
 from bench.records import Cell, Comparisons, Effort, Observation, Run
 
-TURNS_S = 40.0
-"""Seconds of the bursts of a block, where long calls would make its turns take longer."""
+TURNS_S = 30.0
+"""Seconds of the bursts of a block, where long calls would make its turns take longer: opening its processes takes as
+long, and another block tells more than another turn."""
 
 LONE_BLOCKS = 3
 """Blocks of a model whose cells are compared with nothing."""
@@ -202,12 +203,14 @@ class RunBlocks:
                 self.visitor.measure_starts(member.cells)
 
         def warmed(sessions: list[WarmSession]) -> None:
-            self.progress.detail(
-                f"block {number} of {members[0].cells[0].model}: {len(sessions)} of {len(members)} warm"
-            )
+            warm = f"{len(sessions)} of {len(members)} processes are warm"
             # In the first block only: a cell that fails later has worked as it is.
-            if not any(self.history.rounds[cell.id] for cell in sessions[-1].member.cells):
-                at_right_level(sessions, self.history, self.progress, rng)
+            if any(self.history.rounds[cell.id] for cell in sessions[-1].member.cells):
+                self.progress.detail(f"block {number} of {members[0].cells[0].model}: {warm}")
+                return
+            at_right_level(sessions, self.history, self.progress, rng)
+            # Before any time, which comes when all processes of the block are warm.
+            self.progress.step(f"{sessions[-1].first.group}: {self._verdict_text(sessions[-1])}; {warm}")
 
         if in_sequence:
             return measure_in_sequence(members[0], members[1], number, bursts, rng, numbered_apart=True)
@@ -233,6 +236,14 @@ class RunBlocks:
             self._assess(cell)
             if line := self._cell_line(cell):
                 self.progress.step(line)
+
+    def _verdict_text(self, session: WarmSession) -> str:
+        """What the check of a process's answers has shown."""
+        answered = [session.observation(cell, answered=True) for cell in session.member.cells]
+        if any(observation is None or observation.failure for observation in answered):
+            return "failed"
+        right = all(observation is None or self.history.is_right(observation) for observation in answered)
+        return "answers within tolerance" if right else "answers outside the tolerance"
 
     def _is_first(self, cell: Cell) -> bool:
         return not self.history.rounds[cell.id]

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from bench.declare.budgets import TURNS
 from bench.judge.bursts import BlockTimes
 from bench.judge.ratios import Ratios
 
-TURNS = 6
 FEW, MANY = 2, 24
 """The fewest and the most blocks of a run."""
 TAILS = 4
@@ -45,14 +45,14 @@ class Kind:
     mode: tuple[float, float] = (0.0, 0.0)
     """The probability that a process is in a slow mode, and the slowdown of that mode."""
     drift: float = 0.0
-    memory: float = 0.978
+    memory: float = 0.9875
     """Correlation of the drift from one burst to the next."""
 
 
-QUIET = Kind("quiet", process=(0.002, 0.004), jitter=0.006)
-UNLIKE = Kind("cells scatter by 1 to 5 %", process=(0.007, 0.035), jitter=0.03)
-BIMODAL = Kind("two kinds of processes", process=(0.004, 0.008), jitter=0.03, mode=(0.1, 0.06))
-DRIFTING = Kind("drift of 6 %", process=(0.005, 0.02), jitter=0.03, drift=0.06)
+QUIET = Kind("quiet", process=(0.002, 0.004), jitter=0.008)
+UNLIKE = Kind("cells scatter by 1 to 5 %", process=(0.007, 0.035), jitter=0.04)
+BIMODAL = Kind("two kinds of processes", process=(0.004, 0.008), jitter=0.04, mode=(0.1, 0.06))
+DRIFTING = Kind("drift of 6 %", process=(0.005, 0.02), jitter=0.04, drift=0.06)
 KINDS = (QUIET, UNLIKE, BIMODAL, DRIFTING)
 
 

@@ -59,7 +59,8 @@ def test_of_equal_cells_few_differ_though_a_run_ends_when_it_has_decided(kind, c
     shown, covered = shares(Scenario(kind, cells, resolution), runs)
     # The standard error of these counts is about 1 %.
     assert shown <= 0.07
-    assert 0.93 <= covered <= 0.985
+    # With two kinds of processes a run is stopped by a wide interval more often than by a narrow one.
+    assert 0.93 <= covered <= 0.99
 
 
 def test_cells_that_differ_are_shown_and_their_intervals_hold_the_truth():

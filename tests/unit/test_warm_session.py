@@ -324,13 +324,13 @@ def test_a_process_is_idle_when_its_threads_have_stopped(held):
 def test_a_thread_that_waits_for_a_processor_is_not_idle(monkeypatch):
     """As on a busy machine, where it gets no CPU time while it is looked at."""
     monkeypatch.setattr(warm_session, "process_time_ns", lambda: 0)
-    assert wait_until_idle()
+    assert wait_until_idle(limit_s=20.0)
     # It releases the interpreter's lock, as a native thread does.
     thread = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha256", b"", b"", 2_000_000))
     thread.start()
     assert not wait_until_idle(limit_s=0.05)
     thread.join()
-    assert wait_until_idle()
+    assert wait_until_idle(limit_s=20.0)
 
 
 def test_the_end_of_spinning_is_waited_for(spinner):
