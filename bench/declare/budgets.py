@@ -9,8 +9,8 @@ MOST_MINUTES = 1440
 TURNS = 12
 BURST_S = 0.05
 """Many short bursts: other guests of a shared machine slow it for 0.1 to 5 s at a time, so the bursts of one second are
-slowed together. Twelve of 0.05 s take as long as six of 0.15 s took, and their ratios scatter by 2.1 % where those
-scattered by 5 % (docs/numbers.md). Both sides of a gate's pair have the same."""
+slowed together. Twelve of 0.05 s take as long as six of 0.15 s, and ratios scatter by 2.1 % instead of 5.2 %
+(docs/numbers.md). Both sides of a gate's pair have the same."""
 BUDGETS = {
     # Two blocks at least: a single one has no scatter, so it gives numbers, but no interval.
     "quick": Effort(

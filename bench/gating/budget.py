@@ -13,6 +13,7 @@ from bench.declare.budgets import BURST_S, GATE, TURNS
 from bench.errors import UsageError
 from bench.gating.rules import Rules
 from bench.gating.stages import null_pairs
+from bench.measure.blocks import LEAST_TURNS, TURNS_S
 from bench.records import Note, Observation, Timing, note
 
 START_S = 1.0
@@ -107,8 +108,9 @@ def _side_s(observation: Observation, timing: Timing) -> float:
     starting_s = sum(part or 0 for part in (observation.import_ns, observation.load_ns, timing.first_call_ns)) / 1e9
     call_s = median(timing.samples_ns or (timing.first_call_ns,)) / 1e9
     warming_s = min(max(GATE.warmup_s, GATE.warmup_calls * call_s), GATE.warmup_limit_s)
-    # A burst has at least one call, and so has a warm-up.
-    return START_S + starting_s + max(warming_s, call_s) + TURNS * max(BURST_S, call_s)
+    # A burst has at least one call, and so has a warm-up. Both sides share the time of the turns.
+    turns_s = min(TURNS * max(BURST_S, call_s), max(TURNS_S / 2, LEAST_TURNS * call_s))
+    return START_S + starting_s + max(warming_s, call_s) + turns_s
 
 
 def _minutes(seconds: float) -> float:

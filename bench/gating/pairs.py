@@ -11,7 +11,7 @@ from msgspec import Struct
 from bench.declare.budgets import BURST_S, TURNS
 from bench.judge.bursts import block_log_ratio, turn_values
 from bench.judge.flags import busy
-from bench.measure.blocks import Bursts, measure_block, measure_in_sequence
+from bench.measure.blocks import TURNS_S, Bursts, measure_block, measure_in_sequence
 from bench.measure.observations import now
 from bench.measure.warm_session import Member, WarmSession
 from bench.records import Observation, Pair, PairKind
@@ -44,7 +44,7 @@ class Pairer:
         rng = random.Random(f"{self.seed}/{cell}/{kind}/{number}")
         started = now()
         # Whole pairs are set aside, by the load during all of their bursts.
-        bursts = Bursts(TURNS, self.burst_s, all_or_none=True, set_aside=False)
+        bursts = Bursts(TURNS, self.burst_s, TURNS_S, all_or_none=True, set_aside=False)
         if in_sequence:
             first, second = rng.sample([base, new], 2)
             block = measure_in_sequence(first, second, number, bursts, rng)

@@ -20,8 +20,8 @@ QUARTILE = 25.0
 """On shared machines: calls that another guest delays are in the slower half of a burst."""
 FAST = 10.0
 """On shared machines, the percentile of all calls of a block that two cells are compared by: what the machine does when
-other guests leave it alone. Guests slow a third of the calls by 20 to 40 %, for 0.1 to 5 s. Over 12 turns of two cells
-the ratio of these percentiles scatters by 2.1 %, the median over the turns by 4 % (docs/numbers.md)."""
+other guests leave it alone. Guests slow a third of the calls by 20 to 40 %, for 0.1 to 5 s. Over 12 turns the
+ratio of these percentiles scatters by 2.1 %, the median over the turns by 3.7 % (docs/numbers.md)."""
 LEAST_CALLS = 10
 """With fewer calls in a block, the 10th percentile is the fastest call, or nearly."""
 NS_PER_MS = 1e6

@@ -22,6 +22,9 @@ AGAIN_SHARE = 0.5
 """Bursts that are made again, as a share of all: a machine that is always busy must not hold up a block."""
 PATIENCE = 6
 """After so many disturbed bursts in a row the machine counts as always busy: none is set aside until it is quiet."""
+TURNS_S = 30.0
+"""Seconds of the bursts of a block, where long calls would make its turns take longer: opening its processes takes as
+long, and another block tells more than another turn."""
 LEAST_TURNS = 2
 """Turns of a block whose calls take long: the calls are long enough to average over short disturbances."""
 

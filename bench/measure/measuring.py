@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bench.declare.matrix import Matrix
 from bench.measure.block_members import Memory, choose, controls, members_of
-from bench.measure.blocks import Block, Bursts, measure_block, measure_in_sequence
+from bench.measure.blocks import TURNS_S, Block, Bursts, measure_block, measure_in_sequence
 from bench.measure.eta import BlockEta, Eta
 from bench.measure.memory_check import shortfalls
 from bench.measure.observations import Record, now, unanswered
@@ -25,10 +25,6 @@ from bench.measure.warm_session import Member, WarmSession
 from bench.prepare.builds import Prepared
 from bench.progress import Progress, duration
 from bench.records import Cell, Comparisons, Effort, Observation, Run
-
-TURNS_S = 30.0
-"""Seconds of the bursts of a block, where long calls would make its turns take longer: opening its processes takes as
-long, and another block tells more than another turn."""
 
 LONE_BLOCKS = 3
 """Blocks of a model whose cells are compared with nothing."""
