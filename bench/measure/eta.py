@@ -12,7 +12,7 @@ PROCESS_S = 4.0
 """Seconds to start a process, with the import of its engine and the model's load, on 2 cores."""
 WARM_S = 1.0
 """Seconds to check and warm up a workload of a small model."""
-AROUND_BURST_S = 0.08
+AROUND_BURST_S = 0.04
 """Seconds around a burst: calls that are not timed, and the wait until the process is idle."""
 
 
