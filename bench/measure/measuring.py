@@ -199,14 +199,14 @@ class RunBlocks:
                 self.visitor.measure_starts(member.cells)
 
         def warmed(sessions: list[WarmSession]) -> None:
-            warm = f"{len(sessions)} of {len(members)} processes are warm"
+            warm = f"{len(sessions)} of {len(members)} processes warm"
             # In the first block only: a cell that fails later has worked as it is.
             if any(self.history.rounds[cell.id] for cell in sessions[-1].member.cells):
                 self.progress.detail(f"block {number} of {members[0].cells[0].model}: {warm}")
                 return
             at_right_level(sessions, self.history, self.progress, rng)
             # Before any time, which comes when all processes of the block are warm.
-            self.progress.step(f"{sessions[-1].first.group}: {self._verdict_text(sessions[-1])}; {warm}")
+            self.progress.step(f"{sessions[-1].first.group}: {self._verdict_text(sessions[-1])} ({warm})")
 
         if in_sequence:
             return measure_in_sequence(members[0], members[1], number, bursts, rng, numbered_apart=True)
