@@ -99,6 +99,8 @@ class RunBlocks:
         """Blocks of each model that this process has made."""
         self.attempts: Counter[str] = Counter()
         """By cell: blocks that held it and gave neither a time nor a failure."""
+        self.told: set[str] = set()
+        """Cells whose failure was told before the end of their block."""
         self.began = time.monotonic()
 
     def next(self) -> bool:
@@ -205,8 +207,7 @@ class RunBlocks:
                 self.progress.detail(f"block {number} of {members[0].cells[0].model}: {warm}")
                 return
             at_right_level(sessions, self.history, self.progress, rng)
-            # Before any time, which comes when all processes of the block are warm.
-            self.progress.step(f"{sessions[-1].first.group}: {self._verdict_text(sessions[-1])} ({warm})")
+            self._say_verdict(sessions[-1], warm)
 
         if in_sequence:
             return measure_in_sequence(members[0], members[1], number, bursts, rng, numbered_apart=True)
@@ -221,7 +222,7 @@ class RunBlocks:
         for session in block.sessions:
             for observation in session.observations():
                 self.visitor.record(observation)
-                if observation.failure:
+                if observation.failure and observation.cell not in self.told:
                     self.progress.step(_failed_line(observation))
         for cell in first:
             # Neither a burst nor a failure, after another cell of its process crashed: the next block has it again.
@@ -233,13 +234,19 @@ class RunBlocks:
             if line := self._cell_line(cell):
                 self.progress.step(line)
 
-    def _verdict_text(self, session: WarmSession) -> str:
-        """What the check of a process's answers has shown."""
+    def _say_verdict(self, session: WarmSession, warm: str) -> None:
+        """Say what the check of the answers has shown: times come when all processes of the block are warm."""
         answered = [session.observation(cell, answered=True) for cell in session.member.cells]
-        if any(observation is None or observation.failure for observation in answered):
-            return "failed"
-        right = all(observation is None or self.history.is_right(observation) for observation in answered)
-        return "answers within tolerance" if right else "answers outside the tolerance"
+        known = [observation for observation in answered if observation is not None]
+        for observation in known:
+            if observation.failure:
+                self.told.add(observation.cell)
+                self.progress.step(_failed_line(observation))
+        checked = [observation for observation in known if observation.failure is None]
+        if checked:
+            right = all(self.history.is_right(observation) for observation in checked)
+            shown = "answers within tolerance" if right else "answers outside the tolerance"
+            self.progress.step(f"{session.first.group}: {shown} ({warm})")
 
     def _is_first(self, cell: Cell) -> bool:
         return not self.history.rounds[cell.id]

@@ -463,14 +463,14 @@ def test_the_end_of_a_block_tells_how_many_comparisons_are_open(run_blocks):
 def real(tmp_path, strange_engines):
     """Measure cells of the fake engine in real worker processes; what was recorded, by cell."""
 
-    def run(mode: str, workloads: tuple[int, ...]) -> dict[str, list[Observation]]:
+    def run(mode: str, workloads: tuple[int, ...], progress: Quiet | None = None) -> dict[str, list[Observation]]:
         fake = a_fake_run(tmp_path, mode, workloads)
         found: dict[str, list[Observation]] = defaultdict(list)
 
         def record(observation: Observation) -> None:
             found[observation.cell].append(observation)
 
-        measure(fake.matrix, fake.run, fake.prepared, fake.settings, CellHistory(()), record, Quiet())
+        measure(fake.matrix, fake.run, fake.prepared, fake.settings, CellHistory(()), record, progress or Quiet())
         return found
 
     return run
@@ -503,3 +503,18 @@ def test_after_a_crash_the_other_workloads_go_on_in_a_fresh_process(real):
 def test_a_session_that_cannot_be_opened_fails_every_workload_of_its_process_once(real):
     found = real("refuses", (1, 2))
     assert [[o.failure.status for o in seen if o.failure] for seen in found.values()] == [["unsupported"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        ("obeys", "vit/fp32/fake: answers within tolerance (1 of 1 processes warm)"),
+        ("lies", "vit/fp32/fake: answers outside the tolerance (1 of 1 processes warm)"),
+        ("refuses", "vit/fp32/fake/b1: unsupported at stage 'session': this engine does not take that model"),
+    ],
+)
+def test_what_the_check_of_the_answers_shows_is_told_before_any_time(real, mode, shown):
+    progress = Spoken()
+    real(mode, (1,), progress)
+    assert progress.steps[0] == shown
+    assert progress.steps.count(shown) == 1
