@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.declare.budgets import TURNS
 from tests.end_to_end.conftest import CPU, ENGINES, Bench
 from tests.end_to_end.test_faults import wait_for_lines
 
@@ -90,7 +91,7 @@ def test_a_run_against_itself_is_never_slower_and_every_file_is_there(a_base, ga
     assert record["null"]["pairs"] > 0
     pairs = [json.loads(line) for line in (tmp_path / "gate" / "pairs.jsonl").read_text().splitlines()]
     assert {pair["kind"] for pair in pairs} >= {"screen", "null"}
-    assert all(len(pair["base_ms"]) == len(pair["new_ms"]) == 6 for pair in pairs)
+    assert all(len(pair["base_ms"]) == len(pair["new_ms"]) == TURNS for pair in pairs)
     assert ElementTree.parse(tmp_path / "gate" / "gate.xml").getroot().tag in ("testsuites", "testsuite")
     assert CELL in (tmp_path / "gate" / "gate.md").read_text(encoding="utf-8")
     assert CELL in summary.read_text(encoding="utf-8")
