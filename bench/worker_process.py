@@ -145,6 +145,13 @@ class Worker:
         self._process.wait()
         self._end_process_group()
 
+    def death(self) -> Failure | None:
+        """Why the process ended while no order was at work; None while it lives."""
+        if self.alive:
+            return None
+        self.stage = "idle"
+        return self._death()
+
     def suspend(self) -> None:
         """Stop the process until `resume`, where its threads use CPU although it is idle; Linux only."""
         # Elsewhere a stopped process would outlive a parent that is killed.

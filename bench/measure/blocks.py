@@ -131,9 +131,13 @@ class _Turns:
                 self._turn(turn)
                 if self._is_over(turn + 1, time.monotonic() - began):
                     break
+        for session in self.sessions:
+            session.look()
         return tuple(self.order)
 
     def _turn(self, turn: int) -> None:
+        for session in self.sessions:
+            session.look()
         # Drawn anew in each turn, so that no cell always runs after the same other.
         due = [(session, cell) for session in self.sessions for cell in session.warm_cells]
         self.rng.shuffle(due)

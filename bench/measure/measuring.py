@@ -26,6 +26,7 @@ from bench.prepare.builds import Prepared
 from bench.progress import Progress, duration
 from bench.records import Cell, Comparisons, Effort, Observation, Run
 
+WITHHELD = "its answers are outside the tolerance, so its speed is withheld"
 LONE_BLOCKS = 3
 """Blocks of a model whose cells are compared with nothing."""
 ATTEMPTS = 3
@@ -110,20 +111,20 @@ class RunBlocks:
         if model is None:
             self._say_if_too_short(state)
             return False
-        self._measure(model, state[model])
+        number = self._measure(model, state[model])
         after = self._state(model)
-        compared = f", {after.undecided} of {after.total} comparisons are open" if after.total > 1 else ""
-        self.progress.step(f"{model}: block {self.count[model]} done{compared}")
+        self.progress.step(f"{model}: block {number} done{_open_text(after)}")
         return True
 
     def _say_if_too_short(self, state: Mapping[str, ModelProgress]) -> None:
-        """Say what is enough, where the time left no second block to any model."""
+        """Say what is enough, where the time left no second block to any cell."""
         minutes, once_s = self.effort.minutes, sum(self.block_s.values())
-        if minutes is None or not once_s or max((each.blocks for each in state.values()), default=0) > 1:
+        most = max((self._blocks(cell) for model in state for cell in self.models[model]), default=0)
+        if minutes is None or not once_s or most > 1:
             return
         if 60 * minutes < 2 * once_s and self.effort.max_rounds > 1:
             self.progress.step(
-                f"the time of {minutes:g} min is over after one block of each model, which took {once_s / 60:.1f} min; "
+                f"one block of each model took {once_s / 60:.1f} min, and no second one fits into {minutes:g} min; "
                 f"one block gives no intervals; --minutes {math.ceil(2 * once_s / 60)} is enough for two"
             )
 
@@ -144,6 +145,7 @@ class RunBlocks:
         least = min((self._blocks(cell) for cell in alive), default=0)
         half_width = self.effort.half_width
         compared = self.history.comparisons(alive, half_width) if half_width else Comparisons(0, 0)
+        named = compared.total
         if not compared.total:
             # Nothing to compare with: the blocks are for the intervals of the cells themselves.
             compared = Comparisons(0, int(least < LONE_BLOCKS))
@@ -155,12 +157,14 @@ class RunBlocks:
             undecided=compared.undecided,
             block_s=self.block_s.get(model, 0.0),
             waiting=len(waiting),
+            compared=named,
         )
 
     def _blocks(self, cell: Cell) -> int:
         return sum(1 for number in self.history.rounds[cell.id] if number > 0)
 
-    def _measure(self, model: str, state: ModelProgress) -> None:
+    def _measure(self, model: str, state: ModelProgress) -> int:
+        """Measure a block of a model; gives its number."""
         cells = self._due(model)
         self.count[model] += 1
         self._show_share()
@@ -182,6 +186,7 @@ class RunBlocks:
         for member in members_of(self.visitor, emulated):
             self.progress.detail(f"{member.name}: answers of an emulated device")
             self._keep(model, self._block([member], number, rng, turns=1))
+        return number
 
     def _block(
         self,
@@ -216,14 +221,16 @@ class RunBlocks:
     def _keep(self, model: str, block: Block) -> None:
         """Record the observations of a block, and run the labelled samples of groups that were measured first."""
         if len(block.sessions) > 1 or model not in self.block_s:
-            self.block_s[model] = block.seconds
+            # What failed for good is not in the next block: a target that hangs would leave no time for the others.
+            lost_s = sum(session.lost_s for session in block.sessions if session.failed_whole)
+            self.block_s[model] = max(0.0, block.seconds - lost_s)
             self.eta.done(model, block.seconds)
         first = [cell for session in block.sessions for cell in session.member.cells if self._is_first(cell)]
+        newly = {cell.id for cell in first}
         for session in block.sessions:
             for observation in session.observations():
                 self.visitor.record(observation)
-                if observation.failure and observation.cell not in self.told:
-                    self.progress.step(_failed_line(observation))
+                self._say_later(observation, is_first=observation.cell in newly)
         for cell in first:
             # Neither a burst nor a failure, after another cell of its process crashed: the next block has it again.
             self.attempts[cell.id] += not self.history.rounds[cell.id]
@@ -247,6 +254,14 @@ class RunBlocks:
             right = all(self.history.is_right(observation) for observation in checked)
             shown = "answers within tolerance" if right else "answers outside the tolerance"
             self.progress.step(f"{session.first.group}: {shown} ({warm})")
+
+    def _say_later(self, observation: Observation, *, is_first: bool) -> None:
+        """Say a failure that was not told yet, and answers that are wrong for the first time in a later block."""
+        if observation.failure:
+            if observation.cell not in self.told:
+                self.progress.step(_failed_line(observation))
+        elif not is_first and not self.history.is_right(observation):
+            self.progress.step(f"{observation.cell}: inaccurate in block {observation.round}: {WITHHELD}")
 
     def _is_first(self, cell: Cell) -> bool:
         return not self.history.rounds[cell.id]
@@ -288,11 +303,19 @@ class RunBlocks:
         if not observations or any(o.failure for o in observations):
             return None
         if not all(self.history.is_right(o) for o in observations):
-            return f"{cell.id}: inaccurate: its answers are outside the tolerance, so its speed is withheld"
+            return f"{cell.id}: inaccurate: {WITHHELD}"
         if cell.emulated:
             return f"{cell.id}: answers within tolerance; emulated, so its times mean nothing"
         latency_ms = self.history.latency_ms(cell.id)
         return None if latency_ms is None else f"{cell.id}: answers within tolerance; {latency_ms:.3g} ms"
+
+
+def _open_text(state: ModelProgress) -> str:
+    """`, 3 of 9 comparisons are open`; empty for cells that are compared with nothing."""
+    if not state.compared:
+        return ""
+    verb = "comparison is" if state.compared == 1 else "comparisons are"
+    return f", {state.undecided} of {state.compared} {verb} open"
 
 
 def _failed_line(observation: Observation) -> str:

@@ -24,7 +24,7 @@ LIMIT_S = 120.0
 """Seconds that the search for one model on one target may take; a small model takes ten to twenty."""
 TRIAL = Effort("trial", 1, 1, None, warmup_calls=0, warmup_s=0.0, warmup_limit_s=0.0, burst_s=0.0, cell_limit_s=0.0)
 """The fewest calls: only the answers are of interest."""
-STAGES = ("session", "bind", "time", "burst", "parity")
+STAGES = ("session", "bind", "time", "lead-in", "burst", "parity")
 """Where a failure may be that of an optimization: the session is there, or is being created."""
 # A refusal of the engine, such as an unknown option, and a missing package are not among them.
 KINDS = {"signal", "exit"} | {

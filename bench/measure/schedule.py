@@ -18,6 +18,8 @@ class ModelProgress(Struct, frozen=True):
     undecided: int
     block_s: float
     """Seconds of its last block; 0 before the first."""
+    compared: int = 0
+    """How many of `total` are comparisons; a cell without any counts as one that is undecided."""
     waiting: int = 0
     """Groups of cells that no block has held so far."""
 

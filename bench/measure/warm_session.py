@@ -58,6 +58,8 @@ class WarmSession:
         """The bursts that count, by cell, one a turn."""
         self.again = 0
         """Bursts that were set aside and made again."""
+        self.lost_s = 0.0
+        """Seconds of the orders that ended in a failure."""
         self.state = MachineState()
         self.own_cpu_s, self.own_s = 0.0, 0.0
         """CPU and wall seconds of this process's bursts, with what comes before and after the timed calls."""
@@ -67,6 +69,8 @@ class WarmSession:
     def _start(self) -> None:
         visitor = self.member.visitor
         self.began = time.monotonic()
+        self.died_working = False
+        """Whether the process ended while an order was at work, which the failure of that order says."""
         self.meter = visitor.meter(self.first)
         self.mapper = ReplyMapper(self.number, self.meter)
         self.worker: Worker = visitor.worker(self.first, self.folder)
@@ -98,11 +102,17 @@ class WarmSession:
         """Whether any cell has failed."""
         return bool(self.failures)
 
+    @property
+    def failed_whole(self) -> bool:
+        """Whether every cell has failed, so that no later block holds the process."""
+        return all(cell.id in self.failures for cell in self.member.cells)
+
     def warm(self) -> bool:
         """Open the session, check the answers of every workload and warm it up; False where one failed.
 
         A workload that kills the process fails; the others get a fresh process.
         """
+        began = time.monotonic()
         self._ask(Hold(self.order(self.waiting)))
         # Without a failure that names a cell, a fresh process would only die again.
         while not self.worker.alive and 0 < len(left := self._left()) < len(self.waiting):
@@ -116,7 +126,20 @@ class WarmSession:
         if any(not held.idle for held in self.mapper.held.values()):
             # Other processes warm up before its first burst.
             self.worker.suspend()
+        if not self.warm_cells:
+            self.lost_s += time.monotonic() - began
         return not self.failures
+
+    def look(self) -> None:
+        """Note a process that died while it waited, by the kernel or by a thread of its own, as a failure of its cells.
+
+        Bursts that were made before do not count: the cell does not work.
+        """
+        # After the crash of one workload the others are measured again, in the next block.
+        if self.died_working or self.failed_whole or (failure := self.worker.death()) is None:
+            return
+        for cell in self.member.cells:
+            self.failures.setdefault(cell.id, failure)
 
     def _left(self) -> list[Cell]:
         return [cell for cell in self.waiting if cell.id not in self.failures]
@@ -132,6 +155,7 @@ class WarmSession:
         reply = self.mapper.bursted.pop(cell.workload, None)
         if reply is None:
             self.failures.setdefault(cell.id, unanswered("burst", "burst"))
+            self.lost_s += time.monotonic() - started
             return False
         self._keep(cell, turn, reply)
         if not reply.idle:
@@ -168,6 +192,7 @@ class WarmSession:
                 self._fail(reply, cell)
             else:
                 self.mapper.take(reply)
+        self.died_working = self.died_working or not self.worker.alive
 
     def _fail(self, reply: Failed, cell: Cell | None) -> None:
         failed = [cell] if cell else [one for one in self.waiting if reply.workload in (None, one.workload)]

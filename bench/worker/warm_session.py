@@ -122,6 +122,7 @@ def hold(order: Hold, channel: Channel) -> None:
 def burst(order: Burst, channel: Channel) -> Bursted:
     """Time one burst of a warm workload, with the garbage collector off, then wait until the process is idle."""
     work = _warm.work[order.workload]
+    channel.stage("lead-in", order.workload)
     gc.collect()
     gc.disable()
     used_ns = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -80,6 +82,33 @@ def test_a_process_that_fails_leaves_the_others_in_the_block(member):
     assert fine.timing is not None
     assert failed.failure is not None
     assert failed.failure.signal == "SIGSEGV"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals")
+@pytest.mark.parametrize("turns", [0, 2])
+def test_a_process_that_is_killed_while_it_waits_fails_its_cells_and_no_other(member, monkeypatch, turns):
+    """As by the kernel where memory runs out: no order is at work that could say so."""
+    made = blocks._Turns._turn
+
+    def killing(self: blocks._Turns, turn: int) -> None:
+        if turn == turns:
+            victim = next(session for session in self.sessions if session.member.name == "b")
+            victim.worker.resume()
+            psutil.Process(victim.worker.pid).kill()
+            while victim.worker.alive:
+                time.sleep(0.01)
+        made(self, turn)
+
+    monkeypatch.setattr(blocks._Turns, "_turn", killing)
+    block = measure_block([member("a", "obeys"), member("b", "obeys", (1, 2))], 1, BURSTS, random.Random(0))
+    (fine,) = observations(block, "a")
+    assert fine.failure is None
+    assert fine.timing is not None
+    assert fine.timing.turns == (0, 1, 2, 3)
+    failures = [seen.failure for seen in observations(block, "b")]
+    assert [(failure.status, failure.stage, failure.signal) for failure in failures if failure] == [
+        ("crashed", "idle", "SIGKILL")
+    ] * 2
 
 
 def test_no_burst_is_made_where_only_the_ratio_of_all_is_of_use_and_one_has_failed(member):

@@ -64,6 +64,15 @@ class Session:
     def __init__(self, member: Member, observations: list[Observation]) -> None:
         self.member, self._observations = member, observations
 
+    @property
+    def failed_whole(self) -> bool:
+        return all(observation.failure for observation in self._observations)
+
+    @property
+    def lost_s(self) -> float:
+        """A cell that fails has taken all but a second of its block."""
+        return 9.0 if self.failed_whole and self._observations else 0.0
+
     def observations(self) -> list[Observation]:
         return self._observations
 
@@ -346,8 +355,14 @@ def test_a_time_too_short_for_one_block_still_gives_every_model_one_and_says_wha
     diary = run_blocks(TWO_MODELS, replace(QUICK, minutes=0.1), seconds=lambda _: 30.0)
     assert diary.models() == ["minilm", "vit"]
     (said,) = [step for step in diary.progress.steps if "--minutes" in step]
-    assert "the time of 0.1 min is over after one block of each model, which took 1.0 min; " in said
+    assert "one block of each model took 1.0 min, and no second one fits into 0.1 min; " in said
     assert "--minutes 2 is enough for two" in said
+
+
+def test_what_a_failed_process_took_is_not_expected_of_the_next_block(run_blocks):
+    effort = replace(QUICK, max_rounds=50, minutes=0.2)
+    diary = run_blocks(effort=effort, undecided=lambda *_: 9, npu=failing)
+    assert len(diary.blocks) == 2, "the first took 10 s of 12, and 9 of them are those of a process that failed"
 
 
 # --- cells that end early ---------------------------------------------------------------------------------------------
@@ -454,6 +469,25 @@ def test_a_block_is_announced_with_the_first_blocks_that_are_left(run_blocks):
 def test_the_end_of_a_block_tells_how_many_comparisons_are_open(run_blocks):
     steps = run_blocks(undecided=lambda _, blocks: 4 - blocks).progress.steps
     assert "minilm: block 1 done, 3 of 9 comparisons are open" in steps
+
+
+def test_the_block_that_is_done_has_its_own_number_in_a_resumed_run(run_blocks):
+    effort = replace(QUICK, max_rounds=4)
+    seen = [an_observation(cell, number, samples_ns=[2_000_000] * 5) for cell in CELLS for number in (1, 2)]
+    steps = run_blocks(effort=effort, seen=seen, undecided=lambda _, blocks: 4 - blocks).progress.steps
+    done = [step for step in steps if "done" in step]
+    assert done[0] == "minilm: block 3 done, 1 of 9 comparisons are open"
+
+
+def test_an_answer_that_is_wrong_in_a_later_block_is_told(run_blocks):
+    def later(cell: Cell, number: int) -> Observation:
+        parity = a_parity(cosine=0.5) if number == 2 else a_parity()
+        return an_observation(cell, number, samples_ns=[2_000_000] * 5, parity=parity)
+
+    steps = run_blocks(npu=later).progress.steps
+    assert [step for step in steps if "inaccurate" in step] == [
+        f"{NPU}: inaccurate in block 2: its answers are outside the tolerance, so its speed is withheld"
+    ]
 
 
 # --- real blocks ------------------------------------------------------------------------------------------------------

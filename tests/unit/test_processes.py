@@ -111,7 +111,7 @@ def test_each_stage_is_told_as_it_is_entered(tmp_path, worker):
     stages = [(r.name, r.workload) for r in said if isinstance(r, Stage)]
     opened = [("import", None), ("session", None), ("placement", None)]
     held = [("bind", "b1"), ("time", "b1"), ("parity", "b1")]
-    assert stages == [*opened, *held, ("burst", "b1"), ("idle", "b1")]
+    assert stages == [*opened, *held, ("lead-in", "b1"), ("burst", "b1"), ("idle", "b1")]
 
 
 def test_a_burst_of_a_workload_that_is_not_warm_is_an_error(tmp_path, worker):

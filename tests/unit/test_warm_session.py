@@ -161,7 +161,7 @@ def test_a_burst_lasts_its_time_and_tells_the_marks_around_it(held):
     bursted = burst(0.02, channel=channel)
     assert sum(bursted.samples_ns) >= 20 * MS
     assert min(bursted.samples_ns) >= 2 * MS * 0.95
-    assert channel.said == [Stage("burst", "b1"), Stage("idle", "b1")]
+    assert channel.said == [Stage("lead-in", "b1"), Stage("burst", "b1"), Stage("idle", "b1")]
 
 
 def test_the_lead_in_comes_before_the_mark_and_is_not_timed(opens, tmp_path):
@@ -175,7 +175,8 @@ def test_the_lead_in_comes_before_the_mark_and_is_not_timed(opens, tmp_path):
             time.sleep(0.05)  # belongs to no call
 
     bursted = burst(0.02, channel=Marking())
-    started, ended = marks
+    entered, started, ended = marks
+    assert entered == before
     assert started - before >= LEAD_IN_CALLS
     assert ended - started == len(bursted.samples_ns), "nothing but the timed calls is between the marks"
     assert min(bursted.samples_ns) < 50 * MS
