@@ -362,7 +362,7 @@ class Run(Record, frozen=True):
     code: str = ""
     """Digest of the worker's code that measured, 16 hex digits: the name of its folder in the cache."""
     targets: dict[str, TargetFacts] = {}
-    """By target: what a probe found before anything was measured."""
+    """By target: what a probe found before anything was measured. Those without a cell are not on this machine."""
     tasks: dict[str, TaskReference] = {}
     """By `model/workload`: the FP32 reference's scores of the labelled samples, run in the sizes of this workload."""
     sustained_minutes: float | None = None
