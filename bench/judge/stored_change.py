@@ -20,7 +20,7 @@ from bench.records import Interval
 DRIFT = 0.10
 """How far a machine's times drift from one run to a later one; a smaller change proves nothing (MEASUREMENT)."""
 # Two default runs of one virtual machine, seven minutes apart, with nothing changed: beyond what their blocks explain,
-# the ratios of three models differed by 4, 8 and 12 % (root mean square), and those of two others by nothing.
+# the ratios of four models differed by 12, 4, 0 and 0 % (root mean square over pairs of cells).
 RATIO_DRIFT = 0.05
 """The same of a ratio to the control: what slows the whole machine cancels, what slows one kind of work does not."""
 
