@@ -202,7 +202,8 @@ def figure_change(
         conclusion = (
             conclusions.on_one_machine(decision, compared) if same else conclusions.across_machines(verdict, compared)
         )
-    if busy is not None and verdict != "not compared":
+    # Where a time has no interval either, that it was disturbed matters more than that.
+    if busy is not None and old and now and (same or verdict != "not compared"):
         verdict, conclusion = "not comparable, busy", busy
     return FigureChange(
         name=name,

@@ -164,6 +164,11 @@ def test_a_row_whose_control_was_disturbed_is_not_comparable():
     assert figure(compared(new), ORT).verdict == "not comparable, busy"
 
 
+def test_a_busy_row_is_called_so_where_there_are_too_few_blocks_too():
+    new = [replace(seen, bursts_disturbed=6) for seen in blocks(2, 1)]
+    assert figure(compared(new), ORT).verdict == "not comparable, busy"
+
+
 def test_bursts_that_were_made_again_make_no_row_busy():
     busy = a_state(other_cpu_percent=15.0, steal_percent=6.0)
     new = [

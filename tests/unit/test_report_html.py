@@ -354,11 +354,10 @@ def test_each_target_says_its_device_its_versions_and_what_it_computes_in(page: 
     assert "The provider also has gpu.0 (Intel UHD Graphics 770)." in targets
 
 
-def test_a_missing_target_is_told_after_the_matrix_with_its_reason_and_its_remedy(page: Page, source: str) -> None:
+def test_a_missing_target_is_told_after_the_matrix_with_its_reason_and_its_remedy(page: Page) -> None:
     missing = section(page, "Not on this machine", "A probe in a worker examined")
     assert "tensorrt TensorrtExecutionProvider, gpu unavailable 9 cells libnvinfer.so.10 cannot be loaded" in missing
     assert "Remedy: install tensorrt-cu13 10.x in the runtime cuda" in missing
-    assert '<div id="target-1-2"><dt>tensorrt' in source
 
 
 def test_a_target_that_was_not_planned_because_the_machine_lacks_it_is_told_too() -> None:
