@@ -20,7 +20,7 @@ from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, Usag
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, declared, memory_limit, new_run, planned_here, prepare
+from bench.run_steps import all_cores, declared, memory_limit, new_run, not_here, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -64,7 +64,8 @@ class RunResult(Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
     files: tuple[Path, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    """How the cells that people compare differ in speed, each pair of cells with right answers once."""
+    """How the cells that people compare differ in speed, each pair of cells with right answers once; each has the name
+    of its run."""
     runs: tuple[RunResult, ...] = ()
     """Of a report of several runs, each of them: cells of different runs are not ranked with each other."""
 
@@ -115,8 +116,9 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     files = renderers.write(tables, formats, out)
     # The terminal's table shows the cells of all runs.
     outcomes = tuple(outcome for result in results for outcome in result.outcomes)
+    comparisons = tuple(comparison for result in results for comparison in result.comparisons)
     runs = tuple(results) if len(results) > 1 else ()
-    return replace(results[0], outcomes=outcomes, files=tuple(files), runs=runs)
+    return replace(results[0], outcomes=outcomes, files=tuple(files), comparisons=comparisons, runs=runs)
 
 
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
@@ -158,7 +160,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
-    record = replace(record, sustained_minutes=options.sustained_minutes)
+    absent = not_here(matrix, machine, planned)
+    record = replace(record, sustained_minutes=options.sustained_minutes, targets=absent)
     store.create(folder, record)
     for warning in planned.warnings:
         progress.step(warning)

@@ -16,7 +16,7 @@ from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
 from bench.progress import Progress
-from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TaskReference
+from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TargetFacts, TaskReference
 
 if TYPE_CHECKING:
     from bench.prepare.artifacts import RecordedArtifacts
@@ -70,6 +70,16 @@ def planned_here(
     return whole_plan(matrix, only, skip, with_optional=with_optional, absent=absent)
 
 
+def not_here(matrix: Matrix, machine: Machine, plan: Plan) -> dict[str, TargetFacts]:
+    """The facts of the targets whose cells are not in a plan because this machine lacks them, for its report."""
+    # Imported late: `bench report` needs no probe.
+    from bench.prepare import probe
+
+    planned = {cell.target for cell in plan.cells}
+    left_out = dict.fromkeys(cell.target for cell in plan.left_out)
+    return probe.not_here(matrix, machine, [name for name in left_out if name not in planned])
+
+
 def prepare(
     matrix: Matrix,
     record: Run,
@@ -88,13 +98,16 @@ def prepare(
     from bench.prepare.probe import new_targets
 
     logs = folder / store.LOGS
+    planned = {cell.target for cell in record.cells}
+    lacking = {name: facts for name, facts in record.targets.items() if name not in planned}
     targets = new_targets(matrix, record.machine, cache, logs, progress, code)
     try:
         prepared = builds.prepare(matrix, record.cells, targets, cache, logs, progress, recorded)
     finally:
         # Also after Ctrl-C: a run that ends early must still show what each target was.
         runtimes = {name: environment.record for name, environment in targets.pool.environments.items()}
-        facts = {target: targets.facts[target] for target in matrix.targets if target in targets.facts}
+        known = lacking | targets.facts
+        facts = {target: known[target] for target in matrix.targets if target in known}
         record = replace(record, targets=facts, runtimes=runtimes)
         store.save(folder, record)
     record = replace(

@@ -103,7 +103,10 @@ RankFlag = Annotated[
     bool, typer.Option("--rank-approximate", help="Rank approximate cells too: within tolerance, but other answers.")
 ]
 FormatFlag = Annotated[
-    str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; separate several with commas.")
+    str,
+    typer.Option(
+        "--format", help="html, csv, comparisons, markdown, json, pytest-benchmark; separate several with commas."
+    ),
 ]
 
 

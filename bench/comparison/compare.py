@@ -1,21 +1,26 @@
 """Compare two stored runs cell by cell, with the conclusions that the data allow (pure).
 
-A change of time within the drift of a machine is called unclear. Between two machines times are not compared, only
-ratios to the same control from the same rounds. `bench.judge.stored_change` computes the intervals.
+On one machine a verdict rests on the change of the ratio to the control or on that of the time, whichever is surer
+(`evidence`); a change within the drift of a machine is called unclear. Between two machines times are not compared,
+only ratios to the same control from the same blocks. `bench.judge.stored_change` computes the intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.comparison import conclusions
+from bench.comparison.busy_runs import beside_load
+from bench.comparison.control_changes import Seen, moved_alone
+from bench.comparison.evidence import Basis, Decision, decide
 from bench.comparison.figures import Figure, figures
 from bench.comparison.model import CellChange, Comparison, FigureChange, Judged, Nodes, SpeedVerdict, Support
 from bench.judge import placement
 from bench.judge.changes import Change, both_differ, cut, differs, values
 from bench.judge.differences import differences
 from bench.judge.outcome import ANSWERED, judge
-from bench.judge.stored_change import change, direction, is_beyond_drift
+from bench.judge.speed import LEAST_BLOCKS
+from bench.judge.stored_change import change, direction, ratio_change
 from bench.records import Interval, Note, Observation, Outcome, Run, note
 
 
@@ -33,23 +38,59 @@ def compare(base: Judged, new: Judged, only: Sequence[str] | None = None) -> Com
     same = base.run.machine.key == new.run.machine.key
     ids = dict.fromkeys((*new.outcomes, *base.outcomes))
     chosen = [cell for cell in ids if only is None or cell in only]
-    cells = [_cell(cell, base, new, same) for cell in chosen if _planned(cell, base) or _planned(cell, new)]
+    controls = _Controls(base, new, ids, same)
+    cells = [_cell(cell, base, new, controls) for cell in chosen if _planned(cell, base) or _planned(cell, new)]
     run_differences = differences(base.run, new.run)
+    moved = [control for control in dict.fromkeys(control for control, _ in controls.moved) if control in chosen]
     return Comparison(
         base=base.run,
         new=new.run,
         same_machine=same,
         differences=run_differences,
-        conclusions=conclusions.of_runs(base.run, new.run, cells, run_differences),
+        conclusions=(
+            *conclusions.of_runs(base.run, new.run, cells, run_differences),
+            *conclusions.of_moved_controls(moved),
+        ),
         cells=tuple(cells),
     )
+
+
+class _Controls:
+    """What changed of the cells themselves, and which controls moved alone, between two runs of one machine or two."""
+
+    def __init__(self, base: Judged, new: Judged, cells: Iterable[str], same: bool) -> None:
+        self.same = same
+        self.facts = {
+            cell: _changed(base, new, base.outcomes[cell], new.outcomes[cell])
+            for cell in cells
+            if _planned(cell, base) and _planned(cell, new)
+        }
+        """What changed of each cell that both runs planned."""
+        # On another machine nothing is unchanged.
+        self.moved = moved_alone(self._seen(base, new)) if same else frozenset()
+        """Each control that moved alone, with the name of the figure."""
+
+    def _seen(self, base: Judged, new: Judged) -> Iterable[Seen]:
+        for cell, changed in self.facts.items():
+            before = {figure.name: figure for figure in base.figures.get(cell, ())}
+            for now in new.figures.get(cell, ()):
+                old = before.get(now.name)
+                if old is None or now.control is None or now.control != old.control:
+                    continue
+                difference = ratio_change(old.ratio, now.ratio)
+                if difference is not None:
+                    yield Seen(cell, now.name, now.control, difference, not changed)
+
+    def changed(self, control: str | None, figure: str) -> bool:
+        """Whether a ratio to this control may have changed by the control alone."""
+        return control is not None and (bool(self.facts.get(control)) or (control, figure) in self.moved)
 
 
 def _planned(cell: str, side: Judged) -> bool:
     return cell in side.outcomes and side.outcomes[cell].status != "excluded"
 
 
-def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
+def _cell(cell: str, base: Judged, new: Judged, controls: _Controls) -> CellChange:
     old, now = (side.outcomes.get(cell) for side in (base, new))
     known = now or old
     # Every id comes from one of the two runs.
@@ -59,7 +100,7 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
     # A cell that one run excluded has no figure there that could be compared.
     both = _planned(cell, base) and _planned(cell, new)
     emulated = any(outcome.cell.emulated for outcome in (old, now) if outcome)
-    cell_figures = _figures(cell, base, new, same) if both and not emulated else ()
+    cell_figures = _figures(cell, base, new, controls) if both and not emulated else ()
     return CellChange(
         cell=cell,
         base_status=old.status if old else None,
@@ -70,8 +111,8 @@ def _cell(cell: str, base: Judged, new: Judged, same: bool) -> CellChange:
         emulated=emulated,
         is_control=known.cell.control,
         figures=cell_figures,
-        conclusions=conclusions.of_cell(support, old, now, emulated, same, bool(cell_figures)),
-        changed=_changed(base, new, old, now) if both and old and now else (),
+        conclusions=conclusions.of_cell(support, old, now, emulated, controls.same, bool(cell_figures)),
+        changed=controls.facts.get(cell, ()),
         flags=(*_file_format(now or old), *_flags(old, now)),
     )
 
@@ -103,50 +144,67 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
     return "same" if old.status == now.status else "changed"
 
 
-def _figures(cell: str, base: Judged, new: Judged, same: bool) -> tuple[FigureChange, ...]:
+def _figures(cell: str, base: Judged, new: Judged, controls: _Controls) -> tuple[FigureChange, ...]:
     """The changes of all figures that either run has of the cell."""
     old, now = ({figure.name: figure for figure in side.figures.get(cell, ())} for side in (base, new))
-    beside_load = _busy(base.outcomes[cell], new.outcomes[cell])
     return tuple(
-        figure_change(cell, name, old.get(name), now.get(name), same, beside_load)
+        figure_change(
+            cell,
+            name,
+            old.get(name),
+            now.get(name),
+            controls.same,
+            busy=beside_load(
+                {
+                    "base": _with_control(cell, old.get(name), base),
+                    "new": _with_control(cell, now.get(name), new),
+                }
+            ),
+            control_changed=any(
+                controls.changed(figure.control, name) for figure in (old.get(name), now.get(name)) if figure
+            ),
+        )
         for name in dict.fromkeys((*old, *now))
     )
 
 
-def _busy(old: Outcome, now: Outcome) -> Note | None:
-    """A note if the cell was measured beside other load in a run: then a difference shows the load, not the change."""
-    flags = {
-        side: flag
-        for side, outcome in (("base", old), ("new", now))
-        for flag in outcome.flags
-        if flag.kind == "busy-machine"
-    }
-    if not flags:
-        return None
-    # Runs of schema 1 have the flag without its figures.
-    shares = {
-        name: max((flag.values.get(name) or 0.0 for flag in flags.values()), default=0.0) or None
-        for name in ("others_percent", "stolen_percent")
-    }
-    return note("busy-runs", sides=tuple(flags), **shares)
+def _with_control(cell: str, figure: Figure | None, side: Judged) -> tuple[Outcome | None, Outcome | None]:
+    control = figure.control if figure else None
+    return side.outcomes.get(cell), side.outcomes.get(control) if control else None
 
 
 def figure_change(
-    cell: str, name: str, old: Figure | None, now: Figure | None, same: bool, beside_load: Note | None = None
+    cell: str,
+    name: str,
+    old: Figure | None,
+    now: Figure | None,
+    same: bool,
+    *,
+    busy: Note | None = None,
+    control_changed: bool = False,
 ) -> FigureChange:
     """Compare one figure of a cell in two runs; None is a run without it, `same` is whether they share a machine.
 
-    `beside_load` is the note on a run that was measured on a busy machine: nothing is concluded from its times.
+    `busy` is the note on a run that was measured beside other load: nothing is concluded from its figures. Nor is
+    anything from the ratio where the control itself changed.
     """
-    both = old is not None and now is not None
-    time = change(old.logs, now.logs) if old and now and same else None
     # Ratios to two different controls are two quantities, and their change means nothing.
     alike = bool(old and now and old.control == now.control)
-    ratio = change(old.ratios, now.ratios) if old and now and alike else None
+    time = _time_change(old, now) if old and now and same else None
+    ratio = ratio_change(old.ratio, now.ratio) if old and now and alike else None
     is_control = bool(now and now.control == cell)
-    verdict = _verdict(time, ratio, same)
-    is_busy = beside_load is not None and verdict != "not compared"
-    verdict = "not comparable, busy" if is_busy else verdict
+    compared = conclusions.Compared(is_control, alike, ratio is not None, control_changed and not is_control)
+    decision = decide(time, ratio, control_changed=compared.changed) if same else None
+    verdict = _verdict(decision, ratio, same)
+    if old is None or now is None:
+        conclusion = note("one-valid-speed")
+    else:
+        conclusion = (
+            conclusions.on_one_machine(decision, compared) if same else conclusions.across_machines(verdict, compared)
+        )
+    # Where a time has no interval either, that it was disturbed matters more than that.
+    if busy is not None and old and now and (same or verdict != "not compared"):
+        verdict, conclusion = "not comparable, busy", busy
     return FigureChange(
         name=name,
         base_ms=old.latency if old else None,
@@ -156,37 +214,32 @@ def figure_change(
         new_ratio=now.ratio if now else None,
         ratio_change=ratio,
         verdict=verdict,
-        conclusion=beside_load
-        if beside_load is not None and is_busy
-        else conclusions.of_figure(
-            verdict=verdict,
-            time=direction(time),
-            ratio=direction(ratio, faster_is_more=True),
-            both=both,
-            same=same,
-            compared=conclusions.Compared(is_control, alike, ratio is not None),
-        ),
+        rests_on=_basis(decision, verdict, same),
+        conclusion=conclusion,
     )
 
 
-def _verdict(time: Interval | None, ratio: Interval | None, same: bool) -> SpeedVerdict:
-    """On two machines the ratio decides; on one a time beyond drift, if the ratio does not contradict it."""
-    against = direction(ratio, faster_is_more=True)
-    if not same:
-        return "not compared" if ratio is None or ratio.low is None else against or "no difference shown"
-    if time is None or time.low is None:
+def _time_change(old: Figure, now: Figure) -> Interval | None:
+    """The change of the time; it has no interval where one of the times has none."""
+    difference = change(old.logs, now.logs)
+    if difference is None or min(len(old.logs), len(now.logs)) >= LEAST_BLOCKS:
+        return difference
+    return Interval(difference.value, None, None)
+
+
+def _verdict(decision: Decision | None, ratio: Interval | None, same: bool) -> SpeedVerdict:
+    """On two machines the ratio alone decides."""
+    if same:
+        return decision.verdict if decision else "not compared"
+    if ratio is None or ratio.low is None:
         return "not compared"
-    time_direction = direction(time)
-    if time_direction is None and against is None:
-        return "no difference shown"
-    if (
-        time_direction is None
-        # The interval excludes 0, but the drift between the runs is not in it.
-        or not is_beyond_drift(time)
-        or (ratio is not None and ratio.low is not None and against != time_direction)
-    ):
-        return "unclear"
-    return time_direction
+    return direction(ratio, faster_is_more=True) or "no difference shown"
+
+
+def _basis(decision: Decision | None, verdict: SpeedVerdict, same: bool) -> Basis | None:
+    if verdict in {"not compared", "not comparable, busy"}:
+        return None
+    return decision.basis if decision else None if same else "ratio"
 
 
 def _file_format(outcome: Outcome | None) -> tuple[Note, ...]:

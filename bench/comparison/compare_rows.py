@@ -15,8 +15,8 @@ from bench.report.text_differences import folded_line
 
 HEADINGS = ("cell", "verdict", "time, ms", "change", "x the control", "change", "conclusion")
 LEGEND = (
-    "Times are geometric means over rounds, with 95 % intervals; + in the time is slower, + in the ratio to the "
-    "control is faster."
+    "Times are geometric means over blocks, ratios are from bursts that alternate with the control's; with 95 % "
+    "intervals. + in the time is slower, + in the ratio to the control is faster."
 )
 ARROW = "->"
 SHOWN_CHANGES = {"another-recipe", "another-source"}
@@ -79,6 +79,8 @@ def tally(comparison: Comparison) -> str:
     speed = Counter(figure.verdict for cell in comparison.cells for figure in cell.figures)
     parts = [f"{number} {named.get(kind, kind)}" for kind, number in support.most_common()]
     kinds: tuple[SpeedVerdict, ...] = ("slower", "faster", "unclear", "not comparable, busy", "no difference shown")
+    # On two machines the time of a control never is.
+    kinds = (*kinds, "not compared") if comparison.same_machine else kinds
     parts += [f"{speed[kind]} {named.get(kind, kind)}" for kind in kinds if speed[kind]]
     plural = "" if comparison.common == 1 else "s"
     return f"{comparison.common} cell{plural} in both runs: {', '.join(parts) or 'nothing changed'}"

@@ -8,9 +8,10 @@ from statistics import median
 from msgspec import Struct
 
 from bench.comparison import text
+from bench.comparison.evidence import Decision
 from bench.comparison.model import CellChange, SpeedVerdict, Support
 from bench.judge.changes import FEW, cut
-from bench.judge.stored_change import DRIFT, Direction
+from bench.judge.stored_change import DRIFT, RATIO_DRIFT
 from bench.records import Note, Outcome, Run, note
 
 SUPPORT: dict[Support, Note] = {
@@ -37,26 +38,12 @@ class Compared(Struct, frozen=True):
     """Both runs have the same control, or none."""
     known: bool
     """Both runs have a ratio to it."""
+    changed: bool = False
+    """Whether the control itself changed, so that the ratio may have changed by that alone."""
 
 
-def of_figure(
-    verdict: SpeedVerdict,
-    time: Direction | None,
-    ratio: Direction | None,
-    both: bool,
-    same: bool,
-    compared: Compared,
-) -> Note:
-    """The conclusion from one figure of two runs; `same` is whether the runs are of one machine."""
-    if not both:
-        return note("one-valid-speed")
-    if not same:
-        return _two_machines_figure(verdict, compared)
-    return _same_machine(verdict, time, ratio, compared)
-
-
-def _two_machines_figure(verdict: SpeedVerdict, compared: Compared) -> Note:
-    """On two machines only the ratio is compared."""
+def across_machines(verdict: SpeedVerdict, compared: Compared) -> Note:
+    """The conclusion from one figure of two runs of two machines: only the ratio is compared."""
     if compared.is_control:
         return note("control-on-two-machines")
     if not compared.alike:
@@ -64,23 +51,26 @@ def _two_machines_figure(verdict: SpeedVerdict, compared: Compared) -> Note:
     if not compared.known:
         return note("no-ratio-in-both")
     if verdict == "not compared":
-        return note("one-round")
+        return note("too-few-blocks")
     return note("no-difference") if verdict == "no difference shown" else note("against-control", direction=verdict)
 
 
-def _same_machine(verdict: SpeedVerdict, time: Direction | None, ratio: Direction | None, compared: Compared) -> Note:
-    """On one machine the time is compared, with the control of the same rounds as evidence."""
-    if verdict == "not compared":
-        return note("one-round")
-    if verdict == "no difference shown":
-        return note("no-difference")
-    if verdict != "unclear":
-        return note("beyond-drift", direction=verdict, is_control=compared.is_control, against_control=ratio)
-    if time is None:
-        return note("only-against-control", direction=ratio)
-    if compared.is_control:
-        return note("control-may-drift", direction=time)
-    return note("may-be-drift", direction=time, against_control=ratio, has_ratio=compared.known)
+def on_one_machine(decision: Decision | None, compared: Compared) -> Note:
+    """The conclusion from one figure of two runs of one machine; `decision` is None without an interval."""
+    if decision is None:
+        return note("too-few-blocks")
+    basis, shown, other = decision.basis, decision.shown, decision.other
+    if decision.verdict == "no difference shown":
+        return note("no-difference-on-machine", basis=basis, other=other)
+    if shown is None:
+        return note("only-one-shows", basis=basis, other=other)
+    if compared.changed and basis == "ratio":
+        return note("control-may-be-it", direction=shown)
+    control = "itself" if compared.is_control else "changed" if compared.changed else ""
+    beside: dict[str, bool | str] = {"control": control, "alike": compared.alike, "has_other": decision.has_other}
+    if decision.verdict == "unclear":
+        return note("may-be-drift", direction=shown, basis=basis, other=other, **beside)
+    return note("beyond-drift", direction=shown, basis=basis, other=other, **beside)
 
 
 def of_cell(
@@ -122,7 +112,7 @@ def of_runs(base: Run, new: Run, cells: Sequence[CellChange], differences: Seque
 
 
 def _one_machine() -> tuple[Note, ...]:
-    return (note("one-machine"), note("drift", limit=DRIFT))
+    return (note("one-machine"), note("drift", limit=DRIFT, ratio_limit=RATIO_DRIFT))
 
 
 def _two_machines(base: Run, new: Run) -> tuple[Note, ...]:
@@ -131,9 +121,12 @@ def _two_machines(base: Run, new: Run) -> tuple[Note, ...]:
 
 
 def _width(cells: Sequence[CellChange]) -> list[Note]:
-    """The half width of the intervals: smaller changes cannot be shown by the rounds alone."""
-    # Across two machines no time is compared, so there the interval of the ratio counts.
-    changed = [figure.change or figure.ratio_change for cell in cells for figure in cell.figures]
+    """The half width of the intervals that verdicts rest on: smaller changes cannot be shown by the blocks alone."""
+    changed = [
+        figure.ratio_change if figure.rests_on == "ratio" else figure.change
+        for cell in cells
+        for figure in cell.figures
+    ]
     halves = [
         (interval.high - interval.low) / 2
         for interval in changed
@@ -153,6 +146,11 @@ def _controls(cells: Sequence[CellChange]) -> list[Note]:
         return []
     names, before, after = zip(*list(facts)[:FEW], strict=True)
     return [note("control-changed", names=names, before=before, after=after, more=max(0, len(facts) - FEW))]
+
+
+def of_moved_controls(moved: Sequence[str]) -> list[Note]:
+    """A note on the controls that moved alone, by their ids."""
+    return [note("controls-moved", controls=tuple(moved[:FEW]), more=max(0, len(moved) - FEW))] if moved else []
 
 
 def _triple(fact: Note) -> tuple[str, str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from bench.comparison import change_points
+from bench.comparison.busy_runs import beside_load
 from bench.comparison.compare import figure_change
 from bench.comparison.figures import Figure
 from bench.comparison.model import FigureChange, Judged
@@ -48,6 +50,8 @@ class Point(Struct, frozen=True):
     control: str | None
     rounds: int
     flags: tuple[str, ...]
+    busy: bool = False
+    """Whether the cell or its control was measured beside other load: such a run counts for no change point."""
 
 
 class ChangePoint(Struct, frozen=True):
@@ -138,7 +142,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
 
 
 def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
-    """One row for each run and each cell that it planned to measure, with the cell's outcome and its figures by name.
+    """One row for each run and each cell that it planned to measure: outcome, figures by name, the control's outcome.
 
     The rows stand in the order of time, and within a run in that of its plan.
     """
@@ -146,32 +150,48 @@ def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (number, judged.run.machine.key, cell, outcome, {each.name: each for each in judged.figures.get(cell, ())})
+        (
+            number,
+            judged.run.machine.key,
+            cell,
+            outcome,
+            {each.name: each for each in judged.figures.get(cell, ())},
+            _control(judged, cell),
+        )
         for number, judged in enumerate(ordered)
         for cell, outcome in judged.outcomes.items()
         if outcome.status != "excluded"
     ]
     # As objects, so that pandas keeps None and the integers of Python, which the records need.
-    return pd.DataFrame(rows, columns=["run", "machine", "cell", "outcome", "figures"], dtype=object)
+    return pd.DataFrame(rows, columns=["run", "machine", "cell", "outcome", "figures", "control"], dtype=object)
+
+
+def _control(judged: Judged, cell: str) -> Outcome | None:
+    """The outcome of the control that the cell has a ratio to in this run."""
+    control = next((figure.control for figure in judged.figures.get(cell, ()) if figure.control), None)
+    return judged.outcomes.get(control) if control else None
 
 
 def _series(cell: str, own: pd.DataFrame) -> Iterable[Series]:
     """One series for each figure that any run has; one series without a figure if no run has one."""
     for name in dict.fromkeys(name for figures in own["figures"] for name in figures) or ("",):
-        points = own.assign(figure=[figures.get(name) for figures in own["figures"]])
-        steps, judged_by = _steps(cell, points.dropna(subset="figure"))
+        points = own.assign(
+            figure=[figures.get(name) for figures in own["figures"]],
+            busy=[beside_load({"new": pair}) is not None for pair in zip(own["outcome"], own["control"], strict=True)],
+        )
+        steps, judged_by = _steps(cell, points[~points["busy"].astype(bool)].dropna(subset="figure"))
         yield Series(
             cell=cell,
             figure=name,
             emulated=points["outcome"].iloc[-1].cell.emulated,
-            points=tuple(map(_point, points["run"], points["outcome"], points["figure"])),
+            points=tuple(map(_point, points["run"], points["outcome"], points["figure"], points["busy"])),
             last_change=_last_change(cell, name, points),
             change_points=tuple(sorted(steps, key=lambda step: step.run)),
             judged_by=judged_by,
         )
 
 
-def _point(run: int, outcome: Outcome, figure: Figure | None) -> Point:
+def _point(run: int, outcome: Outcome, figure: Figure | None, busy: bool) -> Point:
     return Point(
         run=run,
         status=outcome.status,
@@ -180,15 +200,33 @@ def _point(run: int, outcome: Outcome, figure: Figure | None) -> Point:
         control=figure.control if figure else None,
         rounds=outcome.rounds,
         flags=text_flags.names(outcome.flags),
+        busy=busy,
     )
 
 
 def _last_change(cell: str, name: str, points: pd.DataFrame) -> FigureChange | None:
     """Compare the last run with the previous one on the same machine that has the cell."""
-    same = points.loc[points["machine"] == points["machine"].iloc[-1], "figure"]
+    same = points.loc[points["machine"] == points["machine"].iloc[-1]]
     if not name or len(same) < 2:
         return None
-    return figure_change(cell, name, same.iloc[-2], same.iloc[-1], same=True)
+    (_, before), (_, last) = same.iloc[-2:].iterrows()
+    sides = {side: (row["outcome"], row["control"]) for side, row in (("base", before), ("new", last))}
+    return figure_change(
+        cell,
+        name,
+        before["figure"],
+        last["figure"],
+        same=True,
+        busy=beside_load(sides),
+        control_changed=_is_another(before["control"], last["control"]),
+    )
+
+
+def _is_another(before: Outcome | None, last: Outcome | None) -> bool:
+    """Whether a control has other versions than in the run before; an unknown version is no difference."""
+    if before is None or last is None:
+        return False
+    return any(last.versions.get(name, version) != version for name, version in before.versions.items())
 
 
 def _steps(cell: str, points: pd.DataFrame) -> tuple[list[ChangePoint], Literal["ratio", "time", ""]]:
@@ -212,11 +250,11 @@ def _signal(cell: str, figures: pd.Series) -> tuple[Literal["ratio", "time"], pd
     one, it is the time.
     """
     # The ratio of the control to itself is always 1, so it shows no step.
-    controls = figures.map(lambda figure: figure.control if figure.ratios and figure.control != cell else None)
+    controls = figures.map(lambda figure: figure.control if figure.ratio and figure.control != cell else None)
     compared = max((own for _, own in figures.groupby(controls, sort=False)), key=len, default=figures.iloc[:0])
     # The ratio is preferred only if it alone has enough runs: values of two quantities must not be mixed.
     if len(compared) >= change_points.MIN_RUNS:
-        return "ratio", compared.map(lambda figure: _mean(figure.ratios))
+        return "ratio", compared.map(lambda figure: math.log(figure.ratio.value))
     return "time", figures.map(lambda figure: _mean(figure.logs))
 
 

@@ -18,10 +18,10 @@ COLUMNS: dict[str, str] = {
     "machine": "Key of the machine; times of different keys are not comparable.",
     "bench_version": "Version of touchstone-bench that measured.",
     "status": "The verdict of that run.",
-    "latency_ms": "Geometric mean over rounds; of `decode` milliseconds a token. Empty where no speed may be shown.",
-    "latency_ms_low": "Lower end of its 95 % confidence interval; empty after a single round.",
+    "latency_ms": "Geometric mean over blocks; of `decode` milliseconds a token. Empty where no speed may be shown.",
+    "latency_ms_low": "Lower end of its 95 % confidence interval; empty after one block or two.",
     "latency_ms_high": "Upper end of that interval.",
-    "ratio_to_control": "Speed over the control's in the same rounds: 2.0 is twice as fast.",
+    "ratio_to_control": "Speed over the control's, from bursts that alternate with its own: 2.0 is twice as fast.",
     "ratio_low": "Lower end of its 95 % confidence interval.",
     "ratio_high": "Upper end of that interval.",
     "control": "The cell that the ratio is against.",
@@ -31,6 +31,7 @@ COLUMNS: dict[str, str] = {
     "changes": "What differs between this run and the one before on the same machine.",
     "change_point": "Advisory: relative change of the level from this run on, of what `change_point_of` names.",
     "change_point_of": "`ratio` or `time`; a ratio that rises is faster, a time that rises is slower.",
+    "busy": "true where the cell or its control was measured beside other load: it counts for no change point.",
 }
 """The columns in their order, and what each means."""
 
@@ -62,6 +63,7 @@ def _row(history: History, series: Series, point: Point) -> dict[str, Any]:
         "changes": "; ".join(history_rows.changes(run)),
         "change_point": step.change if step else None,
         "change_point_of": step.of if step else None,
+        "busy": point.busy,
     }
 
 

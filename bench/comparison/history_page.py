@@ -68,6 +68,7 @@ def render(history: History) -> str:
         machines=[(key, processor, tone(history, key)) for key, processor in history_rows.machines(history)],
         failed=any(point.status not in ANSWERED for series in shown for point in series.points),
         stepped=any(series.change_points for series in shown),
+        busy=any(point.busy and point.ms for series in shown for point in series.points),
     )
 
 
@@ -129,7 +130,7 @@ def _chart(history: History, series: Series, points: Data, is_ratio: bool) -> al
         *_rules(history, series, x, y, high),
         base.mark_line(strokeWidth=1, opacity=0.5).encode(y=alt.Y("value:Q", **y), detail="machine:N"),
         base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", **y), y2="high:Q"),
-        base.mark_circle(size=size, opacity=1).encode(y=alt.Y("value:Q", **y)),
+        *_dots(points, x, y, _colours(history, points), size),
         *_failures(series, x, y, low),
     ]
     if is_ratio:
@@ -160,6 +161,18 @@ def _rules(history: History, series: Series, x: alt.X, y: dict[str, Any], high: 
             shape="triangle-down", size=55, filled=True, opacity=1, color="var(--wrong)", yOffset=5
         )
         layers.append(triangle.encode(y=alt.Y("top:Q", **y)))
+    return layers
+
+
+def _dots(points: Data, x: alt.X, y: dict[str, Any], color: alt.Color, size: float) -> list[Any]:
+    """A dot for each run; a ring where it was measured on a busy machine."""
+    layers: list[Any] = []
+    for busy in (False, True):
+        own = [point for point in points if point["busy"] == busy]
+        if own:
+            base = alt.Chart(alt.InlineData(own)).encode(x=x, y=alt.Y("value:Q", **y), color=color)
+            ring = base.mark_point(shape="circle", size=size, opacity=1, strokeWidth=1.4, fill="var(--paper)")
+            layers.append(ring if busy else base.mark_circle(size=size, opacity=1))
     return layers
 
 
@@ -203,7 +216,8 @@ def _point(history: History, point: Point, value: Interval) -> dict[str, Any]:
         "low": low,
         "high": high,
         "name": escaping.line(f"{history_rows.day(run)} {run.name}"),
-        "description": numbers.plus_minus(value),
+        "description": numbers.plus_minus(value) + (", busy machine" if point.busy else ""),
+        "busy": point.busy,
     }
 
 

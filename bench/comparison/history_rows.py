@@ -19,11 +19,12 @@ ADVISORY = (
 )
 HOW = (
     f"They are searched within the runs of one machine, if it has at least {MIN_RUNS} runs of a cell, in the logarithm "
-    "of the ratio to the control if there is one, else of the time (PELT)."
+    "of the ratio to the control if there is one, else of the time (PELT). Runs on a busy machine do not count."
 )
 CHANGE = (
-    "The change is against the run before on the same machine, with a 95 % interval from the rounds of both; drift "
-    "between the two runs is not in it."
+    "The change is against the run before on the same machine, with a 95 % interval from the blocks of both; drift "
+    "between the two runs is not in it. The conclusion rests on the surer of two changes: that of the ratio to the "
+    "control, or that of the time."
 )
 
 
@@ -108,7 +109,7 @@ def looked_for(history: History, series: Series) -> str:
     if any(fact.kind == "no-change-point-library" for fact in history.notes):
         return "not looked for"
     if not series.judged_by:
-        return f"under {MIN_RUNS} runs on one machine"
+        return f"under {MIN_RUNS} {'quiet ' if any(point.busy for point in series.points) else ''}runs on one machine"
     return "none" if not series.change_points else ""
 
 
@@ -161,7 +162,7 @@ def _tone(series: Series) -> str:
     if tones[-1] != tones[0]:
         return "good" if tones[-1] == "good" else "bad"
     verdict = series.last_change.verdict if series.last_change else ""
-    return {"slower": "bad", "faster": "good", "unclear": "warn"}.get(verdict, "")
+    return {"slower": "bad", "faster": "good", "unclear": "warn", "not comparable, busy": "warn"}.get(verdict, "")
 
 
 def machines(history: History) -> Sequence[tuple[str, str]]:

@@ -36,13 +36,17 @@ class FigureChange(Struct, frozen=True):
     base_ms: Interval | None
     new_ms: Interval | None
     change: Interval | None
-    """Relative change of the time with its 95 % interval, 0.05 for 5 % slower; None across machines."""
+    """Relative change of the time with its 95 % interval, 0.05 for 5 % slower; None across machines.
+
+    Its ends are None where a run has too few blocks for the interval of a time."""
     base_ratio: Interval | None
     new_ratio: Interval | None
-    """Speed relative to the control, in the rounds of each run."""
+    """Speed relative to the control, from the alternating bursts of each run's blocks."""
     ratio_change: Interval | None
     """Relative change of that ratio, 0.05 for 5 % faster against the control; None without the same control in both."""
     verdict: SpeedVerdict
+    rests_on: Literal["time", "ratio"] | None
+    """Which of the two changes the verdict rests on, the surer one; None where nothing is compared."""
     conclusion: Note
 
 

@@ -53,11 +53,50 @@ def percent(share: float) -> str:
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
-def _beyond_drift(direction: str, is_control: bool, against_control: str | None) -> str:
-    itself = "; it is the control, so the machine itself may be" if is_control else ""
-    return f"{direction}, beyond drift{itself}" + (
-        f", and {against_control} against the control too" if against_control else ""
+IN = {"ratio": "against the control", "time": "in time"}
+"""What a verdict rests on."""
+OTHER = {"ratio": "time", "time": "ratio"}
+
+
+def _beyond_drift(direction: str, basis: str, other: str | None, control: str, *, alike: bool, has_other: bool) -> str:
+    return f"{direction} {IN[basis]}, beyond drift{_beside(direction, basis, other, control, alike, has_other)}"
+
+
+def _may_be_drift(direction: str, basis: str, other: str | None, control: str, *, alike: bool, has_other: bool) -> str:
+    beside = _beside(direction, basis, other, control, alike, has_other)
+    # Where the other one contradicts, drift is not what makes it unclear.
+    may = "" if other and other != direction and not control else ", which may be drift"
+    return f"unclear: {direction} {IN[basis]}{may}{beside}"
+
+
+def _beside(direction: str, basis: str, other: str | None, control: str, alike: bool, has_other: bool) -> str:
+    """What stands beside the change that a verdict rests on."""
+    if control == "itself":
+        return "; it is the control, so the machine itself may be"
+    if control == "changed":
+        return "; the control itself changed, so the ratio to it does not count"
+    if not alike:
+        return "; the runs have different controls"
+    where = IN[OTHER[basis]]
+    if other is not None:
+        return f", and {other} {where} too" if other == direction else f", but {other} {where}"
+    if has_other:
+        return f", and {where} no difference is shown"
+    return (
+        "; there is no ratio to decide" if basis == "time" else "; there are too few blocks for an interval of the time"
     )
+
+
+def _no_difference(basis: str, other: str | None) -> str:
+    if other is None:
+        return "no difference shown"
+    if basis == "ratio":
+        return f"no difference shown against the control; {other} in time, as the machine was or by drift"
+    return f"no difference shown in time; {other} against the control, less than drift"
+
+
+def _only_one_shows(basis: str, other: str) -> str:
+    return f"unclear: no difference shown {IN[basis]}, {other} {IN[OTHER[basis]]}"
 
 
 def _busy_runs(sides: Sequence[str], others_percent: float | None, stolen_percent: float | None) -> str:
@@ -67,14 +106,6 @@ def _busy_runs(sides: Sequence[str], others_percent: float | None, stolen_percen
     return f"not comparable: {runs} measured on a busy machine" + (f", {shown}" if shown else "")
 
 
-def _may_be_drift(direction: str, against_control: str | None, has_ratio: bool) -> str:
-    if against_control:
-        too = " too" if against_control == direction else ""
-        return f"unclear: {direction}, which may be drift, {against_control} against the control{too}"
-    control = "and against the control no difference is shown" if has_ratio else "and there is no control to decide"
-    return f"unclear: {direction}, which may be drift, {control}"
-
-
 def _changed(name: str, before: str | None, after: str | None) -> str:
     """`torch 2.13.0 -> 2.14.0`."""
     return CHANGES.get(name) or f"{name} {arrow(before, after)}"
@@ -82,12 +113,22 @@ def _changed(name: str, before: str | None, after: str | None) -> str:
 
 def _control_changed(names: Sequence[str], before: Sequence[str], after: Sequence[str], more: int) -> str:
     changes = [_changed(*change) for change in zip(names, before, after, strict=True)]
-    return f"The control itself changed ({listed(changes, more)}): a ratio may have moved by that alone."
+    return (
+        f"The control itself changed ({listed(changes, more)}): a ratio may have moved by that alone, so verdicts rest "
+        "on times."
+    )
+
+
+def _controls_moved(controls: Sequence[str], more: int) -> str:
+    return (
+        f"The control moved alone ({listed(controls, more)}): all cells of which nothing changed moved the same way "
+        "against it, so ratios to it prove nothing, and verdicts rest on times."
+    )
 
 
 def _interval_width(typical: float, worst: float) -> str:
     noisiest = f", or {percent(worst)} in the noisiest cell" if percent(worst) != percent(typical) else ""
-    return f"The rounds alone cannot show a change smaller than {percent(typical)} in a typical cell{noisiest}."
+    return f"The blocks alone cannot show a change smaller than {percent(typical)} in a typical cell{noisiest}."
 
 
 WORDS: dict[str, Words] = {
@@ -96,14 +137,17 @@ WORDS: dict[str, Words] = {
     "control-on-two-machines": lambda: "the control itself: its times are of two machines, and not compared",
     "different-controls": lambda: "not compared: the runs have different controls",
     "no-ratio-in-both": lambda: "not compared: no ratio to the control in both runs",
-    "one-round": lambda: "not compared: one round shows no variation",
+    "too-few-blocks": lambda: "not compared: a run has too few blocks for an interval; more minutes give it",
     "no-difference": lambda: "no difference shown",
     "against-control": lambda direction: f"{direction} against the control on that machine",
     "busy-runs": _busy_runs,
     "beyond-drift": _beyond_drift,
-    "only-against-control": lambda direction: f"unclear: no difference shown in time, {direction} against the control",
-    "control-may-drift": lambda direction: f"unclear: {direction}, which may be drift; it is the control",
     "may-be-drift": _may_be_drift,
+    "no-difference-on-machine": _no_difference,
+    "only-one-shows": _only_one_shows,
+    "control-may-be-it": lambda direction: (
+        f"unclear: {direction} against the control, but the control itself changed, and the time has no interval"
+    ),
     # The status of one cell.
     "lost-support": lambda: "lost support: its answers were right, and are not any more",
     "lost-on-other-machine": lambda: "has right answers on the base's machine, but not on the other",
@@ -135,21 +179,25 @@ WORDS: dict[str, Words] = {
         "them would show a difference by chance."
     ),
     "one-machine": lambda: (
-        "Both runs are of one machine, made at different times: each change has an interval from the rounds of both, "
-        "and how far the machine drifted in between is in none of them."
+        "Both runs are of one machine, made at different times. A verdict rests on the surer of two changes: that of "
+        "the ratio to the control, whose bursts alternate with the cell's, or that of the time."
     ),
-    "drift": lambda limit: f"Differences under {percent(limit)} cannot be distinguished from drift; {GATE}.",
+    "drift": lambda limit, ratio_limit: (
+        f"Each has an interval from the blocks of both runs, without the drift in between. Differences under "
+        f"{percent(ratio_limit)} of a ratio and {percent(limit)} of a time cannot be distinguished from drift; {GATE}."
+    ),
     "two-machines": lambda base_key, new_key: (
         f"The runs are of two machines (keys {base_key} and {new_key}): times are shown side by side, but their "
         "change is not a regression or an improvement of any version."
     ),
     "ratios-alone": lambda: (
-        "Only ratios to the same control, measured in the same rounds, are compared. A change of a ratio depends on "
+        "Only ratios to the same control, measured in the same blocks, are compared. A change of a ratio depends on "
         "the machines as much as on what ran on them."
     ),
     "interval-width": _interval_width,
     "no-common-control": lambda: "No cell has a ratio to the same control in both runs.",
     "control-changed": _control_changed,
+    "controls-moved": _controls_moved,
     # A history.
     "no-change-point-library": lambda: (
         "Change points were not looked for: the library ruptures is not installed, as it has no release for this "

@@ -15,6 +15,7 @@ from bench.judge.optimization import measured_level, optimization_fault
 from bench.judge.placement import known
 from bench.judge.throttling import StateSample
 from bench.records import Cell, Effort, Generation, MachineState, Note, Observation, SustainedSpeed, TargetFacts, note
+from bench.shared.busy import BURST_CPU_PERCENT, BURST_STEAL_PERCENT
 
 FEW_ROUNDS = 2
 """A single block shows no scatter between processes, so its figures have no interval."""
@@ -30,6 +31,8 @@ BUSY_CPU_PERCENT = 10.0
 """Percent of all cores; an idle desktop or a CI agent stays under 5 %."""
 BUSY_STEAL_PERCENT = 2.0
 """CPU time that a hypervisor takes adds directly to a latency, and a standard budget promises a width of 2 %."""
+BUSY_BURSTS = 1 / 3
+"""The share of the bursts of a block that may be disturbed: two of six hardly move the median of the turns."""
 BUSY_LOAD_FACTOR = 1.5
 """The worker adds its threads to the load; one more runnable thread belongs to the system."""
 FP32_BITS = 13.0
@@ -119,8 +122,8 @@ def not_steady(evidence: Evidence) -> Note | None:
 
 
 def busy_machine(evidence: Evidence) -> Note | None:
-    """Other processes used the CPU during a round: the number of rounds, and the largest shares."""
-    count = sum(busy(observation, evidence.threads) for observation in evidence.observations)
+    """Other processes used the CPU during the bursts of a round: the number of rounds, and the largest shares."""
+    count = sum(disturbed(observation, evidence.threads) for observation in evidence.observations)
     if not count:
         return None
     stolen, others = (
@@ -137,11 +140,35 @@ def busy_machine(evidence: Evidence) -> Note | None:
     )
 
 
+def disturbed(observation: Observation, threads: int) -> bool:
+    """Whether other processes used the CPU during the bursts of one round that count.
+
+    Bursts that were set aside and made again do not count, and their load is in the state of the round; so is that of
+    the time between the bursts.
+    """
+    timing = observation.timing
+    if timing is None or not timing.turns:
+        return busy(observation, threads)
+    if _is_served(observation):
+        return False
+    if observation.bursts_disturbed is not None and observation.bursts_disturbed > BUSY_BURSTS * len(timing.turns):
+        return True
+    state, others = observation.state, BURST_CPU_PERCENT if observation.bursts_set_aside else BUSY_CPU_PERCENT
+    # Older runs did not count: there only a load that would disturb a burst is one of the bursts for certain.
+    stolen = observation.bursts_disturbed is None and (state.steal_percent or 0.0) > BURST_STEAL_PERCENT
+    # A steady load stays below the limit for a short burst; the mean of a round is more exact.
+    known = observation.bursts_disturbed is None or not observation.bursts_set_aside
+    return stolen or (known and (state.other_cpu_percent or 0.0) > others)
+
+
 def busy(observation: Observation, threads: int) -> bool:
-    """Whether other processes used the CPU during one round."""
-    if observation.traits is not None and observation.traits.counted_by != "engine":
-        return False  # a server beside the worker does the work, so its CPU time looks like that of another process
-    return busy_state(observation.state, threads)
+    """Whether other processes used the CPU during one round, from its first burst to its last."""
+    return not _is_served(observation) and busy_state(observation.state, threads)
+
+
+def _is_served(observation: Observation) -> bool:
+    # A server beside the worker does the work, so its CPU time looks like that of another process.
+    return observation.traits is not None and observation.traits.counted_by != "engine"
 
 
 def busy_state(state: MachineState, threads: int) -> bool:

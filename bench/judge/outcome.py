@@ -105,7 +105,7 @@ def _controls(cells: Sequence[Cell], right: Container[str]) -> Iterable[tuple[st
 def _comparisons(run: Run, right: Container[str], ratios: Mapping[str, ModelRatios]) -> tuple[Comparison, ...]:
     """The comparisons of all models, in the order of the plan."""
     return tuple(
-        comparison
+        replace(comparison, run=run.name)
         for model, of_model in ratios.items()
         for comparison in comparisons.compared(
             comparisons.pairs([cell for cell in run.cells if cell.model == model], right),

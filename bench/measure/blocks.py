@@ -162,6 +162,7 @@ class _Turns:
         load = state.load_since(before, max(0.0, self._cpu_s() - used_s))
         disturbed = load.other_cpu_percent > busy.BURST_CPU_PERCENT or load.steal_percent > busy.BURST_STEAL_PERCENT
         self.disturbed = self.disturbed + 1 if disturbed else 0
+        (session.disturbed.add if disturbed else session.disturbed.discard)((cell.id, turn))
         # Only the machine's state decides this, never the burst's times, so that no cell has an advantage.
         if not disturbed or repeated or not self.bursts.set_aside or self.disturbed > PATIENCE or not self.may_repeat:
             return False

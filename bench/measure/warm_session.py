@@ -60,6 +60,8 @@ class WarmSession:
         """Bursts that were set aside and made again."""
         self.lost_s = 0.0
         """Seconds of the orders that ended in a failure."""
+        self.disturbed: set[tuple[str, int]] = set()
+        """The cell and the turn of each burst that counts and was disturbed."""
         self.state = MachineState()
         self.own_cpu_s, self.own_s = 0.0, 0.0
         """CPU and wall seconds of this process's bursts, with what comes before and after the timed calls."""
@@ -225,5 +227,6 @@ class WarmSession:
             starts=results.starts if results else (),
             idle_cpu_percent=self.idle_percent,
             bursts_set_aside=self.again,
+            bursts_disturbed=sum((cell.id, burst.turn) in self.disturbed for burst in bursts) if bursts else None,
             visit_s=round(time.monotonic() - self.began, 3),
         )

@@ -152,6 +152,19 @@ def reason_not_to_install(target: Target, runtime: Runtime, machine: Machine) ->
     return without_device(missing, _hint(target)) if missing else None
 
 
+def not_here(matrix: Matrix, machine: Machine, targets: Iterable[str]) -> dict[str, TargetFacts]:
+    """The facts of those targets that the machine plainly lacks; none of them is tried."""
+    facts = {}
+    for name in targets:
+        target = matrix.targets[name]
+        runtime = matrix.runtimes[target.runtime]
+        if runtime.unavailable:
+            facts[name] = _absent("no-wheel", runtime.unavailable, runtime.hint or _hint(target))
+        elif missing := missing_device(target.needs, machine):
+            facts[name] = without_device(missing, _hint(target))
+    return facts
+
+
 def without_device(missing: str, remedy: str) -> TargetFacts:
     """The facts of a target that is not tried because the machine does not show its device."""
     return replace(_absent("no-device", f"not tried: this machine shows no {missing}", remedy), missing=missing)

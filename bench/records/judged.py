@@ -38,6 +38,8 @@ class Comparison(Record, frozen=True):
     """How many times as fast `a` is as `b`, from the blocks that held both."""
     decided: bool
     """Whether more blocks are of little use: the difference is certain, or the interval as narrow as asked for."""
+    run: str = ""
+    """The name of the run whose blocks it is from; cells of two runs are never compared."""
 
 
 class GenerationSpeed(Record, frozen=True):

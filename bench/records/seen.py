@@ -324,6 +324,8 @@ class Observation(Record, frozen=True):
     """CPU that the process used while others of its block were timed, in percent of a core."""
     bursts_set_aside: int = 0
     """Bursts of the process that were made again, because other programs used the processor meanwhile."""
+    bursts_disturbed: int | None = None
+    """Of the bursts of the cell that count, those in which other programs used the processor; None in older runs."""
     visit_s: float | None = None
     """Seconds from the start of the process to the end of its bursts, in a block with those of the others."""
     sustained: Sustained | None = None
@@ -360,7 +362,7 @@ class Run(Record, frozen=True):
     code: str = ""
     """Digest of the worker's code that measured, 16 hex digits: the name of its folder in the cache."""
     targets: dict[str, TargetFacts] = {}
-    """By target: what a probe found before anything was measured."""
+    """By target: what a probe found before anything was measured. Those without a cell are not on this machine."""
     tasks: dict[str, TaskReference] = {}
     """By `model/workload`: the FP32 reference's scores of the labelled samples, run in the sizes of this workload."""
     sustained_minutes: float | None = None

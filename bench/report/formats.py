@@ -18,6 +18,7 @@ GROUP = "touchstone.reports"
 """The entry points of other packages: `NAME = "package.module"`, or `"package.module:object"`."""
 BUILT_IN = {
     "csv": "bench.report.renderers.csv",
+    "comparisons": "bench.report.renderers.comparisons",
     "html": "bench.report.renderers.html",
     "json": "bench.report.renderers.json",
     "markdown": "bench.report.renderers.markdown",

@@ -8,15 +8,26 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.records import Cell, Comparison, Outcome, Run, Status
-from bench.report import answers, emulation, matrix_table, model_tables, problem_groups, side_by_side, targets, text
+from bench.report import (
+    answers,
+    comparison_table,
+    emulation,
+    matrix_table,
+    model_tables,
+    problem_groups,
+    side_by_side,
+    targets,
+    text,
+)
 from bench.report.answers import ModelAnswer
+from bench.report.comparison_table import ComparisonRow, WorkloadComparisons
 from bench.report.emulation import EmulatorTimes
 from bench.report.matrix_table import MatrixRow
 from bench.report.metric import CellResult
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import ProblemGroup
 from bench.report.side_by_side import AcrossRow, VersionGroup
-from bench.report.targets import TargetPart
+from bench.report.targets import Lacking, TargetPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ class RunReport:
     resolvable: Resolvable | None
     comparisons: tuple[Comparison, ...]
     """Of the cells that people compare, each pair once."""
+    compared: tuple[WorkloadComparisons, ...]
+    """The same as rows of tables, by model and workload."""
     answers: tuple[ModelAnswer, ...]
     """What a reader asks first of each model that was tried."""
     rank_approximate: bool = False
@@ -66,6 +79,10 @@ class RunReport:
         """An outcome of this run in the form that the rows of `metrics` read."""
         times = self.emulator_times.get(outcome.cell.id)
         return CellResult(self.run, outcome, times.speed if times else None)
+
+    def is_compared(self, row: ComparisonRow) -> bool:
+        """Whether a comparison is shown where rankings are: as for rankings, unless the reader asks for others too."""
+        return self.rank_approximate or not row.is_approximate
 
     @property
     def columns(self) -> tuple[TargetPart, ...]:
@@ -88,6 +105,11 @@ class RunReport:
     def absent(self) -> tuple[TargetPart, ...]:
         """The targets that are not available on this machine."""
         return tuple(target for target in self.targets if target.absent)
+
+    @property
+    def lacking(self) -> tuple[Lacking, ...]:
+        """The targets without a column that are not on this machine, with what would enable them."""
+        return targets.lacking(self.run, [target for target in self.absent if target not in self.columns])
 
     @property
     def excluded(self) -> tuple[TargetPart, ...]:
@@ -251,6 +273,7 @@ def _sheet(
         problems=problem_groups.groups(shown),
         resolvable=_resolvable(shown),
         comparisons=tuple(comparisons),
+        compared=comparison_table.parts({outcome.cell.id: outcome for outcome in shown}, comparisons),
         answers=answers.answers(shown, comparisons, rank_approximate=rank_approximate),
         rank_approximate=rank_approximate,
     )

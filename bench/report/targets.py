@@ -80,6 +80,37 @@ class TargetPart:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A target that is not on the machine of the run, and what would enable it."""
+
+    name: str
+    library: str
+    """The execution provider or the engine, and the device that it asks for; empty where the run has no cell of it."""
+    reason: str
+    remedy: str
+    cells: int
+    """How many cells of the run it has; 0 where none was planned because the machine lacks it."""
+
+
+def lacking(run: Run, absent: Sequence[TargetPart]) -> tuple[Lacking, ...]:
+    """The targets that could not run, then those that were not planned because the machine lacks them."""
+    planned = {cell.target for cell in run.cells}
+    return (
+        *(
+            Lacking(
+                part.name, ", ".join(filter(None, (part.library, part.device))), part.message, part.remedy, part.cells
+            )
+            for part in absent
+        ),
+        *(
+            Lacking(name, "", facts.message, facts.remedy, 0)
+            for name, facts in run.targets.items()
+            if name not in planned and not facts.available
+        ),
+    )
+
+
 def parts(run: Run, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> tuple[TargetPart, ...]:
     """Every target of the cells, in their order."""
     target_parts = tuple(

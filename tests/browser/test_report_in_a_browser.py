@@ -238,10 +238,20 @@ def test_the_story_of_a_box_leads_to_the_cell_and_closes(desk: Browser, pages: d
     assert desk.run("return document.activeElement.closest('details.cell').open")
 
 
-def test_a_missing_target_in_the_matrix_leads_to_what_would_enable_it(desk: Browser, pages: dict[str, Path]) -> None:
+def test_a_missing_target_is_below_the_matrix_with_what_would_enable_it(desk: Browser, pages: dict[str, Path]) -> None:
     desk.open(pages["one"])
-    desk.click('.away a[href="#target-1-2"]')
-    assert "Remedy: install tensorrt-cu13" in desk.run("return document.querySelector(':target').innerText")
+    assert "Remedy: install tensorrt-cu13" in desk.run("return document.querySelector('#matrix .lacking').innerText")
+
+
+def test_comparisons_are_folded_and_sorted_inside_their_workload(desk: Browser, pages: dict[str, Path]) -> None:
+    desk.open(pages["one"])
+    assert not desk.run("return document.querySelector('details.comparisons').open")
+    desk.run("document.querySelector('details.comparisons').open = true")
+    desk.click(".comparisons th:nth-child(2) .sort")
+    ratios = "[...document.querySelector('.comparisons tbody:not(.head)').rows].map(r => +r.cells[1].dataset.value)"
+    values = desk.run(f"return {ratios}")
+    assert len(values) > 1
+    assert values == sorted(values)
 
 
 def test_print_shows_the_reasons_and_hides_the_buttons(desk: Browser, pages: dict[str, Path]) -> None:

@@ -12,6 +12,7 @@ from sustained_runs import a_crashed, a_sustained
 from bench.records import (
     Accelerator,
     Cell,
+    Comparison,
     Cpu,
     Device,
     Effort,
@@ -303,7 +304,18 @@ def a_report(*outcomes: Outcome, **run: Any) -> Report:
 
 def a_whole_report() -> Report:
     """A run with every status, two models and ten targets, as a visitor would meet it."""
-    return grid.build([a_whole_run()])
+    run, outcomes = a_whole_run()
+    return grid.build([(run, outcomes)], [with_the_control(outcomes)])
+
+
+def with_the_control(outcomes: list[Outcome]) -> list[Comparison]:
+    """The comparison of each cell with its control."""
+    timed = [(outcome.cell.id, outcome.speed) for outcome in outcomes if outcome.speed and not outcome.cell.emulated]
+    return [
+        Comparison(cell, speed.control, speed.ratio_to_control, decided=True, run="a-run")
+        for cell, speed in timed
+        if speed.control and speed.ratio_to_control and speed.control != cell
+    ]
 
 
 def two_machines() -> Report:

@@ -150,7 +150,14 @@ def test_a_burst_beside_the_load_of_others_is_made_again_in_its_turn(member, loa
     (seen,) = observations(block, "a")
     assert seen.timing is not None
     assert seen.timing.turns == (0, 1, 2, 3), "the burst that was set aside does not count"
-    assert seen.bursts_set_aside == 1
+    assert (seen.bursts_set_aside, seen.bursts_disturbed) == (1, 0)
+
+
+def test_a_burst_that_counts_and_was_disturbed_is_counted(member, loads):
+    loads(90.0, 90.0, 0.0, 0.0, 90.0, 90.0)
+    block = measure_block([member("a", "obeys")], 1, BURSTS, random.Random(0))
+    (seen,) = observations(block, "a")
+    assert (seen.bursts_set_aside, seen.bursts_disturbed) == (2, 2), "the second burst of a turn is kept as it is"
 
 
 def test_a_machine_that_is_always_busy_does_not_hold_up_a_block(member, loads):

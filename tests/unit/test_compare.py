@@ -88,7 +88,8 @@ def test_a_cell_that_is_a_third_slower_is_called_slower_and_its_neighbours_are_n
     assert figure.verdict == "slower"
     assert figure.change.low < 0.33 < figure.change.high
     assert figure.ratio_change.value == pytest.approx(1 / 1.33 - 1, abs=0.02)
-    assert said(figure) == "slower, beyond drift, and slower against the control too"
+    assert said(figure) == "slower against the control, beyond drift, and slower in time too"
+    assert figure.rests_on == "ratio"
     assert {the(found, cell).figures[0].verdict for cell in (CONTROL, INT8)} == {"no difference shown"}
 
 
@@ -96,11 +97,11 @@ def test_a_cell_that_is_a_third_faster_is_called_faster():
     assert the(compared({INT8: 0.67}), INT8).figures[0].verdict == "faster"
 
 
-def test_a_change_that_is_surely_there_but_under_ten_percent_is_not_called_slower():
-    figure = the(compared({FP32: 1.06}), FP32).figures[0]
+def test_a_change_that_is_surely_there_but_within_the_drift_of_ratios_is_not_called_slower():
+    figure = the(compared({FP32: 1.045}), FP32).figures[0]
     assert figure.change.low > 0
     assert figure.verdict == "unclear"
-    assert said(figure) == "unclear: slower, which may be drift, slower against the control too"
+    assert said(figure) == "unclear: slower against the control, which may be drift, and slower in time too"
 
 
 def test_an_interval_that_reaches_under_ten_percent_is_not_called_slower():
@@ -111,23 +112,25 @@ def test_an_interval_that_reaches_under_ten_percent_is_not_called_slower():
     assert 0 < figure.change.low < 0.10
     assert (figure.verdict, said(figure)) == (
         "unclear",
-        "unclear: slower, which may be drift, and there is no control to decide",
+        "unclear: slower in time, which may be drift; there is no ratio to decide",
     )
 
 
 def test_a_machine_that_became_slower_as_a_whole_accuses_no_cell_but_the_control():
     found = compared({"*": 1.3})
-    assert the(found, FP32).figures[0].verdict == "unclear"
-    assert "against the control no difference is shown" in said(the(found, FP32).figures[0])
+    assert the(found, FP32).figures[0].verdict == "no difference shown"
+    assert said(the(found, FP32).figures[0]) == (
+        "no difference shown against the control; slower in time, as the machine was or by drift"
+    )
     control = the(found, CONTROL).figures[0]
     assert control.verdict == "slower"
-    assert said(control) == "slower, beyond drift; it is the control, so the machine itself may be"
+    assert said(control) == "slower in time, beyond drift; it is the control, so the machine itself may be"
 
 
 def test_drift_and_the_gate_are_named_and_sameness_of_the_machine():
     lines = " ".join(compare_rows.conclusions(compared()))
     assert "of one machine, made at different times" in lines
-    assert "under 10 % cannot be distinguished from drift" in lines
+    assert "under 5 % of a ratio and 10 % of a time cannot be distinguished from drift" in lines
     assert "bench gate --baseline BASE" in lines
 
 
@@ -137,9 +140,9 @@ def test_the_later_run_as_base_is_pointed_out():
     assert any("the later of the two" in line for line in compare_rows.conclusions(found))
 
 
-def test_how_much_the_rounds_leave_open_is_said():
+def test_how_much_the_blocks_leave_open_is_said():
     lines = " ".join(compare_rows.conclusions(compared()))
-    assert "The rounds alone cannot show a change smaller than 0.71 % in a typical cell, or 1.6 %" in lines
+    assert "The blocks alone cannot show a change smaller than 1.6 % in a typical cell, or 1.8 %" in lines
 
 
 def test_a_run_beside_itself_is_named():
@@ -270,7 +273,7 @@ def test_a_generator_is_compared_by_its_parts():
     assert figures["decode"].base_ms.value == pytest.approx(10, rel=0.03)
     assert figures["first token"].base_ms.value == pytest.approx(128, rel=0.03)
     assert {one.verdict for one in figures.values()} == {"slower"}
-    assert said(figures["decode"]).startswith("decode: slower, beyond drift")
+    assert said(figures["decode"]).startswith("decode: slower against the control, beyond drift")
 
 
 # --- what stands beside -----------------------------------------------------------------------------------------------
@@ -358,7 +361,8 @@ def test_a_cell_that_fails_in_both_has_another_verdict_where_it_fails_otherwise(
 
 def test_a_conclusion_is_a_kind_with_its_values():
     figure = the(compared({FP32: 1.33}), FP32).figures[0]
-    assert figure.conclusion == note("beyond-drift", direction="slower", is_control=False, against_control="slower")
+    facts = {"direction": "slower", "basis": "ratio", "other": "slower"}
+    assert figure.conclusion == note("beyond-drift", **facts, control="", alike=True, has_other=True)
 
 
 def test_every_kind_has_words_of_its_own_and_an_unknown_one_is_shown():
@@ -382,4 +386,6 @@ def test_json_has_the_words_beside_kind_and_values():
         }
     ]
     cell = next(cell for cell in found["cells"] if cell["cell"] == FP32)
-    assert cell["figures"][0]["conclusion"]["text"] == "slower, beyond drift, and slower against the control too"
+    assert cell["figures"][0]["conclusion"]["text"] == (
+        "slower against the control, beyond drift, and slower in time too"
+    )

@@ -137,6 +137,7 @@ def test_a_run_has_the_ratio_of_each_pair_and_whether_it_is_decided():
     assert set(found) == {(CPU.id, CONTROL.id), (COMPILED.id, CONTROL.id), (CPU.id, COMPILED.id)}
     assert found[CPU.id, CONTROL.id].ratio.value == pytest.approx(2.0, rel=0.03)
     assert found[CPU.id, CONTROL.id].decided
+    assert {comparison.run for comparison in judged.comparisons} == {a_run().name}
     assert not found[CPU.id, COMPILED.id].decided
     outcome = next(outcome for outcome in judged.outcomes if outcome.cell is CPU)
     assert outcome.speed.ratio_to_control == found[CPU.id, CONTROL.id].ratio

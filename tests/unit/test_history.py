@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import pytest
-from builders import a_machine
+from builders import a_machine, a_state
 from msgspec.structs import replace
 from stored_runs import CELLS, CONTROL, EMULATED, FP32, GENERATOR, INT8, a_stored_run, failing, generators, observed
 
@@ -165,6 +165,48 @@ def test_two_machines_do_not_make_enough_runs_together():
     found = the(history(runs), INT8)
     assert found.change_points == ()
     assert history_rows.looked_for(history(runs), found) == "under 10 runs on one machine"
+
+
+def beside_load(cell: str, days: Container[int], count: int = 16, slower: Container[int] | None = None) -> History:
+    """Runs in which one cell was measured beside other load on some days, and is slower by half on these or others."""
+    made = []
+    for day in range(count):
+        run = a_stored_run(day)
+        seen = observed(run, seed=day, slower={cell: 1.5} if day in (slower or days) else {})
+        state = a_state(other_cpu_percent=60.0)
+        busy = [replace(one, state=state) if day in days and one.cell == cell else one for one in seen]
+        made.append(judged(run, busy))
+    return history(made)
+
+
+def test_a_run_on_a_busy_machine_counts_for_no_change_point_and_is_marked():
+    found = beside_load(INT8, range(12, 16))
+    own = the(found, INT8)
+    assert own.change_points == ()
+    assert [point.run for point in own.points if point.busy] == [12, 13, 14, 15]
+    assert own.last_change.verdict == "not comparable, busy"
+    assert [row.tone for row in history_rows.rows(found) if row.cell == INT8] == ["warn"]
+    page = history_page.render(found)
+    assert "measured on a busy machine; counts for no change point" in page
+    assert "On a busy machine: 2026-11-13 <code>vm-012</code>, " in page
+    rows = csv.DictReader(io.StringIO(history_csv.render(found)))
+    assert next(row["run"] for row in rows if row["cell"] == INT8 and row["busy"] == "true") == "vm-012"
+
+
+def test_a_step_is_found_between_the_quiet_runs_and_is_that_of_the_first_of_them():
+    (step,) = the(beside_load(INT8, (8,), slower=range(8, 16)), INT8).change_points
+    assert (step.run, step.before, step.after) == (9, 8, 7)
+
+
+def test_a_busy_control_makes_the_ratios_of_its_cells_busy():
+    found = beside_load(CONTROL, (3, 4))
+    assert [point.run for point in the(found, FP32).points if point.busy] == [3, 4]
+    assert the(found, FP32).change_points == ()
+
+
+def test_too_few_quiet_runs_are_told():
+    found = beside_load(INT8, range(7), 14)
+    assert history_rows.looked_for(found, the(found, INT8)) == "under 10 quiet runs on one machine"
 
 
 def test_without_the_library_it_is_said_that_none_were_looked_for(monkeypatch):

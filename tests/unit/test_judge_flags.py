@@ -100,6 +100,27 @@ def test_others_on_the_processor_make_a_busy_machine(state, expected):
     assert ("busy-machine" in flagged(*three_rounds(an_observation(round=2, state=state)))) == expected
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"bursts_disturbed": 2}, False),
+        ({"bursts_disturbed": 3}, True),
+        # Made again: the load of the bursts that were set aside is in the state of the round.
+        ({"bursts_disturbed": 0, "bursts_set_aside": 3, "state": a_state(other_cpu_percent=30.0)}, False),
+        ({"bursts_disturbed": 1, "state": a_state(steal_percent=6.0)}, False),
+        ({"bursts_disturbed": 0, "state": a_state(other_cpu_percent=15.0)}, True),
+        # Older runs did not count.
+        ({"bursts_set_aside": 3, "state": a_state(other_cpu_percent=15.0, steal_percent=6.0)}, False),
+        ({"bursts_set_aside": 3, "state": a_state(other_cpu_percent=25.0)}, True),
+        ({"state": a_state(steal_percent=12.0)}, True),
+    ],
+)
+def test_a_round_of_bursts_is_busy_where_those_that_count_were_disturbed(values, expected):
+    bursts = a_timing([2_000_000] * 12, burst_calls=(2,) * 6, turns=tuple(range(6)))
+    flags = flagged(*three_rounds(an_observation(round=2, timing=bursts, **values)))
+    assert ("busy-machine" in flags) == expected
+
+
 def test_one_round_on_battery_is_told():
     assert flagged(*three_rounds(an_observation(round=2, state=a_state(on_battery=True)))) == ("on-battery",)
 

@@ -45,7 +45,7 @@ def test_a_slip_of_the_pen_is_answered_with_the_nearest_name() -> None:
 
 
 def test_a_name_that_is_near_nothing_is_answered_with_all_of_them() -> None:
-    with pytest.raises(UsageError, match="known are csv, html"):
+    with pytest.raises(UsageError, match="known are comparisons, csv, html"):
         formats.known("pdf")
 
 

@@ -20,6 +20,7 @@ from a_report import (
     a_whole_report,
     an_interval,
     an_outcome,
+    some_facts,
     two_machines,
 )
 from msgspec.structs import replace
@@ -343,7 +344,7 @@ def section(page: Page, first: str, after: str) -> str:
 
 
 def test_each_target_says_its_device_its_versions_and_what_it_computes_in(page: Page) -> None:
-    targets = section(page, "A probe in a worker examined", "Not on this machine")
+    targets = section(page, "A probe in a worker examined", "Latency is the time of one call")
     assert "openvino-cpu OpenVINOExecutionProvider cpu.0: AMD EPYC 9454 48-Core Processor" in targets
     assert "bf16 (9.2 bits) fp32 between casts (11 bits) checked" in targets
     assert "cpu.0: llvmpipe (LLVM 19.1.7, 256 bits), Mesa, driver 25.0.7" in targets
@@ -353,12 +354,19 @@ def test_each_target_says_its_device_its_versions_and_what_it_computes_in(page: 
     assert "The provider also has gpu.0 (Intel UHD Graphics 770)." in targets
 
 
-def test_a_missing_target_is_told_once_with_its_remedy_and_linked_from_the_matrix(page: Page, source: str) -> None:
-    missing = section(page, "Not on this machine", "Latency is the time of one call")
-    assert "tensorrt TensorrtExecutionProvider, gpu libnvinfer.so.10 cannot be loaded" in missing
+def test_a_missing_target_is_told_after_the_matrix_with_its_reason_and_its_remedy(page: Page) -> None:
+    missing = section(page, "Not on this machine", "A probe in a worker examined")
+    assert "tensorrt TensorrtExecutionProvider, gpu unavailable 9 cells libnvinfer.so.10 cannot be loaded" in missing
     assert "Remedy: install tensorrt-cu13 10.x in the runtime cuda" in missing
-    assert '<a href="#target-1-2">tensorrt</a>' in source
-    assert "cuda , tensorrt , directml : not on this machine, 27 cells." in page.text
+
+
+def test_a_target_that_was_not_planned_because_the_machine_lacks_it_is_told_too() -> None:
+    lacking = some_facts(available=False, kind="no-device", message="this machine shows no GPU", remedy="connect one")
+    run = a_run((a_cell(),), targets={a_cell().target: some_facts(), "directml": lacking})
+    source = html.render(model.build([(run, [an_outcome()])]))
+    assert "<dt>directml</dt>\n<dd>this machine shows no GPU" in source
+    assert "<b>Remedy:</b> connect one" in source
+    assert "Not on this machine" not in html.render(model.build([(replace(run, targets={}), [an_outcome()])]))
 
 
 def test_a_missing_target_is_one_trouble_that_does_not_list_its_cells(page: Page) -> None:

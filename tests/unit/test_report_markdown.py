@@ -41,7 +41,9 @@ def test_a_run_in_blocks_says_so() -> None:
 def test_targets_say_where_they_run_and_what_they_compute_in() -> None:
     summary = markdown.render(a_whole_report())
     assert "| cpu (onnxruntime 1.31.1) | cpu-ort-1-30 (onnxruntime 1.30.0) |" in summary
-    assert "Not on this machine: cuda, tensorrt, directml." in summary
+    missing = summary[summary.index("### Not on this machine") : summary.index("### Targets")]
+    assert "- `tensorrt`: libnvinfer.so.10 cannot be loaded; remedy: install tensorrt-cu13 10.x" in missing
+    assert missing.count("\n- ") == 3
     assert "| **bf16 (9.2 bits)** | **fp32 between casts (11 bits)** | checked |" in summary
     assert "| `minilm/fp32/openvino-cpu/b1-s128`<br>**asked fp32, computes in bf16** |" in summary
     assert "| **ok** · 15.0 ± 0.2 ms · **in bf16** |" in summary

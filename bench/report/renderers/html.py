@@ -17,6 +17,7 @@ from bench.report import (
     charts,
     cold_start,
     columns,
+    comparison_table,
     generation,
     metrics,
     model,
@@ -30,6 +31,7 @@ from bench.report import (
     text_outputs,
 )
 from bench.report.columns import Column
+from bench.report.comparison_table import ComparisonRow, WorkloadComparisons
 from bench.report.metric import CellResult
 from bench.report.model import Report
 from bench.report.model_tables import ModelPart, WorkloadPart
@@ -65,6 +67,7 @@ def _environment() -> Environment:
     environment.globals.update(numbers=numbers, LIMITS=columns.LIMITS, ONE_START=cold_start.ONE_START)
     environment.globals.update(SUSTAINED_HOW_TO_READ=sustained.HOW_TO_READ, ONE_PROCESS=sustained.ONE_PROCESS)
     environment.globals.update(TASK_HOW_TO_READ=task.HOW_TO_READ, ANSWERS_HOW_TO_READ=text_answers.HOW_TO_READ)
+    environment.globals.update(COMPARISONS_HOW_TO_READ=comparison_table.HOW_TO_READ, FINDINGS=comparison_table.FINDINGS)
     environment.filters.update(FILTERS)
     return environment
 
@@ -117,6 +120,16 @@ def _search_words(outcome: Outcome) -> str:
     return " ".join((outcome.cell.id, outcome.status, *text_flags.names(outcome.flags)))
 
 
+def _comparison_words(row: ComparisonRow) -> str:
+    """What the filter of the page looks for in a comparison: the ids of both cells, and the finding."""
+    return f"{row.first.cell.id} {row.second.cell.id} {row.finding}"
+
+
+def _comparison_order(row: ComparisonRow, workload: WorkloadComparisons) -> int:
+    """The place of the second cell among those of its workload by name, which its column is sorted by."""
+    return sorted({other.names[1] for other in workload.rows}).index(row.names[1])
+
+
 def _is_tried(outcome: Outcome) -> bool:
     """Whether a worker was started for the cell, so that it has a log and can be repeated."""
     return outcome.status not in ("unavailable", "excluded")
@@ -138,6 +151,9 @@ FILTERS = {
     "certainty": text_answers.certainty,
     "charts": _charts,
     "compared": generation.compared,
+    "comparison_order": _comparison_order,
+    "comparison_tally": comparison_table.tally,
+    "comparison_words": _comparison_words,
     "control": text.control,
     "count": numbers.count,
     "differences": columns.differences,

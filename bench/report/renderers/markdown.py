@@ -9,6 +9,7 @@ from bench.report import (
     cold_start,
     generation,
     markdown_answers,
+    markdown_comparisons,
     metrics,
     numbers,
     sustained,
@@ -26,7 +27,7 @@ from bench.report.model import Report, RunReport, summary
 from bench.report.model_tables import ModelPart
 from bench.report.problem_groups import ProblemGroup
 from bench.report.side_by_side import AcrossRow, VersionGroup
-from bench.report.targets import PROBED, TargetPart
+from bench.report.targets import PROBED, Lacking, TargetPart
 
 NAME = "markdown"
 FILE = "summary.md"
@@ -78,9 +79,10 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
         yield "### Problems and remedies"
         yield "\n".join(_problem(problem) for problem in sheet.problems)
     if figures:
+        yield from markdown_comparisons.parts(sheet)
         yield from _figures(sheet)
     else:
-        yield "All figures of every cell are in results.csv."
+        yield "All figures of every cell are in results.csv, all comparisons in comparisons.csv and in report.html."
     yield "### How it was measured"
     yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
 
@@ -99,16 +101,19 @@ def _heading(target: TargetPart) -> str:
 
 
 def _absent(sheet: RunReport) -> Iterator[str]:
-    """The names of targets without a column and of models without a row; their remedies are among the problems."""
+    """The targets without a column, with the reason and the remedy; then what rules of the matrix leave out."""
     # Where no target could run, the matrix has a column for each of them, and naming them again says nothing.
-    absent = [part.name for part in sheet.absent if part not in sheet.columns]
-    excluded = [part.name for part in sheet.excluded if part not in sheet.columns]
-    for label, names in (
-        ("Not on this machine", absent),
-        ("Left out by rules of the matrix", [*excluded, *sheet.excluded_rows]),
-    ):
-        if names:
-            yield f"{label}: {', '.join(map(plain, names))}."
+    if sheet.lacking:
+        yield "### Not on this machine"
+        yield "\n".join(f"- {_lacking(target)}" for target in sheet.lacking)
+    names = [*(part.name for part in sheet.excluded if part not in sheet.columns), *sheet.excluded_rows]
+    if names:
+        yield f"Left out by rules of the matrix: {', '.join(map(plain, names))}."
+
+
+def _lacking(target: Lacking) -> str:
+    remedy = f"; remedy: {plain(target.remedy)}" if target.remedy else ""
+    return f"{code(target.name)}: {plain(target.reason)}{remedy}"
 
 
 def _targets(sheet: RunReport) -> str:
