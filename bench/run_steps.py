@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from bench import __version__, store
 from bench.commands import shown_path
 from bench.declare import matrix as matrices
+from bench.declare import registry
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
 from bench.progress import Progress
@@ -53,6 +54,7 @@ def new_run(
 
 def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -> Matrix:
     """The matrix of a file, or the one that is drafted for a model. Raises `BenchError`."""
+    registry.remember_in(cache)
     if model is None:
         return matrices.read(matrix)
     from bench.prepare.drafts import drafted_matrix

@@ -29,6 +29,7 @@ __all__ = [
     "RankFlag",
     "SkipFlag",
     "VerboseFlag",
+    "before_verbs",
     "cache_path",
     "check_model",
     "known_formats",
@@ -105,6 +106,10 @@ RankFlag = Annotated[
 FormatFlag = Annotated[
     str, typer.Option("--format", help="html, csv, markdown, json, pytest-benchmark; separate several with commas.")
 ]
+
+
+def before_verbs(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """The options of `bench` itself, for its help and for completions: `app.main` answers them before it loads this."""
 
 
 def known_formats(text: str) -> tuple[str, ...]:

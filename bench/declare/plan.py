@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare import registry
-from bench.declare.matrix import Exclude, Matrix, Model, Precision, Target, engine_of, matcher, matches
+from bench.declare.matrix import Matrix, Model, Precision, Target, engine_of, matcher, matches
 from bench.declare.suggest import similar
 from bench.errors import MatrixError, UsageError
 from bench.records import Cell, Recipe, Tolerance
@@ -108,45 +108,45 @@ def _any(glob: str, cells: Iterable[Cell]) -> bool:
 
 
 def _sorted(matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> _Sorted:
-    made, cells = _Sorted(), _Cells(matrix)
-    rules = [(rule, matcher(rule.cells)) for rule in matrix.excludes]
+    made, cells, places = _Sorted(), _Cells(matrix), _Places(matrix, absent, with_optional=with_optional)
     for model in matrix.models.values():
         # Made once: they are the same for every precision and target.
         family = registry.families()[model.family]
         workloads = [(label(family, sizes), sizes, rates_of(family, sizes)) for sizes in model.workloads]
         for precision in matrix.precisions.values():
             for target in matrix.targets.values():
-                lists = [listed for listed in (model.precisions, target.precisions) if listed]
-                is_listed = all(precision.name in listed for listed in lists)
                 for workload, sizes, rates in workloads:
                     cell = cells.cell(model, precision, target, workload, sizes, rates)
-                    if not is_listed:
-                        place, reason = "beyond", "another precision is listed"
-                    # What the user lists by name and cannot be stays visible, with the reason.
-                    elif (why := _impossible(cell)) and not (lists and cell.recipe is None and _runs(cell)):
-                        place, reason = "impossible", why
-                    else:
-                        cell_id = cell.id
-                        ruled = [rule for rule, matches_rule in rules if matches_rule(cell_id)]
-                        optional = absent.get(target.name) if target.if_present else None
-                        place, reason = _place(why, ruled, optional, with_optional=with_optional)
+                    place, reason = places.place(model, target, cell)
                     getattr(made, place).append(replace(cell, excluded=reason))
     return made
 
 
-def _place(
-    why: str | None, rules: Sequence[Exclude], optional: str | None, *, with_optional: bool
-) -> tuple[str, str | None]:
-    """Where a possible combination belongs, by the names of `_Sorted`, and why it does not run.
+class _Places:
+    """Finds where the combinations of a matrix belong."""
 
-    `why` says that it cannot be, `rules` are those that match it, and `optional` why its target makes it optional.
-    """
-    firm = why or next((rule.reason for rule in rules if not rule.optional), None)
-    if not optional and not with_optional:
-        optional = next((rule.reason for rule in rules if rule.optional), None)
-    if optional:
-        return ("beyond", firm) if firm else ("optional", optional)
-    return "rows", firm
+    def __init__(self, matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> None:
+        self.absent, self.with_optional = absent, with_optional
+        self.rules = [(rule, matcher(rule.cells)) for rule in matrix.excludes]
+
+    def place(self, model: Model, target: Target, cell: Cell) -> tuple[str, str | None]:
+        """Where a combination belongs, by the names of `_Sorted`, and why it does not run."""
+        lists = [listed for listed in (model.precisions, target.precisions) if listed]
+        if not all(cell.precision in listed for listed in lists):
+            return "beyond", "another precision is listed"
+        why = _impossible(cell)
+        # What the user lists by name and cannot be stays visible, with the reason.
+        if why and not (lists and cell.recipe is None and _runs(cell)):
+            return "impossible", why
+        cell_id = cell.id
+        rules = [rule for rule, is_match in self.rules if is_match(cell_id)]
+        firm = why or next((rule.reason for rule in rules if not rule.optional), None)
+        optional = self.absent.get(target.name) if target.if_present else None
+        if not optional and not self.with_optional:
+            optional = next((rule.reason for rule in rules if rule.optional), None)
+        if optional:
+            return ("beyond", firm) if firm else ("optional", optional)
+        return "rows", firm
 
 
 class _Cells:

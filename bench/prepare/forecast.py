@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import re
 import tomllib
@@ -195,11 +196,16 @@ def _built(folder: Path) -> set[tuple[str, ...]]:
 
     By name alone: a changed file of the same name is built again.
     """
-    paths = list((folder / "artifacts").glob("*/artifact.json"))
+    names: list[str] = []
+    # A cache may hold a thousand of them, for which a glob and a `Path` each would take longer than all else.
+    with contextlib.suppress(OSError), os.scandir(folder / "artifacts") as listed:
+        names = [item.name for item in listed]
     found: set[tuple[str, ...]] = set()
-    for path in paths if len(paths) <= MOST_RECORDS else ():
+    decode = msgspec.json.Decoder(_Slim).decode
+    for name in names if len(names) <= MOST_RECORDS else ():
         with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            parts = msgspec.json.decode(path.read_bytes(), type=_Slim).parts
+            with open(f"{folder}/artifacts/{name}/artifact.json", "rb", buffering=0) as file:  # noqa: PTH123
+                parts = decode(file.read()).parts
             if parts.get("what") == "artifact":
                 found.add((parts["model"], parts.get("format", ""), parts.get("recipe", "")))
             elif parts.get("what") == "reference":
