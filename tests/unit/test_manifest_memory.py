@@ -71,7 +71,7 @@ def test_a_damaged_value_is_read_from_its_file(tmp_path):
     first = everything()
     file = tmp_path / "cache" / FILE
     stored = json.loads(file.read_bytes())
-    stored["values"] = dict.fromkeys(stored["values"], {"task": 3, "unknown": True})
+    stored["values"] = {key: {"task": 3, "unknown": True} for key in stored["values"]}
     file.write_text(json.dumps(stored), encoding="utf-8")
     registry.remember_in(tmp_path / "cache")
     assert everything() == first
