@@ -14,8 +14,10 @@ from bench import __version__, store
 from bench.commands import shown_path
 from bench.declare import matrix as matrices
 from bench.declare import registry
+from bench.declare.budgets import MOST_MINUTES
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
+from bench.errors import UsageError
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TaskReference
 
@@ -50,6 +52,15 @@ def new_run(
         artifacts={},
         weights={},
     )
+
+
+def checked_minutes(flag: str, minutes: float | None) -> float | None:
+    """The minutes of an option. Raises `UsageError` for what is no time: 0, negative, infinite, NaN, over a day."""
+    # Written so that nan does not pass.
+    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+        hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
+        raise UsageError(f"{flag} {minutes:g} is not a number of minutes", hint)
+    return minutes
 
 
 def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -> Matrix:

@@ -22,6 +22,7 @@ __all__ = [
     "FormatFlag",
     "JsonFlag",
     "MatrixFlag",
+    "MinutesFlag",
     "ModelFlag",
     "OnlyFlag",
     "OptionalFlag",
@@ -90,6 +91,10 @@ SkipFlag = Annotated[
 OptionalFlag = Annotated[
     bool,
     typer.Option("--with-optional", help="Run optional cells too, and targets that this machine seems to lack."),
+]
+MinutesFlag = Annotated[
+    float | None,
+    typer.Option(help="Minutes for measuring, after the preparation (default: the matrix's or the budget's)."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 VerboseFlag = Annotated[

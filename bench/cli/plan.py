@@ -17,6 +17,7 @@ from bench.cli.options import (
     FamilyFlag,
     JsonFlag,
     MatrixFlag,
+    MinutesFlag,
     ModelFlag,
     OnlyFlag,
     OptionalFlag,
@@ -50,6 +51,7 @@ def plan(
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
+    minutes: MinutesFlag = None,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
 ) -> None:
@@ -62,6 +64,10 @@ def plan(
     from bench.prepare.presence import absent_targets, hardware
 
     check_model(model, family, matrix)
+    if minutes is not None:
+        from bench.run_steps import checked_minutes
+
+        checked_minutes("--minutes", minutes)
     cache = cache_path(cache_dir)
     registry.remember_in(cache)
     if model is None:
@@ -71,7 +77,7 @@ def plan(
 
         declared = drafted_matrix(model, family or "", cache)
     effort = effort_named(budget or declared.measure.budget)
-    effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
+    effort = replace(effort, minutes=minutes or declared.measure.minutes or effort.minutes)
     absent = absent_targets(declared, hardware())
     planned = whole_plan(declared, only or (), skip or (), with_optional=with_optional, absent=absent)
     if as_json:
@@ -81,6 +87,8 @@ def plan(
     obstacles = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
     here = [cell for cell in planned.cells if cell.id not in obstacles]
     plan_table(planned, obstacles, forecast.forecast(declared, here, effort, cache))
+    if short := forecast.too_short(here, effort):
+        console().print(f"[yellow]warning:[/] {escape(short)}", highlight=False)
 
 
 def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:

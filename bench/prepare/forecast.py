@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.declare import registry
 from bench.declare.matrix import Matrix, Runtime
@@ -109,6 +111,25 @@ def measuring_s(cells: Sequence[Cell], effort: Effort) -> float:
         return effort.min_rounds * blocks
     # Comparisons are open until the time is over, or until there are enough blocks.
     return max(blocks, min(60 * effort.minutes, effort.max_rounds * blocks))
+
+
+def too_short(cells: Sequence[Cell], effort: Effort) -> str:
+    """What to say before a run whose time is about over after the first block of each model; else empty."""
+    once_s = measuring_s(cells, replace(effort, minutes=0.0))
+    # An estimate: a time that is only a little too short may be enough.
+    if effort.minutes is None or effort.max_rounds < 2 or 60 * effort.minutes >= once_s:
+        return ""
+    models = len({cell.model for cell in cells})
+    what = "one block takes" if models == 1 else f"one block of each of the {models} models takes"
+    return (
+        f"{effort.minutes:g} min are short: {what} about {shown_minutes(once_s)}, and all are made; "
+        f"one block gives no intervals: --minutes {math.ceil(2 * once_s / 60)} is about enough for two"
+    )
+
+
+def shown_minutes(seconds: float) -> str:
+    """`3 min`; `40 s` below two minutes."""
+    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{max(1, round(seconds))} s"
 
 
 def block_s(cells: Sequence[Cell], effort: Effort) -> float:
