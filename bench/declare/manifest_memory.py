@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +81,8 @@ def _load(file: Path, reader: str) -> dict[str, msgspec.Raw]:
     with contextlib.suppress(OSError, UnicodeDecodeError, msgspec.MsgspecError):
         remembered = read(file)
         if remembered.reader == reader:
+            # `bench cache prune` looks at the time of the last use.
+            os.utime(file)
             # Copied, since a view into it would keep the whole file.
             return {key: value.copy() for key, value in remembered.values.items()}
     return {}
