@@ -16,10 +16,11 @@ import msgspec
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
+from bench.declare import manifest_memory, registry
 from bench.declare.suggest import nearest
 from bench.errors import UsageError
 from bench.files import writing
-from bench.prepare import artifacts, environments
+from bench.prepare import artifacts, code_digest, environments, probe_memory
 from bench.prepare.cache_use import last_used, removing
 from bench.prepare.sources import hub, wheel
 from bench.records import RuntimeRecord
@@ -28,7 +29,7 @@ from bench.shared import syntax
 REMOVED = "removed"
 """A folder is moved here before it is deleted, so that no process sees a part of it."""
 DAY_S = 86400.0
-R = TypeVar("R", bound=Struct)
+R = TypeVar("R")
 
 
 class Entry(Struct, frozen=True):
@@ -66,7 +67,10 @@ class Pruned(Struct, frozen=True):
 
 
 class Kind(Struct, frozen=True):
-    """How one kind of thing is stored: its folder, its description, its check, and when it is unfinished."""
+    """How one kind of thing is stored: its place, its description, its check, and when it is unfinished.
+
+    Each is a folder; with `is_file` it is a file.
+    """
 
     place: str
     pattern: str
@@ -75,6 +79,7 @@ class Kind(Struct, frozen=True):
     lock: bool = False
     """Whether it is written under a lock of its own, `<folder>.lock`."""
     unfinished: Callable[[Path], bool] = lambda _: False
+    is_file: bool = False
 
 
 def entries(cache: Path, kinds: Sequence[str] = ()) -> list[Entry]:
@@ -157,8 +162,8 @@ def _folders(cache: Path, kinds: Sequence[str]) -> Iterator[tuple[str, Path]]:
             raise UsageError(f"the cache has no kind '{name}'", nearest(name, KINDS))
     for name, kind in KINDS.items():
         if not kinds or name in kinds:
-            folders = (path for path in sorted((cache / kind.place).glob(kind.pattern)) if path.is_dir())
-            yield from ((name, folder) for folder in folders)
+            paths = sorted((cache / kind.place).glob(kind.pattern))
+            yield from ((name, path) for path in paths if (path.is_file() if kind.is_file else path.is_dir()))
 
 
 def _entry(name: str, folder: Path) -> Entry:
@@ -177,12 +182,16 @@ def _entry(name: str, folder: Path) -> Entry:
 
 
 def _created(folder: Path) -> float:
-    """The oldest time in a folder's first level: a finished folder does not change."""
+    """The oldest time in a folder's first level: a finished folder does not change. Of a file, its time."""
+    if not folder.is_dir():
+        return folder.stat().st_mtime
     return min((path.lstat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files in a folder. Links count as 0: the hub's cache links to its files."""
+    """The bytes of all files in a folder, or of a file. Links count as 0: the hub's cache links to its files."""
+    if folder.is_file():
+        return folder.stat().st_size
     total = 0
     waiting = [str(folder)]
     while waiting:
@@ -228,6 +237,32 @@ def _worker_code(folder: Path) -> str:
 
 def _compiled(folder: Path) -> str:
     return ", ".join(sorted(path.name.replace("--", "/") for path in folder.iterdir()))
+
+
+def _probe(file: Path) -> str:
+    facts = _read(probe_memory.read, file)
+    if facts is None:
+        return "unreadable"
+    device = f"on {facts.device.label} " if facts.device else ""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(facts.versions.items()))
+    return f"a usable target {device}with {versions or 'no versions'}"
+
+
+def _probe_damage(file: Path) -> list[str]:
+    return [] if _read(probe_memory.read, file) else ["is no record of a target"]
+
+
+def _code_facts(file: Path) -> str:
+    if file.name == registry.MEMORY:
+        remembered = _read(manifest_memory.read, file)
+        return f"manifests and lists of recipes: {len(remembered.values)}" if remembered else "unreadable"
+    digests = _read(code_digest.read, file)
+    return "unreadable" if digests is None else f"digests of the worker's code: {len(digests)}"
+
+
+def _code_facts_damage(file: Path) -> list[str]:
+    # A damaged one is ignored, and made again.
+    return ["cannot be read"] if _code_facts(file) == "unreadable" else []
 
 
 def _code_damage(folder: Path) -> list[str]:
@@ -276,5 +311,7 @@ KINDS: dict[str, Kind] = {
     "worker-code": Kind("worker", "*", _worker_code, _code_damage, unfinished=_is_making),
     # No lock: only the run that owns the folder writes to it.
     "compiled": Kind("compiled", "run-*", _compiled, _no_damage, unfinished=_always),
+    "probe": Kind(probe_memory.FOLDER, "*.json", _probe, _probe_damage, is_file=True),
+    "code-facts": Kind(".", "*.json", _code_facts, _code_facts_damage, is_file=True),
 }
 """Every kind of thing in the cache, in the order of a list."""

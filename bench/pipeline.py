@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +16,13 @@ from msgspec.structs import replace
 from bench import store
 from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
-from bench.declare.budgets import MOST_MINUTES, effort_named
+from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
-from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
+from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, declared, memory_limit, new_run, not_here, planned_here, prepare
+from bench.run_steps import all_cores, checked_minutes, declared, memory_limit, new_run, not_here, planned_here, prepare
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -124,16 +126,14 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
 def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
     """Create a new run's folder, or read the one to resume with its observations."""
     from bench.machine.fingerprint import fingerprint
+    from bench.prepare.forecast import too_short
 
     for flag, minutes in (
         ("--minutes", options.minutes),
         ("--sustained", options.sustained_minutes),
-        ("--wait", options.wait_minutes),
+        ("--wait-minutes", options.wait_minutes),
     ):
-        # Written so that nan does not pass.
-        if minutes is not None and not 0 < minutes <= MOST_MINUTES:
-            hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
-            raise UsageError(f"{flag} {minutes:g} is not a number of minutes", hint)
+        checked_minutes(flag, minutes)
     machine = fingerprint()
     if options.resume:
         record, observations = store.read(options.resume)
@@ -166,6 +166,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     for warning in planned.warnings:
         progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
+    if short := too_short([cell for cell in cells if cell.excluded is None], effort):
+        progress.step(short)
     return matrix, folder, record, ()
 
 
@@ -185,13 +187,17 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.prepare.quiet_machine import check_quiet
+
+    # The look at the machine waits for a part of a second, in which numpy and scipy are loaded for the judge.
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        threads.submit(importlib.import_module, "bench.judge.cell_states")
+        check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     from bench.judge.bursts import is_shared
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure
     from bench.measure.visits import Settings
-    from bench.prepare.quiet_machine import check_quiet
 
-    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
     settings = Settings(
         effort=record.effort,
         threads=record.threads,

@@ -13,8 +13,11 @@ from msgspec.structs import replace
 from bench import __version__, store
 from bench.commands import shown_path
 from bench.declare import matrix as matrices
+from bench.declare import registry
+from bench.declare.budgets import MOST_MINUTES
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
+from bench.errors import UsageError
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TargetFacts, TaskReference
 
@@ -51,8 +54,18 @@ def new_run(
     )
 
 
+def checked_minutes(flag: str, minutes: float | None) -> float | None:
+    """The minutes of an option. Raises `UsageError` for what is no time: 0, negative, infinite, NaN, over a day."""
+    # Written so that nan does not pass.
+    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+        hint = f"give more than 0 and at most {MOST_MINUTES}, a day: {flag} 10"
+        raise UsageError(f"{flag} {minutes:g} is not a number of minutes", hint)
+    return minutes
+
+
 def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -> Matrix:
     """The matrix of a file, or the one that is drafted for a model. Raises `BenchError`."""
+    registry.remember_in(cache)
     if model is None:
         return matrices.read(matrix)
     from bench.prepare.drafts import drafted_matrix

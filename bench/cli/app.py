@@ -11,12 +11,13 @@ import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from bench import __version__
 from bench.errors import BenchError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    import typer
 
 COMPLETION = "_BENCH_COMPLETE"
 """The variable by which a shell asks for completions."""
@@ -36,22 +37,45 @@ def verbs(only: str | None = None) -> list[ModuleType]:
 
 def build(only: str | None = None) -> typer.Typer:
     """The application with every verb, or with the one that is asked for."""
+    # Late, with all that it needs: `bench --version` takes a third of the time without it.
+    import typer
+
+    from bench.cli.options import before_verbs
+
     application = typer.Typer(
         name="bench",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
+        # Boxes and colours would take half of the time of `--help`: rich loads readers of Markdown and code for them.
+        rich_markup_mode=None,
         help="Benchmark and compatibility matrix for ONNX Runtime: what runs, how fast, how reliable each number is.",
     )
-    application.callback(invoke_without_command=True)(_version)
+    application.callback(invoke_without_command=True)(before_verbs)
     for verb in verbs(only):
         verb.add_to(application)
+    _summarize(application)
     return application
+
+
+def _summarize(application: typer.Typer) -> None:
+    """Give every command the first paragraph of its text as its summary: click would cut it at 45 characters."""
+    from inspect import getdoc
+
+    for command in application.registered_commands:
+        command.short_help = " ".join((getdoc(command.callback) or "").partition("\n\n")[0].split())
+    for group in application.registered_groups:
+        if group.typer_instance is not None:
+            group.short_help = str(group.typer_instance.info.help)
+            _summarize(group.typer_instance)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and end the process with its exit code: 0 to 4, or 130 after an interruption."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["--version"]:
+        print(f"touchstone-bench {__version__}")  # noqa: T201
+        sys.exit(0)
     # Of `bench`, `bench --help` and a completion all verbs are shown.
     app = build(words[0] if words and COMPLETION not in os.environ else None)
     try:
@@ -82,12 +106,6 @@ def _usage_error(error: Exception) -> int:
     if message is None:
         raise error
     if type(error).__name__ == "NoArgsIsHelpError":  # by name, because typer has its own copy of click
-        print(message(), end="")  # noqa: T201 - empty if rich has printed the help already
+        print(message())  # noqa: T201
         return UsageError.exit_code
     return _print_error(UsageError(message().rstrip("."), "see `bench --help`"))
-
-
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        print(f"touchstone-bench {__version__}")  # noqa: T201
-        raise typer.Exit

@@ -21,7 +21,7 @@ KindFlag = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
-        help="Only artifact, runtime, wheel, hub-model, worker-code or compiled; may be repeated.",
+        help="Only artifact, runtime, wheel, hub-model, worker-code, compiled, probe or code-facts; may be repeated.",
         metavar="KIND",
     ),
 ]
@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this verb to the command line."""
     verbs = typer.Typer(
         no_args_is_help=True,
-        help="List, verify or prune the cache: artifacts, runtimes, wheels, models, worker code, compiled models.",
+        help="List, verify or prune the cache: artifacts, runtimes, models, worker code, probes and more.",
     )
     # Named here, since the function cannot have the name of Python's `list`.
     verbs.command("list")(list_)

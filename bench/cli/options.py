@@ -22,6 +22,7 @@ __all__ = [
     "FormatFlag",
     "JsonFlag",
     "MatrixFlag",
+    "MinutesFlag",
     "ModelFlag",
     "OnlyFlag",
     "OptionalFlag",
@@ -29,6 +30,7 @@ __all__ = [
     "RankFlag",
     "SkipFlag",
     "VerboseFlag",
+    "before_verbs",
     "cache_path",
     "check_model",
     "known_formats",
@@ -90,6 +92,10 @@ OptionalFlag = Annotated[
     bool,
     typer.Option("--with-optional", help="Run optional cells too, and targets that this machine seems to lack."),
 ]
+MinutesFlag = Annotated[
+    float | None,
+    typer.Option(help="Minutes for measuring, after the preparation (default: the matrix's or the budget's)."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 VerboseFlag = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print each detail of the progress as a line of its own.")
@@ -108,6 +114,10 @@ FormatFlag = Annotated[
         "--format", help="html, csv, comparisons, markdown, json, pytest-benchmark; separate several with commas."
     ),
 ]
+
+
+def before_verbs(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """The options of `bench` itself, for its help and for completions: `app.main` answers them before it loads this."""
 
 
 def known_formats(text: str) -> tuple[str, ...]:

@@ -10,12 +10,14 @@ import typer
 from msgspec.structs import replace
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.cli.options import (
     CacheFlag,
     FamilyFlag,
     JsonFlag,
     MatrixFlag,
+    MinutesFlag,
     ModelFlag,
     OnlyFlag,
     OptionalFlag,
@@ -25,7 +27,7 @@ from bench.cli.options import (
     matrix_path,
     print_json,
 )
-from bench.cli.tables import console, plain_table
+from bench.cli.tables import console, plain_table, print_table
 
 if TYPE_CHECKING:
     from bench.declare.plan import Plan
@@ -49,10 +51,12 @@ def plan(
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
+    minutes: MinutesFlag = None,
     as_json: JsonFlag = False,
     cache_dir: CacheFlag = None,
 ) -> None:
     """Print the cells, why some will not run, and about how long a run takes; runs nothing."""
+    from bench.declare import registry
     from bench.declare.budgets import effort_named
     from bench.declare.matrix import read
     from bench.declare.plan import whole_plan
@@ -60,7 +64,12 @@ def plan(
     from bench.prepare.presence import absent_targets, hardware
 
     check_model(model, family, matrix)
+    if minutes is not None:
+        from bench.run_steps import checked_minutes
+
+        checked_minutes("--minutes", minutes)
     cache = cache_path(cache_dir)
+    registry.remember_in(cache)
     if model is None:
         declared = read(matrix_path(matrix))
     else:
@@ -68,7 +77,7 @@ def plan(
 
         declared = drafted_matrix(model, family or "", cache)
     effort = effort_named(budget or declared.measure.budget)
-    effort = replace(effort, minutes=declared.measure.minutes or effort.minutes)
+    effort = replace(effort, minutes=minutes or declared.measure.minutes or effort.minutes)
     absent = absent_targets(declared, hardware())
     planned = whole_plan(declared, only or (), skip or (), with_optional=with_optional, absent=absent)
     if as_json:
@@ -78,6 +87,8 @@ def plan(
     obstacles = {cell.id: reason for cell in planned.cells if (reason := _why_not(cell, absent, wrong))}
     here = [cell for cell in planned.cells if cell.id not in obstacles]
     plan_table(planned, obstacles, forecast.forecast(declared, here, effort, cache))
+    if short := forecast.too_short(here, effort):
+        console().print(f"[yellow]warning:[/] {escape(short)}", highlight=False)
 
 
 def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:
@@ -95,14 +106,14 @@ def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) 
     `obstacles` says, by cell, why it will have no result here.
     """
     out = console()
-    table = plain_table("cell", "recipe", "runtime", "will it run")
     shown = [cell for cell in planned.cells if cell.excluded is None]
+    rows = []
     for cell in shown:
         recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]{escape(obstacles[cell.id])}[/]" if cell.id in obstacles else "yes"
-        table.add_row(cell.id, recipe, cell.runtime, will)
+        will = Text(obstacles[cell.id], "dim") if cell.id in obstacles else Text("yes")
+        rows.append((Text(cell.id), Text(recipe), Text(cell.runtime), will))
     if shown:
-        out.print(table)
+        print_table(out, ("cell", "recipe", "runtime", "will it run"), rows)
     if excluded := [cell for cell in planned.cells if cell.excluded is not None]:
         out.print("", _reasons_table(excluded, planned.cells, "excluded"), sep="\n")
     if planned.left_out:
@@ -152,18 +163,18 @@ def _reasons_table(cells: Sequence[Cell], every: Sequence[Cell], title: str) -> 
     for cell in cells:
         reasons.setdefault(cell.excluded or "", []).append(cell)
     table = plain_table(title, "cells", "why")
+    gone = {cell.id for cell in cells}
+    staying = [cell for cell in every if cell.id not in gone]
     for reason, group in reasons.items():
-        table.add_row(_labels(group, cells, every), str(len(group)), escape(reason))
+        table.add_row(_labels(group, staying), str(len(group)), escape(reason))
     return table
 
 
-def _labels(group: Sequence[Cell], out: Sequence[Cell], every: Sequence[Cell]) -> str:
+def _labels(group: Sequence[Cell], staying: Sequence[Cell]) -> str:
     """Some cells as globs: `*/cuda/*`, `qwen/*`, `vit/*/torch-compile/*`, `minilm/int8/cpu`.
 
-    A star is written only where it is true: every cell that it stands for is in `out`.
+    A star is written only where it is true: none of the cells that it stands for is in `staying`.
     """
-    gone = {cell.id for cell in out}
-    staying = [cell for cell in every if cell.id not in gone]
     models, targets = {cell.model for cell in staying}, {cell.target for cell in staying}
     pairs = {(cell.model, cell.target) for cell in staying}
     if len(names := {cell.target for cell in group}) == 1 and not names & targets:

@@ -12,6 +12,7 @@ from bench.cli.options import (
     FamilyFlag,
     FormatFlag,
     MatrixFlag,
+    MinutesFlag,
     ModelFlag,
     OnlyFlag,
     OptionalFlag,
@@ -45,10 +46,7 @@ def run(
     skip: SkipFlag = None,
     with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Minutes for measuring, after the preparation (default: the matrix's or the budget's)."),
-    ] = None,
+    minutes: MinutesFlag = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Number of threads for every target.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run: only what is missing is measured.")] = None,
     sustained: Annotated[
@@ -61,8 +59,10 @@ def run(
     formats: FormatFlag = "html,csv,markdown",
     rank_approximate: RankFlag = False,
     wait: Annotated[
-        float | None,
-        typer.Option(metavar="MINUTES", help="Where the machine is busy, wait at most this long until it is quiet."),
+        bool, typer.Option("--wait", help="Where the machine is busy, wait until it is quiet, for at most 30 minutes.")
+    ] = False,
+    wait_minutes: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="The same as --wait, for at most this long.")
     ] = None,
     cache_dir: CacheFlag = None,
     quiet: QuietFlag = False,
@@ -70,6 +70,7 @@ def run(
 ) -> None:
     """Prepare, measure, judge and report every cell (model, precision, target, workload) of the matrix."""
     from bench import pipeline
+    from bench.prepare.quiet_machine import MOST_WAIT_MINUTES
 
     # A run is continued as its record says: rounds with other settings could not be put together with the earlier ones.
     settings = (model, family, only, skip, with_optional, budget, threads, out, sustained)
@@ -95,7 +96,7 @@ def run(
         resume=resume,
         formats=known_formats(formats),
         sustained_minutes=sustained,
-        wait_minutes=wait,
+        wait_minutes=MOST_WAIT_MINUTES if wait and wait_minutes is None else wait_minutes,
         rank_approximate=rank_approximate,
         with_optional=with_optional,
     )

@@ -11,14 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli import result_rows
-
 if TYPE_CHECKING:
+    from bench.cli import result_rows
     from bench.pipeline import RunResult
     from bench.records import Outcome
 
 PIPE_WIDTH = 160
 """Columns of a table that does not go to a terminal: wide enough for a row."""
+GAP = 2
+"""Spaces between two columns."""
 COLOURS = {
     "ok": "green",
     "partial": "yellow",
@@ -52,6 +53,24 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
+def print_table(out: Console, headings: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Print a plain table of many rows: where they fit the width, as whole lines, in a part of the time of rich."""
+    lines = [[Text(heading, "bold") for heading in headings], *rows]
+    widths = [max(line[place].cell_len for line in lines) for place in range(len(headings))]
+    if sum(widths) + GAP * (len(widths) - 1) > out.width:
+        table = plain_table(*headings)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+        return
+    whole = Text()
+    for line in lines:
+        for text, width in zip(line[:-1], widths, strict=False):
+            whole.append_text(text).append(" " * (width - text.cell_len + GAP))
+        whole.append_text(line[-1]).append("\n")
+    out.print(whole, end="", soft_wrap=True, highlight=False)
+
+
 def safe(text: str) -> str:
     """Foreign text on one line, without control characters for the terminal and markup for rich."""
     from bench.report import escaping
@@ -81,6 +100,8 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
 
 def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
     """The lines of a run's results while it is measured: at most `height` of them, the latest models last."""
+    from bench.cli import result_rows
+
     lines: list[Text] = []
     for group in result_rows.groups(finished.outcomes):
         lines.append(_clean(group.heading, "bold"))
@@ -92,6 +113,9 @@ def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
 
 
 def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool) -> None:
+    # Late: the tables of other verbs have no such rows.
+    from bench.cli import result_rows
+
     for group in result_rows.groups(outcomes, rank_approximate=rank_approximate):
         _print_line(out, _clean(group.heading, "bold"))
         for line in result_rows.lines(group, out.width):

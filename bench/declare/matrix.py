@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ __all__ = [
     "Target",
     "checked",
     "engine_of",
+    "matcher",
     "matches",
     "parse",
     "read",
@@ -155,8 +158,14 @@ def engine_of(target: Target, family: registry.Family) -> str:
 
 def matches(glob: str, cell_id: str) -> bool:
     """Whether a glob such as `minilm/*` or `*/int8/*/b1*` matches a cell's id; `*` also matches slashes."""
-    # Not fnmatch, which ignores case on Windows.
-    return fnmatch.fnmatchcase(cell_id, glob)
+    return bool(matcher(glob)(cell_id))
+
+
+@lru_cache(maxsize=256)
+def matcher(glob: str) -> Callable[[str], object]:
+    """The test of `matches` for one glob and many ids: true for an id that matches."""
+    # Not fnmatch.fnmatch, which ignores case on Windows.
+    return re.compile(fnmatch.translate(glob)).match
 
 
 def _excludes(tables: Tables) -> Iterable[Exclude]:

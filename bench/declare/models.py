@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from bench.declare import registry
 from bench.declare.model_inputs import MAX_SIZE, read_inputs
 from bench.declare.model_task import read_task
+from bench.declare.suggest import similar
 from bench.declare.tables import Tables
 from bench.records import InputOptions, SourceKind, TaskOptions
 
@@ -23,6 +24,8 @@ BATCH = re.compile(r"batch[_-]?(size|dim)?|batchsize|num_batch(es)?|n_batch", re
 """Names of dimensions that count samples, as exporters write them."""
 LETTERS = ("b", "bs", "bsz", "n")
 WEIGHTS = ("auto", "pretrained", "random")
+CLEARLY_MEANT = 0.75
+"""How similar a misspelt family must be to one, from 0 to 1, for the rest of its table to be read as that family's."""
 
 
 class Model(Struct, frozen=True):
@@ -78,8 +81,17 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
         if not 0 <= model.seed <= MAX_SIZE:
             raise tables.error(f"{where}.seed is {model.seed}", f"a seed is a whole number from 0 to {MAX_SIZE}")
     known = registry.families()
-    # Before the sources: which kinds of source are valid depends on the family.
-    tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
+    with tables.attempt():
+        # Before all that depends on the family: then a misspelt one is the first of the mistakes.
+        tables.one_of(model.family, known, f"unknown family '{model.family}' in {where}")
+    with tables.attempt():
+        _check_source_kind(tables, model, where)
+    if model.family not in known:
+        # The matrix is refused in any case; the other mistakes are told where it is clear which family is meant.
+        meant = similar(model.family, sorted(known), least=CLEARLY_MEANT)
+        if not meant:
+            return model
+        model = replace(model, family=meant[0])
     family = known[model.family]
     with tables.attempt():
         _check_sources(tables, model, where)
@@ -92,11 +104,23 @@ def _model(tables: Tables, name: str, data: dict[str, Any]) -> Model:
     return replace(model, workloads=tuple(_workloads(tables, where, family, given, model.input_options.batch_axis)))
 
 
-def _check_sources(tables: Tables, model: Model, where: str) -> None:
+def _source_kind(model: Model) -> str:
+    """The kind of source, `hub` of `hub:NAME`; empty for an unknown one."""
     kind, colon, _ = model.source.partition(":")
-    if not colon or kind not in SOURCE_KINDS:
+    return kind if colon and kind in SOURCE_KINDS else ""
+
+
+def _check_source_kind(tables: Tables, model: Model, where: str) -> None:
+    if not _source_kind(model):
         hint = f"it starts with one of {', '.join(k + ':' for k in SOURCE_KINDS)}"
         raise tables.error(f"source '{model.source}' of {where} has no known kind", hint)
+
+
+def _check_sources(tables: Tables, model: Model, where: str) -> None:
+    """Raise `MatrixError` for a source of a known kind that the family does not read."""
+    kind = _source_kind(model)
+    if not kind:
+        return
     reads = registry.families()[model.family].sources
     if kind not in reads:
         hint = f"the family reads {', '.join(k + ':' for k in reads)}"

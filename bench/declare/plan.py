@@ -11,10 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.declare import registry
-from bench.declare.matrix import Matrix, Model, Precision, Target, engine_of, matches
+from bench.declare.matrix import Matrix, Model, Precision, Target, engine_of, matcher, matches
 from bench.declare.suggest import similar
 from bench.errors import MatrixError, UsageError
-from bench.records import Cell
+from bench.records import Cell, Recipe, Tolerance
 
 LONGEST_WORD = 16
 """Longer names of dimensions are shortened in the labels of workloads, which stand in every row."""
@@ -103,78 +103,121 @@ def is_selected(cell: Cell, only: Sequence[str], skip: Sequence[str]) -> bool:
 
 
 def _any(glob: str, cells: Iterable[Cell]) -> bool:
-    return any(matches(glob, cell.id) for cell in cells)
+    is_match = matcher(glob)
+    return any(is_match(cell.id) for cell in cells)
 
 
 def _sorted(matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> _Sorted:
-    made = _Sorted()
+    made, cells, places = _Sorted(), _Cells(matrix), _Places(matrix, absent, with_optional=with_optional)
     for model in matrix.models.values():
         # Made once: they are the same for every precision and target.
-        workloads = [(label(registry.families()[model.family], sizes), sizes) for sizes in model.workloads]
+        family = registry.families()[model.family]
+        workloads = [(label(family, sizes), sizes, rates_of(family, sizes)) for sizes in model.workloads]
         for precision in matrix.precisions.values():
             for target in matrix.targets.values():
-                for workload, sizes in workloads:
-                    cell = _cell(model, precision, target, workload, sizes)
-                    place, reason = _place(matrix, cell, absent, with_optional=with_optional)
+                for workload, sizes, rates in workloads:
+                    cell = cells.cell(model, precision, target, workload, sizes, rates)
+                    place, reason = places.place(model, target, cell)
                     getattr(made, place).append(replace(cell, excluded=reason))
     return made
 
 
-def _place(matrix: Matrix, cell: Cell, absent: Mapping[str, str], *, with_optional: bool) -> tuple[str, str | None]:
-    """Where a combination belongs, by the names of `_Sorted`, and why it does not run."""
-    model, target = matrix.models[cell.model], matrix.targets[cell.target]
-    lists = [listed for listed in (model.precisions, target.precisions) if listed]
-    if not all(cell.precision in listed for listed in lists):
-        return "beyond", "another precision is listed"
-    why = _impossible(cell)
-    # What the user lists by name and cannot be stays visible, with the reason.
-    if why and not (lists and cell.recipe is None and _runs(cell)):
-        return "impossible", why
-    rules = [rule for rule in matrix.excludes if matches(rule.cells, cell.id)]
-    firm = why or next((rule.reason for rule in rules if not rule.optional), None)
-    optional = absent.get(cell.target) if target.if_present else None
-    if not optional and not with_optional:
-        optional = next((rule.reason for rule in rules if rule.optional), None)
-    if optional:
-        return ("beyond", firm) if firm else ("optional", optional)
-    return "rows", firm
+class _Places:
+    """Finds where the combinations of a matrix belong."""
+
+    def __init__(self, matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> None:
+        self.absent, self.with_optional = absent, with_optional
+        self.rules = [(rule, matcher(rule.cells)) for rule in matrix.excludes]
+
+    def place(self, model: Model, target: Target, cell: Cell) -> tuple[str, str | None]:
+        """Where a combination belongs, by the names of `_Sorted`, and why it does not run."""
+        lists = [listed for listed in (model.precisions, target.precisions) if listed]
+        if not all(cell.precision in listed for listed in lists):
+            return "beyond", "another precision is listed"
+        why = _impossible(cell)
+        # What the user lists by name and cannot be stays visible, with the reason.
+        if why and not (lists and cell.recipe is None and _runs(cell)):
+            return "impossible", why
+        cell_id = cell.id
+        rules = [rule for rule, is_match in self.rules if is_match(cell_id)]
+        firm = why or next((rule.reason for rule in rules if not rule.optional), None)
+        optional = self.absent.get(target.name) if target.if_present else None
+        if not optional and not self.with_optional:
+            optional = next((rule.reason for rule in rules if rule.optional), None)
+        if optional:
+            return ("beyond", firm) if firm else ("optional", optional)
+        return "rows", firm
 
 
-def _cell(model: Model, precision: Precision, target: Target, workload: str, sizes: dict[str, int]) -> Cell:
-    family = registry.families()[model.family]
-    engine = engine_of(target, family)
-    recipe = precision.recipe(engine, model.family)
-    return Cell(
-        model=model.name,
-        precision=precision.name,
-        target=target.name,
-        workload=workload,
-        family=model.family,
-        source=model.source,
-        engine=engine,
-        runtime=target.runtime,
-        sizes=sizes,
-        rates={
-            name: float(math.prod(sizes.get(size, 1) for size in factors)) for name, factors in family.rates.items()
-        },
-        recipe=recipe,
-        provider=target.provider.ep if target.provider else None,
-        device=str(target.provider.device) or None if target.provider else None,
-        emulated=bool(target.provider and target.provider.emulated),
-        control=target.control,
-        format=registry.engines()[engine].format,
-        tolerance=precision.tolerance_of(engine, model.family) if recipe else None,
-    )
+class _Cells:
+    """Makes the cells of a matrix; what many cells share is found once."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.devices = {
+            target.name: str(target.provider.device) or None if target.provider else None
+            for target in matrix.targets.values()
+        }
+        self._engines: dict[tuple[str, str], str] = {}
+        self._recipes: dict[tuple[str, str, str], tuple[Recipe | None, Tolerance | None]] = {}
+
+    def cell(
+        self,
+        model: Model,
+        precision: Precision,
+        target: Target,
+        workload: str,
+        sizes: dict[str, int],
+        rates: dict[str, float],
+    ) -> Cell:
+        """One combination."""
+        engine = self._engine(target, model.family)
+        recipe, tolerance = self._recipe(precision, engine, model.family)
+        return Cell(
+            model=model.name,
+            precision=precision.name,
+            target=target.name,
+            workload=workload,
+            family=model.family,
+            source=model.source,
+            engine=engine,
+            runtime=target.runtime,
+            sizes=sizes,
+            rates=rates,
+            recipe=recipe,
+            provider=target.provider.ep if target.provider else None,
+            device=self.devices[target.name],
+            emulated=bool(target.provider and target.provider.emulated),
+            control=target.control,
+            format=registry.engines()[engine].format,
+            tolerance=tolerance,
+        )
+
+    def _engine(self, target: Target, family: str) -> str:
+        key = target.name, family
+        if key not in self._engines:
+            self._engines[key] = engine_of(target, registry.families()[family])
+        return self._engines[key]
+
+    def _recipe(self, precision: Precision, engine: str, family: str) -> tuple[Recipe | None, Tolerance | None]:
+        key = precision.name, engine, family
+        if key not in self._recipes:
+            recipe = precision.recipe(engine, family)
+            self._recipes[key] = recipe, precision.tolerance_of(engine, family) if recipe else None
+        return self._recipes[key]
+
+
+def rates_of(family: registry.Family, sizes: dict[str, int]) -> dict[str, float]:
+    """What a call of a workload counts, by the unit: the products of its sizes."""
+    return {name: float(math.prod(sizes.get(size, 1) for size in factors)) for name, factors in family.rates.items()}
 
 
 def _impossible(cell: Cell) -> str | None:
     """Why a combination is no cell: its engine does not run the family, or its precision has no recipe; else None."""
-    engine, family = registry.engines()[cell.engine], registry.families()[cell.family]
     if not _runs(cell):
-        return f"engine '{engine.name}' does not run family '{cell.family}'"
+        return f"engine '{cell.engine}' does not run family '{cell.family}'"
     if cell.recipe is None:
-        by_family = engine.takes_family_recipes(family)
-        what = f"family '{cell.family}'" if by_family else f"engine '{engine.name}', family '{cell.family}'"
+        by_family = registry.engines()[cell.engine].takes_family_recipes(registry.families()[cell.family])
+        what = f"family '{cell.family}'" if by_family else f"engine '{cell.engine}', family '{cell.family}'"
         return NO_RECIPE.format(precision=cell.precision, what=what)
     return None
 
@@ -227,8 +270,9 @@ def _check_globs(only: Sequence[str], skip: Sequence[str], made: _Sorted) -> Non
 
 def _idle_rules(matrix: Matrix, every: Sequence[Cell], made: _Sorted) -> Iterable[str]:
     """A warning for each rule that matches nothing: what it named is gone, or it is misspelt and its cells run."""
+    ids = [cell.id for cell in every]
     for rule in matrix.excludes:
-        if not _any(rule.cells, every):
+        if not any(map(matcher(rule.cells), ids)):
             near = _near(rule.cells, (*made.rows, *made.optional))
             yield f"the rule [[exclude]] cells = '{rule.cells}' in {matrix.place} matches no cell; {near}"
 

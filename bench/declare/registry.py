@@ -11,8 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from bench.declare import entry_points
 from bench.declare.entry_points import Plugin
+from bench.declare.manifest_memory import FILE as MEMORY
+from bench.declare.manifest_memory import ManifestMemory
 from bench.declare.manifests import RecipeDeclaration, read_manifest, read_recipes
 from bench.errors import PluginError
 from bench.records import EngineManifest, FamilyManifest, FormatManifest, ProviderBehavior, Tolerance
@@ -75,8 +79,8 @@ class Engine(EngineManifest, frozen=True, kw_only=True):
 def families() -> dict[str, Family]:
     """Every family by its name, `text-encoder` for `text_encoder.py`."""
     return {
-        name: Family(name=name, **_fields(read_manifest(path, FamilyManifest, place)))
-        for name, (path, place) in _files("families").items()
+        name: Family(name=name, **_fields(manifest))
+        for name, manifest in _manifests("families", FamilyManifest).items()
     }
 
 
@@ -84,8 +88,7 @@ def families() -> dict[str, Family]:
 def engines() -> dict[str, Engine]:
     """Every engine by its name, `llama-cpp` for `llama_cpp.py`."""
     return {
-        name: Engine(name=name, **_fields(read_manifest(path, EngineManifest, place)))
-        for name, (path, place) in _files("engines").items()
+        name: Engine(name=name, **_fields(manifest)) for name, manifest in _manifests("engines", EngineManifest).items()
     }
 
 
@@ -93,15 +96,21 @@ def engines() -> dict[str, Engine]:
 def formats() -> dict[str, Format]:
     """Every format of artifacts by its name."""
     return {
-        name: Format(name=name, **_fields(read_manifest(path, FormatManifest, place)))
-        for name, (path, place) in _files("formats").items()
+        name: Format(name=name, **_fields(manifest)) for name, manifest in _manifests("formats", FormatManifest).items()
     }
 
 
 @cache
 def recipes(format_name: str) -> dict[str, RecipeDeclaration]:
     """Every recipe that makes an artifact of a format, with its options, number format and tolerances."""
-    return read_recipes(*_files("formats")[format_name])
+    path, place = _files("formats")[format_name]
+    declared = _memory.recall(path, dict[str, RecipeDeclaration])
+    if declared is None:
+        declared = read_recipes(path, place)
+        _memory.keep(path, dict[str, RecipeDeclaration], declared)
+        _memory.save()
+    # A file may have moved since it was read.
+    return {name: replace(recipe, place=place) for name, recipe in declared.items()}
 
 
 def tolerance(recipe: RecipeDeclaration, family: Family) -> Tolerance | None:
@@ -166,6 +175,26 @@ def _plugins_of(kind: str) -> list[Plugin]:
 
 
 M = TypeVar("M", FamilyManifest, EngineManifest, FormatManifest)
+_memory = ManifestMemory()
+
+
+def remember_in(cache: Path) -> None:
+    """Keep what is read from source files in a cache folder, for this process and later ones."""
+    global _memory  # noqa: PLW0603 - as the functions above, whose results are those of the whole process
+    _memory = ManifestMemory(cache / MEMORY)
+
+
+def _manifests(folder: str, kind: type[M]) -> dict[str, M]:
+    """The manifest of every file of a kind, by its name."""
+    manifests = {}
+    for name, (path, place) in _files(folder).items():
+        manifest = _memory.recall(path, kind)
+        if manifest is None:
+            manifest = read_manifest(path, kind, place)
+            _memory.keep(path, kind, manifest)
+        manifests[name] = manifest
+    _memory.save()
+    return manifests
 
 
 def _fields(manifest: M) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -16,4 +15,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def similar(word: str, known: Iterable[str], *, most: int = 1, least: float = 0.5) -> list[str]:
     """At most `most` known words, the most similar first; `least` is the lowest similarity, from 0 to 1."""
+    # Late: it is needed for a mistake only, and is slow to import.
+    import difflib
+
     return difflib.get_close_matches(word, list(known), n=most, cutoff=least)

@@ -86,13 +86,16 @@ def touch(folder: Path) -> None:
 
 
 def touch_whole(folder: Path) -> None:
-    """Record a use of a folder to which no file may be added."""
+    """Record a use of a file, or of a folder to which no file may be added."""
     with contextlib.suppress(OSError):
         os.utime(folder)
 
 
 def last_used(folder: Path) -> float:
-    """The last use of a folder in seconds since the epoch; without a record, the last change in it."""
+    """The last use of a folder or file in seconds since the epoch; without a record, the last change in it."""
+    with contextlib.suppress(OSError):
+        if folder.is_file():
+            return folder.stat().st_mtime
     with contextlib.suppress(OSError):
         return (folder / USED).stat().st_mtime
     with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ import msgspec
 
 from bench.errors import DiskError
 from bench.files import write_atomically
+from bench.prepare.cache_use import touch_whole
 from bench.shared import syntax
 
 UNUSED_FIELDS = ("kind", "type_comment", "type_ignores")
@@ -47,11 +48,18 @@ def remembered(memory: Path, key: str, compute: Callable[[], str]) -> str:
         return known[key]
 
 
+def read(memory: Path) -> dict[str, str]:
+    """The digests in a file by their keys. Raises `OSError`, `UnicodeDecodeError` and msgspec's errors."""
+    return msgspec.json.decode(memory.read_bytes(), type=dict[str, str])
+
+
 def _recall(memory: Path) -> dict[str, str]:
     try:
-        return msgspec.json.decode(memory.read_bytes(), type=dict[str, str])
+        known = read(memory)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError):
         return {}
+    touch_whole(memory)
+    return known
 
 
 def digest(paths: Iterable[Path]) -> str:

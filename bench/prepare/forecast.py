@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import platform
 import re
 import tomllib
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.declare import registry
 from bench.declare.matrix import Matrix, Runtime
@@ -110,6 +113,25 @@ def measuring_s(cells: Sequence[Cell], effort: Effort) -> float:
     return max(blocks, min(60 * effort.minutes, effort.max_rounds * blocks))
 
 
+def too_short(cells: Sequence[Cell], effort: Effort) -> str:
+    """What to say before a run whose time is about over after the first block of each model; else empty."""
+    once_s = measuring_s(cells, replace(effort, minutes=0.0))
+    # An estimate: a time that is only a little too short may be enough.
+    if effort.minutes is None or effort.max_rounds < 2 or 60 * effort.minutes >= once_s:
+        return ""
+    models = len({cell.model for cell in cells})
+    what = "one block takes" if models == 1 else f"one block of each of the {models} models takes"
+    return (
+        f"{effort.minutes:g} min are short: {what} about {shown_minutes(once_s)}, and all are made; "
+        f"one block gives no intervals: --minutes {math.ceil(2 * once_s / 60)} is about enough for two"
+    )
+
+
+def shown_minutes(seconds: float) -> str:
+    """`3 min`; `40 s` below two minutes."""
+    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{max(1, round(seconds))} s"
+
+
 def block_s(cells: Sequence[Cell], effort: Effort) -> float:
     """Seconds of a block of one model: a process for each target x precision, and bursts of each workload in turn."""
     seconds = estimates().seconds
@@ -195,11 +217,16 @@ def _built(folder: Path) -> set[tuple[str, ...]]:
 
     By name alone: a changed file of the same name is built again.
     """
-    paths = list((folder / "artifacts").glob("*/artifact.json"))
+    names: list[str] = []
+    # A cache may hold a thousand of them, for which a glob and a `Path` each would take longer than all else.
+    with contextlib.suppress(OSError), os.scandir(folder / "artifacts") as listed:
+        names = [item.name for item in listed]
     found: set[tuple[str, ...]] = set()
-    for path in paths if len(paths) <= MOST_RECORDS else ():
+    decode = msgspec.json.Decoder(_Slim).decode
+    for name in names if len(names) <= MOST_RECORDS else ():
         with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            parts = msgspec.json.decode(path.read_bytes(), type=_Slim).parts
+            with open(f"{folder}/artifacts/{name}/artifact.json", "rb", buffering=0) as file:  # noqa: PTH123
+                parts = decode(file.read()).parts
             if parts.get("what") == "artifact":
                 found.add((parts["model"], parts.get("format", ""), parts.get("recipe", "")))
             elif parts.get("what") == "reference":

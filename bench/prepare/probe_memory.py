@@ -15,6 +15,7 @@ from bench.declare import registry
 from bench.declare.targets import Target
 from bench.errors import DiskError
 from bench.files import write_atomically
+from bench.prepare.cache_use import touch_whole
 from bench.prepare.environments import Environment
 from bench.records import Machine, Probe, TargetFacts
 
@@ -39,7 +40,9 @@ class ProbeMemory:
         if not _is_local(target):
             return None
         with contextlib.suppress(OSError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
-            facts = msgspec.json.decode(self._file(target, environment).read_bytes(), type=TargetFacts)
+            file = self._file(target, environment)
+            facts = read(file)
+            touch_whole(file)
             return facts if facts.available else None
         return None
 
@@ -61,6 +64,11 @@ class ProbeMemory:
         packages = json.dumps(environment.record.packages, sort_keys=True)
         parts = [*self.place, environment.record.key, str(environment.executable), packages, order]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.json"
+
+
+def read(file: Path) -> TargetFacts:
+    """The facts in a file. Raises `OSError`, `UnicodeDecodeError` and msgspec's errors."""
+    return msgspec.json.decode(file.read_bytes(), type=TargetFacts)
 
 
 def order_of(target: Target) -> Probe:

@@ -12,7 +12,7 @@ from bench.progress import Progress, duration
 PAUSE_S = 4.0
 QUIET_LOOKS = 3
 """How many looks one after another must be quiet: between two compilations a machine is quiet for a moment."""
-MOST_WAIT_MINUTES = 60.0
+MOST_WAIT_MINUTES = 30.0
 """How long is waited where the user does not say how long."""
 QUESTION = "Enter: go on, w: wait until it is quiet, n: stop"
 

@@ -32,6 +32,8 @@ class HubStandIn:
         """Close the connection after so many bytes of a file."""
         self.fetched: list[str] = []
         """The names of the files whose content was asked for."""
+        self.asked = 0
+        """How often anything was asked for."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -84,6 +86,7 @@ def _handler(hub: HubStandIn) -> type[BaseHTTPRequestHandler]:
             """Say nothing."""
 
         def _answer(self) -> None:
+            hub.asked += 1
             path = unquote(urlsplit(self.path).path)
             match = INFO.fullmatch(path) or TREE.fullmatch(path) or FILE.fullmatch(path)
             if hub.broken:

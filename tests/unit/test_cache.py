@@ -18,21 +18,28 @@ import msgspec
 import pytest
 
 from bench.cache import KINDS, entries, prune, prune_damaged, verify
+from bench.declare.manifest_memory import FILE as MEMORY
+from bench.declare.manifest_memory import ManifestMemory
 from bench.declare.targets import Runtime
 from bench.errors import UsageError
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import Artifacts
 from bench.prepare.cache_use import USED, in_use, uses_cache
 from bench.prepare.sources import wheel
+from bench.records import TargetFacts
+from bench.records.machine import Device
 
 DAY_S = 86400.0
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: SIGKILL")
 
 
 def unused_for(folder: Path, days: float) -> Path:
-    """A folder that was used last so long ago."""
-    (folder / USED).touch()
+    """A folder or a file that was used last so long ago."""
     then = time.time() - days * DAY_S
+    if folder.is_file():
+        os.utime(folder, (then, then))
+        return folder
+    (folder / USED).touch()
     os.utime(folder / USED, (then, then))
     return folder
 
@@ -87,6 +94,14 @@ def a_compile_cache(cache: Path) -> Path:
     return folder
 
 
+def a_probe(cache: Path) -> Path:
+    file = cache / "probes" / "0123456789abcdef01234567.json"
+    file.parent.mkdir()
+    device = Device(type="gpu", index=0, vendor="NVIDIA", name="A GPU")
+    file.write_bytes(msgspec.json.encode(TargetFacts(available=True, versions={"torch": "2.13.0"}, device=device)))
+    return file
+
+
 @pytest.fixture
 def full(tmp_path) -> dict[str, Path]:
     """A cache with one thing of each kind; its folders by kind."""
@@ -97,6 +112,8 @@ def full(tmp_path) -> dict[str, Path]:
         "hub-model": a_hub_model(tmp_path),
         "worker-code": worker_code.stage(tmp_path),
         "compiled": a_compile_cache(tmp_path),
+        "probe": a_probe(tmp_path),
+        "code-facts": tmp_path / worker_code.DIGESTS,
     }
     assert list(made) == list(KINDS)
     return made
@@ -115,6 +132,8 @@ def test_everything_is_listed_by_kind_with_what_it_is(full, tmp_path):
     assert shown["wheel"] == "pictures-1.0-py3-none-any.whl"
     assert shown["hub-model"] == "owner/name"
     assert shown["compiled"] == "minilm/fp32/qnn"
+    assert shown["probe"] == "a usable target on gpu.0 with torch 2.13.0"
+    assert shown["code-facts"] == "digests of the worker's code: 1"
     assert [kind for kind, entry in listed.items() if entry.unfinished] == ["compiled"]
     assert listed["hub-model"].size_bytes == len(b"{}") + len(b"many weights"), "a link takes no space"
 
@@ -148,6 +167,20 @@ def test_staging_worker_code_again_makes_it_young(tmp_path):
     assert entries(tmp_path, ["worker-code"])[0].used_days_ago == 0
 
 
+def test_what_was_read_again_from_a_file_is_young(full, tmp_path):
+    manifests = ManifestMemory(tmp_path / MEMORY)
+    manifests.keep(full["probe"], int, 3)
+    manifests.save()
+    for path in (tmp_path / MEMORY, full["code-facts"]):
+        unused_for(path, 40)
+    assert [round(entry.used_days_ago) for entry in entries(tmp_path, ["code-facts"])] == [40, 40]
+    worker_code.stage(tmp_path)
+    ManifestMemory(tmp_path / MEMORY)
+    listed = entries(tmp_path, ["code-facts"])
+    assert [entry.used_days_ago for entry in listed] == [0, 0]
+    assert [entry.what for entry in listed] == ["digests of the worker's code: 1", "manifests and lists of recipes: 1"]
+
+
 # --- checked ----------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +194,8 @@ def test_every_kind_of_damage_is_named_and_only_that_is_removed(full, tmp_path):
     next(full["wheel"].glob("*/pictures/a.png")).write_bytes(b"another")
     next((full["hub-model"] / "blobs").iterdir()).write_bytes(b"another")
     next(full["worker-code"].rglob("timing.py")).write_text("def (")
+    full["probe"].write_text('{"available": "perhaps"}')
+    full["code-facts"].write_text("{")
     sound = an_artifact(tmp_path, model="vit")
     damaged = {damage.kind: damage.problems for damage in verify(tmp_path)}
     assert damaged["artifact"] == ("model.onnx has changed",)
@@ -168,6 +203,8 @@ def test_every_kind_of_damage_is_named_and_only_that_is_removed(full, tmp_path):
     assert damaged["wheel"] == ("pictures/a.png has changed",)
     assert damaged["hub-model"][0].endswith(" has changed")
     assert damaged["worker-code"] == ("bench/worker/timing.py is no Python",)
+    assert damaged["probe"] == ("is no record of a target",)
+    assert damaged["code-facts"] == ("cannot be read",)
     assert {entry.kind for entry in prune_damaged(tmp_path).removed} == set(damaged)
     assert sound.exists()
     assert full["compiled"].exists()
@@ -186,12 +223,12 @@ def test_a_runtime_whose_packages_are_not_those_of_its_record_is_damaged(tmp_pat
 
 
 def test_what_was_not_used_for_so_long_is_removed_and_the_rest_stays(full, tmp_path):
-    for kind in ("artifact", "runtime", "wheel"):
+    for kind in ("artifact", "runtime", "wheel", "probe"):
         unused_for(full[kind], 40)
     pruned = prune(tmp_path, 30)
-    assert {entry.kind for entry in pruned.removed} == {"artifact", "runtime", "wheel", "compiled"}
+    assert {entry.kind for entry in pruned.removed} == {"artifact", "runtime", "wheel", "compiled", "probe"}
     assert pruned.freed_bytes > 0
-    assert [kind for kind, folder in full.items() if folder.exists()] == ["hub-model", "worker-code"]
+    assert [kind for kind, folder in full.items() if folder.exists()] == ["hub-model", "worker-code", "code-facts"]
     assert not [path for path in tmp_path.rglob("*") if "removed" in path.name]
 
 
@@ -207,7 +244,7 @@ def test_a_runtime_that_a_stopped_run_left_half_made_is_removed_at_once(tmp_path
 
 def test_what_a_running_process_made_or_used_stays_and_older_things_go(full, tmp_path):
     unused_for(full["artifact"], 40)
-    for kind in ("hub-model", "worker-code", "wheel", "compiled"):
+    for kind in ("hub-model", "worker-code", "wheel", "compiled", "probe", "code-facts"):
         unused_for(full[kind], 1)
     with in_use(tmp_path):
         environments.touch(full["runtime"])
@@ -215,7 +252,7 @@ def test_what_a_running_process_made_or_used_stays_and_older_things_go(full, tmp
         running.mkdir()
         pruned = prune(tmp_path, 0)
         assert [entry.key for entry in pruned.spared] == [full["runtime"].name, "run-mine"]
-        assert len(pruned.removed) == 5
+        assert len(pruned.removed) == 7
         assert running.exists()
     assert {entry.kind for entry in prune(tmp_path, 0).removed} == {"runtime", "compiled"}
 

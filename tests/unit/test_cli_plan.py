@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 from matrices import MATRIX, matrix_text
 from onnx_bytes import an_input, an_onnx_file
+from rich.console import Console
+from rich.text import Text
+
+from bench.cli.tables import print_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +55,20 @@ def test_a_plan_shows_every_cell_and_why_some_will_not_run(bench):
     assert "10 cells of 2 models on this machine; about " in done.stdout
     assert re.search(r"runtime build +\d+ MB +\d+ MB", done.stdout)
     assert re.search(r"about \d+ minutes? \(\d+ of them measuring\) and \d+ MB to download$", done.stdout.strip())
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_a_table_of_whole_lines_holds_what_one_of_folded_cells_holds(width):
+    written = io.StringIO()
+    out = Console(width=width, file=written)
+    rows = [(Text("minilm/fp32/cpu"), Text("a [b] 日本"), Text("yes")), (Text("x"), Text(""), Text("no", "dim"))]
+    print_table(out, ("cell", "what", "will it run"), rows)
+    lines = written.getvalue().splitlines()
+    if width == 80:
+        assert lines == ["cell             what        will it run", "minilm/fp32/cpu  a [b] 日本  yes", f"x{'no':>30}"]
+    else:
+        assert max(map(len, lines)) <= width
+        assert "".join(line[:5].strip() for line in lines).startswith("cellminil")
 
 
 def test_a_plan_in_json_is_for_programs(bench):

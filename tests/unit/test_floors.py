@@ -39,7 +39,7 @@ ROOMS = {
     "commands": set(),
     "progress": set(),
     "files": {"errors"},
-    "declare": {"records", "errors", "shared"},
+    "declare": {"records", "errors", "files", "shared"},
     "shared": set(),
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
@@ -266,3 +266,13 @@ def test_planning_loads_nothing_that_it_does_not_need():
     late = {"numpy", "scipy", "pandas", "jinja2", "altair", "psutil", "huggingface_hub", "filelock", "cpuinfo"}
     late |= {"packaging", "installer"}
     assert not loaded_by(script) & late
+
+
+def test_the_version_is_printed_without_loading_the_command_line():
+    script = "from bench.cli.app import main\ntry: main(['--version'])\nexcept SystemExit: pass"
+    assert not loaded_by(script) & {"typer", "rich", "msgspec", "tomllib", "inspect"}
+
+
+def test_help_loads_no_reader_of_markdown_or_code():
+    script = "from bench.cli.app import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert not loaded_by(script) & {"markdown_it", "pygments", "numpy", "psutil"}

@@ -631,6 +631,41 @@ threads = 0
 """
 
 
+def test_a_misspelt_family_hides_no_later_mistake_of_its_model():
+    text = """schema = 1
+[models.m]
+family = "text-encoderr"
+source = "hub:a/b"
+seed = -1
+workloads = [{ batc = 1 }, { sequence = 0 }]
+[precisions.fp32]
+text-encoder = "fp32"
+[providers.cpu]
+"""
+    with pytest.raises(MatrixError) as caught:
+        parse(text, "some.toml")
+    places = ("workloads[0]", "seed is -1", "unknown family 'text-encoderr'", "workloads[1].sequence is 0")
+    first, *rest = str(caught.value).splitlines()
+    assert first == "some.toml has 4 mistakes"
+    assert all(place in line for place, line in zip(places, rest, strict=True))
+
+
+def test_what_depends_on_a_family_is_not_guessed_where_any_may_be_meant():
+    text = """schema = 1
+[models.m]
+family = "zzz"
+source = "huub:x"
+workloads = [{ batc = 1 }]
+[precisions.fp32]
+text-encoder = "fp32"
+[providers.cpu]
+"""
+    with pytest.raises(MatrixError) as caught:
+        parse(text, "some.toml")
+    _, *rest = str(caught.value).splitlines()
+    assert [line.strip().split(" ")[0] for line in rest] == ["unknown", "source"]
+
+
 def test_all_mistakes_are_told_at_once_with_the_misspelt_keys_first():
     with pytest.raises(MatrixError) as caught:
         parse(TEN_MISTAKES, "some.toml")

@@ -64,7 +64,7 @@ def test_no_ends_the_run_with_the_command_for_later():
 def test_a_wait_ends_after_three_quiet_looks_one_after_another():
     progress = Asked("w")
     checked(progress, [BUSY, BUSY, CALM, CALM, BUSY, CALM, CALM, CALM])
-    assert progress.steps[1] == "waiting until the machine is quiet, for at most 1 h 00 min"
+    assert progress.steps[1] == "waiting until the machine is quiet, for at most 30 min 00 s"
     assert progress.steps[-1].startswith("the machine is quiet after")
 
 

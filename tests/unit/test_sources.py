@@ -472,6 +472,38 @@ def test_what_was_fetched_needs_no_hub_any_more(find, hub):
     assert len(hub.fetched) == fetched
 
 
+def test_a_commit_that_was_fetched_whole_is_not_asked_for_again(find, hub):
+    commit = hub.commit("owner/bert")
+    first = find(f"hub:owner/bert@{commit}")
+    asked = hub.asked
+    assert find(f"hub:owner/bert@{commit}") == first
+    assert find(f"hub:owner/bert@{commit}", weights="random").weights == "random"
+    assert hub.asked == asked
+    find("hub:owner/bert@main")
+    assert hub.asked > asked, "a branch may have moved"
+
+
+def test_a_commit_that_was_fetched_without_its_weights_or_lost_a_file_is_asked_for(find, hub):
+    commit = hub.commit("owner/bert")
+    find(f"hub:owner/bert@{commit}", weights="random")
+    asked = hub.asked
+    source = find(f"hub:owner/bert@{commit}", weights="pretrained")
+    assert hub.asked > asked
+    (Path(source.path) / "config.json").resolve().unlink()
+    assert find(f"hub:owner/bert@{commit}", weights="pretrained") == source
+    assert (Path(source.path) / "config.json").is_file()
+
+
+def test_a_part_of_a_commit_is_not_taken_for_the_whole_where_the_hub_does_not_answer(find, hub):
+    commit = hub.commit("owner/bert")
+    find(f"hub:owner/bert@{commit}", weights="random")
+    hub.broken = True
+    # The client returns the folder that it has; the weights are not in it.
+    find(f"hub:owner/bert@{commit}")
+    hub.broken = False
+    assert find(f"hub:owner/bert@{commit}").weights == "pretrained"
+
+
 def test_offline_asks_nothing_of_the_hub(find, hub, monkeypatch):
     with pytest.raises(SourceError, match="not complete in the cache, and this run is offline"):
         find("hub:owner/bert", offline=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import logging
 import os
@@ -29,6 +30,7 @@ PLAIN = [
 WEIGHTS = ["*.safetensors"]
 UNWANTED = ["original/*", "consolidated*", "*.fp16.*", "onnx/*", "openvino/*"]
 """Second copies of the same weights, in other layouts."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PICKLED = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt)")
 OFFLINE_WORDS = {"1", "ON", "YES", "TRUE"}
 
@@ -49,6 +51,10 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
     repo, _, revision = name.partition("@")
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_WORDS
     patterns = PLAIN if weights == "random" else PLAIN + WEIGHTS
+    if folder := _fetched_whole(cache, repo, revision, weights):
+        touch(folder.parents[1])
+        say(f"{repo} at commit {folder.name[:12]}, of the cache")
+        return folder
     say(f"looking for {name} {'in the cache' if offline else 'on the hub'}")
     try:
         folder = _snapshot(repo, revision, patterns, cache, offline=offline)
@@ -59,10 +65,27 @@ def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Call
     # The pickles are not fetched, so that a model has them is known only by asking the hub.
     if weights != "random" and not offline and not any(folder.glob("*.safetensors")):
         _refuse_pickles(repo, folder.name)
+    if revision == folder.name and not offline and _is_whole(repo, folder, patterns):
+        _mark(folder, weights).touch()
     # The folder of the model, above `snapshots/COMMIT`: this is what `bench cache` lists and removes.
     touch(folder.parents[1])
     say(f"{repo} at commit {folder.name[:12]}")
     return folder
+
+
+def _fetched_whole(cache: Path, repo: str, revision: str, weights: str) -> Path | None:
+    """The folder of a commit of which an earlier run has fetched all files: it cannot change, so nobody is asked."""
+    if not COMMIT.fullmatch(revision):
+        return None
+    folder = cache / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
+    known = any(_mark(folder, kind).exists() for kind in dict.fromkeys(("auto", weights)))
+    # A link to nothing is of a file that was removed.
+    return folder if known and folder.is_dir() and all(path.exists() for path in folder.rglob("*")) else None
+
+
+def _mark(folder: Path, weights: str) -> Path:
+    """The file that says that a commit was fetched whole, with its weights or without them."""
+    return folder.parents[1] / f"whole-{folder.name}-{'plain' if weights == 'random' else 'weights'}"
 
 
 def hub_config(name: str, cache: Path) -> Path:
@@ -151,17 +174,36 @@ def _no_answer(name: str, reason: str, *, offline: bool) -> SourceError:
 
 def _refuse_pickles(repo: str, commit: str) -> None:
     """Raise SourceError for pickled weights: using random ones instead would hide them."""
+    pickles = sorted(name for name in _names(repo, commit) if PICKLED.fullmatch(name))
+    if pickles:
+        raise SourceError(
+            f"{repo} has its weights in {pickles[0]} only, and loading a pickle can run any code", CONVERT
+        )
+
+
+def _is_whole(repo: str, folder: Path, patterns: list[str]) -> bool:
+    """Whether the folder of a commit holds all files: where the hub does not answer, the client returns what is there.
+
+    False where the hub does not answer now.
+    """
+
+    def is_any(globs: list[str], name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+
+    wanted = [name for name in _names(repo, folder.name) if is_any(patterns, name) and not is_any(UNWANTED, name)]
+    return bool(wanted) and all((folder / name).is_file() for name in wanted)
+
+
+def _names(repo: str, commit: str) -> list[str]:
+    """The names of all files of a commit; empty where the hub does not answer."""
     from huggingface_hub import HfApi, errors
 
     http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
     with contextlib.suppress(OSError, http_error), _quiet():
         # Not list_repo_files, which tries for 23 s where the hub does not answer.
         files = HfApi(endpoint=_endpoint()).model_info(repo, revision=commit, timeout=10).siblings or []
-        pickles = sorted(file.rfilename for file in files if PICKLED.fullmatch(file.rfilename))
-        if pickles:
-            raise SourceError(
-                f"{repo} has its weights in {pickles[0]} only, and loading a pickle can run any code", CONVERT
-            )
+        return [file.rfilename for file in files]
+    return []
 
 
 def damage(repo: Path) -> list[str]:
