@@ -16,6 +16,7 @@ from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
+from bench.declare.plan import undescribed
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
@@ -144,6 +145,12 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
+        if not record.cells:
+            raise RunFolderError(f"{options.resume / store.RUN} has no cells", "was it edited? run again")
+        if unknown := undescribed(matrix, record.cells):
+            raise RunFolderError(
+                f"the matrix in {options.resume / store.RUN} has no {unknown}", "was it edited? run again"
+            )
         if options.minutes:
             # More blocks are more of the same, so the time may be another one.
             record = replace(record, effort=replace(record.effort, minutes=options.minutes))
@@ -162,8 +169,20 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     store.create(folder, record)
     for warning in planned.warnings:
         progress.step(warning)
-    progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
+    amounts = f"{_counted(len(cells), 'cell')} on {machine.cpu.brand}, {_counted(threads, 'thread')}"
+    progress.step(f"{amounts}, budget {effort.name}: {folder}")
     return matrix, folder, record, ()
+
+
+def _check_cells(record: Run, matrix: Matrix, path: Path) -> None:
+    if not record.cells:
+        raise RunFolderError(f"{path} has no cells", "was it edited? run again")
+    if unknown := undescribed(matrix, record.cells):
+        raise RunFolderError(f"the matrix in {path} has no {unknown}", "was it edited? run again")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def _same_machine(record: Run, machine: Machine, folder: Path) -> None:

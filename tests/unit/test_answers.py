@@ -125,6 +125,19 @@ def test_the_fastest_right_cell_is_named_with_its_margins() -> None:
     assert words(*outcomes) == ("1.50× torch-eager, ± 1.3 %", "next slow · int8: 1.25×, ± 1.6 %")
 
 
+def test_without_a_control_the_ratios_of_common_blocks_rank_and_the_next_is_never_faster() -> None:
+    slow, fast, other = (
+        an_outcome(a_cell(target=target), speed=a_speed(latency_ms, ratio_to_control=None, control=None))
+        for target, latency_ms in (("slow", 9.0), ("fast", 10.0), ("other", 30.0))
+    )
+    compared = [Comparison(slow.cell.id, fast.cell.id, Interval(0.95, None, None), decided=False)]
+    ((answer,),) = (found.workloads for found in answers.answers([slow, other, fast], compared))
+    assert answer.ranking == (fast.cell.id, slow.cell.id, other.cell.id)
+    assert answer.fastest is not None
+    assert answer.fastest.over_next is not None
+    assert answer.fastest.over_next.ratio.value == pytest.approx(1 / 0.95)
+
+
 def test_what_may_be_as_fast_is_named() -> None:
     wide = Interval(1.5, 1.2, 1.9)
     found = words(the_control(), *(an_answer(target, wide) for target in ("a", "b", "c", "d", "e", "f")))
