@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import store
-from bench.commands import Value, command_line, shown_model
+from bench.commands import Value, command_line, joined, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
@@ -86,7 +86,7 @@ def run(options: Options, progress: Progress) -> RunResult:
         progress.step("interrupted: what was measured is kept; writing its report")
         finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
         message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
-        raise Interrupted(message, f"go on with: bench run --resume {folder}") from None
+        raise Interrupted(message, f"go on with: {_resuming(folder)}") from None
     finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
     _something_measured(finished)
     return finished
@@ -181,6 +181,10 @@ def _check_cells(record: Run, matrix: Matrix, path: Path) -> None:
         raise RunFolderError(f"the matrix in {path} has no {unknown}", "was it edited? run again")
 
 
+def _resuming(folder: Path) -> str:
+    return joined(("bench", "run", "--resume", str(folder)))
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
@@ -207,7 +211,7 @@ def _measure(
     from bench.measure.visits import Settings
     from bench.prepare.quiet_machine import check_quiet
 
-    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
+    check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, _resuming(folder))
     settings = Settings(
         effort=record.effort,
         threads=record.threads,

@@ -190,6 +190,8 @@ def test_the_least_memory_is_of_host_and_device_together() -> None:
     assert smallest == answers.Smallest("minilm/int8/cpu/b1-s128", 100 * MIB, 130 * MIB)
     assert text_answers.size(smallest) == "100 MiB; the fastest takes 130 MiB"
     assert the_answer(an_answer("cpu", an_interval(2.0))).smallest is None
+    nearly = answers.Smallest("minilm/int8/cpu/b1-s128", 100 * MIB, 100 * MIB + 4096)
+    assert text_answers.size(nearly) == "100 MiB; the fastest takes as much"
 
 
 # --- what did not work ------------------------------------------------------------------------------------------------
@@ -222,6 +224,8 @@ def test_a_long_reason_is_cut_between_words_and_wrong_answers_say_only_what_is_w
         rounds=5,
     )
     assert text_answers.brief(wrong) == "cosine 0.5 is below 0.98"
+    later = msgspec.structs.replace(wrong, values=wrong.values | {"times": 1})
+    assert text_answers.brief(later) == "cosine 0.5 is below 0.98 (in 1 of 5 rounds)"
 
 
 # --- in every format --------------------------------------------------------------------------------------------------
