@@ -77,9 +77,13 @@ class RunResult(Struct, frozen=True):
 @uses_cache
 def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
+    from bench.prepare.artifacts import recorded_artifacts
+
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        prepared, record = prepare(matrix, record, options.cache, folder, progress)
+        # The same models as before: a file of that name may be another one by now, or be missing.
+        recorded = recorded_artifacts(record) if options.resume else None
+        prepared, record = prepare(matrix, record, options.cache, folder, progress, recorded=recorded)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
