@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 Value = str | int | float | Path | Sequence[str] | None
@@ -21,7 +21,12 @@ def command_line(verb: str, flags: Mapping[str, Value]) -> str:
             words += [word for item in value for word in (flag, item)]
         elif value is not None and value is not False:
             words += [flag, _text(value)]
-    return shlex.join(words)
+    return joined(words)
+
+
+def joined(words: Iterable[str]) -> str:
+    """Words as a shell takes them; a leading `~/` stays outside of the quotes, where a shell knows it."""
+    return " ".join("~/" + shlex.quote(word[2:]) if word[:2] == "~/" else shlex.quote(word) for word in words)
 
 
 def _text(value: str | float | Path) -> str:

@@ -12,8 +12,10 @@ CACHE_VARIABLE = "BENCH_CACHE_DIR"
 
 def matrix_path(named: Path | None = None) -> Path:
     """The matrix file that is named, the one in the current folder, or the one that comes with the package."""
-    if named or Path(MATRIX).exists():
-        return named or Path(MATRIX)
+    if named:
+        return named.expanduser()
+    if Path(MATRIX).exists():
+        return Path(MATRIX)
     return BUILT_IN if BUILT_IN.exists() else Path(MATRIX)
 
 

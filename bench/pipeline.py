@@ -14,10 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import store
-from bench.commands import Value, command_line, shown_model
+from bench.commands import Value, command_line, joined, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
+from bench.declare.plan import undescribed
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
@@ -79,16 +80,20 @@ class RunResult(Struct, frozen=True):
 @uses_cache
 def run(options: Options, progress: Progress) -> RunResult:
     """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
+    from bench.prepare.artifacts import recorded_artifacts
+
     matrix, folder, record, observations = _begin(options, progress)
     try:
-        prepared, record = prepare(matrix, record, options.cache, folder, progress)
+        # The same models as before: a file of that name may be another one by now, or be missing.
+        recorded = recorded_artifacts(record) if options.resume else None
+        prepared, record = prepare(matrix, record, options.cache, folder, progress, recorded=recorded)
         _measure(matrix, record, prepared, options, folder, observations, progress)
     # Hours of measuring are worth a report, even where cells are missing.
     except KeyboardInterrupt:
         progress.step("interrupted: what was measured is kept; writing its report")
         finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
         message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
-        raise Interrupted(message, f"go on with: bench run --resume {folder}") from None
+        raise Interrupted(message, f"go on with: {_resuming(folder)}") from None
     finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
     _something_measured(finished)
     return finished
@@ -146,6 +151,12 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
+        if not record.cells:
+            raise RunFolderError(f"{options.resume / store.RUN} has no cells", "was it edited? run again")
+        if unknown := undescribed(matrix, record.cells):
+            raise RunFolderError(
+                f"the matrix in {options.resume / store.RUN} has no {unknown}", "was it edited? run again"
+            )
         if options.minutes:
             # More blocks are more of the same, so the time may be another one.
             record = replace(record, effort=replace(record.effort, minutes=options.minutes))
@@ -165,10 +176,26 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     store.create(folder, record)
     for warning in planned.warnings:
         progress.step(warning)
-    progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")
+    amounts = f"{_counted(len(cells), 'cell')} on {machine.cpu.brand}, {_counted(threads, 'thread')}"
+    progress.step(f"{amounts}, budget {effort.name}: {folder}")
     if short := too_short([cell for cell in cells if cell.excluded is None], effort):
         progress.step(short)
     return matrix, folder, record, ()
+
+
+def _check_cells(record: Run, matrix: Matrix, path: Path) -> None:
+    if not record.cells:
+        raise RunFolderError(f"{path} has no cells", "was it edited? run again")
+    if unknown := undescribed(matrix, record.cells):
+        raise RunFolderError(f"the matrix in {path} has no {unknown}", "was it edited? run again")
+
+
+def _resuming(folder: Path) -> str:
+    return joined(("bench", "run", "--resume", str(folder)))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
@@ -192,7 +219,7 @@ def _measure(
     # The look at the machine waits for a part of a second, in which numpy and scipy are loaded for the judge.
     with ThreadPoolExecutor(max_workers=1) as threads:
         threads.submit(importlib.import_module, "bench.judge.cell_states")
-        check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, f"bench run --resume {folder}")
+        check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, _resuming(folder))
     from bench.judge.bursts import is_shared
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure

@@ -123,17 +123,18 @@ def prepare(
         facts = {target: known[target] for target in matrix.targets if target in known}
         record = replace(record, targets=facts, runtimes=runtimes)
         store.save(folder, record)
+    # A resumed run keeps what is recorded of a model that cannot be prepared any more.
+    artifacts = {name: artifact.record.key for name, artifact in prepared.artifacts.items()}
+    references = {f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()}
     record = replace(
         record,
         cells=tuple(_counted(cell, prepared) for cell in record.cells),
-        artifacts={name: artifact.record.key for name, artifact in prepared.artifacts.items()},
-        weights={name: source.weights for name, source in prepared.sources.items()},
-        source_digests={name: source.digest for name, source in prepared.sources.items()},
-        references={
-            f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()
-        },
-        build_notes=_build_notes(prepared),
-        tasks=_tasks(prepared),
+        artifacts=record.artifacts | artifacts,
+        weights=record.weights | {name: source.weights for name, source in prepared.sources.items()},
+        source_digests=record.source_digests | {name: source.digest for name, source in prepared.sources.items()},
+        references=record.references | references,
+        build_notes=record.build_notes | _build_notes(prepared),
+        tasks=record.tasks | _tasks(prepared),
         code=prepared.code.name,
     )
     store.save(folder, record)

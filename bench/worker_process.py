@@ -66,6 +66,8 @@ class Worker:
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_suspended = False
+        self._looked_s = 0.0
+        """When the memory was last looked at."""
         try:
             self._process = subprocess.Popen(
                 [str(executable), "-m", "bench.worker"],
@@ -224,12 +226,13 @@ class Worker:
             if remaining_s <= 0:
                 self.kill()
                 return self._failure("timeout", "timeout", "no answer in the time allowed, so the process was ended")
+            # Not only after a wait without a reply: the replies of short bursts follow one another more quickly.
+            if too_much := self._over_memory():
+                self.kill()
+                return self._failure("out-of-memory", "memory", too_much)
             try:
                 line = self._replies.get(timeout=min(self.watch_s, remaining_s))
             except queue.Empty:
-                if too_much := self._over_memory():
-                    self.kill()
-                    return self._failure("out-of-memory", "memory", too_much)
                 if has_ended:  # since the last turn, and its output is read: a forked child holds the stream open
                     return self._death()
                 has_ended = not self.alive
@@ -243,8 +246,10 @@ class Worker:
                 return self._failure("failed", "protocol", f"the worker's reply could not be read: {error}")
 
     def _over_memory(self) -> str | None:
-        if self.memory_limit_bytes is None or self._process is None:
+        now_s = time.monotonic()
+        if self.memory_limit_bytes is None or self._process is None or now_s - self._looked_s < self.watch_s:
             return None
+        self._looked_s = now_s
         with contextlib.suppress(psutil.Error):
             # The process may have ended since, which its stream then shows.
             used = psutil.Process(self._process.pid).memory_info().rss

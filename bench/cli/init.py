@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from bench.cli.options import CacheFlag, cache_path
 from bench.cli.tables import console
+from bench.commands import joined
 from bench.default_paths import MATRIX
 from bench.errors import UsageError
 
@@ -44,7 +45,8 @@ def init(
     # "x": a file that another process has written meanwhile is kept too.
     with writing(out), out.open("x", encoding="utf-8") as file:
         file.write(text)
-    matrix = "" if out == Path(MATRIX) else f" --matrix {out}"
+    matrix = () if out == Path(MATRIX) else ("--matrix", str(out))
+    plan, run = (joined(("bench", verb, *matrix)) for verb in ("plan", "run"))
     shown = console()
     shown.print(f"wrote {escape(str(out))}", highlight=False)
-    shown.print(f"next: bench plan{escape(matrix)}, then bench run{escape(matrix)}", soft_wrap=True, highlight=False)
+    shown.print(f"next: {escape(plan)}, then {escape(run)}", soft_wrap=True, highlight=False)

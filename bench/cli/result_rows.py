@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from bench.records import Cell, Outcome
+    from bench.records import Cell, Comparison, Interval, Outcome
 
 INDENT = 2
 GAP = 2
 DISPENSABLE = (4, 3)
 """The places of CPU time and rate among the columns: where there is no room, they are left out in this order."""
+FIRST = "ratios are to this"
+"""What stands beside the fastest cell of a group without a control."""
 LEAST_REMARK = 30
 """With fewer columns left, the remarks of a row stand below it."""
 
@@ -99,21 +101,42 @@ def troubles(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> 
         yield Trouble("Not on this machine", missing)
 
 
-def groups(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> tuple[Group, ...]:
-    """A group for each model and workload with a speed; below the ranked cells stand those that are in no ranking."""
+def groups(
+    outcomes: Sequence[Outcome], comparisons: Sequence[Comparison] = (), *, rank_approximate: bool = False
+) -> tuple[Group, ...]:
+    """A group for each model and workload with a speed; below the ranked cells stand those that are in no ranking.
+
+    `comparisons` are those of the run: without a control, cells are compared with the fastest of their group.
+    """
     from bench.report import answers, emulation
 
     timed = [shown for outcome in outcomes if (shown := emulation.without_times(outcome)).speed]
     places = dict.fromkeys((outcome.cell.model, outcome.cell.workload) for outcome in timed)
+    known = {(comparison.a, comparison.b): comparison.ratio for comparison in comparisons}
     found = []
     for place in places:
         own = [outcome for outcome in timed if (outcome.cell.model, outcome.cell.workload) == place]
-        ranking = answers.ranked(own, rank_approximate=rank_approximate)
+        ranking = answers.ranked(own, known, rank_approximate=rank_approximate)
         others = [outcome for outcome in own if outcome not in ranking]
         cells = {outcome.cell.id: outcome.cell for outcome in outcomes}
-        rows = (row(each, cells, rank_approximate=rank_approximate) for each in (*ranking, *others))
+        rows = [row(each, cells, rank_approximate=rank_approximate) for each in (*ranking, *others)]
+        if len(ranking) > 1 and not any(each.speed and each.speed.control for each in own):
+            rows[: len(ranking)] = _over_the_first(rows[: len(ranking)], ranking, known)
         found.append(Group(_heading(own[0]), tuple(rows)))
     return tuple(found)
+
+
+def _over_the_first(
+    rows: Sequence[Row], ranking: Sequence[Outcome], known: Mapping[tuple[str, str], Interval]
+) -> list[Row]:
+    """The rows of ranked cells without a control, each with its ratio to the first."""
+    from bench.judge import margins
+    from bench.report import numbers, text_answers
+
+    first = ranking[0]
+    ratios = [margins.margin(each, first, known) for each in ranking[1:]]
+    words = [numbers.versus(ratio, text_answers.name(first)) if ratio else "" for ratio in ratios]
+    return [each._replace(compared=said) for each, said in zip(rows, (FIRST, *words), strict=True)]
 
 
 def row(outcome: Outcome, cells: Mapping[str, Cell] | None = None, *, rank_approximate: bool = False) -> Row:

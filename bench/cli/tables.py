@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,7 +13,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from bench.cli import result_rows
     from bench.pipeline import RunResult
-    from bench.records import Outcome
 
 PIPE_WIDTH = 160
 """Columns of a table that does not go to a terminal: wide enough for a row."""
@@ -88,7 +86,7 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
         if finished.runs:
             machine = result.run.machine.cpu.brand
             _print_line(out, _clean(f"{result.run.name} on {machine}", "bold underline"))
-        _print_run(out, result.outcomes, rank_approximate)
+        _print_run(out, result, rank_approximate)
     counts = Counter(outcome.status for outcome in finished.outcomes)
     tally = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     why = " (`bench plan` says why)" if counts["excluded"] else ""
@@ -103,7 +101,7 @@ def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
     from bench.cli import result_rows
 
     lines: list[Text] = []
-    for group in result_rows.groups(finished.outcomes):
+    for group in result_rows.groups(finished.outcomes, finished.comparisons):
         lines.append(_clean(group.heading, "bold"))
         # Remarks are for the table at the end.
         lines += [_styled(line) for line in result_rows.lines(group, width) if not line.aside]
@@ -112,11 +110,12 @@ def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
     return [*lines[-max(1, height - 1) :], Text(tally, "dim")]
 
 
-def _print_run(out: Console, outcomes: Sequence[Outcome], rank_approximate: bool) -> None:
+def _print_run(out: Console, finished: RunResult, rank_approximate: bool) -> None:
     # Late: the tables of other verbs have no such rows.
     from bench.cli import result_rows
 
-    for group in result_rows.groups(outcomes, rank_approximate=rank_approximate):
+    outcomes = finished.outcomes
+    for group in result_rows.groups(outcomes, finished.comparisons, rank_approximate=rank_approximate):
         _print_line(out, _clean(group.heading, "bold"))
         for line in result_rows.lines(group, out.width):
             _print_line(out, _styled(line))

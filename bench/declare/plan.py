@@ -102,6 +102,19 @@ def is_selected(cell: Cell, only: Sequence[str], skip: Sequence[str]) -> bool:
     return kept and not any(matches(glob, cell.id) for glob in skip)
 
 
+def undescribed(matrix: Matrix, cells: Iterable[Cell]) -> str | None:
+    """What a recorded cell names and its matrix does not describe: `target 'cpu' of a/fp32/cpu/b1`; None if all is."""
+    for cell in cells:
+        for axis, name, known in (
+            ("model", cell.model, matrix.models),
+            ("precision", cell.precision, matrix.precisions),
+            ("target", cell.target, matrix.targets),
+        ):
+            if name not in known:
+                return f"{axis} '{name}' of {cell.id}"
+    return None
+
+
 def _any(glob: str, cells: Iterable[Cell]) -> bool:
     is_match = matcher(glob)
     return any(is_match(cell.id) for cell in cells)

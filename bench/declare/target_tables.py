@@ -74,6 +74,8 @@ def _baseline(tables: Tables, name: str, data: dict[str, Any]) -> Target:
     engines = registry.engines()
     tables.one_of(table.engine, engines, f"unknown engine '{table.engine}' in {where}")
     modes = engines[table.engine].modes
+    if modes and not table.mode:
+        raise tables.error(f"{where} lacks the key 'mode'", f"engine '{table.engine}' has {', '.join(sorted(modes))}")
     if modes and table.mode not in modes:
         raise tables.error(f"unknown mode '{table.mode}' in {where}", nearest(table.mode, modes))
     tables.plain(table.options, f"{where}.options")

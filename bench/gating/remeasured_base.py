@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
+from bench.declare.plan import undescribed
 from bench.declare.targets import Runtime, with_bases
 from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
@@ -36,6 +37,10 @@ def recreate(run: Run, cache: Path) -> Baseline:
         matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
+    if unknown := undescribed(matrix, run.cells):
+        return Baseline(
+            run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=f"it has no {unknown}")
+        )
     locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
     # Code of another protocol cannot be used, since this version cannot speak to it; today's is taken then.
     code = worker_code.recorded(cache, run.code)

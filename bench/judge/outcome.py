@@ -120,7 +120,11 @@ def _case(run: Run, cell: Cell, observations: tuple[Observation, ...]) -> Case:
 
 
 def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation, ...]]:
-    """Observations by the id of their cell, the last of each round, in the order of rounds, without sustained runs."""
+    """Observations by the id of their cell, the last of each round, in the order of rounds, without sustained runs.
+
+    Round 0 is a preparation that failed. It does not count where there is a block: a resumed run succeeded later, or
+    what was measured before is still true.
+    """
     # A dictionary keeps the last value of a key, so a repeated round replaces the earlier one.
     latest = {
         (observation.cell, observation.round): observation
@@ -131,7 +135,13 @@ def by_cell(observations: Iterable[Observation]) -> dict[str, tuple[Observation,
     # A resumed run appends the rounds that were missing, so a file may hold them in any order.
     for cell, place in sorted(latest):
         by_id.setdefault(cell, []).append(latest[cell, place])
-    return {cell: tuple(rounds) for cell, rounds in by_id.items()}
+    return {cell: tuple(rounds[1:] if _is_made_up_for(rounds) else rounds) for cell, rounds in by_id.items()}
+
+
+def _is_made_up_for(rounds: Sequence[Observation]) -> bool:
+    """Whether the first of these is a preparation that failed, beside blocks that it did not hinder."""
+    first, later = rounds[0], rounds[1:]
+    return first.round == 0 and first.failure is not None and any(each.failure is None for each in later)
 
 
 # --- the outcome ------------------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ class ArtifactBuilder:
             if key in self.failed:
                 raise BuildError(self.failed[key])
             built = True
-            return (*base_notes, *self._ask(runtime, order(aside)))
+            return (*base_notes, *self._ask(runtime, order(aside), what))
 
         if key in self.failed:
             raise BuildError(self.failed[key])
@@ -291,7 +291,7 @@ class ArtifactBuilder:
             finally:
                 self.progress.work(what, None)
 
-    def _ask(self, runtime: str, order: Order) -> tuple[Note, ...]:
+    def _ask(self, runtime: str, order: Order, what: str) -> tuple[Note, ...]:
         built: Built | None = None
         failed: Failed | None = None
         with self._worker(runtime) as worker:
@@ -300,7 +300,8 @@ class ArtifactBuilder:
                 # A worker that was killed, because all must end, has not failed.
                 self.slots.stop.check()
                 if isinstance(reply, Failed):
-                    self.progress.step(f"failed at stage '{reply.failure.stage}': {reply.failure.message}")
+                    failure = reply.failure
+                    self.progress.step(f"{what}: {failure.status} at stage '{failure.stage}': {failure.message}")
                     failed = failed or reply
                 if isinstance(reply, Built):
                     built = reply

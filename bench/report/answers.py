@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from bench.judge.margins import Pairs, comparable, main_rate, main_ratio, margin
@@ -92,11 +93,11 @@ def answers(
     )
 
 
-def ranked(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> list[Outcome]:
+def ranked(outcomes: Sequence[Outcome], known: Pairs | None = None, *, rank_approximate: bool = False) -> list[Outcome]:
     """The right outcomes of one model and workload that have a speed, the fastest first.
 
     They are ordered by their ratios to the control where all have the same one, because a ratio does not depend on how
-    fast the machine was in a round; else by their speeds.
+    fast the machine was in a round; else by the ratios of `known`, and by their speeds where it has none.
     """
     statuses = (*WORKED, "approximate") if rank_approximate else WORKED
     timed = [(outcome, outcome.speed) for outcome in outcomes if outcome.status in statuses and outcome.speed]
@@ -106,7 +107,16 @@ def ranked(outcomes: Sequence[Outcome], *, rank_approximate: bool = False) -> li
         ratio = main_ratio(entry[1]) if by_ratio else None
         return (ratio or main_rate(entry[1])).value
 
-    return [outcome for outcome, _ in sorted(timed, key=fast, reverse=True)]
+    ordered = [outcome for outcome, _ in sorted(timed, key=fast, reverse=True)]
+    if by_ratio:
+        return ordered
+
+    def behind(ours: Outcome, theirs: Outcome) -> int:
+        ratio = margin(ours, theirs, known or {})
+        return 0 if ratio is None else (ratio.value < 1) - (ratio.value > 1)
+
+    # The margins that stand beside the ranking must not contradict it.
+    return sorted(ordered, key=functools.cmp_to_key(behind))
 
 
 def memory(outcome: Outcome) -> int | None:
@@ -145,7 +155,7 @@ def _setbacks(outcomes: Sequence[Outcome]) -> tuple[Setback, ...]:
 
 
 def _workload(name: str, own: Sequence[Outcome], known: Pairs, rank_approximate: bool) -> WorkloadAnswer:
-    ranking = ranked(own, rank_approximate=rank_approximate)
+    ranking = ranked(own, known, rank_approximate=rank_approximate)
     return WorkloadAnswer(
         name, _fastest(ranking, known), _smallest(ranking), tuple(outcome.cell.id for outcome in ranking)
     )

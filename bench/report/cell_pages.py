@@ -6,7 +6,7 @@ import re
 import shlex
 
 from bench import store
-from bench.commands import command_line
+from bench.commands import command_line, joined
 from bench.records import Cell, Outcome, Run
 
 OWN_FLAGS = frozenset({"--only", "--skip", "--minutes", "--sustained"})
@@ -29,7 +29,7 @@ def repeat_command(run: Run, outcome: Outcome) -> str:
     kept = _without(_words(run), OWN_FLAGS)
     threads = [] if "--threads" in kept else ["--threads", str(run.threads)]
     only = [word for cell in dict.fromkeys(filter(None, (outcome.cell.id, control))) for word in ("--only", cell)]
-    return shlex.join([*kept, *threads, *only])
+    return joined([*kept, *threads, *only])
 
 
 def _words(run: Run) -> list[str]:

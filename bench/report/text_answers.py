@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from bench.records import Cell, Note, Outcome
-from bench.report import numbers, text
+from bench.report import numbers, text, text_notes
 from bench.report.answers import Fastest, Setback, Smallest
 
 REASON_CHARACTERS = 160
@@ -57,9 +57,10 @@ def certainty(fastest: Fastest, outcomes: Outcomes) -> tuple[str, ...]:
 
 def size(smallest: Smallest) -> str:
     """`98.0 MiB; the fastest takes 171 MiB`."""
-    own = numbers.size(smallest.bytes)
-    more = smallest.fastest_bytes is not None and smallest.fastest_bytes != smallest.bytes
-    return f"{own}; the fastest takes {numbers.size(smallest.fastest_bytes)}" if more else own
+    own, fastest = numbers.size(smallest.bytes), numbers.size(smallest.fastest_bytes)
+    if smallest.fastest_bytes in (None, smallest.bytes):
+        return own
+    return f"{own}; the fastest takes {'as much' if fastest == own else fastest}"
 
 
 def setback_cells(setback: Setback, outcomes: Outcomes) -> str:
@@ -87,7 +88,11 @@ def setback_reason(setback: Setback) -> str:
 def brief(reason: Note) -> str:
     """A reason in one line; of wrong answers only what is wrong with them, of fallen nodes without what they cost."""
     if reason.kind == "out-of-tolerance" and reason.parts:
-        return shortened(text.say(reason.parts[0]))
+        times, rounds = reason.values.get("times"), reason.values.get("rounds")
+        words = shortened(text.say(reason.parts[0]))
+        if isinstance(times, int) and isinstance(rounds, int):
+            words += text_notes.share_of_rounds(times, rounds)
+        return words
     return shortened(text.say(replace(reason, parts=()) if reason.kind == "fell-back" else reason))
 
 

@@ -125,6 +125,19 @@ def test_the_fastest_right_cell_is_named_with_its_margins() -> None:
     assert words(*outcomes) == ("1.50× torch-eager, ± 1.3 %", "next slow · int8: 1.25×, ± 1.6 %")
 
 
+def test_without_a_control_the_ratios_of_common_blocks_rank_and_the_next_is_never_faster() -> None:
+    slow, fast, other = (
+        an_outcome(a_cell(target=target), speed=a_speed(latency_ms, ratio_to_control=None, control=None))
+        for target, latency_ms in (("slow", 9.0), ("fast", 10.0), ("other", 30.0))
+    )
+    compared = [Comparison(slow.cell.id, fast.cell.id, Interval(0.95, None, None), decided=False)]
+    ((answer,),) = (found.workloads for found in answers.answers([slow, other, fast], compared))
+    assert answer.ranking == (fast.cell.id, slow.cell.id, other.cell.id)
+    assert answer.fastest is not None
+    assert answer.fastest.over_next is not None
+    assert answer.fastest.over_next.ratio.value == pytest.approx(1 / 0.95)
+
+
 def test_what_may_be_as_fast_is_named() -> None:
     wide = Interval(1.5, 1.2, 1.9)
     found = words(the_control(), *(an_answer(target, wide) for target in ("a", "b", "c", "d", "e", "f")))
@@ -177,6 +190,8 @@ def test_the_least_memory_is_of_host_and_device_together() -> None:
     assert smallest == answers.Smallest("minilm/int8/cpu/b1-s128", 100 * MIB, 130 * MIB)
     assert text_answers.size(smallest) == "100 MiB; the fastest takes 130 MiB"
     assert the_answer(an_answer("cpu", an_interval(2.0))).smallest is None
+    nearly = answers.Smallest("minilm/int8/cpu/b1-s128", 100 * MIB, 100 * MIB + 4096)
+    assert text_answers.size(nearly) == "100 MiB; the fastest takes as much"
 
 
 # --- what did not work ------------------------------------------------------------------------------------------------
@@ -209,6 +224,8 @@ def test_a_long_reason_is_cut_between_words_and_wrong_answers_say_only_what_is_w
         rounds=5,
     )
     assert text_answers.brief(wrong) == "cosine 0.5 is below 0.98"
+    later = msgspec.structs.replace(wrong, values=wrong.values | {"times": 1})
+    assert text_answers.brief(later) == "cosine 0.5 is below 0.98 (in 1 of 5 rounds)"
 
 
 # --- in every format --------------------------------------------------------------------------------------------------

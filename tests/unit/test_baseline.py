@@ -26,7 +26,7 @@ def a_runtime(name: str = "ort", packages=PACKAGES, **said) -> RuntimeRecord:
 
 
 def a_base(**said):
-    return a_run(a_cell(), **{"matrix_text": MATRIX, "runtimes": {"ort": a_runtime()}, **said})
+    return a_run(a_cell("minilm/fp32/cpu/b1"), **{"matrix_text": MATRIX, "runtimes": {"ort": a_runtime()}, **said})
 
 
 def made_on_disk(cache: Path, packages) -> None:
@@ -36,6 +36,13 @@ def made_on_disk(cache: Path, packages) -> None:
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").touch()
     (folder / environments.RECORD).write_bytes(msgspec.json.encode(a_runtime(packages=packages)))
+
+
+def test_a_record_whose_matrix_lacks_a_target_of_its_cells_cannot_be_made_again(tmp_path):
+    base = a_run(a_cell("minilm/fp32/gone/b1"), matrix_text=MATRIX, runtimes={"ort": a_runtime()})
+    made = recreate(base, tmp_path)
+    assert made.matrix is None
+    assert text.say(made.reason).endswith("it has no target 'gone' of minilm/fp32/gone/b1")
 
 
 def test_a_runtime_that_is_gone_is_made_of_every_version_that_was_recorded(tmp_path):

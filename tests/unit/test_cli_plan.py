@@ -196,6 +196,8 @@ def test_init_writes_a_matrix_that_can_be_planned_and_keeps_an_existing_one(benc
     assert done.stdout.splitlines() == ["wrote matrix.toml", "next: bench plan, then bench run"]
     assert "net/fp32/cpu/b1-sequence128" in bench("plan").stdout
     assert complaint(bench("init", "net.onnx")) == "matrix.toml exists already; name another --out"
+    spaced = bench("init", "net.onnx", "--out", "my net.toml").stdout.splitlines()
+    assert spaced[1] == "next: bench plan --matrix 'my net.toml', then bench run --matrix 'my net.toml'"
 
 
 def test_a_model_is_planned_as_its_written_matrix_is(bench):

@@ -9,6 +9,7 @@ import pytest
 
 from bench import conformance, pipeline
 from bench.commands import command_line, shown_path
+from bench.default_paths import matrix_path
 from bench.gating.options import Options as GateOptions
 from bench.gating.options import command as gate_command
 
@@ -39,6 +40,15 @@ def test_a_path_is_shown_without_the_home_and_relative_where_it_can_be(tmp_path,
     assert shown_path(Path("matrix.toml")) == "matrix.toml"
     assert shown_path(tmp_path.parent / "other" / "matrix.toml") == "~/other/matrix.toml"
     assert command_line("gate", {"--baseline": tmp_path / "a run"}) == "bench gate --baseline 'a run'"
+
+
+def test_a_home_folder_is_left_for_the_shell_to_find(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    typed = command_line("run", {"--matrix": tmp_path / "a b" / "m.toml", "--only": ("~/x*", "~y")})
+    assert typed == "bench run --matrix ~/'a b/m.toml' --only ~/'x*' --only '~y'"
+    assert shlex.split(typed)[3] == "~/a b/m.toml"
+    assert matrix_path(Path("~/m.toml")) == tmp_path / "m.toml", "where no shell does it"
 
 
 def test_each_verb_records_all_that_changes_its_result(tmp_path, monkeypatch):

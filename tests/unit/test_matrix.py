@@ -153,6 +153,11 @@ def test_an_option_that_a_recipe_does_not_have_is_answered():
 # --- misspelt names ---------------------------------------------------------------------------------------------------
 
 
+def test_a_baseline_without_its_mode_is_told_the_key_and_the_modes():
+    said = complaint(('mode = "eager"\n', ""))
+    assert said == "baselines.torch-eager lacks the key 'mode' in some.toml; engine 'torch' has compile, eager"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

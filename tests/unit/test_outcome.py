@@ -775,6 +775,18 @@ def test_a_resumed_round_replaces_what_it_visits_again(before, after):
     assert str(judge(a_run(*CELLS), [*before, *after])) == str(judge(a_run(*CELLS), [*kept, *after]))
 
 
+def test_a_preparation_that_failed_counts_only_where_nothing_was_measured_before_or_after_it():
+    failed = a_failed(CELL, 0, failure=a_failure(status="unavailable", stage="source"))
+    blocks = [an_observation(CELL, number) for number in (1, 2)]
+    for seen in ([failed, *blocks], [*blocks, failed], [blocks[0], failed, blocks[1]]):
+        (outcome,) = judge(a_run(CELL), seen)
+        assert (outcome.status, outcome.rounds) == ("ok", 2)
+    (outcome,) = judge(a_run(CELL), [failed])
+    assert (outcome.status, outcome.failure.stage) == ("unavailable", "source")
+    (outcome,) = judge(a_run(CELL), [failed, a_failed(CELL, 1, failure=a_failure(status="crashed"))])
+    assert outcome.status == "crashed"
+
+
 @given(seen_at_all)
 def test_ok_means_nothing_that_computes_was_elsewhere(observations):
     for outcome in judge(a_run(*CELLS), observations):

@@ -317,6 +317,16 @@ def test_an_engine_that_eats_memory_is_ended_at_the_limit(tmp_path, code):
     assert "memory_limit_mb" in seen.remedy
 
 
+@linux_only
+def test_memory_is_watched_too_where_replies_follow_one_another_quickly(tmp_path, worker):
+    replies(worker, a_hold(tmp_path))
+    worker.memory_limit_bytes, worker.watch_s = 2**20, 0.05
+    time.sleep(0.1)
+    seen = failure(worker, Burst("b1", 0.001))
+    assert (seen.status, seen.kind) == ("out-of-memory", "memory")
+    assert not worker.alive
+
+
 def test_a_close_watch_ends_an_engine_sooner(tmp_path, code):
     """It takes 32 MiB each hundredth of a second: so much more between two looks."""
 

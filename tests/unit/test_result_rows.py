@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.cli import result_rows, tables
 from bench.pipeline import RunResult
-from bench.records import Failure, Interval, Outcome, TaskResult, note
+from bench.records import Comparison, Failure, Interval, Outcome, TaskResult, note
 
 CONTROL = a_cell(target="torch-eager", precision="fp32", control=True)
 
@@ -61,6 +61,22 @@ def test_the_rank_is_by_ratio_and_not_by_the_time_of_other_rounds() -> None:
     ]
     (group,) = result_rows.groups(without)
     assert [row.name for row in group.rows] == ["webgpu · int8", "cpu · int8"], "without a control the times decide"
+
+
+def test_without_a_control_each_is_compared_with_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, webgpu = (
+        an_outcome(a_cell(target=target), speed=a_speed(latency_ms, ratio_to_control=None, control=None))
+        for target, latency_ms in (("cpu", 10.0), ("webgpu", 9.0))
+    )
+    # The ratio is from the bursts of common blocks: the times of blocks may contradict it.
+    ratio = Comparison(cpu.cell.id, webgpu.cell.id, Interval(1.25, 1.2, 1.3), decided=True)
+    (group,) = result_rows.groups([webgpu, cpu], [ratio])
+    assert [(row.name, row.compared) for row in group.rows] == [
+        ("cpu · int8", "ratios are to this"),
+        ("webgpu · int8", "0.80× cpu · int8, ± 4 %"),
+    ]
+    (alone,) = result_rows.groups([cpu])
+    assert [row.compared for row in alone.rows] == [""]
 
 
 @pytest.mark.parametrize("width", [80, 100, 160, 200])

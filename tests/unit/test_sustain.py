@@ -195,6 +195,7 @@ def test_an_interrupted_run_on_end_is_not_read_as_what_failed_before_it_was_meas
     monkeypatch.setattr(pipeline.store, "heal", lambda _: None)
     monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     monkeypatch.setattr(pipeline.matrices, "parse", lambda *_: None)
+    monkeypatch.setattr(pipeline, "undescribed", lambda *_: None)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path)
     _, _, record, seen = pipeline._begin(options, Quiet())
     assert seen == tuple(kept[:2])

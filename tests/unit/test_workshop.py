@@ -75,6 +75,14 @@ def test_an_order_after_a_refusal_gets_its_own_answer(builder):
     assert made.record.notes == (note("build", recipe="genai-int8"),)
 
 
+def test_a_refusal_is_told_with_what_was_to_be_built(builder, monkeypatch):
+    steps: list[str] = []
+    monkeypatch.setattr(builder.progress, "step", steps.append, raising=False)
+    with pytest.raises(BuildError, match="no int4 today"):
+        builder.artifact(a_material(), a_generator("genai-int4"))
+    assert steps == ["genai-int4 of llama: unsupported at stage 'export': no int4 today"]
+
+
 def test_a_refusal_keeps_nothing_in_the_cache(builder):
     for _ in range(2):
         with pytest.raises(BuildError, match="no int4 today"):
