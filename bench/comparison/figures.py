@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from bench.judge import comparisons, generation
-from bench.judge.bursts import BlockTimes, block_times, quantile_for, times_of
+from bench.judge.bursts import BlockTimes, block_times, is_shared, times_of
 from bench.judge.outcome import ANSWERED, by_cell
 from bench.judge.ratios import Ratios
 from bench.judge.speed import over_blocks, round_medians
@@ -24,7 +24,7 @@ UNITS = {CALL: "ms", FIRST: "ms", DECODE: "ms a token"}
 
 Rounds = Mapping[int, float]
 """Milliseconds by the block's number."""
-Times = Callable[[Cell, Observation, float], BlockTimes | None]
+Times = Callable[[Cell, Observation, bool], BlockTimes | None]
 
 
 class Figure(Struct, frozen=True):
@@ -85,30 +85,28 @@ def _ratios(
     run: Run, cells: Sequence[Cell], observations: Mapping[str, Sequence[Observation]]
 ) -> dict[tuple[str, str], Ratios]:
     """The ratios of each model and figure; the scatter of all right cells is in the interval of each."""
-    quantile = quantile_for(run.machine)
+    shared = is_shared(run.machine)
     models = dict.fromkeys(cell.model for cell in cells)
     return {
         (model, name): comparisons.by_workload(
-            (cell, _blocks(cell, observations.get(cell.id, ()), times, quantile))
-            for cell in cells
-            if cell.model == model
+            (cell, _blocks(cell, observations.get(cell.id, ()), times, shared)) for cell in cells if cell.model == model
         )
         for model in models
         for name, times in TIMES.items()
     }
 
 
-def _blocks(cell: Cell, observations: Sequence[Observation], times: Times, quantile: float) -> dict[int, BlockTimes]:
-    return {seen.round: made for seen in observations if (made := times(cell, seen, quantile))}
+def _blocks(cell: Cell, observations: Sequence[Observation], times: Times, shared: bool) -> dict[int, BlockTimes]:
+    return {seen.round: made for seen in observations if (made := times(cell, seen, shared))}
 
 
-def _whole(_: Cell, observation: Observation, quantile: float) -> BlockTimes | None:
-    return block_times(observation, quantile)
+def _whole(_: Cell, observation: Observation, shared: bool) -> BlockTimes | None:
+    return block_times(observation, shared=shared)
 
 
-def _first_token(_: Cell, observation: Observation, quantile: float) -> BlockTimes | None:
+def _first_token(_: Cell, observation: Observation, shared: bool) -> BlockTimes | None:
     timing = observation.timing
-    return times_of([made.first_ns for made in timing.generations], timing, quantile) if timing else None
+    return times_of([made.first_ns for made in timing.generations], timing, shared=shared) if timing else None
 
 
 TIMES: Mapping[str, Times] = {CALL: _whole, FIRST: _first_token, DECODE: generation.decode_times}
