@@ -130,7 +130,7 @@ def _rows(cell: CellChange, same: bool) -> Iterable[ComparisonRow]:
             brief = _brief(cell, same, figure)
             yield ComparisonRow(cell.cell, verdict, _numbers(figure), brief, _joined(conclusion, own, notes), tone)
         else:
-            yield ComparisonRow("", "", _numbers(figure), _speed(figure, same), own, tone)
+            yield ComparisonRow("", "", _numbers(figure), _speed(figure), own, tone)
 
 
 def _brief(cell: CellChange, same: bool, figure: FigureChange | None = None) -> str:
@@ -138,12 +138,14 @@ def _brief(cell: CellChange, same: bool, figure: FigureChange | None = None) -> 
     if cell.support in {"lost", "gained"}:
         return f"{cell.support} support" if same else "right on one machine"
     change = "" if cell.support == "same" else cell.support
-    return _joined(change, "times not compared" if cell.emulated else _speed(figure, same) if figure else "")
+    return _joined(change, "times not compared" if cell.emulated else _speed(figure) if figure else "")
 
 
-def _speed(figure: FigureChange, same: bool) -> str:
-    against = not same and figure.verdict in {"slower", "faster"}
-    return f"{figure.verdict} against control" if against else figure.verdict
+def _speed(figure: FigureChange) -> str:
+    """The verdict on a figure, and which of its two changes it rests on: `slower against control`, `faster in time`."""
+    if figure.verdict not in {"slower", "faster"}:
+        return figure.verdict
+    return f"{figure.verdict} {'against control' if figure.rests_on == 'ratio' else 'in time'}"
 
 
 def _joined(*parts: str) -> str:

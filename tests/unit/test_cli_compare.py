@@ -47,7 +47,7 @@ def test_two_runs_are_compared_and_the_exit_code_is_none_of_the_answer(folder):
     assert "cannot be distinguished from drift" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith(FP32))
     assert "+49.9 %" in row
-    assert row.rstrip().endswith("slower")
+    assert row.rstrip().endswith("slower against control")
 
 
 def test_two_machines_are_shown_and_no_time_is_compared(folder):

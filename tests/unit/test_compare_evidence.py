@@ -65,6 +65,12 @@ def test_a_cell_that_is_a_tenth_slower_is_slower_though_its_time_shows_nothing()
     assert text.say(seen.conclusion) == ("slower against the control, beyond drift, and in time no difference is shown")
 
 
+def test_the_table_says_what_a_verdict_rests_on():
+    rows = {row.cell: row.brief for row in compare_rows.rows(compared(blocks(3, slower={ORT.id: 1.12})))}
+    assert rows[ORT.id] == "slower against control"
+    assert rows[OPENVINO.id] == "no difference shown"
+
+
 def test_two_blocks_give_a_ratio_an_interval_and_a_time_none():
     seen = figure(compared(blocks(2, 2, {ORT.id: 1.3}), blocks(1, 2)), ORT)
     assert (seen.verdict, seen.rests_on) == ("slower", "ratio")
