@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import typer
 
+from bench import pipeline
 from bench.cli import app, options
+from bench.errors import BenchError
+from bench.prepare.quiet_machine import MOST_WAIT_MINUTES
 
 FOLDER = Path(app.__file__).parent
 VERBS = ["init", "plan", "run", "report", "doctor", "ops", "compare", "history", "gate", "cache"]
@@ -67,6 +70,35 @@ def test_quiet_work_prints_nothing(capsys):
     assert capsys.readouterr().err == ""
     assert options.with_progress(work) == 3
     assert "a step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "minutes"),
+    [
+        ((), None),
+        (("--wait",), MOST_WAIT_MINUTES),
+        (("--wait-minutes", "2.5"), 2.5),
+        (("--wait", "--wait-minutes", "90"), 90.0),
+    ],
+)
+def test_a_run_waits_as_long_as_it_is_told_or_for_half_an_hour(monkeypatch, flags, minutes):
+    seen = []
+
+    def run(given: pipeline.Options, _progress: object) -> None:
+        seen.append(given.wait_minutes)
+        raise BenchError("enough seen")
+
+    monkeypatch.setattr(pipeline, "run", run)
+    with pytest.raises(BenchError, match="enough seen"):
+        app.build("run")(args=["run", *flags], standalone_mode=False)
+    assert seen == [minutes]
+
+
+def test_every_summary_in_the_help_is_whole(tmp_path):
+    for arguments in (["--help"], ["cache", "--help"]):
+        _, heading, summaries = bench(tmp_path, *arguments).stdout.partition("Commands:")
+        assert heading
+        assert "..." not in summaries
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -71,6 +71,13 @@ def test_a_table_of_whole_lines_holds_what_one_of_folded_cells_holds(width):
         assert "".join(line[:5].strip() for line in lines).startswith("cellminil")
 
 
+def test_a_plan_of_minutes_warns_of_a_time_that_is_too_short(bench):
+    done = bench("plan", "--minutes", "0.01", "--cache-dir", "cache")
+    assert done.returncode == 0
+    assert "warning: 0.01 min are short: one block of each of the 2 models takes about " in done.stdout
+    assert "short" not in bench("plan", "--minutes", "60", "--cache-dir", "cache").stdout
+
+
 def test_a_plan_in_json_is_for_programs(bench):
     cells = json.loads(bench("plan", "--json", "--only", "vit/*").stdout)
     assert {cell["model"] for cell in cells} == {"vit"}
@@ -156,6 +163,12 @@ def test_a_wrong_matrix_is_one_sentence(bench, change, said):
         (["plna"], "No such command 'plna'"),
         (["run", "--budget", "quik"], "unknown budget 'quik'; did you mean 'quick'?"),
         (["run", "--sustained", "0"], "--sustained 0 is not a number of minutes; give more than 0 and at most 1440"),
+        *(
+            ([verb, flag, minutes], f"{flag} {minutes} is not a number of minutes; give more than 0 and at most 1440")
+            for verb, flag in (("run", "--minutes"), ("plan", "--minutes"), ("run", "--wait-minutes"))
+            for minutes in ("0", "-1", "inf", "nan", "1e+09")
+        ),
+        (["run", "--wait", "10"], "Got unexpected extra argument(s) (10)"),
         (["run", "--sustained", "-3"], "--sustained -3 is not a number of minutes; "),
         (["run", "--sustained", "nan"], "--sustained nan is not a number of minutes; "),
         (["run", "--sustained", "inf"], "--sustained inf is not a number of minutes; "),

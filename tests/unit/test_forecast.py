@@ -8,11 +8,12 @@ import platform
 import msgspec
 import pytest
 from matrices import a_matrix
+from msgspec.structs import replace
 
 from bench.declare import registry
 from bench.declare.budgets import effort_named
 from bench.declare.plan import plan
-from bench.prepare.forecast import block_s, estimates, forecast, measuring_s, needed_runtimes
+from bench.prepare.forecast import block_s, estimates, forecast, measuring_s, needed_runtimes, too_short
 from bench.records import RuntimeRecord
 
 QUICK = effort_named("quick")
@@ -92,6 +93,25 @@ def test_measuring_takes_the_time_of_the_budget_or_one_block_of_every_model():
     assert measuring_s(CELLS, msgspec.structs.replace(QUICK, minutes=3.0)) == 180
     # Blocks end where there are enough, whatever time is left.
     assert measuring_s(CELLS, msgspec.structs.replace(QUICK, minutes=600.0)) < 600 * 60
+
+
+def test_a_time_below_one_block_of_each_model_is_told_with_what_is_enough():
+    blocks_s = measuring_s(CELLS, replace(QUICK, minutes=0.0))
+    told = too_short(CELLS, replace(QUICK, minutes=blocks_s / 60 * 0.9))
+    enough = int(told.partition("--minutes ")[2].split()[0])
+    assert "one block of each of the 2 models takes about" in told
+    assert 2 * blocks_s <= 60 * enough < 2 * blocks_s + 60
+    assert too_short(CELLS, replace(QUICK, minutes=blocks_s / 60 * 1.1)) == ""
+    assert too_short(CELLS, replace(QUICK, minutes=float(enough))) == ""
+    assert too_short(CELLS, replace(QUICK, minutes=None)) == ""
+    assert too_short([], replace(QUICK, minutes=0.01)) == ""
+
+
+def test_one_model_is_told_in_seconds_where_it_takes_less_than_two_minutes():
+    cells = [cell for cell in CELLS if cell.model == "vit"]
+    told = too_short(cells, replace(QUICK, minutes=0.01))
+    assert told.startswith("0.01 min are short: one block takes about ")
+    assert told.partition("about ")[2].split()[1] == "s,"
 
 
 def test_a_block_has_a_process_for_each_group_and_bursts_of_each_cell():
