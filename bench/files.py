@@ -22,6 +22,7 @@ UNFIT = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.EIO,
+    errno.ELOOP,
 }
 
 
@@ -62,8 +63,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def append_synced(path: Path, line: bytes) -> None:
-    """Add one line to a file and force it to the disk. Raises `DiskError`."""
-    with writing(path), path.open("ab") as file:
+    """Add one line to a file and force it to the disk. Raises `DiskError`, also where the file is a symbolic link."""
+    with writing(path), open(path, "ab", opener=_not_through_link) as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _not_through_link(path: str, flags: int) -> int:
+    # Windows has no such flag; there only administrators make links.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)

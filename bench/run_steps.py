@@ -15,6 +15,7 @@ from bench.commands import shown_path
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
+from bench.prepare import own_runs
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TaskReference
 
@@ -81,7 +82,8 @@ def prepare(
 ) -> tuple[Prepared, Run]:
     """Try every target, make what the cells need, and write all that to `run.json`.
 
-    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run.
+    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run: then the
+    matrix may be somebody else's, and the run is not marked as the user's own.
     """
     # Imported late: `bench report` needs neither.
     from bench.prepare import builds
@@ -96,7 +98,7 @@ def prepare(
         runtimes = {name: environment.record for name, environment in targets.pool.environments.items()}
         facts = {target: targets.facts[target] for target in matrix.targets if target in targets.facts}
         record = replace(record, targets=facts, runtimes=runtimes)
-        store.save(folder, record)
+        save(folder, record, cache, is_own=recorded is None)
     record = replace(
         record,
         cells=tuple(_counted(cell, prepared) for cell in record.cells),
@@ -110,8 +112,16 @@ def prepare(
         tasks=_tasks(prepared),
         code=prepared.code.name,
     )
-    store.save(folder, record)
+    save(folder, record, cache, is_own=recorded is None)
     return prepared, record
+
+
+def save(folder: Path, record: Run, cache: Path, *, is_own: bool) -> None:
+    """Write `run.json`, and mark the run before as one of this user: only such a run is resumed."""
+    # First, so that a process that is killed between the two leaves no run without its mark.
+    if is_own:
+        own_runs.mark(record, cache)
+    store.save(folder, record)
 
 
 def _counted(cell: Cell, prepared: Prepared) -> Cell:
