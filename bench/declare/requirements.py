@@ -6,6 +6,8 @@ import re
 
 PATH = re.compile(r"(\.{0,2}|~|[A-Za-z]:)[/\\][^\0\r\n]*|[^\s\0@;-][^\0\r\n@;]*\.whl")
 """A folder or a wheel on this disk: `./wheels/x.whl`, `/srv/x`, `~/x`, `C:\\x`, `x.whl`."""
+PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9]+(\.[0-9]+)*")
+"""A name with a plain version, which needs no parser: its import would make every `bench plan` slower."""
 OPTIONS = re.compile(r"(^|\s)-")
 
 
@@ -14,6 +16,8 @@ def mistake_in(requirement: str) -> str:
 
     A requirement is a name with extras, versions and markers, `name @ URL`, or the path of a folder or a wheel.
     """
+    if PLAIN.fullmatch(requirement):
+        return ""
     from packaging.requirements import InvalidRequirement, Requirement
 
     if OPTIONS.search(requirement):
