@@ -57,7 +57,7 @@ def admitted(
     does = "its matrix does nothing that yours does not" if not more else "this is what its matrix does beyond yours:"
     say(f"the baseline {line(run.name)} {NOT_OWN}; {does}")
     for act in more:
-        say(f"  {line(str(act))}")
+        say(f"  {line(str(act))}{'' if act.allowed else ', which is never done for it'}")
     if refused := [act for act in more if not (trusted and act.allowed)]:
         raise _refusal(run, refused, trusted=trusted)
     fact = note("trusted-baseline", acts=tuple(map(str, more))) if trusted else note("foreign-baseline")
@@ -72,6 +72,8 @@ def _refusal(run: Run, refused: list[Act], *, trusted: bool) -> BaselineError:
         message = f"{begin} its matrix does what no baseline of somebody else may: {shown}{rest}"
         return BaselineError(message, "record a baseline here, with a matrix that you have read")
     hint = f"record a baseline here; or add {FLAG} if you trust it, which allows exact versions of packages and no code"
+    if not all(act.allowed for act in refused):
+        hint = "record a baseline here, with a matrix that you have read"
     return BaselineError(f"{begin} its matrix does more than yours: {shown}{rest}", hint)
 
 

@@ -150,6 +150,7 @@ def test_no_trust_allows_what_runs_code_or_reads_files(tmp_path, change, shown):
         with pytest.raises(BaselineError) as caught:
             Asked(tmp_path, matrix_text(change), trusted=trusted)
         assert shown in str(caught.value)
+        assert "with a matrix that you have read" in str(caught.value)
 
 
 SERVER = '[baselines.server]\nengine = "openai-http"\noptions = {{ url = "{url}", {key}model = "m" }}\n'
