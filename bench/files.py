@@ -22,7 +22,6 @@ UNFIT = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.EIO,
-    errno.ELOOP,
 }
 
 
@@ -35,6 +34,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in FULL:
             hint = "free some space; what was measured is kept"
             raise DiskError(f"{path} could not be written: the disk is full", hint) from None
+        if error.errno == errno.ELOOP:
+            message = f"{path} could not be written: it is a symbolic link"
+            raise DiskError(message, "remove the link, which may lead to any file") from None
         if error.errno in UNFIT:
             hint = "name a folder that can be written"
             raise DiskError(f"{path} could not be written: {error.strerror}", hint) from None

@@ -31,6 +31,9 @@ WORDS: dict[Kind, str] = {
 }
 PLAIN = re.compile(r"[A-Za-z0-9_:+ -]*(\.[0-9]+)?")
 """A value of an option that names no file: a word, a number, `GPU.0`."""
+NUMBER = re.compile(r"[+-]?[0-9.]+|true|false|on|off", re.IGNORECASE)
+NAMES_FILE = re.compile(r"path|plugin|lib|dir|file|folder|cache|config|context", re.IGNORECASE)
+"""Names of options whose value is a file or a folder, also where it looks like a word."""
 PLAIN_LIST = re.compile(r"[A-Za-z0-9_:+, {}-]*(\.[0-9]+)?")
 TUNING = {
     "OMP_NUM_THREADS",
@@ -128,7 +131,9 @@ def _cache_variable(name: str) -> Act:
 
 def _of_option(owner: str, name: str, value: object) -> Iterator[Act]:
     """An option whose value may name a file: a library to load, or a place to write to."""
-    if isinstance(value, str) and not PLAIN.fullmatch(value):
+    if not isinstance(value, str) or NUMBER.fullmatch(value) or not value:
+        return
+    if not PLAIN.fullmatch(value) or NAMES_FILE.search(name):
         yield Act("passes", f"{owner} {name}={value}")
 
 

@@ -78,7 +78,8 @@ def test_what_the_matrix_does_too_and_cells_that_are_not_measured_are_nobodys_da
 
 
 def test_a_plain_option_of_a_provider_needs_no_trust(tmp_path):
-    base = matrix_text((CPU, f'{CPU}\nsession = {{ "session.intra_op.allow_spinning" = "0" }}'))
+    options = 'options = { arena = "kSameAsRequested", device = "GPU.0", engine_cache_enable = "1", factor = 0.5 }'
+    base = matrix_text((CPU, f'{CPU}\nsession = {{ "session.intra_op.allow_spinning" = "0" }}\n{options}'))
     assert Asked(tmp_path, base).foreign
 
 
@@ -127,6 +128,10 @@ HOSTILE = {
     "library-by-name": (
         (CPU, f'{CPU}\noptions = {{ backend_path = "evil.so" }}'),
         "gives a library CPUExecutionProvider backend_path=evil.so",
+    ),
+    "library-without-ending": (
+        (CPU, f'{CPU}\noptions = {{ extra_plugin_lib_paths = "evil" }}'),
+        "gives a library CPUExecutionProvider extra_plugin_lib_paths=evil",
     ),
     "write": (
         (CPU, f'{CPU}\nsession = {{ "ep.context_file_path" = "../../x" }}'),
