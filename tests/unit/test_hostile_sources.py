@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from bench.declare import draft_text
 from bench.errors import SourceError
 from bench.prepare.sources import resolve
 from bench.records import Source
+from bench.shared.onnx_inputs import Dimension, OnnxInput
 from bench.shared.protobuf import content, text
 
 DEEP = 100_000
@@ -69,3 +72,28 @@ def test_json_without_an_end_of_brackets_is_refused_in_a_sentence(tmp_path, name
     (folder / name).write_bytes(len(deep).to_bytes(8, "little") + deep if name.endswith(".safetensors") else deep)
     with pytest.raises(SourceError, match=r"is not JSON|is not a safetensors file|is no index of shards"):
         find(tmp_path, "path:m")
+
+
+HOSTILE_NAMES = [
+    '"',
+    '"]\n[runtimes.build]\npython = "/tmp/evil"\n',
+    "'''",
+    "\\",
+    "#",
+    "\r\n[providers.evil]",
+    "\x00\x1b]0;x\x07",
+    "\u2028x",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_no_name_in_a_model_writes_a_table_into_the_matrix_that_is_drafted_for_it(name):
+    plain = draft_text.Drafted("m", "onnx-file", "onnx:m.onnx", (OnnxInput("x", "float", (Dimension("n", None),)),))
+    named = OnnxInput(name, "float", (Dimension(name, None), Dimension(name, 3)))
+    hostile = draft_text.Drafted(name, "onnx-file", f"onnx:{name}.onnx", (named, OnnxInput(name, "int64", None)))
+    tables, expected = (tomllib.loads(draft_text.text_of(model)) for model in (hostile, plain))
+    assert list(tables["models"]) == [name]
+    assert tables["models"][name]["source"] == f"onnx:{name}.onnx"
+    assert {key: tables[key] for key in tables if key != "models"} == {
+        key: expected[key] for key in expected if key != "models"
+    }
