@@ -182,6 +182,7 @@ def gate(
     budget_minutes: float = 40.0,
     in_sequence: bool = False,
     max_task_loss: float = 0.5,
+    trust_baseline: bool = False,
     out: AnyPath | None = None,
     cache: AnyPath | None = None,
     progress: Progress | None = None,
@@ -192,10 +193,11 @@ def gate(
     can be judged; `run.verdict` is the verdict as a sentence, `run.cells` holds each cell. `budget_minutes` is for
     measuring, after everything is prepared. `in_sequence` starts one process at a time, for a device that only one
     process can use. `max_task_loss` is the loss on labelled samples that never fails a gate, in points of the metric,
-    of a perplexity in percent.
+    of a perplexity in percent. `trust_baseline` allows a baseline that you did not make on this machine to need
+    packages, in exact versions, that the matrix does not name.
 
-    Raises `BaselineError` where the baseline is missing, has no raw data or is of another machine, and the
-    errors of `run`.
+    Raises `BaselineError` where the baseline is missing, has no raw data or is of another machine, or needs more than
+    is allowed, and the errors of `run`.
     """
     from bench import gating
 
@@ -214,6 +216,7 @@ def gate(
         in_sequence=in_sequence,
         max_task_loss=max_task_loss,
         with_optional=with_optional,
+        trust_baseline=trust_baseline,
         out=Path(out) if out is not None else None,
     )
     return gating.run(options, progress or Quiet())

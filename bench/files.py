@@ -34,6 +34,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in FULL:
             hint = "free some space; what was measured is kept"
             raise DiskError(f"{path} could not be written: the disk is full", hint) from None
+        if error.errno == errno.ELOOP:
+            message = f"{path} could not be written: it is a symbolic link"
+            raise DiskError(message, "remove the link, which may lead to any file") from None
         if error.errno in UNFIT:
             hint = "name a folder that can be written"
             raise DiskError(f"{path} could not be written: {error.strerror}", hint) from None
@@ -62,8 +65,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def append_synced(path: Path, line: bytes) -> None:
-    """Add one line to a file and force it to the disk. Raises `DiskError`."""
-    with writing(path), path.open("ab") as file:
+    """Add one line to a file and force it to the disk. Raises `DiskError`, also where the file is a symbolic link."""
+    with writing(path), open(path, "ab", opener=_not_through_link) as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _not_through_link(path: str, flags: int) -> int:
+    # Windows has no such flag; there only administrators make links.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)

@@ -20,6 +20,7 @@ from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
 from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
+from bench.prepare import own_runs
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
@@ -144,6 +145,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         record, observations = store.read(options.resume)
         # Before anything is changed in the folder: times of two machines must not be in one run.
         _same_machine(record, machine, options.resume)
+        _own_run(record, options)
         store.heal(options.resume)
         # What failed before anything was measured may succeed now: the network is back, the disk has room.
         observations = tuple(
@@ -173,6 +175,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     absent = not_here(matrix, machine, planned)
     record = replace(record, sustained_minutes=options.sustained_minutes, targets=absent)
+    own_runs.mark(record, options.cache)
     store.create(folder, record)
     for warning in planned.warnings:
         progress.step(warning)
@@ -202,6 +205,16 @@ def _same_machine(record: Run, machine: Machine, folder: Path) -> None:
     if record.machine.key != machine.key:
         message = f"{folder} was measured on another machine ({record.machine.key}, this one is {machine.key})"
         raise RunFolderError(message, "start a run of its own here; `bench report` shows both side by side")
+
+
+def _own_run(record: Run, options: Options) -> None:
+    """Raise `RunFolderError` for a run of somebody else: to go on, its matrix says what is installed and started."""
+    if not own_runs.is_own(record, options.cache):
+        message = f"{options.resume} was not made by you on this machine with the cache {options.cache}, or was changed"
+        hint = (
+            "name its --cache-dir; or look at its matrix_text, save it as a file, and start a run of your own with it"
+        )
+        raise RunFolderError(message, hint)
 
 
 def _measure(

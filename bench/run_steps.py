@@ -18,6 +18,7 @@ from bench.declare.budgets import MOST_MINUTES
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
 from bench.errors import UsageError
+from bench.prepare import own_runs
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TargetFacts, TaskReference
 
@@ -104,7 +105,8 @@ def prepare(
 ) -> tuple[Prepared, Run]:
     """Try every target, make what the cells need, and write all that to `run.json`.
 
-    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run.
+    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run: then the
+    matrix may be somebody else's, and the run is not marked as the user's own.
     """
     # Imported late: `bench report` needs neither.
     from bench.prepare import builds
@@ -122,7 +124,7 @@ def prepare(
         known = lacking | targets.facts
         facts = {target: known[target] for target in matrix.targets if target in known}
         record = replace(record, targets=facts, runtimes=runtimes)
-        store.save(folder, record)
+        save(folder, record, cache, is_own=recorded is None)
     # A resumed run keeps what is recorded of a model that cannot be prepared any more.
     artifacts = {name: artifact.record.key for name, artifact in prepared.artifacts.items()}
     references = {f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()}
@@ -137,8 +139,16 @@ def prepare(
         tasks=record.tasks | _tasks(prepared),
         code=prepared.code.name,
     )
-    store.save(folder, record)
+    save(folder, record, cache, is_own=recorded is None)
     return prepared, record
+
+
+def save(folder: Path, record: Run, cache: Path, *, is_own: bool) -> None:
+    """Write `run.json`, and mark the run before as one of this user: only such a run is resumed."""
+    # First, so that a process that is killed between the two leaves no run without its mark.
+    if is_own:
+        own_runs.mark(record, cache)
+    store.save(folder, record)
 
 
 def _counted(cell: Cell, prepared: Prepared) -> Cell:

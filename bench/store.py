@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -66,8 +67,26 @@ def read(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
     return run, tuple(_observations(folder / RESULTS))
 
 
+def refuse_links(folder: Path, names: Iterable[str] = (RUN, RESULTS, LOGS)) -> None:
+    """Raise `RunFolderError` where a file or a folder that is written to is a symbolic link.
+
+    A folder of somebody else could lead with one to any file of the user. The folder itself may be a link of the user.
+    """
+    for path in (folder / name for name in names):
+        inside = path.iterdir() if path.is_dir() and not path.is_symlink() else ()
+        for each in (path, *inside):
+            if each.is_symlink():
+                raise RunFolderError(
+                    f"{each} is a symbolic link, and nothing is written through one", "remove the link"
+                )
+
+
 def heal(folder: Path) -> None:
-    """Remove an incomplete last line, so that the next observation starts on a line of its own."""
+    """Remove an incomplete last line, so that the next observation starts on a line of its own.
+
+    Raises `RunFolderError` where what a run writes to is a symbolic link.
+    """
+    refuse_links(folder)
     path = folder / RESULTS
     if not path.exists():
         return

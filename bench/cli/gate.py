@@ -81,6 +81,13 @@ def gate(
             help="Loss on labelled samples that never fails a gate: points, of a perplexity percent.",
         ),
     ] = 0.5,
+    trust_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--trust-baseline",
+            help="Allow a baseline from elsewhere: list what it needs, install exact versions, run no code of it.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The gate's folder (default: reports/gate-<machine>-<time>).")
     ] = None,
@@ -111,6 +118,7 @@ def gate(
         max_task_loss=max_task_loss,
         out=out,
         with_optional=with_optional,
+        trust_baseline=trust_baseline,
     )
     try:
         finished = with_progress(lambda progress: gating.run(options, progress), quiet=quiet, verbose=verbose)

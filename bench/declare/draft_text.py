@@ -67,7 +67,7 @@ def text_of(model: Drafted) -> str:
     family = registry.families()[model.family]
     drafted = {name: row.drafted for name, row in catalogue.rows().items() if row.drafted}
     lines = [
-        f"# What is measured of {model.name}: each precision on each target, at each workload.",
+        f"# What is measured of {_text(model.name)}: each precision on each target, at each workload.",
         "# `bench plan` prints what this file means and how long it takes; docs/matrix.md explains every key.",
         "schema = 1",
         "",

@@ -10,6 +10,7 @@ from msgspec.structs import asdict, replace
 from bench.declare import catalogue, registry
 from bench.declare.patterns import KEY_VARIABLE
 from bench.declare.providers import OWN_RUNTIME, read_provider
+from bench.declare.requirements import mistake_in
 from bench.declare.suggest import nearest
 from bench.declare.tables import TOP_LEVEL, Tables
 from bench.declare.targets import Runtime, Target, known_runtimes
@@ -61,6 +62,10 @@ def _runtime(tables: Tables, name: str, data: dict[str, Any]) -> Runtime:
     if bool(runtime.requires) == bool(runtime.python):
         hint = "a list of requirements, or an interpreter"
         raise tables.lacking(tables.error(f"{where} must have either 'requires' or 'python'", hint), where)
+    for requirement in runtime.requires:
+        if mistake := mistake_in(requirement):
+            hint = "write a name with its version, such as onnxruntime==1.31.1; an index is set in pip's configuration"
+            raise tables.error(f"{requirement!r} in {where}.requires {mistake}", hint)
     if runtime.python and runtime.extends:
         raise tables.error(
             f"{where} has both 'python' and 'extends'", "an interpreter is used unchanged: leave one out"

@@ -19,13 +19,15 @@ from bench.gating.budget import checked
 from bench.gating.cells import answer
 from bench.gating.choice import choose
 from bench.gating.decision import Rules
-from bench.gating.measuring import Gate, Measured
+from bench.gating.foreign import admitted
+from bench.gating.measuring import PAIRS, Gate, Measured
 from bench.gating.options import Options, command
-from bench.gating.sides import Place
+from bench.gating.sides import SIDES, Place
 from bench.gating.verdicts import SideResult
 from bench.judge.differences import differences
 from bench.judge.outcome import judge
 from bench.machine.fingerprint import fingerprint
+from bench.prepare import own_runs
 from bench.prepare.cache_use import uses_cache
 from bench.prepare.presence import absent_targets, hardware_of
 from bench.progress import Progress
@@ -61,8 +63,12 @@ def run(options: Options, progress: Progress) -> Finished:
         base, recorded, matrix, options.only, options.skip, with_optional=options.with_optional, absent=absent
     )
     place = _place(options, machine)
+    foreign = None
+    if not own_runs.is_own(base, options.cache):
+        foreign = admitted(base, choice, matrix, options.cache, progress.step, trusted=options.trust_baseline)
+        choice = foreign.choice if foreign else choice
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
-    gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress)
+    gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress, foreign)
     try:
         measured = gate.measure()
     finally:
@@ -103,6 +109,7 @@ def _place(options: Options, machine: Machine) -> Place:
     # Checked before anything is measured: a gate takes minutes, and must not replace an earlier one.
     if (folder / reports.FORMATS[0].FILE).exists():
         raise RunFolderError(f"there is a gate in {folder} already", "name another --out")
+    store.refuse_links(folder, (*SIDES, PAIRS))
     return Place(folder, options.cache, machine)
 
 

@@ -13,6 +13,7 @@ from bench.files import append_synced
 from bench.gating import budget, text, verdicts
 from bench.gating.choice import Choice, CommonCell
 from bench.gating.decision import Rules, gate
+from bench.gating.foreign import Foreign
 from bench.gating.options import Options, command
 from bench.gating.pairs import MeasuredPair, Pairer
 from bench.gating.remeasured_base import recreate
@@ -47,10 +48,17 @@ class Gate:
     """The sides of one gate, and the pairs that are measured on them."""
 
     def __init__(
-        self, options: Options, base: SideResult, matrix: Matrix, choice: Choice, place: Place, progress: Progress
+        self,
+        options: Options,
+        base: SideResult,
+        matrix: Matrix,
+        choice: Choice,
+        place: Place,
+        progress: Progress,
+        foreign: Foreign | None = None,
     ):
         self.options, self.base, self.choice = options, base, choice
-        self.place, self.progress = place, progress
+        self.place, self.progress, self.foreign = place, progress, foreign
         self.rules = Rules(task_loss=options.max_task_loss)
         self.pairs: list[Pair] = []
         self.notes: list[Note] = []
@@ -67,8 +75,9 @@ class Gate:
 
     def _remeasure(self) -> tuple[GateSide | None, Note | None]:
         """The rebuilt base, or the reason why it cannot be rebuilt."""
-        recorded_base = recreate(self.base.run, self.place.cache)
-        self.notes += recorded_base.notes
+        admitted = self.foreign.matrix if self.foreign else None
+        recorded_base = recreate(self.base.run, self.place.cache, admitted)
+        self.notes += (*(self.foreign.notes if self.foreign else ()), *recorded_base.notes)
         if recorded_base.matrix is None:
             return None, recorded_base.reason
         cells = tuple(both.base for both in self.choice.both)

@@ -32,6 +32,8 @@ class Options(Struct, frozen=True):
     family: str | None = None
     with_optional: bool = False
     """Whether optional cells that the base has not measured are told as new ones."""
+    trust_baseline: bool = False
+    """Whether a baseline of somebody else may do what the matrix does not, within limits (`bench.gating.foreign`)."""
 
 
 def command(options: Options) -> str:
@@ -48,6 +50,7 @@ def command(options: Options) -> str:
         "--threads": options.threads,
         "--budget-minutes": options.budget_minutes if options.budget_minutes != BUDGET_MINUTES else None,
         "--in-sequence": options.in_sequence,
+        "--trust-baseline": options.trust_baseline,
         "--max-task-loss": options.max_task_loss if options.max_task_loss != Rules().task_loss else None,
     }
     return command_line("gate", flags)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
+from bench.declare.requirements import exact
 from bench.declare.targets import Runtime, with_bases
 from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
@@ -30,18 +31,22 @@ class Baseline(Struct, frozen=True):
     notes: tuple[Note, ...] = ()
 
 
-def recreate(run: Run, cache: Path) -> Baseline:
-    """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ."""
+def recreate(run: Run, cache: Path, admitted: Matrix | None = None) -> Baseline:
+    """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ.
+
+    `admitted` is what is rebuilt of a run that somebody else made, with its runtimes; None for the user's own run.
+    """
     try:
         # `run.json` holds the path relative to the home, so that it may be published.
-        matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
+        matrix = admitted or matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
     if unknown := undescribed(matrix, run.cells):
         return Baseline(
             run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=f"it has no {unknown}")
         )
-    locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
+    recorded = {} if admitted else run.runtimes
+    locked = {name: _locked(runtime, recorded.get(name), cache) for name, runtime in matrix.runtimes.items()}
     # Code of another protocol cannot be used, since this version cannot speak to it; today's is taken then.
     code = worker_code.recorded(cache, run.code)
     # A base that today's code measured runs under the same code again, whatever the cache has lost.
@@ -54,21 +59,27 @@ def _locked(runtime: Runtime, recorded: RuntimeRecord | None, cache: Path) -> Ru
     # An interpreter of the user cannot be rebuilt: it is used as it is, and differences are noted.
     if recorded is None or runtime.python or runtime.unavailable:
         return runtime
+    if has_packages(runtime, recorded, cache):
+        return runtime
+    return replace(runtime, requires=tuple(_pins(recorded)))
+
+
+def has_packages(runtime: Runtime, recorded: RuntimeRecord, cache: Path) -> bool:
+    """Whether the cache holds the runtime with the recorded packages."""
     try:
         environment = environments.find(runtime, cache)
     except RuntimeSetupError:
-        environment = None
+        return False
     # The same requirements may have been resolved to other versions since, so the packages decide.
-    if environment and environment.record.packages == recorded.packages:
-        return runtime
-    return replace(runtime, requires=tuple(_pins(recorded)))
+    return environment is not None and environment.record.packages == recorded.packages
 
 
 def _pins(recorded: RuntimeRecord) -> Iterable[str]:
     """Requirements such as `torch==2.13.0`, one for each package."""
     for name, version in recorded.packages.items():
-        # A local version (2.13.0+cpu) is a build of the public one, and package indexes do not list it.
-        yield f"{name}=={version.partition('+')[0]}"
+        # What is no name and no version cannot be installed; that it is missing is told as a difference.
+        if requirement := exact(name, version):
+            yield requirement
 
 
 def rebuild_differences(run: Run, remeasured: Run) -> tuple[Note, ...]:

@@ -22,6 +22,9 @@ from bench.prepare.builds import Prepared
 from bench.progress import Progress
 from bench.records import Cell, Machine, Note, Observation, Run
 
+SIDES = ("base", "new")
+"""The names of the sides, and of their folders."""
+
 
 class Place(Struct, frozen=True):
     """The folders of a gate, and the machine that it runs on."""

@@ -374,6 +374,13 @@ WORDS: dict[str, Words] = {
     **text_budget.WORDS,
     "base-matrix-unreadable": lambda text: f"its matrix cannot be read any more: {text}",
     "other-worker-code": _other_worker_code,
+    "foreign-baseline": lambda: (
+        "the baseline was not made by you on this machine, or was changed: its runtimes are those of the matrix"
+    ),
+    "trusted-baseline": lambda acts: (
+        "--trust-baseline: the baseline was not made by you on this machine, or was changed; beyond the matrix it "
+        + (", ".join(acts) if acts else "did nothing")
+    ),
     "base-python": lambda runtime, before, after: (
         f"runtime '{runtime}' of the base has Python {after}, and had {before}"
     ),

@@ -17,7 +17,7 @@ from bench.measure import cold_start
 from bench.measure.cold_start import StartResults
 from bench.measure.compile_cache import CompileCaches
 from bench.measure.observations import Record, unanswered
-from bench.prepare import worker_code
+from bench.prepare import worker_code, worker_environment
 from bench.prepare.builds import Prepared
 from bench.records import (
     Assess,
@@ -145,7 +145,8 @@ class Visitor:
         """A process in the cell's runtime, with the environment variables that its provider needs."""
         log = self.settings.logs / f"{cell.group.replace('/', '--')}.log"
         provider = self.provider(cell)
-        environment = worker_code.child_environment(self.prepared.code, _variables(provider, folder))
+        named = worker_environment.named_by(self.matrix.targets[cell.target])
+        environment = worker_code.child_environment(self.prepared.code, _variables(provider, folder), named)
         # A model that is too large can take a gigabyte between two ordinary checks of its memory.
         watch_s = CLOSE_WATCH_S if cell.group in self.shortfalls else WATCH_S
         executable = self.prepared.runtimes[cell.runtime].executable

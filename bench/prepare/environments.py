@@ -28,6 +28,7 @@ from packaging.version import Version
 from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
+from bench.prepare import worker_environment
 from bench.prepare.cache_use import touch
 from bench.prepare.installers import compile_command, installers
 from bench.prepare.threads import Slots, Stop, locked
@@ -336,7 +337,9 @@ def _answer(runtime: Runtime, executable: Path, code: str) -> tuple[Any, Any]:
     # -I: what PYTHONPATH and the user's site hold does not count, since a worker does not see it.
     command = [str(executable), "-I", "-c", code]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        # Packages run code when an interpreter starts, so it gets no more than a worker does.
+        variables = worker_environment.of_user()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=variables)
         first, second = json.loads(done.stdout)
     except subprocess.CalledProcessError as error:
         words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]

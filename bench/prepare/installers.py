@@ -15,6 +15,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bench.declare.requirements import mistake_in
+from bench.errors import RuntimeSetupError
 from bench.shared import syntax
 
 PIP_TO_UV = {
@@ -63,8 +65,12 @@ class Installer(Struct, frozen=True):
 def installers(executable: Path, requirements: Sequence[str], *, extends: bool) -> list[Installer]:
     """The ways to install requirements for an interpreter, in the order in which they are tried.
 
-    `extends` says that the interpreter sees the packages of another runtime.
+    `extends` says that the interpreter sees the packages of another runtime. Raises `RuntimeSetupError` for a text
+    that pip would read as something else than a requirement.
     """
+    for requirement in requirements:
+        if mistake := mistake_in(requirement):
+            raise RuntimeSetupError(f"{requirement!r} {mistake}, so it is not installed", "write NAME==VERSION")
     # --no-input: nobody can answer a question of pip here. --no-compile: `compile_command` uses all cores.
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
     last = Installer("pip", (*pip, "--disable-pip-version-check", "--no-compile", *requirements))

@@ -16,7 +16,7 @@ from bench.declare import catalogue
 from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target
 from bench.errors import RuntimeSetupError
-from bench.prepare import presence, worker_code
+from bench.prepare import presence, worker_code, worker_environment
 from bench.prepare.environments import Environment, EnvironmentPool
 from bench.prepare.probe_memory import ProbeMemory, order_of
 from bench.prepare.threads import LOOK_S, Slots, Stop, usable_cores
@@ -186,7 +186,8 @@ def probe(
     """Probe a target with a new worker in its runtime; `stop` ends it."""
     stop = stop or Stop()
     provider = target.provider
-    environment = worker_code.child_environment(code, provider.environment if provider else None)
+    named = worker_environment.named_by(target)
+    environment = worker_code.child_environment(code, provider.environment if provider else None, named)
     order = order_of(target)
     # Replaced by any reply.
     facts = _absent("failed", "the worker ended without an answer")

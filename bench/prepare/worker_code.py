@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from bench.declare import registry
 from bench.declare.entry_points import Plugin
 from bench.files import writing
-from bench.prepare import code_digest
+from bench.prepare import code_digest, worker_environment
 from bench.prepare.cache_use import touch_whole
 from bench.records import PROTOCOL
 from bench.shared import syntax
@@ -176,15 +175,13 @@ def _is_kept(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts
 
 
-def child_environment(code: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: the user's, without its Python settings, and with libraries offline and quiet.
+def child_environment(code: Path, extra: Mapping[str, str] | None = None, named: Iterable[str] = ()) -> dict[str, str]:
+    """The environment of a worker: what libraries need of the user's, no secrets, and libraries offline and quiet.
 
-    `extra` holds a provider's variables; they cannot change the settings that isolate a worker.
+    `extra` holds a provider's variables; they cannot change the settings that isolate a worker. `named` are variables
+    of the user that the matrix asks for by name.
     """
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"
-    }
-    return {**inherited, **(extra or {})} | {
+    return {**worker_environment.of_user(named), **(extra or {})} | {
         "PYTHONPATH": str(code),
         "PYTHONNOUSERSITE": "1",
         # Else the current folder comes first on the path, and a numpy.py in it would be imported as NumPy.

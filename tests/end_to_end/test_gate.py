@@ -178,7 +178,9 @@ def test_a_base_whose_packages_are_gone_is_held_against_its_stored_numbers_and_t
     said = json.loads((a_base / "run.json").read_text(encoding="utf-8"))
     said["runtimes"]["ort"]["packages"] |= {"touchstone-no-such-package": "1.0"}
     (a_base / "run.json").write_text(json.dumps(said), encoding="utf-8")
-    done, record = gate(a_base, "--matrix", tmp_path / "matrix.toml")
+    # A run that was changed is no longer the user's own: its packages are installed only with trust.
+    done, record = gate(a_base, "--matrix", tmp_path / "matrix.toml", "--trust-baseline")
+    assert "  installs touchstone-no-such-package==1.0" in done.stderr
     found = cells(record)[CELL]
     assert found["stage"] == "stored"
     assert "touchstone-no-such-package" in found["reason"]

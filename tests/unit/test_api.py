@@ -251,6 +251,7 @@ def test_a_gate_is_asked_for_with_every_option(folder, monkeypatch):
         threads=3,
         budget_minutes=5,
         in_sequence=True,
+        trust_baseline=True,
         out="mine",
         cache=folder / "cache",
     )
@@ -264,6 +265,7 @@ def test_a_gate_is_asked_for_with_every_option(folder, monkeypatch):
         threads=3,
         budget_minutes=5,
         in_sequence=True,
+        trust_baseline=True,
         out=Path("mine"),
     )
     assert asked == [expected]

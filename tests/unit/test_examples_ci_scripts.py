@@ -92,6 +92,12 @@ def test_the_gate_script_passes_its_settings_and_what_follows_on(shop: Shop) -> 
     assert shop.called() == [["gate", "--baseline", "baseline", *said]]
 
 
+@pytest.mark.parametrize(("setting", "flags"), [("true", ["--trust-baseline"]), ("false", [])])
+def test_the_gate_script_trusts_a_baseline_only_where_it_is_told_to(shop: Shop, setting: str, flags: list[str]) -> None:
+    shop.run("gate.sh", "--skip", "x", TRUST_BASELINE=setting)
+    assert shop.called()[0][-2 - len(flags) :] == [*flags, "--skip", "x"]
+
+
 @pytest.mark.parametrize(("setting", "exits"), [("false", 4), ("true", 0)])
 def test_without_a_baseline_the_gate_script_says_so_and_runs_nothing(shop: Shop, setting: str, exits: int) -> None:
     done = shop.run("gate.sh", BASELINE="elsewhere", PASS_IF_NOTHING_JUDGED=setting)
@@ -100,8 +106,9 @@ def test_without_a_baseline_the_gate_script_says_so_and_runs_nothing(shop: Shop,
     assert shop.called() == []
 
 
-def test_a_setting_that_means_nothing_is_no_pass(shop: Shop) -> None:
-    done = shop.run("gate.sh", PASS_IF_INCONCLUSIVE="warn")
+@pytest.mark.parametrize("name", ["PASS_IF_INCONCLUSIVE", "PASS_IF_NOTHING_JUDGED", "TRUST_BASELINE"])
+def test_a_setting_that_means_nothing_is_no_pass(shop: Shop, name: str) -> None:
+    done = shop.run("gate.sh", **{name: "warn"})
     assert done.returncode == 2
     assert "true or false, not 'warn'" in done.stdout
     assert shop.called() == []

@@ -101,3 +101,28 @@ def test_lines_are_added_at_the_end_and_synced_each(tmp_path, monkeypatch):
     append_synced(tmp_path / "results.jsonl", b"2\n")
     assert (tmp_path / "results.jsonl").read_bytes() == b"1\n2\n"
     assert len(synced) == 2
+
+
+# --- links that somebody else left in a folder ------------------------------------------------------------------------
+
+
+def test_a_write_replaces_a_link_and_leaves_its_target_alone(tmp_path):
+    target = tmp_path / "of-the-user"
+    target.write_bytes(b"mine")
+    (tmp_path / "report.html").symlink_to(target)
+    write_atomically(tmp_path / "report.html", b"report")
+    assert target.read_bytes() == b"mine"
+    assert not (tmp_path / "report.html").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="not on this system: opening without following links")
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_line_is_added_through_a_link(tmp_path, exists):
+    target = tmp_path / "of-the-user"
+    if exists:
+        target.write_bytes(b"mine")
+    (tmp_path / "results.jsonl").symlink_to(target)
+    with pytest.raises(DiskError, match=r"results\.jsonl could not be written: it is a symbolic link"):
+        append_synced(tmp_path / "results.jsonl", b"line\n")
+    assert target.exists() == exists
+    assert not exists or target.read_bytes() == b"mine"

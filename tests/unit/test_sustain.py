@@ -18,6 +18,7 @@ from bench.measure.eta import BlockEta, Eta
 from bench.measure.measuring import measure
 from bench.measure.sustained import due, ends_s
 from bench.pipeline import Options
+from bench.prepare import own_runs
 from bench.progress import Quiet
 from bench.records import Minute, Observation, Sustained
 
@@ -196,6 +197,7 @@ def test_an_interrupted_run_on_end_is_not_read_as_what_failed_before_it_was_meas
     monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     monkeypatch.setattr(pipeline.matrices, "parse", lambda *_: None)
     monkeypatch.setattr(pipeline, "undescribed", lambda *_: None)
+    own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path)
     _, _, record, seen = pipeline._begin(options, Quiet())
     assert seen == tuple(kept[:2])

@@ -14,6 +14,7 @@ from bench.measure import visits
 from bench.measure.block_members import members_of
 from bench.measure.blocks import Bursts, measure_block
 from bench.measure.visits import Visitor
+from bench.prepare import worker_environment
 from bench.records import Begin, Burst, CompileCache, Hold, Observation, Order, Profile, Provider, Visit, note
 from bench.worker_process import Worker
 
@@ -101,6 +102,14 @@ def test_with_fixed_shapes_each_workload_has_a_process_of_its_own(made, diary, t
 def test_a_worker_has_the_variables_that_its_provider_asks_for(made, diary, tmp_path):
     made(a_fake_run(tmp_path, "obeys", provider=on(environment={"STRAW_ALLOWED": "1"})))
     assert diary.environments[0]["STRAW_ALLOWED"] == "1"
+
+
+def test_a_worker_has_no_secret_of_the_user_but_the_one_that_its_target_names(made, diary, tmp_path, monkeypatch):
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "STRAW_KEY", "OTHER_KEY"):
+        monkeypatch.setenv(name, "s3cret")
+    monkeypatch.setattr(worker_environment, "named_by", lambda target: ("STRAW_KEY",) if target.name == "fake" else ())
+    made(a_fake_run(tmp_path, "obeys"))
+    assert [name for name, value in diary.environments[0].items() if value == "s3cret"] == ["STRAW_KEY"]
 
 
 def test_what_the_session_is_stands_in_the_observation(made, tmp_path):

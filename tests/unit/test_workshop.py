@@ -19,10 +19,12 @@ from bench.records import Build, Recipe, RuntimeRecord, Source, note
 from bench.worker_process import Worker
 
 BUILD_WORKER = """
-import json, pathlib, sys
+import json, pathlib, sys, time
 for line in sys.stdin:
     order = json.loads(line)
     say = lambda reply: print(json.dumps(reply), flush=True)
+    if order["order"] == "build" and order["recipe"]["name"] == "genai-slow":
+        time.sleep(60)
     if order["order"] == "build" and order["recipe"]["name"].endswith("int4"):
         failure = {"status": "unsupported", "stage": "export", "kind": "Refusal", "message": "no int4 today"}
         if order["recipe"]["options"]:
@@ -81,6 +83,20 @@ def test_a_refusal_is_told_with_what_was_to_be_built(builder, monkeypatch):
     with pytest.raises(BuildError, match="no int4 today"):
         builder.artifact(a_material(), a_generator("genai-int4"))
     assert steps == ["genai-int4 of llama: unsupported at stage 'export': no int4 today"]
+
+
+def test_a_build_may_not_take_more_memory_than_the_machine_has_for_it(builder):
+    """A file of a stranger may ask for any amount."""
+    builder.slots.memory_bytes = 8 * 2**30
+    builder.artifact(a_material(), a_generator("genai-int8"))
+    assert [worker.memory_limit_bytes for worker in builder.workers.values()] == [9 * 2**30]
+
+
+def test_a_build_that_takes_too_much_memory_is_ended(builder):
+    builder.slots.memory_bytes = 2**20
+    with pytest.raises(BuildError, match="MiB over the limit of 1 MiB") as caught:
+        builder.artifact(a_material(), a_generator("genai-slow"))
+    assert caught.value.failure.status == "out-of-memory"
 
 
 def test_a_refusal_keeps_nothing_in_the_cache(builder):

@@ -477,7 +477,7 @@ def test_external_weights_outside_the_files_folder_are_refused(tmp_path: Path, l
     entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data]
     next(entry for entry in entries if entry.key == "location").value = location
     (folder / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match="weights outside its own folder"):
+    with pytest.raises(Refusal, match="keeps data outside its own folder"):
         onnx_file.export(source, out, 18)
     assert list(out.iterdir()) == []
 

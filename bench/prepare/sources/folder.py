@@ -64,7 +64,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise SourceError(f"no {path.name} in {path.parent}", hint)
     try:
         config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    # RecursionError: thousands of nested brackets.
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not JSON ({error})", _lfs_hint(path) or "download it again") from error
     if not isinstance(config, dict):
         raise SourceError(f"{path} holds no JSON object", 'a configuration reads like {"model_type": "bert", ...}')
@@ -112,7 +113,7 @@ def _shards(folder: Path) -> dict[str, Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8-sig"))["weight_map"].values()))
     # The file may hold any JSON: a list, a number, or a table without these keys.
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise SourceError(f"{index} is no index of shards", _lfs_hint(index) or "download it again") from error
     if not all(isinstance(name, str) and re.fullmatch(r"[\w][\w.\-]*\.safetensors", name) for name in names):
         raise SourceError(f"{index} names a shard outside its folder", "a shard is a plain name ending in .safetensors")
@@ -146,7 +147,7 @@ def _check_safetensors(path: Path) -> None:
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
         need = 8 + length + max(ends, default=0)
     # Any bytes may stand here: no JSON, or JSON of another shape.
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         hint = _lfs_hint(path) or "download it again"
         raise SourceError(f"{path} is not a safetensors file, or only the start of one", hint) from error
     if size < need:

@@ -45,7 +45,7 @@ def check(path: Path) -> None:
             raise SourceError(f"{path} is no GGUF file: it does not begin with the letters GGUF", hint)
         try:
             need = _Outline(content).end()
-        except (struct.error, IndexError, ValueError) as error:
+        except (struct.error, IndexError, ValueError, RecursionError) as error:
             raise SourceError(f"{path} is truncated or damaged ({error})", AGAIN) from error
         except _OtherKindError as error:
             raise SourceError(f"{path} {error}", error.remedy) from error

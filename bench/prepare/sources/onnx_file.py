@@ -77,6 +77,10 @@ def _data_file(model: Path, name: str) -> Path:
     if ".." in parts or not parts[0] or ":" in parts[0]:
         raise SourceError(f"{model} keeps its weights outside its folder, in {name!r}", "export it into one folder")
     path = model.parent.joinpath(*parts)
+    # The hub's cache has a link for each file, and all of them lead into one folder.
+    if not any(path.resolve().is_relative_to(home) for home in (model.parent.resolve(), model.resolve().parent)):
+        message = f"{model} keeps its weights in {name!r}, which is a link to a file outside its folder"
+        raise SourceError(message, "copy the weights into the folder")
     if not path.is_file():
         raise SourceError(f"{model} keeps its weights in {name!r}, which is not there", "put it beside the model")
     return path

@@ -223,7 +223,7 @@ def open_model(folder: Path, threads: int) -> Any:
     settings.add_session_config_entry(assignment.RECORD, "1")
     # No access to the hub, because the artifact is complete.
     arguments: dict[str, Any] = {"local_files_only": True, "provider": CPU, "session_options": settings}
-    if AutoConfig.from_pretrained(folder, local_files_only=True).is_encoder_decoder:
+    if AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).is_encoder_decoder:
         model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, use_merged=False, **arguments)
     else:
         model = ORTModelForCausalLM.from_pretrained(folder, **arguments)

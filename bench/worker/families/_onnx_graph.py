@@ -46,15 +46,21 @@ class Input:
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """The model, without external weights. Raises Refusal for a file that is none, or that computes nothing."""
+    """The model, without external weights.
+
+    Raises Refusal for a file that is none, that computes nothing, that leads outside its folder or claims too much.
+    """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from bench.worker.formats import _onnx_bounds
 
     try:
         # Names, types and shapes are enough here, and external weights may be large.
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise _unusable(f"{path.name} is truncated, or no ONNX file at all: {error}") from error
+    _onnx_bounds.check(path, model)
     graph = model.graph
     if not graph.node and not graph.input and not graph.output:
         raise _unusable(f"{path.name} holds no graph: it is empty, or no ONNX file at all")

@@ -1,0 +1,70 @@
+"""Remembers in the cache which runs this user made on this machine: only those may say what is executed.
+
+The mark is in the cache and not in the run, so a run that comes from elsewhere cannot bring one. It covers all of the
+record that decides what is installed and started. A run that somebody has changed is not the run that was marked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import DiskError
+from bench.files import write_atomically
+from bench.records import Run
+
+FOLDER = "own-runs"
+KEPT = 8
+"""How many states of one run are remembered: `run.json` is written again while the run goes on."""
+UNREADABLE = (OSError, msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+
+
+def mark(run: Run, cache: Path) -> None:
+    """Remember a run, in its present state, as one of this user on this machine. Called before it is written."""
+    path, state = _file(run, cache), _state(run)
+    states = [other for other in _states(path) if other != state]
+    # Where the cache cannot be written, the run goes on; it can only not be resumed.
+    with contextlib.suppress(DiskError):
+        write_atomically(path, json.dumps([*states, state][-KEPT:]).encode())
+
+
+def is_own(run: Run, cache: Path) -> bool:
+    """Whether this user made the run on this machine with this cache, and nobody has changed it since."""
+    return _state(run) in _states(_file(run, cache))
+
+
+def _file(run: Run, cache: Path) -> Path:
+    identity = json.dumps([run.name, run.created, run.seed])
+    return cache / FOLDER / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+
+
+def _states(path: Path) -> list[str]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[str])
+    except UNREADABLE:
+        return []
+
+
+def _state(run: Run) -> str:
+    """A digest of the user, the machine, and what the run's record makes a program do."""
+    # Plain values by name: a later version, whose records have more fields, must still know the run.
+    runtimes = {
+        name: [list(made.requires), made.extends, made.python, made.packages] for name, made in run.runtimes.items()
+    }
+    cells = [[cell.id, cell.family, cell.engine, cell.runtime, cell.format] for cell in run.cells]
+    whose = [_user(), run.machine.key]
+    deciding = [*whose, run.matrix_path, run.matrix_text, run.code, runtimes, run.artifacts, run.references, cells]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def _user() -> str:
+    """The user, by number where the system has numbers."""
+    if hasattr(os, "getuid"):
+        return str(os.getuid())
+    return getpass.getuser()

@@ -1,0 +1,131 @@
+"""Refuses ONNX files that name files outside their folder, or that claim more data than they hold or memory has.
+
+It reads the parsed graph only: a file of a kilobyte may claim a terabyte, and whoever opens it would take that memory.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+import psutil
+
+from bench.worker.formats import _onnx_files as files
+from bench.worker.refusal import Refusal
+
+SMALL_BYTES = 2**20
+"""Smaller claims do no harm; what opens the file says more exactly what is wrong with them."""
+ENTRY_BYTES = 8
+"""The most that one entry of a typed field, such as `int32_data`, stands for."""
+TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+FILLERS = {"ConstantOfShape": 0, "Expand": 1}
+"""Operators that make a tensor of any size, with the input that holds its shape."""
+REMEDY = "do not use it before you know who made it; else export it again"
+
+
+def check(path: Path, model: onnx.ModelProto, memory_bytes: int | None = None) -> None:
+    """Raise Refusal for a file that leads outside its folder, or claims more than it holds or the machine has."""
+    for location in sorted({*files.external_files(model), *_contexts(model)}):
+        refuse_outside(path, location)
+    memory_bytes = memory_bytes or psutil.virtual_memory().total
+    for tensor in files.tensors(model):
+        _check_tensor(path, tensor)
+    for what, claim in _claims(model):
+        if claim > memory_bytes:
+            message = f"{path.name} claims {_size(claim)} for {what}, and this machine has {_size(memory_bytes)}"
+            raise Refusal("unsupported", message, REMEDY, "claim")
+
+
+def refuse_outside(path: Path, location: str) -> None:
+    """Raise Refusal for a name of a file that is not in the folder of `path`, also where a link leads out of it."""
+    parts = re.split(r"[/\\]", location)
+    if ".." in parts or not parts[0] or ":" in parts[0]:
+        message = f"{path.name} keeps data outside its own folder: {location}"
+        raise Refusal("unsupported", message, "export it into one folder", "outside")
+    real = path.parent.joinpath(*parts).resolve()
+    # The hub's cache has a link for each file, and all of them lead into one folder.
+    if not any(real.is_relative_to(home) for home in (path.parent.resolve(), path.resolve().parent)):
+        message = f"{path.name} keeps data in {location}, which is a link to a file outside its folder"
+        raise Refusal("unsupported", message, "copy the data into the folder", "outside")
+
+
+def _contexts(model: onnx.ModelProto) -> Iterator[str]:
+    """The files that nodes with compiled models name: a provider loads them."""
+    for node in files.all_nodes(model):
+        if node.op_type != "EPContext":
+            continue
+        values = {attribute.name: attribute for attribute in node.attribute}
+        is_inside = "embed_mode" not in values or values["embed_mode"].i == 1
+        if "ep_cache_context" in values and not is_inside:
+            yield values["ep_cache_context"].s.decode("utf-8", "replace")
+
+
+def _check_tensor(path: Path, tensor: onnx.TensorProto) -> None:
+    """Raise Refusal where a tensor's shape claims far more bytes than the file holds for it."""
+    claim = _bytes_of(tensor.dims, tensor.data_type)
+    if claim <= SMALL_BYTES:
+        return
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        held = _external_bytes(path, {entry.key: entry.value for entry in tensor.external_data})
+    else:
+        held = len(tensor.raw_data) + ENTRY_BYTES * sum(len(getattr(tensor, name)) for name in TYPED)
+    if claim > held:
+        message = f"the tensor {tensor.name!r} of {path.name} claims {_size(claim)}, and the file holds {_size(held)}"
+        raise Refusal("unsupported", message, REMEDY, "claim")
+
+
+def _external_bytes(path: Path, entries: dict[str, str]) -> int:
+    try:
+        start, size = int(entries.get("offset", 0)), (path.parent / entries.get("location", "")).stat().st_size
+    except (OSError, ValueError):
+        return 0
+    return max(0, size - start)
+
+
+def _claims(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
+    """What is made of no data when the file is opened or fed, with its bytes."""
+    for value in model.graph.input:
+        tensor_type = value.type.tensor_type
+        fixed = [dim.dim_value for dim in tensor_type.shape.dim if dim.dim_value > 0]
+        yield f"the input {value.name!r}", _bytes_of(fixed, tensor_type.elem_type)
+    for graph in files.graphs(model):
+        for sparse in graph.sparse_initializer:
+            yield f"the tensor {sparse.values.name!r}", _bytes_of(sparse.dims, sparse.values.data_type)
+        known = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT64}
+        for node in graph.node:
+            place = FILLERS.get(node.op_type)
+            if place is not None and len(node.input) > place and node.input[place] in known:
+                shape = _values(known[node.input[place]])
+                yield f"the node {node.name or node.op_type!r}", _bytes_of(shape, onnx.TensorProto.FLOAT)
+
+
+def _values(tensor: onnx.TensorProto) -> list[int]:
+    """The whole numbers of a small tensor in this file; empty for any other."""
+    if math.prod(tensor.dims) > files.SHAPE_VALUES or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return []
+    try:
+        return [int(number) for number in onnx.numpy_helper.to_array(tensor).ravel()]
+    except (ValueError, TypeError):
+        return []
+
+
+def _bytes_of(dims: Iterable[int], kind: int) -> int:
+    """The bytes of a tensor of this shape and type; 0 for texts, and for types that are not known here."""
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    except KeyError:
+        return 0
+    bits = 0 if dtype.hasobject else 8 * dtype.itemsize
+    name = onnx.TensorProto.DataType.Name(kind)
+    # NumPy keeps each of these in a byte.
+    bits = 4 if name.endswith("INT4") or name == "FLOAT4E2M1" else 2 if name.endswith("INT2") else bits
+    sizes = [int(size) for size in dims]
+    return 0 if any(size < 0 for size in sizes) else math.prod(sizes) * bits // 8
+
+
+def _size(count: int) -> str:
+    units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    return next((f"{count / unit:,.1f} {name}" for unit, name in units if count >= unit), f"{count} bytes")
