@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from bench.cli.options import CacheFlag, cache_path
-from bench.cli.tables import console
+from bench.cli.tables import console, safe_path
 from bench.default_paths import MATRIX
 from bench.errors import UsageError
 
@@ -44,7 +43,7 @@ def init(
     # "x": a file that another process has written meanwhile is kept too.
     with writing(out), out.open("x", encoding="utf-8") as file:
         file.write(text)
-    matrix = "" if out == Path(MATRIX) else f" --matrix {out}"
+    matrix = "" if out == Path(MATRIX) else f" --matrix {safe_path(out)}"
     shown = console()
-    shown.print(f"wrote {escape(str(out))}", highlight=False)
-    shown.print(f"next: bench plan{escape(matrix)}, then bench run{escape(matrix)}", soft_wrap=True, highlight=False)
+    shown.print(f"wrote {safe_path(out)}", highlight=False)
+    shown.print(f"next: bench plan{matrix}, then bench run{matrix}", soft_wrap=True, highlight=False)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec.structs import replace
-from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.options import (
@@ -25,7 +24,7 @@ from bench.cli.options import (
     matrix_path,
     print_json,
 )
-from bench.cli.tables import console, plain_table
+from bench.cli.tables import console, plain_table, safe
 
 if TYPE_CHECKING:
     from bench.declare.plan import Plan
@@ -99,8 +98,8 @@ def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) 
     shown = [cell for cell in planned.cells if cell.excluded is None]
     for cell in shown:
         recipe = cell.recipe.name if cell.recipe else "–"
-        will = f"[dim]{escape(obstacles[cell.id])}[/]" if cell.id in obstacles else "yes"
-        table.add_row(cell.id, recipe, cell.runtime, will)
+        will = f"[dim]{safe(obstacles[cell.id])}[/]" if cell.id in obstacles else "yes"
+        table.add_row(safe(cell.id), safe(recipe), safe(cell.runtime), will)
     if shown:
         out.print(table)
     if excluded := [cell for cell in planned.cells if cell.excluded is not None]:
@@ -112,8 +111,8 @@ def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) 
         out.print("", _loads_table(forecast.loads), sep="\n")
     out.print("")
     for warning in planned.warnings:
-        out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
-    out.print(summary(planned, obstacles, forecast), highlight=False)
+        out.print(f"[yellow]warning:[/] {safe(warning)}", highlight=False)
+    out.print(safe(summary(planned, obstacles, forecast)), highlight=False)
 
 
 def summary(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) -> str:
@@ -137,7 +136,7 @@ def _loads_table(loads: Sequence[Load]) -> Table:
     table = plain_table("not in the cache", "to download", "on the disk")
     for load in loads:
         sizes = (megabytes(load.download_mb), megabytes(load.disk_mb)) if load.is_known else ("–", "–")
-        table.add_row(escape(load.what), *sizes)
+        table.add_row(safe(load.what), *sizes)
     return table
 
 
@@ -153,7 +152,7 @@ def _reasons_table(cells: Sequence[Cell], every: Sequence[Cell], title: str) -> 
         reasons.setdefault(cell.excluded or "", []).append(cell)
     table = plain_table(title, "cells", "why")
     for reason, group in reasons.items():
-        table.add_row(_labels(group, cells, every), str(len(group)), escape(reason))
+        table.add_row(safe(_labels(group, cells, every)), str(len(group)), safe(reason))
     return table
 
 

@@ -15,6 +15,7 @@ from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import RecordedArtifacts, recorded_artifacts
 from bench.records import Note, Run, RuntimeRecord, note
+from bench.run_steps import with_hidden_values
 
 
 class Baseline(Struct, frozen=True):
@@ -29,11 +30,15 @@ class Baseline(Struct, frozen=True):
     notes: tuple[Note, ...] = ()
 
 
-def recreate(run: Run, cache: Path) -> Baseline:
-    """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ."""
+def recreate(run: Run, cache: Path, current: Matrix | None = None) -> Baseline:
+    """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ.
+
+    `current` is the matrix of the new side: a run stores no values of environment variables, so they are taken from it.
+    """
     try:
         # `run.json` holds the path relative to the home, so that it may be published.
         matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
+        matrix = with_hidden_values(matrix, run, current)
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
     locked = {name: _locked(runtime, run.runtimes.get(name), cache) for name, runtime in matrix.runtimes.items()}
