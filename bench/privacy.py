@@ -65,7 +65,7 @@ def know(folders: Mapping[str, Path], typed: str = "", secrets: Mapping[str, str
     _Known.folders = tuple((dict(_Known.folders) | named).items())
     hidden = {value: name for name, value in (secrets or {}).items() if _is_secret(name, value) or _is_random(value)}
     _Known.secrets = tuple((dict(_Known.secrets) | hidden).items())
-    _Known.typed |= frozenset(re.findall(r"[\w.-]+|[a-z0-9]+", typed.lower()))
+    _Known.typed |= frozenset(re.findall(r"[\w-]+", typed.lower()) + re.findall(r"[a-z0-9]+", typed.lower()))
 
 
 def scrub(text: str) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import typing
+from collections.abc import Callable
+from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 HIDDEN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 COMMANDS = ("::error::", "::add-mask::a", "\n::warning file=a::", "##[group]", "##vso[task.a]", "\n##[error]b")
@@ -30,3 +36,36 @@ def assert_harmless(output: str) -> None:
         # As GitHub's runner reads a line.
         assert not re.match(r"\s*::[A-Za-z][\w-]*( .*?)?::", line), repr(line)
         assert not re.search(r"##\w*\[", line), repr(line)
+
+
+def changed(value: Any, change: Callable[[str], str]) -> Any:
+    """The record with every text in it changed, keys and names too; words of a fixed set and kinds of notes stay.
+
+    An observation still names its cell.
+    """
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, msgspec.Struct):
+        free = (name for name in value.__struct_fields__ if name not in _fixed(type(value)))
+        fields = {name: changed(getattr(value, name), change) for name in free}
+        if isinstance(fields.get("cell"), str):
+            fields["cell"] = "/".join(map(change, value.cell.split("/")))  # type: ignore[attr-defined]
+        return replace(value, **fields)
+    if isinstance(value, dict):
+        return {changed_key(key, change): changed(each, change) for key, each in value.items()}
+    if isinstance(value, tuple) and value and not isinstance(value[0], (int, float)):
+        return tuple(changed(each, change) for each in value)
+    return value
+
+
+def changed_key(key: str, change: Callable[[str], str]) -> str:
+    """A key such as `model/precision`: each part is a name."""
+    return "/".join(map(change, key.split("/")))
+
+
+@functools.cache
+def _fixed(kind: type) -> set[str]:
+    """The fields that take a fixed set of words, and those that programs read."""
+    hints = typing.get_type_hints(kind)
+    literal = {name for name, hint in hints.items() if "Literal" in str(hint)}
+    return literal | {"schema", "created", "started", "kind", "matrix_text"} & set(hints)
