@@ -31,11 +31,12 @@ def hostile_text() -> st.SearchStrategy[str]:
 
 def assert_harmless(output: str) -> None:
     """No control character but tabs and line ends, no bidirectional mark, no command of a CI runner."""
-    assert not (found := re.findall(HIDDEN, output)), f"{found!r} in {output!r}"
+    # Only what is near: a page is long.
+    assert [output[max(0, at.start() - 200) : at.end() + 20] for at in re.finditer(HIDDEN, output)][:1] == []
     for line in output.split("\n"):
         # As GitHub's runner reads a line.
-        assert not re.match(r"\s*::[A-Za-z][\w-]*( .*?)?::", line), repr(line)
-        assert not re.search(r"##\w*\[", line), repr(line)
+        assert not re.match(r"\s*::[A-Za-z][\w-]*( .*?)?::", line), repr(line[:300])
+        assert not re.search(r"##\w*\[", line), repr(line[:300])
 
 
 def changed(value: Any, change: Callable[[str], str]) -> Any:

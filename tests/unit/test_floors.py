@@ -46,7 +46,7 @@ ROOMS = {
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
     "worker_process": {"records", "shared", "errors", "privacy"},
-    "store": {"records", "errors", "files", "foreign_text", "privacy"},
+    "store": {"records", "errors", "files", "privacy"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
     "report": {"records", "errors", "files", "foreign_text", "shared", "judge", "declare", "store", "commands"},
