@@ -62,7 +62,8 @@ class _Clean:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         segments = list(console.render(self.content, options))
-        ended = bool(segments) and segments[-1].text[-1:] == "\n"
+        last, *_ = segments[-1] if segments else ("",)
+        ended = last[-1:] == "\n"
         rows = list(Segment.split_lines(segments))
         for number, row in enumerate(rows, start=1):
             # Whole lines, since highlighting cuts a command into several segments.
