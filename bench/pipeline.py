@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import privacy, store
-from bench.commands import Value, command_line, shown_model
+from bench.commands import Value, command_line, path_of, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
@@ -152,7 +152,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
             observation for observation in observations if observation.round > 0 or observation.sustained
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
-        matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
+        matrix = matrices.parse(record.matrix_text, str(path_of(record.matrix_path)))
         matrix = with_hidden_values(matrix, record)
         know_private(matrix, options.cache, options.resume)
         # A run that was killed left logs as libraries wrote them.

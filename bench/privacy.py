@@ -40,8 +40,11 @@ SECRET = re.compile(
 """How variables are called whose values are secrets."""
 IN_URL = re.compile(r"(?<=://)[^\s/@:'\"]+:[^\s/@'\"]+(?=@)")
 """User and password in an address, such as that of a package index."""
-IDENTIFIERS = {"cell", "case", "name", "target", "runtime_name", "workload", "base", "matrix_text", "key", "code"}
-"""Fields whose texts name something of the matrix: what the user typed, or what other records refer to."""
+IDENTIFIERS = {
+    *("cell", "case", "name", "target", "runtime_name", "workload", "base", "key", "code"),
+    *("matrix_text", "matrix_path", "command"),
+}
+"""Fields whose texts are what the user typed, or what other records and commands refer to."""
 AS_THEY_ARE = (Cell, Machine, Transcript, CaseSuite)
 """Records of what the user typed, of the machine (which holds no names), of answers, and of ONNX's own tests."""
 CHUNK_BYTES = 2**20

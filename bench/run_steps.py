@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bench import __version__, privacy, store
-from bench.commands import shown_path
+from bench.commands import IN_PACKAGE, PACKAGE, path_of, shown_path
 from bench.declare import hidden_values
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
@@ -66,11 +67,13 @@ def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -
 
 def know_private(matrix: Matrix, cache: Path, folder: Path) -> None:
     """Tell what must not be in a run's files: the paths of its folders, and the values of the matrix's variables."""
-    folders = {"RUN": folder, "CACHE": cache}
     place = Path(matrix.place).expanduser()
-    # A matrix that was drafted for a model has a sentence as its place.
-    if place.is_file():
-        folders["MATRIX"] = place.absolute().parent
+    # A matrix that was drafted for a model has a sentence as its place, and its paths start at the current folder.
+    root = place.absolute().parent if place.is_file() else Path.cwd()
+    folders = {"RUN": folder, "CACHE": cache, "MATRIX": root, IN_PACKAGE: PACKAGE}
+    # Of a system's Python it is a folder such as /usr, which names nobody.
+    if sys.prefix != sys.base_prefix:
+        folders["VENV"] = Path(sys.prefix)
     privacy.know(folders, matrix.text, hidden_values.variables(matrix))
 
 
@@ -81,7 +84,7 @@ def with_hidden_values(stored: Matrix, record: Run, current: Matrix | None = Non
     if current is None:
         # The file may be gone, or be another one by now.
         with contextlib.suppress(BenchError):
-            current = matrices.read(Path(record.matrix_path).expanduser())
+            current = matrices.read(path_of(record.matrix_path))
     return hidden_values.restored(stored, current, os.environ, {cell.target for cell in record.cells})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench.commands import path_of
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, with_bases
@@ -37,7 +38,7 @@ def recreate(run: Run, cache: Path, current: Matrix | None = None) -> Baseline:
     """
     try:
         # `run.json` holds the path relative to the home, so that it may be published.
-        matrix = matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
+        matrix = matrices.parse(run.matrix_text, str(path_of(run.matrix_path)))
         matrix = with_hidden_values(matrix, run, current)
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
