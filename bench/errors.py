@@ -1,5 +1,7 @@
 """Errors that the user can correct; each names the problem, its place and the remedy."""
 
+from bench.foreign_text import visible
+
 
 class BenchError(Exception):
     """An error that the user can correct; `cli` prints it as one sentence and exits with `exit_code`."""
@@ -15,7 +17,7 @@ class BenchError(Exception):
         """The message on one line: the problem, then the remedy."""
         sentence = f"{self.message}; {self.hint}" if self.hint else self.message
         # What a file says may hold line ends and escape sequences; a terminal must not see them.
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
+        return visible(sentence)
 
 
 class UsageError(BenchError):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import store
-from bench.commands import Value, command_line, joined, shown_model
+from bench import privacy, store
+from bench.commands import Value, command_line, joined, path_of, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
@@ -24,7 +24,18 @@ from bench.prepare import own_runs
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
-from bench.run_steps import all_cores, checked_minutes, declared, memory_limit, new_run, not_here, planned_here, prepare
+from bench.run_steps import (
+    all_cores,
+    checked_minutes,
+    declared,
+    know_private,
+    memory_limit,
+    new_run,
+    not_here,
+    planned_here,
+    prepare,
+    with_hidden_values,
+)
 
 if TYPE_CHECKING:
     from bench.prepare.builds import Prepared
@@ -152,13 +163,17 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
             observation for observation in observations if observation.round > 0 or observation.sustained
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
-        matrix = matrices.parse(record.matrix_text, str(Path(record.matrix_path).expanduser()))
+        matrix = matrices.parse(record.matrix_text, str(path_of(record.matrix_path)))
         if not record.cells:
             raise RunFolderError(f"{options.resume / store.RUN} has no cells", "was it edited? run again")
         if unknown := undescribed(matrix, record.cells):
             raise RunFolderError(
                 f"the matrix in {options.resume / store.RUN} has no {unknown}", "was it edited? run again"
             )
+        matrix = with_hidden_values(matrix, record)
+        know_private(matrix, options.cache, options.resume)
+        # A run that was killed left logs as libraries wrote them.
+        privacy.clean_logs(options.resume / store.LOGS)
         if options.minutes:
             # More blocks are more of the same, so the time may be another one.
             record = replace(record, effort=replace(record.effort, minutes=options.minutes))
@@ -172,6 +187,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     effort = replace(effort, minutes=options.minutes or matrix.measure.minutes or effort.minutes)
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
+    know_private(matrix, options.cache, folder)
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     absent = not_here(matrix, machine, planned)
     record = replace(record, sustained_minutes=options.sustained_minutes, targets=absent)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from bench.foreign_text import line
+
 Draw = Callable[[Any, int, int], list[Any]]
 """Makes the lines of results for a width and a height in characters."""
 SILENCE_S = 20.0
@@ -80,10 +82,13 @@ class Lines:
 
     def step(self, text: str) -> None:
         """Print the line."""
+        self._print(line(text))
+
+    def _print(self, text: str) -> None:
         with self._lock:
-            line = f"{_clock(time.monotonic() - self._start)}  {text}"
+            timed = f"{_clock(time.monotonic() - self._start)}  {text}"
             # Paths and globs hold brackets, which rich would take for markup.
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(timed, markup=False, highlight=False, soft_wrap=True)
             self._printed = time.monotonic()
 
     def detail(self, text: str) -> None:
@@ -118,7 +123,7 @@ class Lines:
                 since = known.since if known and name else time.monotonic()
                 self._running[name] = _Running(text, since)
                 if self._details:
-                    self.step(f"  {text}")
+                    self._print(f"  {line(text)}")
             self._beats()
             self._shows()
 
@@ -192,7 +197,7 @@ class Live(Lines):
         from rich.text import Text
 
         named = [running.text for name, running in self._running.items() if name]
-        text = " · ".join(named) or next((running.text for running in self._running.values()), "")
+        text = line(" · ".join(named) or next((running.text for running in self._running.values()), ""))
         # A line that wraps cannot be overwritten, so it is cut.
         width = max(20, self._console.width - 1)
         parts: list[Any] = list(self._lines)

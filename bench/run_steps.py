@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from bench import __version__, store
-from bench.commands import shown_path
+from bench import __version__, privacy, store
+from bench.commands import IN_PACKAGE, PACKAGE, path_of, shown_path
+from bench.declare import hidden_values, registry
 from bench.declare import matrix as matrices
-from bench.declare import registry
 from bench.declare.budgets import MOST_MINUTES
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.prepare import own_runs
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TargetFacts, TaskReference
@@ -46,7 +49,7 @@ def new_run(
         threads=threads,
         command=typed,
         matrix_path=shown_path(Path(matrix.place)),
-        matrix_text=matrix.text,
+        matrix_text=hidden_values.hidden(matrix.text),
         cells=cells,
         machine=machine,
         runtimes={},
@@ -72,6 +75,29 @@ def declared(matrix: Path, model: str | None, family: str | None, cache: Path) -
     from bench.prepare.drafts import drafted_matrix
 
     return drafted_matrix(model, family or "", cache)
+
+
+def know_private(matrix: Matrix, cache: Path, folder: Path) -> None:
+    """Tell what must not be in a run's files: the paths of its folders, and the values of the matrix's variables."""
+    place = Path(matrix.place).expanduser()
+    # A matrix that was drafted for a model has a sentence as its place, and its paths start at the current folder.
+    root = place.absolute().parent if place.is_file() else Path.cwd()
+    folders = {"RUN": folder, "CACHE": cache, "MATRIX": root, IN_PACKAGE: PACKAGE}
+    # Of a system's Python it is a folder such as /usr, which names nobody.
+    if sys.prefix != sys.base_prefix:
+        folders["VENV"] = Path(sys.prefix)
+    privacy.know(folders, matrix.text, hidden_values.variables(matrix))
+
+
+def with_hidden_values(stored: Matrix, record: Run, current: Matrix | None = None) -> Matrix:
+    """The matrix of a stored run with the values that are not in it: those of `current`, else of its file, else of the
+    process. Raises `MatrixError` for a value that none of them has.
+    """
+    if current is None:
+        # The file may be gone, or be another one by now.
+        with contextlib.suppress(BenchError):
+            current = matrices.read(path_of(record.matrix_path))
+    return hidden_values.restored(stored, current, os.environ, {cell.target for cell in record.cells})
 
 
 def planned_here(

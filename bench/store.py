@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from bench import privacy
 from bench.errors import RunFolderError
 from bench.files import append_synced, write_atomically, writing
 from bench.records import SCHEMA, Machine, Observation, Run, schema_1
@@ -52,13 +53,13 @@ def create(folder: Path, run: Run) -> None:
 
 
 def save(folder: Path, run: Run) -> None:
-    """Write `run.json`, whole or not at all."""
-    write_atomically(folder / RUN, msgspec.json.format(msgspec.json.encode(run)))
+    """Write `run.json`, whole or not at all, without what is private."""
+    write_atomically(folder / RUN, msgspec.json.format(privacy.stored(run)))
 
 
 def append(folder: Path, observation: Observation) -> None:
     """Add one observation; it is on the disk when this returns."""
-    append_synced(folder / RESULTS, msgspec.json.encode(observation) + b"\n")
+    append_synced(folder / RESULTS, privacy.stored(observation) + b"\n")
 
 
 def read(folder: Path) -> tuple[Run, tuple[Observation, ...]]:

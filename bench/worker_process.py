@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import msgspec
 import psutil
 
+from bench import privacy
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
 from bench.shared import native_errors
 
@@ -58,9 +59,8 @@ class Worker:
         self.stage = "start"
         self.workload: str | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._stderr = log.open("ab")
         # Several workers may write to one log; a failure quotes only this worker's part.
-        self._log_start = log.stat().st_size
+        self._stderr, self._log_start = LOGS.open(log)
         # SIGKILL alone does not say who sent it; this counter grows when it was the kernel.
         self._oom_kills = _oom_kills()
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -112,7 +112,8 @@ class Worker:
                 self.stage, self.workload = reply.name, reply.workload
             if isinstance(reply, Failed):
                 failure = msgspec.structs.replace(reply.failure, stderr_tail=self._tail())
-                reply = Failed(_with_native_words(failure), reply.workload or self.workload)
+                # Scrubbed here too, since a failure is printed before it is stored.
+                reply = Failed(privacy.scrubbed(_with_native_words(failure)), reply.workload or self.workload)
             if isinstance(reply, Done):
                 return
             yield reply
@@ -120,8 +121,16 @@ class Worker:
                 end = time.monotonic() + timeout_s
 
     def close(self) -> None:
-        """Let the process end, and kill it after `CLOSE_S` seconds."""
+        """Let the process end, kill it after `CLOSE_S` seconds, and take what is private out of its log."""
+        if self._stderr.closed:
+            return
         self._stderr.close()
+        try:
+            self._end()
+        finally:
+            LOGS.close(self.log)
+
+    def _end(self) -> None:
         if self._process is None:
             return
         with contextlib.suppress(OSError):
@@ -287,21 +296,49 @@ class Worker:
             signal=None if code is None else signal_name(code),
             stderr_tail=self._tail(),
         )
-        return _with_native_words(failure)
+        return privacy.scrubbed(_with_native_words(failure))
 
     def _failed(self, failure: Failure) -> Failed:
         return Failed(failure, self.workload)
 
     def _tail(self) -> str:
-        """The last lines that the process wrote, without the user's folder names."""
+        """The last lines that the process wrote, without what is private."""
         with self.log.open("rb") as file:
             # A character has up to four bytes in UTF-8.
             file.seek(max(self._log_start, self.log.stat().st_size - 4 * TAIL_CHARACTERS))
             text = file.read().decode("utf-8", "replace")
-        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
-        named = text.replace(home, "~") if len(home) > len("/") else text
-        lines = named.splitlines()[-TAIL_LINES:]
+        lines = privacy.scrub(text).splitlines()[-TAIL_LINES:]
         return "\n".join(lines)[-TAIL_CHARACTERS:]
+
+
+class _OpenLogs:
+    """The logs that workers of this process write; one is cleaned when the last of its workers has ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Path, tuple[int, int]] = {}
+
+    def open(self, log: Path) -> tuple[BinaryIO, int]:
+        """Open a log for one more worker; also return the position where its part begins."""
+        # In the lock: a log that is replaced while a worker opens it would lose what that worker writes.
+        with self._lock:
+            file = log.open("ab")
+            start = log.stat().st_size
+            workers, first = self._open.get(log, (0, start))
+            self._open[log] = (workers + 1, first)
+            return file, start
+
+    def close(self, log: Path) -> None:
+        """A worker has ended."""
+        with self._lock:
+            workers, first = self._open.pop(log)
+            if workers > 1:
+                self._open[log] = (workers - 1, first)
+            else:
+                privacy.clean_log(log, first)
+
+
+LOGS = _OpenLogs()
 
 
 def _with_native_words(failure: Failure) -> Failure:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from bench.cli.options import CacheFlag, JsonFlag, cache_path, print_json
-from bench.cli.tables import console, plain_table
+from bench.cli.tables import console, plain_table, safe, safe_path
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -99,12 +98,12 @@ def cache_table(entries: Sequence[Entry], root: Path) -> None:
     for entry in entries:
         what = f"{entry.what} (being made, or left by a stopped run)" if entry.unfinished else entry.what
         days = f"{entry.used_days_ago:.1f}"
-        table.add_row(entry.kind, escape(entry.key), escape(what), _mib(entry.size_bytes), entry.created, days)
+        table.add_row(safe(entry.kind), safe(entry.key), safe(what), _mib(entry.size_bytes), safe(entry.created), days)
     out = console()
     if entries:
         out.print(table, "", _totals(entries), "", sep="\n")
     total = sum(entry.size_bytes for entry in entries)
-    out.print(f"{_mib(total)} MiB in {escape(str(root))}", soft_wrap=True, highlight=False)
+    out.print(f"{_mib(total)} MiB in {safe_path(root)}", soft_wrap=True, highlight=False)
 
 
 def pruned_table(pruned: Pruned) -> None:
@@ -121,7 +120,7 @@ def _totals(entries: Sequence[Entry]) -> object:
     table = plain_table("kind", "number", "MiB")
     for kind in dict.fromkeys(entry.kind for entry in entries):
         sizes = [entry.size_bytes for entry in entries if entry.kind == kind]
-        table.add_row(kind, str(len(sizes)), _mib(sum(sizes)))
+        table.add_row(safe(kind), str(len(sizes)), _mib(sum(sizes)))
     return table
 
 

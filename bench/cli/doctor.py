@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.options import (
@@ -22,7 +21,7 @@ from bench.cli.options import (
     print_json,
     with_progress,
 )
-from bench.cli.tables import console, plain_table
+from bench.cli.tables import console, plain_table, safe
 
 if TYPE_CHECKING:
     from bench.doctor import Finding, Findings, Standing
@@ -66,7 +65,7 @@ def doctor_tables(findings: Findings, out: Console | None = None) -> None:
     out = out or console()
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in machine_facts(findings.machine):
-        facts.add_row(f"[bold]{name}[/]", escape(value))
+        facts.add_row(f"[bold]{name}[/]", safe(value))
     out.print(facts)
     _usable(_by_standing(findings, "usable"), out)
     _could_be_enabled(_by_standing(findings, "could-be-enabled"), out)
@@ -82,14 +81,14 @@ def _usable(findings: Sequence[Finding], out: Console) -> None:
         return
     table = plain_table("target", "in the matrix", "device", "FP32 is computed in", "FP16 in", "versions")
     for finding in findings:
-        table.add_row(*(escape(word) for word in _row(finding)))
+        table.add_row(*(safe(word) for word in _row(finding)))
     _heading("usable here", out)
     out.print(table)
     if not all(finding.in_matrix for finding in findings):
-        out.print(f"[dim]to measure one that is not in the matrix, add {escape('[providers.NAME]')} to it[/]")
+        out.print("[dim]to measure one that is not in the matrix, add \\[providers.NAME] to it[/]")
     for finding in findings:
         for note in _notes(finding):
-            out.print(f"[dim]{escape(finding.target)}: {escape(note)}[/]")
+            out.print(f"[dim]{safe(finding.target)}: {safe(note)}[/]")
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
@@ -138,11 +137,11 @@ def _could_be_enabled(findings: Sequence[Finding], out: Console) -> None:
     missing = [finding for finding in findings if finding.facts.kind == "not-made"]
     if missing:
         names = ", ".join(finding.target for finding in missing)
-        out.print(f"[bold]{escape(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
+        out.print(f"[bold]{safe(names)}[/]: not installed yet; `bench doctor --install` downloads and tries them")
     for finding in findings:
         # Those in the line above share one remedy; each of these has a reason of its own.
         if finding not in missing:
-            out.print(f"[bold]{escape(finding.target)}[/]: {escape(_explanation(finding.facts))}")
+            out.print(f"[bold]{safe(finding.target)}[/]: {safe(_explanation(finding.facts))}")
 
 
 def _explanation(facts: TargetFacts) -> str:
@@ -162,7 +161,7 @@ def _not_for_this_machine(findings: Sequence[Finding], out: Console) -> None:
         missing = finding.facts.missing
         reasons[f"this machine shows no {missing}" if missing else finding.facts.message].append(finding.target)
     for reason, names in reasons.items():
-        out.print(f"[bold]{escape(', '.join(names))}[/]: {escape(reason)}")
+        out.print(f"[bold]{safe(', '.join(names))}[/]: {safe(reason)}")
 
 
 def _heading(text: str, out: Console) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from bench.cli.options import (
     CacheFlag,
@@ -29,7 +28,7 @@ from bench.cli.options import (
     stop_on_sigterm,
     with_progress,
 )
-from bench.cli.tables import console, plain_table
+from bench.cli.tables import console, plain_table, safe, safe_path
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -168,16 +167,16 @@ def gate_table(run: GateRun, files: Iterable[Path] = ()) -> None:
     names = {cell.cell for cell in shown}
     hidden = [cell for cell in cells if cell.cell not in names and cell.verdict not in text.ONE_SIDED]
     if hidden:
-        out.print(f"not shown here, but in the files: {text.counted(hidden)}")
+        out.print(f"not shown here, but in the files: {safe(text.counted(hidden))}")
     for line, _ in text.one_sided(cells):
-        out.print(_safe_in_ci(line), highlight=False)
+        out.print(safe(line), highlight=False)
     if shown:
         out.print("")
     for name, value in _lines(run):
-        out.print(f"{name}: {_safe_in_ci(value)}", highlight=False)
-    out.print(f"[bold]{_safe_in_ci(run.verdict)}[/] ({text.counted(run.cells)})", highlight=False)
+        out.print(f"{name}: {safe(value)}", highlight=False)
+    out.print(f"[bold]{safe(run.verdict)}[/] ({text.counted(run.cells)})", highlight=False)
     for path in files:
-        out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
+        out.print(f"  {safe_path(path)}", soft_wrap=True, highlight=False)
 
 
 def _shown(cells: Sequence[GateCell]) -> list[GateCell]:
@@ -197,13 +196,13 @@ def _row(cell: GateCell) -> tuple[str, ...]:
 
     verdict = text.named(cell.verdict)
     return (
-        _safe_in_ci(cell.cell),
+        safe(cell.cell),
         f"[{COLOURS.get(cell.verdict, 'dim')}]{verdict}[/]",
         numbers.change(cell.change),
         numbers.count(cell.pairs),
         text.detectable(cell),
         text.sides(cell),
-        _safe_in_ci(text.explanation(cell)),
+        safe(text.explanation(cell)),
     )
 
 
@@ -214,12 +213,3 @@ def _lines(run: GateRun) -> Iterable[tuple[str, str]]:
     yield "null control", text.null_control(run)
     yield from (("note", note) for note in run.notes)
     yield "gate", text.about(run)
-
-
-def _safe_in_ci(text: str) -> str:
-    """Foreign text that neither rich nor the runner of a CI reads as a command."""
-    from bench.report import escaping
-
-    # GitHub's runner obeys `##[name]` anywhere and `::name::` at the start of a line, where a folded column may begin.
-    # The invisible word joiner breaks both.
-    return escape(escaping.line(text).replace("::", ":\u2060:").replace("##[", "##\u2060["))

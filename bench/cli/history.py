@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from bench.cli.options import JsonFlag, OnlyFlag, QuietFlag, SkipFlag, print_json, with_progress
-from bench.cli.tables import TONES, console, plain_table, safe
+from bench.cli.tables import TONES, console, plain_table, safe, safe_path
 
 if TYPE_CHECKING:
     from bench.comparison.history import History
@@ -80,4 +79,4 @@ def history_table(history: History, files: Sequence[Path]) -> None:
         out.print(safe(line), highlight=False, soft_wrap=True)
     out.print(f"[bold]{safe(history_rows.tally(history))}[/]", highlight=False)
     for path in files:
-        out.print(f"  {escape(str(path))}", soft_wrap=True, highlight=False)
+        out.print(f"  {safe_path(path)}", soft_wrap=True, highlight=False)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from bench.cli.options import CacheFlag, cache_path
-from bench.cli.tables import console
+from bench.cli.tables import console, safe, safe_path
 from bench.commands import joined
 from bench.default_paths import MATRIX
 from bench.errors import UsageError
@@ -48,5 +47,5 @@ def init(
     matrix = () if out == Path(MATRIX) else ("--matrix", str(out))
     plan, run = (joined(("bench", verb, *matrix)) for verb in ("plan", "run"))
     shown = console()
-    shown.print(f"wrote {escape(str(out))}", highlight=False)
-    shown.print(f"next: {escape(plan)}, then {escape(run)}", soft_wrap=True, highlight=False)
+    shown.print(f"wrote {safe_path(out)}", highlight=False)
+    shown.print(f"next: {safe(plan)}, then {safe(run)}", soft_wrap=True, highlight=False)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.options import (
@@ -21,7 +20,7 @@ from bench.cli.options import (
     stop_on_sigterm,
     with_progress,
 )
-from bench.cli.tables import console
+from bench.cli.tables import console, safe, safe_path
 
 if TYPE_CHECKING:
     from bench.conformance import Finished
@@ -90,15 +89,15 @@ def operators_table(finished: Finished) -> None:
     for name in ("provider", "onnxruntime", "cases"):
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
-        table.add_column(f"[{COLOURS.get(verdict, 'default')}]{verdict}[/]", justify="right")
+        table.add_column(f"[{COLOURS.get(verdict, 'default')}]{safe(verdict)}[/]", justify="right")
     table.add_column("operators wholly on it", justify="right")
     for provider in summaries:
         kind = summary.imitated(provider.target)
         name = f"{provider.target.name} ({kind})" if kind else provider.target.name
         counts = [str(provider.counts.get(verdict, "–")) for verdict in verdicts]
         table.add_row(
-            escape(name),
-            provider.onnxruntime or "–",
+            safe(name),
+            safe(provider.onnxruntime or "–"),
             str(provider.cases),
             *counts,
             f"{provider.whole} of {provider.operators}",
@@ -108,7 +107,6 @@ def operators_table(finished: Finished) -> None:
     for target in finished.run.targets:
         if not target.tried:
             reason = "; ".join(filter(None, (target.facts.message, target.facts.remedy)))
-            # Without markup: a provider's message may hold square brackets.
-            out.print(f"{target.name} is unavailable: {reason}", markup=False, highlight=False)
+            out.print(f"{safe(target.name)} is unavailable: {safe(reason)}", highlight=False)
     for path in finished.files:
-        out.print(f"  {path}", soft_wrap=True, highlight=False)
+        out.print(f"  {safe_path(path)}", soft_wrap=True, highlight=False)

@@ -151,10 +151,10 @@ def with_progress(
 
     if quiet:
         return work(Quiet())
-    from rich.console import Console
+    from bench.cli.tables import TerminalConsole
 
     # On stderr, since stdout has the result, which `--json` makes for a program.
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     is_live = console.is_terminal
     progress = Live(console, details=verbose, draw=draw) if is_live else Lines(console, details=verbose)
     try:
@@ -168,6 +168,8 @@ def print_json(value: Any) -> None:
     """Print a value as JSON, for `--json`."""
     import msgspec
 
+    from bench.foreign_text import json_text
+
     # `json` knows no records, so they become plain values first.
     plain = msgspec.to_builtins(value)
-    print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201
+    print(json_text(json.dumps(plain, indent=2, ensure_ascii=False)))  # noqa: T201

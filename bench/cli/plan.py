@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec.structs import replace
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bench import foreign_text
 from bench.cli.options import (
     CacheFlag,
     FamilyFlag,
@@ -27,7 +27,7 @@ from bench.cli.options import (
     matrix_path,
     print_json,
 )
-from bench.cli.tables import console, plain_table, print_table
+from bench.cli.tables import console, plain_table, print_table, safe
 
 if TYPE_CHECKING:
     from bench.declare.plan import Plan
@@ -88,7 +88,7 @@ def plan(
     here = [cell for cell in planned.cells if cell.id not in obstacles]
     plan_table(planned, obstacles, forecast.forecast(declared, here, effort, cache))
     if short := forecast.too_short(here, effort):
-        console().print(f"[yellow]warning:[/] {escape(short)}", highlight=False)
+        console().print(f"[yellow]warning:[/] {safe(short)}", highlight=False)
 
 
 def _why_not(cell: Cell, absent: Mapping[str, str], wrong: Mapping[str, str]) -> str:
@@ -110,8 +110,15 @@ def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) 
     rows = []
     for cell in shown:
         recipe = cell.recipe.name if cell.recipe else "–"
-        will = Text(obstacles[cell.id], "dim") if cell.id in obstacles else Text("yes")
-        rows.append((Text(cell.id), Text(recipe), Text(cell.runtime), will))
+        will = Text(foreign_text.line(obstacles[cell.id]), "dim") if cell.id in obstacles else Text("yes")
+        rows.append(
+            (
+                Text(foreign_text.line(cell.id)),
+                Text(foreign_text.line(recipe)),
+                Text(foreign_text.line(cell.runtime)),
+                will,
+            )
+        )
     if shown:
         print_table(out, ("cell", "recipe", "runtime", "will it run"), rows)
     if excluded := [cell for cell in planned.cells if cell.excluded is not None]:
@@ -123,8 +130,8 @@ def plan_table(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) 
         out.print("", _loads_table(forecast.loads), sep="\n")
     out.print("")
     for warning in planned.warnings:
-        out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
-    out.print(summary(planned, obstacles, forecast), highlight=False)
+        out.print(f"[yellow]warning:[/] {safe(warning)}", highlight=False)
+    out.print(safe(summary(planned, obstacles, forecast)), highlight=False)
 
 
 def summary(planned: Plan, obstacles: Mapping[str, str], forecast: Forecast) -> str:
@@ -148,7 +155,7 @@ def _loads_table(loads: Sequence[Load]) -> Table:
     table = plain_table("not in the cache", "to download", "on the disk")
     for load in loads:
         sizes = (megabytes(load.download_mb), megabytes(load.disk_mb)) if load.is_known else ("–", "–")
-        table.add_row(escape(load.what), *sizes)
+        table.add_row(safe(load.what), *sizes)
     return table
 
 
@@ -166,7 +173,7 @@ def _reasons_table(cells: Sequence[Cell], every: Sequence[Cell], title: str) -> 
     gone = {cell.id for cell in cells}
     staying = [cell for cell in every if cell.id not in gone]
     for reason, group in reasons.items():
-        table.add_row(_labels(group, staying), str(len(group)), escape(reason))
+        table.add_row(safe(_labels(group, staying)), str(len(group)), safe(reason))
     return table
 
 

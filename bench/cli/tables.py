@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.control import Control
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from bench import foreign_text
 
 if TYPE_CHECKING:
     from bench.cli import result_rows
@@ -30,18 +35,50 @@ TONES = {"bad": "red", "good": "green", "warn": "yellow"}
 """The colours of the tones in a comparison or a history."""
 
 
-class _Console(Console):
-    """A console that leaves the exit code to `cli.app`: rich ends the process with 1 if the pipe is closed."""
+class TerminalConsole(Console):
+    """The console of every verb. No control character, and no command of a CI runner, passes it.
+
+    It leaves the exit code to `cli.app`: rich ends the process with 1 if the pipe is closed.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.push_render_hook(_Border())
 
     def on_broken_pipe(self) -> None:
         """Raise the error for `cli.app`."""
         raise BrokenPipeError
 
 
+class _Border(RenderHook):
+    """Cleans what is printed after it is laid out, also where a caller forgot it, and what folding made of it."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [item if isinstance(item, Control) else _Clean(item) for item in renderables]
+
+
+class _Clean:
+    def __init__(self, content: ConsoleRenderable) -> None:
+        self.content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        segments = list(console.render(self.content, options))
+        last, *_ = segments[-1] if segments else ("",)
+        ended = last[-1:] == "\n"
+        rows = list(Segment.split_lines(segments))
+        for number, row in enumerate(rows, start=1):
+            # Whole lines, since highlighting cuts a command into several segments.
+            shown = "".join(segment.text for segment in row if not segment.control)
+            clean = foreign_text.lines(shown)
+            yield from row if clean == shown else [Segment(clean)]
+            if ended or number < len(rows):
+                yield Segment.line()
+
+
 def console() -> Console:
     """The console for tables: as wide as the terminal, or `PIPE_WIDTH` columns if there is no terminal."""
-    out = _Console()
-    return out if out.is_terminal else _Console(width=PIPE_WIDTH)
+    out = TerminalConsole()
+    return out if out.is_terminal else TerminalConsole(width=PIPE_WIDTH)
 
 
 def plain_table(*columns: str) -> Table:
@@ -72,9 +109,12 @@ def print_table(out: Console, headings: Sequence[str], rows: Sequence[Sequence[T
 
 def safe(text: str) -> str:
     """Foreign text on one line, without control characters for the terminal and markup for rich."""
-    from bench.report import escaping
+    return escape(foreign_text.line(text))
 
-    return escape(escaping.line(text))
+
+def safe_path(path: Path) -> str:
+    """A path as it is, to be copied; what is not printable in it is shown as an escape."""
+    return escape(foreign_text.visible(str(path)))
 
 
 def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
@@ -94,7 +134,7 @@ def run_table(finished: RunResult, *, rank_approximate: bool = False) -> None:
     out.print(f"{len(finished.outcomes)} cells: {tally}{why}")
     # Not folded, so that a path can be copied whole.
     for path in finished.files:
-        out.print(f"  {path}", soft_wrap=True, highlight=False)
+        out.print(f"  {safe_path(path)}", soft_wrap=True, highlight=False)
 
 
 def results_so_far(finished: RunResult, width: int, height: int) -> list[Text]:
@@ -148,6 +188,4 @@ def _styled(line: result_rows.Line) -> Text:
 
 def _clean(line: str, style: str) -> Text:
     """Text that may hold names of others: no control characters for the terminal, and no markup is read in it."""
-    from bench.report import escaping
-
-    return Text(escaping.lines(line), style)
+    return Text(foreign_text.lines(line), style)

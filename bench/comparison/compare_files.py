@@ -10,6 +10,7 @@ import msgspec
 from bench.comparison import compare_rows, text
 from bench.comparison.history import History
 from bench.comparison.model import Comparison
+from bench.foreign_text import json_text
 from bench.records import Note, Run
 from bench.report.escaping import code, folded, table
 from bench.report.escaping import markdown as plain
@@ -65,7 +66,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
 
 def json(comparison: Comparison) -> str:
     """The comparison as indented JSON, with a final line feed."""
-    return msgspec.json.format(msgspec.json.encode(document(comparison)), indent=2).decode() + "\n"
+    return json_text(msgspec.json.format(msgspec.json.encode(document(comparison)), indent=2).decode()) + "\n"
 
 
 def history_document(history: History) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from bench import __version__, store
+from bench import __version__, privacy, store
 from bench.commands import Value, command_line
 from bench.conformance import cases as operator_cases
 from bench.conformance import execution
@@ -31,6 +31,7 @@ from bench.prepare.cache_use import uses_cache
 from bench.prepare.environments import EnvironmentPool
 from bench.progress import Progress, duration
 from bench.records import SCHEMA, CaseOutcome, CaseSeen, CaseSuite, Machine, OperatorRun, OperatorTarget
+from bench.run_steps import know_private
 from bench.worker_process import Worker
 
 RUN, LINES = "operators.json", "operators.jsonl"
@@ -70,6 +71,7 @@ def run(options: Options, progress: Progress) -> Finished:
     machine = fingerprint()
     now = dt.datetime.now(dt.UTC)
     folder = options.out or options.reports / f"ops-{store.new_name(machine, now)}"
+    know_private(matrix, options.cache, folder)
     logs = _create(folder)
     cases = operator_cases.ensure(options.cache, logs / "cases.log", progress)
     # Chosen from the whole suite: one cached file serves every `--only`.
@@ -81,7 +83,7 @@ def run(options: Options, progress: Progress) -> Finished:
     )
     record = _record(options, folder, machine, now, cases.suite, targets)
     # Written before the first case, so that a crash leaves lines that can be read with their suite.
-    write_atomically(folder / RUN, msgspec.json.encode(record))
+    write_atomically(folder / RUN, privacy.stored(record))
     # After the record is written, which says what the probes found where no target is usable.
     _require_usable_target(targets)
     observations: list[CaseSeen] = []
@@ -229,7 +231,7 @@ class _Lines:
 
     def add(self, case_seen: CaseSeen) -> None:
         """Write a line and flush it, so that a crash of this process does not lose it."""
-        self.file.write(msgspec.json.encode(case_seen) + b"\n")
+        self.file.write(privacy.stored(case_seen) + b"\n")
         self.file.flush()
         if time.monotonic() - self.synced > SYNC_EVERY_S:
             self.sync()
@@ -256,7 +258,8 @@ def _report(folder: Path, record: OperatorRun, observations: list[CaseSeen]) -> 
     # Imported late: the page needs jinja2, which the checks before a run do without.
     from bench.conformance import reports
 
-    outcomes = judge(record, observations)
+    record = privacy.scrubbed(record)
+    outcomes = judge(record, [privacy.scrubbed(observation) for observation in observations])
     files = []
     for name, render in reports.FORMATS.items():
         path = folder / name

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from bench import __version__, store
+from bench import __version__, privacy, store
 from bench.errors import BaselineError, Interrupted, RunFolderError
 from bench.gating import reports, text
 from bench.gating.budget import checked
@@ -32,7 +32,7 @@ from bench.prepare.cache_use import uses_cache
 from bench.prepare.presence import absent_targets, hardware_of
 from bench.progress import Progress
 from bench.records import SCHEMA, GateRun, Machine, Note, Observation, Run
-from bench.run_steps import declared
+from bench.run_steps import declared, know_private
 
 __all__ = ["Finished", "Options", "run"]
 
@@ -63,6 +63,7 @@ def run(options: Options, progress: Progress) -> Finished:
         base, recorded, matrix, options.only, options.skip, with_optional=options.with_optional, absent=absent
     )
     place = _place(options, machine)
+    know_private(matrix, options.cache, place.folder)
     foreign = None
     if not own_runs.is_own(base, options.cache):
         foreign = admitted(base, choice, matrix, options.cache, progress.step, trusted=options.trust_baseline)
@@ -116,7 +117,7 @@ def _place(options: Options, machine: Machine) -> Place:
 def _record(options: Options, base: Run, measured: Measured, place: Place) -> GateRun:
     gate_answer = answer(measured.cells, measured.null, measured.too_short)
     difference_notes = _differences(base, measured.new_run)
-    return GateRun(
+    record = GateRun(
         schema=SCHEMA,
         bench_version=__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -138,6 +139,7 @@ def _record(options: Options, base: Run, measured: Measured, place: Place) -> Ga
         verdict_facts=gate_answer.facts,
         note_facts=measured.notes,
     )
+    return privacy.scrubbed(record)
 
 
 def _differences(base: Run, new: Run) -> tuple[Note, ...]:

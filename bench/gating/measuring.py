@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import Struct
 
+from bench import privacy
 from bench.declare.matrix import Matrix
 from bench.files import append_synced
 from bench.gating import budget, text, verdicts
@@ -58,7 +58,7 @@ class Gate:
         foreign: Foreign | None = None,
     ):
         self.options, self.base, self.choice = options, base, choice
-        self.place, self.progress, self.foreign = place, progress, foreign
+        self.place, self.progress, self.matrix, self.foreign = place, progress, matrix, foreign
         self.rules = Rules(task_loss=options.max_task_loss)
         self.pairs: list[Pair] = []
         self.notes: list[Note] = []
@@ -76,7 +76,7 @@ class Gate:
     def _remeasure(self) -> tuple[GateSide | None, Note | None]:
         """The rebuilt base, or the reason why it cannot be rebuilt."""
         admitted = self.foreign.matrix if self.foreign else None
-        recorded_base = recreate(self.base.run, self.place.cache, admitted)
+        recorded_base = recreate(self.base.run, self.place.cache, admitted, self.matrix)
         self.notes += (*(self.foreign.notes if self.foreign else ()), *recorded_base.notes)
         if recorded_base.matrix is None:
             return None, recorded_base.reason
@@ -172,7 +172,7 @@ class Gate:
         # Both sides of a null pair are the base.
         (self.remeasured_base if measured.pair.kind == "null" else self.new).note(measured.new)
         self.pairs.append(measured.pair)
-        append_synced(self.place.folder / PAIRS, msgspec.json.encode(measured.pair) + b"\n")
+        append_synced(self.place.folder / PAIRS, privacy.stored(measured.pair) + b"\n")
 
     def _labelled(self, cells: Sequence[CommonCell]) -> dict[str, TaskPair]:
         """The scores of labelled samples on both sides, of each cell that runs them for its group."""

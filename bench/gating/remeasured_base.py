@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench.commands import path_of
 from bench.declare import matrix as matrices
 from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
@@ -17,6 +18,7 @@ from bench.errors import MatrixError, RuntimeSetupError
 from bench.prepare import environments, worker_code
 from bench.prepare.artifacts import RecordedArtifacts, recorded_artifacts
 from bench.records import Note, Run, RuntimeRecord, note
+from bench.run_steps import with_hidden_values
 
 
 class Baseline(Struct, frozen=True):
@@ -31,14 +33,16 @@ class Baseline(Struct, frozen=True):
     notes: tuple[Note, ...] = ()
 
 
-def recreate(run: Run, cache: Path, admitted: Matrix | None = None) -> Baseline:
+def recreate(run: Run, cache: Path, admitted: Matrix | None = None, current: Matrix | None = None) -> Baseline:
     """Plan how to rebuild a run. Nothing is installed or built yet; `notes` hold what will differ.
 
     `admitted` is what is rebuilt of a run that somebody else made, with its runtimes; None for the user's own run.
+    `current` is the matrix of the new side: a run stores no values of environment variables, so they are taken from it.
     """
     try:
         # `run.json` holds the path relative to the home, so that it may be published.
-        matrix = admitted or matrices.parse(run.matrix_text, str(Path(run.matrix_path).expanduser()))
+        matrix = admitted or matrices.parse(run.matrix_text, str(path_of(run.matrix_path)))
+        matrix = with_hidden_values(matrix, run, current)
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
     if unknown := undescribed(matrix, run.cells):

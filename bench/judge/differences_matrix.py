@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.judge.changes import cut, differs, values
 from bench.records import Note, note
+from bench.shared.hidden import as_set
 
 LARGEST = 2**20
 """The longest text of a matrix that is read, in characters; a matrix written by a person is far shorter."""
@@ -53,9 +54,17 @@ def _axes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]
             if name not in new or name not in old:
                 yield note("matrix-table", axis=axis, name=cut(name), side="base" if name in old else "new")
                 continue
-            for key, was, now in _walk(old[name], new[name]):
+            for key, was, now in _walk(_hidden(old[name]), _hidden(new[name])):
                 if key.partition(".")[0] not in RECORDED_IN_RUNS.get(axis, ()):
                     yield note("matrix-key", axis=axis, name=cut(name), key=cut(key), **values(was, now))
+
+
+def _hidden(table: Any) -> Any:
+    """A target's table without the values of its variables: they may be secrets, and older runs hold them."""
+    environment = _table(table, "environment")
+    if not environment:
+        return table
+    return {**table, "environment": {name: as_set(str(value)) for name, value in environment.items()}}
 
 
 def _tolerances(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:

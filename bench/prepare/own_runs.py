@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import privacy
 from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.records import Run
@@ -27,6 +28,8 @@ UNREADABLE = (OSError, msgspec.DecodeError, msgspec.ValidationError, UnicodeDeco
 
 def mark(run: Run, cache: Path) -> None:
     """Remember a run, in its present state, as one of this user on this machine. Called before it is written."""
+    # As it is stored: what is private in it is left out there.
+    run = msgspec.json.decode(privacy.stored(run), type=Run)
     path, state = _file(run, cache), _state(run)
     states = [other for other in _states(path) if other != state]
     # Where the cache cannot be written, the run goes on; it can only not be resumed.

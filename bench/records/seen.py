@@ -347,6 +347,7 @@ class Run(Record, frozen=True):
     """As it may be published: relative to where the run was started, or to the user's home."""
     # The text and not the path alone, because a gate builds the base again when the file has changed.
     matrix_text: str
+    """Without the values of environment variables, which may be secrets: each is `<set>`."""
     cells: tuple[Cell, ...]
     machine: Machine
     runtimes: dict[str, RuntimeRecord]

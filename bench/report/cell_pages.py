@@ -6,7 +6,7 @@ import re
 import shlex
 
 from bench import store
-from bench.commands import command_line, joined
+from bench.commands import command_line, is_built_in, joined
 from bench.records import Cell, Outcome, Run
 
 OWN_FLAGS = frozenset({"--only", "--skip", "--minutes", "--sustained"})
@@ -41,7 +41,11 @@ def _words(run: Run) -> list[str]:
         words = []
     if words[:2] == ["bench", "run"]:
         return words
-    return shlex.split(command_line("run", {"--matrix": run.matrix_path, "--budget": run.effort.name}))
+    return shlex.split(
+        command_line(
+            "run", {"--matrix": None if is_built_in(run.matrix_path) else run.matrix_path, "--budget": run.effort.name}
+        )
+    )
 
 
 def _without(words: list[str], flags: frozenset[str]) -> list[str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax import saxutils
+
+from bench import foreign_text
 
 DECADES = [10.0**power for power in range(-12, 10)]
 COARSE_TICKS = [mantissa * decade for decade in DECADES for mantissa in (1, 2, 5)]
@@ -83,7 +85,7 @@ def line(x1: float, y1: float, x2: float, y2: float, stroke: str, width: float =
 
 def text(x: float, y: float, words: str, anchor: str = "start", fill: str = "var(--ink)") -> str:
     """A line of text whose middle height is at `y`."""
-    return f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}" fill="{fill}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}" fill="{fill}">{escaped(words)}</text>'
 
 
 def circle(x: float, y: float, radius: float, fill: str) -> str:
@@ -109,7 +111,7 @@ def shape(kind: str, x: float, y: float, fill: str) -> str:
 
 def named(words: str, inner: str) -> str:
     """Marks that belong together: a pointer on one of them brings up the words, and the page highlights all."""
-    return f'<g class="point"><title>{escape(words)}</title>{inner}</g>'
+    return f'<g class="point"><title>{escaped(words)}</title>{inner}</g>'
 
 
 def bar(x: float, y: float, width: float, height: float, fill: str) -> str:
@@ -155,7 +157,12 @@ def image(inner: str, width: float, height: float, title: str, description: str,
     across, down = math.ceil(width), math.ceil(height)
     return (
         f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {across} {down}" '
-        f'width="{across}" height="{down}" font-family={quoteattr("system-ui, sans-serif")} font-size="12">'
-        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
+        f'width="{across}" height="{down}" font-family={saxutils.quoteattr("system-ui, sans-serif")} font-size="12">'
+        f'<title id="{name}-title">{escaped(title)}</title><desc id="{name}-desc">{escaped(description)}</desc>'
         f"{inner}</svg>"
     )
+
+
+def escaped(words: str) -> str:
+    """Text on one line between the tags of an SVG: every text of a chart passes here."""
+    return saxutils.escape(foreign_text.line(words))

@@ -1,35 +1,21 @@
-"""Makes foreign text (error messages, names, versions) safe to show in a terminal, in Markdown or in CSV."""
+"""Writes foreign text (error messages, names, versions) into Markdown and CSV, as `bench.foreign_text` leaves it."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-# Colours and cursor movements (`ESC [`), titles and links up to their end (`ESC ]`), and sequences of two characters.
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+from bench.foreign_text import line, lines
+
+__all__ = ["code", "csv_cell", "csv_table", "folded", "line", "lines", "markdown", "table"]
+
 _MISSING = {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "none", "null"}
 _VALUES = _MISSING | {"true", "false"}
 """Texts that pandas reads as missing or as a truth value, in lower case; `float` finds those that are numbers."""
 # Spreadsheets read the full-width signs as the plain ones in some languages.
 _FORMULA_STARTS = "=+\\-@\t\r＝＋－＠"
-
-
-def lines(text: str) -> str:
-    """The text without escape sequences, control characters and bidirectional overrides; line breaks stay."""
-    # Almost every text: the report checks thousands of them.
-    if text.isprintable():
-        return text
-    text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    # Cf has the bidirectional overrides, which show a text in another order; Cs are half pairs, no valid UTF-8.
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
-
-
-def line(text: str) -> str:
-    """The text of `lines` on one line."""
-    return " ".join(lines(text).split())
 
 
 def csv_cell(text: str) -> str:

@@ -61,6 +61,9 @@ MANIFEST = EngineManifest(
         "spins",
         "segfaults-optimized",
         "lies-optimized",
+        "tells",
+        "tells-and-raises",
+        "tells-and-segfaults",
     ),
 )
 A_WHILE = 450
@@ -83,6 +86,12 @@ class Session:
             os.write(1, b"a C library's word on file descriptor 1\n")
         if visit.mode in AT_OPENING:
             AT_OPENING[visit.mode]()
+        if visit.mode.startswith("tells"):
+            self.notes = (Note("text", {"text": tell(), "names": (tell(),)}),)
+        if visit.mode == "tells-and-raises":
+            raise RuntimeError(f"loading failed: {tell()}")
+        if visit.mode == "tells-and-segfaults":
+            segfault()
         if visit.mode == "segfaults-optimized" and is_fused(visit):
             segfault()
         if "compile" in visit.mode and visit.scratch:
@@ -170,6 +179,13 @@ def compile_into(scratch: Path, mode: str) -> None:
         kept.write_text("a kernel of straw", encoding="ascii")
     elif mode == "hangs-where-it-compiled":
         time.sleep(3600)
+
+
+def tell() -> str:
+    """Print what a test wrote into a file of the home folder, as libraries print paths; the same text."""
+    text = (Path.home() / "tell.txt").read_text(encoding="utf-8")
+    print(f"\x1b[31m{text}\x1b[0m\n::error::{text}", file=sys.stderr, flush=True)
+    return text
 
 
 def complain() -> None:

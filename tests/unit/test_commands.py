@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import conformance, pipeline
-from bench.commands import command_line, shown_path
+from bench.commands import PACKAGE, command_line, is_built_in, path_of, shown_path
 from bench.default_paths import matrix_path
 from bench.gating.options import Options as GateOptions
 from bench.gating.options import command as gate_command
@@ -40,6 +40,23 @@ def test_a_path_is_shown_without_the_home_and_relative_where_it_can_be(tmp_path,
     assert shown_path(Path("matrix.toml")) == "matrix.toml"
     assert shown_path(tmp_path.parent / "other" / "matrix.toml") == "~/other/matrix.toml"
     assert command_line("gate", {"--baseline": tmp_path / "a run"}) == "bench gate --baseline 'a run'"
+    elsewhere = Path("/elsewhere/matrix.toml")
+    assert shown_path(elsewhere) == elsewhere.as_posix()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    # A relative path is not made absolute: the folders above it were not typed.
+    assert shown_path(Path("../matrix.toml")) == "../matrix.toml"
+
+
+def test_the_built_in_matrix_has_no_path_of_a_machine_and_needs_no_flag(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    built_in = PACKAGE / "declare" / "default_matrix.toml"
+    assert shown_path(built_in) == "BENCH/declare/default_matrix.toml"
+    assert path_of(shown_path(built_in)) == built_in
+    assert is_built_in(shown_path(built_in))
+    assert not is_built_in("matrix.toml")
+    assert path_of("~/m.toml") == Path.home() / "m.toml"
+    assert command_line("run", {"--matrix": built_in, "--budget": "quick"}) == "bench run --budget quick"
 
 
 def test_a_home_folder_is_left_for_the_shell_to_find(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ HEAVY = {
     "httpx",
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
-GROUND = {"commands", "errors", "files", "progress", "records", "shared"}
+GROUND = {"commands", "errors", "files", "foreign_text", "privacy", "progress", "records", "shared"}
 BELOW_MEASURING = GROUND | {"declare", "machine", "prepare", "store", "worker_process"}
 CORE = BELOW_MEASURING | {"judge", "measure", "report", "run_steps"}
 FEATURES = {"comparison", "conformance", "doctor", "gating"}
@@ -35,19 +35,21 @@ FEATURES = {"comparison", "conformance", "doctor", "gating"}
 ROOMS = {
     # A folder or file of the package, and what of the package it may import beside itself.
     "records": set(),
-    "errors": set(),
+    "foreign_text": set(),
+    "errors": {"foreign_text"},
     "commands": set(),
-    "progress": set(),
+    "progress": {"foreign_text"},
     "files": {"errors"},
+    "privacy": {"errors", "files", "foreign_text", "records", "shared"},
     "declare": {"records", "errors", "files", "shared"},
     "shared": set(),
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
-    "worker_process": {"records", "shared", "errors"},
-    "store": {"records", "errors", "files"},
+    "worker_process": {"records", "shared", "errors", "privacy"},
+    "store": {"records", "errors", "files", "privacy"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
-    "report": {"records", "errors", "files", "shared", "judge", "declare", "store", "commands"},
+    "report": {"records", "errors", "files", "foreign_text", "shared", "judge", "declare", "store", "commands"},
     "run_steps": BELOW_MEASURING,
     "pipeline": CORE,
     "schemas": CORE,

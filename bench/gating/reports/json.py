@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bench.errors import RunFolderError
+from bench.foreign_text import json_text
 from bench.records import SCHEMA, GateRun
 from bench.store import UNREADABLE
 
@@ -19,7 +20,7 @@ class _Versioned(msgspec.Struct):
 
 def render(run: GateRun) -> str:
     """Indented JSON with a final line feed."""
-    return msgspec.json.format(msgspec.json.encode(run), indent=2).decode() + "\n"
+    return json_text(msgspec.json.format(msgspec.json.encode(run), indent=2).decode()) + "\n"
 
 
 def read(path: Path) -> GateRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from bench.foreign_text import json_text
 from bench.records import SCHEMA, Comparison, Failure, Note, Outcome, Record, Run, SustainedSpeed
 from bench.report import metrics, text, text_flags
 from bench.report.answers import ModelAnswer
@@ -77,7 +78,7 @@ class Results(Record, frozen=True):
 def render(report: Report) -> str:
     """Indented JSON with a final line feed."""
     results = Results(SCHEMA, tuple(map(_run_results, report.sheets)))
-    return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
+    return json_text(msgspec.json.format(msgspec.json.encode(results), indent=2).decode()) + "\n"
 
 
 def _run_results(sheet: RunReport) -> RunResults:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from bench import __version__
+from bench.foreign_text import json_text
 from bench.records import Interval, Machine, Outcome, Run, Speed
 from bench.report import text, text_flags
 from bench.report.escaping import line
@@ -52,7 +53,7 @@ def render(report: Report) -> str:
         "datetime": line(first.created),
         "version": FORMAT_VERSION,
     }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+    return json_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n"
 
 
 def _benchmark(run: Run, outcome: Outcome, speed: Speed, several: bool) -> dict[str, Any]:
