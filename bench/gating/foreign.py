@@ -50,7 +50,8 @@ def admitted(
     except MatrixError:
         return None
     choice = _as_planned(run, choice, matrix)
-    part = _used(matrix, [both.base for both in choice.both])
+    # Limits of time and memory are the user's, too.
+    part = replace(_used(matrix, [both.base for both in choice.both]), measure=own.measure)
     if trusted:
         part = replace(part, runtimes=with_bases(_pinned(part.runtimes, run, cache)))
     more = beyond(acts(part), own)

@@ -83,6 +83,12 @@ def test_a_plain_option_of_a_provider_needs_no_trust(tmp_path):
     assert Asked(tmp_path, base).foreign
 
 
+def test_the_limits_of_time_and_memory_are_the_users(tmp_path):
+    measure = "\n[measure]\nmemory_limit_mb = {}\n"
+    asked = Asked(tmp_path, matrix_text(more=measure.format(2**40)), matrix_text(more=measure.format(2000)))
+    assert asked.foreign.matrix.measure.memory_limit_mb == 2000
+
+
 def test_the_cells_are_those_that_the_matrix_plans_and_not_those_of_the_record(tmp_path):
     matrix = a_matrix()
     cells = [replace(cell, engine="evil", runtime="evil") for cell in plan(matrix) if cell.excluded is None]
@@ -141,6 +147,10 @@ HOSTILE = {
     "config-file": (
         ('source = "config:bert-base"', 'source = "config:/home/you/x.json"'),
         "opens config:/home/you/x.json",
+    ),
+    "config-file-with-a-space": (
+        ('source = "config:bert-base"', 'source = "config:x.json "'),
+        "opens config:x.json",
     ),
     "wheel-without-version": (
         ('source = "config:bert-base"', 'source = "wheel:evil/models"'),
