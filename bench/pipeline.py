@@ -106,6 +106,9 @@ def run(options: Options, progress: Progress) -> RunResult:
         finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
         message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
         raise Interrupted(message, f"go on with: {_resuming(folder)}") from None
+    finally:
+        # Every worker has ended; what one that was killed has left is cleaned here.
+        privacy.clean_logs(folder / store.LOGS)
     finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
     _something_measured(finished)
     return finished

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
+from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.foreign_text import json_text, lines
 from bench.records import CaseSuite, Cell, Machine, Provider, Transcript
@@ -94,7 +95,8 @@ def clean_log(log: Path, start: int = 0) -> None:
 
     No process may write to it any more. A log that cannot be written, or is a link, stays as it is.
     """
-    with contextlib.suppress(OSError):
+    # A full disk must not end a run for the sake of its log.
+    with contextlib.suppress(OSError, DiskError):
         if log.is_symlink() or not log.is_file():
             return
         with log.open("rb") as file:

@@ -119,6 +119,8 @@ class ArtifactBuilder:
             workers = list(self.workers.values())
         for worker in workers:
             end(worker)
+            # Its log is cleaned then.
+            worker.close()
 
     def unpacked(self, material: Material) -> Material:
         """The material with a folder in the place of a single file. Raises `BuildError`."""
@@ -331,6 +333,8 @@ class ArtifactBuilder:
             self._busy.add(place)
             worker = self.workers.get(place)
             # A build that crashed has taken its worker along; the next artifact gets a new one.
+            if worker is not None and not worker.alive:
+                worker.close()
             if worker is None or not worker.alive:
                 # A log for each, since a failure quotes the end of it.
                 log = self.logs / f"build-{runtime}{f'-{number}' if number > 1 else ''}.log"

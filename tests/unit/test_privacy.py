@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from msgspec.structs import replace
 from bench import pipeline, privacy, store
 from bench.judge.cell_states import CellHistory
 from bench.measure.measuring import measure
+from bench.prepare.artifact_builder import ArtifactBuilder
+from bench.prepare.environments import Environment
 from bench.privacy import AS_THEY_ARE, IDENTIFIERS
 from bench.progress import Quiet
-from bench.records import Observation, Provider, TargetFacts
+from bench.records import Observation, Provider, RuntimeRecord, TargetFacts
 from bench.worker_process import Worker
 
 USER, HOST, TOKEN, PHRASE = "zaphodb", "heart-of-gold", "hf_dontPanic42dontPanic", "mostly harmless 4242"
@@ -236,6 +239,18 @@ def test_a_cleaning_that_is_killed_leaves_the_whole_log(home, tmp_path, monkeypa
     assert list(tmp_path.glob(".a.log-*")) == []
 
 
+def test_a_full_disk_leaves_the_log_and_ends_nothing(home, tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    log.write_text(f"{home}\n", encoding="utf-8")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    privacy.clean_log(log)
+    assert log.read_text(encoding="utf-8") == f"{home}\n"
+
+
 def test_logs_that_a_killed_run_left_are_cleaned_when_it_goes_on(home, tmp_path):
     (tmp_path / "a.log").write_text(f"{home}/a\n", encoding="utf-8")
     privacy.clean_logs(tmp_path)
@@ -254,3 +269,14 @@ def test_a_log_is_cleaned_when_the_last_of_its_workers_has_ended(home, tmp_path)
     second.close()
     second.close()
     assert log.read_text(encoding="utf-8") == "~\n"
+
+
+def test_the_log_of_a_build_that_crashed_is_cleaned_when_another_worker_takes_its_place(home, tmp_path):
+    gone = Environment(RuntimeRecord("build", (), "3", {}, "k"), Path("/nowhere/python"))
+    builder = ArtifactBuilder(tmp_path / "cache", tmp_path, Quiet(), {"build": gone}, tmp_path)
+    with builder._worker("build") as first, first.log.open("a", encoding="utf-8") as file:
+        file.write(f"{home}/a\n")
+    with builder._worker("build"):
+        assert first.log.read_text(encoding="utf-8") == "~/a\n"
+    builder.end(Worker.kill)
+    assert [worker._stderr.closed for worker in builder.workers.values()] == [True]
