@@ -128,11 +128,13 @@ def prepare(
     progress: Progress,
     code: Path | None = None,
     recorded: RecordedArtifacts | None = None,
+    *,
+    is_own: bool = True,
 ) -> tuple[Prepared, Run]:
     """Try every target, make what the cells need, and write all that to `run.json`.
 
-    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run: then the
-    matrix may be somebody else's, and the run is not marked as the user's own.
+    `code` is the folder of the worker's code, and `recorded` names artifacts to use, both of an earlier run. `is_own`
+    says that the matrix is the user's; a gate's base may have somebody else's, and is not marked as an own run.
     """
     # Imported late: `bench report` needs neither.
     from bench.prepare import builds
@@ -150,7 +152,7 @@ def prepare(
         known = lacking | targets.facts
         facts = {target: known[target] for target in matrix.targets if target in known}
         record = replace(record, targets=facts, runtimes=runtimes)
-        save(folder, record, cache, is_own=recorded is None)
+        save(folder, record, cache, is_own=is_own)
     # A resumed run keeps what is recorded of a model that cannot be prepared any more.
     artifacts = {name: artifact.record.key for name, artifact in prepared.artifacts.items()}
     references = {f"{m}/{workload}": reference.record.key for (m, workload), reference in prepared.references.items()}
@@ -165,7 +167,7 @@ def prepare(
         tasks=record.tasks | _tasks(prepared),
         code=prepared.code.name,
     )
-    save(folder, record, cache, is_own=recorded is None)
+    save(folder, record, cache, is_own=is_own)
     return prepared, record
 
 

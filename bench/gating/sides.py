@@ -118,5 +118,5 @@ def _side(
     progress.step(f"preparing the {name} side: {len(record.cells)} cells")
     # The base runs under the worker code that measured it, so that a change of the harness shows as a change too.
     code, recorded = (base.code, base.recorded) if base else (None, None)
-    prepared, record = run_steps.prepare(matrix, record, place.cache, folder, progress, code, recorded)
+    prepared, record = run_steps.prepare(matrix, record, place.cache, folder, progress, code, recorded, is_own=False)
     return GateSide(name, matrix, record, prepared, place)

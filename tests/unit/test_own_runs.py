@@ -103,7 +103,7 @@ def test_a_run_of_the_machines_user_is_resumed(tmp_path, monkeypatch):
     own_runs.mark(mine, tmp_path / "cache")
     store.create(tmp_path / "run", mine)
     monkeypatch.setattr(pipeline, "undescribed", lambda *_: None)
-    monkeypatch.setattr(pipeline, "prepare", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    monkeypatch.setattr(pipeline, "prepare", lambda *_, **__: (_ for _ in ()).throw(InterruptedError))
     options = pipeline.Options(Path("none.toml"), tmp_path / "cache", tmp_path, resume=tmp_path / "run")
     with pytest.raises(InterruptedError):
         pipeline.run(options, Quiet())

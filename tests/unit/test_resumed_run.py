@@ -15,7 +15,7 @@ from bench.declare.matrix import parse
 from bench.declare.plan import plan
 from bench.errors import RunFolderError
 from bench.pipeline import Options
-from bench.prepare import builds
+from bench.prepare import builds, own_runs
 from bench.prepare.artifacts import RecordedArtifacts
 from bench.progress import Quiet
 from bench.records import Cell
@@ -36,6 +36,7 @@ def test_cells_that_its_matrix_does_not_describe_are_refused(
     run = replace(a_run(matrix_text=MATRIX), cells=cells)
     monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     store.create(tmp_path / "run", run)
+    own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path / "run")
     with pytest.raises(RunFolderError, match=words):
         pipeline._begin(options, Quiet())
@@ -45,6 +46,7 @@ def test_cells_of_the_matrix_itself_are_taken(tmp_path: Path, monkeypatch: pytes
     run = a_run(*plan(parse(MATRIX)), matrix_text=MATRIX)
     monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     store.create(tmp_path / "run", run)
+    own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path / "run")
     assert pipeline._begin(options, Quiet())[2].cells == run.cells
 
@@ -59,6 +61,7 @@ def test_the_artifacts_of_its_beginning_are_measured_again(tmp_path: Path, monke
     run = a_run(*cells, matrix_text=MATRIX, artifacts={"minilm/fp32": "a" * 24}, source_digests={"minilm": "d" * 64})
     monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     store.create(tmp_path / "run", run)
+    own_runs.mark(run, tmp_path)
     asked: list[object] = []
 
     def prepare(*_: object, recorded: object = None) -> None:
