@@ -317,11 +317,6 @@ class ArtifactBuilder:
         number = max(1, usable_cores() // self.slots.number)
         return {} if self.slots.number == 1 else {"OMP_NUM_THREADS": str(number), "OMP_WAIT_POLICY": "PASSIVE"}
 
-    def _memory_limit(self) -> int | None:
-        """What one build may hold: as in a run nine tenths of the memory, of which builds plan with eight."""
-        # A file of a stranger may ask for any amount, and the kernel would end other processes.
-        return None if self.slots.memory_bytes is None else self.slots.memory_bytes * 9 // 8
-
     @contextlib.contextmanager
     def _worker(self, runtime: str) -> Iterator[Worker]:
         """A worker of the runtime that no other thread uses."""
@@ -339,8 +334,10 @@ class ArtifactBuilder:
                 # A log for each, since a failure quotes the end of it.
                 log = self.logs / f"build-{runtime}{f'-{number}' if number > 1 else ''}.log"
                 environment = worker_code.child_environment(self.code, self._threads())
-                executable, limit_bytes = self.runtimes[runtime].executable, self._memory_limit()
-                worker = self.workers[place] = Worker(executable, log, environment, limit_bytes)
+                # Nine tenths of the memory, as in a run, where slots have eight: a file may ask for any amount.
+                limit_bytes = self.slots.memory_bytes and self.slots.memory_bytes * 9 // 8
+                worker = Worker(self.runtimes[runtime].executable, log, environment, limit_bytes)
+                self.workers[place] = worker
         try:
             yield worker
         finally:
