@@ -135,6 +135,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     machine = fingerprint()
     if options.resume:
         record, observations = store.read(options.resume)
+        if not record.cells:
+            raise RunFolderError(f"{options.resume} plans no cell", "start a new run: was it edited?")
         # Before anything is changed in the folder: times of two machines must not be in one run.
         _same_machine(record, machine, options.resume)
         store.heal(options.resume)

@@ -16,7 +16,9 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.errors import BenchError, Interrupted, UsageError
+from bench.cli.streams import standard_streams
+from bench.errors import FAULT, BenchError, DiskError, Interrupted, UsageError
+from bench.files import FULL, error_of_the_machine
 
 COMPLETION = "_BENCH_COMPLETE"
 """The variable by which a shell asks for completions."""
@@ -50,24 +52,32 @@ def build(only: str | None = None) -> typer.Typer:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line and end the process with its exit code: 0 to 4, or 130 after an interruption."""
+    """Run a command line and end the process with its exit code, one of `bench.errors.EXIT_CODES`."""
     words = sys.argv[1:] if arguments is None else arguments
-    # Of `bench`, `bench --help` and a completion all verbs are shown.
-    app = build(words[0] if words and COMPLETION not in os.environ else None)
+    with standard_streams() as out:
+        code = _code_of(words)
+        out.flush()
+        if out.error is not None and code == 0:
+            # A code that says more, such as a regression, stays.
+            what = "the disk is full" if out.error.errno in FULL else out.error.strerror
+            code = _print_error(DiskError(f"standard output could not be written: {what}", "write it to another place"))
+    sys.exit(code)
+
+
+def _code_of(words: list[str]) -> int:
+    """Run a command line; every error is printed and becomes an exit code."""
     try:
+        # Of `bench`, `bench --help` and a completion all verbs are shown.
+        app = build(words[0] if words and COMPLETION not in os.environ else None)
         # In standalone mode typer prints its errors itself and ends the process with exit codes of its own.
-        code = app(args=arguments, prog_name="bench", standalone_mode=False)
+        code = app(args=words, prog_name="bench", standalone_mode=False)
     except BenchError as error:
-        sys.exit(_print_error(error))
+        return _print_error(error)
     except KeyboardInterrupt:
-        sys.exit(_print_error(Interrupted("interrupted")))
-    except BrokenPipeError:  # the reader, such as `head`, closed the pipe; that is no error
-        # Python flushes stdout at exit and would print a second error, so stdout is replaced.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:  # noqa: BLE001 - the outermost handler; faults of this program are raised again
-        sys.exit(_usage_error(error))
-    sys.exit(code if isinstance(code, int) else 0)
+        return _print_error(Interrupted("interrupted"))
+    except Exception as error:  # noqa: BLE001 - the outermost handler: an exit code of Python's own would be 1
+        return _other_error(error, words)
+    return code if isinstance(code, int) else 0
 
 
 def _print_error(error: BenchError) -> int:
@@ -75,16 +85,22 @@ def _print_error(error: BenchError) -> int:
     return error.exit_code
 
 
-def _usage_error(error: Exception) -> int:
-    """The exit code for an error of typer, which is printed like our own; any other error is raised again."""
+def _other_error(error: Exception, words: list[str]) -> int:
+    """The exit code for an error of typer, which is printed like our own, of the machine, or of this program."""
     # By attribute and not by class, for the reason below: the class of such an error may be one of typer's own.
     message = getattr(error, "format_message", None)
-    if message is None:
-        raise error
-    if type(error).__name__ == "NoArgsIsHelpError":  # by name, because typer has its own copy of click
-        print(message(), end="")  # noqa: T201 - empty if rich has printed the help already
-        return UsageError.exit_code
-    return _print_error(UsageError(message().rstrip("."), "see `bench --help`"))
+    if message is not None:
+        if type(error).__name__ == "NoArgsIsHelpError":  # by name, because typer has its own copy of click
+            print(message(), end="")  # noqa: T201 - empty if rich has printed the help already
+            return UsageError.exit_code
+        return _print_error(UsageError(message().rstrip("."), "see `bench --help`"))
+    if known := error_of_the_machine(error):
+        return _print_error(known)
+    # Imported late: a command that works needs none of it.
+    from bench.cli import crash
+
+    print(f"bench: {crash.report(error, words)}", file=sys.stderr)  # noqa: T201
+    return FAULT
 
 
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -157,4 +158,6 @@ def print_json(value: Any) -> None:
 
     # `json` knows no records, so they become plain values first.
     plain = msgspec.to_builtins(value)
-    print(json.dumps(plain, indent=2, ensure_ascii=False))  # noqa: T201
+    # Escaped where the output could not encode a character: a program must read what was meant.
+    plain_output = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json.dumps(plain, indent=2, ensure_ascii=plain_output))  # noqa: T201

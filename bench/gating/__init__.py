@@ -84,6 +84,9 @@ def baseline(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
         message = f"there is no baseline in {folder}: it holds no {store.RUN}"
         raise BaselineError(message, "name the folder of a run, as `bench run --out` makes it")
     base, observations = store.read(folder)
+    if not base.cells:
+        message = f"the baseline in {folder} has no cell: its {store.RUN} plans none"
+        raise BaselineError(message, "record a baseline again")
     if not observations:
         message = f"the baseline in {folder} has no raw data: {store.RESULTS} is missing or empty"
         raise BaselineError(message, "keep the run's whole folder, not its report alone")
