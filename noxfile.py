@@ -42,7 +42,7 @@ SERVER = (
 """What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
 DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "ruff>=0.8")
 """What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
-UNIT = ("tests/unit", "tests/calibration", "tests/browser")
+UNIT = ("tests/unit", "tests/faults", "tests/calibration", "tests/browser")
 END_TO_END = ("tests/end_to_end",)
 LANES = (("build", "optimum", "ort", "webgpu-software", "qnn-emulator", "openvino-cpu"), ("llama-cpp",))
 """What is installed in the background, in this order: downloads, and beside them the compilation of llama.cpp."""

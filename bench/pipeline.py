@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,20 +77,34 @@ class RunResult(Struct, frozen=True):
 
 @uses_cache
 def run(options: Options, progress: Progress) -> RunResult:
-    """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
-    matrix, folder, record, observations = _begin(options, progress)
-    try:
-        prepared, record = prepare(matrix, record, options.cache, folder, progress)
-        _measure(matrix, record, prepared, options, folder, observations, progress)
-    # Hours of measuring are worth a report, even where cells are missing.
-    except KeyboardInterrupt:
-        progress.step("interrupted: what was measured is kept; writing its report")
-        finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
-        message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
-        raise Interrupted(message, f"go on with: bench run --resume {folder}") from None
-    finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+    """Measure every cell of a matrix and write the report; after an interruption, report what was measured until then.
+
+    Raises `Interrupted` after an interruption, and `RunFolderError` where another process measures into the folder.
+    """
+    with contextlib.ExitStack() as held:
+        matrix, folder, record, observations = _begin(options, progress, held)
+        try:
+            prepared, record = prepare(matrix, record, options.cache, folder, progress)
+            _measure(matrix, record, prepared, options, folder, observations, progress)
+            finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+        # Hours of measuring are worth a report, even where cells are missing.
+        except KeyboardInterrupt:
+            raise _interrupted(options, folder, progress) from None
     _something_measured(finished)
     return finished
+
+
+def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrupted:
+    """Write the report of what was measured, unless the user interrupts again; the last line says how to go on."""
+    name = shlex.quote(str(folder))
+    go_on = f"go on with: bench run --resume {name}"
+    try:
+        progress.step("interrupted: what was measured is kept; writing its report (interrupt again to leave that out)")
+        finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+    except KeyboardInterrupt:
+        message = "interrupted; what was measured is kept, without a report"
+        return Interrupted(message, f"{go_on}, or write the report alone: bench report {name}")
+    return Interrupted(f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}", go_on)
 
 
 def read(folder: Path) -> RunResult:
@@ -119,8 +135,10 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     return replace(results[0], outcomes=outcomes, files=tuple(files), runs=runs)
 
 
-def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
-    """Create a new run's folder, or read the one to resume with its observations."""
+def _begin(
+    options: Options, progress: Progress, held: contextlib.ExitStack
+) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
+    """Create a new run's folder, or read the one to resume with its observations; `held` keeps others out of it."""
     from bench.machine.fingerprint import fingerprint
 
     for flag, minutes in (
@@ -134,6 +152,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
             raise UsageError(f"{flag} {minutes:g} is not a number of minutes", hint)
     machine = fingerprint()
     if options.resume:
+        # Before it is read: another process may be adding observations.
+        held.enter_context(store.held(options.resume))
         record, observations = store.read(options.resume)
         if not record.cells:
             raise RunFolderError(f"{options.resume} plans no cell", "start a new run: was it edited?")
@@ -162,6 +182,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
     record = replace(record, sustained_minutes=options.sustained_minutes)
     store.create(folder, record)
+    held.enter_context(store.held(folder))
     for warning in planned.warnings:
         progress.step(warning)
     progress.step(f"{len(cells)} cells on {machine.cpu.brand}, {threads} threads, budget {effort.name}: {folder}")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from filelock import FileLock, Timeout
 
-from bench.errors import RunFolderError
+from bench.errors import RunFolderError, faults_belong_to
 from bench.files import append_synced, write_atomically, writing
 from bench.records import SCHEMA, Machine, Observation, Run, schema_1
 
-RUN, RESULTS, LOGS = "run.json", "results.jsonl", "logs"
+RUN, RESULTS, LOGS, LOCK = "run.json", "results.jsonl", "logs", ".lock"
 MAX_LINE_BYTES = 256 * 2**20
 """No run writes a longer line."""
 
@@ -40,14 +43,46 @@ def new_name(machine: Machine, now: dt.datetime) -> str:
 
 
 def create(folder: Path, run: Run) -> None:
-    """Create a run's folder. Raises `RunFolderError` where one exists, and leaves it as it is."""
+    """Create a run's folder. Raises `RunFolderError` where one holds a run, and leaves it as it is."""
     with writing(folder):
+        (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    # Two runs that start in one second cannot both get the folder. One that was killed before its first file is reused.
+    with _locked(folder):
+        if (folder / RUN).exists():
+            raise RunFolderError(f"there is a run in {folder} already", "name another --out, or --resume it")
+        save(folder, run)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process measures into it. Raises `RunFolderError` where another does.
+
+    The operating system ends the hold of a process that is killed. A fault of this program that occurs meanwhile
+    leaves its report in the folder. Readers, such as `bench report`, need no hold: every file is whole at any time.
+    """
+    if not (folder / RUN).exists():
+        _read_run(folder)  # it says what is missing
+    with _locked(folder), faults_belong_to(folder):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / LOCK)
+    with writing(folder / LOCK):
         try:
-            # mkdir is the test: two runs that start in one second cannot both get the folder.
-            (folder / LOGS).mkdir(parents=True)
-        except FileExistsError:
-            raise RunFolderError(f"there is a run in {folder} already", "name another --out, or --resume it") from None
-    save(folder, run)
+            lock.acquire(timeout=0)
+        except Timeout:
+            message = f"another process of bench measures into {folder}"
+            raise RunFolderError(message, "wait until it has ended, or interrupt it") from None
+        except NotImplementedError:
+            # A file system without locks: better a run without one than no run.
+            pass
+    try:
+        yield
+    finally:
+        # The file stays: without it, a process that has just opened it and one that makes it anew would both hold it.
+        lock.release()
 
 
 def save(folder: Path, run: Run) -> None:

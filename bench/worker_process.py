@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -42,6 +44,17 @@ WINDOWS_ENDS = {
 REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
+_ALIVE: weakref.WeakSet[Worker] = weakref.WeakSet()
+"""The workers that were not closed."""
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Kill what an interruption of an interruption has left: a hanging worker does not notice that its parent ends."""
+    for worker in list(_ALIVE):
+        worker.kill()
+
+
 class Worker:
     """One child process; `ask` always ends, and reports a process that died."""
 
@@ -66,6 +79,7 @@ class Worker:
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_suspended = False
+        _ALIVE.add(self)
         try:
             self._process = subprocess.Popen(
                 [str(executable), "-m", "bench.worker"],
@@ -131,6 +145,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.kill()
         self._end_process_group()
+        _ALIVE.discard(self)
 
     def kill(self) -> None:
         """Kill the process and every process that it started."""

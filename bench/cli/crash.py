@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import __version__
+from bench import __version__, store
 from bench.default_paths import CACHE_VARIABLE, cache_path
 from bench.errors import BenchError, folder_of_fault
 from bench.files import write_atomically
@@ -37,10 +37,16 @@ def report(error: BaseException, words: Sequence[str]) -> str:
         with contextlib.suppress(BenchError, OSError):
             if folder is not None:
                 write_atomically(folder / name, content)
-                return f"{fault}; {HOW_TO_SEND}: {folder / name}"
+                kept = f"; what was measured is kept: bench run --resume {folder}" if is_run(folder) else ""
+                return f"{fault}; {HOW_TO_SEND}: {folder / name}{kept}"
     # Nothing can be written, so the report itself is printed.
     print(content.decode("utf-8"), file=sys.stderr)  # noqa: T201
     return f"{fault}; open an issue of the project with the report above, which could not be written to a file"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run that can be resumed."""
+    return (folder / store.RUN).exists()
 
 
 def text(error: BaseException, words: Sequence[str]) -> str:

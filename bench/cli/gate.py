@@ -26,7 +26,7 @@ from bench.cli.options import (
     check_model,
     matrix_path,
     print_json,
-    stop_on_sigterm,
+    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import console, plain_table
@@ -95,7 +95,7 @@ def gate(
     from bench.gating.reports.github import ended
 
     check_model(model, family, matrix)
-    stop_on_sigterm()
+    stop_on_signals()
     options = gating.Options(
         baseline=baseline,
         matrix=matrix_path(matrix),

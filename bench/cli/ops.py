@@ -18,7 +18,7 @@ from bench.cli.options import (
     cache_path,
     matrix_path,
     print_json,
-    stop_on_sigterm,
+    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import console
@@ -61,7 +61,7 @@ def ops(
     """Run ONNX's own operator tests on every provider: right or wrong, and where each one ran."""
     from bench import conformance
 
-    stop_on_sigterm()
+    stop_on_signals()
     options = conformance.Options(
         matrix=matrix_path(matrix),
         cache=cache_path(cache_dir),

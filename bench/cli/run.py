@@ -23,7 +23,7 @@ from bench.cli.options import (
     check_model,
     known_formats,
     matrix_path,
-    stop_on_sigterm,
+    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import results_so_far, run_table
@@ -79,7 +79,7 @@ def run(
         )
         raise UsageError("--resume continues a run with its original options", hint)
     check_model(model, family, matrix)
-    stop_on_sigterm()
+    stop_on_signals()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
         model=model,

@@ -138,7 +138,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
 
 
 def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
-    """One row for each run and each cell that it planned to measure, with the cell's outcome and its figures by name.
+    """One row for each run and each cell that it measured, with the cell's outcome and its figures by name.
 
     The rows stand in the order of time, and within a run in that of its plan.
     """
@@ -149,7 +149,8 @@ def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
         (number, judged.run.machine.key, cell, outcome, {each.name: each for each in judged.figures.get(cell, ())})
         for number, judged in enumerate(ordered)
         for cell, outcome in judged.outcomes.items()
-        if outcome.status != "excluded"
+        # A run that ended before the cell's turn says nothing about it.
+        if outcome.status not in ("excluded", "not-measured")
     ]
     # As objects, so that pandas keeps None and the integers of Python, which the records need.
     return pd.DataFrame(rows, columns=["run", "machine", "cell", "outcome", "figures"], dtype=object)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench import __version__, store
-from bench.errors import BaselineError, Interrupted, RunFolderError
+from bench.errors import BaselineError, Interrupted, RunFolderError, faults_belong_to
 from bench.gating import reports, text
 from bench.gating.budget import checked
 from bench.gating.cells import answer
@@ -62,13 +62,19 @@ def run(options: Options, progress: Progress) -> Finished:
     )
     place = _place(options, machine)
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
-    gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress)
     try:
-        measured = gate.measure()
-    finally:
-        gate.close()  # ends the workers of both sides, after an error too
-    record = _record(options, base, measured, place)
-    finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+        with faults_belong_to(place.folder):
+            gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress)
+            try:
+                measured = gate.measure()
+            finally:
+                gate.close()  # ends the workers of both sides, after an error too
+            record = _record(options, base, measured, place)
+            finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+    # While it prepares, or a second time while what was measured is judged.
+    except KeyboardInterrupt:
+        message = f"interrupted; nothing was judged, and the pairs so far are in {place.folder}"
+        raise Interrupted(message, "a gate cannot be resumed: run it again with another --out") from None
     # Raised only now, so that an interrupted gate has its record and report on the disk.
     if measured.interrupted:
         raise Interrupted(f"interrupted; what was judged so far is in {finished.files[0]}")
