@@ -16,7 +16,7 @@ from bench.cli import options
 from bench.errors import Interrupted, RunFolderError
 from bench.progress import Quiet
 
-from .commands import VERDICTS, HERE, all_end, begin, blocks, descendants, finish, start, verdicts
+from .commands import HERE, VERDICTS, all_end, begin, blocks, descendants, finish, start, verdicts
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="not on this system: there are no such signals")
 LONG_S = 60.0
