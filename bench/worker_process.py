@@ -32,6 +32,15 @@ OVERLAP = 30
 """Two errors that end with this many equal characters are the same error."""
 TAIL_LINES, TAIL_CHARACTERS = 40, 4000
 CLOSE_S = 10.0
+MOST_REPLY_BYTES = 256 * 2**20
+"""The longest line of a worker, as of an observation."""
+MOST_WAITING = 64
+"""Replies that wait in this process; further ones stay in the pipe."""
+MOST_BANNER_LINES, BANNER_S = 100, 30.0
+"""How much a process may print before its first reply, and for how long: longer, it is no worker."""
+PUT_S = 1.0
+MOST_LOG_BYTES, LOG_START_BYTES, LOG_END_BYTES = 64 * 2**20, 16 * 2**20, 2**20
+"""When a log is cut, and what stays of its start and of its end."""
 WINDOWS_ENDS = {
     0xC0000005: "access violation",
     0xC0000409: "stack buffer overrun",
@@ -76,7 +85,12 @@ class Worker:
         self._log_start = log.stat().st_size
         # SIGKILL alone does not say who sent it; this counter grows when it was the kernel.
         self._oom_kills = _oom_kills()
-        self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._replies: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
+        self._is_over = threading.Event()
+        self._has_replied = False
+        self._banner: list[bytes] = []
+        """What the interpreter printed before its first reply."""
+        self._banner_began = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._is_suspended = False
         _ALIVE.add(self)
@@ -133,6 +147,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the process end, and kill it after `CLOSE_S` seconds."""
+        self._is_over.set()
         self._stderr.close()
         if self._process is None:
             return
@@ -220,14 +235,29 @@ class Worker:
 
     def _listen(self, stream: IO[bytes]) -> None:
         with stream:
-            for line in stream:
-                self._replies.put(line)
-        self._replies.put(None)
+            # With a limit: a process that prints without line ends must not fill this one's memory.
+            while line := stream.readline(MOST_REPLY_BYTES):
+                if not self._put(line):
+                    return
+        self._put(None)
+
+    def _put(self, line: bytes | None) -> bool:
+        """Pass a line on; False where nobody will take it any more."""
+        while True:
+            try:
+                # What nobody takes stays in the pipe, and the process waits.
+                self._replies.put(line, timeout=PUT_S)
+            except queue.Full:
+                if self._is_over.is_set():
+                    return False
+            else:
+                return True
 
     def _next(self, end: float) -> Reply | Failure:
         """Wait for the next reply; a `Failure` says why there is none."""
         has_ended = False
         while True:
+            self._bound_log()
             remaining_s = end - time.monotonic()
             if remaining_s <= 0:
                 self.kill()
@@ -238,17 +268,63 @@ class Worker:
                 if too_much := self._over_memory():
                     self.kill()
                     return self._failure("out-of-memory", "memory", too_much)
+                if self._banner and not self._has_replied and time.monotonic() - self._banner_began > BANNER_S:
+                    return self._unreadable(self._banner[0])
                 if has_ended:  # since the last turn, and its output is read: a forked child holds the stream open
                     return self._death()
                 has_ended = not self.alive
                 continue
             if line is None:
-                return self._death()
+                return self._unreadable(self._banner[0]) if self._banner and not self._has_replied else self._death()
+            reply = self._decoded(line)
+            if reply is not None:
+                return reply
+
+    def _decoded(self, line: bytes) -> Reply | Failure | None:
+        """The reply in a line; None for a line of a banner, which some interpreters print when they start."""
+        # A banner without a line end stands in front of the first reply.
+        start = 0 if self._has_replied else max(0, line.find(b'{"reply"'))
+        try:
+            reply = REPLIES.decode(line[start:])
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            if self._has_replied or len(line) >= MOST_REPLY_BYTES or len(self._banner) >= MOST_BANNER_LINES:
+                return self._unreadable(line)
+            self._banner_began = self._banner_began if self._banner else time.monotonic()
+            self._banner.append(line[:TAIL_CHARACTERS])
+            with contextlib.suppress(OSError, ValueError):
+                self._stderr.write(self._banner[-1])
+                self._stderr.flush()
+            return None
+        self._has_replied = True
+        return reply
+
+    def _unreadable(self, line: bytes) -> Failure:
+        self.kill()
+        if len(line) >= MOST_REPLY_BYTES:
+            message = f"the worker wrote {len(line) >> 20} MiB without a line end"
+        else:
             try:
-                return REPLIES.decode(line)
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                self.kill()
-                return self._failure("failed", "protocol", f"the worker's reply could not be read: {error}")
+                error = repr(REPLIES.decode(line))
+            except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as problem:
+                error = str(problem)
+            message = f"the worker's reply could not be read: {error}"
+        return self._failure("failed", "protocol", message)
+
+    def _bound_log(self) -> None:
+        """Cut the middle out of a log that has become too long; the start and the end say most."""
+        size = self.log.stat().st_size
+        if size <= MOST_LOG_BYTES:
+            return
+        with self.log.open("r+b") as file:
+            file.seek(size - LOG_END_BYTES)
+            end = file.read()
+            # The process appends, so what it writes next follows.
+            file.truncate(LOG_START_BYTES)
+        removed = size - LOG_START_BYTES - len(end)
+        notice = f"\n[{removed >> 20} MiB of this log were removed here: it has at most {MOST_LOG_BYTES >> 20} MiB]\n"
+        with self.log.open("ab") as file:
+            file.write(notice.encode() + end)
+        self._log_start = min(self._log_start, LOG_START_BYTES)
 
     def _over_memory(self) -> str | None:
         if self.memory_limit_bytes is None or self._process is None:
@@ -299,7 +375,10 @@ class Worker:
         """The last lines that the process wrote, without the user's folder names."""
         with self.log.open("rb") as file:
             # A character has up to four bytes in UTF-8.
-            file.seek(max(self._log_start, self.log.stat().st_size - 4 * TAIL_CHARACTERS))
+            size = self.log.stat().st_size
+            # Another worker may have cut the log that both write to.
+            start = self._log_start if self._log_start <= size else 0
+            file.seek(max(start, size - 4 * TAIL_CHARACTERS))
             text = file.read().decode("utf-8", "replace")
         home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
         named = text.replace(home, "~") if len(home) > len("/") else text

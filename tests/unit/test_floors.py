@@ -27,7 +27,7 @@ HEAVY = {
     "httpx",
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
-GROUND = {"commands", "errors", "files", "progress", "records", "shared"}
+GROUND = {"commands", "errors", "files", "progress", "reading", "records", "shared"}
 BELOW_MEASURING = GROUND | {"declare", "machine", "prepare", "store", "worker_process"}
 CORE = BELOW_MEASURING | {"judge", "measure", "report", "run_steps"}
 FEATURES = {"comparison", "conformance", "doctor", "gating"}
@@ -39,12 +39,13 @@ ROOMS = {
     "commands": set(),
     "progress": set(),
     "files": {"errors"},
-    "declare": {"records", "errors", "shared"},
+    "reading": {"errors"},
+    "declare": {"records", "errors", "reading", "shared"},
     "shared": set(),
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
     "worker_process": {"records", "shared", "errors"},
-    "store": {"records", "errors", "files"},
+    "store": {"records", "errors", "files", "reading"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
     "report": {"records", "errors", "files", "shared", "judge", "declare", "store", "commands"},

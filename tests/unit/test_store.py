@@ -193,7 +193,7 @@ def test_a_line_with_a_key_of_another_version_is_refused(folder):
 
 
 def test_a_line_longer_than_any_of_ours_is_refused_unread(folder, monkeypatch):
-    monkeypatch.setattr(store, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(store.reading, "LINE_BYTES", 100)
     store.append(folder, an_observation())
     with pytest.raises(RunFolderError, match="line 1 is too long"):
         store.read(folder)

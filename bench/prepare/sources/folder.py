@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import reading
 from bench.errors import SourceError
 
 PLAIN_SUFFIXES = {".json", ".txt", ".model", ".vocab", ".merges"}
@@ -63,8 +64,8 @@ def read_config(path: Path) -> dict[str, Any]:
         hint = f"did you mean its folder {near[0]!r}?" if near else "save the model with save_pretrained(), or copy it"
         raise SourceError(f"no {path.name} in {path.parent}", hint)
     try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        config = json.loads(reading.content(path, reading.CONFIG_BYTES, SourceError).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not JSON ({error})", _lfs_hint(path) or "download it again") from error
     if not isinstance(config, dict):
         raise SourceError(f"{path} holds no JSON object", 'a configuration reads like {"model_type": "bert", ...}')
@@ -106,13 +107,17 @@ def _module_weights(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in tensors.items() if MODULE.fullmatch(path.parent.name)}
 
 
+def _index(path: Path) -> Any:
+    return json.loads(reading.content(path, reading.CONFIG_BYTES, SourceError).decode("utf-8-sig"))
+
+
 def _shards(folder: Path) -> dict[str, Path]:
     """The index and every shard it names; a missing shard is an error, for half a model is none."""
     index = folder / INDEX
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8-sig"))["weight_map"].values()))
+        names = sorted(set(_index(index)["weight_map"].values()))
     # The file may hold any JSON: a list, a number, or a table without these keys.
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise SourceError(f"{index} is no index of shards", _lfs_hint(index) or "download it again") from error
     if not all(isinstance(name, str) and re.fullmatch(r"[\w][\w.\-]*\.safetensors", name) for name in names):
         raise SourceError(f"{index} names a shard outside its folder", "a shard is a plain name ending in .safetensors")
@@ -146,7 +151,7 @@ def _check_safetensors(path: Path) -> None:
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
         need = 8 + length + max(ends, default=0)
     # Any bytes may stand here: no JSON, or JSON of another shape.
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         hint = _lfs_hint(path) or "download it again"
         raise SourceError(f"{path} is not a safetensors file, or only the start of one", hint) from error
     if size < need:
