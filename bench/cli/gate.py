@@ -24,6 +24,7 @@ from bench.cli.options import (
     VerboseFlag,
     cache_path,
     check_model,
+    check_paths,
     matrix_path,
     print_json,
     stop_on_signals,
@@ -95,6 +96,7 @@ def gate(
     from bench.gating.reports.github import ended
 
     check_model(model, family, matrix)
+    check_paths(matrix, baseline, out, cache_dir)
     stop_on_signals()
     options = gating.Options(
         baseline=baseline,

@@ -16,6 +16,7 @@ from bench.cli.options import (
     QuietFlag,
     VerboseFlag,
     cache_path,
+    check_paths,
     matrix_path,
     print_json,
     stop_on_signals,
@@ -61,6 +62,7 @@ def ops(
     """Run ONNX's own operator tests on every provider: right or wrong, and where each one ran."""
     from bench import conformance
 
+    check_paths(matrix, out, cache_dir)
     stop_on_signals()
     options = conformance.Options(
         matrix=matrix_path(matrix),

@@ -33,6 +33,7 @@ __all__ = [
     "VerboseFlag",
     "cache_path",
     "check_model",
+    "check_paths",
     "known_formats",
     "matrix_path",
     "print_json",
@@ -122,6 +123,23 @@ def check_model(model: str | None, family: str | None, matrix: Path | None) -> N
         raise UsageError("--model makes a matrix of its own", "leave --matrix out")
     if family is not None and model is None:
         raise UsageError("--family is for --model", "in a matrix the model's table has its family")
+
+
+def check_paths(*paths: Path | None) -> None:
+    """Raise `UsageError` for a path that is no text: what measures writes its paths into JSON, for others to read."""
+    for path in paths:
+        # Python keeps such bytes as halves of surrogate pairs.
+        if path is not None and not str(path.absolute()).isascii() and _is_no_text(str(path.absolute())):
+            shown = str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"the path {shown} holds bytes that are no UTF-8", "rename it, or use another folder")
+
+
+def _is_no_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")

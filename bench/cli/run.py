@@ -21,6 +21,7 @@ from bench.cli.options import (
     VerboseFlag,
     cache_path,
     check_model,
+    check_paths,
     known_formats,
     matrix_path,
     stop_on_signals,
@@ -79,6 +80,7 @@ def run(
         )
         raise UsageError("--resume continues a run with its original options", hint)
     check_model(model, family, matrix)
+    check_paths(matrix, out, resume, cache_dir)
     stop_on_signals()
     options = pipeline.Options(
         matrix=matrix_path(matrix),

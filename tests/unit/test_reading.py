@@ -167,8 +167,17 @@ def test_names_of_files_that_are_no_text_are_no_fault(tmp_path):
     Path(strange).mkdir()
     matrix = Path(strange) / "m\udcff.toml"
     matrix.write_text(matrix_text(), encoding="utf-8")
-    for words in (["plan", "--matrix", str(matrix)], ["plan", "--json", "--matrix", str(matrix)], ["report", strange]):
+    tried = {
+        ("plan", "--matrix", str(matrix)): 0,
+        ("plan", "--json", "--matrix", str(matrix)): 0,
+        ("report", strange): 2,
+        ("run", "--matrix", str(matrix)): 2,
+        ("run", "--out", strange): 2,
+        ("gate", "--baseline", strange): 2,
+    }
+    for words, code in tried.items():
         done = subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, check=False)
-        assert done.returncode == (2 if words[0] == "report" else 0), done.stderr
+        assert done.returncode == code, done.stderr
         done.stdout.decode()
-        done.stderr.decode()
+        assert ("holds bytes that are no UTF-8" in done.stderr.decode()) == (words[0] in ("run", "gate"))
+    assert list(Path(strange).iterdir()) == [matrix]
