@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import tempfile
 import tomllib
@@ -18,6 +19,8 @@ from a_gate import a_whole_gate
 from onnx_bytes import an_input, an_onnx_file
 
 from bench import pipeline, store
+from bench.cli import tables
+from bench.comparison import stored
 from bench.declare import matrix as matrices
 from bench.declare import plan
 from bench.default_paths import matrix_path
@@ -26,6 +29,7 @@ from bench.gating.reports import json as gate_json
 from bench.gating.reports import junit, markdown
 from bench.prepare.sources import folder as folders
 from bench.prepare.sources import gguf_file, onnx_file
+from bench.progress import Quiet
 from bench.records import Bursted, Failed, Failure, Opened, Stage
 from bench.shared import onnx_inputs
 from bench.worker.engines import _server_sent
@@ -58,14 +62,31 @@ def _id(cell: dict[str, str]) -> str:
 
 
 def _written(folder: Path, run: bytes, results: bytes) -> None:
+    folder.mkdir()
     (folder / store.RUN).write_bytes(run)
     (folder / store.RESULTS).write_bytes(results)
 
 
 def _used(folder: Path, random: Random) -> None:
-    """Read, judge and report a run; the page, which takes longest, of some."""
+    """Read, judge and report a run; the page, which takes longest, and what compares runs, for some."""
     formats = ["csv", "markdown", "json"] + (["html"] if random.random() < 0.1 else [])
-    pipeline.report([folder], formats, folder)
+    with contextlib.redirect_stdout(io.StringIO()):
+        tables.run_table(pipeline.report([folder], formats, folder))
+    if random.random() < 0.2:
+        compared = stored.compare(sound_run(), folder)
+        for suffix in stored.SUFFIXES:
+            stored.write_comparison(compared, folder.parent / f"compared{suffix}")
+    if random.random() < 0.1:
+        stored.write_history(stored.history(folder.parent, Quiet()), folder.parent, Quiet())
+
+
+@cache
+def sound_run() -> Path:
+    """The recorded cells as they are."""
+    run, lines = recorded()
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-")) / "sound"
+    _written(folder, text_of(run), b"".join(text_of(line) + b"\n" for line in lines))
+    return folder
 
 
 def read_run(folder: Path, random: Random) -> None:
@@ -74,8 +95,8 @@ def read_run(folder: Path, random: Random) -> None:
     content = text_of(changed_json(run, random))
     if random.random() < 0.2:
         content = changed_bytes(content, random)
-    _written(folder, content, b"".join(text_of(line) + b"\n" for line in lines))
-    _used(folder, random)
+    _written(folder / "run", content, b"".join(text_of(line) + b"\n" for line in lines))
+    _used(folder / "run", random)
 
 
 def read_results(folder: Path, random: Random) -> None:
@@ -87,8 +108,8 @@ def read_results(folder: Path, random: Random) -> None:
     content = b"".join(text_of(line) + b"\n" for line in changed)
     if random.random() < 0.2:
         content = changed_bytes(content, random)
-    _written(folder, text_of(run), content)
-    _used(folder, random)
+    _written(folder / "run", text_of(run), content)
+    _used(folder / "run", random)
 
 
 def read_matrix(folder: Path, random: Random) -> None:
