@@ -22,6 +22,7 @@ UNFIT = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.EIO,
+    errno.EFBIG,
 }
 BEYOND_US = UNFIT - {errno.EEXIST} | {errno.EMFILE, errno.ENFILE, errno.ELOOP}
 """Errors of the machine or of its settings, wherever they occur."""

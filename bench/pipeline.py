@@ -18,7 +18,7 @@ from bench.commands import Value, command_line, shown_model
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES, effort_named
 from bench.declare.matrix import Matrix
-from bench.errors import Interrupted, NothingMeasuredError, RunFolderError, UsageError
+from bench.errors import DiskError, Interrupted, NothingMeasuredError, RunFolderError, UsageError
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
@@ -90,21 +90,27 @@ def run(options: Options, progress: Progress) -> RunResult:
         # Hours of measuring are worth a report, even where cells are missing.
         except KeyboardInterrupt:
             raise _interrupted(options, folder, progress) from None
+        except DiskError as error:
+            raise DiskError(error.message, f"{error.hint}; then {_go_on(folder)}") from None
     _something_measured(finished)
     return finished
 
 
 def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrupted:
     """Write the report of what was measured, unless the user interrupts again; the last line says how to go on."""
-    name = shlex.quote(str(folder))
-    go_on = f"go on with: bench run --resume {name}"
+    go_on = _go_on(folder)
     try:
         progress.step("interrupted: what was measured is kept; writing its report (interrupt again to leave that out)")
         finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
     except KeyboardInterrupt:
         message = "interrupted; what was measured is kept, without a report"
-        return Interrupted(message, f"{go_on}, or write the report alone: bench report {name}")
+        report_alone = f"bench report {shlex.quote(str(folder))}"
+        return Interrupted(message, f"{go_on}, or write the report alone: {report_alone}")
     return Interrupted(f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}", go_on)
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with: bench run --resume {shlex.quote(str(folder))}"
 
 
 def read(folder: Path) -> RunResult:

@@ -60,11 +60,14 @@ def begin(folder: Path, *more: str) -> list[str]:
     return [*command, "--matrix", str(matrix), "--out", str(folder), *more]
 
 
-def start(folder: Path, blocks: int = 2) -> subprocess.Popen[str]:
-    """Start a run of so many blocks, or go on with it."""
+def start(folder: Path, blocks: int = 2, largest_kib: int | None = None) -> subprocess.Popen[str]:
+    """Start a run of so many blocks, or go on with it; no file may become larger than so many KiB."""
+    command = begin(folder)
+    if largest_kib is not None:
+        command = ["bash", "-c", 'ulimit -f "$0"; exec "$@"', str(largest_kib), *command]
     environment = {**os.environ, "FAKE_BLOCKS": str(blocks)}
     return subprocess.Popen(
-        begin(folder), cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

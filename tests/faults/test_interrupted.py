@@ -97,6 +97,23 @@ def test_a_second_process_is_refused_and_a_report_is_not(tmp_path):
     assert set(blocks(folder).values()) == {1}
 
 
+def test_a_file_that_cannot_grow_ends_the_run_and_says_how_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    # The worker's code is in the cache then: its files are larger.
+    finish(tmp_path / "first")
+    # The first block needs 12 KiB of results; a torn line of the second is left out and removed.
+    process = start(folder, largest_kib=14)
+    _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 2
+    assert err.splitlines()[-1] == (
+        f"bench: {folder}/results.jsonl could not be written: File too large; name a folder that can be written; "
+        f"then go on with: bench run --resume {folder}"
+    )
+    assert set(blocks(folder).values()) == {1}
+    finish(folder)
+    assert verdicts(folder) == VERDICTS
+
+
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path):
     (tmp_path / store.RUN).touch()
     with store.held(tmp_path), pytest.raises(RunFolderError, match="another process"), store.held(tmp_path):
