@@ -42,7 +42,7 @@ SERVER = (
 """What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
 DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "ruff>=0.8")
 """What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
-UNIT = ("tests/unit", "tests/calibration", "tests/browser")
+UNIT = ("tests/unit", "tests/faults", "tests/fuzz", "tests/calibration", "tests/browser")
 END_TO_END = ("tests/end_to_end",)
 LANES = (("build", "optimum", "ort", "webgpu-software", "qnn-emulator", "openvino-cpu"), ("llama-cpp",))
 """What is installed in the background, in this order: downloads, and beside them the compilation of llama.cpp."""
@@ -233,6 +233,14 @@ def calibrate(session: nox.Session) -> None:
     """What a gate's verdicts and the printed intervals are worth: simulated, or from a run (`--replay RUN`)."""
     install(session, "test")
     session.run("python", "-m", "tests.calibration", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """10,000 damaged and hostile inputs of each kind that `bench` reads; `-- -k gguf` for one kind."""
+    install(session, "test")
+    examples = {"FUZZ_EXAMPLES": os.environ.get("FUZZ_EXAMPLES", "10000")}
+    session.run("pytest", "tests/fuzz", *session.posargs, env=examples)
 
 
 @nox.session

@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from bench.declare import manifest_memory, registry
 from bench.declare.suggest import nearest
+from bench.default_paths import CRASHES
 from bench.errors import UsageError
 from bench.files import writing
-from bench.prepare import artifacts, code_digest, environments, probe_memory
+from bench.prepare import artifacts, code_digest, environments, own_runs, probe_memory
 from bench.prepare.cache_use import last_used, removing
 from bench.prepare.sources import hub, wheel
 from bench.records import RuntimeRecord
@@ -80,6 +81,8 @@ class Kind(Struct, frozen=True):
     """Whether it is written under a lock of its own, `<folder>.lock`."""
     unfinished: Callable[[Path], bool] = lambda _: False
     is_file: bool = False
+    only_named: bool = False
+    """Whether `prune` removes it only where its kind is named: nothing can make it again."""
 
 
 def entries(cache: Path, kinds: Sequence[str] = ()) -> list[Entry]:
@@ -105,7 +108,14 @@ def prune(cache: Path, unused_days: float, kinds: Sequence[str] = ()) -> Pruned:
 
     What a running process has made or used stays. Raises `UsageError` for an unknown kind.
     """
-    return _remove(cache, kinds, lambda entry: entry.unfinished or entry.used_days_ago >= unused_days)
+    return _remove(
+        cache,
+        kinds,
+        lambda entry: (
+            entry.unfinished
+            or (entry.used_days_ago >= unused_days and (entry.kind in kinds or not KINDS[entry.kind].only_named))
+        ),
+    )
 
 
 def prune_damaged(cache: Path, kinds: Sequence[str] = ()) -> Pruned:
@@ -265,6 +275,22 @@ def _code_facts_damage(file: Path) -> list[str]:
     return ["cannot be read"] if _code_facts(file) == "unreadable" else []
 
 
+def _own_run(file: Path) -> str:
+    states = _read(own_runs.read, file)
+    return "unreadable" if states is None else f"the mark of a run of yours: {len(states)} of its states"
+
+
+def _own_run_damage(file: Path) -> list[str]:
+    return [] if _read(own_runs.read, file) else ["is no mark of a run"]
+
+
+def _crash(file: Path) -> str:
+    with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as report:
+        words = next((line for line in report if line.startswith("command: ")), "")
+        return f"a fault of {words.removeprefix('command: ').strip()}" if words else "unreadable"
+    return "unreadable"
+
+
 def _code_damage(folder: Path) -> list[str]:
     """Files of the worker code that are not valid Python."""
     wrong = []
@@ -278,7 +304,7 @@ def _code_damage(folder: Path) -> list[str]:
 
 
 def _no_damage(_folder: Path) -> list[str]:
-    """A compile cache has no record to check it against."""
+    """A compile cache, or a report of a fault, has no record to check it against."""
     return []
 
 
@@ -313,5 +339,8 @@ KINDS: dict[str, Kind] = {
     "compiled": Kind("compiled", "run-*", _compiled, _no_damage, unfinished=_always),
     "probe": Kind(probe_memory.FOLDER, "*.json", _probe, _probe_damage, is_file=True),
     "code-facts": Kind(".", "*.json", _code_facts, _code_facts_damage, is_file=True),
+    # Without its mark a run is one of somebody else, which is not resumed.
+    "own-run": Kind(own_runs.FOLDER, "*.json", _own_run, _own_run_damage, is_file=True, only_named=True),
+    "crash": Kind(CRASHES, "crash-*.txt", _crash, _no_damage, is_file=True),
 }
 """Every kind of thing in the cache, in the order of a list."""

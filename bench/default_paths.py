@@ -8,6 +8,8 @@ MATRIX = "matrix.toml"
 BUILT_IN = Path(__file__).parent / "declare" / "default_matrix.toml"
 """Only an installed package has it: in a checkout, the matrix lies at the root."""
 CACHE_VARIABLE = "BENCH_CACHE_DIR"
+CRASHES = "crashes"
+"""The folder of the cache for reports of faults that belong to no run."""
 
 
 def matrix_path(named: Path | None = None) -> Path:

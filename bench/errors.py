@@ -1,6 +1,23 @@
-"""Errors that the user can correct; each names the problem, its place and the remedy."""
+"""Errors that the user can correct, each with the problem, its place and the remedy; and the exit codes of `bench`."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 
 from bench.foreign_text import visible
+
+EXIT_CODES: dict[int, str] = {
+    0: "success; for a gate: nothing got slower, lost support or answers worse",
+    1: "a gate has confirmed a regression; no other verb ends with it, and no fault does",
+    2: "the command, a file or the machine must be corrected: the message says how",
+    3: "a gate is inconclusive",
+    4: "nothing was measured, or there is nothing to judge",
+    70: "a fault of touchstone-bench: the message names a crash report",
+    130: "interrupted by Ctrl-C, SIGTERM or the end of the terminal; what was measured is kept",
+}
+"""Every exit code of `bench`. A table of docs/reliability.md has the same rows."""
+FAULT = 70
+"""The exit code for a fault of this program: `EX_SOFTWARE` of sysexits.h."""
 
 
 class BenchError(Exception):
@@ -82,3 +99,21 @@ class Interrupted(BenchError):  # noqa: N818 - it is no error, and reads as what
 
     # 128 + SIGINT, as shells report a program that Ctrl-C ended.
     exit_code = 130
+
+
+@contextlib.contextmanager
+def faults_belong_to(folder: Path) -> Iterator[None]:
+    """Note on an exception that is a fault of this program in which folder its crash report belongs."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, BenchError):
+            # The innermost folder stays.
+            error.__dict__.setdefault("run_folder", folder)
+        raise
+
+
+def folder_of_fault(error: BaseException) -> Path | None:
+    """The folder that `faults_belong_to` has noted."""
+    folder = getattr(error, "run_folder", None)
+    return folder if isinstance(folder, Path) else None

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.errors import DiskError
+from bench.errors import BenchError, DiskError
 
 # Python has EDQUOT only where the system defines it.
 FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
@@ -22,7 +22,10 @@ UNFIT = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.EIO,
+    errno.EFBIG,
 }
+BEYOND_US = UNFIT - {errno.EEXIST} | {errno.EMFILE, errno.ENFILE, errno.ELOOP}
+"""Errors of the machine or of its settings, wherever they occur."""
 
 
 @contextlib.contextmanager
@@ -75,3 +78,17 @@ def append_synced(path: Path, line: bytes) -> None:
 def _not_through_link(path: str, flags: int) -> int:
     # Windows has no such flag; there only administrators make links.
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
+
+
+def error_of_the_machine(error: BaseException) -> BenchError | None:
+    """What to tell the user of an error of the operating system that no code expected; None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    place = str(error.filename) if error.filename else "a file"
+    if error.errno in FULL:
+        return DiskError(
+            f"{place} could not be written: the disk is full", "free some space; what was measured is kept"
+        )
+    if error.errno in BEYOND_US:
+        return DiskError(f"{place} could not be used: {error.strerror}", "check its permissions and the disk")
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib
 import time
@@ -19,7 +20,7 @@ from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
-from bench.errors import Interrupted, NothingMeasuredError, RunFolderError
+from bench.errors import DiskError, Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare import own_runs
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
@@ -91,27 +92,47 @@ class RunResult(Struct, frozen=True):
 
 @uses_cache
 def run(options: Options, progress: Progress) -> RunResult:
-    """Measure every cell of a matrix and write the report; after Ctrl-C, report what was measured until then."""
+    """Measure every cell of a matrix and write the report; after an interruption, report what was measured until then.
+
+    Raises `Interrupted` after an interruption, and `RunFolderError` where another process measures into the folder.
+    """
     from bench.prepare.artifacts import recorded_artifacts
 
-    matrix, folder, record, observations = _begin(options, progress)
-    try:
-        # The same models as before: a file of that name may be another one by now, or be missing.
-        recorded = recorded_artifacts(record) if options.resume else None
-        prepared, record = prepare(matrix, record, options.cache, folder, progress, recorded=recorded)
-        _measure(matrix, record, prepared, options, folder, observations, progress)
-    # Hours of measuring are worth a report, even where cells are missing.
-    except KeyboardInterrupt:
-        progress.step("interrupted: what was measured is kept; writing its report")
-        finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
-        message = f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}"
-        raise Interrupted(message, f"go on with: {_resuming(folder)}") from None
-    finally:
-        # Every worker has ended; what one that was killed has left is cleaned here.
-        privacy.clean_logs(folder / store.LOGS)
-    finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+    with contextlib.ExitStack() as held:
+        matrix, folder, record, observations = _begin(options, progress, held)
+        try:
+            # The same models as before: a file of that name may be another one by now, or be missing.
+            recorded = recorded_artifacts(record) if options.resume else None
+            prepared, record = prepare(matrix, record, options.cache, folder, progress, recorded=recorded)
+            _measure(matrix, record, prepared, options, folder, observations, progress)
+            finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+        # Hours of measuring are worth a report, even where cells are missing.
+        except KeyboardInterrupt:
+            raise _interrupted(options, folder, progress) from None
+        except DiskError as error:
+            raise DiskError(error.message, f"{error.hint}; then {_go_on(folder)}") from None
+        finally:
+            # Every worker has ended; what one that was killed has left is cleaned here.
+            privacy.clean_logs(folder / store.LOGS)
     _something_measured(finished)
     return finished
+
+
+def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrupted:
+    """Write the report of what was measured, unless the user interrupts again; the last line says how to go on."""
+    go_on = _go_on(folder)
+    try:
+        progress.step("interrupted: what was measured is kept; writing its report (interrupt again to leave that out)")
+        finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
+    except KeyboardInterrupt:
+        message = "interrupted; what was measured is kept, without a report"
+        report_alone = joined(("bench", "report", str(folder)))
+        return Interrupted(message, f"{go_on}, or write the report alone: {report_alone}")
+    return Interrupted(f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}", go_on)
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with: {_resuming(folder)}"
 
 
 def read(folder: Path) -> RunResult:
@@ -143,8 +164,10 @@ def report(folders: Sequence[Path], formats: Sequence[str], out: Path, *, rank_a
     return replace(results[0], outcomes=outcomes, files=tuple(files), comparisons=comparisons, runs=runs)
 
 
-def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
-    """Create a new run's folder, or read the one to resume with its observations."""
+def _begin(
+    options: Options, progress: Progress, held: contextlib.ExitStack
+) -> tuple[Matrix, Path, Run, tuple[Observation, ...]]:
+    """Create a new run's folder, or read the one to resume with its observations; `held` keeps others out of it."""
     from bench.machine.fingerprint import fingerprint
     from bench.prepare.forecast import too_short
 
@@ -156,6 +179,8 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         checked_minutes(flag, minutes)
     machine = fingerprint()
     if options.resume:
+        # Before it is read: another process may be adding observations.
+        held.enter_context(store.held(options.resume))
         record, observations = store.read(options.resume)
         # Before anything is changed in the folder: times of two machines must not be in one run.
         _same_machine(record, machine, options.resume)
@@ -167,12 +192,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
         )
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(path_of(record.matrix_path)))
-        if not record.cells:
-            raise RunFolderError(f"{options.resume / store.RUN} has no cells", "was it edited? run again")
-        if unknown := undescribed(matrix, record.cells):
-            raise RunFolderError(
-                f"the matrix in {options.resume / store.RUN} has no {unknown}", "was it edited? run again"
-            )
+        _check_cells(record, matrix, options.resume / store.RUN)
         matrix = with_hidden_values(matrix, record)
         know_private(matrix, options.cache, options.resume)
         # A run that was killed left logs as libraries wrote them.
@@ -196,6 +216,7 @@ def _begin(options: Options, progress: Progress) -> tuple[Matrix, Path, Run, tup
     record = replace(record, sustained_minutes=options.sustained_minutes, targets=absent)
     own_runs.mark(record, options.cache)
     store.create(folder, record)
+    held.enter_context(store.held(folder))
     for warning in planned.warnings:
         progress.step(warning)
     amounts = f"{_counted(len(cells), 'cell')} on {machine.cpu.brand}, {_counted(threads, 'thread')}"

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from filelock import FileLock, Timeout
 
-from bench import privacy
-from bench.errors import RunFolderError
+from bench import privacy, reading
+from bench.errors import RunFolderError, faults_belong_to
 from bench.files import append_synced, write_atomically, writing
 from bench.records import SCHEMA, Machine, Observation, Run, schema_1
 
-RUN, RESULTS, LOGS = "run.json", "results.jsonl", "logs"
-MAX_LINE_BYTES = 256 * 2**20
-"""No run writes a longer line."""
+RUN, RESULTS, LOGS, LOCK = "run.json", "results.jsonl", "logs", ".lock"
+MOST_CELLS, MOST_BLOCKS = 100_000, 1_000_000
+"""No run has more: a file that says so is damaged, or not of a run."""
 
-
+PART_BYTES = 2**20
 UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for damaged bytes."""
 
@@ -42,14 +44,49 @@ def new_name(machine: Machine, now: dt.datetime) -> str:
 
 
 def create(folder: Path, run: Run) -> None:
-    """Create a run's folder. Raises `RunFolderError` where one exists, and leaves it as it is."""
+    """Create a run's folder. Raises `RunFolderError` where one holds a run, and leaves it as it is."""
     with writing(folder):
+        (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
+    # Two runs that start in one second cannot both get the folder. One that was killed before its first file is reused.
+    with _locked(folder):
+        if (folder / RUN).exists() or (folder / RESULTS).exists():
+            raise RunFolderError(f"there is a run in {folder} already", "name another --out, or --resume it")
+        save(folder, run)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process measures into it. Raises `RunFolderError` where another does.
+
+    The operating system ends the hold of a process that is killed. A fault of this program that occurs meanwhile
+    leaves its report in the folder. Readers, such as `bench report`, need no hold: every file is whole at any time.
+    """
+    if not (folder / RUN).exists():
+        _read_run(folder)  # it says what is missing
+    with _locked(folder), faults_belong_to(folder):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # A lock is a file that is written, too.
+    refuse_links(folder, (LOCK,))
+    lock = FileLock(folder / LOCK)
+    with writing(folder / LOCK):
         try:
-            # mkdir is the test: two runs that start in one second cannot both get the folder.
-            (folder / LOGS).mkdir(parents=True)
-        except FileExistsError:
-            raise RunFolderError(f"there is a run in {folder} already", "name another --out, or --resume it") from None
-    save(folder, run)
+            lock.acquire(timeout=0)
+        except Timeout:
+            message = f"another process of bench measures into {folder}"
+            raise RunFolderError(message, "wait until it has ended, or interrupt it") from None
+        except NotImplementedError:
+            # A file system without locks: better a run without one than no run.
+            pass
+    try:
+        yield
+    finally:
+        # The file stays: without it, a process that has just opened it and one that makes it anew would both hold it.
+        lock.release()
 
 
 def save(folder: Path, run: Run) -> None:
@@ -68,7 +105,7 @@ def read(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
     return run, tuple(_observations(folder / RESULTS))
 
 
-def refuse_links(folder: Path, names: Iterable[str] = (RUN, RESULTS, LOGS)) -> None:
+def refuse_links(folder: Path, names: Iterable[str] = (RUN, RESULTS, LOGS, LOCK)) -> None:
     """Raise `RunFolderError` where a file or a folder that is written to is a symbolic link.
 
     A folder of somebody else could lead with one to any file of the user. The folder itself may be a link of the user.
@@ -91,20 +128,38 @@ def heal(folder: Path) -> None:
     path = folder / RESULTS
     if not path.exists():
         return
-    with path.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
+    with reading.opened(path, RunFolderError) as file:
+        whole, size = _whole_bytes(file)
+    if whole < size:
+        with path.open("r+b") as file:
             file.truncate(whole)
             os.fsync(file.fileno())
 
 
-def _opened(path: Path) -> BinaryIO:
+def _whole_bytes(file: BinaryIO) -> tuple[int, int]:
+    """The end of the last complete line, and the size of the file."""
+    size = file.seek(0, os.SEEK_END)
+    end = size
+    # From the end and in parts: the file may be larger than the memory.
+    while end:
+        start = max(0, end - PART_BYTES)
+        file.seek(start)
+        cut = file.read(end - start).rfind(b"\n")
+        if cut >= 0:
+            return start + cut + 1, size
+        end = start
+    return 0, size
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open the file of observations; it does not exist where a run stopped before its first observation."""
+    if not path.exists():
+        yield BytesIO()
+        return
     try:
-        return path.open("rb")
-    except FileNotFoundError:
-        return BytesIO()
+        with reading.opened(path, RunFolderError) as file:
+            yield file
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
 
@@ -112,7 +167,7 @@ def _opened(path: Path) -> BinaryIO:
 def _read_run(folder: Path) -> Run:
     path = folder / RUN
     try:
-        content = path.read_bytes()
+        content = reading.content(path, reading.RECORD_BYTES, RunFolderError)
     # Also for a file that is named in place of a folder.
     except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(f"{folder} holds no run: there is no {RUN}", "name a folder under reports/") from None
@@ -121,9 +176,13 @@ def _read_run(folder: Path) -> Run:
     # First, since a file of another schema would fail with a message about a field.
     schema = _checked_schema(path, content)
     try:
-        return schema_1.run(content) if schema == schema_1.SCHEMA else msgspec.json.decode(content, type=Run)
+        run = schema_1.run(content) if schema == schema_1.SCHEMA else msgspec.json.decode(content, type=Run)
+        _check_integers(content)
+        if len(run.cells) > MOST_CELLS:
+            raise msgspec.ValidationError(f"{len(run.cells)} cells, more than {MOST_CELLS}")
     except UNREADABLE as error:
         raise RunFolderError(f"{path} does not hold what schema {SCHEMA} says: {error}", "was it edited?") from None
+    return run
 
 
 def _checked_schema(path: Path, content: bytes) -> int:
@@ -141,8 +200,8 @@ def _observations(path: Path) -> list[Observation]:
     observations: list[Observation] = []
     with _opened(path) as file:
         # readline with a limit: a damaged file may hold one endless line.
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
-            if len(line) == MAX_LINE_BYTES:
+        for number, line in enumerate(iter(lambda: file.readline(reading.LINE_BYTES), b""), start=1):
+            if len(line) == reading.LINE_BYTES:
                 raise RunFolderError(f"{path} line {number} is too long to be an observation", "the file is damaged")
             if not line.endswith(b"\n"):
                 break  # cut off by a power cut or a full disk: that observation was never finished
@@ -156,6 +215,19 @@ def _observations(path: Path) -> list[Observation]:
 
 def _observation(line: bytes) -> Observation:
     """Decode a line of this schema or of an older one: a run that is resumed may hold both."""
+    observation = _decoded(line)
+    _check_integers(line)
+    if not 0 <= observation.round <= MOST_BLOCKS:
+        raise msgspec.ValidationError(f"block {observation.round}, and a run has at most {MOST_BLOCKS}")
+    return observation
+
+
+def _check_integers(content: bytes) -> None:
+    if reading.huge_integer(content, msgspec.json.decode):
+        raise msgspec.ValidationError("an integer beyond 64 bits")
+
+
+def _decoded(line: bytes) -> Observation:
     try:
         return msgspec.json.decode(line, type=Observation)
     except msgspec.ValidationError as error:

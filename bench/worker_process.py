@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 import msgspec
 import psutil
@@ -20,6 +22,7 @@ import psutil
 from bench import privacy
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
 from bench.shared import native_errors
+from bench.worker_logs import LOGS
 
 WATCH_S = 0.25
 """How often the parent wakes to look at the worker's memory: 0.02 % of a core."""
@@ -31,6 +34,13 @@ OVERLAP = 30
 """Two errors that end with this many equal characters are the same error."""
 TAIL_LINES, TAIL_CHARACTERS = 40, 4000
 CLOSE_S = 10.0
+MOST_REPLY_BYTES = 256 * 2**20
+"""The longest line of a worker, as of an observation."""
+MOST_WAITING = 64
+"""Replies that wait in this process; further ones stay in the pipe."""
+MOST_BANNER_LINES, BANNER_S = 100, 30.0
+"""How much a process may print before its first reply, and for how long: longer, it is no worker."""
+PUT_S = 1.0
 WINDOWS_ENDS = {
     0xC0000005: "access violation",
     0xC0000409: "stack buffer overrun",
@@ -41,6 +51,17 @@ WINDOWS_ENDS = {
 
 
 REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+_ALIVE: weakref.WeakSet[Worker] = weakref.WeakSet()
+"""The workers that were not closed."""
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Kill what an interruption of an interruption has left: a hanging worker does not notice that its parent ends."""
+    for worker in list(_ALIVE):
+        worker.kill()
 
 
 class Worker:
@@ -63,11 +84,17 @@ class Worker:
         self._stderr, self._log_start = LOGS.open(log)
         # SIGKILL alone does not say who sent it; this counter grows when it was the kernel.
         self._oom_kills = _oom_kills()
-        self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._replies: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
+        self._is_over = threading.Event()
+        self._has_replied = False
+        self._banner: list[bytes] = []
+        """What the interpreter printed before its first reply."""
+        self._banner_began = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._is_suspended = False
         self._looked_s = 0.0
         """When the memory was last looked at."""
+        _ALIVE.add(self)
         try:
             self._process = subprocess.Popen(
                 [str(executable), "-m", "bench.worker"],
@@ -122,6 +149,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the process end, kill it after `CLOSE_S` seconds, and take what is private out of its log."""
+        self._is_over.set()
         if self._stderr.closed:
             return
         self._stderr.close()
@@ -142,6 +170,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.kill()
         self._end_process_group()
+        _ALIVE.discard(self)
 
     def kill(self) -> None:
         """Kill the process and every process that it started."""
@@ -223,14 +252,31 @@ class Worker:
 
     def _listen(self, stream: IO[bytes]) -> None:
         with stream:
-            for line in stream:
-                self._replies.put(line)
-        self._replies.put(None)
+            # With a limit: a process that prints without line ends must not fill this one's memory.
+            while line := stream.readline(MOST_REPLY_BYTES):
+                if not self._put(line):
+                    return
+        self._put(None)
+
+    def _put(self, line: bytes | None) -> bool:
+        """Pass a line on; False where nobody will take it any more."""
+        while True:
+            try:
+                # What nobody takes stays in the pipe, and the process waits.
+                self._replies.put(line, timeout=PUT_S)
+            except queue.Full:
+                if self._is_over.is_set():
+                    return False
+            else:
+                return True
 
     def _next(self, end: float) -> Reply | Failure:
         """Wait for the next reply; a `Failure` says why there is none."""
         has_ended = False
         while True:
+            kept_bytes = LOGS.bound(self.log)
+            if kept_bytes is not None:
+                self._log_start = min(self._log_start, kept_bytes)
             remaining_s = end - time.monotonic()
             if remaining_s <= 0:
                 self.kill()
@@ -242,17 +288,47 @@ class Worker:
             try:
                 line = self._replies.get(timeout=min(self.watch_s, remaining_s))
             except queue.Empty:
+                if self._banner and not self._has_replied and time.monotonic() - self._banner_began > BANNER_S:
+                    return self._unreadable(self._banner[0])
                 if has_ended:  # since the last turn, and its output is read: a forked child holds the stream open
                     return self._death()
                 has_ended = not self.alive
                 continue
             if line is None:
-                return self._death()
+                return self._unreadable(self._banner[0]) if self._banner and not self._has_replied else self._death()
+            reply = self._decoded(line)
+            if reply is not None:
+                return reply
+
+    def _decoded(self, line: bytes) -> Reply | Failure | None:
+        """The reply in a line; None for a line of a banner, which some interpreters print when they start."""
+        # A banner without a line end stands in front of the first reply.
+        start = 0 if self._has_replied else max(0, line.find(b'{"reply"'))
+        try:
+            reply = REPLIES.decode(line[start:])
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            if self._has_replied or len(line) >= MOST_REPLY_BYTES or len(self._banner) >= MOST_BANNER_LINES:
+                return self._unreadable(line)
+            self._banner_began = self._banner_began if self._banner else time.monotonic()
+            self._banner.append(line[:TAIL_CHARACTERS])
+            with contextlib.suppress(OSError, ValueError):
+                self._stderr.write(self._banner[-1])
+                self._stderr.flush()
+            return None
+        self._has_replied = True
+        return reply
+
+    def _unreadable(self, line: bytes) -> Failure:
+        self.kill()
+        if len(line) >= MOST_REPLY_BYTES:
+            message = f"the worker wrote {len(line) >> 20} MiB without a line end"
+        else:
             try:
-                return REPLIES.decode(line)
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                self.kill()
-                return self._failure("failed", "protocol", f"the worker's reply could not be read: {error}")
+                error = repr(REPLIES.decode(line))
+            except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as problem:
+                error = str(problem)
+            message = f"the worker's reply could not be read: {error}"
+        return self._failure("failed", "protocol", message)
 
     def _over_memory(self) -> str | None:
         now_s = time.monotonic()
@@ -305,40 +381,13 @@ class Worker:
         """The last lines that the process wrote, without what is private."""
         with self.log.open("rb") as file:
             # A character has up to four bytes in UTF-8.
-            file.seek(max(self._log_start, self.log.stat().st_size - 4 * TAIL_CHARACTERS))
+            size = self.log.stat().st_size
+            # Another worker may have cut the log that both write to.
+            start = self._log_start if self._log_start <= size else 0
+            file.seek(max(start, size - 4 * TAIL_CHARACTERS))
             text = file.read().decode("utf-8", "replace")
         lines = privacy.scrub(text).splitlines()[-TAIL_LINES:]
         return "\n".join(lines)[-TAIL_CHARACTERS:]
-
-
-class _OpenLogs:
-    """The logs that workers of this process write; one is cleaned when the last of its workers has ended."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[Path, tuple[int, int]] = {}
-
-    def open(self, log: Path) -> tuple[BinaryIO, int]:
-        """Open a log for one more worker; also return the position where its part begins."""
-        # In the lock: a log that is replaced while a worker opens it would lose what that worker writes.
-        with self._lock:
-            file = log.open("ab")
-            start = log.stat().st_size
-            workers, first = self._open.get(log, (0, start))
-            self._open[log] = (workers + 1, first)
-            return file, start
-
-    def close(self, log: Path) -> None:
-        """A worker has ended."""
-        with self._lock:
-            workers, first = self._open.pop(log)
-            if workers > 1:
-                self._open[log] = (workers - 1, first)
-            else:
-                privacy.clean_log(log, first)
-
-
-LOGS = _OpenLogs()
 
 
 def _with_native_words(failure: Failure) -> Failure:

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bench import __version__
-from bench.errors import BenchError, Interrupted, UsageError
+from bench.cli.streams import standard_streams
+from bench.errors import FAULT, BenchError, DiskError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -71,27 +72,38 @@ def _summarize(application: typer.Typer) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line and end the process with its exit code: 0 to 4, or 130 after an interruption."""
+    """Run a command line and end the process with its exit code, one of `bench.errors.EXIT_CODES`."""
     words = sys.argv[1:] if arguments is None else arguments
+    with standard_streams() as out:
+        code = _code_of(words)
+        out.flush()
+        if out.error is not None and code == 0:
+            # Late, as all that `bench --version` does not need.
+            from bench.files import FULL
+
+            # A code that says more, such as a regression, stays.
+            what = "the disk is full" if out.error.errno in FULL else out.error.strerror
+            code = _print_error(DiskError(f"standard output could not be written: {what}", "write it to another place"))
+    sys.exit(code)
+
+
+def _code_of(words: list[str]) -> int:
+    """Run a command line; every error is printed and becomes an exit code."""
     if words[:1] == ["--version"]:
         print(f"touchstone-bench {__version__}")  # noqa: T201
-        sys.exit(0)
-    # Of `bench`, `bench --help` and a completion all verbs are shown.
-    app = build(words[0] if words and COMPLETION not in os.environ else None)
+        return 0
     try:
+        # Of `bench`, `bench --help` and a completion all verbs are shown.
+        app = build(words[0] if words and COMPLETION not in os.environ else None)
         # In standalone mode typer prints its errors itself and ends the process with exit codes of its own.
-        code = app(args=arguments, prog_name="bench", standalone_mode=False)
+        code = app(args=words, prog_name="bench", standalone_mode=False)
     except BenchError as error:
-        sys.exit(_print_error(error))
+        return _print_error(error)
     except KeyboardInterrupt:
-        sys.exit(_print_error(Interrupted("interrupted")))
-    except BrokenPipeError:  # the reader, such as `head`, closed the pipe; that is no error
-        # Python flushes stdout at exit and would print a second error, so stdout is replaced.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:  # noqa: BLE001 - the outermost handler; faults of this program are raised again
-        sys.exit(_usage_error(error))
-    sys.exit(code if isinstance(code, int) else 0)
+        return _print_error(Interrupted("interrupted"))
+    except Exception as error:  # noqa: BLE001 - the outermost handler: an exit code of Python's own would be 1
+        return _other_error(error, words)
+    return code if isinstance(code, int) else 0
 
 
 def _print_error(error: BenchError) -> int:
@@ -99,13 +111,26 @@ def _print_error(error: BenchError) -> int:
     return error.exit_code
 
 
-def _usage_error(error: Exception) -> int:
-    """The exit code for an error of typer, which is printed like our own; any other error is raised again."""
+def _other_error(error: Exception, words: list[str]) -> int:
+    """The exit code for an error of typer, which is printed like our own, of the machine, or of this program."""
     # By attribute and not by class, for the reason below: the class of such an error may be one of typer's own.
     message = getattr(error, "format_message", None)
-    if message is None:
-        raise error
-    if type(error).__name__ == "NoArgsIsHelpError":  # by name, because typer has its own copy of click
-        print(message())  # noqa: T201
-        return UsageError.exit_code
-    return _print_error(UsageError(message().rstrip("."), "see `bench --help`"))
+    if message is not None:
+        if type(error).__name__ == "NoArgsIsHelpError":  # by name, because typer has its own copy of click
+            print(message())  # noqa: T201
+            return UsageError.exit_code
+        return _print_error(UsageError(message().rstrip("."), "see `bench --help`"))
+    # Imported late: a command that works needs none of it.
+    from bench.files import error_of_the_machine
+
+    if known := error_of_the_machine(error):
+        return _print_error(known)
+    try:
+        from bench.cli import crash
+
+        sentence = crash.report(error, words)
+    except Exception as second:  # noqa: BLE001 - Python's own exit code would be 1, that of a regression
+        kinds = f"{type(error).__name__}, then {type(second).__name__}"
+        sentence = f"this is a fault of touchstone-bench, and its report could not be written: {kinds}"
+    print(f"bench: {sentence}", file=sys.stderr)  # noqa: T201
+    return FAULT

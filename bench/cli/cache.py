@@ -20,7 +20,8 @@ KindFlag = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
-        help="Only artifact, runtime, wheel, hub-model, worker-code, compiled, probe or code-facts; may be repeated.",
+        help="Only artifact, runtime, wheel, hub-model, worker-code, compiled, probe, code-facts, own-run or crash; "
+        "may be repeated.",
         metavar="KIND",
     ),
 ]
@@ -77,8 +78,8 @@ def prune(
 ) -> None:
     """Remove entries that were not used recently, and leftovers of stopped runs.
 
-    Removed entries are made again when they are needed.
-
+    Removed entries are made again when they are needed. The marks of your own runs are not: they stay unless you name
+    them with --kind own-run.
 
     It is safe while another `bench` runs: entries in use are kept.
     """

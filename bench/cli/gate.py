@@ -23,9 +23,10 @@ from bench.cli.options import (
     VerboseFlag,
     cache_path,
     check_model,
+    check_paths,
     matrix_path,
     print_json,
-    stop_on_sigterm,
+    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import console, plain_table, safe, safe_path
@@ -101,7 +102,8 @@ def gate(
     from bench.gating.reports.github import ended
 
     check_model(model, family, matrix)
-    stop_on_sigterm()
+    check_paths(matrix, baseline, out, cache_dir)
+    stop_on_signals()
     options = gating.Options(
         baseline=baseline,
         matrix=matrix_path(matrix),

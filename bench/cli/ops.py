@@ -15,9 +15,10 @@ from bench.cli.options import (
     QuietFlag,
     VerboseFlag,
     cache_path,
+    check_paths,
     matrix_path,
     print_json,
-    stop_on_sigterm,
+    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import console, safe, safe_path
@@ -60,7 +61,8 @@ def ops(
     """Run ONNX's own operator tests on every provider: right or wrong, and where each one ran."""
     from bench import conformance
 
-    stop_on_sigterm()
+    check_paths(matrix, out, cache_dir)
+    stop_on_signals()
     options = conformance.Options(
         matrix=matrix_path(matrix),
         cache=cache_path(cache_dir),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -33,10 +35,11 @@ __all__ = [
     "before_verbs",
     "cache_path",
     "check_model",
+    "check_paths",
     "known_formats",
     "matrix_path",
     "print_json",
-    "stop_on_sigterm",
+    "stop_on_signals",
     "with_progress",
 ]
 
@@ -135,9 +138,50 @@ def check_model(model: str | None, family: str | None, matrix: Path | None) -> N
         raise UsageError("--family is for --model", "in a matrix the model's table has its family")
 
 
-def stop_on_sigterm() -> None:
-    """Treat SIGTERM as Ctrl-C: a CI job that is cancelled receives it, and must keep what was measured."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def check_paths(*paths: Path | None) -> None:
+    """Raise `UsageError` for a path that is no text: what measures writes its paths into JSON, for others to read."""
+    for path in paths:
+        # Python keeps such bytes as halves of surrogate pairs.
+        if path is not None and not str(path.absolute()).isascii() and _is_no_text(str(path.absolute())):
+            shown = str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"the path {shown} holds bytes that are no UTF-8", "rename it, or use another folder")
+
+
+def _is_no_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+"""What ends a run as Ctrl-C does: a cancelled job of a CI receives SIGTERM, a terminal that closes sends SIGHUP."""
+SAME_S = 1.0
+"""Signals within so many seconds are one: a terminal sends Ctrl-C to nox and to its child, and nox sends it again."""
+
+
+class _Interrupts:
+    """Raises `KeyboardInterrupt` at the first signal, and at a later one unless it is the same keystroke."""
+
+    def __init__(self) -> None:
+        self.last = float("-inf")
+
+    def __call__(self, *_: object) -> None:
+        before, self.last = self.last, time.monotonic()
+        # What ends the workers runs in that second, and must not be interrupted itself.
+        if self.last - before > SAME_S:
+            raise KeyboardInterrupt
+
+
+def stop_on_signals() -> None:
+    """Keep what was measured and end in order at Ctrl-C, SIGTERM and the end of the terminal."""
+    interrupts = _Interrupts()
+    for name in SIGNALS:
+        number = getattr(signal, name, None)
+        # What the caller ignores stays ignored: `nohup bench run` goes on after the terminal is closed.
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, interrupts)
 
 
 def with_progress(
@@ -172,4 +216,6 @@ def print_json(value: Any) -> None:
 
     # `json` knows no records, so they become plain values first.
     plain = msgspec.to_builtins(value)
-    print(json_text(json.dumps(plain, indent=2, ensure_ascii=False)))  # noqa: T201
+    # Escaped where the output could not encode a character: a program must read what was meant.
+    plain_output = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json_text(json.dumps(plain, indent=2, ensure_ascii=plain_output)))  # noqa: T201

@@ -22,9 +22,10 @@ from bench.cli.options import (
     VerboseFlag,
     cache_path,
     check_model,
+    check_paths,
     known_formats,
     matrix_path,
-    stop_on_sigterm,
+    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import results_so_far, run_table
@@ -80,7 +81,8 @@ def run(
         )
         raise UsageError("--resume continues a run with its original options", hint)
     check_model(model, family, matrix)
-    stop_on_sigterm()
+    check_paths(matrix, out, resume, cache_dir)
+    stop_on_signals()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
         model=model,

@@ -28,7 +28,7 @@ COLOURS = {
     "ok": "green",
     "partial": "yellow",
     "approximate": "cyan",
-    **dict.fromkeys(("unchecked", "excluded", "unavailable"), "dim"),
+    **dict.fromkeys(("unchecked", "excluded", "unavailable", "not-measured"), "dim"),
     "unsupported": "magenta",
 }
 TONES = {"bad": "red", "good": "green", "warn": "yellow"}

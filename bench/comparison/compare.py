@@ -132,7 +132,7 @@ def _support(old: Outcome | None, now: Outcome | None, before: Nodes | None, aft
     if now is None or now.status == "excluded":
         return "gone"
     # A run that ended before the cell's turn says nothing about its support.
-    if any(outcome.failure is not None and outcome.failure.kind == "not-measured" for outcome in (old, now)):
+    if "not-measured" in (old.status, now.status):
         return "not measured"
     was, works = old.status in ANSWERED, now.status in ANSWERED
     if was != works:

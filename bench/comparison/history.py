@@ -142,7 +142,7 @@ def _entries(ordered: Sequence[Judged]) -> Iterable[RunEntry]:
 
 
 def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
-    """One row for each run and each cell that it planned to measure: outcome, figures by name, the control's outcome.
+    """One row for each run and each cell that it measured: outcome, figures by name, the control's outcome.
 
     The rows stand in the order of time, and within a run in that of its plan.
     """
@@ -160,7 +160,8 @@ def _table(ordered: Sequence[Judged]) -> pd.DataFrame:
         )
         for number, judged in enumerate(ordered)
         for cell, outcome in judged.outcomes.items()
-        if outcome.status != "excluded"
+        # A run that ended before the cell's turn says nothing about it.
+        if outcome.status not in ("excluded", "not-measured")
     ]
     # As objects, so that pandas keeps None and the integers of Python, which the records need.
     return pd.DataFrame(rows, columns=["run", "machine", "cell", "outcome", "figures", "control"], dtype=object)

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from bench import reading
 from bench.declare import registry
 from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.models import Model, read_models
@@ -87,7 +88,9 @@ def read(path: Path) -> Matrix:
     """Read a matrix file. Raises `MatrixError` with the mistake and its place."""
     try:
         # Some editors of Windows begin a file with a byte-order mark.
-        text = path.read_text(encoding="utf-8-sig")
+        text = reading.content(path, reading.MATRIX_BYTES, MatrixError).decode("utf-8-sig")
+        # As Python reads a text file.
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise MatrixError(f"there is no matrix at {path}", "name one with --matrix FILE") from None
     except (OSError, UnicodeDecodeError) as error:

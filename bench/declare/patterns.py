@@ -8,6 +8,8 @@ from bench.records import DeviceChoice, DeviceType
 
 # No slash, which separates the parts of a cell's id, and no dot or hyphen in front: names become names of files.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 120
+"""Names stand in tables, and several of them make the name of a file."""
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")

@@ -18,6 +18,8 @@ from bench.records import Cell, Recipe, Tolerance
 
 LONGEST_WORD = 16
 """Longer names of dimensions are shortened in the labels of workloads, which stand in every row."""
+MOST_COMBINATIONS = 200_000
+"""Of models, workloads, precisions and targets; most are no cells, as they have no recipe."""
 NO_RECIPE = "precision '{precision}' has no recipe for {what}"
 
 
@@ -120,7 +122,17 @@ def _any(glob: str, cells: Iterable[Cell]) -> bool:
     return any(is_match(cell.id) for cell in cells)
 
 
+def _check_size(matrix: Matrix) -> None:
+    """Raise `MatrixError` for more combinations than anybody could measure: they would fill the memory."""
+    workloads = sum(len(model.workloads) for model in matrix.models.values())
+    number = workloads * len(matrix.precisions) * len(matrix.targets)
+    if number > MOST_COMBINATIONS:
+        message = f"{matrix.place} combines to {number} cells, more than {MOST_COMBINATIONS}"
+        raise MatrixError(message, "make several matrices of it")
+
+
 def _sorted(matrix: Matrix, absent: Mapping[str, str], *, with_optional: bool) -> _Sorted:
+    _check_size(matrix)
     made, cells, places = _Sorted(), _Cells(matrix), _Places(matrix, absent, with_optional=with_optional)
     for model in matrix.models.values():
         # Made once: they are the same for every precision and target.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bench.declare.patterns import NAME
+from bench.declare.patterns import LONGEST_NAME, NAME
 from bench.declare.suggest import nearest
 from bench.errors import MatrixError
 
@@ -81,7 +81,12 @@ class Tables:
                 raise self.lacking(self.error(f"the axis '{axis}' is empty", f"add a table [{axis}.NAME]"), TOP_LEVEL)
         for name, table in entries.items() if isinstance(entries, dict) else ():
             # A name becomes a part of cells' ids and of file names.
-            if not NAME.fullmatch(name):
+            if len(name) > LONGEST_NAME:
+                shown = f"{name[:20]}…"
+                self.mistakes.append(
+                    self.error(f"{axis}.{shown} has a name of {len(name)} characters", f"use at most {LONGEST_NAME}")
+                )
+            elif not NAME.fullmatch(name):
                 self.mistakes.append(
                     self.error(f"'{name}' is no name for {axis}", "use letters, digits, '.', '_' and '-'")
                 )

@@ -115,7 +115,8 @@ def _with_runtimes(
             every[name] = known_runtimes()[name]
         # A table of the file that has a mistake of its own is known all the same.
         with tables.attempt():
-            known = {*every, *(tables.data.get("runtimes") or ())}
+            own = tables.data.get("runtimes")
+            known = {*every, *(own if isinstance(own, dict) else ())}
             tables.one_of(name, known, f"unknown runtime '{name}' of target '{target.name}'")
         placed[target.name] = replace(target, runtime=name)
     return placed, every

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from bench import __version__, privacy, store
-from bench.errors import BaselineError, Interrupted, RunFolderError
+from bench.errors import BaselineError, Interrupted, RunFolderError, faults_belong_to
 from bench.gating import reports, text
 from bench.gating.budget import checked
 from bench.gating.cells import answer
@@ -69,13 +69,19 @@ def run(options: Options, progress: Progress) -> Finished:
         foreign = admitted(base, choice, matrix, options.cache, progress.step, trusted=options.trust_baseline)
         choice = foreign.choice if foreign else choice
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
-    gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress, foreign)
     try:
-        measured = gate.measure()
-    finally:
-        gate.close()  # ends the workers of both sides, after an error too
-    record = _record(options, base, measured, place)
-    finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+        with faults_belong_to(place.folder):
+            gate = Gate(options, SideResult(base, observations), matrix, choice, place, progress, foreign)
+            try:
+                measured = gate.measure()
+            finally:
+                gate.close()  # ends the workers of both sides, after an error too
+            record = _record(options, base, measured, place)
+            finished = Finished(place.folder, record, tuple(reports.write(record, place.folder)))
+    # While it prepares, or a second time while what was measured is judged.
+    except KeyboardInterrupt:
+        message = f"interrupted; nothing was judged, and the pairs so far are in {place.folder}"
+        raise Interrupted(message, "a gate cannot be resumed: run it again with another --out") from None
     # Raised only now, so that an interrupted gate has its record and report on the disk.
     if measured.interrupted:
         raise Interrupted(f"interrupted; what was judged so far is in {finished.files[0]}")
@@ -91,6 +97,9 @@ def baseline(folder: Path) -> tuple[Run, tuple[Observation, ...]]:
         message = f"there is no baseline in {folder}: it holds no {store.RUN}"
         raise BaselineError(message, "name the folder of a run, as `bench run --out` makes it")
     base, observations = store.read(folder)
+    if not base.cells:
+        message = f"the baseline in {folder} has no cell: its {store.RUN} plans none"
+        raise BaselineError(message, "record a baseline again")
     if not observations:
         message = f"the baseline in {folder} has no raw data: {store.RESULTS} is missing or empty"
         raise BaselineError(message, "keep the run's whole folder, not its report alone")

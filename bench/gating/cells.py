@@ -62,6 +62,9 @@ def support(recorded: Outcome, remeasured: Outcome | None, new: Outcome) -> Supp
 
 
 def _loss(before: Outcome, after: Outcome) -> Note | None:
+    # A gate that was interrupted before the cell's turn has seen no loss.
+    if after.status == "not-measured":
+        return None
     if RANK.get(after.status, 0) < RANK.get(before.status, 0):
         return note("lost-status", before=before.status, after=after.status, reason=text.outcome_reason(after))
     # Nodes of a cell without a valid answer say nothing about its support.

@@ -18,7 +18,7 @@ from bench.judge.speed import LEAST_BLOCKS, controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
-from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
+from bench.judge.verdict import NOT_TRIED, SEVERITY, Case, Verdict, verdict
 from bench.records import (
     Cell,
     Comparison,
@@ -36,7 +36,7 @@ from bench.records import (
 )
 from bench.shared.number_formats import of_file
 
-__all__ = ["ANSWERED", "SEVERITY", "TIMED", "Judged", "by_cell", "judge", "judge_run", "violations"]
+__all__ = ["ANSWERED", "NOT_TRIED", "SEVERITY", "TIMED", "Judged", "by_cell", "judge", "judge_run", "violations"]
 
 ANSWERED: tuple[Status, ...] = ("ok", "partial", "approximate")
 """The statuses whose answers are within their tolerance: only such a cell is compared with others."""
@@ -236,7 +236,7 @@ def _outcome(
                 + _replaced_control(speed_shown, planned)
             )
         ),
-        build_notes=build_notes if decision.status not in ("unavailable", "excluded") else (),
+        build_notes=build_notes if decision.status not in NOT_TRIED else (),
         # Where rounds disagree the last one counts, and the flag `mixed-versions` says so.
         versions={name: version for observation in observations for name, version in observation.versions.items()},
         weights=run.weights.get(cell.model),

@@ -15,6 +15,8 @@ from bench.shared.native_errors import first_sentence
 
 # From the most severe to the least. `_status` takes a status that is missing here for `failed`.
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
+NOT_TRIED: tuple[Status, ...] = ("not-measured", "unavailable", "excluded")
+"""The statuses of cells for which no worker measured anything: they say nothing about the cell."""
 SEE_LOG = note("see-log")
 # Some libraries write error lines without end; the failure beside the reason keeps the whole message.
 REASON_CHARACTERS = 400
@@ -68,10 +70,10 @@ def unavailable(case: Case) -> Verdict | None:
 
 
 def unmeasured(case: Case) -> Verdict | None:
-    """The cell has no observation."""
+    """The cell has no observation: the run was interrupted before its turn, which says nothing about the cell."""
     if case.observations:
         return None
-    return _failed("not-measured", note("not-measured"), note("resume", run=case.run))
+    return Verdict("not-measured", note("not-measured"), note("resume", run=case.run))
 
 
 def failed_round(case: Case) -> Verdict | None:

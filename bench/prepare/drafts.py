@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from bench import reading
 from bench.declare import registry
 from bench.declare.draft_text import Drafted, text_of
 from bench.declare.matrix import Matrix, parse
@@ -149,6 +150,7 @@ def _of_folder(folder: Path, family: str) -> _Model:
 
 
 def _of_file(path: Path, family: str) -> _Model:
+    reading.check_kind(path, UsageError)
     suffix, name = path.suffix.lower(), _name(path)
     if suffix == ".onnx":
         return _Model(name, "onnx", str(path), family or "onnx-file", _onnx_inputs(path))
@@ -177,8 +179,8 @@ def _onnx_inputs(path: Path) -> tuple[OnnxInput, ...]:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        config = json.loads(reading.content(path, reading.CONFIG_BYTES, UsageError).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error})", "download it again") from None
     if not isinstance(config, dict):
         raise UsageError(f"{path} holds no JSON object", 'a configuration reads like {"model_type": "bert", ...}')

@@ -340,7 +340,8 @@ def _answer(runtime: Runtime, executable: Path, code: str) -> tuple[Any, Any]:
         # Packages run code when an interpreter starts, so it gets no more than a worker does.
         variables = worker_environment.of_user()
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=variables)
-        first, second = json.loads(done.stdout)
+        # The last line: some interpreters print a banner when they start.
+        first, second = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.CalledProcessError as error:
         words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
         raise _no_answer(runtime, executable, words[0]) from None
@@ -348,7 +349,7 @@ def _answer(runtime: Runtime, executable: Path, code: str) -> tuple[Any, Any]:
         raise _no_answer(runtime, executable, "no answer in two minutes") from None
     except OSError as error:
         raise _no_answer(runtime, executable, error.strerror or str(error)) from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, IndexError):
         raise _no_answer(runtime, executable, "what it printed came from no Python") from None
     return first, second
 

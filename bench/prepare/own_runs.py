@@ -47,9 +47,14 @@ def _file(run: Run, cache: Path) -> Path:
     return cache / FOLDER / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
 
 
+def read(path: Path) -> list[str]:
+    """The remembered states in a mark. Raises one of `UNREADABLE`."""
+    return msgspec.json.decode(path.read_bytes(), type=list[str])
+
+
 def _states(path: Path) -> list[str]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[str])
+        return read(path)
     except UNREADABLE:
         return []
 

@@ -24,6 +24,7 @@ Status = Literal[
     "crashed",
     "timeout",
     "out-of-memory",
+    "not-measured",
 ]
 Weights = Literal["pretrained", "random"]
 DeviceType = Literal["cpu", "gpu", "npu"]

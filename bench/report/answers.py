@@ -6,12 +6,13 @@ import functools
 from collections.abc import Sequence
 
 from bench.judge.margins import Pairs, comparable, main_rate, main_ratio, margin
+from bench.judge.outcome import NOT_TRIED
 from bench.records import Comparison, Interval, Note, Outcome, Record, Speed, Status
 from bench.report import generation, numbers, text
 
 WORKED: tuple[Status, ...] = ("ok", "partial")
 """The statuses whose cells are ranked; `approximate` joins them where the reader asks for it."""
-SILENT: tuple[Status, ...] = (*WORKED, "unchecked", "unavailable", "excluded")
+SILENT: tuple[Status, ...] = (*WORKED, "unchecked", *NOT_TRIED)
 """The statuses that are no setback: they worked, or were not tried on this machine."""
 
 
@@ -85,7 +86,7 @@ def answers(
     The outcomes of emulated cells have no times, and are in no ranking. `comparisons` are those of the run.
     """
     known = {(comparison.a, comparison.b): comparison.ratio for comparison in comparisons}
-    tried = [outcome for outcome in outcomes if outcome.status not in ("unavailable", "excluded")]
+    tried = [outcome for outcome in outcomes if outcome.status not in NOT_TRIED]
     models = dict.fromkeys(outcome.cell.model for outcome in tried)
     return tuple(
         _model(name, [outcome for outcome in tried if outcome.cell.model == name], known, rank_approximate)

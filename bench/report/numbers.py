@@ -294,12 +294,13 @@ def _supported(half: float) -> int:
 def _signed(value: float, place: int) -> str:
     """`+5.1`, `-3.0`; a change that rounds to zero has no sign."""
     text = _rounded_end(value, place)
-    return f"+{text}" if value > 0 and _number(text) else text
+    return f"+{text}" if value > 0 and text != DASH and _number(text) else text
 
 
 def _rounded_end(value: float, place: int) -> str:
     text = _rounded(value, place)
-    return text if _number(text) else text.removeprefix("-")
+    # A percentage may overflow although the share does not.
+    return text if text == DASH or _number(text) else text.removeprefix("-")
 
 
 def _is_wide(interval: Interval) -> bool:

@@ -31,11 +31,12 @@ STATUSES: dict[Status, Meaning] = {
     ),
     "unchecked": Meaning("absent", "ran, but the model is random, so no answer can be checked; speed is in no ranking"),
     "inaccurate": Meaning("wrong", "ran, but its output is outside the tolerance of its precision; speed is withheld"),
-    "failed": Meaning("bad", "a stage ended with an error, or the run ended before its turn"),
+    "failed": Meaning("bad", "a stage ended with an error"),
     "crashed": Meaning("bad", "the worker process died"),
     "timeout": Meaning("bad", "it did not finish within its time limit"),
     "out-of-memory": Meaning("bad", "it needed more memory than there is"),
     "unsupported": Meaning("refused", "the exporter, the quantizer or the target refuses it"),
+    "not-measured": Meaning("absent", "the run ended before its turn; `bench run --resume` measures it"),
     "unavailable": Meaning("absent", "the target is not on this machine"),
     "excluded": Meaning("absent", "a rule of the matrix leaves it out"),
 }
@@ -223,7 +224,7 @@ def control(cell: str) -> str:
 def ending(failure: Failure) -> str:
     """How a failure ended: `RuntimeError, exit code 1`, or `SIGSEGV, exit code -11`.
 
-    A kind in lower case, such as `signal` or `not-measured`, is not the class of an exception and only repeats the
+    A kind in lower case, such as `signal` or `untimed`, is not the class of an exception and only repeats the
     status, so it is left out.
     """
     kind = "" if failure.kind.islower() else failure.kind

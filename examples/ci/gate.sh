@@ -12,7 +12,8 @@
 #   PASS_IF_NOTHING_JUDGED  true: exit 4 becomes green, with a warning                                   [false]
 #
 # Exits: 0 nothing got slower, or a warning as set above · 1 a regression or lost support · 2 a mistake in the command
-# or the matrix · 3 inconclusive · 4 nothing judged · 130 interrupted · anything else: bench died without an answer.
+# or the matrix · 3 inconclusive · 4 nothing judged · 70 a fault of bench · 130 interrupted · anything else: bench died
+# without an answer.
 set -eu
 
 BASELINE=${BASELINE:-baseline}
@@ -86,6 +87,10 @@ case $code in
     ;;
   4)
     end_as "$PASS_IF_NOTHING_JUDGED" 4 "Nothing was judged: the baseline is of another machine or needs trust, or cells could not be measured."
+    ;;
+  70)
+    say error "A fault of bench, so there is no answer: the log names a crash report."
+    exit 70
     ;;
   130)
     say error "Interrupted: there is no answer."

@@ -9,7 +9,7 @@
 #   FORMATS  what `bench report` writes                                        [html,csv,markdown,pytest-benchmark]
 #
 # Exits: 0 measured and rendered · 2 a mistake in the command or the matrix · 4 nothing was measured: the last baseline
-# stays · 130 interrupted · anything else: bench died.
+# stays · 70 a fault of bench · 130 interrupted · anything else: bench died.
 set -eu
 
 MATRIX=${MATRIX:-matrix.toml}
@@ -30,6 +30,7 @@ explain() { # CODE: why there is no report, and the same code
   case $1 in
     2) stop 2 "The command or the matrix is wrong: the log says what, and what to do." ;;
     4) stop 4 "Nothing was measured, so nothing is published and the last baseline stays: see the log." ;;
+    70) stop 70 "A fault of bench: the log names a crash report." ;;
     130) stop 130 "Interrupted: half a run is no baseline." ;;
     *) stop "$1" "bench ended with $1, which is none of its exit codes: see the log." ;;
   esac

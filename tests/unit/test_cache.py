@@ -16,13 +16,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from builders import a_run
 
 from bench.cache import KINDS, entries, prune, prune_damaged, verify
+from bench.cli import crash
 from bench.declare.manifest_memory import FILE as MEMORY
 from bench.declare.manifest_memory import ManifestMemory
 from bench.declare.targets import Runtime
+from bench.default_paths import CRASHES
 from bench.errors import UsageError
-from bench.prepare import environments, worker_code
+from bench.files import write_atomically
+from bench.prepare import environments, own_runs, worker_code
 from bench.prepare.artifacts import Artifacts
 from bench.prepare.cache_use import USED, in_use, uses_cache
 from bench.prepare.sources import wheel
@@ -102,6 +106,18 @@ def a_probe(cache: Path) -> Path:
     return file
 
 
+def an_own_run(cache: Path) -> Path:
+    own_runs.mark(a_run(), cache)
+    (file,) = (cache / own_runs.FOLDER).iterdir()
+    return file
+
+
+def a_crash(cache: Path) -> Path:
+    file = cache / CRASHES / "crash-20270101-000000-1.txt"
+    write_atomically(file, crash.text(KeyError("a"), ["gate", "--baseline", "main"]).encode())
+    return file
+
+
 @pytest.fixture
 def full(tmp_path) -> dict[str, Path]:
     """A cache with one thing of each kind; its folders by kind."""
@@ -114,6 +130,8 @@ def full(tmp_path) -> dict[str, Path]:
         "compiled": a_compile_cache(tmp_path),
         "probe": a_probe(tmp_path),
         "code-facts": tmp_path / worker_code.DIGESTS,
+        "own-run": an_own_run(tmp_path),
+        "crash": a_crash(tmp_path),
     }
     assert list(made) == list(KINDS)
     return made
@@ -134,6 +152,8 @@ def test_everything_is_listed_by_kind_with_what_it_is(full, tmp_path):
     assert shown["compiled"] == "minilm/fp32/qnn"
     assert shown["probe"] == "a usable target on gpu.0 with torch 2.13.0"
     assert shown["code-facts"] == "digests of the worker's code: 1"
+    assert shown["own-run"] == "the mark of a run of yours: 1 of its states"
+    assert shown["crash"] == "a fault of bench gate --baseline main"
     assert [kind for kind, entry in listed.items() if entry.unfinished] == ["compiled"]
     assert listed["hub-model"].size_bytes == len(b"{}") + len(b"many weights"), "a link takes no space"
 
@@ -196,6 +216,7 @@ def test_every_kind_of_damage_is_named_and_only_that_is_removed(full, tmp_path):
     next(full["worker-code"].rglob("timing.py")).write_text("def (")
     full["probe"].write_text('{"available": "perhaps"}')
     full["code-facts"].write_text("{")
+    full["own-run"].write_text("3")
     sound = an_artifact(tmp_path, model="vit")
     damaged = {damage.kind: damage.problems for damage in verify(tmp_path)}
     assert damaged["artifact"] == ("model.onnx has changed",)
@@ -205,6 +226,7 @@ def test_every_kind_of_damage_is_named_and_only_that_is_removed(full, tmp_path):
     assert damaged["worker-code"] == ("bench/worker/timing.py is no Python",)
     assert damaged["probe"] == ("is no record of a target",)
     assert damaged["code-facts"] == ("cannot be read",)
+    assert damaged["own-run"] == ("is no mark of a run",)
     assert {entry.kind for entry in prune_damaged(tmp_path).removed} == set(damaged)
     assert sound.exists()
     assert full["compiled"].exists()
@@ -223,18 +245,27 @@ def test_a_runtime_whose_packages_are_not_those_of_its_record_is_damaged(tmp_pat
 
 
 def test_what_was_not_used_for_so_long_is_removed_and_the_rest_stays(full, tmp_path):
-    for kind in ("artifact", "runtime", "wheel", "probe"):
+    for kind in ("artifact", "runtime", "wheel", "probe", "own-run", "crash"):
         unused_for(full[kind], 40)
     pruned = prune(tmp_path, 30)
-    assert {entry.kind for entry in pruned.removed} == {"artifact", "runtime", "wheel", "compiled", "probe"}
+    assert {entry.kind for entry in pruned.removed} == {"artifact", "runtime", "wheel", "compiled", "probe", "crash"}
     assert pruned.freed_bytes > 0
-    assert [kind for kind, folder in full.items() if folder.exists()] == ["hub-model", "worker-code", "code-facts"]
+    kept = ["hub-model", "worker-code", "code-facts", "own-run"]
+    assert [kind for kind, folder in full.items() if folder.exists()] == kept
     assert not [path for path in tmp_path.rglob("*") if "removed" in path.name]
 
 
 def test_only_the_named_kinds_are_removed(full, tmp_path):
     assert [entry.kind for entry in prune(tmp_path, 0, ["runtime"]).removed] == ["runtime"]
     assert full["artifact"].exists()
+
+
+def test_the_mark_of_an_own_run_is_removed_only_by_name(full, tmp_path):
+    unused_for(full["own-run"], 400)
+    prune(tmp_path, 0)
+    assert own_runs.is_own(a_run(), tmp_path)
+    assert [entry.kind for entry in prune(tmp_path, 30, ["own-run"]).removed] == ["own-run"]
+    assert not own_runs.is_own(a_run(), tmp_path)
 
 
 def test_a_runtime_that_a_stopped_run_left_half_made_is_removed_at_once(tmp_path):
@@ -244,7 +275,7 @@ def test_a_runtime_that_a_stopped_run_left_half_made_is_removed_at_once(tmp_path
 
 def test_what_a_running_process_made_or_used_stays_and_older_things_go(full, tmp_path):
     unused_for(full["artifact"], 40)
-    for kind in ("hub-model", "worker-code", "wheel", "compiled", "probe", "code-facts"):
+    for kind in ("hub-model", "worker-code", "wheel", "compiled", "probe", "code-facts", "crash"):
         unused_for(full[kind], 1)
     with in_use(tmp_path):
         environments.touch(full["runtime"])
@@ -252,7 +283,7 @@ def test_what_a_running_process_made_or_used_stays_and_older_things_go(full, tmp
         running.mkdir()
         pruned = prune(tmp_path, 0)
         assert [entry.key for entry in pruned.spared] == [full["runtime"].name, "run-mine"]
-        assert len(pruned.removed) == 7
+        assert len(pruned.removed) == 8
         assert running.exists()
     assert {entry.kind for entry in prune(tmp_path, 0).removed} == {"runtime", "compiled"}
 

@@ -27,7 +27,7 @@ HEAVY = {
     "httpx",
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
-GROUND = {"commands", "errors", "files", "foreign_text", "privacy", "progress", "records", "shared"}
+GROUND = {"commands", "errors", "files", "foreign_text", "privacy", "progress", "reading", "records", "shared"}
 BELOW_MEASURING = GROUND | {"declare", "machine", "prepare", "store", "worker_process"}
 CORE = BELOW_MEASURING | {"judge", "measure", "report", "run_steps"}
 FEATURES = {"comparison", "conformance", "doctor", "gating"}
@@ -40,20 +40,22 @@ ROOMS = {
     "commands": set(),
     "progress": {"foreign_text"},
     "files": {"errors"},
+    "reading": {"errors"},
     "privacy": {"errors", "files", "foreign_text", "records", "shared"},
-    "declare": {"records", "errors", "files", "shared"},
+    "declare": {"records", "errors", "files", "reading", "shared"},
     "shared": set(),
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
-    "worker_process": {"records", "shared", "errors", "privacy"},
-    "store": {"records", "errors", "files", "privacy"},
+    "worker_logs": {"privacy"},
+    "worker_process": {"records", "shared", "errors", "privacy", "worker_logs"},
+    "store": {"records", "errors", "files", "privacy", "reading"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},
     "report": {"records", "errors", "files", "foreign_text", "shared", "judge", "declare", "store", "commands"},
     "run_steps": BELOW_MEASURING,
     "pipeline": CORE,
     "schemas": CORE,
-    "cache": CORE,
+    "cache": CORE | {"default_paths"},
     "default_paths": set(),
     "api": CORE | FEATURES | {"default_paths", "pipeline"},
     "worker": {"records", "shared"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -700,3 +701,9 @@ def test_a_key_that_is_missing_because_it_is_misspelt_is_one_mistake():
 def test_a_precision_that_no_table_describes_is_answered_with_the_nearest():
     said = complaint(('source = "config:bert-base"', 'source = "config:bert-base"\nprecisions = ["in8"]'))
     assert said == "unknown precision 'in8' in models.minilm.precisions in some.toml; did you mean 'int8'?"
+
+
+def test_runtimes_that_are_no_table_are_a_mistake_and_no_fault():
+    data = tomllib.loads(MATRIX) | {"runtimes": 3}
+    with pytest.raises(MatrixError, match="'runtimes' is no table"):
+        matrices.checked(data, "", "m.toml")

@@ -112,7 +112,7 @@ def test_a_run_of_the_machines_user_is_resumed(tmp_path, monkeypatch):
 # --- links ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["run.json", "results.jsonl", "logs", "logs/a.log"])
+@pytest.mark.parametrize("name", ["run.json", "results.jsonl", "logs", "logs/a.log", ".lock"])
 def test_what_is_written_to_must_be_no_link(tmp_path, name):
     store.create(tmp_path / "run", RUN)
     target = tmp_path / "of-the-user"
@@ -125,6 +125,21 @@ def test_what_is_written_to_must_be_no_link(tmp_path, name):
     with pytest.raises(RunFolderError, match="is a symbolic link, and nothing is written through one"):
         store.heal(tmp_path / "run")
     assert target.read_text(encoding="utf-8") == "mine\nmine"
+
+
+def test_a_run_is_held_through_no_link(tmp_path):
+    store.create(tmp_path / "run", RUN)
+    target = tmp_path / "of-the-user"
+    target.write_text("mine", encoding="utf-8")
+    for folder in (tmp_path / "run", tmp_path / "new"):
+        folder.mkdir(exist_ok=True)
+        (folder / store.LOCK).unlink(missing_ok=True)
+        (folder / store.LOCK).symlink_to(target)
+    with pytest.raises(RunFolderError, match=r"\.lock is a symbolic link"), store.held(tmp_path / "run"):
+        pass
+    with pytest.raises(RunFolderError, match=r"\.lock is a symbolic link"):
+        store.create(tmp_path / "new", RUN)
+    assert target.read_text(encoding="utf-8") == "mine"
 
 
 def test_a_link_that_is_the_folder_of_the_run_is_the_users_own(tmp_path):

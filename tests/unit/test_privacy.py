@@ -16,7 +16,7 @@ from fake_runs import a_fake_run
 from hostile import assert_harmless, changed
 from msgspec.structs import replace
 
-from bench import pipeline, privacy, store
+from bench import pipeline, privacy, store, worker_logs
 from bench.judge.cell_states import CellHistory
 from bench.measure.measuring import measure
 from bench.prepare.artifact_builder import ArtifactBuilder
@@ -269,6 +269,21 @@ def test_a_log_is_cleaned_when_the_last_of_its_workers_has_ended(home, tmp_path)
     second.close()
     second.close()
     assert log.read_text(encoding="utf-8") == "~\n"
+
+
+def test_a_log_that_was_cut_keeps_whole_lines_and_is_cleaned_behind_the_cut(home, tmp_path, monkeypatch):
+    for name, size in (("MOST_LOG_BYTES", 8000), ("LOG_START_BYTES", 1000), ("LOG_END_BYTES", 1000)):
+        monkeypatch.setattr(worker_logs, name, size)
+    log = tmp_path / "w.log"
+    log.write_text("an earlier worker\n" * 100, encoding="utf-8")
+    worker = Worker(Path("/nowhere/python"), log, dict(os.environ))
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{home}/a\n" * 1000)
+    worker.close()
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert {line for line in lines if "of this log were removed here" not in line} == {"an earlier worker", "", "~/a"}
+    assert any("of this log were removed here" in line for line in lines)
+    assert len(lines) < 200
 
 
 def test_the_log_of_a_build_that_crashed_is_cleaned_when_another_worker_takes_its_place(home, tmp_path):

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from workers import a_hold, a_worker
 
+from bench import worker_logs, worker_process
 from bench.prepare import worker_code
 from bench.records import (
     Burst,
@@ -512,7 +513,8 @@ def test_a_program_that_is_no_worker_is_told_by_its_exit(tmp_path, code):
 
 
 @posix_only
-def test_a_program_that_answers_something_else_is_a_protocol_failure(tmp_path, code):
+def test_a_program_that_answers_something_else_is_a_protocol_failure(tmp_path, code, monkeypatch):
+    monkeypatch.setattr(worker_process, "BANNER_S", 0.5)
     other = tmp_path / "python"
     other.write_text("#!/bin/sh\necho hello\nsleep 60\n", encoding="utf-8")
     other.chmod(0o755)
@@ -520,6 +522,54 @@ def test_a_program_that_answers_something_else_is_a_protocol_failure(tmp_path, c
         seen = failure(worker, a_hold(tmp_path))
         assert not worker.alive
     assert (seen.status, seen.kind) == ("failed", "protocol")
+
+
+@posix_only
+def test_a_banner_of_the_interpreter_is_no_reply_and_is_in_the_log(tmp_path, code):
+    other = tmp_path / "python"
+    banner = 'echo "Welcome"; echo "{\\"licence\\": 3 days}"; printf "Vendor SDK 3 > "'
+    other.write_text(f'#!/bin/sh\n{banner}\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    other.chmod(0o755)
+    with Worker(other, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
+        replies = list(worker.ask(a_hold(tmp_path), 60))
+    assert replies
+    assert not any(isinstance(reply, Failed) for reply in replies)
+    assert (tmp_path / "worker.log").read_text(encoding="utf-8").startswith('Welcome\n{"licence": 3 days}\n')
+
+
+@posix_only
+def test_a_worker_that_prints_without_line_ends_does_not_fill_the_memory(tmp_path, code, monkeypatch):
+    monkeypatch.setattr(worker_process, "MOST_REPLY_BYTES", 2**20)
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\nexec cat /dev/zero\n", encoding="utf-8")
+    other.chmod(0o755)
+    with Worker(other, tmp_path / "worker.log", worker_code.child_environment(code)) as worker:
+        time.sleep(0.5)
+        waiting = worker._replies.qsize()
+        seen = failure(worker, a_hold(tmp_path))
+        assert not worker.alive
+    assert waiting <= worker_process.MOST_WAITING
+    assert (seen.status, seen.kind) == ("failed", "protocol")
+    assert seen.message == "the worker wrote 1 MiB without a line end"
+
+
+@posix_only
+def test_a_log_without_end_is_cut_and_says_so(tmp_path, code, monkeypatch):
+    monkeypatch.setattr(worker_logs, "MOST_LOG_BYTES", 2**20)
+    monkeypatch.setattr(worker_logs, "LOG_START_BYTES", 2**18)
+    monkeypatch.setattr(worker_logs, "LOG_END_BYTES", 2**16)
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho first >&2\nyes a line of a log >&2\n", encoding="utf-8")
+    other.chmod(0o755)
+    log = tmp_path / "worker.log"
+    with Worker(other, log, worker_code.child_environment(code)) as worker:
+        seen = list(worker.ask(a_hold(tmp_path), 2.0))[-1]
+    assert isinstance(seen, Failed)
+    assert seen.failure.status == "timeout"
+    content = log.read_text(encoding="utf-8")
+    assert content.startswith("first\n")
+    assert "MiB of this log were removed here: it has at most 1 MiB]" in content
+    assert "a line of a log" in seen.failure.stderr_tail
 
 
 # --- words for ends ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from a_report import a_report, a_whole_run, an_outcome, two_machines
 from sustained_runs import DIED, a_crashed
 
 from bench.records import SCHEMA, Failure, Outcome, note
-from bench.report import model
+from bench.report import model, text
 from bench.report.renderers import json
 
 WORDED = {"failure", "reason", "remedy", "flags", "notes", "build_notes", "sustained"}
@@ -49,11 +49,11 @@ def test_each_outcome_has_the_words_of_its_facts_and_the_facts() -> None:
 
 
 def test_a_failure_that_judging_saw_says_its_reason() -> None:
-    failure = Failure("failed", "measure", "not-measured", "")
-    outcome = an_outcome(status="failed", reason=note("not-measured"), remedy=note("resume", run="x"), failure=failure)
+    failure = Failure("failed", "measure", "untimed", "")
+    outcome = an_outcome(status="failed", reason=note("no-timed-call"), remedy=note("resume", run="x"), failure=failure)
     said = json.worded(outcome).failure
     assert said is not None
-    assert said.message == "not measured: the run ended before its turn"
+    assert said.message == text.say(note("no-timed-call"))
     assert said.remedy == "go on with `bench run --resume x`"
     real = Failure("failed", "session", "RuntimeError", "no kernel", "drop it")
     assert json.worded(an_outcome(status="failed", failure=real)).failure == real

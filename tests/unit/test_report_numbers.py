@@ -197,3 +197,8 @@ def test_a_cosine_is_never_rounded_up_to_one(cosine: float | None, text: str) ->
 )
 def test_an_energy_and_its_interval_are_in_one_unit(interval: Interval | None, text: str) -> None:
     assert numbers.joules(interval) == text
+
+
+def test_a_change_whose_percentage_overflows_is_a_dash_and_no_fault():
+    assert numbers.change(Interval(1e308, 1e307, 1.2e308)).startswith(numbers.DASH)
+    assert numbers.signed(Interval(1e308, -1e308, 1e308), "points")

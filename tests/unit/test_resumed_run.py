@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,8 +39,8 @@ def test_cells_that_its_matrix_does_not_describe_are_refused(
     store.create(tmp_path / "run", run)
     own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path / "run")
-    with pytest.raises(RunFolderError, match=words):
-        pipeline._begin(options, Quiet())
+    with pytest.raises(RunFolderError, match=words), ExitStack() as held:
+        pipeline._begin(options, Quiet(), held)
 
 
 def test_cells_of_the_matrix_itself_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +49,8 @@ def test_cells_of_the_matrix_itself_are_taken(tmp_path: Path, monkeypatch: pytes
     store.create(tmp_path / "run", run)
     own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path / "run")
-    assert pipeline._begin(options, Quiet())[2].cells == run.cells
+    with ExitStack() as held:
+        assert pipeline._begin(options, Quiet(), held)[2].cells == run.cells
 
 
 class Prepared(Exception):

@@ -124,6 +124,13 @@ def test_missing_is_null_and_never_zero(folder):
 # --- a run that is there already --------------------------------------------------------------------------------------
 
 
+def test_a_run_is_never_begun_beside_observations_of_another(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / store.RESULTS).write_bytes(b"")
+    with pytest.raises(RunFolderError, match=r"there is a run in .* already"):
+        store.create(tmp_path / "run", a_run())
+
+
 def test_a_run_is_never_begun_over_another(folder):
     store.append(folder, an_observation())
     with pytest.raises(RunFolderError, match=r"there is a run in .* already; name another --out, or --resume it"):
@@ -193,7 +200,7 @@ def test_a_line_with_a_key_of_another_version_is_refused(folder):
 
 
 def test_a_line_longer_than_any_of_ours_is_refused_unread(folder, monkeypatch):
-    monkeypatch.setattr(store, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(store.reading, "LINE_BYTES", 100)
     store.append(folder, an_observation())
     with pytest.raises(RunFolderError, match="line 1 is too long"):
         store.read(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -199,7 +200,9 @@ def test_an_interrupted_run_on_end_is_not_read_as_what_failed_before_it_was_meas
     monkeypatch.setattr(pipeline, "undescribed", lambda *_: None)
     own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path)
-    _, _, record, seen = pipeline._begin(options, Quiet())
+    pipeline.store.save(tmp_path, run)
+    with contextlib.ExitStack() as held:
+        _, _, record, seen = pipeline._begin(options, Quiet(), held)
     assert seen == tuple(kept[:2])
     assert record.sustained_minutes == 3.0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import reading
 from bench.errors import RunFolderError
 from bench.foreign_text import json_text
 from bench.records import SCHEMA, GateRun
@@ -29,7 +30,7 @@ def read(path: Path) -> GateRun:
     Raises `RunFolderError` if the file cannot be read, has another schema, or does not hold a complete gate.
     """
     try:
-        content = path.read_bytes()
+        content = reading.content(path, reading.RECORD_BYTES, RunFolderError)
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", f"name the {FILE} of a gate") from None
     # The schema is read first: a record of another version would fail with a confusing message about its fields.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import reading
 from bench.errors import SourceError
 
 PLAIN_SUFFIXES = {".json", ".txt", ".model", ".vocab", ".merges"}
@@ -63,7 +64,7 @@ def read_config(path: Path) -> dict[str, Any]:
         hint = f"did you mean its folder {near[0]!r}?" if near else "save the model with save_pretrained(), or copy it"
         raise SourceError(f"no {path.name} in {path.parent}", hint)
     try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
+        config = json.loads(reading.content(path, reading.CONFIG_BYTES, SourceError).decode("utf-8-sig"))
     # RecursionError: thousands of nested brackets.
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not JSON ({error})", _lfs_hint(path) or "download it again") from error
@@ -107,11 +108,15 @@ def _module_weights(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in tensors.items() if MODULE.fullmatch(path.parent.name)}
 
 
+def _index(path: Path) -> Any:
+    return json.loads(reading.content(path, reading.CONFIG_BYTES, SourceError).decode("utf-8-sig"))
+
+
 def _shards(folder: Path) -> dict[str, Path]:
     """The index and every shard it names; a missing shard is an error, for half a model is none."""
     index = folder / INDEX
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8-sig"))["weight_map"].values()))
+        names = sorted(set(_index(index)["weight_map"].values()))
     # The file may hold any JSON: a list, a number, or a table without these keys.
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise SourceError(f"{index} is no index of shards", _lfs_hint(index) or "download it again") from error

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from bench.judge.outcome import NOT_TRIED
 from bench.records import Interval, Outcome
 from bench.report import (
     cell_pages,
@@ -132,7 +133,7 @@ def _comparison_order(row: ComparisonRow, workload: WorkloadComparisons) -> int:
 
 def _is_tried(outcome: Outcome) -> bool:
     """Whether a worker was started for the cell, so that it has a log and can be repeated."""
-    return outcome.status not in ("unavailable", "excluded")
+    return outcome.status not in NOT_TRIED
 
 
 def _model_weights(outcomes: Mapping[str, Outcome], name: str) -> str | None:

@@ -1,0 +1,155 @@
+"""An interruption keeps what was measured, ends the workers, and says how to go on; two runs never share a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import pipeline, store
+from bench.cli import options
+from bench.errors import Interrupted, RunFolderError
+from bench.progress import Quiet
+
+from .commands import HERE, VERDICTS, all_end, begin, blocks, descendants, finish, start, verdicts
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="not on this system: there are no such signals")
+LONG_S = 60.0
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file has content."""
+    end = time.monotonic() + LONG_S
+    while not (path.exists() and path.stat().st_size):
+        assert time.monotonic() < end, f"{path} was not written"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_keeps_what_was_measured_and_the_last_line_says_how_to_go_on(tmp_path, name):
+    folder = tmp_path / "run"
+    process = start(folder, blocks=8)
+    wait_for(folder / store.RESULTS)
+    time.sleep(0.5)
+    workers = descendants(process)
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 130
+    last = err.splitlines()[-1]
+    assert last == (
+        f"bench: interrupted; the report of what was measured is {folder}/results.csv; "
+        f"go on with: bench run --resume {folder}"
+    )
+    assert all_end(workers)
+    assert "Traceback" not in err
+    assert set(blocks(folder).values()) == {1}
+
+
+def test_a_terminal_that_closes_keeps_what_was_measured(tmp_path):
+    import pty
+
+    folder = tmp_path / "run"
+    command = begin(folder)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(HERE)
+        os.execv(sys.executable, command)
+    wait_for(folder / "references")
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert (folder / "results.csv").exists()
+    finish(folder)
+    assert verdicts(folder) == VERDICTS
+
+
+def test_a_run_that_ignores_the_end_of_the_terminal_goes_on(tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(["nohup", *begin(folder)], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(folder / store.RUN)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=LONG_S)
+    assert process.returncode == 0
+    assert verdicts(folder) == VERDICTS
+
+
+def test_a_second_process_is_refused_and_a_report_is_not(tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, blocks=12)
+    wait_for(folder / store.RESULTS)
+    second = subprocess.run(begin(folder), cwd=HERE, capture_output=True, text=True, check=False)
+    report = subprocess.run(
+        [sys.executable, "-m", "bench", "report", str(folder)], cwd=HERE, capture_output=True, check=False
+    )
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=LONG_S)
+    assert second.returncode == 2
+    assert second.stderr == (
+        f"bench: another process of bench measures into {folder}; wait until it has ended, or interrupt it\n"
+    )
+    assert report.returncode == 0
+    assert process.returncode == 130, err
+    assert set(blocks(folder).values()) == {1}
+
+
+def test_a_file_that_cannot_grow_ends_the_run_and_says_how_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    # The worker's code is in the cache then: its files are larger.
+    finish(tmp_path / "first")
+    # The first block needs 12 KiB of results; a torn line of the second is left out and removed.
+    process = start(folder, largest_kib=14)
+    _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 2
+    assert err.splitlines()[-1] == (
+        f"bench: {folder}/results.jsonl could not be written: File too large; name a folder that can be written; "
+        f"then go on with: bench run --resume {folder}"
+    )
+    assert set(blocks(folder).values()) == {1}
+    finish(folder)
+    assert verdicts(folder) == VERDICTS
+
+
+def test_a_run_is_held_by_one_process_at_a_time(tmp_path):
+    (tmp_path / store.RUN).touch()
+    with store.held(tmp_path), pytest.raises(RunFolderError, match="another process"), store.held(tmp_path):
+        pass
+    with store.held(tmp_path):
+        pass
+
+
+def test_a_folder_without_a_run_cannot_be_held(tmp_path):
+    with pytest.raises(RunFolderError, match="holds no run"), store.held(tmp_path):
+        pass
+
+
+def test_a_second_interruption_leaves_out_the_report_and_says_how_to_make_it(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "report", interrupted)
+    some = pipeline.Options(Path("m.toml"), tmp_path, tmp_path)
+    error = pipeline._interrupted(some, tmp_path / "my run", Quiet())
+    assert isinstance(error, Interrupted)
+    folder = f"'{tmp_path}/my run'"
+    assert str(error) == (
+        "interrupted; what was measured is kept, without a report; "
+        f"go on with: bench run --resume {folder}, or write the report alone: bench report {folder}"
+    )
+
+
+def test_one_keystroke_that_arrives_twice_interrupts_once(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
+    interrupts = options._Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts()
+    now[0] += 0.5
+    interrupts()
+    now[0] += 1.5
+    with pytest.raises(KeyboardInterrupt):
+        interrupts()
