@@ -100,7 +100,7 @@ class RunBlocks:
         """Blocks of each model that this process has made."""
         self.attempts: Counter[str] = Counter()
         """By cell: blocks that held it and gave neither a time nor a failure."""
-        self.told: set[str] = set()
+        self.announced: set[str] = set()
         """Cells whose failure was told before the end of their block."""
         self.began = time.monotonic()
 
@@ -214,9 +214,12 @@ class RunBlocks:
             at_right_level(sessions, self.history, self.progress, rng)
             self._say_verdict(sessions[-1], warm)
 
+        def opening(member: Member) -> None:
+            self.progress.detail(f"block {number}: {member.name} is opened and warms up")
+
         if in_sequence:
             return measure_in_sequence(members[0], members[1], number, bursts, rng, numbered_apart=True)
-        return measure_block(members, number, bursts, rng, warmed)
+        return measure_block(members, number, bursts, rng, warmed, opening)
 
     def _keep(self, model: str, block: Block) -> None:
         """Record the observations of a block, and run the labelled samples of groups that were measured first."""
@@ -247,7 +250,7 @@ class RunBlocks:
         known = [observation for observation in answered if observation is not None]
         for observation in known:
             if observation.failure:
-                self.told.add(observation.cell)
+                self.announced.add(observation.cell)
                 self.progress.step(_failed_line(observation))
         checked = [observation for observation in known if observation.failure is None]
         if checked:
@@ -258,7 +261,7 @@ class RunBlocks:
     def _say_later(self, observation: Observation, *, is_first: bool) -> None:
         """Say a failure that was not told yet, and answers that are wrong for the first time in a later block."""
         if observation.failure:
-            if observation.cell not in self.told:
+            if observation.cell not in self.announced:
                 self.progress.step(_failed_line(observation))
         elif not is_first and not self.history.is_right(observation):
             self.progress.step(f"{observation.cell}: inaccurate in block {observation.round}: {WITHHELD}")

@@ -149,7 +149,7 @@ def run_blocks(monkeypatch, tmp_path):
                 diary.events.append(("assess", cell.id))
                 return TaskScores("accuracy", "d1", {"right": (1.0,)})
 
-        def a_block(members: Sequence[Member], number: int, bursts: Bursts, rng: Random, warmed) -> Block:
+        def a_block(members: Sequence[Member], number: int, bursts: Bursts, rng: Random, *_) -> Block:
             groups = [member.cells[0].group for member in members]
             diary.blocks.append((number, groups))
             diary.bursts.append(bursts)
@@ -175,8 +175,8 @@ def run_blocks(monkeypatch, tmp_path):
                 return Comparisons(9, undecided(cells[0].model, blocks))
 
         def in_sequence(first: Member, second: Member, number: int, bursts: Bursts, rng: Random, **_: bool) -> Block:
-            halves = [a_block([one], at, bursts, rng, None) for one, at in ((first, number), (second, number))]
-            halves += [a_block([one], at, bursts, rng, None) for one, at in ((second, number + 1), (first, number + 1))]
+            halves = [a_block([one], at, bursts, rng) for one, at in ((first, number), (second, number))]
+            halves += [a_block([one], at, bursts, rng) for one, at in ((second, number + 1), (first, number + 1))]
             return Block(tuple(session for half in halves for session in half.sessions), (), 10.0)
 
         monkeypatch.setattr(measuring, "Visitor", Visitor)
