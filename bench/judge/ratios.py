@@ -1,9 +1,9 @@
 """Computes the ratios between the cells of a model from its blocks, with intervals that borrow scatter (pure).
 
 Each block gives one log ratio for two cells. A few blocks say little about the scatter of one ratio, so it is moderated
-with that of all ratios of its workload (`bench.judge.scatter`). The constants of this file were found by simulation
-with blocks that stop when the comparisons are decided (`nox -s calibrate`). The aim is that 93 to 97 % of the intervals hold
-the truth, and that at most 5 % of two equal cells show a difference; docs/numbers.md has what was reached.
+with that of all ratios of its workload (`bench.judge.scatter`). The constants of this file were found by simulation,
+with blocks that stop when the comparisons are decided (`nox -s calibrate`). The aim is that 93 to 97 % of the intervals
+hold the truth, and that at most 5 % of two equal cells show a difference; docs/numbers.md has what was reached.
 """
 
 from __future__ import annotations
