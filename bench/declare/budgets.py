@@ -6,11 +6,11 @@ from bench.records import Effort
 
 MOST_MINUTES = 1440
 """A run is measured for a day at most, and so is a cell in its sustained run."""
-TURNS = 12
+TURNS = 16
 BURST_S = 0.05
 """Many short bursts: other guests of a shared machine slow it for 0.1 to 5 s at a time, so the bursts of one second are
-slowed together. Twelve of 0.05 s take as long as six of 0.15 s, and ratios scatter by 2.1 % instead of 5.2 %
-(docs/numbers.md). Both sides of a gate's pair have the same."""
+slowed together. Sixteen of 0.05 s take about as long as six of 0.15 s. Ratios of 15 turns scatter by 1.6 %, of
+six by 5.2 % (docs/numbers.md). Both sides of a gate's pair have the same."""
 BUDGETS = {
     # Two blocks at least: a single one has no scatter, so it gives numbers, but no interval.
     "quick": Effort(

@@ -22,11 +22,13 @@ AGAIN_SHARE = 0.5
 """Bursts that are made again, as a share of all: a machine that is always busy must not hold up a block."""
 PATIENCE = 6
 """After so many disturbed bursts in a row the machine counts as always busy: none is set aside until it is quiet."""
-TURNS_S = 30.0
+TURNS_S = 32.0
 """Seconds of the bursts of a block, where long calls would make its turns take longer: opening its processes takes as
 long, and another block tells more than another turn."""
 LEAST_TURNS = 2
 """Turns of a block whose calls take long: the calls are long enough to average over short disturbances."""
+
+ROUNDING_S = 1e-6
 
 Burst = tuple[WarmSession, Cell]
 Warmed = Callable[[list[WarmSession]], None]
@@ -60,12 +62,17 @@ def measure_block(
     bursts: Bursts,
     rng: random.Random,
     warmed: Warmed | None = None,
+    opening: Callable[[Member], None] = lambda _: None,
 ) -> Block:
-    """Start a process for each member, warm all of them, and let their bursts alternate; ends the processes."""
+    """Start a process for each member, warm all of them, and let their bursts alternate; ends the processes.
+
+    `opening` is called before each process starts, which may take a minute.
+    """
     started = time.monotonic()
     sessions: list[WarmSession] = []
     try:
         for member in rng.sample(list(members), len(members)):
+            opening(member)
             sessions.append(WarmSession(member, number, rng))
             sessions[-1].warm()
             if warmed:
@@ -198,6 +205,7 @@ class _Watch:
         for session, used_s in zip(self.sessions, used, strict=True):
             session.state = machine_state
             idle_s = seconds - session.own_s
-            # The CPU time of a dead worker reads as 0.
-            if idle_s > 0 and used_s >= session.own_cpu_s and len(self.sessions) > 1:
-                session.idle_percent = round(100 * (used_s - session.own_cpu_s) / idle_s, 2)
+            idle_used_s = used_s - session.own_cpu_s
+            # The CPU time of a dead worker reads as 0. The sum of differences may be off by a rounding of floats.
+            if idle_s > 0 and idle_used_s > -ROUNDING_S and len(self.sessions) > 1:
+                session.idle_percent = round(100 * max(0.0, idle_used_s) / idle_s, 2)

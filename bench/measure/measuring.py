@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 from msgspec.structs import replace
 
@@ -27,6 +28,11 @@ from bench.progress import Progress, duration
 from bench.records import Cell, Comparisons, Effort, Observation, Run
 
 WITHHELD = "its answers are outside the tolerance, so its speed is withheld"
+COMPILING_S, COMPILING_CALLS = 2.0, 20
+"""A first call of more than these seconds, and of more than so many calls, has compiled."""
+CACHED_SHARE = 0.75
+"""The share of it that a later process does not need: a process of torch.compile opened in 54 s without a
+cache, and in 14 s with one."""
 LONE_BLOCKS = 3
 """Blocks of a model whose cells are compared with nothing."""
 ATTEMPTS = 3
@@ -100,7 +106,7 @@ class RunBlocks:
         """Blocks of each model that this process has made."""
         self.attempts: Counter[str] = Counter()
         """By cell: blocks that held it and gave neither a time nor a failure."""
-        self.told: set[str] = set()
+        self.announced: set[str] = set()
         """Cells whose failure was told before the end of their block."""
         self.began = time.monotonic()
 
@@ -214,16 +220,19 @@ class RunBlocks:
             at_right_level(sessions, self.history, self.progress, rng)
             self._say_verdict(sessions[-1], warm)
 
+        def opening(member: Member) -> None:
+            self.progress.detail(f"block {number}: {member.name} is opened and warms up")
+
         if in_sequence:
             return measure_in_sequence(members[0], members[1], number, bursts, rng, numbered_apart=True)
-        return measure_block(members, number, bursts, rng, warmed)
+        return measure_block(members, number, bursts, rng, warmed, opening)
 
     def _keep(self, model: str, block: Block) -> None:
         """Record the observations of a block, and run the labelled samples of groups that were measured first."""
         if len(block.sessions) > 1 or model not in self.block_s:
             # What failed for good is not in the next block: a target that hangs would leave no time for the others.
             lost_s = sum(session.lost_s for session in block.sessions if session.failed_whole)
-            self.block_s[model] = max(0.0, block.seconds - lost_s)
+            self.block_s[model] = max(0.0, block.seconds - lost_s - self._compiled_s(block))
             self.eta.done(model, block.seconds)
         first = [cell for session in block.sessions for cell in session.member.cells if self._is_first(cell)]
         newly = {cell.id for cell in first}
@@ -247,7 +256,7 @@ class RunBlocks:
         known = [observation for observation in answered if observation is not None]
         for observation in known:
             if observation.failure:
-                self.told.add(observation.cell)
+                self.announced.add(observation.cell)
                 self.progress.step(_failed_line(observation))
         checked = [observation for observation in known if observation.failure is None]
         if checked:
@@ -255,10 +264,23 @@ class RunBlocks:
             shown = "answers within tolerance" if right else "answers outside the tolerance"
             self.progress.step(f"{session.first.group}: {shown} ({warm})")
 
+    def _compiled_s(self, block: Block) -> float:
+        """Seconds of first calls that compiled in a first block: later processes find that in the compile cache."""
+        compiled_s = 0.0
+        for session in block.sessions:
+            for observation in session.observations():
+                timing = observation.timing
+                if timing is None or not timing.samples_ns or self.history.rounds[observation.cell]:
+                    continue
+                first_s, call_s = timing.first_call_ns / 1e9, median(timing.samples_ns) / 1e9
+                if first_s > max(COMPILING_S, COMPILING_CALLS * call_s):
+                    compiled_s += CACHED_SHARE * first_s
+        return compiled_s
+
     def _say_later(self, observation: Observation, *, is_first: bool) -> None:
         """Say a failure that was not told yet, and answers that are wrong for the first time in a later block."""
         if observation.failure:
-            if observation.cell not in self.told:
+            if observation.cell not in self.announced:
                 self.progress.step(_failed_line(observation))
         elif not is_first and not self.history.is_right(observation):
             self.progress.step(f"{observation.cell}: inaccurate in block {observation.round}: {WITHHELD}")

@@ -30,13 +30,17 @@ def next_model(progress: Mapping[str, ModelProgress], effort: Effort, left_s: fl
         if state.waiting:
             return model
     fits = {model: state for model, state in progress.items() if state.block_s <= left_s and state.total}
-    # The longest block first: what is left of the time has room for short ones.
-    for model, state in sorted(fits.items(), key=lambda item: (item[1].blocks, -item[1].block_s)):
-        if state.blocks < effort.min_rounds:
-            return model
-    open_models = {
+    few = {model: state for model, state in fits.items() if state.blocks < effort.min_rounds}
+    least = min((state.blocks for state in few.values()), default=0)
+    open_models = {model: state for model, state in few.items() if state.blocks == least} or {
         model: state for model, state in fits.items() if state.undecided and state.blocks < effort.max_rounds
     }
     if not open_models:
         return None
-    return max(open_models, key=lambda model: open_models[model].undecided / max(open_models[model].block_s, 1e-9))
+    # Where a second tells most. Where the time does not suffice for all, a model whose block takes long comes last.
+    return max(open_models, key=lambda model: _worth(open_models[model]))
+
+
+def _worth(state: ModelProgress) -> float:
+    """Undecided comparisons for each second of a block."""
+    return max(state.undecided, 1) / max(state.block_s, 1e-9)

@@ -282,9 +282,9 @@ def _of_blocks(run: Run, minutes: float) -> tuple[str, str]:
     blocks = f"{least} to {most} blocks of each model" if most > least else f"{least} block{_s(least)} of each model"
     aim = f" until its comparisons are known to ±{numbers.percent(effort.half_width)}" if effort.half_width else ""
     first = (
-        f"Budget {effort.name}: {blocks}{aim}, in about {minutes:g} minute{_s(minutes)}. A block has a fresh process "
-        f"for each target and precision, on {run.threads} thread{_s(run.threads)}; all are warm at once, and their "
-        f"bursts alternate in random order (seed {run.seed})."
+        f"Budget {effort.name}: {blocks}{aim}, as far as {minutes:g} minute{_s(minutes)} allow. A block has a fresh "
+        f"process for each target and precision, on {run.threads} thread{_s(run.threads)}; all are warm at once, and "
+        f"their bursts alternate in random order (seed {run.seed})."
     )
     second = (
         f"Each process warms up until steady (at least {effort.warmup_calls} calls and {effort.warmup_s:g} s, at most "

@@ -116,6 +116,9 @@ def hold(order: Hold, channel: Channel) -> None:
             channel.say(Failed(failure_of(error, channel.stage_name), job.workload))
             continue
         _warm.work[job.workload] = work
+        # What exists by now stays: a collection before each burst would walk through all of torch, for 0.1 s.
+        gc.collect()
+        gc.freeze()
         channel.say(replace(reply, idle=wait_until_idle()))
 
 
@@ -163,6 +166,7 @@ def profile(order: Profile, channel: Channel) -> None:
 def free() -> None:
     """Free the session and the warm workloads."""
     _warm.clear()
+    gc.unfreeze()
 
 
 def wait_until_idle(limit_s: float = IDLE_LIMIT_S) -> bool:

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from bench.declare.budgets import TURNS
 from bench.judge.bursts import BlockTimes
 from bench.judge.ratios import Ratios
 
+TURNS = 12
+"""Bursts of a cell in a block; the product makes sixteen, which scatter less."""
 FEW, MANY = 2, 24
 """The fewest and the most blocks of a run."""
 TAILS = 4

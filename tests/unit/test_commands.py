@@ -62,6 +62,9 @@ def test_the_built_in_matrix_has_no_path_of_a_machine_and_needs_no_flag(tmp_path
 def test_a_home_folder_is_left_for_the_shell_to_find(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    # Below the current folder a path would be shown relative to it.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     typed = command_line("run", {"--matrix": tmp_path / "a b" / "m.toml", "--only": ("~/x*", "~y")})
     assert typed == "bench run --matrix ~/'a b/m.toml' --only ~/'x*' --only '~y'"
     assert shlex.split(typed)[3] == "~/a b/m.toml"

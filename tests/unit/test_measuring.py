@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from builders import a_cell, a_control, a_failed, a_failure, a_parity, a_run, an_effort, an_observation
+from builders import a_cell, a_control, a_failed, a_failure, a_parity, a_run, a_timing, an_effort, an_observation
 from fake_runs import a_fake_run
 from matrices import a_matrix
 from msgspec.structs import replace
@@ -149,7 +149,7 @@ def run_blocks(monkeypatch, tmp_path):
                 diary.events.append(("assess", cell.id))
                 return TaskScores("accuracy", "d1", {"right": (1.0,)})
 
-        def a_block(members: Sequence[Member], number: int, bursts: Bursts, rng: Random, warmed) -> Block:
+        def a_block(members: Sequence[Member], number: int, bursts: Bursts, rng: Random, *_) -> Block:
             groups = [member.cells[0].group for member in members]
             diary.blocks.append((number, groups))
             diary.bursts.append(bursts)
@@ -175,8 +175,8 @@ def run_blocks(monkeypatch, tmp_path):
                 return Comparisons(9, undecided(cells[0].model, blocks))
 
         def in_sequence(first: Member, second: Member, number: int, bursts: Bursts, rng: Random, **_: bool) -> Block:
-            halves = [a_block([one], at, bursts, rng, None) for one, at in ((first, number), (second, number))]
-            halves += [a_block([one], at, bursts, rng, None) for one, at in ((second, number + 1), (first, number + 1))]
+            halves = [a_block([one], at, bursts, rng) for one, at in ((first, number), (second, number))]
+            halves += [a_block([one], at, bursts, rng) for one, at in ((second, number + 1), (first, number + 1))]
             return Block(tuple(session for half in halves for session in half.sessions), (), 10.0)
 
         monkeypatch.setattr(measuring, "Visitor", Visitor)
@@ -363,6 +363,16 @@ def test_what_a_failed_process_took_is_not_expected_of_the_next_block(run_blocks
     effort = replace(QUICK, max_rounds=50, minutes=0.2)
     diary = run_blocks(effort=effort, undecided=lambda *_: 9, npu=failing)
     assert len(diary.blocks) == 2, "the first took 10 s of 12, and 9 of them are those of a process that failed"
+
+
+def test_what_was_compiled_in_a_first_block_is_not_expected_of_the_next(run_blocks):
+    def compiling(cell: Cell, number: int) -> Observation:
+        timing = a_timing([2_000_000] * 5, first_call_ns=8_000_000_000 if number == 1 else 3_000_000)
+        return an_observation(cell, number, timing=timing)
+
+    effort = replace(QUICK, max_rounds=50, minutes=0.25)
+    assert len(run_blocks(effort=effort, undecided=lambda *_: 9).blocks) == 1, "a second takes 10 s, and 5 are left"
+    assert len(run_blocks(effort=effort, undecided=lambda *_: 9, torch_eager=compiling).blocks) == 2
 
 
 # --- cells that end early ---------------------------------------------------------------------------------------------

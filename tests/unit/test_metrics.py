@@ -175,7 +175,7 @@ def test_a_summary_that_a_comment_could_not_hold_leaves_the_figures_to_the_csv(m
     short = markdown.render(report)
     assert "| `latency_ms` |" in whole
     assert "| `latency_ms` |" not in short
-    assert "All figures of every cell are in results.csv." in short
+    assert "All figures of every cell are in results.csv" in short
 
 
 def test_metrics_in_json_are_numbers_by_the_names_of_the_columns() -> None:

@@ -89,12 +89,21 @@ def test_many_quiet_cells_do_not_make_a_noisy_one_quiet():
 @pytest.mark.parametrize(("cells", "blocks"), [(2, 5), (3, 2), (8, 2), (8, 5)])
 def test_all_pairs_of_some_cells_tell_no_more_than_the_cells(cells, blocks):
     """28 pairs of 8 cells are differences of 8 values a block, of which one is the level of the block."""
-    assert some_ratios(cells, blocks).freedom == (cells - 1) * (blocks - 1)
+    assert some_ratios(cells, blocks).common["0"].freedom == (cells - 1) * (blocks - 1)
 
 
 def test_workloads_of_one_process_do_not_add_up():
     cells = {name: times(1, 1.1, 0.9) for name in "abc"}
-    assert Ratios([cells, {f"{name}8": blocks for name, blocks in cells.items()}]).freedom == 4
+    ratios = Ratios([cells, {f"{name}8": blocks for name, blocks in cells.items()}])
+    assert {common.freedom for common in ratios.common.values()} == {4}
+
+
+def test_the_ratios_of_long_calls_make_those_of_short_ones_no_less_sure():
+    short = {name: times(*blocks) for name, blocks in {"a": (1, 1.01), "b": (2, 2.01), "c": (3, 3.02)}.items()}
+    long = {name: times(*blocks) for name, blocks in {"a8": (9, 7), "b8": (20, 24), "c8": (31, 30)}.items()}
+    both, alone = Ratios([short, long]), Ratios([short])
+    assert both.ratio("a", "b") == alone.ratio("a", "b")
+    assert half(both.ratio("a8", "b8")) > 5 * half(both.ratio("a", "b"))
 
 
 # --- when a comparison is decided -------------------------------------------------------------------------------------

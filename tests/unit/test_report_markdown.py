@@ -33,8 +33,10 @@ def test_it_says_what_ran_how_fast_and_what_to_do() -> None:
 def test_a_run_in_blocks_says_so() -> None:
     effort = replace(a_run().effort, min_rounds=2, max_rounds=12, half_width=0.05, burst_s=0.15, bursts=6, minutes=5.0)
     first, second = text.effort_lines(a_run(effort=effort, threads=2))
-    assert first.startswith("Budget standard: 2 to 12 blocks of each model until its comparisons are known to ±5 %, in")
-    assert "in about 5 minutes. A block has a fresh process for each target and precision, on 2 threads;" in first
+    assert first.startswith("Budget standard: 2 to 12 blocks of each model until its comparisons are known to ±5 %, as")
+    assert (
+        "as far as 5 minutes allow. A block has a fresh process for each target and precision, on 2 threads;" in first
+    )
     assert "takes 6 turns of 0.15 s; intervals are 95 % confidence intervals over blocks" in second
 
 

@@ -28,6 +28,8 @@ def test_first_every_model_gets_a_block_in_order_whatever_time_is_left():
 def test_then_the_model_with_the_fewest_blocks_until_all_have_the_least_number():
     assert chosen(first=a_model(undecided=100), second=a_model(blocks=1, undecided=0)) == "second"
     assert chosen(first=a_model(blocks=1), second=a_model(blocks=1)) == "first"
+    long = a_model(blocks=1, undecided=8, block_s=80.0)
+    assert chosen(first=long, second=a_model(blocks=1, undecided=4)) == "second", "which tells more a second"
 
 
 def test_then_the_model_with_the_most_undecided_comparisons_for_a_second_of_its_block():

@@ -32,6 +32,7 @@ def test_a_worker_says_what_it_does_and_marks_the_burst(tmp_path):
         "stage time",
         "stage parity",
         "held",
+        "stage lead-in",
         "stage burst",
         "stage idle",
         "bursted",

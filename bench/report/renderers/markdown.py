@@ -82,7 +82,7 @@ def _sheet(sheet: RunReport, *, figures: bool) -> Iterator[str]:
         yield from markdown_comparisons.parts(sheet)
         yield from _figures(sheet)
     else:
-        yield "All figures of every cell are in results.csv, all comparisons in comparisons.csv and in report.html."
+        yield "All figures of every cell are in results.csv, all comparisons in report.html."
     yield "### How it was measured"
     yield "\n".join(plain(line) for line in text.effort_lines(sheet.run))
 
