@@ -67,11 +67,22 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
-def append_synced(path: Path, line: bytes) -> None:
-    """Add one line to a file and force it to the disk. Raises `DiskError`, also where the file is a symbolic link."""
-    with writing(path), open(path, "ab", opener=_not_through_link) as file:
-        file.write(line)
-        file.flush()
+def append_synced(path: Path, lines: bytes) -> None:
+    """Add lines to a file, all or none, and force them to the disk.
+
+    Raises `DiskError`, also where the file is a symbolic link.
+    """
+    with writing(path), open(path, "ab", buffering=0, opener=_not_through_link) as file:
+        before, rest = file.seek(0, os.SEEK_END), memoryview(lines)
+        try:
+            # All in one call where the system takes them, so that a process that is killed leaves all or none.
+            while rest:
+                rest = rest[file.write(rest) :]
+        # Also after Ctrl-C: the next line would follow the start of this one.
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.truncate(before)
+            raise
         os.fsync(file.fileno())
 
 

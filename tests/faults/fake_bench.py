@@ -50,7 +50,7 @@ def main() -> None:
     effort = replace(HASTE, min_rounds=number, max_rounds=number)
     setattr(pipeline, "effort_named", lambda _: effort)  # noqa: B010 - as mypy wants it
     setattr(quiet_machine, "check_quiet", lambda *_: None)  # noqa: B010
-    app.main(sys.argv[1:])
+    app.main()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import pipeline, store
-from bench.cli import options
+from bench.cli import interrupts
 from bench.errors import Interrupted, RunFolderError
 from bench.progress import Quiet
 
@@ -144,12 +144,12 @@ def test_a_second_interruption_leaves_out_the_report_and_says_how_to_make_it(tmp
 
 def test_one_keystroke_that_arrives_twice_interrupts_once(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
-    interrupts = options._Interrupts()
+    monkeypatch.setattr(interrupts.time, "monotonic", lambda: now[0])
+    interrupt = interrupts._Interrupts()
     with pytest.raises(KeyboardInterrupt):
-        interrupts()
+        interrupt()
     now[0] += 0.5
-    interrupts()
+    interrupt()
     now[0] += 1.5
     with pytest.raises(KeyboardInterrupt):
-        interrupts()
+        interrupt()
