@@ -24,7 +24,16 @@ UNFIT = {
     errno.EIO,
     errno.EFBIG,
 }
-BEYOND_US = UNFIT - {errno.EEXIST} | {errno.EMFILE, errno.ENFILE, errno.ELOOP}
+BEYOND_US = UNFIT - {errno.EEXIST} | {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ELOOP,
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.ENOLCK,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+}
 """Errors of the machine or of its settings, wherever they occur."""
 
 
@@ -99,6 +108,11 @@ def error_of_the_machine(error: BaseException) -> BenchError | None:
     if error.errno in FULL:
         return DiskError(
             f"{place} could not be written: the disk is full", "free some space; what was measured is kept"
+        )
+    if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        # What a process or a thread says that could not be started; it names no file.
+        return DiskError(
+            f"the machine has no room for more: {error.strerror}", "end other programs, or raise the limit"
         )
     if error.errno in BEYOND_US:
         return DiskError(f"{place} could not be used: {error.strerror}", "check its permissions and the disk")

@@ -21,6 +21,7 @@ from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
 from bench.errors import BenchError, DiskError, Interrupted, NothingMeasuredError, RunFolderError
+from bench.files import error_of_the_machine
 from bench.prepare import own_runs
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
@@ -109,8 +110,11 @@ def run(options: Options, progress: Progress) -> RunResult:
         # Hours of measuring are worth a report, even where cells are missing.
         except KeyboardInterrupt:
             raise _interrupted(options, folder, progress) from None
-        except DiskError as error:
-            raise DiskError(error.message, f"{error.hint}; then {_go_on(folder)}") from None
+        except (DiskError, OSError) as error:
+            known = error if isinstance(error, DiskError) else error_of_the_machine(error)
+            if known is None:
+                raise
+            raise DiskError(known.message, f"{known.hint}; then {_go_on(folder)}") from None
         finally:
             # Every worker has ended; what one that was killed has left is cleaned here.
             privacy.clean_logs(folder / store.LOGS)
