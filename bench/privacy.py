@@ -23,7 +23,7 @@ from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.foreign_text import json_text, lines
 from bench.records import CaseSuite, Cell, Machine, Provider, Transcript
-from bench.shared.hidden import as_set
+from bench.shared.hidden import as_set, without_credentials
 
 T = TypeVar("T")
 
@@ -39,8 +39,6 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 """How variables are called whose values are secrets."""
-IN_URL = re.compile(r"(?<=://)[^\s/@:'\"]+:[^\s/@'\"]+(?=@)")
-"""User and password in an address, such as that of a package index."""
 IDENTIFIERS = {
     *("cell", "case", "name", "target", "runtime_name", "workload", "base", "key", "code"),
     *("matrix_text", "matrix_path", "command"),
@@ -151,7 +149,7 @@ class _Scrubber:
 
     def __call__(self, text: str) -> str:
         shown = self.pattern.sub(lambda match: self.replacements[(match.lastindex or 1) - 1], text)
-        return IN_URL.sub("…", shown) if "://" in shown else shown
+        return without_credentials(shown)
 
 
 def _scrubber() -> _Scrubber:
