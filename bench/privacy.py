@@ -23,7 +23,7 @@ from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.foreign_text import json_text, lines
 from bench.records import CaseSuite, Cell, Machine, Provider, Transcript
-from bench.shared.hidden import as_set, without_credentials
+from bench.shared.hidden import SECRET_NAME, as_set, without_credentials
 
 T = TypeVar("T")
 
@@ -34,11 +34,6 @@ ANYBODY = {
 }
 """Names of users and hosts that tell nothing, and that messages use as words."""
 SHORTEST_NAME, SHORTEST_SECRET = 3, 6
-SECRET = re.compile(
-    r"TOKEN(?!IZ)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|ACCESS_?KEY|API_?KEY|(?:^|_)(?:KEY|PAT|PASS)$",
-    re.IGNORECASE,
-)
-"""How variables are called whose values are secrets."""
 IDENTIFIERS = {
     *("cell", "case", "name", "target", "runtime_name", "workload", "base", "key", "code"),
     *("matrix_text", "matrix_path", "command"),
@@ -212,7 +207,7 @@ def _names() -> set[tuple[str, str]]:
 def _is_secret(name: str, value: str) -> bool:
     if len(value) < SHORTEST_SECRET or value.isdigit():
         return False
-    return bool(SECRET.search(name))
+    return bool(SECRET_NAME.search(name))
 
 
 def _is_random(value: str) -> bool:

@@ -16,7 +16,15 @@ from msgspec.structs import replace
 from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target, with_bases
 from bench.errors import MatrixError
-from bench.shared.hidden import SET, are_other_values, as_set, is_hidden, lacks_credentials, without_credentials
+from bench.shared.hidden import (
+    SECRET_NAME,
+    SET,
+    are_other_values,
+    as_set,
+    is_hidden,
+    lacks_credentials,
+    without_credentials,
+)
 
 Seal = Callable[[str, str], str]
 """`(variable, value)`: what is stored in place of the value, `<set>` with or without a seal."""
@@ -69,7 +77,7 @@ def restored(
     """A stored matrix with the values of today's matrix, else of this process, for the variables of some targets.
 
     Passwords in addresses are those of today's matrix. Raises `MatrixError` for a variable that neither has, and for
-    one that is known to have another value now.
+    one that is known to have another value now, unless it is called like a secret.
     """
     changed = dict(matrix.targets)
     for name, target in matrix.targets.items():
@@ -83,8 +91,9 @@ def restored(
                 continue
             known = [each for each in (now.get(variable), environment.get(variable)) if each]
             fitting = [each for each in known if not are_other_values(value, seal(variable, each))]
-            if fitting:
-                values[variable] = fitting[0]
+            # Secrets are renewed, and nobody measures them.
+            if chosen := fitting or (known if SECRET_NAME.search(variable) else []):
+                values[variable] = chosen[0]
             elif name in targets:
                 raise _lost(matrix, name, variable, has_other=bool(known))
         changed[name] = replace(target, provider=replace(target.provider, environment=values))

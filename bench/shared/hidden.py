@@ -7,6 +7,11 @@ import re
 SET = "<set>"
 SEALED = re.compile(r"<set(?: (?P<key>[0-9a-f]{8}):(?P<digest>[0-9a-f]{16}))?>")
 """A value that is hidden; with a seal, two runs of one cache tell whether they had the same value."""
+SECRET_NAME = re.compile(
+    r"TOKEN(?!IZ)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|ACCESS_?KEY|API_?KEY|(?:^|_)(?:KEY|PAT|PASS)$",
+    re.IGNORECASE,
+)
+"""How variables are called whose values are secrets."""
 LEFT_OUT = "…"
 USER_IN_ADDRESS = re.compile(r"(?<=://)[^\s/\\'\"`<>]+(?=@)")
 """`user:password` or a token in front of a host."""
