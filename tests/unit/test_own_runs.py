@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from bench import pipeline, store
 from bench.errors import RunFolderError
+from bench.files import append_synced
 from bench.machine.fingerprint import fingerprint
 from bench.prepare import own_runs
 from bench.progress import Quiet
@@ -177,6 +178,19 @@ def test_a_run_is_held_through_no_link(tmp_path):
     with pytest.raises(RunFolderError, match=r"\.lock is a symbolic link"):
         store.create(tmp_path / "new", RUN)
     assert target.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_run_that_goes_on_changes_no_file_that_another_folder_has_too(tmp_path):
+    """A backup of hard links, or a stranger's archive with one to a file of the user."""
+    store.create(tmp_path / "run", RUN)
+    mine = tmp_path / "of-the-user"
+    mine.write_text("{}\nmine", encoding="utf-8")
+    (tmp_path / "run" / store.RESULTS).hardlink_to(mine)
+    store.heal(tmp_path / "run")
+    assert (tmp_path / "run" / store.RESULTS).read_text(encoding="utf-8") == "{}\n"
+    append_synced(tmp_path / "run" / store.RESULTS, b"{}\n")
+    assert mine.read_text(encoding="utf-8") == "{}\nmine"
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "logs", "results.jsonl", "run.json"]
 
 
 def test_a_link_that_is_the_folder_of_the_run_is_the_users_own(tmp_path):
