@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from bench.shared.hidden import without_credentials
+
 # Colours and cursor movements (`ESC [`, or the one character 0x9b), then strings up to their end, such as titles
 # (`ESC ]`, `ESC P`, `ESC X`, `ESC ^`, `ESC _`), and at last sequences of two characters.
 _ESCAPE_SEQUENCE = re.compile(
@@ -27,12 +29,16 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co"}
 
 
 def lines(text: str) -> str:
-    """The text without escape sequences, control characters, bidirectional marks and commands; line breaks stay."""
+    """The text without escape sequences, control characters, bidirectional marks, commands, and passwords in addresses.
+
+    Line breaks stay.
+    """
     # Almost every text: the report checks thousands of them.
     if text.isprintable():
-        return _without_commands(text)
+        return _without_commands(without_credentials(text))
     text = _ESCAPE_SEQUENCE.sub("", _LINE_ENDS.sub("\n", text))
-    return _without_commands("".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _HIDDEN))
+    shown = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _HIDDEN)
+    return _without_commands(without_credentials(shown))
 
 
 def line(text: str) -> str:
@@ -43,7 +49,8 @@ def line(text: str) -> str:
 
 def visible(text: str) -> str:
     r"""One line in which what is not printable is shown as an escape, `\x1b`: for messages about a user's own file."""
-    return _without_commands("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return _without_commands(without_credentials(shown))
 
 
 def json_text(text: str) -> str:

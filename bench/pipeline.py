@@ -200,7 +200,7 @@ def _begin(
         # The recorded text and not today's file: the run must go on with the matrix that it began with.
         matrix = matrices.parse(record.matrix_text, str(path_of(record.matrix_path)))
         _check_cells(record, matrix, options.resume / store.RUN)
-        matrix = with_hidden_values(matrix, record)
+        matrix = with_hidden_values(matrix, record, options.cache)
         know_private(matrix, options.cache, options.resume)
         # A run that was killed left logs as libraries wrote them.
         privacy.clean_logs(options.resume / store.LOGS)
@@ -218,7 +218,7 @@ def _begin(
     threads = options.threads or matrix.measure.threads or all_cores(machine)
     folder = options.out or options.reports / store.new_name(machine, dt.datetime.now(dt.UTC))
     know_private(matrix, options.cache, folder)
-    record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name))
+    record = new_run(matrix, cells, effort, threads, machine, folder.name, command(options, effort.name), options.cache)
     absent = not_here(matrix, machine, planned)
     record = replace(record, sustained_minutes=options.sustained_minutes, targets=absent)
     own_runs.mark(record, options.cache)

@@ -5,16 +5,18 @@ Records pass `scrubbed` when they are stored, and logs `clean_log` when their wo
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import getpass
+import json
 import os
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +25,7 @@ from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.foreign_text import json_text, lines
 from bench.records import CaseSuite, Cell, Machine, Provider, Transcript
-from bench.shared.hidden import as_set
+from bench.shared.hidden import SECRET_NAME, as_set, without_credentials
 
 T = TypeVar("T")
 
@@ -34,13 +36,6 @@ ANYBODY = {
 }
 """Names of users and hosts that tell nothing, and that messages use as words."""
 SHORTEST_NAME, SHORTEST_SECRET = 3, 6
-SECRET = re.compile(
-    r"TOKEN(?!IZ)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|ACCESS_?KEY|API_?KEY|(?:^|_)(?:KEY|PAT|PASS)$",
-    re.IGNORECASE,
-)
-"""How variables are called whose values are secrets."""
-IN_URL = re.compile(r"(?<=://)[^\s/@:'\"]+:[^\s/@'\"]+(?=@)")
-"""User and password in an address, such as that of a package index."""
 IDENTIFIERS = {
     *("cell", "case", "name", "target", "runtime_name", "workload", "base", "key", "code"),
     *("matrix_text", "matrix_path", "command"),
@@ -49,6 +44,10 @@ IDENTIFIERS = {
 AS_THEY_ARE = (Cell, Machine, Transcript, CaseSuite)
 """Records of what the user typed, of the machine (which holds no names), of answers, and of ONNX's own tests."""
 CHUNK_BYTES = 2**20
+SHORTEST_CUT = 150
+"""A text of fewer characters was not cut: libraries and workers keep more."""
+CUTS = (" …", "…", "...")
+WITH_PASSWORD = re.compile(r"://([^\s/:@]*):?([^\s/@]*)@")
 
 
 class _Known:
@@ -142,24 +141,47 @@ def _walked(value: Any, scrubber: Any) -> Any:
 
 
 class _Scrubber:
-    def __init__(self, words: Mapping[str, str], patterns: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, words: Mapping[str, str], patterns: Iterable[tuple[str, str]], folders: Iterable[tuple[str, str]] = ()
+    ) -> None:
         parts = [(re.escape(word), by) for word, by in words.items()] + list(patterns)
         self.replacements = [by for _, by in parts]
         alternatives = "|".join(f"({part})" for part, _ in parts)
         flags = re.IGNORECASE if os.name == "nt" else 0
         self.pattern = re.compile(alternatives or r"(?!)", flags)
+        # What is left of a word at an end of a text: a few letters of a secret, and a folder beyond its parent.
+        self.parts = [(word, SHORTEST_SECRET, by) for word, by in words.items() if len(word) > SHORTEST_SECRET]
+        self.parts += [(path, max(map(path.rfind, "/\\")) + 2, by) for path, by in folders]
 
     def __call__(self, text: str) -> str:
         shown = self.pattern.sub(lambda match: self.replacements[(match.lastindex or 1) - 1], text)
-        return IN_URL.sub("…", shown) if "://" in shown else shown
+        if len(text) >= SHORTEST_CUT:
+            shown = self._without_parts(shown)
+        return without_credentials(shown)
+
+    def _without_parts(self, text: str) -> str:
+        """The text without the part of a word that was left where it was cut at its end or at its start."""
+        cut = next((mark for mark in CUTS if text.endswith(mark)), "")
+        text = text.removesuffix(cut)
+        for word, least, by in self.parts:
+            for length in range(min(len(word), len(text)) - 1, least - 1, -1):
+                if text.endswith(word[:length]):
+                    text = text[:-length] + by
+                    break
+            for length in range(min(len(word), len(text)) - 1, SHORTEST_SECRET - 1, -1):
+                if text.startswith(word[-length:]):
+                    text = by + text[length:]
+                    break
+        return text + cut
 
 
 def _scrubber() -> _Scrubber:
     # Computed each time, since tests and programs change the environment.
     secrets = {value: name for name, value in os.environ.items() if _is_secret(name, value)}
+    secrets |= dict(_passwords(os.environ))
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
     return _made(
-        (*_Known.folders, *((form, "~") for form in sorted(_forms(Path(home))))),
+        (*_temporary(), *_Known.folders, *((form, "~") for form in sorted(_forms(Path(home))))),
         (*_Known.secrets, *sorted(secrets.items())),
         tuple(sorted(_names())),
     )
@@ -173,9 +195,11 @@ def _made(
     parts = [(part, name) for value, name in secrets for part in value.splitlines() if len(part) >= SHORTEST_SECRET]
     words = {part: f"${name}" for part, name in sorted(parts, key=lambda item: -len(item[0]))}
     # The longest first: the cache is mostly below the home.
-    patterns = [(_folder(path), by) for path, by in sorted(folders, key=lambda item: -len(item[0]))]
+    folders = tuple(sorted(folders, key=lambda item: -len(item[0])))
+    patterns = [(_folder(path), by) for path, by in folders]
     patterns += [(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", by) for name, by in names]
-    return _Scrubber(words, patterns)
+    deep = [(path, by) for path, by in folders if len(re.findall(r"[\\/]+", path)) > 1]
+    return _Scrubber(words, patterns, deep)
 
 
 def _folder(path: str) -> str:
@@ -185,14 +209,35 @@ def _folder(path: str) -> str:
 
 
 def _forms(folder: Path) -> set[str]:
-    """How a folder is written: as given, without links, as in an address, and with doubled backslashes; never `/`."""
+    """How a folder is written: as given, without links, as in an address, and in JSON and Python; never `/`."""
     forms: set[str] = set()
     with contextlib.suppress(OSError, RuntimeError):
         for path in (folder.expanduser().absolute(), folder.expanduser().resolve()):
             if path != Path(path.anchor):
                 text = str(path)
                 forms |= {text, path.as_posix(), text.replace("\\", "\\\\"), quote(path.as_posix())}
+                # `caf\\u00e9`, and `caf\\xc3\\xa9` of bytes.
+                forms |= {json.dumps(text)[1:-1], ascii(text)[1:-1], repr(os.fsencode(path))[2:-1]}
     return forms
+
+
+def _temporary() -> Iterator[tuple[str, str]]:
+    """The folder of temporary files, where it is not that of every system."""
+    # Read here: `tempfile` makes a file to find it.
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        given = os.environ.get(name, "")
+        # `/tmp` is everybody's.
+        if len(Path(given).parts) > 2:
+            yield from ((form, "TMP") for form in sorted(_forms(Path(given))))
+
+
+def _passwords(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Passwords and tokens in the addresses of variables, such as that of an index, also as a request carries them."""
+    for name, value in environment.items():
+        for user, password in WITH_PASSWORD.findall(value) if "@" in value else ():
+            encoded = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+            secrets = (password, unquote(password), encoded) if password else (user,) if _is_random(user) else ()
+            yield from ((each, name) for each in secrets if len(each) >= SHORTEST_SECRET)
 
 
 def _names() -> set[tuple[str, str]]:
@@ -214,7 +259,7 @@ def _names() -> set[tuple[str, str]]:
 def _is_secret(name: str, value: str) -> bool:
     if len(value) < SHORTEST_SECRET or value.isdigit():
         return False
-    return bool(SECRET.search(name))
+    return bool(SECRET_NAME.search(name))
 
 
 def _is_random(value: str) -> bool:

@@ -18,10 +18,12 @@ from bench.commands import IN_PACKAGE, PACKAGE, path_of, shown_path
 from bench.declare import hidden_values, registry
 from bench.declare import matrix as matrices
 from bench.declare.budgets import MOST_MINUTES
+from bench.declare.hidden_values import unsealed
 from bench.declare.matrix import Matrix
 from bench.declare.plan import Plan, whole_plan
 from bench.errors import BenchError, UsageError
 from bench.prepare import own_runs
+from bench.prepare.value_seals import sealing
 from bench.progress import Progress
 from bench.records import SCHEMA, Cell, Effort, Machine, Note, Run, TargetFacts, TaskReference
 
@@ -36,7 +38,14 @@ COUNTS = ("counted-samples", "guessed-samples")
 
 
 def new_run(
-    matrix: Matrix, cells: tuple[Cell, ...], effort: Effort, threads: int, machine: Machine, name: str, typed: str
+    matrix: Matrix,
+    cells: tuple[Cell, ...],
+    effort: Effort,
+    threads: int,
+    machine: Machine,
+    name: str,
+    typed: str,
+    cache: Path,
 ) -> Run:
     """The record of a run that is about to begin; the steps that prepare it fill in the rest."""
     return Run(
@@ -49,7 +58,7 @@ def new_run(
         threads=threads,
         command=typed,
         matrix_path=shown_path(Path(matrix.place)),
-        matrix_text=hidden_values.hidden(matrix.text),
+        matrix_text=hidden_values.hidden(matrix.text, _seal(matrix, cache)),
         cells=cells,
         machine=machine,
         runtimes={},
@@ -89,7 +98,12 @@ def know_private(matrix: Matrix, cache: Path, folder: Path) -> None:
     privacy.know(folders, matrix.text, hidden_values.variables(matrix))
 
 
-def with_hidden_values(stored: Matrix, record: Run, current: Matrix | None = None) -> Matrix:
+def _seal(matrix: Matrix, cache: Path) -> hidden_values.Seal:
+    # Most matrices set no variable, and need no key in the cache.
+    return sealing(cache) if any(t.provider and t.provider.environment for t in matrix.targets.values()) else unsealed
+
+
+def with_hidden_values(stored: Matrix, record: Run, cache: Path, current: Matrix | None = None) -> Matrix:
     """The matrix of a stored run with the values that are not in it: those of `current`, else of its file, else of the
     process. Raises `MatrixError` for a value that none of them has.
     """
@@ -97,7 +111,8 @@ def with_hidden_values(stored: Matrix, record: Run, current: Matrix | None = Non
         # The file may be gone, or be another one by now.
         with contextlib.suppress(BenchError):
             current = matrices.read(path_of(record.matrix_path))
-    return hidden_values.restored(stored, current, os.environ, {cell.target for cell in record.cells})
+    targets = {cell.target for cell in record.cells}
+    return hidden_values.restored(stored, current, os.environ, targets, _seal(stored, cache))
 
 
 def planned_here(

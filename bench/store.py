@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import errno
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -135,10 +136,28 @@ def heal(folder: Path) -> None:
         return
     with reading.opened(path, RunFolderError) as file:
         whole, size = _whole_bytes(file)
-    if whole < size:
+    if path.stat().st_nlink > 1:
+        _own_copy(path, whole)
+    elif whole < size:
         with path.open("r+b") as file:
             file.truncate(whole)
             os.fsync(file.fileno())
+
+
+def _own_copy(path: Path, size: int) -> None:
+    """Make the file one of this folder alone: a hard link of a backup, or of a stranger, leads to another one."""
+    aside = path.with_name(f".{path.name}-own")
+    with writing(path):
+        aside.unlink(missing_ok=True)
+        try:
+            with path.open("rb") as file, aside.open("xb") as copy:
+                shutil.copyfileobj(file, copy)
+                copy.truncate(size)
+                copy.flush()
+                os.fsync(copy.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _whole_bytes(file: BinaryIO) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Writes the text of a matrix without the values of environment variables, and puts them back where a run goes on.
+"""Writes the text of a matrix without values of environment variables and passwords in addresses, and restores them.
 
 A run stores its matrix, and runs are published. A value may be a secret, so none is stored.
 """
@@ -8,14 +8,26 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from bench.declare.matrix import Matrix
+from bench.declare.targets import Runtime, Target, with_bases
 from bench.errors import MatrixError
-from bench.shared.hidden import SET, as_set
+from bench.shared.hidden import (
+    SECRET_NAME,
+    SET,
+    are_other_values,
+    as_set,
+    is_hidden,
+    lacks_credentials,
+    without_credentials,
+)
+
+Seal = Callable[[str, str], str]
+"""`(variable, value)`: what is stored in place of the value, `<set>` with or without a seal."""
 
 TOKEN = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}' r"|'''.*?'{3,5}" r'|"(?:[^"\\\n]|\\.)*"' r"|'[^'\n]*'" r"|#[^\n]*",
@@ -29,52 +41,93 @@ SHORTEST = 6
 """A shorter value may be part of another word of a comment."""
 
 
-def hidden(text: str) -> str:
-    """The text of a matrix with `<set>` for each value in `environment`; the rest means the same.
+def unsealed(variable: str, value: str) -> str:
+    """`<set>`, which tells nothing about the value."""
+    return as_set(value)
 
-    Layout and comments stay, unless a value could be left in them: then the text is written anew without either.
+
+def hidden(text: str, seal: Seal = unsealed) -> str:
+    """The text of a matrix with `<set>` for each value in `environment`, and no password in an address.
+
+    The rest means the same. Layout and comments stay, unless a value could be left in them: then the text is written
+    anew without either.
     """
     data = tomllib.loads(text.removeprefix("\ufeff"))
-    values = set(_values(data))
-    expected = _without(data)
-    shown = TOKEN.sub(lambda match: _token(match, text, values), text)
+    # Of a matrix that was stored before: what is hidden stays as it is.
+    values = {(name, value): seal(name, value) for name, value in _values(data) if not is_hidden(value)}
+    expected = _without(data, values)
+    shown = without_credentials(TOKEN.sub(lambda match: _token(match, text, values), text))
     if _read(shown) == expected and not any(value in shown for _, value in values if _is_telling(value, expected)):
         return shown
     return "".join(_tables(expected))
 
 
 def variables(matrix: Matrix) -> dict[str, str]:
-    """The environment variables that the matrix gives to its targets."""
+    """The environment variables that the matrix gives to its targets, whose values are known."""
     return {name: value for target in matrix.targets.values() for name, value in _given(target.provider).items()}
 
 
 def restored(
-    matrix: Matrix, current: Matrix | None, environment: Mapping[str, str], targets: Collection[str]
+    matrix: Matrix,
+    current: Matrix | None,
+    environment: Mapping[str, str],
+    targets: Collection[str],
+    seal: Seal = unsealed,
 ) -> Matrix:
     """A stored matrix with the values of today's matrix, else of this process, for the variables of some targets.
 
-    Raises `MatrixError` for a variable that neither has.
+    Passwords in addresses are those of today's matrix. Raises `MatrixError` for a variable that neither has, and for
+    one that is known to have another value now, unless it is called like a secret.
     """
     changed = dict(matrix.targets)
     for name, target in matrix.targets.items():
-        if target.provider is None or SET not in target.provider.environment.values():
+        if target.provider is None or not any(map(is_hidden, target.provider.environment.values())):
             continue
         now = _given(current.targets[name].provider) if current and name in current.targets else {}
         values: dict[str, str] = {}
         for variable, value in target.provider.environment.items():
-            if value != SET:
+            if not is_hidden(value):
                 values[variable] = value
-            elif found := now.get(variable) or environment.get(variable):
-                values[variable] = found
+                continue
+            known = [each for each in (now.get(variable), environment.get(variable)) if each]
+            fitting = [each for each in known if not are_other_values(value, seal(variable, each))]
+            # Secrets are renewed, and nobody measures them.
+            if chosen := fitting or (known if SECRET_NAME.search(variable) else []):
+                values[variable] = chosen[0]
             elif name in targets:
-                message = f"{variable} of providers.{name}.environment is not stored in the run"
-                raise MatrixError(message, f"set the variable {variable}, or keep the matrix at {matrix.place}")
+                raise _lost(matrix, name, variable, has_other=bool(known))
         changed[name] = replace(target, provider=replace(target.provider, environment=values))
-    return replace(matrix, targets=changed)
+    runtimes = {name: _with_credentials(runtime, current) for name, runtime in matrix.runtimes.items()}
+    return replace(matrix, targets=changed, runtimes=with_bases(runtimes))
+
+
+def _lost(matrix: Matrix, target: str, variable: str, *, has_other: bool) -> MatrixError:
+    place = f"{variable} of providers.{target}.environment"
+    if has_other:
+        message = f"{place} has another value now than when the run was measured"
+        return MatrixError(message, "set the value of then, or start a new run")
+    message = f"{place} is not stored in the run"
+    return MatrixError(message, f"set the variable {variable}, or keep the matrix at {matrix.place}")
+
+
+def _with_credentials(runtime: Runtime, current: Matrix | None) -> Runtime:
+    """The runtime with the addresses of today's matrix that differ in their user and password alone."""
+    if not any(map(lacks_credentials, runtime.requires)):
+        return runtime
+    now = current.runtimes.get(runtime.name) if current else None
+    typed = {without_credentials(requirement): requirement for requirement in (now.requires if now else ())}
+    return replace(runtime, requires=tuple(typed.get(requirement, requirement) for requirement in runtime.requires))
+
+
+def hidden_of(target: Target) -> tuple[str, ...]:
+    """The variables of a stored target whose values are hidden."""
+    environment = target.provider.environment if target.provider else {}
+    return tuple(name for name, value in environment.items() if is_hidden(value))
 
 
 def _given(provider: Any) -> dict[str, str]:
-    return {name: value for name, value in provider.environment.items() if value not in ("", SET)} if provider else {}
+    environment = provider.environment if provider else {}
+    return {name: value for name, value in environment.items() if value and not is_hidden(value)}
 
 
 def _values(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -90,24 +143,33 @@ def _providers(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return providers if isinstance(providers, dict) else {}
 
 
-def _without(data: dict[str, Any]) -> dict[str, Any]:
-    """The tables with `<set>` for each value of a variable."""
+def _without(data: dict[str, Any], values: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """The tables with what stands for each value of a variable, and without passwords in addresses."""
     shown = dict(data)
     if providers := _providers(data):
-        shown["providers"] = {name: _provider_without(table) for name, table in providers.items()}
-    return shown
+        shown["providers"] = {name: _provider_without(table, values) for name, table in providers.items()}
+    return {key: _without_credentials(value) for key, value in shown.items()}
 
 
-def _provider_without(table: Any) -> Any:
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, dict):
+        return {without_credentials(key): _without_credentials(each) for key, each in value.items()}
+    return list(map(_without_credentials, value)) if isinstance(value, list) else value
+
+
+def _provider_without(table: Any, values: Mapping[tuple[str, str], str]) -> Any:
     if not isinstance(table, dict) or not isinstance(table.get("environment"), dict):
         return table
     environment = {
-        name: as_set(value) if isinstance(value, str) else value for name, value in table["environment"].items()
+        name: values.get((name, value), value) if isinstance(value, str) else value
+        for name, value in table["environment"].items()
     }
     return {**table, "environment": environment}
 
 
-def _token(match: re.Match[str], text: str, values: set[tuple[str, str]]) -> str:
+def _token(match: re.Match[str], text: str, values: Mapping[tuple[str, str], str]) -> str:
     token = match[0]
     if token.startswith("#"):
         for _, value in values:
@@ -120,7 +182,7 @@ def _token(match: re.Match[str], text: str, values: set[tuple[str, str]]) -> str
         value = tomllib.loads(f"x = {token}")["x"]
     except tomllib.TOMLDecodeError:
         return token
-    return f'"{SET}"' if (key[1], value) in values else token
+    return f'"{values[key[1], value]}"' if (key[1], value) in values else token
 
 
 def _is_telling(value: str, expected: Mapping[str, Any]) -> bool:

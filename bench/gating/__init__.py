@@ -36,6 +36,8 @@ from bench.run_steps import declared, know_private
 
 __all__ = ["Finished", "Options", "run"]
 
+MOST_THREADS_PER_CORE = 4
+
 
 class Finished(Struct, frozen=True):
     """The result of a finished gate: its record with the exit code, and the files of its report."""
@@ -66,8 +68,9 @@ def run(options: Options, progress: Progress) -> Finished:
     know_private(matrix, options.cache, place.folder)
     foreign = None
     if not own_runs.is_own(base, options.cache):
+        _check_threads(base, machine)
         foreign = admitted(base, choice, matrix, options.cache, progress.step, trusted=options.trust_baseline)
-        choice = foreign.choice if foreign else choice
+        choice = foreign.choice
     progress.step(f"{len(choice.both)} cells against {base.name}, on {machine.cpu.brand}: {place.folder}")
     try:
         with faults_belong_to(place.folder):
@@ -111,6 +114,13 @@ def same_machine(base: Run, machine: Machine, folder: Path) -> None:
     if base.machine.key != machine.key:
         message = f"the baseline in {folder} is of another machine (key {base.machine.key}; this one is {machine.key})"
         raise BaselineError(message, "record a baseline here; `bench compare` shows both side by side")
+
+
+def _check_threads(base: Run, machine: Machine) -> None:
+    """Raise `BaselineError` for a number of threads of somebody else's run that no measurement needs."""
+    if not 0 < base.threads <= MOST_THREADS_PER_CORE * machine.cpu.logical_cores:
+        message = f"the baseline {base.name} says that it was measured with {base.threads} threads"
+        raise BaselineError(message, f"record a new one: this machine has {machine.cpu.logical_cores} logical cores")
 
 
 def _place(options: Options, machine: Machine) -> Place:

@@ -30,16 +30,19 @@ LONGEST = 12
 class Foreign(Struct, frozen=True):
     """The part of a baseline's matrix that is measured, with runtimes that may be made."""
 
-    matrix: Matrix
+    matrix: Matrix | None
+    """None where it cannot be read; then nothing of the baseline is measured, and stored numbers are compared."""
     choice: Choice
     """The cells, as the baseline's own matrix plans them: the record may say something else."""
     notes: tuple[Note, ...]
+    reason: Note | None = None
+    """Why there is no matrix."""
 
 
 def admitted(
     run: Run, choice: Choice, own: Matrix, cache: Path, say: Callable[[str], None], *, trusted: bool
-) -> Foreign | None:
-    """What of a baseline of somebody else is measured again; None where its matrix cannot be read.
+) -> Foreign:
+    """What of a baseline of somebody else is measured again.
 
     Without `trusted`, nothing is done for it that the user's own matrix does not do. With it, `say` gets the list of
     all that is done beyond. Raises `BaselineError` for what is not admitted.
@@ -47,8 +50,9 @@ def admitted(
     try:
         # The place is the user's: the same relative path must be the same file.
         matrix = matrices.parse(run.matrix_text, own.place)
-    except MatrixError:
-        return None
+    except MatrixError as error:
+        # Not read again anywhere else: what was not looked at here is never done.
+        return Foreign(None, choice, (), note("base-matrix-unreadable", text=error.message))
     choice = _as_planned(run, choice, matrix)
     # Limits of time and memory are the user's, too.
     part = replace(_used(matrix, [both.base for both in choice.both]), measure=own.measure)
@@ -96,6 +100,7 @@ def _used(matrix: Matrix, cells: Iterable[Cell]) -> Matrix:
     return replace(
         matrix,
         models={name: matrix.models[name] for name in dict.fromkeys(cell.model for cell in cells)},
+        precisions={name: matrix.precisions[name] for name in dict.fromkeys(cell.precision for cell in cells)},
         targets={name: matrix.targets[name] for name in dict.fromkeys(cell.target for cell in cells)},
         runtimes={name: runtime for name, runtime in matrix.runtimes.items() if name in names},
     )

@@ -75,6 +75,8 @@ class Gate:
 
     def _remeasure(self) -> tuple[GateSide | None, Note | None]:
         """The rebuilt base, or the reason why it cannot be rebuilt."""
+        if self.foreign and self.foreign.matrix is None:
+            return None, self.foreign.reason
         admitted = self.foreign.matrix if self.foreign else None
         recorded_base = recreate(self.base.run, self.place.cache, admitted, self.matrix)
         self.notes += (*(self.foreign.notes if self.foreign else ()), *recorded_base.notes)

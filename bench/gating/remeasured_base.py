@@ -42,9 +42,12 @@ def recreate(run: Run, cache: Path, admitted: Matrix | None = None, current: Mat
     try:
         # `run.json` holds the path relative to the home, so that it may be published.
         matrix = admitted or matrices.parse(run.matrix_text, str(path_of(run.matrix_path)))
-        matrix = with_hidden_values(matrix, run, current)
     except MatrixError as error:
         return Baseline(run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=error.message))
+    try:
+        matrix = with_hidden_values(matrix, run, cache, current)
+    except MatrixError as error:
+        return Baseline(run, None, recorded_artifacts(run), reason=note("base-lacks-values", text=error.message))
     if unknown := undescribed(matrix, run.cells):
         return Baseline(
             run, None, recorded_artifacts(run), reason=note("base-matrix-unreadable", text=f"it has no {unknown}")

@@ -96,7 +96,8 @@ def new_side(
     matrix: Matrix, cells: tuple[Cell, ...], threads: int, command: str, place: Place, progress: Progress
 ) -> GateSide:
     """Prepare the side that is judged."""
-    record = run_steps.new_run(matrix, cells, GATE, threads, place.machine, f"{place.folder.name}-new", command)
+    name = f"{place.folder.name}-new"
+    record = run_steps.new_run(matrix, cells, GATE, threads, place.machine, name, command, place.cache)
     return _side("new", matrix, record, place, progress)
 
 
@@ -105,7 +106,7 @@ def base_side(
 ) -> tuple[GateSide, tuple[Note, ...]]:
     """Rebuild and prepare the base from its record; also return what differs from the record."""
     name = f"{place.folder.name}-base"
-    record = run_steps.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, command)
+    record = run_steps.new_run(matrix, cells, GATE, base.run.threads, place.machine, name, command, place.cache)
     side = _side("base", matrix, record, place, progress, base)
     return side, rebuild_differences(base.run, side.run)
 

@@ -373,6 +373,7 @@ WORDS: dict[str, Words] = {
     # How the gate was run.
     **text_budget.WORDS,
     "base-matrix-unreadable": lambda text: f"its matrix cannot be read any more: {text}",
+    "base-lacks-values": lambda text: text,
     "other-worker-code": _other_worker_code,
     "foreign-baseline": lambda: (
         "the baseline was not made by you on this machine, or was changed: its runtimes are those of the matrix"

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.judge.changes import cut, differs, values
 from bench.records import Note, note
-from bench.shared.hidden import as_set
+from bench.shared.hidden import are_other_values, as_set, without_credentials
 
 LARGEST = 2**20
 """The longest text of a matrix that is read, in characters; a matrix written by a person is far shorter."""
@@ -54,9 +54,17 @@ def _axes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]
             if name not in new or name not in old:
                 yield note("matrix-table", axis=axis, name=cut(name), side="base" if name in old else "new")
                 continue
+            for variable in _other_values(old[name], new[name]):
+                yield note("matrix-variable", axis=axis, name=cut(name), variable=cut(variable))
             for key, was, now in _walk(_hidden(old[name]), _hidden(new[name])):
                 if key.partition(".")[0] not in RECORDED_IN_RUNS.get(axis, ()):
                     yield note("matrix-key", axis=axis, name=cut(name), key=cut(key), **values(was, now))
+
+
+def _other_values(old: Any, new: Any) -> Iterator[str]:
+    """The variables of a target whose values are known to differ: the seals of one cache tell it."""
+    was, now = _table(old, "environment"), _table(new, "environment")
+    yield from (name for name in was if name in now and are_other_values(str(was[name]), str(now[name])))
 
 
 def _hidden(table: Any) -> Any:
@@ -92,7 +100,12 @@ def _walk(old: object, new: object, path: str = "", depth: int = 0) -> Iterator[
         for key in dict.fromkeys((*old, *new)):
             yield from _walk(old.get(key), new.get(key), f"{path}.{key}" if path else str(key), depth + 1)
     elif differs(old, new):
-        yield path or "table", old, new
+        yield path or "table", _shown(old), _shown(new)
+
+
+def _shown(value: object) -> object:
+    # A run of an older version may hold a password in an address.
+    return without_credentials(value) if isinstance(value, str) else value
 
 
 def _table(data: object, name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def optimization_fault(observations: Iterable[Observation]) -> Note | None:
 
 def measured_level(fact: Note | None) -> str | None:
     """The lower level that the cell was measured at; None where it was measured as the matrix says."""
-    return str(fact.values["works"]) if fact is not None and fact.values.get("measured") else None
+    return str(fact.values.get("works")) if fact is not None and fact.values.get("measured") else None
 
 
 def optimizers_at_fault(fact: Note | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,11 @@ from bench.files import write_atomically, writing
 from bench.prepare import worker_environment
 from bench.prepare.cache_use import touch
 from bench.prepare.installers import compile_command, installers
+from bench.prepare.interpreter_answer import NoAnswerError, ask
 from bench.prepare.threads import Slots, Stop, locked
 from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
+from bench.shared.hidden import without_credentials
 
 WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
 """What every worker imports besides the runtime's own packages."""
@@ -42,6 +44,8 @@ OPERATOR_NEEDS = ("ml_dtypes>=0.5.1",)
 INSTALLED = (*WORKER_NEEDS, *OPERATOR_NEEDS)
 OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
+ANSWER_S = 120.0
+"""How long an interpreter may take to start and to list its packages."""
 UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 INSPECT = """
 import importlib.metadata as m, json, platform
@@ -155,7 +159,8 @@ def key(runtime: Runtime) -> str:
     """The identity of a runtime on this machine, 16 hex digits: its requirements and its base interpreter."""
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
     # The order in which a matrix lists requirements means nothing; the base interpreter decides which wheels fit.
-    identity = [*sorted(runtime.requires), runtime.python or "", *INSTALLED, *interpreter]
+    # Without passwords, which change, and which a run that goes on may lack.
+    identity = [*sorted(map(without_credentials, runtime.requires)), runtime.python or "", *INSTALLED, *interpreter]
     if runtime.base:
         identity.append(key(runtime.base))
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
@@ -319,9 +324,16 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
 def _requirements(runtime: Runtime) -> tuple[str, ...]:
     """The requirements of a runtime, and those of its base for packages that it does not name itself."""
     if runtime.base is None:
-        return runtime.requires
+        return _shown(runtime.requires)
     own = {distribution_name(requirement) for requirement in runtime.requires}
-    return (*runtime.requires, *(other for other in runtime.base.requires if distribution_name(other) not in own))
+    return _shown(
+        (*runtime.requires, *(other for other in runtime.base.requires if distribution_name(other) not in own))
+    )
+
+
+def _shown(requirements: Iterable[str]) -> tuple[str, ...]:
+    """As they are recorded: without passwords."""
+    return tuple(map(without_credentials, requirements))
 
 
 def distribution_name(requirement: str) -> str:
@@ -338,18 +350,18 @@ def _answer(runtime: Runtime, executable: Path, code: str) -> tuple[Any, Any]:
     command = [str(executable), "-I", "-c", code]
     try:
         # Packages run code when an interpreter starts, so it gets no more than a worker does.
-        variables = worker_environment.of_user()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=variables)
-        # The last line: some interpreters print a banner when they start.
-        first, second = json.loads(done.stdout.strip().splitlines()[-1])
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
-        raise _no_answer(runtime, executable, words[0]) from None
-    except subprocess.TimeoutExpired:
-        raise _no_answer(runtime, executable, "no answer in two minutes") from None
+        done = ask(command, worker_environment.of_user(), ANSWER_S)
+    except NoAnswerError as error:
+        raise _no_answer(runtime, executable, str(error)) from None
     except OSError as error:
         raise _no_answer(runtime, executable, error.strerror or str(error)) from None
-    except (ValueError, TypeError, KeyError, IndexError):
+    if done.code:
+        words = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.code}"]
+        raise _no_answer(runtime, executable, words[0])
+    try:
+        # The last line: some interpreters print a banner when they start.
+        first, second = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         raise _no_answer(runtime, executable, "what it printed came from no Python") from None
     return first, second
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from bench.declare.requirements import mistake_in
 from bench.errors import RuntimeSetupError
 from bench.shared import syntax
+from bench.shared.hidden import lacks_credentials
 
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -71,6 +72,9 @@ def installers(executable: Path, requirements: Sequence[str], *, extends: bool) 
     for requirement in requirements:
         if mistake := mistake_in(requirement):
             raise RuntimeSetupError(f"{requirement!r} {mistake}, so it is not installed", "write NAME==VERSION")
+        if lacks_credentials(requirement):
+            message = f"{requirement!r} lacks its password, which is stored in no run"
+            raise RuntimeSetupError(message, "keep the matrix of the run where it was")
     # --no-input: nobody can answer a question of pip here. --no-compile: `compile_command` uses all cores.
     pip = [sys.executable, "-m", "pip", "--python", str(executable), "install", "--no-input", "--progress-bar=off"]
     last = Installer("pip", (*pip, "--disable-pip-version-check", "--no-compile", *requirements))

@@ -1,7 +1,7 @@
 """Remembers in the cache which runs this user made on this machine: only those may say what is executed.
 
-The mark is in the cache and not in the run, so a run that comes from elsewhere cannot bring one. It covers all of the
-record that decides what is installed and started. A run that somebody has changed is not the run that was marked.
+The mark is in the cache and not in the run, so a run that comes from elsewhere cannot bring one. It covers the whole of
+`run.json`: a run in which somebody has changed anything is not the run that was marked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -60,15 +61,26 @@ def _states(path: Path) -> list[str]:
 
 
 def _state(run: Run) -> str:
-    """A digest of the user, the machine, and what the run's record makes a program do."""
-    # Plain values by name: a later version, whose records have more fields, must still know the run.
-    runtimes = {
-        name: [list(made.requires), made.extends, made.python, made.packages] for name, made in run.runtimes.items()
-    }
-    cells = [[cell.id, cell.family, cell.engine, cell.runtime, cell.format] for cell in run.cells]
-    whose = [_user(), run.machine.key]
-    deciding = [*whose, run.matrix_path, run.matrix_text, run.code, runtimes, run.artifacts, run.references, cells]
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+    """A digest of the user and of everything in the run's record, which holds the machine."""
+    # All of it, and no choice of fields: which of them decide what is executed changes with the code that reads them.
+    return hashlib.sha256(json.dumps([_user(), _plain(run)], sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The values by name without those that are a field's default.
+
+    So a later version, whose records have more fields, still knows the run.
+    """
+    if isinstance(value, msgspec.Struct):
+        fields = {field.name: (getattr(value, field.name), field) for field in msgspec.structs.fields(value)}
+        return {name: _plain(each) for name, (each, field) in fields.items() if each != _default(field)}
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
 
 
 def _user() -> str:

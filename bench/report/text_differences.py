@@ -178,6 +178,7 @@ WORDS: dict[str, Words] = {
     "matrix-unreadable": lambda: "the matrices differ, and one of them cannot be read as TOML",
     "matrix-table": lambda axis, name, side: f"matrix: [{axis}.{name}] only in the {SIDES[side]}",
     "matrix-key": lambda axis, name, key, before, after: f"matrix: [{axis}.{name}] {key} {arrow(before, after)}",
+    "matrix-variable": lambda axis, name, variable: f"matrix: [{axis}.{name}] environment.{variable} has another value",
     "matrix-measure": lambda key, before, after: f"matrix: measure.{key} {arrow(before, after)}",
     "matrix-rule": lambda cells, side: f"matrix: the rule [[exclude]] cells = '{cells}' only in the {SIDES[side]}",
     "tolerance": lambda precision, key, before, after: f"precision {precision}: tolerance {key} {arrow(before, after)}",

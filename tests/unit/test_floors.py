@@ -35,7 +35,7 @@ FEATURES = {"comparison", "conformance", "doctor", "gating"}
 ROOMS = {
     # A folder or file of the package, and what of the package it may import beside itself.
     "records": set(),
-    "foreign_text": set(),
+    "foreign_text": {"shared"},
     "errors": {"foreign_text"},
     "commands": set(),
     "progress": {"foreign_text"},

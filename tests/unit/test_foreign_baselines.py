@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from builders import a_run, an_observation, an_outcome
@@ -10,9 +11,11 @@ from matrices import MATRIX, a_matrix, matrix_text
 from msgspec.structs import replace
 
 from bench import gating, store
+from bench.declare import matrix as matrices
 from bench.declare.matrix import parse
 from bench.declare.plan import plan
-from bench.errors import BaselineError, RunFolderError
+from bench.declare.precisions import Precision
+from bench.errors import BaselineError, MatrixError, RunFolderError
 from bench.gating import text
 from bench.gating.acts import TUNING, acts, beyond, is_loopback
 from bench.gating.choice import choose
@@ -21,7 +24,7 @@ from bench.gating.remeasured_base import recreate
 from bench.machine.fingerprint import fingerprint
 from bench.prepare import own_runs
 from bench.progress import Quiet
-from bench.records import RuntimeRecord
+from bench.records import Recipe, RuntimeRecord
 
 PACKAGES = {"numpy": "2.4.6", "onnxruntime": "1.29.0"}
 ONNXRUNTIME = 'requires = ["onnxruntime==1.31.1"]'
@@ -143,6 +146,10 @@ HOSTILE = {
         (CPU, f'{CPU}\nsession = {{ "ep.context_file_path" = "../../x" }}'),
         "gives a library CPUExecutionProvider ep.context_file_path=../../x",
     ),
+    "file-of-a-drive": (
+        (CPU, f'{CPU}\noptions = {{ xclbin = "C:evil" }}'),
+        "gives a library CPUExecutionProvider xclbin=C:evil",
+    ),
     "file": (('source = "config:bert-base"', 'source = "path:/home/you/.ssh"'), "opens path:/home/you/.ssh"),
     "config-file": (
         ('source = "config:bert-base"', 'source = "config:/home/you/x.json"'),
@@ -175,7 +182,7 @@ def test_a_server_elsewhere_and_a_key_of_the_environment_are_never_admitted(tmp_
     wanted = acts(a_matrix(more=SERVER.format(url="http://evil.example/v1", key='key = "AWS_SECRET_ACCESS_KEY", ')))
     more = {str(act): act.allowed for act in beyond(wanted, a_matrix())}
     assert more["contacts http://evil.example/v1"] is False
-    assert more["reads the variable AWS_SECRET_ACCESS_KEY"] is False
+    assert more["reads the variable AWS_SECRET_ACCESS_KEY for http://evil.example/v1"] is False
     local = acts(a_matrix(more=SERVER.format(url="http://127.0.0.1:8000/v1", key="")))
     assert {str(act): act.allowed for act in local}["contacts http://127.0.0.1:8000/v1"] is True
 
@@ -196,6 +203,87 @@ def test_threads_and_devices_may_be_set_with_trust(tmp_path):
     assert Asked(tmp_path, base, trusted=True).foreign.matrix.targets["cpu"].provider.environment
 
 
+def test_a_key_of_the_user_goes_to_the_server_that_the_user_named_and_to_no_other(tmp_path):
+    mine = {"https://a.example/v1": "KEY_A", "https://b.example/v1": "KEY_B"}
+    servers = [
+        SERVER.format(url=url, key=f'key = "{key}", ').replace("server", f"s{number}", 1)
+        for number, (url, key) in enumerate(mine.items())
+    ]
+    own = a_matrix(more="".join(servers))
+    assert beyond(acts(own), own) == []
+    # Both the address and the variable are in the user's matrix, and also an address of this machine is another server.
+    for url in ("https://b.example/v1", "http://127.0.0.1:666/v1"):
+        more = beyond(acts(a_matrix(more=SERVER.format(url=url, key='key = "KEY_A", '))), own)
+        assert (f"reads the variable KEY_A for {url}", False) in {(str(act), act.allowed) for act in more}
+
+
+def test_hidden_values_are_those_of_the_users_own_target_or_named_variables(tmp_path):
+    given = '{CPU}\nenvironment = {{ OMP_NUM_THREADS = "{threads}", MY_TOKEN = "{token}" }}'
+    hidden = matrix_text((CPU, given.format(CPU=CPU, threads="<set>", token="<set 0123abcd:0123456789abcdef>")))
+    own = matrix_text((CPU, given.format(CPU=CPU, threads="2", token="hf_8sEcReT7")))
+    assert "its matrix does nothing that yours does not" in Asked(tmp_path, hidden, own).lines[0]
+    # A value that is empty in the user's matrix would be taken from the process.
+    for mine in (MATRIX, matrix_text((CPU, given.format(CPU=CPU, threads="", token="")))):
+        with pytest.raises(BaselineError, match="reads the variable MY_TOKEN for the target cpu") as caught:
+            Asked(tmp_path, hidden, mine, trusted=True)
+        assert "with a matrix that you have read" in str(caught.value)
+    threads = matrix_text((CPU, f'{CPU}\nenvironment = {{ OMP_NUM_THREADS = "<set>" }}'))
+    assert "  reads the variable OMP_NUM_THREADS for the target cpu" in Asked(tmp_path, threads, trusted=True).lines
+
+
+def test_options_of_recipes_are_acts_too():
+    precision = Precision(
+        "evil",
+        {"text-encoder": Recipe("mine", {"library": "/tmp/evil.so", "bits": "8"})},
+        {"torch": {"*": Recipe("other", {"calibration_file": "x"})}},
+    )
+    matrix = a_matrix()
+    wanted = acts(replace(matrix, precisions={**matrix.precisions, "evil": precision}))
+    assert {str(act) for act in beyond(wanted, matrix)} == {
+        "gives a library the recipe mine library=/tmp/evil.so",
+        "gives a library the recipe other calibration_file=x",
+    }
+
+
+def test_a_matrix_that_was_not_looked_at_is_not_read_again(tmp_path, monkeypatch):
+    """What cannot be read here might be read elsewhere, as with another place: nothing of it may be done then."""
+    base = a_baseline(tmp_path / "base", MATRIX)
+    (tmp_path / "m.toml").write_text(MATRIX, encoding="utf-8")
+    real, read = matrices.parse, []
+
+    def parse_once(text, place="matrix.toml"):
+        read.append(place)
+        if len(read) == 2:
+            raise MatrixError("unreadable here")
+        return real(text, place)
+
+    monkeypatch.setattr(matrices, "parse", parse_once)
+    monkeypatch.setattr("bench.gating.measuring.new_side", lambda *_: SimpleNamespace(adopt=lambda _: None))
+    made = []
+    monkeypatch.setattr("bench.gating.measuring.base_side", lambda *arguments: made.append(arguments))
+    monkeypatch.setattr(gating.Gate, "measure", lambda gate: (_ for _ in ()).throw(Looked(gate)))
+    monkeypatch.setattr(gating.Gate, "close", lambda _: None)
+    with pytest.raises(Looked) as caught:
+        gating.run(gating.Options(base, tmp_path / "m.toml", tmp_path / "cache", tmp_path, out=tmp_path / "g"), Quiet())
+    (gate,) = caught.value.args
+    assert gate.remeasured_base is None
+    assert text.say(gate.not_remeasured).endswith("unreadable here")
+    assert made == []
+
+
+class Looked(Exception):
+    """Holds the gate."""
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**6])
+def test_a_number_of_threads_that_no_measurement_needs_is_refused(tmp_path, threads):
+    folder = a_baseline(tmp_path / "base", MATRIX)
+    store.save(folder, replace(store.read(folder)[0], threads=threads))
+    (tmp_path / "m.toml").write_text(MATRIX, encoding="utf-8")
+    with pytest.raises(BaselineError, match=f"measured with {threads} threads"):
+        gating.run(gating.Options(folder, tmp_path / "m.toml", tmp_path / "cache", tmp_path), Quiet())
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8000/v1", "http://localhost/v1", "http://[::1]:8080"])
 def test_an_address_of_this_machine_is_known(address):
     assert is_loopback(address)
@@ -203,7 +291,26 @@ def test_an_address_of_this_machine_is_known(address):
 
 @pytest.mark.parametrize(
     "address",
-    ["http://127.0.0.1@evil/", "http://evil/127.0.0.1", "http://127.0.0.1.evil/", "", "http://[", "http://10.0.0.1"],
+    [
+        *(
+            "http://127.0.0.1@evil/",
+            "http://evil/127.0.0.1",
+            "http://127.0.0.1.evil/",
+            "",
+            "http://[",
+            "http://10.0.0.1",
+        ),
+        *("http://0.0.0.0", "http://[::ffff:8.8.8.8]", "http://localhost.evil", "http://localhost.", "http://127.1"),
+        *(
+            "file://localhost/etc/passwd",
+            "//127.0.0.1",
+            "http://[::1]evil/",
+            "http://[::1%25evil]",
+            "http://2130706433",
+        ),
+        *("http://127.0.0.1\t.evil", "http://127.0.0.1\\@evil", "http://evil#@127.0.0.1", "http://127.0.0.1:0"),
+        *("http://127.0.0.1/?u=http://evil", "http://127。0。0。1", "http://127.0.0.256", "http://l\u043ecalhost"),
+    ],
 )
 def test_an_address_elsewhere_is_known(address):
     assert not is_loopback(address)

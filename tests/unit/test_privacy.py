@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import getpass
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -295,3 +297,37 @@ def test_the_log_of_a_build_that_crashed_is_cleaned_when_another_worker_takes_it
         assert first.log.read_text(encoding="utf-8") == "~/a\n"
     builder.end(Worker.kill)
     assert [worker._stderr.closed for worker in builder.workers.values()] == [True]
+
+
+def test_passwords_of_addresses_in_variables_are_secrets_too(home, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:p%40ssw0rd-99@proxy.example:3128")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://ghp_0123456789abcdef@index.example/simple")
+    sent = base64.b64encode(b"me:p@ssw0rd-99").decode()
+    told = f"rejected p%40ssw0rd-99, p@ssw0rd-99, Basic {sent}, ghp_0123456789abcdef"
+    proxy = "$HTTPS_PROXY"
+    assert privacy.scrub(told) == f"rejected {proxy}, {proxy}, Basic {proxy}, $PIP_INDEX_URL"
+
+
+@pytest.mark.parametrize("mark", ["", " …", "..."])
+def test_what_is_left_of_a_secret_or_a_folder_that_was_cut_is_hidden(home, mark):
+    long = "x" * privacy.SHORTEST_CUT
+    assert privacy.scrub(f"{long} token {TOKEN[:8]}{mark}") == f"{long} token $HF_TOKEN{mark}"
+    assert privacy.scrub(f"{long} no {str(home)[:-3]}{mark}") == f"{long} no ~{mark}"
+    assert privacy.scrub(f"{TOKEN[-8:]} was the token {long}") == f"$HF_TOKEN was the token {long}"
+    # What is a parent of the folder, or too short to tell.
+    for text in (f"{long} no {home.parent}/", f"{long} {TOKEN[:4]}", f"{TOKEN[:8]} short"):
+        assert privacy.scrub(text) == text
+
+
+def test_the_home_is_known_in_every_spelling(tmp_path, home, monkeypatch):
+    real = tmp_path / "hömes of all" / USER
+    real.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real.parent)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "link" / USER))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "link" / "scratch"))
+    spelled = [str(real), f"{tmp_path}/link/{USER}", real.as_uri(), ascii(str(real)), json.dumps(str(real))]
+    shown = privacy.scrub(
+        "\n".join([*spelled, repr(os.fsencode(real)), f"{tmp_path}/link/scratch/a", f"C:\\Users\\{USER}"])
+    )
+    assert shown.split("\n") == ["~", "~", "file://~", "'~'", '"~"', "b'~'", "TMP/a", "C:\\Users\\USER"]

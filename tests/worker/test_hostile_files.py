@@ -99,6 +99,66 @@ def test_a_compiled_model_outside_the_folder_is_refused(tmp_path: Path) -> None:
         onnx_file.export(source, tmp_path, 18)
 
 
+def a_function(default: Any) -> Any:
+    """A model that calls a function, which has an attribute by default."""
+    names = helper.make_node("Constant", [], ["w"])
+    names.attribute.add(name="value", ref_attr_name="weight", type=onnx.AttributeProto.TENSOR)
+    imports = [helper.make_opsetid("", 18)]
+    function = helper.make_function("own", "f", ["x"], ["y"], [names, ADD], imports, attribute_protos=[default])
+    model = a_model([helper.make_node("f", ["x"], ["y"], domain="own")])
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
+def a_body(tensor: Any) -> Any:
+    outputs = [helper.make_tensor_value_info("z", Kind.FLOAT, None)]
+    node = helper.make_node("Constant", [], ["z"], value=tensor)
+    return helper.make_graph([node], "body", [], outputs)
+
+
+def nested(location: str) -> dict[str, Any]:
+    """The places of a tensor beside the initializers of the main graph."""
+    tensor, sparse = outside(location), Kind()
+    sparse.CopyFrom(tensor)
+    body = a_body(tensor)
+    of_sparse = helper.make_sparse_tensor(sparse, helper.make_tensor("i", Kind.INT64, [4], [0, 1, 2, 3]), [8])
+    constant = helper.make_node("Constant", [], ["w"], value=tensor)
+    branch = helper.make_node("If", ["c"], ["w"], then_branch=body, else_branch=body)
+    inner = helper.make_graph([branch], "outer", [], [helper.make_tensor_value_info("w", Kind.FLOAT, None)])
+    return {
+        "attribute": a_model([constant, ADD]),
+        "branch": a_model([branch, ADD]),
+        "branch-of-a-branch": a_model(
+            [helper.make_node("If", ["c"], ["w"], then_branch=inner, else_branch=inner), ADD]
+        ),
+        "sparse-attribute": a_model([helper.make_node("Constant", [], ["w"], sparse_value=of_sparse), ADD]),
+        "default-of-a-function": a_function(helper.make_attribute("weight", tensor)),
+        "graph-by-default-of-a-function": a_function(helper.make_attribute("weight", body)),
+    }
+
+
+@pytest.mark.parametrize("place", nested("x"))
+def test_no_place_of_a_tensor_leads_outside(tmp_path: Path, secret: Path, place: str) -> None:
+    source = written(tmp_path / "model" / "m.onnx", nested(f"../{secret.name}")[place])
+    for act in (
+        lambda: onnx_file.reference(source, [{"x": np.zeros(4, np.float32)}]),
+        lambda: onnx_file.export(source, tmp_path, 18),
+        lambda: onnx_file.make_inputs(source, {"batch": 1}, None),
+    ):
+        with pytest.raises(Refusal, match="keeps data outside its own folder"):
+            act()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_data_in_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    source = written(tmp_path / "model" / "m.onnx", a_model([ADD], [outside("w.bin")]))
+    place = tmp_path / "model" / "w.bin"
+    os.mkfifo(place) if kind == "pipe" else place.mkdir()
+    with pytest.raises(Refusal, match=r"keeps data in w\.bin, which is no file"):
+        onnx_file.reference(source, [{"x": np.zeros(4, np.float32)}])
+
+
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +181,7 @@ CLAIMS = {
     "few-bytes": a_model([ADD], [a_claim(16)]),
     "external": a_model([ADD], [a_claim(location="w.bin")]),
     "external-with-length": a_model([ADD], [a_claim(location="w.bin", length=2**40)]),
+    "external-before-the-start": a_model([ADD], [a_claim(location="w.bin", offset=-(2**50))]),
     "external-with-an-offset": a_model([ADD], [a_claim(location="w.bin", offset=2**50)]),
     "sparse": a_model([ADD], sparse=[a_sparse_tensor()]),
     "filled": a_model([helper.make_node("ConstantOfShape", ["s"], ["w"]), ADD], [SHAPE]),
@@ -142,6 +203,14 @@ def test_a_file_that_claims_a_terabyte_is_refused_before_memory_is_taken(tmp_pat
         with pytest.raises(Refusal, match=r"claims 1\.0 TiB"):
             act()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024, "in KiB"
+
+
+def test_weights_in_a_file_with_holes_take_no_more_memory_than_there_is(tmp_path: Path) -> None:
+    source = written(tmp_path / "m.onnx", a_model([ADD], [a_claim(location="w.bin")]))
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(Refusal, match=r"the tensor 'w' of m\.onnx claims 1\.0 TiB: this machine has"):
+        onnx_file.export(source, tmp_path, 18)
 
 
 @pytest.mark.parametrize(

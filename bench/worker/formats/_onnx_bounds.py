@@ -32,7 +32,7 @@ def check(path: Path, model: onnx.ModelProto, memory_bytes: int | None = None) -
         refuse_outside(path, location)
     memory_bytes = memory_bytes or psutil.virtual_memory().total
     for tensor in files.tensors(model):
-        _check_tensor(path, tensor)
+        _check_tensor(path, tensor, memory_bytes)
     for what, claim in _claims(model):
         if claim > memory_bytes:
             message = f"{path.name} claims {_size(claim)} for {what}, and this machine has {_size(memory_bytes)}"
@@ -50,6 +50,10 @@ def refuse_outside(path: Path, location: str) -> None:
     if not any(real.is_relative_to(home) for home in (path.parent.resolve(), path.resolve().parent)):
         message = f"{path.name} keeps data in {location}, which is a link to a file outside its folder"
         raise Refusal("unsupported", message, "copy the data into the folder", "outside")
+    # A pipe or a device would be read for ever.
+    if real.exists() and not real.is_file():
+        message = f"{path.name} keeps data in {location}, which is no file"
+        raise Refusal("unsupported", message, REMEDY, "outside")
 
 
 def _contexts(model: onnx.ModelProto) -> Iterator[str]:
@@ -63,8 +67,8 @@ def _contexts(model: onnx.ModelProto) -> Iterator[str]:
             yield values["ep_cache_context"].s.decode("utf-8", "replace")
 
 
-def _check_tensor(path: Path, tensor: onnx.TensorProto) -> None:
-    """Raise Refusal where a tensor's shape claims far more bytes than the file holds for it."""
+def _check_tensor(path: Path, tensor: onnx.TensorProto, memory_bytes: int) -> None:
+    """Raise Refusal where a tensor's shape claims more than the machine's memory, or far more than the file holds."""
     claim = _bytes_of(tensor.dims, tensor.data_type)
     if claim <= SMALL_BYTES:
         return
@@ -72,6 +76,12 @@ def _check_tensor(path: Path, tensor: onnx.TensorProto) -> None:
         held = _external_bytes(path, {entry.key: entry.value for entry in tensor.external_data})
     else:
         held = len(tensor.raw_data) + ENTRY_BYTES * sum(len(getattr(tensor, name)) for name in TYPED)
+    # A file with holes may be a terabyte long and take no disk.
+    if memory_bytes < claim <= held:
+        message = (
+            f"the tensor {tensor.name!r} of {path.name} claims {_size(claim)}: this machine has {_size(memory_bytes)}"
+        )
+        raise Refusal("unsupported", message, REMEDY, "claim")
     if claim > held:
         message = f"the tensor {tensor.name!r} of {path.name} claims {_size(claim)}, and the file holds {_size(held)}"
         raise Refusal("unsupported", message, REMEDY, "claim")
@@ -82,7 +92,7 @@ def _external_bytes(path: Path, entries: dict[str, str]) -> int:
         start, size = int(entries.get("offset", 0)), (path.parent / entries.get("location", "")).stat().st_size
     except (OSError, ValueError):
         return 0
-    return max(0, size - start)
+    return max(0, size - start) if start >= 0 else 0
 
 
 def _claims(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
@@ -91,9 +101,9 @@ def _claims(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
         tensor_type = value.type.tensor_type
         fixed = [dim.dim_value for dim in tensor_type.shape.dim if dim.dim_value > 0]
         yield f"the input {value.name!r}", _bytes_of(fixed, tensor_type.elem_type)
+    for sparse in files.sparse_tensors(model):
+        yield f"the tensor {sparse.values.name!r}", _bytes_of(sparse.dims, sparse.values.data_type)
     for graph in files.graphs(model):
-        for sparse in graph.sparse_initializer:
-            yield f"the tensor {sparse.values.name!r}", _bytes_of(sparse.dims, sparse.values.data_type)
         known = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT64}
         for node in graph.node:
             place = FILLERS.get(node.op_type)

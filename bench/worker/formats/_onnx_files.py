@@ -34,13 +34,23 @@ SMALLEST_IR = 4
 def graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
     """The main graph, then all that are bodies of nodes, such as the branches of an `If`; those of functions too."""
     yield model.graph
+    for attribute in _attributes(model):
+        yield from _graphs_of(attribute)
+
+
+def _attributes(model: onnx.ModelProto) -> Iterator[onnx.AttributeProto]:
+    """The attributes of every node, and those that functions have by default."""
     for node in all_nodes(model):
-        yield from bodies(node)
+        yield from node.attribute
+    for function in model.functions:
+        yield from function.attribute_proto
 
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every node of the main graph, of functions, and of all bodies."""
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    defaults = (attribute for function in model.functions for attribute in function.attribute_proto)
+    waiting += [node for attribute in defaults for graph in _graphs_of(attribute) for node in graph.node]
     while waiting:
         node = waiting.pop()
         yield node
@@ -49,9 +59,11 @@ def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """The graphs among a node's attributes, such as the body of a `Loop`."""
-    return [graph for attribute in node.attribute for graph in ([attribute.g] if attribute.HasField("g") else [])] + [
-        graph for attribute in node.attribute for graph in attribute.graphs
-    ]
+    return [graph for attribute in node.attribute for graph in _graphs_of(attribute)]
+
+
+def _graphs_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -60,15 +72,24 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield from (sparse.values, sparse.indices)
-    for node in all_nodes(model):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for sparse in [*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else [])]:
-                yield from (sparse.values, sparse.indices)
-            for sparse in attribute.sparse_tensors:
-                yield from (sparse.values, sparse.indices)
+    for attribute in _attributes(model):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in _sparse_of(attribute):
+            yield from (sparse.values, sparse.indices)
+
+
+def _sparse_of(attribute: onnx.AttributeProto) -> list[onnx.SparseTensorProto]:
+    return [*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []), *attribute.sparse_tensors]
+
+
+def sparse_tensors(model: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
+    """Every sparse constant: initializers and attributes."""
+    for graph in graphs(model):
+        yield from graph.sparse_initializer
+    for attribute in _attributes(model):
+        yield from _sparse_of(attribute)
 
 
 def opset(model: onnx.ModelProto) -> int | None:
