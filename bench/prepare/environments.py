@@ -25,6 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bench import reading
 from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
@@ -42,7 +43,7 @@ OPERATOR_NEEDS = ("ml_dtypes>=0.5.1",)
 INSTALLED = (*WORKER_NEEDS, *OPERATOR_NEEDS)
 OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
-UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = reading.UNREADABLE
 INSPECT = """
 import importlib.metadata as m, json, platform
 names = {}

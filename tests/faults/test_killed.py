@@ -26,11 +26,11 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="not on this system: the
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_union_of_what_is_resumed_is_an_undisturbed_run(tmp_path, seed):
+def test_the_union_of_what_is_resumed_is_an_undisturbed_run(tmp_path, seed, record_property):
     moments = random.Random(f"killed/{seed}")
     folder = tmp_path / "run"
-    for _ in range(KILLS):
-        killed_after(folder, moments.uniform(0.0, LONGEST_S))
+    killed = [killed_after(folder, moments.uniform(0.0, LONGEST_S)) for _ in range(KILLS)]
+    record_property("killed", sum(killed))
     finish(folder)
     assert verdicts(folder) == VERDICTS
     measured = blocks(folder)
@@ -44,17 +44,20 @@ def test_the_union_of_what_is_resumed_is_an_undisturbed_run(tmp_path, seed):
         assert count == 1 if status != "ok" else count in (2, 3)
 
 
-def killed_after(folder: Path, seconds: float) -> None:
-    """Start or resume a run and kill it; its workers end by themselves."""
+def killed_after(folder: Path, seconds: float) -> bool:
+    """Start or resume a run and kill it, unless it has ended before; its workers end by themselves."""
     process = start(folder)
+    killed = False
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
+        killed = True
         workers = descendants(process)
         process.kill()
         process.wait()
         assert all_end(workers)
     process.communicate()
+    return killed
 
 
 def test_a_moment_before_the_first_file_leaves_a_folder_that_can_be_used(tmp_path):
