@@ -26,8 +26,7 @@ MOST_CELLS, MOST_BLOCKS = 100_000, 1_000_000
 """No run has more: a file that says so is damaged, or not of a run."""
 
 PART_BYTES = 2**20
-UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for damaged bytes."""
+UNREADABLE = reading.UNREADABLE
 
 # What `Intel(R) Core(TM)`, `with Radeon Graphics` and the like add to a name that has room for four words.
 NOISE = {"r", "tm", "c", "cpu", "with", "processor", "core", "gen", "th"}

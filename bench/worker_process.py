@@ -21,7 +21,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from bench import privacy
+from bench import privacy, reading
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
 from bench.shared import native_errors
 from bench.worker_logs import LOGS
@@ -354,8 +354,8 @@ class Worker:
         # A banner without a line end stands in front of the first reply.
         start = 0 if self._has_replied else max(0, line.find(b'{"reply"'))
         try:
-            reply = REPLIES.decode(line[start:])
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            reply = _reply(line[start:])
+        except reading.UNREADABLE:
             if self._has_replied or len(line) >= MOST_REPLY_BYTES or len(self._banner) >= MOST_BANNER_LINES:
                 return self._unreadable(line)
             self._banner_began = self._banner_began if self._banner else time.monotonic()
@@ -375,8 +375,8 @@ class Worker:
             message = f"the worker wrote {len(line) >> 20} MiB without a line end"
         else:
             try:
-                error = repr(REPLIES.decode(line))
-            except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as problem:
+                error = repr(_reply(line))
+            except reading.UNREADABLE as problem:
                 error = str(problem)
             message = f"the worker's reply could not be read: {error}"
         return self._failure("failed", "protocol", message)
@@ -466,6 +466,14 @@ REMEDIES: dict[str, str] = {
     "out-of-memory": "raise [measure] memory_limit_mb where the machine has more, or use a smaller workload",
     "crashed": "the end of its log says where; try another version of the provider, and report it there",
 }
+
+
+def _reply(line: bytes) -> Reply:
+    """The reply in a line. Raises one of `reading.UNREADABLE`, also for what could be stored and not be read again."""
+    reply = REPLIES.decode(line)
+    if reading.huge_integer(line, msgspec.json.decode):
+        raise msgspec.ValidationError("an integer beyond 64 bits")
+    return reply
 
 
 def signal_name(code: int) -> str | None:

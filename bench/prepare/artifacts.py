@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from bench import reading
 from bench.files import write_atomically, writing
 from bench.prepare.cache_use import USED, touch
 from bench.prepare.threads import Stop, locked
@@ -23,7 +24,7 @@ from bench.records import ArtifactRecord, Cell, Note, Run, Source, Weights, sche
 
 MANIFEST = "artifact.json"
 MAKING = "making-"
-UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = reading.UNREADABLE
 KEY = re.compile(r"[0-9a-f]{24}")
 """A run's file may come from anywhere, and its keys become names of folders: nothing else is accepted."""
 Kind = Literal["model", "reference", "source"]

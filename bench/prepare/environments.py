@@ -25,6 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bench import reading
 from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
@@ -46,7 +47,7 @@ OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
 ANSWER_S = 120.0
 """How long an interpreter may take to start and to list its packages."""
-UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = reading.UNREADABLE
 INSPECT = """
 import importlib.metadata as m, json, platform
 names = {}

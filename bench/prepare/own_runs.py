@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from bench import privacy
+from bench import privacy, reading
 from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.records import Run
@@ -24,7 +24,7 @@ from bench.records import Run
 FOLDER = "own-runs"
 KEPT = 8
 """How many states of one run are remembered: `run.json` is written again while the run goes on."""
-UNREADABLE = (OSError, msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+UNREADABLE = (OSError, *reading.UNREADABLE)
 
 
 def mark(run: Run, cache: Path) -> None:

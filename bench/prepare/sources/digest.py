@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import reading
 from bench.files import write_atomically
 
 BIG_BYTES = 4 * 2**20
@@ -71,7 +72,7 @@ def _recall(memory: Path) -> Memory:
     """The remembered digests; empty where the file is missing or damaged, since they can be computed again."""
     try:
         return msgspec.json.decode(memory.read_bytes(), type=Memory)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *reading.UNREADABLE):
         return {}
 
 

