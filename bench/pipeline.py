@@ -22,6 +22,7 @@ from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
 from bench.errors import DiskError, Interrupted, NothingMeasuredError, RunFolderError
 from bench.prepare import own_runs
+from bench.prepare.beside import writable
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
@@ -284,7 +285,7 @@ def _measure(
         timeout_s=matrix.measure.timeout_s,
         memory_limit_bytes=memory_limit(matrix, record.machine),
         logs=folder / store.LOGS,
-        compile_cache=options.cache / "compiled",
+        compile_cache=writable(options.cache) / "compiled",
     )
     states = CellHistory(observations, shared=is_shared(record.machine))
 

@@ -18,6 +18,7 @@ from bench.measure.blocks import Bursts, measure_block
 from bench.measure.observations import now
 from bench.measure.visits import Settings, Visitor
 from bench.measure.warm_session import Member
+from bench.prepare.beside import writable
 from bench.prepare.builds import Prepared
 from bench.progress import Progress
 from bench.records import Cell, Machine, Note, Observation, Run
@@ -47,7 +48,7 @@ class GateSide:
             timeout_s=matrix.measure.timeout_s,
             memory_limit_bytes=run_steps.memory_limit(matrix, place.machine),
             logs=self.folder / store.LOGS,
-            compile_cache=place.cache / "compiled",
+            compile_cache=writable(place.cache) / "compiled",
         )
         self.visitor = Visitor(matrix, run, prepared, settings, self.keep)
         for cell in run.cells:
