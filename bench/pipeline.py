@@ -268,6 +268,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.prepare.later_damage import LaterDamage
     from bench.prepare.quiet_machine import check_quiet
 
     # The look at the machine waits for a part of a second, in which numpy and scipy are loaded for the judge.
@@ -289,8 +290,11 @@ def _measure(
     )
     states = CellHistory(observations, shared=is_shared(record.machine))
 
+    later = LaterDamage(prepared, record.cells)
+
     def append(observation: Observation) -> None:
-        store.append(folder, observation)
+        is_doubtful = observation.failure is not None or not states.is_right(observation)
+        store.append(folder, later.explained(observation, is_doubtful=is_doubtful))
 
     def write_report() -> None:
         progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))

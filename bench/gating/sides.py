@@ -20,6 +20,7 @@ from bench.measure.visits import Settings, Visitor
 from bench.measure.warm_session import Member
 from bench.prepare.beside import writable
 from bench.prepare.builds import Prepared
+from bench.prepare.later_damage import LaterDamage
 from bench.progress import Progress
 from bench.records import Cell, Machine, Note, Observation, Run
 
@@ -42,6 +43,7 @@ class GateSide:
         self.name, self.run, self.prepared = name, run, prepared
         self.folder = place.folder / name
         self.observations: list[Observation] = []
+        self.later = LaterDamage(prepared, run.cells)
         settings = Settings(
             effort=GATE,
             threads=run.threads,
@@ -62,6 +64,7 @@ class GateSide:
 
     def keep(self, observation: Observation) -> None:
         """Write an observation to the disk at once, as a run does, so that an interruption loses nothing."""
+        observation = self.later.explained(observation, is_doubtful=observation.failure is not None)
         self.observations.append(observation)
         store.append(self.folder, observation)
 

@@ -16,7 +16,7 @@ from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact, RecordedArtifacts
-from bench.prepare.cache_check import failure_of
+from bench.prepare.cache_check import CacheCheck, failure_of
 from bench.prepare.environments import Environment
 from bench.prepare.probe import ProbedTargets, wanted
 from bench.prepare.threads import Slots, Threads, usable_cores
@@ -50,6 +50,8 @@ class Prepared:
     """By model and workload: the labelled samples in the sizes of the workload."""
     failures: dict[str, Failure] = dataclasses.field(default_factory=dict)
     """By cell id: the failures of cells that cannot be measured."""
+    check: CacheCheck = dataclasses.field(default_factory=CacheCheck)
+    """The checks of what the cells take from the cache."""
 
 
 def prepare(
@@ -69,7 +71,7 @@ def prepare(
     them they are used, even if others would be made today.
     """
     included = [cell for cell in cells if cell.excluded is None]
-    prepared = Prepared(targets.code, targets.pool.environments)
+    prepared = Prepared(targets.code, targets.pool.environments, check=targets.pool.check)
     # A build computes on all cores for a part of its time only.
     slots = Slots(min(MOST_BUILDS, usable_cores()), targets.stop, targets.machine.memory_bytes * 8 // 10)
     builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code, slots, targets.pool.check)
@@ -208,11 +210,7 @@ class _Models:
             check=self.builder.check,
         )
         inputs = model.inputs or registry.families()[model.family].inputs
-        data = (
-            sources.resolve_data(inputs, cache=self.cache, root=root, say=self.progress.step, check=self.builder.check)
-            if inputs
-            else None
-        )
+        data = self._data(inputs, root) if inputs else None
         options, tokenizer = model.input_options, None
         if options.tokenizer:
             tokenizer = sources.resolve_folder(
@@ -228,14 +226,7 @@ class _Models:
             return None
         paths, digests = [], []
         for source in (model.task.inputs, model.task.labels):
-            say, labels = self.progress.step, source == model.task.labels
-            known = (
-                sources.resolve_data(
-                    source, cache=self.cache, root=root, labels=labels, say=say, check=self.builder.check
-                )
-                if source
-                else None
-            )
+            known = self._data(source, root, labels=source == model.task.labels) if source else None
             paths.append(known[0] if known else "")
             digests.append(known[1] if known else "")
         # Without the sources: the same samples at another place are the same.
@@ -243,8 +234,9 @@ class _Models:
         digest = hashlib.sha256("\n".join([*digests, read]).encode()).hexdigest()[:24]
         return replace(model.task, inputs=paths[0], labels=paths[1], digest=digest)
 
-    def _task_file(self, source: str, root: Path, *, labels: bool) -> tuple[str, str]:
-        return sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=self.progress.step)
+    def _data(self, source: str, root: Path, *, labels: bool = False) -> tuple[str, str]:
+        say, check = self.progress.step, self.builder.check
+        return sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=say, check=check)
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""

@@ -74,6 +74,8 @@ class CacheCheck:
         self.say = say
         self.damaged: dict[Path, tuple[str, ...]] = {}
         """The problems of each folder that was found damaged and is not made again so far."""
+        self.names: dict[Path, tuple[str, ...]] = {}
+        """The files that have them, where a seal shows it."""
         self.notes: list[Note] = []
         """What was made again, for the run's record."""
         self._whole: dict[Path, Thing] = {}
@@ -130,6 +132,7 @@ class CacheCheck:
         if compared.is_new:
             _KEPT[place] = compared.seal
             seals.write(place, compared.seal)
+        self.names[folder] = compared.names
         return compared.problems
 
     def found(self, folder: Path, problems: tuple[str, ...]) -> None:

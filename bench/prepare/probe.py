@@ -131,29 +131,37 @@ def examine(
             if facts := reason_not_to_install(target, runtime, machine):
                 return facts
             if not install:
-                if problems := pool.damage_of(target.runtime):
-                    return _absent(DAMAGED, f"runtime '{runtime.name}' is damaged: {problems}", MAKE)
-                return _absent("not-made", f"runtime '{runtime.name}' is not made yet", MAKE)
+                return _not_made(runtime, pool)
             runtime_environment = pool.ensure(target.runtime)
     except RuntimeSetupError as error:
-        known = isinstance(error, DamagedCacheError | ReadOnlyCacheError)
-        return _absent(failure_of(error, "runtime").kind if known else "no-runtime", error.message, error.hint)
+        return _without_runtime(error)
     # Nine tenths of the memory, as in a run: a probe must not use up the machine's memory either.
     limit_bytes = machine.memory_bytes * 9 // 10
     if slots is None:
         progress.detail(f"trying {target.name}")
-        return _unless_damaged(
-            probe(target, runtime_environment, code, log, limit_bytes), runtime_environment, code, pool
-        )
+        facts = probe(target, runtime_environment, code, log, limit_bytes)
+        return _unless_damaged(facts, runtime_environment, code, pool)
     memory = ProbeMemory(pool.cache, machine, code)
-    if known := memory.recall(target, runtime_environment):
-        return known
+    if remembered := memory.recall(target, runtime_environment):
+        return remembered
     with slots.held():
         progress.work(f"target {target.name}", f"trying {target.name}")
         facts = probe(target, runtime_environment, code, log, limit_bytes, slots.stop)
         facts = _unless_damaged(facts, runtime_environment, code, pool)
     memory.keep(target, runtime_environment, facts)
     return facts
+
+
+def _not_made(runtime: Runtime, pool: EnvironmentPool) -> TargetFacts:
+    if problems := pool.damage_of(runtime.name):
+        return _absent(DAMAGED, f"runtime '{runtime.name}' is damaged: {problems}", MAKE)
+    return _absent("not-made", f"runtime '{runtime.name}' is not made yet", MAKE)
+
+
+def _without_runtime(error: RuntimeSetupError) -> TargetFacts:
+    is_of_cache = isinstance(error, DamagedCacheError | ReadOnlyCacheError)
+    kind = failure_of(error, "runtime").kind if is_of_cache else "no-runtime"
+    return _absent(kind, error.message, error.hint)
 
 
 def _unless_damaged(facts: TargetFacts, environment: Environment, code: Path, pool: EnvironmentPool) -> TargetFacts:
@@ -286,6 +294,8 @@ def _hint(target: Target) -> str:
 
 def _line(name: str, facts: TargetFacts) -> str | None:
     """A line of progress for a target that is unusable, uncertain or on an accelerator; else None."""
+    if facts.kind == DAMAGED:
+        return f"{name}: {facts.message}"
     if is_unusable(facts):
         return f"{name} is unavailable: {facts.message}"
     if not facts.available:

@@ -79,6 +79,8 @@ class Compared(Struct, frozen=True):
     """What a comparison has found: problems in words, and the seal with the files that were read again."""
 
     problems: tuple[str, ...]
+    names: tuple[str, ...]
+    """The files that have them."""
     seal: Seal
     is_new: bool
     """Whether the seal differs from the one that it was compared with."""
@@ -134,13 +136,15 @@ def compare(
     thorough: bool = False,
     since_s: float = 0.0,
 ) -> Compared:
-    """Compare a folder with its seal. `is_foreign` says by its name whether a file that is not in the seal is damage; where
-    files are added from time to time, `is_sound` says whether a new one is as it should be, and it is sealed then.
+    """Compare a folder with its seal.
+
+    `is_foreign` says by its name whether a file that is not in the seal is damage. Where files are added from time to
+    time, `is_sound` says whether a new one is as it should be, and it is sealed then.
 
     With `thorough` every file is read that was not read after `since_s`, which the budget does not limit.
     """
     now_s = time.time()
-    files, problems, read_bytes = dict(seal.files), list[str](), 0
+    files, found, read_bytes = dict(seal.files), list[tuple[str, str]](), 0
     missing = set(files)
     due: list[tuple[bool, float, str, str, os.stat_result]] = []
     for name, path, stat in _walk(folder, ignored):
@@ -150,13 +154,13 @@ def compare(
             if is_sound is not None and is_sound(Path(path)):
                 files[name] = _sealed(Path(path), stat)
             elif is_sound is not None:
-                problems.append(f"{name} has changed")
+                found.append((name, "has changed"))
             elif is_foreign(name):
-                problems.append(f"{name} was added")
+                found.append((name, "was added"))
             continue
         # Nothing needs to be read to see this.
         if stat.st_size != before.size:
-            problems.append(f"{name} has {stat.st_size} bytes and had {before.size}")
+            found.append((name, f"has {stat.st_size} bytes and had {before.size}"))
             continue
         is_other = (stat.st_mtime_ns, stat.st_ctime_ns) != (before.mtime_ns, before.ctime_ns)
         is_old = now_s - before.read_s > MOST_AGE_S or (thorough and before.read_s <= since_s)
@@ -170,18 +174,19 @@ def compare(
         try:
             after = _sealed(Path(path), stat)
         except OSError as error:
-            problems.append(f"{name} cannot be read: {error.strerror}")
+            found.append((name, f"cannot be read: {error.strerror}"))
             continue
         budget.spent(stat.st_size, time.perf_counter() - began)
         read_bytes += stat.st_size
         if after.digest != files[name].digest:
-            problems.append(f"{name} has changed")
+            found.append((name, "has changed"))
             # So that the next run reads it too, whatever its times are.
             after = replace(files[name], read_s=0.0)
         files[name] = after
-    problems += [f"{name} is missing" for name in sorted(missing)]
+    found += [(name, "is missing") for name in sorted(missing)]
     changed = files != seal.files
-    return Compared(tuple(problems), replace(seal, files=files) if changed else seal, changed, read_bytes)
+    problems, names = tuple(f"{name} {what}" for name, what in found), tuple(name for name, _ in found)
+    return Compared(problems, names, replace(seal, files=files) if changed else seal, changed, read_bytes)
 
 
 def digest_of(path: Path) -> str:

@@ -45,7 +45,7 @@ class Request:
     sha256: str | None
     offline: bool
     say: Say
-    check: CacheCheck
+    check: CacheCheck | None = None
 
     @property
     def memory(self) -> Path:
@@ -70,7 +70,7 @@ def resolve(
     `spec` is `hub:ID[@revision]`, `path:DIR`, `path:FILE.gguf`, `wheel:DIST[==VERSION]/INNER/PATH`, which may be an
     ONNX or GGUF file, `config:NAME`, `config:FILE.json` or `onnx:FILE`; relative paths start at `root`, the matrix's
     folder. `sha256` is that of the wheel, of the GGUF file, or of the ONNX file without its external data.
-    Several runs can share `cache`. `say` receives lines of progress. `check` looks whether what the cache holds is whole.
+    Several runs can share `cache`. `say` receives lines of progress. `check` says whether what is cached is whole.
     Raises SourceError with the spec, the place and the remedy; DiskError where the disk is full.
     """
     kind, rest = _split(spec, KINDS)
@@ -104,7 +104,7 @@ def resolve_data(
     Raises SourceError and DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
-    request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent, check or CacheCheck())
+    request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent, check)
     with _errors_with_source(spec):
         path = DATA_KINDS[kind](request)
         # The hash of a wheel was compared when it was fetched.
@@ -136,7 +136,7 @@ def resolve_folder(
     `spec` is `path:DIR` or `wheel:DIST[==VERSION]/INNER/PATH`. Raises SourceError and DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
-    request = Request(rest, "auto", 0, cache / "sources", root, None, offline, say or _silent, check or CacheCheck())
+    request = Request(rest, "auto", 0, cache / "sources", root, None, offline, say or _silent, check)
     with _errors_with_source(spec):
         folder = DATA_KINDS[kind](request)
         files = plain_files(folder) if folder.is_dir() else {}

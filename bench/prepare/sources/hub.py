@@ -58,7 +58,7 @@ def hub_folder(
     HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are used. What `check` finds damaged is fetched again. Raises SourceError
     where the model does not exist or is gated, or where neither the hub nor the cache has it.
     """
-    repo, _, revision = name.partition("@")
+    repo = name.partition("@")[0]
     check = check or CacheCheck()
     home = cache / f"models--{repo.replace('/', '--')}"
     blobs = home / "blobs"
@@ -67,7 +67,8 @@ def hub_folder(
     if not blobs.is_dir() or not check.problems(BLOBS, blobs):
         return _folder(name, weights=weights, cache=cache, offline=offline, say=say)
     what = f"the model {repo}"
-    aside = {path: path.with_name(f"{path.name}{ASIDE}") for path in blobs.iterdir() if not _is_sound(path)}
+    changed = {blobs / name for name in check.names.get(blobs, ())} | {p for p in blobs.iterdir() if not _is_known(p)}
+    aside = {path: path.with_name(f"{path.name}{ASIDE}") for path in changed if path.exists()}
     for path, other in aside.items():
         path.rename(other)
     try:
@@ -256,7 +257,12 @@ def damage(repo: Path) -> list[str]:
 
 
 def _changed_blobs(blobs: Path) -> list[str]:
-    return [f"{path.name} has changed" for path in sorted(blobs.iterdir()) if not _is_sound(path)]
+    return [f"{path.name} has changed" for path in sorted(blobs.iterdir()) if not _is_known(path)]
+
+
+def _is_known(blob: Path) -> bool:
+    """Whether a file may be as it was fetched: mirrors of the hub give small files other names than Git's hash."""
+    return len(blob.name) != 64 or _is_sound(blob)
 
 
 def _is_sound(blob: Path) -> bool:
@@ -272,7 +278,7 @@ def _is_sound(blob: Path) -> bool:
     return digest.hexdigest() == blob.name
 
 
-BLOBS = Thing("hub-model", _changed_blobs, frozenset(), is_sound=_is_sound, is_beside=True)
+BLOBS = Thing("hub-model", _changed_blobs, frozenset(), is_sound=_is_known, is_beside=True)
 
 
 def _endpoint() -> str | None:
