@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,21 @@ BEYOND_US = UNFIT - {errno.EEXIST} | {
     errno.EOPNOTSUPP,
 }
 """Errors of the machine or of its settings, wherever they occur."""
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Whether an error says that a place cannot be written: read-only, not permitted, or full."""
+    if isinstance(error, DiskError):
+        return True
+    return isinstance(error, OSError) and error.errno in FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def free_space(folder: Path) -> str:
+    """`12 MiB are free there`; empty where the system does not tell."""
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB are free there"
+    return ""
 
 
 @contextlib.contextmanager

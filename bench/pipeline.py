@@ -23,6 +23,7 @@ from bench.declare.plan import undescribed
 from bench.errors import BenchError, DiskError, Interrupted, NothingMeasuredError, RunFolderError
 from bench.files import error_of_the_machine
 from bench.prepare import own_runs
+from bench.prepare.beside import writable
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
@@ -274,6 +275,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.prepare.later_damage import LaterDamage
     from bench.prepare.quiet_machine import check_quiet
 
     # The look at the machine waits for a part of a second, in which numpy and scipy are loaded for the judge.
@@ -291,15 +293,21 @@ def _measure(
         timeout_s=matrix.measure.timeout_s,
         memory_limit_bytes=memory_limit(matrix, record.machine),
         logs=folder / store.LOGS,
-        compile_cache=options.cache / "compiled",
+        compile_cache=writable(options.cache) / "compiled",
     )
     states = CellHistory(observations, shared=is_shared(record.machine))
 
+    later = LaterDamage(prepared, record.cells)
+
+    def explained(observation: Observation) -> Observation:
+        is_doubtful = observation.failure is not None or not states.is_right(observation)
+        return later.explained(observation, is_doubtful=is_doubtful)
+
     def append_all(appended: Sequence[Observation]) -> None:
-        store.append(folder, *appended)
+        store.append(folder, *map(explained, appended))
 
     def append(observation: Observation) -> None:
-        store.append(folder, observation)
+        append_all((observation,))
 
     def write_report() -> None:
         try:

@@ -165,8 +165,17 @@ def _installs(runtimes: Iterable[Runtime], folder: Path) -> Iterable[Load]:
         own = frozenset(runtime.requires)
         is_there = any(own <= requires and extends == runtime.extends for requires, extends in known)
         if runtime.requires and not runtime.unavailable and not is_there:
-            sizes = [estimates().packages.get(_distribution(requirement), (1.0, 3.0)) for requirement in own]
+            sizes = [_sizes(requirement) for requirement in own]
             yield Load(f"runtime {runtime.name}", sum(size[0] for size in sizes), sum(size[1] for size in sizes))
+
+
+def _sizes(requirement: str) -> tuple[float, float]:
+    return estimates().packages.get(_distribution(requirement), (1.0, 3.0))
+
+
+def disk_mb(requirements: Iterable[str]) -> float:
+    """About how many megabytes the disk must have for a runtime."""
+    return sum(_sizes(requirement)[1] for requirement in requirements)
 
 
 def _installed(folder: Path) -> list[RuntimeRecord]:

