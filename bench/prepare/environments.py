@@ -109,7 +109,7 @@ class EnvironmentPool:
 def find(runtime: Runtime, cache: Path) -> Environment | None:
     """The runtime where it exists or is the user's own interpreter; None where it must be made first."""
     if runtime.python:
-        return _existing(runtime)
+        return _existing(runtime, WORKER_NEEDS)
     folder = _folder(runtime, cache)
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
@@ -117,11 +117,19 @@ def find(runtime: Runtime, cache: Path) -> Environment | None:
         return None
     executable = _interpreter(folder)
     # The link of an environment points to nothing after its base Python was removed.
-    if not executable.exists() or (runtime.base and find(runtime.base, cache) is None):
+    if not executable.exists() or (runtime.base and _find_base(runtime.base, cache) is None):
         return None
     touch(folder)
+    if runtime.base and runtime.base.python:
+        # The packages of the user's own interpreter may have changed since.
+        record = _inspect(runtime, executable)
     # Runtimes of two names share an environment; its record has the name under which it was made.
     return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
+
+
+def _find_base(runtime: Runtime, cache: Path) -> Environment | None:
+    """The runtime that another one extends, where it exists; the other one installs what the worker needs."""
+    return _existing(runtime, ()) if runtime.python else find(runtime, cache)
 
 
 def ensure(runtime: Runtime, cache: Path, progress: Progress, slots: Slots | None = None) -> Environment:
@@ -133,7 +141,7 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress, slots: Slots | Non
     if environment := find(runtime, cache):
         return environment
     slots = slots or Slots(1)
-    base = ensure(runtime.base, cache, progress, slots) if runtime.base else None
+    base = (_find_base(runtime.base, cache) or ensure(runtime.base, cache, progress, slots)) if runtime.base else None
     folder = _folder(runtime, cache)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -277,8 +285,8 @@ def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | Di
     return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
 
 
-def _existing(runtime: Runtime) -> Environment:
-    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks what a worker needs."""
+def _existing(runtime: Runtime, needs: tuple[str, ...]) -> Environment:
+    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks one of its needs."""
     assert runtime.python is not None
     executable = shutil.which(Path(runtime.python).expanduser())
     if executable is None:
@@ -288,17 +296,19 @@ def _existing(runtime: Runtime) -> Environment:
     if Version(record.python) < OLDEST_PYTHON:
         message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
         raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
-    if missing := _missing(record.packages):
+    if missing := _missing(record.packages, needs):
         message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
         raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
     return Environment(record, Path(executable))
 
 
-def _missing(packages: Mapping[str, str]) -> list[str]:
-    """The requirements of the worker that an interpreter lacks, or has in a version that is too old."""
+def _missing(packages: Mapping[str, str], needs: tuple[str, ...]) -> list[str]:
+    """The requirements that an interpreter lacks, or has in a version that is too old."""
     versions = {canonicalize_name(name): version for name, version in packages.items()}
-    needs = map(Requirement, WORKER_NEEDS)
-    return [str(need) for need in needs if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))]
+    required = map(Requirement, needs)
+    return [
+        str(need) for need in required if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))
+    ]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:

@@ -1,23 +1,28 @@
 """Measures the matrix of examples/gpu, gates it against itself, and keeps what was printed as evidence.
 
 `nox -s gpu` runs it. With `--wheels FOLDER` nothing is fetched: every package and model comes from that folder, which
-`--download FOLDER` fills on a machine with a network.
+`--download FOLDER` fills on a machine with a network. With `--python PATH` torch and CUDA are those
+of that interpreter.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from bench.declare.matrix import Matrix, read
+from packaging.utils import canonicalize_name
+
+from bench.declare.matrix import Matrix, Runtime, read
 from bench.declare.registry import families
-from bench.prepare.environments import INSTALLED
+from bench.prepare.environments import INSPECT, INSTALLED, distribution_name
 
 ROOT = Path(__file__).parents[2]
 MATRIX = ROOT / "examples" / "gpu" / "matrix.toml"
@@ -26,6 +31,10 @@ GATE_MINUTES = 2
 GATED = "minilm/fp*/cuda/*"
 LEAST_FREE_GB = 15
 """The CUDA runtimes and torch take about 12 GB as installed, the artifacts about 2 GB."""
+LEAST_FREE_GB_BESIDE_TORCH = 4
+"""Where an interpreter has torch and CUDA already."""
+GIVEN = "given"
+"""The name of the runtime that is the user's own interpreter."""
 Run = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 
 
@@ -34,6 +43,12 @@ def main(arguments: list[str] | None = None, run: Run | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nox -s gpu --")
     parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="take every package from here, without a network")
     parser.add_argument("--download", type=Path, metavar="FOLDER", help="fill that folder, and measure nothing")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PATH",
+        help="an interpreter with torch and CUDA, which then are not installed",
+    )
     parser.add_argument("--matrix", type=Path, default=MATRIX)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the run, the gate and the evidence go")
     options = parser.parse_args(arguments)
@@ -46,10 +61,21 @@ def main(arguments: list[str] | None = None, run: Run | None = None) -> int:
     out = options.out or ROOT / "reports" / f"gpu-{now:%Y%m%d-%H%M%S}"
     # Before anything is installed: the CUDA wheels take minutes to unpack.
     out.mkdir(parents=True)
-    free_gb = shutil.disk_usage(out).free / 1e9
-    if free_gb < LEAST_FREE_GB:
-        raise SystemExit(f"{free_gb:.0f} GB are free for {out}, and {LEAST_FREE_GB} are needed: free some space")
-    return measure(options.matrix, out, now, variables, run)
+    free_gb, least_gb = shutil.disk_usage(out).free / 1e9, LEAST_FREE_GB
+    if options.python:
+        least_gb = min(least_gb, LEAST_FREE_GB_BESIDE_TORCH)
+    if free_gb < least_gb:
+        raise SystemExit(f"{free_gb:.0f} GB are free for {out}, and {least_gb} are needed: free some space")
+    if not options.python:
+        return measure(options.matrix, out, now, variables, run)
+    # Beside the matrix, since its paths are relative to it.
+    beside = options.matrix.with_name(f"{options.matrix.stem}-with-python.toml")
+    tables = runtime_tables(options.matrix, options.python, packages(options.python))
+    beside.write_text(options.matrix.read_text(encoding="utf-8") + tables, encoding="utf-8")
+    try:
+        return measure(beside, out, now, variables, run)
+    finally:
+        beside.unlink()
 
 
 def measure(matrix: Path, out: Path, now: dt.datetime, variables: Mapping[str, str], run: Run) -> int:
@@ -75,6 +101,40 @@ def measure(matrix: Path, out: Path, now: dt.datetime, variables: Mapping[str, s
             break
     print(f"evidence: {out / 'evidence.md'}")
     return first
+
+
+def packages(python: Path) -> set[str]:
+    """The names of the packages that an interpreter has; an error where it has no torch."""
+    try:
+        done = subprocess.run([python, "-c", INSPECT], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"--python {python} does not answer: {error}") from None
+    names = {canonicalize_name(name) for name in json.loads(done.stdout)[1]}
+    if "torch" not in names:
+        raise SystemExit(f"--python {python} has no torch; without the option it is installed")
+    return names
+
+
+def runtime_tables(matrix: Path, python: Path, has: Collection[str]) -> str:
+    """The tables `[runtimes]` with which the runtimes of a matrix see an interpreter's packages beside their own.
+
+    What the interpreter has is left out, in whatever version: torch and CUDA belong together. ONNX Runtime stays, since
+    its version is what is measured. So do the runtimes that the matrix has itself.
+    """
+    text = f"\n[runtimes.{GIVEN}]\npython = {json.dumps(str(python.absolute()))}\n"
+    own = tomllib.loads(matrix.read_text(encoding="utf-8")).get("runtimes", {})
+    for name, runtime in used(read(matrix)).items():
+        if name in own:
+            continue
+        lacking = [
+            requirement
+            for requirement in runtime.requires
+            if (distribution := distribution_name(requirement)) not in has or distribution.startswith("onnxruntime")
+        ]
+        # A list may not be empty, and this is installed in any case.
+        requires = json.dumps(lacking or list(INSTALLED[:1]))
+        text += f"\n[runtimes.{json.dumps(name)}]\nextends = {json.dumps(GIVEN)}\nrequires = {requires}\n"
+    return text
 
 
 def targets(matrix: Path) -> list[str]:
@@ -105,11 +165,15 @@ def download(matrix: Matrix, folder: Path, run: Run) -> int:
 
 def runtimes(matrix: Matrix) -> list[list[str]]:
     """The requirements of each runtime that the cells of a matrix run or are built in."""
+    return [[*runtime.requires, *INSTALLED] for runtime in used(matrix).values() if runtime.requires]
+
+
+def used(matrix: Matrix) -> dict[str, Runtime]:
+    """The runtimes that the cells of a matrix run or are built in, by name."""
     named = {target.runtime for target in matrix.targets.values()} | {
         families()[model.family].build_runtime for model in matrix.models.values()
     }
-    known = {name: runtime for name, runtime in matrix.runtimes.items() if name in named}
-    return [[*runtime.requires, *INSTALLED] for runtime in known.values() if runtime.requires]
+    return {name: runtime for name, runtime in matrix.runtimes.items() if name in named}
 
 
 def models(matrix: Matrix) -> list[str]:
