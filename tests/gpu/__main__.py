@@ -109,7 +109,7 @@ def packages(python: Path) -> set[str]:
         done = subprocess.run([python, "-c", INSPECT], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"--python {python} does not answer: {error}") from None
-    names = {canonicalize_name(name) for name in json.loads(done.stdout)[1]}
+    names = {str(canonicalize_name(name)) for name in json.loads(done.stdout)[1]}
     if "torch" not in names:
         raise SystemExit(f"--python {python} has no torch; without the option it is installed")
     return names
