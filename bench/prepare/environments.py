@@ -132,7 +132,7 @@ def find(runtime: Runtime, cache: Path, check: CacheCheck | None = None) -> Envi
     With `check`, one that is damaged must be made too.
     """
     if runtime.python:
-        return _existing(runtime)
+        return _existing(runtime, WORKER_NEEDS)
     folder = _folder(runtime, cache)
     if folder.is_dir():
         # Before it is looked at: from now on it is not removed.
@@ -150,12 +150,20 @@ def find(runtime: Runtime, cache: Path, check: CacheCheck | None = None) -> Envi
         if check:
             check.found(folder, ("its interpreter is missing",))
         return None
-    if runtime.base and find(runtime.base, cache, check) is None:
+    if runtime.base and _find_base(runtime.base, cache, check) is None:
         return None
     if check and check.problems(RUNTIME, folder):
         return None
+    if runtime.base and runtime.base.python:
+        # The packages of the user's own interpreter may have changed since.
+        record = _inspect(runtime, executable)
     # Runtimes of two names share an environment; its record has the name under which it was made.
     return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
+
+
+def _find_base(runtime: Runtime, cache: Path, check: CacheCheck | None = None) -> Environment | None:
+    """The runtime that another one extends, where it exists; the other one installs what the worker needs."""
+    return _existing(runtime, ()) if runtime.python else find(runtime, cache, check)
 
 
 def ensure(
@@ -174,7 +182,9 @@ def ensure(
     if environment := find(runtime, cache, check):
         return environment
     slots = slots or Slots(1)
-    base = ensure(runtime.base, cache, progress, slots, check) if runtime.base else None
+    base = None
+    if runtime.base:
+        base = _find_base(runtime.base, cache, check) or ensure(runtime.base, cache, progress, slots, check)
     folder = _folder(runtime, cache)
     if not beside.is_writable(folder.parent):
         raise _not_makeable(runtime, cache, folder, check)
@@ -383,8 +393,8 @@ def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | Di
     return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
 
 
-def _existing(runtime: Runtime) -> Environment:
-    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks what a worker needs."""
+def _existing(runtime: Runtime, needs: tuple[str, ...]) -> Environment:
+    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks one of its needs."""
     assert runtime.python is not None
     executable = shutil.which(Path(runtime.python).expanduser())
     if executable is None:
@@ -394,17 +404,19 @@ def _existing(runtime: Runtime) -> Environment:
     if Version(record.python) < OLDEST_PYTHON:
         message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
         raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
-    if missing := _missing(record.packages):
+    if missing := _missing(record.packages, needs):
         message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
         raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
     return Environment(record, Path(executable))
 
 
-def _missing(packages: Mapping[str, str]) -> list[str]:
-    """The requirements of the worker that an interpreter lacks, or has in a version that is too old."""
+def _missing(packages: Mapping[str, str], needs: tuple[str, ...]) -> list[str]:
+    """The requirements that an interpreter lacks, or has in a version that is too old."""
     versions = {canonicalize_name(name): version for name, version in packages.items()}
-    needs = map(Requirement, WORKER_NEEDS)
-    return [str(need) for need in needs if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))]
+    required = map(Requirement, needs)
+    return [
+        str(need) for need in required if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))
+    ]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
