@@ -135,8 +135,9 @@ def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrup
         report_alone = joined(("bench", "report", str(folder)))
         return Interrupted(message, f"{go_on}, or write the report alone: {report_alone}")
     # Such as a full disk: that must hide neither the interruption nor how to go on.
-    except BenchError as error:
-        return Interrupted(f"interrupted; what was measured is kept, but there is no report: {error.message}", go_on)
+    except (BenchError, OSError) as error:
+        why = error.message if isinstance(error, BenchError) else str(error)
+        return Interrupted(f"interrupted; what was measured is kept, but there is no report: {why}", go_on)
     return Interrupted(f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}", go_on)
 
 

@@ -12,9 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import typer
 
 from bench import pipeline, store
-from bench.cli import interrupts
+from bench.cli import app, interrupts
 from bench.errors import DiskError, Interrupted, RunFolderError
 from bench.progress import Quiet
 
@@ -193,3 +194,33 @@ def test_one_keystroke_that_arrives_twice_interrupts_once(monkeypatch):
     now[0] += 1.5
     with pytest.raises(KeyboardInterrupt):
         interrupt()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_every_verb_is_interrupted_by_the_same_signals(monkeypatch, name):
+    def verb() -> None:
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(LONG_S)
+
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    application = typer.Typer(pretty_exceptions_enable=False)
+    application.command()(app.interruptible(verb))
+    monkeypatch.setattr(app, "build", lambda only: application)
+    with pytest.raises(SystemExit) as caught:
+        app.main([])
+    assert caught.value.code == 130
+    # A program that calls `bench` has handlers of its own.
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_signal_that_comes_when_all_is_done_changes_no_exit_code():
+    code = """
+import os, signal
+from bench.cli.interrupts import stop_on_signals
+with stop_on_signals(until_end=True):
+    pass
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGINT)
+os._exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=HERE, check=False).returncode == 3
