@@ -163,3 +163,8 @@ def test_lines_that_are_written_in_part_are_taken_back(tmp_path, monkeypatch, ra
     assert path.read_bytes() == b"first\n"
     append_synced(path, b"second\n")
     assert path.read_bytes() == b"first\nsecond\n"
+
+
+def test_a_folder_that_somebody_removes_is_told(tmp_path):
+    with pytest.raises(DiskError, match="is gone; was it removed, or its disk"):
+        append_synced(tmp_path / "gone" / "lines", b"a\n")
