@@ -116,7 +116,9 @@ def run(options: Options, progress: Progress) -> RunResult:
             known = error if isinstance(error, DiskError) else error_of_the_machine(error)
             if known is None:
                 raise
-            raise DiskError(known.message, f"{known.hint}; then {_go_on(options, folder)}") from None
+            # Of a folder that was removed nothing is left to go on with.
+            then = f"; then {_go_on(options, folder)}" if (folder / store.RUN).exists() else ""
+            raise DiskError(known.message, f"{known.hint}{then}") from None
         finally:
             # Every worker has ended; what one that was killed has left is cleaned here.
             privacy.clean_logs(folder / store.LOGS)
