@@ -60,20 +60,35 @@ def install(session: nox.Session, *extras: str, env: Mapping[str, str] | None = 
     stamp.write_text(wanted, encoding="ascii")
 
 
+@contextlib.contextmanager
+def exit_codes_of_bench(*, installing: bool = False) -> Iterator[None]:
+    """End nox with the exit code of `bench`: nox itself knows but success and 1, which is a gate's regression."""
+    try:
+        yield
+    except nox.command.CommandFailed as failed:
+        words = str(failed.reason or "").rpartition(" ")
+        code = int(words[2]) if words[0] == "Returned code" else None
+        # What was not started, such as an installation that fails, must be corrected by the user.
+        raise SystemExit(2 if code is None or installing else code if code >= 0 else 128 - code) from None
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the default matrix; what follows `--` goes to `bench run`."""
-    install(session, "uv")
-    # After Ctrl-C the report of what was measured is still written: nox must wait for that.
-    session.run("bench", "run", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
+    with exit_codes_of_bench(installing=True):
+        install(session, "uv")
+    with exit_codes_of_bench():
+        # After Ctrl-C the report of what was measured is still written: nox must wait for that.
+        session.run("bench", "run", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
 
 
 @nox.session
 def gate(session: nox.Session) -> None:
     """Judge the default matrix against a recorded run: `nox -s gate -- --baseline RUN`; the exit code is the answer."""
-    install(session)
-    # Every answer of a gate is one of its exit codes; nox knows but success and failure, so CI calls `bench` itself.
-    session.run("bench", "gate", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
+    with exit_codes_of_bench(installing=True):
+        install(session)
+    with exit_codes_of_bench():
+        session.run("bench", "gate", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
 
 
 @nox.session

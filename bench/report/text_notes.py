@@ -268,7 +268,7 @@ FAULTS: dict[str, Words] = {
 """What is wrong with answers that are out of tolerance."""
 
 REMEDIES: dict[str, Words] = {
-    "resume": lambda run: f"go on with `bench run --resume {run}`",
+    "resume": lambda run: f"go on with `bench run --resume RUN`, where RUN is the folder of {run}",
     "see-log": lambda: "see the cell's log in the run's folder",
     "check-provider": lambda: (
         "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
