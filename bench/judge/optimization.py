@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from bench.records import Note, Observation
 
-
 VALUES = {"asked", "status", "works", "optimizers"}
 
 
@@ -14,7 +13,7 @@ def optimization_fault(observations: Iterable[Observation]) -> Note | None:
     """The optimization that makes the cell fail or answer wrong, as its last observation has it; None without one."""
     facts = [fact for observation in observations for fact in observation.notes if fact.kind == "optimization-fault"]
     # A file of somebody else may hold a fact without its values.
-    return facts[-1] if facts and VALUES <= facts[-1].values.keys() else None
+    return facts[-1] if facts and facts[-1].values.keys() >= VALUES else None
 
 
 def measured_level(fact: Note | None) -> str | None:
