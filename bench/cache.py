@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import math
 import os
 import shutil
 import time
@@ -21,14 +22,13 @@ from bench.declare.suggest import nearest
 from bench.default_paths import CRASHES
 from bench.errors import UsageError
 from bench.files import writing
-from bench.prepare import artifacts, code_digest, environments, own_runs, probe_memory
-from bench.prepare.cache_use import last_used, removing
+from bench.prepare import artifacts, code_digest, environments, own_runs, probe_memory, seals, worker_code
+from bench.prepare.cache_check import Thing
+from bench.prepare.cache_use import REMOVED, last_used, removing
+from bench.prepare.leases import Users
 from bench.prepare.sources import hub, wheel
 from bench.records import RuntimeRecord
-from bench.shared import syntax
 
-REMOVED = "removed"
-"""A folder is moved here before it is deleted, so that no process sees a part of it."""
 DAY_S = 86400.0
 R = TypeVar("R")
 
@@ -129,31 +129,35 @@ def _remove(cache: Path, kinds: Sequence[str], is_chosen: Callable[[Entry], bool
     spared: list[Entry] = []
     # Listed before the lock is taken: an unknown kind raises without waiting for other processes.
     chosen = [(name, folder) for name, folder in _folders(cache, kinds)]
-    with removing(cache) as oldest_run:
+    with removing(cache) as users:
         shutil.rmtree(cache / REMOVED, ignore_errors=True)  # of a process that was stopped
         for name, folder in chosen:
             entry = _entry(name, folder)
             if is_chosen(entry):
-                is_removed = _move_aside(cache, folder, oldest_run, lock=KINDS[name].lock)
+                is_removed = _move_aside(cache, folder, users, lock=KINDS[name].lock)
                 (removed if is_removed else spared).append(entry)
         shutil.rmtree(cache / REMOVED, ignore_errors=True)
     return Pruned(tuple(removed), tuple(spared))
 
 
-def _move_aside(cache: Path, folder: Path, oldest_run: float, *, lock: bool) -> bool:
+def _move_aside(cache: Path, folder: Path, users: Callable[[], Users], *, lock: bool) -> bool:
     """Move a folder to `REMOVED` unless a running process has made or used it; return whether it was moved."""
+    name = folder.relative_to(cache).as_posix()
     aside = cache / REMOVED / f"{folder.name}-{uuid.uuid4().hex[:8]}"
     # A folder whose builder holds its lock is in use, however old it is.
     guard = _lock_of(folder) if lock else None
     with writing(folder), contextlib.suppress(Timeout), guard.acquire(timeout=0) if guard else contextlib.nullcontext():
-        if last_used(folder) >= oldest_run:
+        if users().use(name, last_used(folder)):
             return False
         # One rename, so that a process sees the whole folder or none.
         aside.parent.mkdir(exist_ok=True)
         folder.rename(aside)
-        if last_used(aside) >= oldest_run:  # used at this very moment
-            aside.rename(folder)
+        if users().use(name, last_used(aside)):  # used at this very moment
+            with contextlib.suppress(OSError):  # its user has made it again
+                aside.rename(folder)
             return False
+        with contextlib.suppress(OSError):
+            folder.with_name(f"{folder.name}.{seals.SEAL}").unlink(missing_ok=True)
         if guard:
             with contextlib.suppress(OSError):  # Windows deletes no open file
                 Path(guard.lock_file).unlink()
@@ -291,16 +295,26 @@ def _crash(file: Path) -> str:
     return "unreadable"
 
 
+def _sealed_damage(thing: Thing, folder: Path) -> list[str]:
+    """What has changed since a folder was sealed, all of its files read; without a seal, what its record shows."""
+    seal = seals.read(thing.seal_of(folder))
+    if seal is None:
+        return thing.adopt(folder)
+    endless = seals.ReadBudget(math.inf)
+    compared = seals.compare(folder, seal, endless, thing.ignored, thing.is_foreign, thorough=True, since_s=math.inf)
+    return list(compared.problems)
+
+
+def _artifact_damage(folder: Path) -> list[str]:
+    return artifacts.damage(folder) or _sealed_damage(artifacts.THING, folder)
+
+
+def _runtime_damage(folder: Path) -> list[str]:
+    return environments.damage(folder) or _sealed_damage(environments.RUNTIME, folder)
+
+
 def _code_damage(folder: Path) -> list[str]:
-    """Files of the worker code that are not valid Python."""
-    wrong = []
-    for path in sorted(folder.rglob("*.py")):
-        try:
-            syntax.module(path.read_bytes())
-        # ValueError: a damaged file may hold null bytes, which the parser refuses.
-        except (OSError, SyntaxError, ValueError):
-            wrong.append(f"{path.relative_to(folder).as_posix()} is no Python")
-    return wrong
+    return worker_code.damage(folder) or _sealed_damage(worker_code.CODE, folder)
 
 
 def _no_damage(_folder: Path) -> list[str]:
@@ -330,8 +344,8 @@ def _always(_folder: Path) -> bool:
 
 
 KINDS: dict[str, Kind] = {
-    "artifact": Kind("artifacts", "*", _artifact, artifacts.damage, lock=True, unfinished=_is_making),
-    "runtime": Kind("runtimes", "*", _runtime, environments.damage, lock=True, unfinished=_has_no_record),
+    "artifact": Kind("artifacts", "*", _artifact, _artifact_damage, lock=True, unfinished=_is_making),
+    "runtime": Kind("runtimes", "*", _runtime, _runtime_damage, lock=True, unfinished=_has_no_record),
     "wheel": Kind("sources/wheels", "*", _wheel, wheel.damage),
     "hub-model": Kind("sources/hub", "models--*", _hub_model, hub.damage),
     "worker-code": Kind("worker", "*", _worker_code, _code_damage, unfinished=_is_making),

@@ -67,6 +67,14 @@ class RuntimeSetupError(BenchError):
     """A runtime that could not be installed or lacks a package that the worker needs."""
 
 
+class DamagedCacheError(RuntimeSetupError, SourceError):
+    """Something in the cache that is damaged and could not be made again."""
+
+
+class ReadOnlyCacheError(RuntimeSetupError, SourceError):
+    """A cache that cannot be written and lacks something."""
+
+
 class RunFolderError(BenchError):
     """A run's folder that does not exist, is damaged, or has another schema."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,32 @@ UNFIT = {
     errno.EIO,
     errno.EFBIG,
 }
-BEYOND_US = UNFIT - {errno.EEXIST} | {errno.EMFILE, errno.ENFILE, errno.ELOOP}
+BEYOND_US = UNFIT - {errno.EEXIST} | {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ELOOP,
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.ENOLCK,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+}
 """Errors of the machine or of its settings, wherever they occur."""
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Whether an error says that a place cannot be written: read-only, not permitted, or full."""
+    if isinstance(error, DiskError):
+        return True
+    return isinstance(error, OSError) and error.errno in FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def free_space(folder: Path) -> str:
+    """`12 MiB are free there`; empty where the system does not tell."""
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB are free there"
+    return ""
 
 
 @contextlib.contextmanager
@@ -67,11 +92,22 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
-def append_synced(path: Path, line: bytes) -> None:
-    """Add one line to a file and force it to the disk. Raises `DiskError`, also where the file is a symbolic link."""
-    with writing(path), open(path, "ab", opener=_not_through_link) as file:
-        file.write(line)
-        file.flush()
+def append_synced(path: Path, lines: bytes) -> None:
+    """Add lines to a file, all or none, and force them to the disk.
+
+    Raises `DiskError`, also where the file is a symbolic link.
+    """
+    with writing(path), open(path, "ab", buffering=0, opener=_not_through_link) as file:
+        before, rest = file.seek(0, os.SEEK_END), memoryview(lines)
+        try:
+            # All in one call where the system takes them, so that a process that is killed leaves all or none.
+            while rest:
+                rest = rest[file.write(rest) :]
+        # Also after Ctrl-C: the next line would follow the start of this one.
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.truncate(before)
+            raise
         os.fsync(file.fileno())
 
 
@@ -88,6 +124,11 @@ def error_of_the_machine(error: BaseException) -> BenchError | None:
     if error.errno in FULL:
         return DiskError(
             f"{place} could not be written: the disk is full", "free some space; what was measured is kept"
+        )
+    if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        # What a process or a thread says that could not be started; it names no file.
+        return DiskError(
+            f"the machine has no room for more: {error.strerror}", "end other programs, or raise the limit"
         )
     if error.errno in BEYOND_US:
         return DiskError(f"{place} could not be used: {error.strerror}", "check its permissions and the disk")

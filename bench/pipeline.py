@@ -20,8 +20,10 @@ from bench.declare import matrix as matrices
 from bench.declare.budgets import effort_named
 from bench.declare.matrix import Matrix
 from bench.declare.plan import undescribed
-from bench.errors import DiskError, Interrupted, NothingMeasuredError, RunFolderError
+from bench.errors import BenchError, DiskError, Interrupted, NothingMeasuredError, RunFolderError
+from bench.files import error_of_the_machine
 from bench.prepare import own_runs
+from bench.prepare.beside import writable
 from bench.prepare.cache_use import uses_cache
 from bench.progress import Progress
 from bench.records import Comparison, Machine, Observation, Outcome, Run
@@ -109,8 +111,11 @@ def run(options: Options, progress: Progress) -> RunResult:
         # Hours of measuring are worth a report, even where cells are missing.
         except KeyboardInterrupt:
             raise _interrupted(options, folder, progress) from None
-        except DiskError as error:
-            raise DiskError(error.message, f"{error.hint}; then {_go_on(folder)}") from None
+        except (DiskError, OSError) as error:
+            known = error if isinstance(error, DiskError) else error_of_the_machine(error)
+            if known is None:
+                raise
+            raise DiskError(known.message, f"{known.hint}; then {_go_on(folder)}") from None
         finally:
             # Every worker has ended; what one that was killed has left is cleaned here.
             privacy.clean_logs(folder / store.LOGS)
@@ -128,6 +133,9 @@ def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrup
         message = "interrupted; what was measured is kept, without a report"
         report_alone = joined(("bench", "report", str(folder)))
         return Interrupted(message, f"{go_on}, or write the report alone: {report_alone}")
+    # Such as a full disk: that must hide neither the interruption nor how to go on.
+    except BenchError as error:
+        return Interrupted(f"interrupted; what was measured is kept, but there is no report: {error.message}", go_on)
     return Interrupted(f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}", go_on)
 
 
@@ -267,6 +275,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the blocks; each observation is on the disk, and in the report, before the next block begins."""
+    from bench.prepare.later_damage import LaterDamage
     from bench.prepare.quiet_machine import check_quiet
 
     # The look at the machine waits for a part of a second, in which numpy and scipy are loaded for the judge.
@@ -284,17 +293,30 @@ def _measure(
         timeout_s=matrix.measure.timeout_s,
         memory_limit_bytes=memory_limit(matrix, record.machine),
         logs=folder / store.LOGS,
-        compile_cache=options.cache / "compiled",
+        compile_cache=writable(options.cache) / "compiled",
     )
     states = CellHistory(observations, shared=is_shared(record.machine))
 
+    later = LaterDamage(prepared, record.cells)
+
+    def explained(observation: Observation) -> Observation:
+        is_doubtful = observation.failure is not None or not states.is_right(observation)
+        return later.explained(observation, is_doubtful=is_doubtful)
+
+    def append_all(appended: Sequence[Observation]) -> None:
+        store.append(folder, *map(explained, appended))
+
     def append(observation: Observation) -> None:
-        store.append(folder, observation)
+        append_all((observation,))
 
     def write_report() -> None:
-        progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
+        try:
+            progress.results(report([folder], options.formats, folder, rank_approximate=options.rank_approximate))
+        # A file of the report may be open in a program that locks it. What is measured is in another file.
+        except DiskError as error:
+            progress.step(f"no report so far: {error.message}")
 
-    measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report))
+    measure(matrix, record, prepared, settings, states, append, progress, Occasionally(write_report), append_all)
 
 
 class Occasionally:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from bench.errors import BenchError
 
 MATRIX_BYTES = 4 * 2**20
@@ -19,6 +21,8 @@ LINE_BYTES = 256 * 2**20
 """The longest observation: a sustained minute of a call of some microseconds."""
 CONFIG_BYTES = 64 * 2**20
 """The longest configuration or index of a model."""
+UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for damaged bytes: for some it raises errors of Python."""
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 LONG_NUMBER = re.compile(rb"[\[,:\s]-?[0-9]{19}")
 """The start of an integer that may not fit into 64 bits; 18 digits always do."""
@@ -85,3 +89,12 @@ def _check_kind(path: Path, mode: int, error: type[BenchError]) -> None:
     # `read` tells of a folder what it always has.
     if kind and not stat.S_ISDIR(mode):
         raise error(f"{path} is {kind} and no file", "write its content to a file, and name that")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something; also for names of others, of which no file system can have one."""
+    try:
+        return path.exists()
+    # A name that is too long, or with a zero byte.
+    except (OSError, ValueError):
+        return False

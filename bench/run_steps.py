@@ -158,7 +158,7 @@ def prepare(
     logs = folder / store.LOGS
     planned = {cell.target for cell in record.cells}
     lacking = {name: facts for name, facts in record.targets.items() if name not in planned}
-    targets = new_targets(matrix, record.machine, cache, logs, progress, code)
+    targets = new_targets(matrix, record.machine, cache, logs, progress, code, record.effort.minutes)
     try:
         prepared = builds.prepare(matrix, record.cells, targets, cache, logs, progress, recorded)
     finally:
@@ -166,7 +166,8 @@ def prepare(
         runtimes = {name: environment.record for name, environment in targets.pool.environments.items()}
         known = lacking | targets.facts
         facts = {target: known[target] for target in matrix.targets if target in known}
-        record = replace(record, targets=facts, runtimes=runtimes)
+        notes = (*record.cache_notes, *targets.pool.check.notes)
+        record = replace(record, targets=facts, runtimes=runtimes, cache_notes=notes)
         save(folder, record, cache, is_own=is_own)
     # A resumed run keeps what is recorded of a model that cannot be prepared any more.
     artifacts = {name: artifact.record.key for name, artifact in prepared.artifacts.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -20,12 +21,12 @@ from bench.files import append_synced, write_atomically, writing
 from bench.records import SCHEMA, Machine, Observation, Run, schema_1
 
 RUN, RESULTS, LOGS, LOCK = "run.json", "results.jsonl", "logs", ".lock"
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 MOST_CELLS, MOST_BLOCKS = 100_000, 1_000_000
 """No run has more: a file that says so is damaged, or not of a run."""
 
 PART_BYTES = 2**20
-UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for damaged bytes."""
+UNREADABLE = reading.UNREADABLE
 
 # What `Intel(R) Core(TM)`, `with Radeon Graphics` and the like add to a name that has room for four words.
 NOISE = {"r", "tm", "c", "cpu", "with", "processor", "core", "gen", "th"}
@@ -81,8 +82,11 @@ def _locked(folder: Path) -> Iterator[None]:
             message = f"another process of bench measures into {folder}"
             raise RunFolderError(message, "wait until it has ended, or interrupt it") from None
         except NotImplementedError:
-            # A file system without locks: better a run without one than no run.
             pass
+        except OSError as error:
+            # A file system without locks, as some of a network are: better a run without one than no run.
+            if error.errno not in WITHOUT_LOCKS:
+                raise
     try:
         yield
     finally:
@@ -95,9 +99,9 @@ def save(folder: Path, run: Run) -> None:
     write_atomically(folder / RUN, msgspec.json.format(privacy.stored(run)))
 
 
-def append(folder: Path, observation: Observation) -> None:
-    """Add one observation; it is on the disk when this returns."""
-    append_synced(folder / RESULTS, privacy.stored(observation) + b"\n")
+def append(folder: Path, *observations: Observation) -> None:
+    """Add observations, all or none; they are on the disk when this returns."""
+    append_synced(folder / RESULTS, b"".join(privacy.stored(observation) + b"\n" for observation in observations))
 
 
 def read(folder: Path) -> tuple[Run, tuple[Observation, ...]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
+import itertools
 import os
 import queue
 import signal
@@ -19,7 +21,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from bench import privacy
+from bench import privacy, reading
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
 from bench.shared import native_errors
 from bench.worker_logs import LOGS
@@ -41,6 +43,12 @@ MOST_WAITING = 64
 MOST_BANNER_LINES, BANNER_S = 100, 30.0
 """How much a process may print before its first reply, and for how long: longer, it is no worker."""
 PUT_S = 1.0
+HELD_UP_S = 5.0
+"""A wait that takes so much longer than it should: this process was stopped, as by Ctrl-Z, or the machine slept."""
+MARK = "BENCH_WORKER"
+"""The variable by which processes that left their worker are found: its children have it too."""
+SHORT_OF = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""The machine has no room for a further process, which says nothing about a runtime's interpreter."""
 WINDOWS_ENDS = {
     0xC0000005: "access violation",
     0xC0000409: "stack buffer overrun",
@@ -53,6 +61,7 @@ WINDOWS_ENDS = {
 REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
+_NUMBERS = itertools.count(1)
 _ALIVE: weakref.WeakSet[Worker] = weakref.WeakSet()
 """The workers that were not closed."""
 
@@ -92,6 +101,11 @@ class Worker:
         self._banner_began = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._is_suspended = False
+        self._mark = f"{os.getpid()}-{time.monotonic_ns()}-{next(_NUMBERS)}"
+        self._end_s = 0.0
+        """When the order at work must be answered."""
+        self._turned_s = 0.0
+        """When the answer was last waited for."""
         self._looked_s = 0.0
         """When the memory was last looked at."""
         _ALIVE.add(self)
@@ -101,17 +115,29 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=environment,
+                env={**environment, MARK: self._mark},
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 # Ctrl-C at the terminal must reach the parent only, which then ends its worker.
                 start_new_session=True,
             )
-        except OSError as error:  # the interpreter is missing or not executable; the first order reports it
+        except OSError as error:
+            if error.errno in SHORT_OF:
+                self.close()
+                raise
+            # The interpreter is missing or not executable; the first order reports it.
             self._not_started = f"{executable.name} could not be started: {error.strerror}"
         else:
             # A thread, since a pipe cannot be read with a time limit on Windows.
             # As a daemon: a child that the worker left may hold the pipe open, and must not keep this process alive.
-            threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
+            listener = threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True)
+            try:
+                listener.start()
+            except RuntimeError as error:
+                self.kill()
+                self.close()
+                if self._process.stdout is not None:
+                    self._process.stdout.close()
+                raise OSError(errno.EAGAIN, str(error)) from None
 
     @property
     def alive(self) -> bool:
@@ -124,13 +150,19 @@ class Worker:
         `timeout_s` is for the whole order, or with `each` for each reply.
         """
         self.stage, self.workload = "start", None
+        if self._has_replied and not self._replies.empty():
+            # Taken as the answer to this order, it would be that of another workload.
+            line = self._replies.get_nowait()
+            yield self._failed(self._death() if line is None else self._unreadable(line, "came without an order"))
+            return
         # monotonic: the wall clock may be set while a worker runs.
-        end = time.monotonic() + timeout_s
+        self._turned_s = time.monotonic()
+        self._end_s = self._turned_s + timeout_s
         if not self._send(order):
             yield self._failed(self._death())
             return
         while True:
-            reply = self._next(end)
+            reply = self._next()
             if isinstance(reply, Failure):
                 yield self._failed(reply)
                 return
@@ -145,7 +177,7 @@ class Worker:
                 return
             yield reply
             if each:
-                end = time.monotonic() + timeout_s
+                self._end_s = time.monotonic() + timeout_s
 
     def close(self) -> None:
         """Let the process end, kill it after `CLOSE_S` seconds, and take what is private out of its log."""
@@ -182,7 +214,9 @@ class Worker:
             for child in [*parent.children(recursive=True), parent]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
-        self._process.wait()
+        # Not without a limit: a driver that hangs keeps even a killed process.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_S)
         self._end_process_group()
 
     def death(self) -> Failure | None:
@@ -208,11 +242,14 @@ class Worker:
                 psutil.Process(self._process.pid).resume()
 
     def _end_process_group(self) -> None:
-        """Kill the children that a dead process left: they have no parent now, but are still in its group."""
+        """Kill the children that a dead process left: they have no parent now, but its group, or at least its mark."""
         if self._process is not None and sys.platform != "win32":
             # No process is left in the group; macOS says PermissionError where only dead ones are.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            for pid in _marked(f"{MARK}={self._mark}"):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
 
     @property
     def pid(self) -> int | None:
@@ -251,12 +288,15 @@ class Worker:
         return True
 
     def _listen(self, stream: IO[bytes]) -> None:
-        with stream:
-            # With a limit: a process that prints without line ends must not fill this one's memory.
-            while line := stream.readline(MOST_REPLY_BYTES):
-                if not self._put(line):
-                    return
-        self._put(None)
+        try:
+            with stream:
+                # With a limit: a process that prints without line ends must not fill this one's memory.
+                while line := stream.readline(MOST_REPLY_BYTES):
+                    if not self._put(line):
+                        return
+        # Also after an error here, which would else be waited for until the time limit.
+        finally:
+            self._put(None)
 
     def _put(self, line: bytes | None) -> bool:
         """Pass a line on; False where nobody will take it any more."""
@@ -270,14 +310,23 @@ class Worker:
             else:
                 return True
 
-    def _next(self, end: float) -> Reply | Failure:
+    def _remaining_s(self) -> float:
+        """Seconds until the order at work must be answered, without those in which this process was stopped."""
+        now_s = time.monotonic()
+        held_up_s = now_s - self._turned_s - self.watch_s
+        self._turned_s = now_s
+        if held_up_s > HELD_UP_S:
+            self._end_s += held_up_s
+        return self._end_s - now_s
+
+    def _next(self) -> Reply | Failure:
         """Wait for the next reply; a `Failure` says why there is none."""
         has_ended = False
         while True:
             kept_bytes = LOGS.bound(self.log)
             if kept_bytes is not None:
                 self._log_start = min(self._log_start, kept_bytes)
-            remaining_s = end - time.monotonic()
+            remaining_s = self._remaining_s()
             if remaining_s <= 0:
                 self.kill()
                 return self._failure("timeout", "timeout", "no answer in the time allowed, so the process was ended")
@@ -305,8 +354,8 @@ class Worker:
         # A banner without a line end stands in front of the first reply.
         start = 0 if self._has_replied else max(0, line.find(b'{"reply"'))
         try:
-            reply = REPLIES.decode(line[start:])
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            reply = _reply(line[start:])
+        except reading.UNREADABLE:
             if self._has_replied or len(line) >= MOST_REPLY_BYTES or len(self._banner) >= MOST_BANNER_LINES:
                 return self._unreadable(line)
             self._banner_began = self._banner_began if self._banner else time.monotonic()
@@ -318,14 +367,16 @@ class Worker:
         self._has_replied = True
         return reply
 
-    def _unreadable(self, line: bytes) -> Failure:
+    def _unreadable(self, line: bytes, why: str = "") -> Failure:
         self.kill()
-        if len(line) >= MOST_REPLY_BYTES:
+        if why:
+            message = f"a reply of the worker {why}"
+        elif len(line) >= MOST_REPLY_BYTES:
             message = f"the worker wrote {len(line) >> 20} MiB without a line end"
         else:
             try:
-                error = repr(REPLIES.decode(line))
-            except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as problem:
+                error = repr(_reply(line))
+            except reading.UNREADABLE as problem:
                 error = str(problem)
             message = f"the worker's reply could not be read: {error}"
         return self._failure("failed", "protocol", message)
@@ -378,8 +429,9 @@ class Worker:
         return Failed(failure, self.workload)
 
     def _tail(self) -> str:
-        """The last lines that the process wrote, without what is private."""
-        with self.log.open("rb") as file:
+        """The last lines that the process wrote, without what is private; empty where somebody has removed the log."""
+        text = ""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
             # A character has up to four bytes in UTF-8.
             size = self.log.stat().st_size
             # Another worker may have cut the log that both write to.
@@ -416,6 +468,14 @@ REMEDIES: dict[str, str] = {
 }
 
 
+def _reply(line: bytes) -> Reply:
+    """The reply in a line. Raises one of `reading.UNREADABLE`, also for what could be stored and not be read again."""
+    reply = REPLIES.decode(line)
+    if reading.huge_integer(line, msgspec.json.decode):
+        raise msgspec.ValidationError("an integer beyond 64 bits")
+    return reply
+
+
 def signal_name(code: int) -> str | None:
     """The signal that ended a process, `SIGSEGV` for -11, or Windows' name for it; None for a normal exit."""
     if code < 0:
@@ -426,6 +486,18 @@ def signal_name(code: int) -> str | None:
             return f"signal {-code}"
     # Windows has no signals: a crash ends the process with an NTSTATUS as its exit code.
     return WINDOWS_ENDS.get(code & 0xFFFFFFFF) if code > 0xFFFF else None
+
+
+def _marked(variable: str) -> list[int]:
+    """The processes of this user with a variable of their environment; Linux only, and empty elsewhere."""
+    found = []
+    if sys.platform == "linux":
+        for folder in Path("/proc").glob("[0-9]*"):
+            # Of others it cannot be read, and many end meanwhile.
+            with contextlib.suppress(OSError):
+                if variable.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+    return found
 
 
 def _oom_kills() -> int:

@@ -5,15 +5,18 @@ Each other file of this folder that has a function `add_to` is a verb: a new one
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import __version__
+from bench.cli.interrupts import stop_on_signals
 from bench.cli.streams import standard_streams
 from bench.errors import FAULT, BenchError, DiskError, Interrupted, UsageError
 
@@ -59,12 +62,30 @@ def build(only: str | None = None) -> typer.Typer:
     return application
 
 
+def interruptible(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb, which raises `Interrupted` at an interruption: typer would end it without a word."""
+
+    @functools.wraps(verb)
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        try:
+            return verb(*arguments, **named)
+        except KeyboardInterrupt as error:
+            raise _interruption(error) from None
+
+    return interrupted
+
+
 def _summarize(application: typer.Typer) -> None:
-    """Give every command the first paragraph of its text as its summary: click would cut it at 45 characters."""
+    """Give every command the first paragraph of its text as its summary: click would cut it at 45 characters.
+
+    Every command can be interrupted.
+    """
     from inspect import getdoc
 
     for command in application.registered_commands:
         command.short_help = " ".join((getdoc(command.callback) or "").partition("\n\n")[0].split())
+        if command.callback is not None:
+            command.callback = interruptible(command.callback)
     for group in application.registered_groups:
         if group.typer_instance is not None:
             group.short_help = str(group.typer_instance.info.help)
@@ -74,9 +95,14 @@ def _summarize(application: typer.Typer) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and end the process with its exit code, one of `bench.errors.EXIT_CODES`."""
     words = sys.argv[1:] if arguments is None else arguments
-    with standard_streams() as out:
-        code = _code_of(words)
-        out.flush()
+    code = Interrupted.exit_code
+    with standard_streams() as out, stop_on_signals(until_end=arguments is None):
+        try:
+            code = _code_of(words)
+            out.flush()
+        # Again while the error was printed, or because nobody reads the output.
+        except KeyboardInterrupt:
+            code = code or Interrupted.exit_code
         if out.error is not None and code == 0:
             # Late, as all that `bench --version` does not need.
             from bench.files import FULL
@@ -99,11 +125,22 @@ def _code_of(words: list[str]) -> int:
         code = app(args=words, prog_name="bench", standalone_mode=False)
     except BenchError as error:
         return _print_error(error)
-    except KeyboardInterrupt:
-        return _print_error(Interrupted("interrupted"))
-    except Exception as error:  # noqa: BLE001 - the outermost handler: an exit code of Python's own would be 1
+    except KeyboardInterrupt as error:
+        return _print_error(_interruption(error))
+    # Also what is no `Exception`, such as `sys.exit(1)` in a plug-in: an exit code of its own could be a gate's.
+    except BaseException as error:
+        if isinstance(error, SystemExit) and COMPLETION in os.environ:
+            raise  # how click ends a completion
         return _other_error(error, words)
     return code if isinstance(code, int) else 0
+
+
+def _interruption(error: BaseException) -> Interrupted:
+    """What to say of an interruption. One that came while another was told must not hide how to go on."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Interrupted):
+        cause = cause.__context__
+    return cause or Interrupted("interrupted")
 
 
 def _print_error(error: BenchError) -> int:
@@ -111,7 +148,7 @@ def _print_error(error: BenchError) -> int:
     return error.exit_code
 
 
-def _other_error(error: Exception, words: list[str]) -> int:
+def _other_error(error: BaseException, words: list[str]) -> int:
     """The exit code for an error of typer, which is printed like our own, of the machine, or of this program."""
     # By attribute and not by class, for the reason below: the class of such an error may be one of typer's own.
     message = getattr(error, "format_message", None)
@@ -125,6 +162,8 @@ def _other_error(error: Exception, words: list[str]) -> int:
 
     if known := error_of_the_machine(error):
         return _print_error(known)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "bench":
+        return _print_error(BenchError(f"the package '{error.name}' is missing", "install touchstone-bench again"))
     try:
         from bench.cli import crash
 

@@ -26,10 +26,10 @@ from bench.cli.options import (
     check_paths,
     matrix_path,
     print_json,
-    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import console, plain_table, safe, safe_path
+from bench.declare.patterns import MAX_THREADS
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def gate(
         ),
     ] = 40.0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Number of threads for the new version (default: as in the base).")
+        int | None,
+        typer.Option(min=1, max=MAX_THREADS, help="Number of threads for the new version (default: as in the base)."),
     ] = None,
     in_sequence: Annotated[
         bool,
@@ -103,7 +104,6 @@ def gate(
 
     check_model(model, family, matrix)
     check_paths(matrix, baseline, out, cache_dir)
-    stop_on_signals()
     options = gating.Options(
         baseline=baseline,
         matrix=matrix_path(matrix),

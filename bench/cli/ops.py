@@ -18,7 +18,6 @@ from bench.cli.options import (
     check_paths,
     matrix_path,
     print_json,
-    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import console, safe, safe_path
@@ -62,7 +61,6 @@ def ops(
     from bench import conformance
 
     check_paths(matrix, out, cache_dir)
-    stop_on_signals()
     options = conformance.Options(
         matrix=matrix_path(matrix),
         cache=cache_path(cache_dir),

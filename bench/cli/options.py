@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -39,7 +37,6 @@ __all__ = [
     "known_formats",
     "matrix_path",
     "print_json",
-    "stop_on_signals",
     "with_progress",
 ]
 
@@ -153,35 +150,6 @@ def _is_no_text(path: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-"""What ends a run as Ctrl-C does: a cancelled job of a CI receives SIGTERM, a terminal that closes sends SIGHUP."""
-SAME_S = 1.0
-"""Signals within so many seconds are one: a terminal sends Ctrl-C to nox and to its child, and nox sends it again."""
-
-
-class _Interrupts:
-    """Raises `KeyboardInterrupt` at the first signal, and at a later one unless it is the same keystroke."""
-
-    def __init__(self) -> None:
-        self.last = float("-inf")
-
-    def __call__(self, *_: object) -> None:
-        before, self.last = self.last, time.monotonic()
-        # What ends the workers runs in that second, and must not be interrupted itself.
-        if self.last - before > SAME_S:
-            raise KeyboardInterrupt
-
-
-def stop_on_signals() -> None:
-    """Keep what was measured and end in order at Ctrl-C, SIGTERM and the end of the terminal."""
-    interrupts = _Interrupts()
-    for name in SIGNALS:
-        number = getattr(signal, name, None)
-        # What the caller ignores stays ignored: `nohup bench run` goes on after the terminal is closed.
-        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
-            signal.signal(number, interrupts)
 
 
 def with_progress(

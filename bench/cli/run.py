@@ -25,10 +25,10 @@ from bench.cli.options import (
     check_paths,
     known_formats,
     matrix_path,
-    stop_on_signals,
     with_progress,
 )
 from bench.cli.tables import results_so_far, run_table
+from bench.declare.patterns import MAX_THREADS
 from bench.errors import UsageError
 
 ORDER = 20
@@ -48,7 +48,9 @@ def run(
     with_optional: OptionalFlag = False,
     budget: Annotated[str | None, typer.Option(help="quick, standard or thorough (default: the matrix's).")] = None,
     minutes: MinutesFlag = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Number of threads for every target.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MAX_THREADS, help="Number of threads for every target.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run: only what is missing is measured.")] = None,
     sustained: Annotated[
         float | None,
@@ -82,7 +84,6 @@ def run(
         raise UsageError("--resume continues a run with its original options", hint)
     check_model(model, family, matrix)
     check_paths(matrix, out, resume, cache_dir)
-    stop_on_signals()
     options = pipeline.Options(
         matrix=matrix_path(matrix),
         model=model,

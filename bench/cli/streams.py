@@ -106,6 +106,7 @@ def standard_streams() -> Iterator[Stream]:
     for stream in kept:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ENCODING_ERRORS)
+    changed = [number for number in (1, 2) if _made_blocking(number)]
     out, err = Stream(kept[0]), Stream(kept[1])
     sys.stdout, sys.stderr = out, err
     try:
@@ -114,6 +115,22 @@ def standard_streams() -> Iterator[Stream]:
         out.flush()
         err.flush()
         sys.stdout, sys.stderr = kept
+        for number in changed:
+            os.set_blocking(number, False)
+
+
+def _made_blocking(number: int) -> bool:
+    """Let writes to a stream wait for its reader; whether they did not.
+
+    Some callers, such as Node, pass on pipes for which a write fails while they are full: half of the output is lost.
+    """
+    if os.name == "nt":
+        return False  # there only sockets can be so
+    with contextlib.suppress(OSError):
+        if not os.get_blocking(number):
+            os.set_blocking(number, True)
+            return True
+    return False
 
 
 def _open_closed() -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bench import reading
 from bench.errors import DiskError
 from bench.files import write_atomically
 
@@ -47,7 +48,7 @@ class ManifestMemory:
         """What was read from a file of this content, as a value of the type `kind`; None where nothing is known."""
         if self.file is None:
             return None
-        with contextlib.suppress(OSError, KeyError, UnicodeDecodeError, msgspec.MsgspecError):
+        with contextlib.suppress(OSError, KeyError, *reading.UNREADABLE):
             return msgspec.json.decode(self._values[_key(path.read_bytes(), kind)], type=kind)
         return None
 
@@ -78,7 +79,7 @@ def read(file: Path) -> Remembered:
 
 
 def _load(file: Path, reader: str) -> dict[str, msgspec.Raw]:
-    with contextlib.suppress(OSError, UnicodeDecodeError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, *reading.UNREADABLE):
         remembered = read(file)
         if remembered.reader == reader:
             # `bench cache prune` looks at the time of the last use.

@@ -16,6 +16,7 @@ from bench import reading
 from bench.declare import registry
 from bench.declare.budgets import BUDGETS, MOST_MINUTES
 from bench.declare.models import Model, read_models
+from bench.declare.patterns import MAX_THREADS
 from bench.declare.precisions import Precision, read_precisions
 from bench.declare.providers import DEFAULT_ENGINE
 from bench.declare.tables import Tables
@@ -45,6 +46,7 @@ SCHEMA = 1
 TOP = ("schema", "models", "precisions", "runtimes", "providers", "baselines", "exclude", "measure")
 
 
+THREADS = f"at least 1 and at most {MAX_THREADS}"
 MINUTES = f"more than 0 and at most {MOST_MINUTES}"
 
 
@@ -187,7 +189,7 @@ def _measure(tables: Tables) -> Measure:
         measure = tables.struct(Measure, tables.data.get("measure", {}), "measure")
     limits = (
         # `not … > 0`: nan is not, either.
-        ("threads", measure.threads is not None and measure.threads < 1, "at least 1"),
+        ("threads", measure.threads is not None and not 1 <= measure.threads <= MAX_THREADS, THREADS),
         ("timeout_s", not measure.timeout_s > 0, "more than 0"),
         ("minutes", measure.minutes is not None and not 0 < measure.minutes <= MOST_MINUTES, MINUTES),
         ("memory_limit_mb", measure.memory_limit_mb is not None and measure.memory_limit_mb < 1, "at least 1"),

@@ -24,6 +24,8 @@ NEED = r"^((cpu|gpu|npu)(:(amd|apple|arm|huawei|intel|nvidia|qualcomm))?)?$"
 PLATFORM = r"^(linux|windows|macos)-(x86_64|aarch64)$"
 PYTHONS = r"^>=3\.[0-9]+,<3\.[0-9]+$"
 MAX_INDEX = 999
+MAX_THREADS = 65_536
+"""More than any machine has, and a number that every file can hold."""
 
 
 def device_choice(value: object) -> DeviceChoice | None:

@@ -18,7 +18,9 @@ from bench.measure.blocks import Bursts, measure_block
 from bench.measure.observations import now
 from bench.measure.visits import Settings, Visitor
 from bench.measure.warm_session import Member
+from bench.prepare.beside import writable
 from bench.prepare.builds import Prepared
+from bench.prepare.later_damage import LaterDamage
 from bench.progress import Progress
 from bench.records import Cell, Machine, Note, Observation, Run
 
@@ -41,13 +43,14 @@ class GateSide:
         self.name, self.run, self.prepared = name, run, prepared
         self.folder = place.folder / name
         self.observations: list[Observation] = []
+        self.later = LaterDamage(prepared, run.cells)
         settings = Settings(
             effort=GATE,
             threads=run.threads,
             timeout_s=matrix.measure.timeout_s,
             memory_limit_bytes=run_steps.memory_limit(matrix, place.machine),
             logs=self.folder / store.LOGS,
-            compile_cache=place.cache / "compiled",
+            compile_cache=writable(place.cache) / "compiled",
         )
         self.visitor = Visitor(matrix, run, prepared, settings, self.keep)
         for cell in run.cells:
@@ -61,6 +64,7 @@ class GateSide:
 
     def keep(self, observation: Observation) -> None:
         """Write an observation to the disk at once, as a run does, so that an interruption loses nothing."""
+        observation = self.later.explained(observation, is_doubtful=observation.failure is not None)
         self.observations.append(observation)
         store.append(self.folder, observation)
 

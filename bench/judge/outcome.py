@@ -18,8 +18,9 @@ from bench.judge.speed import LEAST_BLOCKS, controls, logs, round_medians, speed
 from bench.judge.sustained import Attempt
 from bench.judge.tolerance import checked, quality, violations
 from bench.judge.transcripts import worst_word_error_rate
-from bench.judge.verdict import NOT_TRIED, SEVERITY, Case, Verdict, verdict
+from bench.judge.verdict import SEVERITY, Case, Verdict, verdict
 from bench.records import (
+    NOT_TRIED,
     Cell,
     Comparison,
     Interval,
@@ -36,7 +37,7 @@ from bench.records import (
 )
 from bench.shared.number_formats import of_file
 
-__all__ = ["ANSWERED", "NOT_TRIED", "SEVERITY", "TIMED", "Judged", "by_cell", "judge", "judge_run", "violations"]
+__all__ = ["ANSWERED", "SEVERITY", "TIMED", "Judged", "by_cell", "judge", "judge_run", "violations"]
 
 ANSWERED: tuple[Status, ...] = ("ok", "partial", "approximate")
 """The statuses whose answers are within their tolerance: only such a cell is compared with others."""

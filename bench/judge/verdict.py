@@ -15,8 +15,6 @@ from bench.shared.native_errors import first_sentence
 
 # From the most severe to the least. `_status` takes a status that is missing here for `failed`.
 SEVERITY: tuple[Status, ...] = ("crashed", "out-of-memory", "timeout", "failed", "unavailable", "unsupported")
-NOT_TRIED: tuple[Status, ...] = ("not-measured", "unavailable", "excluded")
-"""The statuses of cells for which no worker measured anything: they say nothing about the cell."""
 SEE_LOG = note("see-log")
 # Some libraries write error lines without end; the failure beside the reason keeps the whole message.
 REASON_CHARACTERS = 400

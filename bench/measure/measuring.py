@@ -48,16 +48,27 @@ def measure(
     record: Record,
     progress: Progress,
     after_block: Callable[[], None] = lambda: None,
+    record_all: Callable[[Sequence[Observation]], None] | None = None,
 ) -> None:
     """Measure blocks of every model; `history` holds the observations of an interrupted run.
 
     Models that are expected not to fit their device come last: if one crashes the machine, the rest is measured. Then
-    each cell has its sustained run, where the run asks for it. `after_block` is called after each block.
+    each cell has its sustained run, where the run asks for it. `after_block` is called after each block. `record_all`
+    records the observations of a block together, so that a block is on the disk whole or not at all.
     """
 
     def note(observation: Observation) -> None:
         history.add(observation)
         record(observation)
+
+    def note_all(observations: Sequence[Observation]) -> None:
+        for observation in observations:
+            history.add(observation)
+        if record_all:
+            record_all(observations)
+        else:
+            for observation in observations:
+                record(observation)
 
     cells = [cell for cell in run.cells if cell.excluded is None]
     for cell in cells:
@@ -71,7 +82,7 @@ def measure(
     visitor = Visitor(matrix, run, prepared, settings, note, too_large)
     # A resumed run goes on at the levels that it had to take.
     visitor.adopt(observation for cell in cells for observation in history.rounds[cell.id].values())
-    blocks = RunBlocks(run, cells, visitor, history, progress)
+    blocks = RunBlocks(run, cells, visitor, history, progress, note_all)
     try:
         while blocks.next():
             after_block()
@@ -86,8 +97,15 @@ class RunBlocks:
     """The blocks of a run, one after another."""
 
     def __init__(
-        self, run: Run, cells: Sequence[Cell], visitor: Visitor, history: CellStates, progress: Progress
+        self,
+        run: Run,
+        cells: Sequence[Cell],
+        visitor: Visitor,
+        history: CellStates,
+        progress: Progress,
+        note_all: Callable[[Sequence[Observation]], None],
     ) -> None:
+        self.note_all = note_all
         self.run, self.visitor, self.history, self.progress = run, visitor, history, progress
         self.effort: Effort = visitor.settings.effort
         self.models: dict[str, list[Cell]] = {}
@@ -236,10 +254,10 @@ class RunBlocks:
             self.eta.done(model, block.seconds)
         first = [cell for session in block.sessions for cell in session.member.cells if self._is_first(cell)]
         newly = {cell.id for cell in first}
-        for session in block.sessions:
-            for observation in session.observations():
-                self.visitor.record(observation)
-                self._say_later(observation, is_first=observation.cell in newly)
+        observations = [observation for session in block.sessions for observation in session.observations()]
+        self.note_all(observations)
+        for observation in observations:
+            self._say_later(observation, is_first=observation.cell in newly)
         for cell in first:
             # Neither a burst nor a failure, after another cell of its process crashed: the next block has it again.
             self.attempts[cell.id] += not self.history.rounds[cell.id]

@@ -15,9 +15,11 @@ from packaging.utils import canonicalize_name
 
 from bench.declare import registry
 from bench.declare.matrix import Model
+from bench.errors import ReadOnlyCacheError
 from bench.prepare import worker_code
-from bench.prepare.artifacts import Artifact, Artifacts, Kind, key_of
-from bench.prepare.environments import Environment, distribution_name
+from bench.prepare.artifacts import THING, Artifact, Artifacts, Kind, key_of
+from bench.prepare.cache_check import CacheCheck, Use, failure_of
+from bench.prepare.environments import Environment, distribution_name, uses_of
 from bench.prepare.threads import Slots, usable_cores
 from bench.progress import Progress, duration
 from bench.records import (
@@ -99,9 +101,11 @@ class ArtifactBuilder:
         runtimes: Mapping[str, Environment],
         code: Path,
         slots: Slots | None = None,
+        check: CacheCheck | None = None,
     ) -> None:
         self.slots = slots or Slots(1)
-        self.cache = Artifacts(cache / "artifacts", self.slots.stop)
+        self.check = check or CacheCheck(say=progress.step)
+        self.cache = Artifacts(cache / "artifacts", self.slots.stop, self.check)
         self.logs, self.progress, self.runtimes, self.code = logs, progress, runtimes, code
         # Kept between builds: starting a worker imports torch, which takes seconds.
         self.workers: dict[tuple[str, int], Worker] = {}
@@ -255,6 +259,7 @@ class ArtifactBuilder:
     ) -> Artifact:
         """The artifact from the cache, or built now by a worker; what is true of its base is true of it too."""
         key, built = key_of(parts), False
+        folder = self.cache.root / key
 
         def build(aside: Path) -> tuple[Note, ...]:
             nonlocal built
@@ -274,14 +279,28 @@ class ArtifactBuilder:
         try:
             artifact = self.cache.ensure(kind, parts, build, self._turn(what, work), waits)
         except BuildError as error:
-            self.failed[key] = error.failure
-            raise
+            failure = self._cause(folder, what, error.failure, runtime)
+            self.failed[key] = failure
+            raise BuildError(failure) from None
+        except ReadOnlyCacheError as error:
+            failure = failure_of(self.check.of_damage(folder, what, error) or error, "cache")
+            self.failed[key] = failure
+            raise BuildError(failure) from None
         finally:
             self.progress.work(waiting, None)
         if built:
+            self.check.healed(THING, folder, what)
             size = artifact.record.size_bytes / 2**20
             self.progress.step(f"built {what}: {size:.1f} MiB in {duration(artifact.record.seconds)}")
         return artifact
+
+    def _cause(self, folder: Path, what: str, failure: Failure, runtime: str) -> Failure:
+        """The failure of a build, or that of the cache where what the build needs, or should replace, is damaged."""
+        environment = self.runtimes[runtime]
+        error = self.check.of_damage(folder, what, failure) or self.check.cause(
+            [Use(worker_code.CODE, self.code, "the worker's code"), *uses_of(environment)]
+        )
+        return failure_of(error, "cache") if error else failure
 
     @contextlib.contextmanager
     def _turn(self, what: str, work: Work) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -16,14 +17,21 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from bench.files import write_atomically, writing
+from bench import reading
+from bench.errors import DiskError
+from bench.files import FULL, write_atomically, writing
+from bench.prepare import beside
+from bench.prepare.cache_check import CacheCheck, Thing, lacks
 from bench.prepare.cache_use import USED, touch
+from bench.prepare.seals import SEAL
 from bench.prepare.threads import Stop, locked
 from bench.records import ArtifactRecord, Cell, Note, Run, Source, Weights, schema_1
 
 MANIFEST = "artifact.json"
 MAKING = "making-"
-UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = reading.UNREADABLE
+FULL_BYTES = 2**20
+"""A disk with less is full: file systems keep some blocks back, and a failed write leaves a part of one."""
 KEY = re.compile(r"[0-9a-f]{24}")
 """A run's file may come from anywhere, and its keys become names of folders: nothing else is accepted."""
 Kind = Literal["model", "reference", "source"]
@@ -41,19 +49,17 @@ class Artifact(Struct, frozen=True):
 class Artifacts:
     """The artifacts under `root`; several processes and threads may share them at the same time."""
 
-    def __init__(self, root: Path, stop: Stop | None = None) -> None:
+    def __init__(self, root: Path, stop: Stop | None = None, check: CacheCheck | None = None) -> None:
         self.root, self.stop = root, stop
+        self.check = check or CacheCheck()
 
     def find(self, parts: dict[str, str]) -> Artifact | None:
-        """The artifact made of exactly these parts; None where the cache does not hold it."""
+        """The artifact made of exactly these parts; None where the cache does not hold it, or holds a damaged one."""
         return self._read(self.root / key_of(parts))
 
     def find_key(self, key: str) -> Artifact | None:
-        """The artifact of a recorded key; None where the cache does not hold it. This counts as a use."""
-        artifact = self._read(self.root / key)
-        if artifact:
-            touch(artifact.folder)
-        return artifact
+        """The artifact of a recorded key; None where the cache does not hold it whole. This counts as a use."""
+        return self._read(self.root / key)
 
     def ensure(
         self,
@@ -67,9 +73,14 @@ class Artifacts:
 
         A second run or thread that needs the same artifact waits for the first, and calls `waits` meanwhile. The files
         are written to another folder, which is renamed at the end, so that no reader sees an incomplete artifact.
-        Raises `DiskError`, and what `build` raises.
+        Raises `DiskError`, `ReadOnlyCacheError`, and what `build` raises.
         """
         folder = self.root / key_of(parts)
+        # Without the lock, which cannot be had in a read-only cache: an artifact that is there is whole.
+        if artifact := self._read(folder):
+            return artifact
+        if not beside.is_writable(self.root):
+            raise lacks(self.root.parent, f"the {kind} {parts.get('what', '')} of {parts.get('model', '')}".strip())
         with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True)
             with locked(Path(f"{folder}.lock"), self.stop, waits):
@@ -77,14 +88,14 @@ class Artifacts:
                 if artifact is None:
                     with turn or nullcontext():
                         artifact = self._build(kind, parts, folder, build)
-                touch(artifact.folder)
+                    touch(artifact.folder)
                 return artifact
 
     def _build(self, kind: Kind, parts: dict[str, str], folder: Path, build: Build) -> Artifact:
         aside = self.root / f"{MAKING}{folder.name}"
         shutil.rmtree(aside, ignore_errors=True)  # of a killed run: the holder of the lock is the only builder
         aside.mkdir()
-        start = time.monotonic()
+        start, free_bytes = time.monotonic(), shutil.disk_usage(self.root).free
         try:
             notes = build(aside)
             files = hashes(aside)
@@ -100,21 +111,43 @@ class Artifacts:
             )
             # Last: an artifact with a manifest is complete.
             write_atomically(aside / MANIFEST, msgspec.json.format(msgspec.json.encode(record)))
+            THING.seal(aside)
             shutil.rmtree(folder, ignore_errors=True)  # it exists, but is damaged
             aside.rename(folder)
+        except Exception as error:
+            if full := _full_disk(error, aside, free_bytes):
+                raise full from None
+            raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return Artifact(record, folder)
 
     def _read(self, folder: Path) -> Artifact | None:
-        try:
-            record = read_record(folder)
-            size_bytes = sum((folder / name).stat().st_size for name in record.files)
-        # A damaged artifact is as good as none: it is built again in its place.
-        except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
+        if not folder.is_dir():
             return None
-        # A power cut may leave files short that were not on the disk yet.
-        return Artifact(record, folder) if size_bytes == record.size_bytes else None
+        # Before it is read: from now on it is not removed.
+        touch(folder)
+        # A damaged artifact is as good as none: it is built again in its place.
+        if self.check.problems(THING, folder):
+            return None
+        try:
+            return Artifact(read_record(folder), folder)
+        except (OSError, *UNREADABLE):
+            self.check.found(folder, (f"{MANIFEST} cannot be read",))
+            return None
+
+
+def _full_disk(error: Exception, aside: Path, free_bytes: int) -> DiskError | None:
+    """The error of a full disk, if that is why a build failed: what libraries say of it has many forms."""
+    says_so = isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno in FULL)
+    with contextlib.suppress(OSError):
+        left_bytes = shutil.disk_usage(aside).free
+        # Another process may have filled it, too.
+        is_full = left_bytes < min(FULL_BYTES, free_bytes / 100)
+        if is_full or (says_so and left_bytes < FULL_BYTES):
+            message = f"{aside.parent} has no room: it had {free_bytes / 2**20:,.0f} MiB, and an artifact needs more"
+            return DiskError(message, "free some space (`bench cache prune`), or name another --cache-dir")
+    return None
 
 
 def read_record(folder: Path) -> ArtifactRecord:
@@ -137,8 +170,8 @@ def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its relative name."""
     digests: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
-        # Both are written after the hashes, or at each use.
-        if path.is_file() and path.name not in (MANIFEST, USED):
+        # They are written after the hashes, or at each use.
+        if path.is_file() and path.name not in (MANIFEST, USED, SEAL):
             with path.open("rb") as file:
                 digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
@@ -153,6 +186,9 @@ def damage(folder: Path) -> list[str]:
     digests = hashes(folder)
     missing = [f"{name} is missing" for name in record.files if name not in digests]
     return missing + [f"{name} has changed" for name, sha in record.files.items() if digests.get(name, sha) != sha]
+
+
+THING = Thing("artifact", damage)
 
 
 # --- of an earlier run ------------------------------------------------------------------------------------------------

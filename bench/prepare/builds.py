@@ -16,6 +16,7 @@ from bench.errors import RuntimeSetupError, SourceError
 from bench.prepare import sources
 from bench.prepare.artifact_builder import ArtifactBuilder, BuildError, Material, runtimes_for
 from bench.prepare.artifacts import Artifact, RecordedArtifacts
+from bench.prepare.cache_check import CacheCheck, failure_of
 from bench.prepare.environments import Environment
 from bench.prepare.probe import ProbedTargets, wanted
 from bench.prepare.threads import Slots, Threads, usable_cores
@@ -49,6 +50,8 @@ class Prepared:
     """By model and workload: the labelled samples in the sizes of the workload."""
     failures: dict[str, Failure] = dataclasses.field(default_factory=dict)
     """By cell id: the failures of cells that cannot be measured."""
+    check: CacheCheck = dataclasses.field(default_factory=CacheCheck)
+    """The checks of what the cells take from the cache."""
 
 
 def prepare(
@@ -68,10 +71,10 @@ def prepare(
     them they are used, even if others would be made today.
     """
     included = [cell for cell in cells if cell.excluded is None]
-    prepared = Prepared(targets.code, targets.pool.environments)
+    prepared = Prepared(targets.code, targets.pool.environments, check=targets.pool.check)
     # A build computes on all cores for a part of its time only.
     slots = Slots(min(MOST_BUILDS, usable_cores()), targets.stop, targets.machine.memory_bytes * 8 // 10)
-    builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code, slots)
+    builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code, slots, targets.pool.check)
     try:
         targets.stop.also(lambda: builder.end(Worker.kill))
         with Threads(targets.stop) as threads:
@@ -115,7 +118,7 @@ class _Models:
             try:
                 self.targets.pool.ensure(name)
             except RuntimeSetupError as error:
-                self.fail(cells, Failure("unavailable", "runtime", type(error).__name__, error.message, error.hint))
+                self.fail(cells, failure_of(error, "runtime"))
                 return False
         return True
 
@@ -141,8 +144,7 @@ class _Models:
         except SourceError as error:
             message = f"{model.name}: {error.message}"
             self.progress.step(f"source {message}; {error.hint}")
-            failure = Failure("unavailable", "source", type(error).__name__, error.message, error.hint)
-            self.without_source(threads, model, cells, failure)
+            self.without_source(threads, model, cells, failure_of(error, "source"))
             return
         # A gate must measure the model that its baseline measured.
         if self.recorded.differs(model.name, material.source):
@@ -175,11 +177,24 @@ class _Models:
     def without_source(self, threads: Threads, model: Model, cells: list[Cell], failure: Failure) -> None:
         """Prepare the cells that recorded artifacts are enough for; the others end with the failure."""
         standing = [cell for cell in cells if self.recorded.is_runnable_from_cache(cell, self.builder.cache)]
-        self.fail((cell for cell in cells if cell not in standing), failure)
+        for cell in (cell for cell in cells if cell not in standing):
+            self.fail([cell], self.of_damage(cell, failure))
         if standing:
             source = self.recorded.stand_in(model.name)
             self.prepared.sources[model.name] = source
             self.everything(threads, Material(model, source, None), standing)
+
+    def of_damage(self, cell: Cell, failure: Failure) -> Failure:
+        """The failure of a cell without its source, or that of the cache where its artifact is there but damaged."""
+        keys = (
+            self.recorded.artifacts.get(cell.artifact_name),
+            self.recorded.references.get(f"{cell.model}/{cell.workload}"),
+        )
+        for key in filter(None, keys):
+            what = f"the artifact {cell.artifact_name}" if key == keys[0] else f"the reference of {cell.model}"
+            if error := self.builder.check.of_damage(self.builder.cache.root / key, what, failure):
+                return failure_of(error, "cache")
+        return failure
 
     def material(self, model: Model) -> Material:
         """Fetch the model's source and its input data. Raises `SourceError`."""
@@ -192,12 +207,15 @@ class _Models:
             root=root,
             sha256=model.sha256,
             say=self.progress.step,
+            check=self.builder.check,
         )
         inputs = model.inputs or registry.families()[model.family].inputs
-        data = sources.resolve_data(inputs, cache=self.cache, root=root, say=self.progress.step) if inputs else None
+        data = self._data(inputs, root) if inputs else None
         options, tokenizer = model.input_options, None
         if options.tokenizer:
-            tokenizer = sources.resolve_folder(options.tokenizer, cache=self.cache, root=root, say=self.progress.step)
+            tokenizer = sources.resolve_folder(
+                options.tokenizer, cache=self.cache, root=root, say=self.progress.step, check=self.builder.check
+            )
             options = replace(options, tokenizer=tokenizer[0])
         task = self.task(model, root)
         return Material(model, replace(source, inputs=options), data, tokenizer[1] if tokenizer else "", task)
@@ -208,10 +226,7 @@ class _Models:
             return None
         paths, digests = [], []
         for source in (model.task.inputs, model.task.labels):
-            say, labels = self.progress.step, source == model.task.labels
-            known = (
-                sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=say) if source else None
-            )
+            known = self._data(source, root, labels=source == model.task.labels) if source else None
             paths.append(known[0] if known else "")
             digests.append(known[1] if known else "")
         # Without the sources: the same samples at another place are the same.
@@ -219,8 +234,9 @@ class _Models:
         digest = hashlib.sha256("\n".join([*digests, read]).encode()).hexdigest()[:24]
         return replace(model.task, inputs=paths[0], labels=paths[1], digest=digest)
 
-    def _task_file(self, source: str, root: Path, *, labels: bool) -> tuple[str, str]:
-        return sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=self.progress.step)
+    def _data(self, source: str, root: Path, *, labels: bool = False) -> tuple[str, str]:
+        say, check = self.progress.step, self.builder.check
+        return sources.resolve_data(source, cache=self.cache, root=root, labels=labels, say=say, check=check)
 
     def reference(self, material: Material, cells: list[Cell]) -> None:
         """Prepare the reference of one workload."""

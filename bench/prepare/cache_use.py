@@ -1,7 +1,6 @@
 """Records which processes use a cache and when each folder was last used, so that `bench cache prune` is safe.
 
-A process that measures holds a locked file in `in-use/` for as long as it runs. The operating system releases the lock
-when the process ends in any way, also when it is killed.
+A process that measures holds a lease (`leases.py`) for as long as it runs, with the names of what it uses.
 """
 
 from __future__ import annotations
@@ -9,43 +8,54 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from bench.files import writing
+from bench.files import is_unwritable, writing
+from bench.prepare import leases
+from bench.prepare.leases import Users
 
 USED = "last-used"
-IN_USE, DOOR = "in-use", "in-use.lock"
-COARSE_S = 2.0
-"""How far a file's time may be behind the clock: the coarsest file systems count in steps of two seconds."""
+DOOR = "in-use.lock"
+REMOVED = "removed"
+"""A folder is moved here before it is deleted, so that no process sees a part of it."""
 Work = TypeVar("Work", bound=Callable[..., Any])
+_HELD: list[leases.Holder] = []
+"""The leases of this process."""
 
 
 @contextlib.contextmanager
 def in_use(cache: Path) -> Iterator[None]:
-    """Mark a cache as used by this process until the block ends; waits while another process removes something."""
-    folder = cache / IN_USE
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / DOOR):
-            # The name holds the start: filelock changes the time of a file when it looks at it.
-            path = folder / f"{time.time_ns()}-{os.getpid()}.lock"
-            lock = FileLock(path)
-            lock.acquire()
+    """Hold a lease on a cache until the block ends; waits while another process removes something.
+
+    A cache that cannot be written, or has no room for a lease, is used without one.
+    """
+    holder = leases.Holder(cache)
+    is_held = False
     try:
+        with writing(holder.path.parent):
+            try:
+                cache.mkdir(parents=True, exist_ok=True)
+                with FileLock(cache / DOOR):
+                    holder.take()
+                    is_held = True
+                    _HELD.append(holder)
+            except OSError as error:
+                # It must be there at least: a mistake in its name is told now.
+                if not (is_unwritable(error) and cache.is_dir()):
+                    raise
         yield
     finally:
-        lock.release()
-        with contextlib.suppress(OSError):  # Windows deletes no file that another process looks at
-            path.unlink(missing_ok=True)
+        if is_held:
+            _HELD.remove(holder)
+            holder.release()
 
 
 def uses_cache(work: Work) -> Work:
-    """Mark the cache in `options.cache`, of the first argument, as used while the function runs."""
+    """Hold a lease on the cache in `options.cache`, of the first argument, while the function runs."""
 
     @functools.wraps(work)
     def holding(options: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,30 +66,32 @@ def uses_cache(work: Work) -> Work:
 
 
 @contextlib.contextmanager
-def removing(cache: Path) -> Iterator[float]:
+def removing(cache: Path) -> Iterator[Callable[[], Users]]:
     """Prevent processes from starting to use a cache while something is removed from it.
 
-    Yields the time, in seconds since the epoch, at which the oldest running process began; infinity where none runs.
+    Yields a function that gives the running processes with what they use now.
     """
     with writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / DOOR):
-            yield min(_running(cache), default=float("inf"))
+            yield lambda: leases.running(cache)
 
 
-def _running(cache: Path) -> Iterator[float]:
-    for path in (cache / IN_USE).glob("*.lock"):
-        try:
-            # A lock that can be had is of a process that ended without removing its file.
-            with FileLock(path, timeout=0):
-                path.unlink(missing_ok=True)  # of a process that was killed
-        # Another process holds the lock, so it is alive.
-        except Timeout:
-            yield int(path.name.partition("-")[0]) / 1e9 - COARSE_S
+def used_by_others(cache: Path, folder: Path) -> bool:
+    """Whether another process uses a folder of the cache, by its lease."""
+    mine = next((holder.path for holder in _HELD if holder.cache == cache), None)
+    name = folder.relative_to(cache).as_posix()
+    return any(name in lease.uses for lease in leases.running(cache, mine).leases)
+
+
+def _note_use(folder: Path) -> None:
+    for holder in list(_HELD):
+        holder.add(folder)
 
 
 def touch(folder: Path) -> None:
     """Record that a folder of the cache is used now; does nothing where the cache cannot be written."""
+    _note_use(folder)
     with contextlib.suppress(OSError):
         (folder / USED).touch()
         os.utime(folder / USED)
@@ -87,6 +99,7 @@ def touch(folder: Path) -> None:
 
 def touch_whole(folder: Path) -> None:
     """Record a use of a file, or of a folder to which no file may be added."""
+    _note_use(folder)
     with contextlib.suppress(OSError):
         os.utime(folder)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import reading
 from bench.errors import DiskError
 from bench.files import write_atomically
 from bench.prepare.cache_use import touch_whole
@@ -56,7 +57,7 @@ def read(memory: Path) -> dict[str, str]:
 def _recall(memory: Path) -> dict[str, str]:
     try:
         known = read(memory)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError):
+    except (OSError, *reading.UNREADABLE):
         return {}
     touch_whole(memory)
     return known

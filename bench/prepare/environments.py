@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -25,11 +26,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bench import reading
+from bench.declare.requirements import exact
 from bench.declare.targets import Runtime
 from bench.errors import DiskError, RuntimeSetupError
 from bench.files import write_atomically, writing
-from bench.prepare import worker_environment
-from bench.prepare.cache_use import touch
+from bench.prepare import beside, forecast, runtime_check, worker_environment
+from bench.prepare.cache_check import CacheCheck, Thing, Use, damaged, lacks, shown
+from bench.prepare.cache_use import REMOVED, USED, touch, used_by_others
 from bench.prepare.installers import compile_command, installers
 from bench.prepare.interpreter_answer import NoAnswerError, ask
 from bench.prepare.threads import Slots, Stop, locked
@@ -46,7 +50,7 @@ OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
 ANSWER_S = 120.0
 """How long an interpreter may take to start and to list its packages."""
-UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = reading.UNREADABLE
 INSPECT = """
 import importlib.metadata as m, json, platform
 names = {}
@@ -73,9 +77,15 @@ class EnvironmentPool:
     """The runtimes of a matrix by name; each is made, or fails, only once. Several threads may use it."""
 
     def __init__(
-        self, known: Mapping[str, Runtime], cache: Path, progress: Progress, slots: Slots | None = None
+        self,
+        known: Mapping[str, Runtime],
+        cache: Path,
+        progress: Progress,
+        slots: Slots | None = None,
+        check: CacheCheck | None = None,
     ) -> None:
         self.known, self.cache, self.progress = known, cache, progress
+        self.check = check or CacheCheck(say=progress.step)
         self.slots = slots or Slots(1)
         self.environments: dict[str, Environment] = {}
         self._locks = {name: threading.Lock() for name in known}
@@ -83,14 +93,19 @@ class EnvironmentPool:
         self.errors: dict[str, RuntimeSetupError] = {}
 
     def find(self, name: str) -> Environment | None:
-        """The runtime where it exists; None where it must be made first. Raises `RuntimeSetupError`."""
-        return self._once(name, lambda: find(self.known[name], self.cache))
+        """The runtime where it exists whole; None where it must be made first. Raises `RuntimeSetupError`."""
+        return self._once(name, lambda: find(self.known[name], self.cache, self.check))
 
     def ensure(self, name: str) -> Environment:
         """The runtime, made now where it does not exist. Raises `RuntimeSetupError`, the same at each call."""
-        environment = self._once(name, lambda: ensure(self.known[name], self.cache, self.progress, self.slots))
+        runtime = self.known[name]
+        environment = self._once(name, lambda: ensure(runtime, self.cache, self.progress, self.slots, self.check))
         assert environment is not None
         return environment
+
+    def damage_of(self, name: str) -> str:
+        """What is wrong with a runtime that `find` has looked at; empty for one that is whole or not made."""
+        return shown(self.check.damaged.get(_folder(self.known[name], self.cache), ()))
 
     def _once(self, name: str, look: Callable[[], Environment | None]) -> Environment | None:
         with self._locks[name]:
@@ -111,35 +126,68 @@ class EnvironmentPool:
         return self.environments[name]
 
 
-def find(runtime: Runtime, cache: Path) -> Environment | None:
-    """The runtime where it exists or is the user's own interpreter; None where it must be made first."""
+def find(runtime: Runtime, cache: Path, check: CacheCheck | None = None) -> Environment | None:
+    """The runtime where it exists or is the user's own interpreter; None where it must be made first.
+
+    With `check`, one that is damaged must be made too.
+    """
     if runtime.python:
-        return _existing(runtime)
+        return _existing(runtime, WORKER_NEEDS)
     folder = _folder(runtime, cache)
+    if folder.is_dir():
+        # Before it is looked at: from now on it is not removed.
+        touch(folder)
     try:
         record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
-    except (FileNotFoundError, NotADirectoryError, *UNREADABLE):
+    except (OSError, *UNREADABLE):
+        # Without a seal it was never finished.
+        if check and RUNTIME.seal_of(folder).exists():
+            check.found(folder, (f"{RECORD} cannot be read",))
         return None
     executable = _interpreter(folder)
     # The link of an environment points to nothing after its base Python was removed.
-    if not executable.exists() or (runtime.base and find(runtime.base, cache) is None):
+    if not executable.exists():
+        if check:
+            check.found(folder, ("its interpreter is missing",))
         return None
-    touch(folder)
+    if runtime.base and _find_base(runtime.base, cache, check) is None:
+        return None
+    if check and check.problems(RUNTIME, folder):
+        return None
+    if runtime.base and runtime.base.python:
+        # The packages of the user's own interpreter may have changed since.
+        record = _inspect(runtime, executable)
     # Runtimes of two names share an environment; its record has the name under which it was made.
     return Environment(msgspec.structs.replace(record, name=runtime.name), executable)
 
 
-def ensure(runtime: Runtime, cache: Path, progress: Progress, slots: Slots | None = None) -> Environment:
+def _find_base(runtime: Runtime, cache: Path, check: CacheCheck | None = None) -> Environment | None:
+    """The runtime that another one extends, where it exists; the other one installs what the worker needs."""
+    return _existing(runtime, ()) if runtime.python else find(runtime, cache, check)
+
+
+def ensure(
+    runtime: Runtime,
+    cache: Path,
+    progress: Progress,
+    slots: Slots | None = None,
+    check: CacheCheck | None = None,
+) -> Environment:
     """The runtime, made now where it does not exist; two processes or threads at the same time make it once.
 
     `slots` limit how many are made at once. Raises `RuntimeSetupError` where a requirement cannot be installed, and
     `DiskError` where the disk is full.
     """
-    if environment := find(runtime, cache):
+    check = check or CacheCheck(say=progress.step)
+    if environment := find(runtime, cache, check):
         return environment
     slots = slots or Slots(1)
-    base = ensure(runtime.base, cache, progress, slots) if runtime.base else None
+    base = None
+    if runtime.base:
+        base = _find_base(runtime.base, cache, check) or ensure(runtime.base, cache, progress, slots, check)
     folder = _folder(runtime, cache)
+    if not beside.is_writable(folder.parent):
+        raise _not_makeable(runtime, cache, folder, check)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
 
@@ -148,11 +196,54 @@ def ensure(runtime: Runtime, cache: Path, progress: Progress, slots: Slots | Non
 
         with locked(Path(f"{folder}.lock"), slots.stop, waits):
             # Another process may have made it while this one waited for the lock.
-            if environment := find(runtime, cache):
+            if environment := find(runtime, cache, check):
                 progress.work(runtime.name, None)
                 return environment
             with slots.held():
+                if folder in check.damaged:
+                    return _make_again(runtime, cache, progress, base, slots.stop, check)
                 return _make(runtime, folder, progress, base, slots.stop)
+
+
+def _not_makeable(runtime: Runtime, cache: Path, folder: Path, check: CacheCheck) -> RuntimeSetupError:
+    missing = lacks(cache, f"runtime {runtime.name}")
+    return check.of_damage(folder, f"runtime {runtime.name}", missing) or missing
+
+
+def _make_again(
+    runtime: Runtime, cache: Path, progress: Progress, base: Environment | None, stop: Stop, check: CacheCheck
+) -> Environment:
+    """Make a damaged runtime again, with the versions that it had. Raises `DamagedCacheError`; it stays then."""
+    folder, what = _folder(runtime, cache), f"runtime {runtime.name}"
+    problems = check.damaged[folder]
+    if used_by_others(cache, folder):
+        raise damaged(folder, what, problems, "another run uses it", "wait until the other run has ended")
+    aside = cache / REMOVED / f"{folder.name}-{uuid.uuid4().hex[:8]}"
+    aside.parent.mkdir(exist_ok=True)
+    pins = _versions(folder) if base is None else ()
+    # It is kept until the new one is there: else nobody could tell afterwards that it was damaged and not missing.
+    folder.rename(aside)
+    try:
+        environment = _make(runtime, folder, progress, base, stop, pins)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            aside.rename(folder)
+        if isinstance(error, RuntimeSetupError) and (known := check.of_damage(folder, what, error)):
+            raise known from None
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+    check.healed(RUNTIME, folder, what)
+    return environment
+
+
+def _versions(folder: Path) -> tuple[str, ...]:
+    """The packages of a runtime with their versions, as requirements; empty where its record cannot be read."""
+    with contextlib.suppress(OSError, *UNREADABLE):
+        record = msgspec.json.decode((folder / RECORD).read_bytes(), type=RuntimeRecord)
+        pins = (exact(name, version) for name, version in record.packages.items())
+        return tuple(pin for pin in pins if pin)
+    return ()
 
 
 def key(runtime: Runtime) -> str:
@@ -174,7 +265,14 @@ def _interpreter(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _make(runtime: Runtime, folder: Path, progress: Progress, base: Environment | None, stop: Stop) -> Environment:
+def _make(
+    runtime: Runtime,
+    folder: Path,
+    progress: Progress,
+    base: Environment | None,
+    stop: Stop,
+    pins: tuple[str, ...] = (),
+) -> Environment:
     start = time.monotonic()
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
@@ -183,21 +281,32 @@ def _make(runtime: Runtime, folder: Path, progress: Progress, base: Environment 
         executable = _interpreter(folder)
         if base:
             _see_packages(runtime, executable, base)
-        _install(runtime, executable, progress, stop)
+        try:
+            _install(runtime, executable, progress, stop, pins)
+        except RuntimeSetupError:
+            # A file or an address that was installed has no version in an index.
+            if not pins:
+                raise
+            _install(runtime, executable, progress, stop)
         record = _inspect(runtime, executable)
+    except BaseException:
+        # Half of it is of no use, and takes the space that others need.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         progress.work(runtime.name, None)
     # Last: a folder without a record is incomplete.
     write_atomically(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)))
+    RUNTIME.seal(folder)
     took = duration(time.monotonic() - start)
     progress.step(f"runtime {runtime.name}: {len(record.packages)} packages in {took}")
     return Environment(record, executable)
 
 
-def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop) -> None:
-    """Install the requirements with the first installer that can, and compile what is installed."""
+def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop, pins: tuple[str, ...] = ()) -> None:
+    """Install the requirements, and `pins`, with the first installer that can, and compile what is installed."""
     # The installers run outside of the environment, which so needs no pip: that is smaller and quicker.
-    *others, last = installers(executable, (*runtime.requires, *INSTALLED), extends=runtime.base is not None)
+    *others, last = installers(executable, (*runtime.requires, *INSTALLED, *pins), extends=runtime.base is not None)
     for installer in others:
         try:
             _command([*installer.command], runtime, progress, stop, installer.environment)
@@ -277,14 +386,15 @@ def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | Di
     errors = errors or [line for line in lines if line]
     message = errors[-1] if errors else "the installer said nothing"
     if any("No space left" in line for line in lines):
-        hint = "free some space, or name another --cache-dir"
+        megabytes = forecast.disk_mb(runtime.requires)
+        hint = f"free some space, or name another --cache-dir: it needs about {megabytes:,.0f} MB there"
         return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
     hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
     return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
 
 
-def _existing(runtime: Runtime) -> Environment:
-    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks what a worker needs."""
+def _existing(runtime: Runtime, needs: tuple[str, ...]) -> Environment:
+    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks one of its needs."""
     assert runtime.python is not None
     executable = shutil.which(Path(runtime.python).expanduser())
     if executable is None:
@@ -294,17 +404,19 @@ def _existing(runtime: Runtime) -> Environment:
     if Version(record.python) < OLDEST_PYTHON:
         message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
         raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
-    if missing := _missing(record.packages):
+    if missing := _missing(record.packages, needs):
         message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
         raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
     return Environment(record, Path(executable))
 
 
-def _missing(packages: Mapping[str, str]) -> list[str]:
-    """The requirements of the worker that an interpreter lacks, or has in a version that is too old."""
+def _missing(packages: Mapping[str, str], needs: tuple[str, ...]) -> list[str]:
+    """The requirements that an interpreter lacks, or has in a version that is too old."""
     versions = {canonicalize_name(name): version for name, version in packages.items()}
-    needs = map(Requirement, WORKER_NEEDS)
-    return [str(need) for need in needs if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))]
+    required = map(Requirement, needs)
+    return [
+        str(need) for need in required if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))
+    ]
 
 
 def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
@@ -379,6 +491,25 @@ def damage(folder: Path) -> list[str]:
     names = sorted({*record.packages, *now})
     changed = [(name, record.packages.get(name), now.get(name)) for name in names]
     return [f"{name} was {old or 'absent'} and is {new or 'absent'}" for name, old, new in changed if old != new]
+
+
+RUNTIME = Thing(
+    "runtime",
+    adopt=lambda folder: damage(folder) or runtime_check.changed_packages(folder),
+    ignored=frozenset((USED,)),
+    is_foreign=runtime_check.is_code,
+    outside=lambda folder: runtime_check.base_interpreters(_interpreter(folder)),
+    without=damage,
+)
+
+
+def uses_of(environment: Environment) -> list[Use]:
+    """What a worker uses of the cache when it starts in a runtime: nothing for an interpreter of the user."""
+    record = environment.record
+    # Scripts/python.exe or bin/python of the environment's folder.
+    folder = environment.executable.parent.parent
+    is_ours = not record.existing and RUNTIME.seal_of(folder).exists()
+    return [Use(RUNTIME, folder, f"runtime {record.name}")] if is_ours else []
 
 
 def _no_answer(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:

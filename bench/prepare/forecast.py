@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench import reading
 from bench.declare import registry
 from bench.declare.matrix import Matrix, Runtime
 from bench.records import Cell, Effort, RuntimeRecord
@@ -164,14 +165,23 @@ def _installs(runtimes: Iterable[Runtime], folder: Path) -> Iterable[Load]:
         own = frozenset(runtime.requires)
         is_there = any(own <= requires and extends == runtime.extends for requires, extends in known)
         if runtime.requires and not runtime.unavailable and not is_there:
-            sizes = [estimates().packages.get(_distribution(requirement), (1.0, 3.0)) for requirement in own]
+            sizes = [_sizes(requirement) for requirement in own]
             yield Load(f"runtime {runtime.name}", sum(size[0] for size in sizes), sum(size[1] for size in sizes))
+
+
+def _sizes(requirement: str) -> tuple[float, float]:
+    return estimates().packages.get(_distribution(requirement), (1.0, 3.0))
+
+
+def disk_mb(requirements: Iterable[str]) -> float:
+    """About how many megabytes the disk must have for a runtime."""
+    return sum(_sizes(requirement)[1] for requirement in requirements)
 
 
 def _installed(folder: Path) -> list[RuntimeRecord]:
     records = []
     for path in (folder / "runtimes").glob("*/runtime.json"):
-        with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, *reading.UNREADABLE):
             records.append(msgspec.json.decode(path.read_bytes(), type=RuntimeRecord))
     # Another Python has runtimes of its own.
     return [record for record in records if record.python == platform.python_version()]
@@ -224,7 +234,7 @@ def _built(folder: Path) -> set[tuple[str, ...]]:
     found: set[tuple[str, ...]] = set()
     decode = msgspec.json.Decoder(_Slim).decode
     for name in names if len(names) <= MOST_RECORDS else ():
-        with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, *reading.UNREADABLE):
             with open(f"{folder}/artifacts/{name}/artifact.json", "rb", buffering=0) as file:  # noqa: PTH123
                 parts = decode(file.read()).parts
             if parts.get("what") == "artifact":

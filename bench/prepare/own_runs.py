@@ -16,31 +16,39 @@ from typing import Any
 
 import msgspec
 
-from bench import privacy
+from bench import privacy, reading
 from bench.errors import DiskError
 from bench.files import write_atomically
+from bench.prepare.beside import beside
 from bench.records import Run
 
 FOLDER = "own-runs"
 KEPT = 8
 """How many states of one run are remembered: `run.json` is written again while the run goes on."""
-UNREADABLE = (OSError, msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+UNREADABLE = (OSError, *reading.UNREADABLE)
 
 
 def mark(run: Run, cache: Path) -> None:
     """Remember a run, in its present state, as one of this user on this machine. Called before it is written."""
     # As it is stored: what is private in it is left out there.
     run = msgspec.json.decode(privacy.stored(run), type=Run)
-    path, state = _file(run, cache), _state(run)
-    states = [other for other in _states(path) if other != state]
-    # Where the cache cannot be written, the run goes on; it can only not be resumed.
-    with contextlib.suppress(DiskError):
-        write_atomically(path, json.dumps([*states, state][-KEPT:]).encode())
+    state = _state(run)
+    states = [other for other in _marked(run, cache) if other != state]
+    # Where neither can be written, the run goes on; it can only not be resumed.
+    for place in (cache, beside(cache)):
+        with contextlib.suppress(DiskError):
+            write_atomically(_file(run, place), json.dumps([*states, state][-KEPT:]).encode())
+            return
 
 
 def is_own(run: Run, cache: Path) -> bool:
     """Whether this user made the run on this machine with this cache, and nobody has changed it since."""
-    return _state(run) in _states(_file(run, cache))
+    return _state(run) in _marked(run, cache)
+
+
+def _marked(run: Run, cache: Path) -> list[str]:
+    """The marked states of a run: in the cache, or beside one that could not be written."""
+    return [state for place in (cache, beside(cache)) for state in _states(_file(run, place))]
 
 
 def _file(run: Run, cache: Path) -> Path:

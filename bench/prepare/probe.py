@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from bench.declare import catalogue
 from bench.declare.matrix import Matrix
 from bench.declare.targets import Runtime, Target
-from bench.errors import RuntimeSetupError
+from bench.errors import DamagedCacheError, ReadOnlyCacheError, RuntimeSetupError
 from bench.prepare import presence, worker_code, worker_environment
-from bench.prepare.environments import Environment, EnvironmentPool
+from bench.prepare.cache_check import DAMAGED, CacheCheck, Use, failure_of
+from bench.prepare.environments import Environment, EnvironmentPool, uses_of
 from bench.prepare.probe_memory import ProbeMemory, order_of
 from bench.prepare.threads import LOOK_S, Slots, Stop, usable_cores
 from bench.progress import Progress
@@ -28,12 +29,13 @@ PROBE_TIMEOUT_S = 180.0
 """Drivers and shader compilers take a long time at their first use."""
 INSTALLS = 3
 """How many runtimes are installed at once: a download needs no core, and unpacking needs one."""
+MAKE = "make it with `bench doctor --install`"
 UNSURE = ("crashed", "timeout", "out-of-memory", "failed")
 """Kinds that say more about the probe than about the target: a run still tries its cells."""
 WITHOUT_WORDS = ("not-created", "registers-nothing", "no-device")
 """Kinds whose cause may be in a library's output."""
-REFUSALS: dict[str, Status] = {"option": "unsupported"}
-"""Kinds for a target that exists but refuses what the matrix asks for."""
+REFUSALS: dict[str, Status] = {"option": "unsupported", DAMAGED: "failed"}
+"""Kinds for a target that exists but refuses what the matrix asks for, and for one whose runtime is damaged."""
 
 
 class ProbedTargets:
@@ -83,14 +85,22 @@ class ProbedTargets:
 
 
 def new_targets(
-    matrix: Matrix, machine: Machine, cache: Path, logs: Path, progress: Progress, code: Path | None = None
+    matrix: Matrix,
+    machine: Machine,
+    cache: Path,
+    logs: Path,
+    progress: Progress,
+    code: Path | None = None,
+    measuring_minutes: float | None = None,
 ) -> ProbedTargets:
     """The targets of a matrix, of which none is tried yet.
 
-    `code` is the folder of the worker's code; None for the code of this version.
+    `code` is the folder of the worker's code; None for the code of this version. `measuring_minutes` limit how long the
+    files of the cache are read again.
     """
-    pool = EnvironmentPool(matrix.runtimes, cache, progress, Slots(INSTALLS))
-    return ProbedTargets(code or worker_code.stage(cache), pool, machine, logs, progress)
+    check = CacheCheck(measuring_minutes, progress.step)
+    pool = EnvironmentPool(matrix.runtimes, cache, progress, Slots(INSTALLS), check)
+    return ProbedTargets(code or worker_code.stage(cache, check), pool, machine, logs, progress)
 
 
 def wanted(matrix: Matrix, cells: Iterable[Cell]) -> list[Target]:
@@ -121,24 +131,46 @@ def examine(
             if facts := reason_not_to_install(target, runtime, machine):
                 return facts
             if not install:
-                message, remedy = f"runtime '{runtime.name}' is not made yet", "make it with `bench doctor --install`"
-                return _absent("not-made", message, remedy)
+                return _not_made(runtime, pool)
             runtime_environment = pool.ensure(target.runtime)
     except RuntimeSetupError as error:
-        return _absent("no-runtime", error.message, error.hint)
+        return _without_runtime(error)
     # Nine tenths of the memory, as in a run: a probe must not use up the machine's memory either.
     limit_bytes = machine.memory_bytes * 9 // 10
     if slots is None:
         progress.detail(f"trying {target.name}")
-        return probe(target, runtime_environment, code, log, limit_bytes)
+        facts = probe(target, runtime_environment, code, log, limit_bytes)
+        return _unless_damaged(facts, runtime_environment, code, pool)
     memory = ProbeMemory(pool.cache, machine, code)
-    if known := memory.recall(target, runtime_environment):
-        return known
+    if remembered := memory.recall(target, runtime_environment):
+        return remembered
     with slots.held():
         progress.work(f"target {target.name}", f"trying {target.name}")
         facts = probe(target, runtime_environment, code, log, limit_bytes, slots.stop)
+        facts = _unless_damaged(facts, runtime_environment, code, pool)
     memory.keep(target, runtime_environment, facts)
     return facts
+
+
+def _not_made(runtime: Runtime, pool: EnvironmentPool) -> TargetFacts:
+    if problems := pool.damage_of(runtime.name):
+        return _absent(DAMAGED, f"runtime '{runtime.name}' is damaged: {problems}", MAKE)
+    return _absent("not-made", f"runtime '{runtime.name}' is not made yet", MAKE)
+
+
+def _without_runtime(error: RuntimeSetupError) -> TargetFacts:
+    is_of_cache = isinstance(error, DamagedCacheError | ReadOnlyCacheError)
+    kind = failure_of(error, "runtime").kind if is_of_cache else "no-runtime"
+    return _absent(kind, error.message, error.hint)
+
+
+def _unless_damaged(facts: TargetFacts, environment: Environment, code: Path, pool: EnvironmentPool) -> TargetFacts:
+    """The facts of a probe; where it failed with a damaged runtime or worker, that and nothing about the target."""
+    if facts.available:
+        return facts
+    used = [Use(worker_code.CODE, code, "the worker's code"), *uses_of(environment)]
+    error = pool.check.cause(used)
+    return _absent(DAMAGED, error.message, error.hint) if error else facts
 
 
 def reason_not_to_install(target: Target, runtime: Runtime, machine: Machine) -> TargetFacts | None:
@@ -262,6 +294,8 @@ def _hint(target: Target) -> str:
 
 def _line(name: str, facts: TargetFacts) -> str | None:
     """A line of progress for a target that is unusable, uncertain or on an accelerator; else None."""
+    if facts.kind == DAMAGED:
+        return f"{name}: {facts.message}"
     if is_unusable(facts):
         return f"{name} is unavailable: {facts.message}"
     if not facts.available:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from bench import reading
 from bench.declare import registry
 from bench.declare.targets import Target
 from bench.errors import DiskError
@@ -39,7 +40,7 @@ class ProbeMemory:
         """The facts of an earlier probe; None where there are none that still hold."""
         if not _is_local(target):
             return None
-        with contextlib.suppress(OSError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, *reading.UNREADABLE):
             file = self._file(target, environment)
             facts = read(file)
             touch_whole(file)

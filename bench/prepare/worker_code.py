@@ -15,10 +15,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bench.declare import registry
 from bench.declare.entry_points import Plugin
 from bench.files import writing
-from bench.prepare import code_digest, worker_environment
+from bench.prepare import beside, code_digest, worker_environment
+from bench.prepare.cache_check import CacheCheck, Thing
 from bench.prepare.cache_use import touch_whole
 from bench.records import PROTOCOL
 from bench.shared import syntax
@@ -33,22 +36,37 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 """A run's file may come from anywhere, and this text becomes the name of a folder: nothing else is accepted."""
 
 
-def stage(cache: Path) -> Path:
-    """Copy the worker's code and return the folder for a worker's path; one folder for each state of the code."""
+def stage(cache: Path, check: CacheCheck | None = None) -> Path:
+    """Copy the worker's code and return the folder for a worker's path; one folder for each state of the code.
+
+    A copy that is damaged is replaced. Where the cache cannot be written, the copy is made beside it.
+    """
+    check = check or CacheCheck()
     files, plugins = dict(_worker_files()), _plugin_modules()
     as_written = code_digest.digest_of_bytes(plugins.encode(), files)
 
-    def name() -> str:
+    def name(of: Mapping[str, Path]) -> str:
         total = hashlib.sha256(plugins.encode())
-        for relative, path in files.items():
+        for relative, path in of.items():
             total.update(relative.encode() + b"\0" + code_digest.meaning(path))
         return total.hexdigest()[:16]
 
-    folder = cache / "worker" / code_digest.remembered(cache / DIGESTS, f"stage {as_written}", name)
-    # Not `touch`, which adds a file: staged code stays byte for byte as it is.
-    if folder.exists():
-        touch_whole(folder)
+    def unlike(folder: Path) -> list[str]:
+        # Of a copy without a seal: its name says what is in it.
+        try:
+            is_same = name({relative: folder / relative for relative in files}) == folder.name
+        except OSError as error:
+            return [f"{error.filename} cannot be read: {error.strerror}"]
+        return [] if is_same else ["its content is not what its name says"]
+
+    digest = code_digest.remembered(cache / DIGESTS, f"stage {as_written}", lambda: name(files))
+    folder, code = cache / "worker" / digest, replace(CODE, adopt=unlike)
+    if _is_whole(folder, check, code):
         return folder
+    if not beside.is_writable(cache):
+        folder = beside.beside(cache) / "worker" / digest
+        if _is_whole(folder, check, code):
+            return folder
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
@@ -58,25 +76,59 @@ def stage(cache: Path) -> Path:
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, to)
             (aside / PLUGINS).write_text(plugins, encoding="utf-8")
+            if folder in check.damaged:
+                shutil.rmtree(folder, ignore_errors=True)
             aside.rename(folder)
+            CODE.seal(folder)
         except OSError:
             if not folder.exists():  # else another run was faster; its copy is the same
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+    check.healed(CODE, folder, "the worker's code")
     return folder
 
 
-def recorded(cache: Path, name: str) -> Path | None:
-    """The folder of an earlier run's worker code; None where it is missing or has another protocol version.
+def damage(folder: Path) -> list[str]:
+    """The problems of copied code that a copy without a seal shows: files that are not valid Python."""
+    wrong = []
+    for path in sorted(folder.rglob("*.py")):
+        try:
+            syntax.module(path.read_bytes())
+        # ValueError: a damaged file may hold null bytes, which the parser refuses.
+        except (OSError, SyntaxError, ValueError):
+            wrong.append(f"{path.relative_to(folder).as_posix()} is no Python")
+    return wrong
+
+
+# All that is in the folder can be imported, so nothing may be added. It is small, so all of it is read in every run.
+CODE = Thing("worker-code", damage, frozenset(), lambda _: True, is_beside=True)
+
+
+def _is_whole(folder: Path, check: CacheCheck, code: Thing = CODE) -> bool:
+    """Whether a copy is there and is as it was made. This counts as a use."""
+    if not folder.is_dir():
+        return False
+    # Not `touch`, which adds a file: staged code stays byte for byte as it is.
+    touch_whole(folder)
+    return not check.problems(code, folder, thorough=True)
+
+
+def recorded(cache: Path, name: str, check: CacheCheck | None = None) -> Path | None:
+    """The folder of an earlier run's worker code; None where it is missing, damaged, or of another protocol version.
 
     Orders and replies are strict, so only a worker with this protocol version can be used.
     """
-    folder = cache / "worker" / name
-    if not DIGEST.fullmatch(name) or not folder.is_dir():
+    if not DIGEST.fullmatch(name):
         return None
-    touch_whole(folder)
-    return folder if protocol_of(folder) == PROTOCOL else None
+    check = check or CacheCheck()
+    folder = next((place for place in places(cache, name) if _is_whole(place, check)), None)
+    return folder if folder is not None and protocol_of(folder) == PROTOCOL else None
+
+
+def places(cache: Path, name: str) -> tuple[Path, Path]:
+    """Where code of a digest may be: in the cache, or beside one that cannot be written."""
+    return cache / "worker" / name, beside.beside(cache) / "worker" / name
 
 
 def protocol_of(code: Path) -> int | None:

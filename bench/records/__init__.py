@@ -10,7 +10,7 @@ Raw samples are kept; figures that are derived from them are computed when a run
 
 from __future__ import annotations
 
-from bench.records.base import SCHEMA, DeviceType, Note, NoteValue, Option, Record, Status, Weights, note
+from bench.records.base import NOT_TRIED, SCHEMA, DeviceType, Note, NoteValue, Option, Record, Status, Weights, note
 from bench.records.conformance import (
     NEWER_MODEL,
     Case,
@@ -110,6 +110,7 @@ from bench.records.tasks import TaskOptions, TaskReference, TaskScores
 __all__ = [
     "CPU_PROVIDER",
     "NEWER_MODEL",
+    "NOT_TRIED",
     "PROTOCOL",
     "SCHEMA",
     "Accelerator",

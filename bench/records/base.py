@@ -26,6 +26,8 @@ Status = Literal[
     "out-of-memory",
     "not-measured",
 ]
+NOT_TRIED: tuple[Status, ...] = ("not-measured", "unavailable", "excluded")
+"""The statuses of cells for which no worker measured anything: they say nothing about the cell."""
 Weights = Literal["pretrained", "random"]
 DeviceType = Literal["cpu", "gpu", "npu"]
 Option = bool | int | float | str

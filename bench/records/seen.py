@@ -368,3 +368,5 @@ class Run(Record, frozen=True):
     """By `model/workload`: the FP32 reference's scores of the labelled samples, run in the sizes of this workload."""
     sustained_minutes: float | None = None
     """Minutes of the sustained run of each measured cell; None where the run has none."""
+    cache_notes: tuple[Note, ...] = ()
+    """What was found damaged in the cache and was made again."""

@@ -6,8 +6,7 @@ import functools
 from collections.abc import Sequence
 
 from bench.judge.margins import Pairs, comparable, main_rate, main_ratio, margin
-from bench.judge.outcome import NOT_TRIED
-from bench.records import Comparison, Interval, Note, Outcome, Record, Speed, Status
+from bench.records import NOT_TRIED, Comparison, Interval, Note, Outcome, Record, Speed, Status
 from bench.report import generation, numbers, text
 
 WORKED: tuple[Status, ...] = ("ok", "partial")

@@ -14,7 +14,7 @@ from bench.declare.matrix import SCHEMA, Exclude, Measure
 from bench.declare.model_inputs import INPUT_KINDS, LAYOUTS, TYPES, InputTable
 from bench.declare.model_task import TaskTable
 from bench.declare.models import SOURCE_KINDS, Model
-from bench.declare.patterns import DEVICE_TYPES, MODULE, NAME
+from bench.declare.patterns import DEVICE_TYPES, MAX_THREADS, MODULE, NAME
 from bench.declare.providers import OPTIMIZATIONS, _Table
 from bench.declare.target_tables import _BaselineTable
 from bench.declare.targets import Runtime
@@ -261,7 +261,10 @@ def _measure() -> Schema:
     table = _table(
         Measure,
         {
-            "threads": ({"type": "integer", "minimum": 1}, "Threads of every target; by default the usable cores."),
+            "threads": (
+                {"type": "integer", "minimum": 1, "maximum": MAX_THREADS},
+                "Threads of every target; by default the usable cores.",
+            ),
             "budget": ({"enum": list(BUDGETS)}, "How much measuring: time, resolution, warm-up and bursts."),
             "minutes": (
                 {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_MINUTES},

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from bench.shared.dimensions import expression, terms
 from bench.shared.onnx_elements import NAMES
-from bench.shared.protobuf import Span, field_spans, message, read
+from bench.shared.protobuf import Bounded, File, Span, field_spans, message, read
 
 MODEL_GRAPH, GRAPH_INITIALIZER, GRAPH_INPUT = 7, 5, 11
 TENSOR_NAME, VALUE_NAME, VALUE_TYPE = 8, 1, 2
@@ -44,11 +43,11 @@ class OnnxInput:
 
 def read_inputs(path: Path) -> tuple[OnnxInput, ...]:
     """The inputs of a file without its weights. Raises OSError, and ValueError where the file is no ONNX model."""
-    with path.open("rb") as file:
-        end = path.stat().st_size
+    with path.open("rb") as opened:
+        file, end = Bounded(opened), path.stat().st_size
         graphs = field_spans(file, (0, end), MODEL_GRAPH)
-        if not graphs or any(stop > end for _, stop in graphs):
-            raise ValueError("it holds no graph" if not graphs else "it is truncated")
+        if not graphs:
+            raise ValueError("it holds no graph")
         spans = [span for graph in graphs for span in field_spans(file, graph, GRAPH_INPUT)]
         inputs = [_input(file, span) for span in spans]
         # Old files list their weights as inputs too; a session need not be fed with them.
@@ -64,7 +63,7 @@ def symbolic_names(inputs: tuple[OnnxInput, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *(term for tree in trees if tree is not None for term in terms(tree))]))
 
 
-def _input(file: BinaryIO, span: Span) -> OnnxInput:
+def _input(file: File, span: Span) -> OnnxInput:
     name = _text(file, span, VALUE_NAME)
     tensors = [
         tensor for kind in field_spans(file, span, VALUE_TYPE) for tensor in field_spans(file, kind, TYPE_TENSOR)
@@ -81,7 +80,7 @@ def _input(file: BinaryIO, span: Span) -> OnnxInput:
     return OnnxInput(name, NAMES.get(element, str(element)), dimensions)
 
 
-def _dimension(file: BinaryIO, span: Span, place: str) -> Dimension:
+def _dimension(file: File, span: Span, place: str) -> Dimension:
     parts = message(file, span)
     size = parts[DIM_VALUE][-1][0] if DIM_VALUE in parts else 0
     # Exporters write -1 and 0 where they mean a size that is not known, and `?` for several that differ.
@@ -92,6 +91,6 @@ def _dimension(file: BinaryIO, span: Span, place: str) -> Dimension:
     return Dimension(name if is_named else place, None, is_named)
 
 
-def _text(file: BinaryIO, span: Span, number: int) -> str:
+def _text(file: File, span: Span, number: int) -> str:
     """A text field; Protobuf uses the last value. Raises ValueError where it is no text."""
     return "".join(read(file, inner).decode() for inner in field_spans(file, span, number)[-1:])

@@ -6,13 +6,46 @@ The orchestrator and some runtimes must read ONNX files and do not have the `onn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 Span = tuple[int, int]
 """Start and end of a field's bytes in the file, as offsets; for a varint its value, twice."""
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 """The wire types."""
 MAX_BITS = 64
+MOST_READS = 4_000_000
+"""Reads of a bounded file: a graph of 300,000 nodes needs about a million, and a hostile one without end 5 s."""
+
+
+class File(Protocol):
+    """What is needed of a file."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes."""
+        ...
+
+    def seek(self, offset: int, /) -> object:
+        """Set the position."""
+        ...
+
+    def tell(self) -> int:
+        """The position."""
+        ...
+
+
+class Bounded:
+    """A file that can be read so often and no more: a small file may hold very many fields in one another."""
+
+    def __init__(self, file: BinaryIO, most_reads: int = MOST_READS) -> None:
+        self._left, self.seek, self.tell = most_reads, file.seek, file.tell
+        self._read = file.read
+
+    def read(self, size: int, /) -> bytes:
+        """Read bytes. Raises ValueError once too many reads were made."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it has more fields than any model")
+        return self._read(size)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -44,7 +77,7 @@ def _varint(value: int) -> bytes:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def message(file: BinaryIO, span: Span) -> dict[int, list[Span]]:
+def message(file: File, span: Span) -> dict[int, list[Span]]:
     """The spans of a message's fields, by field number. Raises ValueError if the bytes are not Protobuf."""
     spans: dict[int, list[Span]] = {}
     for field, _, inner in fields(file, span):
@@ -52,22 +85,25 @@ def message(file: BinaryIO, span: Span) -> dict[int, list[Span]]:
     return spans
 
 
-def field_spans(file: BinaryIO, span: Span, number: int) -> list[Span]:
+def field_spans(file: File, span: Span, number: int) -> list[Span]:
     """The spans of a message's fields with this number; a repeated field has several."""
     return [inner for field, _, inner in fields(file, span) if field == number]
 
 
-def read(file: BinaryIO, span: Span) -> bytes:
-    """The bytes of one field."""
+def read(file: File, span: Span) -> bytes:
+    """The bytes of one field; none for a number, whose span is its value."""
+    if span[0] == span[1]:
+        return b""
     file.seek(span[0])
     return file.read(span[1] - span[0])
 
 
-def fields(file: BinaryIO, span: Span) -> Iterator[tuple[int, int, Span]]:
+def fields(file: File, span: Span) -> Iterator[tuple[int, int, Span]]:
     """Yield the number, wire type and span of each field of a message, without reading its content.
 
-    A span may end after the end of a truncated file: callers check that. The caller may read at other positions of the
-    file between two fields.
+    Raises ValueError if the bytes are not Protobuf, and after a field that ends beyond the message: such a span is the
+    last, and may end beyond a truncated file, which callers can say better. The caller may read at other positions of
+    the file between two fields.
     """
     offset, end = span
     while offset < end:
@@ -85,9 +121,12 @@ def fields(file: BinaryIO, span: Span) -> Iterator[tuple[int, int, Span]]:
             field_span = (file.tell(), file.tell() + size)
             offset = field_span[1]
         yield field, kind, field_span
+        # Else a length of 2**62 would be read from the file, or one part of it again and again.
+        if offset > end:
+            raise ValueError("a field is longer than what holds it")
 
 
-def number_at(file: BinaryIO) -> int:
+def number_at(file: File) -> int:
     """Read a varint at the file's position: seven bits a byte, lowest first. Raises ValueError if it does not end."""
     value = 0
     # 64 bits need ten bytes of seven bits.

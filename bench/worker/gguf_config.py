@@ -41,6 +41,15 @@ READ = {
     "rope.scaling.finetuned",
     "vocab_size",
 }
+WHOLE = (
+    "attention.key_length",
+    "attention.value_length",
+    "attention.sliding_window",
+    "rope.dimension_count",
+    "rope.scaling.original_context_length",
+)
+"""Keys that need not be there, and hold a whole number."""
+FRACTIONS = ("rope.freq_base", "rope.scaling.factor", "rope.scaling.attn_factor")
 REMEDY = "give the model as a Hugging Face folder with safetensors"
 DAMAGED = "convert the model again, or download the file again"
 FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -63,6 +72,7 @@ def config(metadata: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], 
         key.removeprefix(f"{architecture}."): value for key, value in metadata.items() if key.startswith(architecture)
     }
     _refuse_unknown(own)
+    _refuse_wrong(own)
     missing = [key for key in (*SIZES, "attention.layer_norm_rms_epsilon") if key not in own]
     if missing:
         raise _refusal(f"the GGUF file does not say its {architecture}.{missing[0]}")
@@ -121,6 +131,8 @@ def _heads(own: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
         raise _refusal(f"{message}, which do not divide it", DAMAGED)
     rotated = own.get("rope.dimension_count")
     depth = own.get("attention.key_length") or (rotated if known["model_type"] == "llama" else None) or plain
+    if depth < 1:
+        raise _refusal("the GGUF file has heads of no elements", DAMAGED)
     if own.get("attention.value_length", depth) != depth:
         raise _refusal("keys and values of the GGUF file have heads of two widths")
     result: dict[str, Any] = {"head_dim": int(depth)}
@@ -161,6 +173,7 @@ def _rotary(own: Mapping[str, Any], known: dict[str, Any], factors: Mapping[str,
 
 def _llama3(known: dict[str, Any], written: Tensor) -> dict[str, Any]:
     """The parameters of Llama 3 that give these factors: the file has only their result."""
+    _check_factors(written)
     for original in (2**power for power in range(5, 21)):
         scaling = {
             "rope_type": "llama3",
@@ -182,6 +195,9 @@ def _long(own: Mapping[str, Any], known: dict[str, Any], factors: Mapping[str, T
     result: dict[str, Any] = {"original_max_position_embeddings": int(original)}
     if "rope_factors_long.weight" not in factors:
         return result
+    _check_factors(factors["rope_factors_long.weight"], factors.get("rope_factors_short.weight"))
+    if original < 2:
+        raise _refusal(f"the GGUF file says rope.scaling.original_context_length = {original}", DAMAGED)
     stretch = longest / original
     loudness = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
     if not math.isclose(own.get("rope.scaling.attn_factor", loudness), loudness, rel_tol=1e-4):
@@ -204,10 +220,26 @@ def _refuse_unknown(own: Mapping[str, Any]) -> None:
             raise _refusal(f"the GGUF file says {key} = {value!r}, which is not read here")
 
 
+def _refuse_wrong(own: Mapping[str, Any]) -> None:
+    for key in (*WHOLE, *FRACTIONS):
+        value = own.get(key, 0)
+        fits = type(value) is int or (key in FRACTIONS and type(value) is float and math.isfinite(value))
+        if not fits or value < 0:
+            raise _refusal(f"the GGUF file says {key} = {value!r}", DAMAGED)
+    if not isinstance(own.get("rope.scaling.type", ""), str):
+        raise _refusal(f"the GGUF file says rope.scaling.type = {own['rope.scaling.type']!r}", DAMAGED)
+
+
+def _check_factors(*lists: Tensor | None) -> None:
+    """Raise Refusal for factors of rotary wavelengths that are none."""
+    if any(values is None or not values.size or not (np.isfinite(values) & (values > 0)).all() for values in lists):
+        raise _refusal("the GGUF file has rotary factors that are missing or no positive numbers", DAMAGED)
+
+
 def _whole(value: Any, key: str) -> int:
     """A size that holds for all layers."""
     if isinstance(value, list) and value:
-        if len(set(value)) != 1:
+        if any(size != value[0] for size in value):
             raise _refusal(f"the GGUF file has layers of several {key}")
         value = value[0]
     if not isinstance(value, int):

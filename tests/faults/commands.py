@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -60,27 +63,85 @@ def begin(folder: Path, *more: str) -> list[str]:
     return [*command, "--matrix", str(matrix), "--out", str(folder), *more]
 
 
-def start(folder: Path, blocks: int = 2, largest_kib: int | None = None) -> subprocess.Popen[str]:
-    """Start a run of so many blocks, or go on with it; no file may become larger than so many KiB."""
-    command = begin(folder)
-    if largest_kib is not None:
-        command = ["bash", "-c", 'ulimit -f "$0"; exec "$@"', str(largest_kib), *command]
+def start(folder: Path, blocks: int = 2, largest_bytes: int | None = None) -> subprocess.Popen[str]:
+    """Start a run of so many blocks, or go on with it; no file may become larger than so many bytes."""
+
+    def limited() -> None:
+        # Windows has none.
+        import resource
+
+        if largest_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, largest_bytes))
+
     environment = {**os.environ, "FAKE_BLOCKS": str(blocks)}
     return subprocess.Popen(
-        command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        begin(folder),
+        cwd=HERE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limited,  # noqa: PLW1509 - no other thread holds a lock that it needs
     )
 
 
-def finish(folder: Path) -> None:
+def finish(folder: Path, blocks: int = 2) -> None:
     """Run, or go on with a run, until it is complete."""
-    done = subprocess.run(begin(folder), cwd=HERE, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "FAKE_BLOCKS": str(blocks)}
+    done = subprocess.run(begin(folder), cwd=HERE, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+class Server:
+    """Runs command lines in processes that have loaded everything already; one at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.fake_bench", "--serve"],
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+
+    def start(self, folder: Path, blocks: int) -> int:
+        """Start a run, or go on with it; the number of its process."""
+        words = begin(folder)[3:]
+        order = {"words": words, "blocks": blocks, "log": str(folder.parent / "log")}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._lines.get(timeout=60))
+
+    def ended(self, within_s: float) -> int | None:
+        """How the process ends; None where it does not within the time."""
+        try:
+            return int(self._lines.get(timeout=within_s))
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._listener.join(60)
+        self._process.stdout.close()
+
+
+def descendants(pid: int) -> list[psutil.Process]:
     """The worker processes of a run."""
     try:
-        return psutil.Process(process.pid).children(recursive=True)
+        return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 

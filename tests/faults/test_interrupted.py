@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from bench import pipeline, store
-from bench.cli import options
+from bench.cli import interrupts
 from bench.errors import Interrupted, RunFolderError
 from bench.progress import Quiet
 
@@ -20,6 +22,8 @@ from .commands import HERE, VERDICTS, all_end, begin, blocks, descendants, finis
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="not on this system: there are no such signals")
 LONG_S = 60.0
+BLOCKS = 12
+"""Of a run whose results become larger than its other files."""
 
 
 def wait_for(path: Path) -> None:
@@ -36,7 +40,7 @@ def test_a_signal_keeps_what_was_measured_and_the_last_line_says_how_to_go_on(tm
     process = start(folder, blocks=8)
     wait_for(folder / store.RESULTS)
     time.sleep(0.5)
-    workers = descendants(process)
+    workers = descendants(process.pid)
     process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 130
@@ -100,9 +104,9 @@ def test_a_second_process_is_refused_and_a_report_is_not(tmp_path):
 def test_a_file_that_cannot_grow_ends_the_run_and_says_how_to_go_on(tmp_path):
     folder = tmp_path / "run"
     # The worker's code is in the cache then: its files are larger.
-    finish(tmp_path / "first")
-    # The first block needs 12 KiB of results; a torn line of the second is left out and removed.
-    process = start(folder, largest_kib=14)
+    finish(tmp_path / "first", BLOCKS)
+    kept, largest_bytes = last_block_that_fits(tmp_path / "first")
+    process = start(folder, BLOCKS, largest_bytes)
     _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 2
     assert err.splitlines()[-1] == (
@@ -110,8 +114,26 @@ def test_a_file_that_cannot_grow_ends_the_run_and_says_how_to_go_on(tmp_path):
         f"then go on with: bench run --resume {folder}"
     )
     assert set(blocks(folder).values()) == {1}
-    finish(folder)
+    # A block is written whole or not at all.
+    assert max(number for _, number in blocks(folder)) == kept
+    assert (folder / store.RESULTS).read_bytes().endswith(b"\n")
+    finish(folder, BLOCKS)
     assert verdicts(folder) == VERDICTS
+    assert set(blocks(folder).values()) == {1}
+
+
+def last_block_that_fits(folder: Path) -> tuple[int, int]:
+    """A block, and a size of files that holds the results up to it, half of the next one, and every other file."""
+    others = max(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != store.RESULTS)
+    sizes: Counter[int] = Counter()
+    for line in (folder / store.RESULTS).read_bytes().splitlines(keepends=True):
+        sizes[json.loads(line)["round"]] += len(line)
+    for number in range(1, BLOCKS):
+        until = sum(size for earlier, size in sizes.items() if earlier <= number)
+        # A tenth more: the times of another run have other lengths.
+        if until > 1.1 * others:
+            return number, until + sizes[number + 1] // 2
+    raise AssertionError(f"{BLOCKS} blocks are smaller than another file: {others} bytes")
 
 
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path):
@@ -144,12 +166,12 @@ def test_a_second_interruption_leaves_out_the_report_and_says_how_to_make_it(tmp
 
 def test_one_keystroke_that_arrives_twice_interrupts_once(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
-    interrupts = options._Interrupts()
+    monkeypatch.setattr(interrupts.time, "monotonic", lambda: now[0])
+    interrupt = interrupts._Interrupts()
     with pytest.raises(KeyboardInterrupt):
-        interrupts()
+        interrupt()
     now[0] += 0.5
-    interrupts()
+    interrupt()
     now[0] += 1.5
     with pytest.raises(KeyboardInterrupt):
-        interrupts()
+        interrupt()

@@ -1,38 +1,44 @@
-"""60 examples of each kind of input, and 300 each night, always the same ones; `nox -s fuzz` tries 10,000 others."""
+"""Seeded examples of each kind of input for each change, always the same ones; `nox -s fuzz` tries 10,000 others."""
 
 from __future__ import annotations
 
+import itertools
 import os
-import resource
 import sys
 import time
 from collections import Counter
+from pathlib import Path
+from random import Random
 
 import pytest
+
+pytest.importorskip("resource", reason="not on this system: memory and time are told otherwise")
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .readers import READERS, outcome
+from . import limits
+from .kind import outcome
+from .kinds import KINDS
 
 ASKED = os.environ.get("FUZZ_EXAMPLES")
-EXAMPLES = [int(ASKED)] if ASKED else [60, pytest.param(300, marks=pytest.mark.nightly)]
-LONGEST_S = 5.0
-MOST_KIB = 512 * 1024
+FOUND = Path(__file__).parent / "found"
+"""Examples that once were a fault, by kind."""
+KEPT = Path(os.environ.get("FUZZ_KEPT", "build/fuzz"))
+"""Where an example that is a fault is written."""
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="not on this system: memory is told otherwise"),
     # Numbers that no measurement has make NumPy warn; what it computes then is in the report, as `nan` or `inf`.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning"),
 ]
 
 
-@pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("kind", READERS)
-@pytest.mark.parametrize("examples", EXAMPLES)
-def test_every_input_gives_a_value_or_a_sentence(kind, examples, capsys):
-    seen: Counter[str] = Counter()
-    slowest = [0.0]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+@pytest.mark.timeout(6 * 3600)
+@pytest.mark.parametrize("name", KINDS)
+def test_every_input_gives_a_value_or_a_sentence(name, capsys):
+    kind, seen, took = KINDS[name], Counter(), limits.Seen()
+    examples = int(ASKED) if ASKED else kind.in_ci
 
     @settings(
         max_examples=examples,
@@ -41,19 +47,63 @@ def test_every_input_gives_a_value_or_a_sentence(kind, examples, capsys):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.randoms(use_true_random=True))
-    def fuzzed(random):
-        began = time.process_time()
-        seen[outcome(READERS[kind], random)] += 1
-        took = time.process_time() - began
-        slowest[0] = max(slowest[0], took)
-        assert took < LONGEST_S
+    @given(st.integers(0, 2**64 - 1))
+    def fuzzed(seed):
+        read(name, kind.example(Random(seed)), seen, took)
 
-    fuzzed()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    # Once before anything is measured: imports are neither slow nor large examples.
+    for content in kind.sound():
+        outcome(kind, content)
+    began = time.perf_counter()
+    with limits.address_space():
+        fuzzed()
     with capsys.disabled():
-        figures = f"slowest {slowest[0]:.2f} s, +{grown / 1024:.0f} MiB"
-        print(f"\n{kind}: {sum(seen.values())} examples, {figures}, {dict(seen)}")
-    assert grown < MOST_KIB
-    # Damage that never shows would mean that the sound example alone was read.
-    assert len(seen) > 1 or kind in ("worker reply", "server")
+        figures = f"slowest {took.slowest_s:.2f} s, at most +{took.most_bytes / 2**20:.0f} MiB"
+        elapsed = time.perf_counter() - began
+        print(f"\n{name}: {sum(seen.values())} examples in {elapsed:.1f} s, {figures}, {dict(seen.most_common())}")
+
+
+def read(name, content, seen, took):
+    """Read one example; a fault leaves its bytes in a file."""
+    try:
+        with limits.enforced(took):
+            seen[outcome(KINDS[name], content)] += 1
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):
+            KEPT.mkdir(parents=True, exist_ok=True)
+            path = KEPT / f"{name}.example"
+            path.write_bytes(content)
+            error.add_note(f"the example is in {path}")
+        raise
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_sound_examples_are_read(name):
+    """Else the changed ones would be refused for another reason than their change."""
+    kind = KINDS[name]
+    ends = Counter(outcome(kind, content) for content in kind.sound())
+    assert ends["value"] >= 1, ends
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_changes_are_seen(name):
+    """Else the sound examples alone would be read."""
+    kind = KINDS[name]
+    changed = {kind.example(Random(seed)) for seed in range(40)}
+    assert len(changed - set(kind.sound())) > 20
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_was_found_stays_mended(path):
+    read(path.parent.name, path.read_bytes(), Counter(), limits.Seen())
+
+
+def test_the_limits_are_enforced():
+    """An endless loop and a large allocation end in the error of their limit."""
+    with pytest.raises(limits.TooSlowError), limits.enforced(limits.Seen()):
+        sum(1 for _ in itertools.count())
+    with pytest.raises(limits.TooMuchMemoryError), limits.enforced(limits.Seen()):
+        assert bytearray(limits.MOST_BYTES + 2**20)
+    if sys.platform == "linux":
+        with limits.address_space(), pytest.raises(MemoryError):
+            bytearray(limits.HARD_BYTES + 2**20)

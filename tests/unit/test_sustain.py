@@ -197,6 +197,8 @@ def test_an_interrupted_run_on_end_is_not_read_as_what_failed_before_it_was_meas
     monkeypatch.setattr(pipeline.store, "heal", lambda _: None)
     monkeypatch.setattr("bench.machine.fingerprint.fingerprint", lambda: run.machine)
     monkeypatch.setattr(pipeline.matrices, "parse", lambda *_: None)
+    monkeypatch.setattr(pipeline, "with_hidden_values", lambda matrix, *_: matrix)
+    monkeypatch.setattr(pipeline, "know_private", lambda *_: None)
     monkeypatch.setattr(pipeline, "undescribed", lambda *_: None)
     own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path)

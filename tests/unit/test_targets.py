@@ -38,7 +38,7 @@ class Installer:
         self.there, self.broken = set(there), broken
         self.asked: list[str] = []
 
-    def find(self, runtime: Runtime, cache: Path) -> Environment | None:
+    def find(self, runtime: Runtime, cache: Path, *_: object) -> Environment | None:
         return HERE if runtime.name in self.there or runtime.python else None
 
     def ensure(self, runtime: Runtime, cache: Path, *_: object) -> Environment:

@@ -32,7 +32,7 @@ def test_the_same_code_is_staged_once_and_found_again(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     assert stage(tmp_path) == first
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
-    assert [path.name for path in first.parent.iterdir()] == [first.name]
+    assert [path.name for path in first.parent.iterdir() if path.is_dir()] == [first.name]
 
 
 def test_an_edit_is_staged_beside_the_old_code_which_stays_as_it_was(tmp_path, own_copy):
@@ -98,7 +98,7 @@ def test_a_run_that_was_slower_takes_the_copy_of_the_one_that_was_first(tmp_path
 
     monkeypatch.setattr(shutil, "copyfile", slow)
     assert stage(tmp_path) == other[0]
-    assert [path.name for path in (tmp_path / "worker").iterdir()] == [other[0].name]
+    assert [path.name for path in (tmp_path / "worker").iterdir() if path.is_dir()] == [other[0].name]
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------

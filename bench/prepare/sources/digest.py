@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from bench import reading
+from bench.errors import DiskError
 from bench.files import write_atomically
 
 BIG_BYTES = 4 * 2**20
@@ -71,11 +74,13 @@ def _recall(memory: Path) -> Memory:
     """The remembered digests; empty where the file is missing or damaged, since they can be computed again."""
     try:
         return msgspec.json.decode(memory.read_bytes(), type=Memory)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *reading.UNREADABLE):
         return {}
 
 
 def _remember(memory: Path, digests: Memory) -> None:
     """Save the digests of files that still exist. Of two runs at a time one is saved; the other hashes again."""
     alive = {path: entry for path, entry in digests.items() if Path(path).exists()}
-    write_atomically(memory, json.dumps(alive).encode())
+    # Where it cannot be kept, the next run hashes again.
+    with contextlib.suppress(DiskError):
+        write_atomically(memory, json.dumps(alive).encode())

@@ -122,10 +122,10 @@ def _shards(folder: Path) -> dict[str, Path]:
         raise SourceError(f"{index} is no index of shards", _lfs_hint(index) or "download it again") from error
     if not all(isinstance(name, str) and re.fullmatch(r"[\w][\w.\-]*\.safetensors", name) for name in names):
         raise SourceError(f"{index} names a shard outside its folder", "a shard is a plain name ending in .safetensors")
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not (reading.exists(folder / name) and (folder / name).is_file())]
     if missing:
         raise SourceError(
-            f"{len(missing)} of {len(names)} shards are missing in {folder}, e.g. {missing[0]}",
+            f"{len(missing)} of {len(names)} shards are missing in {folder}, e.g. {missing[0][:200]}",
             'download them again, or ask for weights = "random"',
         )
     return {INDEX: index} | {name: folder / name for name in names}

@@ -18,6 +18,8 @@ SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a value by the number of its type."""
 TEXT, LIST = 8, 9
 AGAIN = "download it again"
+MOST_PARTS = 5_000_000
+"""Numbers and texts in a header: vocabularies of a million words have fewer, and to read more takes over 5 s."""
 BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 30: (1, 2)} | {
     kind: (256, size) for kind, size in {10: 84, 11: 110, 12: 144, 13: 176, 14: 210}.items()
 }
@@ -65,7 +67,7 @@ class _Outline:
     """A cursor over the file."""
 
     def __init__(self, content: mmap.mmap) -> None:
-        self.content, self.at = content, 4
+        self.content, self.at, self.parts = content, 4, 0
 
     def end(self) -> int:
         """The number of bytes that the file must have."""
@@ -128,7 +130,10 @@ class _Outline:
         return struct.unpack(form, self.take(struct.calcsize(form)))
 
     def take(self, size: int) -> bytes:
-        """The next bytes. ValueError at the end of the file."""
+        """The next bytes. ValueError at the end of the file, and after too many parts."""
+        self.parts += 1
+        if self.parts > MOST_PARTS:
+            raise ValueError(f"its header has more than {MOST_PARTS:,} parts")
         start, self.at = self.at, self.at + size
         if self.at > len(self.content):
             raise ValueError("it ends within its header")

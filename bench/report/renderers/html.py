@@ -11,8 +11,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from bench.judge.outcome import NOT_TRIED
-from bench.records import Interval, Outcome
+from bench.records import NOT_TRIED, Interval, Outcome
 from bench.report import (
     cell_pages,
     charts,

@@ -6,7 +6,11 @@ The files are not trusted: pickled arrays and archives with odd names are refuse
 from __future__ import annotations
 
 import json
+import lzma
 import math
+import struct
+import sys
+import tokenize
 import wave
 import zipfile
 import zlib
@@ -26,6 +30,11 @@ SOUNDS = {".wav"}
 TEXTS = {".txt"}
 LINES = {".jsonl", ".ndjson"}
 MAX_BYTES = 16 * 2**30
+# zipfile has the errors of the modules that unpack, and NumPy those of Python's own parser: it reads a header with it.
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError, tokenize.TokenError),
+)
 ENCRYPTED = 1
 """The bit of a member of an archive that says so."""
 DEEPEST = 2**16 - 1
@@ -106,8 +115,8 @@ def sound(path: Path) -> tuple[Array, int]:
         with wave.open(str(path), "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             frames = file.readframes(file.getnframes())
-    # `wave` raises EOFError for a file that ends within its header.
-    except (wave.Error, EOFError) as error:
+    # `wave` raises EOFError for a file that ends within its header, and RuntimeError for a length that leads out of it.
+    except (wave.Error, EOFError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error) or "it ends too early"
         raise refused(f"{path.name} is no WAV file that can be read: {reason}", "save it as 16-bit PCM") from error
     kind = {1: "u1", 2: "<i2", 4: "<i4"}.get(width)
@@ -198,7 +207,7 @@ def _npz(path: Path) -> Data:
         if sum(member.file_size for member in members) > MAX_BYTES:
             raise refused(f"{path.name} unpacks to over {MAX_BYTES >> 30} GiB", "give fewer samples")
         arrays = _members(path)
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except UNREADABLE as error:
         raise refused(f"{path.name} is no .npz file that can be read: {error}", "write it with numpy.savez") from error
     if not arrays:
         raise refused(f"{path.name} holds no array", "write it with numpy.savez, with an array for each input")
@@ -265,14 +274,21 @@ def _array(what: str, file: IO[bytes], size: int) -> Array:
         raise refused(message, "write it again with numpy.save or numpy.savez")
     file.seek(0)
     array: Array = form.read_array(file, allow_pickle=False)
+    if dtype.kind == "U" and _codes(array).max(initial=0) > sys.maxunicode:
+        raise refused(f"{what} holds texts with characters that do not exist", "write it again with numpy.save")
     return array
+
+
+def _codes(texts: Array) -> Array:
+    """The characters of an array of texts as numbers; NumPy reads any number as one."""
+    return np.frombuffer(np.ascontiguousarray(texts).tobytes(), np.dtype("u4").newbyteorder(texts.dtype.byteorder))
 
 
 def _npy(path: Path) -> Array:
     try:
         with path.open("rb") as file:
             return _array(path.name, file, path.stat().st_size)
-    except (OSError, ValueError, TypeError, EOFError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise refused(f"{path.name} is no .npy file that can be read: {error}", "write it with numpy.save") from error
 
 

@@ -7,8 +7,9 @@ a JSON header, the header, then the bytes of every tensor.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,18 @@ Tensor = npt.NDArray[np.float32]
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # NumPy has no BF16, so its bits are read as integers.
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+KEYS = ("dtype", "shape", "data_offsets")
+"""What the header says of each tensor."""
+LARGEST = 2**48
+"""No file has so many bytes."""
 REMEDY = "give a folder with the model's weights as safetensors, in FP32, FP16 or BF16"
 
 
 class Weights:
-    """The tensors of a Hugging Face folder by name; `read` loads a single one. Raises Refusal for other types."""
+    """The tensors of a Hugging Face folder by name; `read` loads a single one.
+
+    Raises Refusal for other types, and for files that are cut short or damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._entries: dict[str, tuple[Path, int, dict[str, Any]]] = {}
@@ -58,8 +66,7 @@ def _files(folder: Path) -> list[Path]:
     if (folder / SINGLE_FILE).is_file():
         return [folder / SINGLE_FILE]
     if (folder / INDEX).is_file():
-        shard_names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
-        paths = [folder / name for name in sorted(set(shard_names))]
+        paths = [folder / name for name in _shard_names(folder / INDEX)]
         # The index is not trusted: its names must not leave the folder.
         missing = [path.name for path in paths if path.parent != folder or not path.is_file()]
         if not missing:
@@ -68,16 +75,53 @@ def _files(folder: Path) -> list[Path]:
     raise Refusal("unsupported", f"there is neither {SINGLE_FILE} nor {INDEX} in the model's folder", REMEDY)
 
 
+def _shard_names(index: Path) -> list[str]:
+    content = _json(index.read_bytes())
+    names = content.get("weight_map") if content is not None else None
+    if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names.values()):
+        raise Refusal("unsupported", f"{index.name} is no index of weights", REMEDY)
+    return sorted(set(names.values()))
+
+
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """The offset of the tensors' bytes, and the header. Raises Refusal if the file is truncated."""
+    """The offset of the tensors' bytes, and the header. Raises Refusal if the file is truncated or damaged."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         # Before the header is read: the length in a damaged file could exceed the memory.
         if size < 8 or length > size - 8:
             raise Refusal("unsupported", f"{path.name} is cut short, or is no safetensors file", REMEDY)
-        header: dict[str, Any] = json.loads(file.read(length))
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if 8 + length + max(ends, default=0) > size:
-        raise Refusal("unsupported", f"{path.name} is cut short: its last tensors are not in it", REMEDY)
+        header = _json(file.read(length))
+    if header is None:
+        raise Refusal("unsupported", f"{path.name} is no safetensors file: its header is damaged", REMEDY)
+    for name, entry in header.items():
+        if name != "__metadata__":
+            _check_entry(path, name, entry, size - 8 - length)
     return 8 + length, header
+
+
+def _json(content: bytes) -> dict[str, Any] | None:
+    """The object that JSON holds; None for anything else."""
+    try:
+        value = json.loads(content)
+    # RecursionError: thousands of nested brackets.
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _check_entry(path: Path, name: str, entry: Any, held_bytes: int) -> None:
+    """Raise Refusal for a tensor that is not described whole, or whose bytes the file does not hold."""
+    kind, shape, offsets = (entry.get(key) for key in KEYS) if isinstance(entry, dict) else (None, None, None)
+    if not (isinstance(kind, str) and _are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
+        raise Refusal("unsupported", f"{path.name} describes the tensor {name!r} wrong", REMEDY)
+    if offsets[1] > held_bytes:
+        raise Refusal("unsupported", f"{path.name} is cut short: its last tensors are not in it", REMEDY)
+    # Types of other sizes are refused by their names.
+    if kind in TYPES and offsets[1] - offsets[0] != math.prod(shape) * np.dtype(TYPES[kind]).itemsize:
+        message = f"{path.name} holds {offsets[1] - offsets[0]} bytes for the tensor {name!r} of shape {shape}"
+        raise Refusal("unsupported", message, REMEDY)
+
+
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < LARGEST for size in value)

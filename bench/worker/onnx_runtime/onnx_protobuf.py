@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.shared import onnx_elements
-from bench.shared.protobuf import Span, content, field_spans, message, number, read, text
+from bench.shared.protobuf import File, Span, content, field_spans, message, number, read, text
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 IR_VERSION, OPSET = 9, 17
@@ -175,11 +174,11 @@ def fixed_sizes(path: Path, feed: Mapping[str, npt.NDArray[np.generic]]) -> dict
     return sizes
 
 
-def _graphs(file: BinaryIO, path: Path) -> list[Span]:
+def _graphs(file: File, path: Path) -> list[Span]:
     return field_spans(file, (0, path.stat().st_size), MODEL_GRAPH)
 
 
-def _node(file: BinaryIO, span: Span) -> Node:
+def _node(file: File, span: Span) -> Node:
     parts = message(file, span)
     attributes = [message(file, attribute) for attribute in parts.get(NODE_ATTRIBUTE, ())]
     return Node(
@@ -201,7 +200,7 @@ def _node(file: BinaryIO, span: Span) -> Node:
     )
 
 
-def _tensor(file: BinaryIO, span: Span) -> Tensor:
+def _tensor(file: File, span: Span) -> Tensor:
     parts = message(file, span)
     dims = parts.get(TENSOR_DIMS, [])
     # Sizes that are not packed are varints, whose span is their value twice.
@@ -210,7 +209,7 @@ def _tensor(file: BinaryIO, span: Span) -> Tensor:
     return Tensor(_last(file, parts, TENSOR_NAME), _element(kind), len(dims) + packed)
 
 
-def _value(file: BinaryIO, span: Span) -> Value:
+def _value(file: File, span: Span) -> Value:
     parts = message(file, span)
     types = [message(file, inner) for inner in parts.get(VALUE_TYPE, ())]
     tensors = [message(file, inner) for kind in types for inner in kind.get(TYPE_TENSOR, ())]
@@ -224,7 +223,7 @@ def _element(kind: int) -> str:
     return onnx_elements.NAMES.get(kind, str(kind))
 
 
-def _dimension(file: BinaryIO, span: Span) -> str | int:
+def _dimension(file: File, span: Span) -> str | int:
     """A dimension's size, or the name of a symbolic one; an empty name if the file gives neither."""
     parts = message(file, span)
     if DIM_VALUE in parts:
@@ -232,10 +231,10 @@ def _dimension(file: BinaryIO, span: Span) -> str | int:
     return _last(file, parts, DIM_NAME)
 
 
-def _last(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> str:
+def _last(file: File, parts: dict[int, list[Span]], field_number: int) -> str:
     """A string field that is not repeated: Protobuf uses the last value; empty if there is none."""
     return "".join(_texts(file, parts, field_number)[-1:])
 
 
-def _texts(file: BinaryIO, parts: dict[int, list[Span]], field_number: int) -> tuple[str, ...]:
+def _texts(file: File, parts: dict[int, list[Span]], field_number: int) -> tuple[str, ...]:
     return tuple(read(file, inner).decode() for inner in parts.get(field_number, ()))

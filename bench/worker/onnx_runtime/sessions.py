@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from bench.records import Provider
 from bench.worker.failures import reason_of
-from bench.worker.onnx_runtime import assignment, devices, native_log, options, plugins
+from bench.worker.onnx_runtime import assignment, cuda_libraries, devices, native_log, options, plugins
 from bench.worker.refusal import Refusal
 
 # onnxruntime's number for the severity `error`; the log is read for errors only.
@@ -82,6 +82,7 @@ def load_libraries(provider: Provider) -> None:
     """Load the libraries of CUDA and cuDNN from their wheels, if the provider uses them."""
     # Without these libraries onnxruntime opens a session on the CPU and raises nothing.
     if provider.uses_cuda and hasattr(ort, "preload_dlls"):
+        cuda_libraries.load_from_other_folders()
         ort.preload_dlls()
 
 
