@@ -7,19 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_files import flip
 from msgspec.structs import replace
 
 from bench.prepare import seals
 from bench.prepare.seals import ReadBudget, Seal, compare, make
 
 NOTHING, PLENTY = ReadBudget(0), ReadBudget(60)
-
-
-def flip(path: Path) -> None:
-    """Change one bit, and leave the size."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def rotten(seal: Seal, folder: Path, name: str) -> Seal:
