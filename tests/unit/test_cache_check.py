@@ -8,6 +8,7 @@ import os
 import shutil
 import venv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -117,6 +118,7 @@ def test_damage_during_a_run_is_told_also_where_the_times_went_on(tmp_path):
     observation = an_observation(cell=cell.id)
     later = LaterDamage(prepared_run, [cell])
     assert later.explained(observation, is_doubtful=False) is observation
+    assert check.problems(artifacts.THING, artifact.folder) == ()
     (artifact.folder / "model.onnx").unlink()
     told = later.explained(observation, is_doubtful=False)
     assert told.failure is not None
@@ -175,7 +177,7 @@ def test_damage_that_cannot_be_mended_is_failed_and_not_unavailable(tmp_path, pr
     flip(next(path for path in artifact.folder.iterdir() if path.name not in ("last-used", "seal.json", MANIFEST)))
     (tmp_path / "config.json").unlink()
     prepare = builds.prepare
-    monkeypatch.setattr(builds, "prepare", lambda *given, **_: prepare(*given, recorded=recorded))
+    monkeypatch.setattr(builds, "prepare", partial(prepare, recorded=recorded))
     done = prepared(*cells)
     (failure,) = done.failures.values()
     assert (failure.status, failure.kind) == ("failed", "damaged-cache")
