@@ -16,15 +16,17 @@ import pytest
 from builders import a_cell, an_observation
 from faulty_files import flip
 from test_builds import asked, cells_of, prepared  # noqa: F401 - fixtures
+from test_cache import a_wheel
 from test_workshop import code  # noqa: F401 - a fixture
 
+from bench.cache import prune
 from bench.declare.matrix import Runtime
 from bench.errors import DamagedCacheError, ReadOnlyCacheError, RuntimeSetupError
 from bench.prepare import artifacts, beside, builds, cache_check, environments, own_runs, seals, sources, worker_code
 from bench.prepare.artifacts import MANIFEST, Artifacts, RecordedArtifacts
 from bench.prepare.builds import Prepared
 from bench.prepare.cache_check import CacheCheck, failure_of
-from bench.prepare.cache_use import REMOVED
+from bench.prepare.cache_use import REMOVED, USED, in_use
 from bench.prepare.environments import Environment
 from bench.prepare.later_damage import LaterDamage
 from bench.progress import Quiet
@@ -185,6 +187,17 @@ def test_damage_that_cannot_be_mended_is_failed_and_not_unavailable(tmp_path, pr
     assert "could not be made again" in failure.message
 
 
+def test_the_artifacts_of_an_earlier_run_are_leased_when_it_goes_on(tmp_path):
+    cache = a_cache(tmp_path)
+    folder = cache.ensure("model", PARTS, build).folder
+    os.utime(folder / USED, (0, 0))
+    recorded = RecordedArtifacts({"m/fp32": folder.name}, {"m/b1": "0" * 24, "m/b2": "../elsewhere"})
+    with in_use(tmp_path):
+        recorded.lease(cache)
+        os.utime(folder / USED, (0, 0))
+        assert [entry.key for entry in prune(tmp_path, 0, ["artifact"]).spared] == [folder.name]
+
+
 # --- runtimes ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +306,34 @@ def test_another_interpreter_of_the_same_version_is_no_damage(tmp_path, hay):
     assert updated is not None
     assert list(updated.outside) == list(seal.outside)
     assert all(row.mtime_ns != 1 for row in updated.outside.values())
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def test_damaged_files_of_a_wheel_are_unpacked_again_and_a_damaged_wheel_is_fetched_or_told(tmp_path):
+    home = a_wheel(tmp_path)
+    (picture,) = home.rglob("a.png")
+    whole, said = picture.read_bytes(), list[str]()
+
+    def resolve() -> str:
+        check = CacheCheck(say=said.append)
+        return sources.resolve_data(
+            "wheel:pictures/pictures", cache=tmp_path, root=tmp_path, offline=True, check=check
+        )[1]
+
+    digest = resolve()
+    flip(picture)
+    assert resolve() == digest
+    assert picture.read_bytes() == whole
+    assert said == ["the wheel pictures was damaged in the cache, and was made again: pictures/a.png has changed"]
+    (picture.parent / "more.png").touch()
+    assert resolve() == digest
+    flip(picture)
+    flip(next(home.glob("*.whl")))
+    for _ in range(2):
+        with pytest.raises(DamagedCacheError, match=r"damaged cache: the wheel pictures .*may not be fetched"):
+            resolve()
 
 
 # --- the worker's code ------------------------------------------------------------------------------------------------
