@@ -324,6 +324,9 @@ NOTES: dict[str, Words] = {
     "control-replaced": lambda planned, used: (
         f"compared with {used}, because the control {planned} has no right answers"
     ),
+    "made-again": lambda kind, what, problems: (
+        f"Made again before anything was measured, because the cache was damaged: {what} ({kind}; {problems})"
+    ),
 }
 """The notes of engines, probes, starts and sustained runs."""
 

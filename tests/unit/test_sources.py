@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_files import flip
 from hub_stand_in import HubStandIn, hub_stand_in
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import DiskError, SourceError
+from bench.errors import DamagedCacheError, DiskError, SourceError
 from bench.prepare import sources
 from bench.prepare.sources import digest as sources_digest
 from bench.prepare.sources import resolve, resolve_data, resolve_folder, wheel
@@ -470,6 +471,22 @@ def test_what_was_fetched_needs_no_hub_any_more(find, hub):
     assert find("hub:owner/bert") == first
     assert find("hub:owner/bert", offline=True) == first
     assert len(hub.fetched) == fetched
+
+
+def test_a_damaged_file_of_the_hub_is_fetched_again_and_told_as_damaged_where_it_cannot_be(find, hub):
+    first = find("hub:owner/bert")
+    weights = (Path(first.path) / "model.safetensors").resolve()
+    whole = weights.read_bytes()
+    flip(weights)
+    assert find("hub:owner/bert") == first
+    assert weights.read_bytes() == whole
+    flip(weights)
+    hub.stop()
+    for _ in range(2):
+        with pytest.raises(DamagedCacheError, match=f"damaged cache: the model owner/bert .*{weights.name}"):
+            find("hub:owner/bert")
+    # Nobody needs to know of a file that was aside for a moment.
+    assert [path.name for path in weights.parent.iterdir() if "damaged" in path.name] == []
 
 
 def test_a_commit_that_was_fetched_whole_is_not_asked_for_again(find, hub):
