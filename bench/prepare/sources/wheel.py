@@ -6,6 +6,7 @@ A wheel can bring a model or test data from a package index. It is neither insta
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import lzma
@@ -52,7 +53,7 @@ CHANGED = "the wheel was changed after it was built; do not use it"
 # of the modules that unpack; the ValueErrors are for places and names that no archive has.
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError),
-    *(ValueError, OverflowError, struct.error),
+    *(ValueError, LookupError, ArithmeticError, struct.error, csv.Error),
 )
 
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
