@@ -335,7 +335,7 @@ KINDS = (
     Kind("gguf", sound_gguf, changed_gguf, read_gguf),
     Kind("gguf-metadata", sound_metadata, changed_values, read_metadata),
     Kind("safetensors", sound_safetensors, changed_safetensors, read_safetensors),
-    Kind("model-config", sound_configs, changed_config, read_config),
+    Kind("model-config", sound_configs, changed_config, read_config, in_ci=100),
     Kind("onnx", sound_onnx, changed_onnx, read_onnx),
-    Kind("wheel", sound_wheels, changed_wheel, read_wheel),
+    Kind("wheel", sound_wheels, changed_wheel, read_wheel, in_ci=100),
 )

@@ -216,5 +216,5 @@ KINDS = (
     Kind("run.json", cache(sound_runs), changed_run, read_run),
     Kind("results.jsonl", cache(sound_results), changed_lines, read_results),
     # The matrix of the second, which is the default one, takes long to plan.
-    Kind("baseline", cache(lambda: sound_runs()[::2]), changed_run, read_baseline),
+    Kind("baseline", cache(lambda: sound_runs()[::2]), changed_run, read_baseline, in_ci=60),
 )
