@@ -23,6 +23,8 @@ ENTRY_BYTES = 8
 TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 FILLERS = {"ConstantOfShape": 0, "Expand": 1}
 """Operators that make a tensor of any size, with the input that holds its shape."""
+LONGEST_NAME = 255
+"""Bytes of a name on all usual file systems."""
 REMEDY = "do not use it before you know who made it; else export it again"
 
 
@@ -42,6 +44,9 @@ def check(path: Path, model: onnx.ModelProto, memory_bytes: int | None = None) -
 def refuse_outside(path: Path, location: str) -> None:
     """Raise Refusal for a name of a file that is not in the folder of `path`, also where a link leads out of it."""
     parts = re.split(r"[/\\]", location)
+    if "\0" in location or any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in parts):
+        message = f"{path.name} keeps data in a file whose name no disk takes: {location[:80]!r}"
+        raise Refusal("unsupported", message, REMEDY, "outside")
     if ".." in parts or not parts[0] or ":" in parts[0]:
         message = f"{path.name} keeps data outside its own folder: {location}"
         raise Refusal("unsupported", message, "export it into one folder", "outside")
