@@ -60,8 +60,7 @@ def test_every_file_is_a_graph_or_a_refusal(tmp_path):
             model = _onnx_graph.read(path)
             assert isinstance(model, onnx.ModelProto)
             _onnx_graph.inputs(model)
-        except Refusal as refusal:
-            assert refusal.message
+        except Refusal:
             refused += 1
         except Exception as error:
             error.add_note(f"seed {seed}")

@@ -133,4 +133,6 @@ def _bytes_of(dims: Iterable[int], kind: int) -> int:
 
 def _size(count: int) -> str:
     units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    # Some claims are beyond what can be divided.
+    count = min(count, 2**100)
     return next((f"{count / unit:,.1f} {name}" for unit, name in units if count >= unit), f"{count} bytes")
