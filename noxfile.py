@@ -40,6 +40,8 @@ SERVER = (
     "pydantic-settings>=2.0",
 )
 """What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
+ATHERIS = "atheris==3.0.0"
+"""Apache-2.0; a tool of the fuzzing session alone."""
 DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "ruff>=0.8")
 """What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
 UNIT = ("tests/unit", "tests/faults", "tests/fuzz", "tests/calibration", "tests/browser")
@@ -252,10 +254,23 @@ def calibrate(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """10,000 damaged and hostile inputs of each kind that `bench` reads; `-- -k gguf` for one kind."""
+    """10,000 damaged and hostile inputs of each kind that `bench` reads, and atheris; `-- -k gguf` for one kind."""
     install(session, "test")
     examples = {"FUZZ_EXAMPLES": os.environ.get("FUZZ_EXAMPLES", "10000")}
     session.run("pytest", "tests/fuzz", *session.posargs, env=examples)
+    if not session.posargs:
+        guided(session)
+
+
+def guided(session: nox.Session) -> None:
+    """Let atheris look for examples that reach new code, a minute for each kind; where it installs."""
+    # It has wheels for Linux and a few versions of Python; elsewhere it would be compiled with LLVM.
+    session.run("pip", "install", "--quiet", "--only-binary=:all:", ATHERIS, success_codes=[0, 1], silent=True)
+    look = "import importlib.util; print(importlib.util.find_spec('atheris') is not None)"
+    if "True" in str(session.run("python", "-c", look, silent=True)):
+        session.run("python", "-m", "tests.fuzz.guided")
+    else:
+        session.log(f"{ATHERIS} does not install here: no examples were looked for by the code that they reach")
 
 
 @nox.session

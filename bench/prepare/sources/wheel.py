@@ -49,6 +49,7 @@ Say = Callable[[str], None]
 SPEC = re.compile(r"(?P<name>[^/=]+)(?:==(?P<version>[^/=]+))?/(?P<inner>.+)")
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_FILES = 20_000
+MAX_INFO_BYTES = 64 * 2**20
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
 """Not unpacked: code of a model's or a data set's author is never run."""
 CHANGED = "the wheel was changed after it was built; do not use it"
@@ -56,9 +57,7 @@ CHANGED = "the wheel was changed after it was built; do not use it"
 # of the modules that unpack; the ValueErrors are for places and names that no archive has.
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError),
-    *(ValueError, OverflowError, struct.error),
-    # Of the RECORD, which is a table.
-    csv.Error,
+    *(MemoryError, ValueError, LookupError, ArithmeticError, struct.error, csv.Error),
 )
 MAX_RECORD_BYTES = 16 * 2**20
 """A row has some hundred bytes, and a wheel at most 20,000 files that are unpacked."""
@@ -382,6 +381,9 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
     members = [m for m in inside if not m.is_dir() and PurePosixPath(m.filename).suffix not in CODE]
     if not members:
         raise SourceError(f"the wheel has no files in {inner!r}", _near(archive, inner))
+    # They are read whole.
+    if any(m.file_size > MAX_INFO_BYTES for m in archive.infolist() if ".dist-info/" in m.filename):
+        raise SourceError(f"the wheel's own files unpack to over {MAX_INFO_BYTES >> 20} MiB", "do not use it")
     for member in members:
         if not _is_plain_path(member.filename):
             raise SourceError(f"the wheel holds {member.filename!r}, which points outside its folder", "do not use it")

@@ -27,6 +27,8 @@ DEEPEST_CALLS = 200
 """More functions than this call one another in no model; deeper ones would exhaust the stack."""
 FILLERS = {"ConstantOfShape": 0, "Expand": 1}
 """Operators that make a tensor of any size, with the input that holds its shape."""
+LONGEST_NAME = 255
+"""Bytes of a name on all usual file systems."""
 REMEDY = "do not use it before you know who made it; else export it again"
 
 
@@ -75,6 +77,9 @@ def _check_functions(path: Path, model: onnx.ModelProto) -> None:
 def refuse_outside(path: Path, location: str) -> None:
     """Raise Refusal for a name of a file that is not in the folder of `path`, also where a link leads out of it."""
     parts = re.split(r"[/\\]", location)
+    if "\0" in location or any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in parts):
+        message = f"{path.name} keeps data in a file whose name no disk takes: {location[:80]!r}"
+        raise Refusal("unsupported", message, REMEDY, "outside")
     if ".." in parts or not parts[0] or ":" in parts[0]:
         message = f"{path.name} keeps data outside its own folder: {location}"
         raise Refusal("unsupported", message, "export it into one folder", "outside")
@@ -171,4 +176,6 @@ def _bytes_of(dims: Iterable[int], kind: int) -> int:
 
 def _size(count: int) -> str:
     units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    # Some claims are beyond what can be divided.
+    count = min(count, 2**100)
     return next((f"{count / unit:,.1f} {name}" for unit, name in units if count >= unit), f"{count} bytes")
