@@ -48,8 +48,10 @@ def prune(cache: Path) -> subprocess.CompletedProcess[str]:
 
 def test_pruning_takes_nothing_that_a_run_uses_and_all_of_it_after_a_sigkill(tmp_path):
     folder = tmp_path / "run"
-    process = start(folder, blocks=12)
+    process = start(folder, blocks=3)
     wait_for(folder / store.RESULTS)
+    # Its lease holds while it stands still, and it cannot end before the cache is pruned.
+    process.send_signal(signal.SIGSTOP)
     (code,) = [path for path in (tmp_path / "cache" / "worker").iterdir() if path.is_dir()]
     # As if the clock had been wrong: the lease names it all the same.
     os.utime(code, (0, 0))

@@ -18,6 +18,7 @@ from bench.errors import RunFolderError
 from bench.pipeline import Options
 from bench.prepare import builds, own_runs
 from bench.prepare.artifacts import RecordedArtifacts
+from bench.prepare.cache_check import CacheCheck
 from bench.progress import Quiet
 from bench.records import Cell
 
@@ -84,7 +85,7 @@ def test_what_is_recorded_of_a_model_that_cannot_be_prepared_any_more_stays(
         *plan(matrix), matrix_text=MATRIX, artifacts={"minilm/fp32": "a" * 24}, source_digests={"minilm": "d" * 64}
     )
     store.create(tmp_path / "run", run)
-    targets = SimpleNamespace(pool=SimpleNamespace(environments={}), facts={})
+    targets = SimpleNamespace(pool=SimpleNamespace(environments={}, check=CacheCheck()), facts={})
     monkeypatch.setattr("bench.prepare.probe.new_targets", lambda *_: targets)
     monkeypatch.setattr("bench.prepare.builds.prepare", lambda *_: builds.Prepared(tmp_path / "code"))
     _, record = run_steps.prepare(matrix, run, tmp_path, tmp_path / "run", Quiet())
