@@ -19,7 +19,8 @@ from bench.errors import ReadOnlyCacheError
 from bench.prepare import worker_code
 from bench.prepare.artifacts import THING, Artifact, Artifacts, Kind, key_of
 from bench.prepare.cache_check import CacheCheck, Use, failure_of, lacks
-from bench.prepare.environments import Environment, distribution_name, uses_of
+from bench.prepare.environments import Environment, uses_of
+from bench.prepare.interpreters import distribution_name
 from bench.prepare.threads import Slots, usable_cores
 from bench.progress import Progress, duration
 from bench.records import (

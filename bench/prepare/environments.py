@@ -5,65 +5,33 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
-import shlex
 import shutil
-import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import psutil
 from msgspec import Struct
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from bench import reading
 from bench.declare.requirements import exact
 from bench.declare.targets import Runtime
-from bench.errors import DiskError, RuntimeSetupError
+from bench.errors import RuntimeSetupError
 from bench.files import write_atomically, writing
-from bench.prepare import beside, forecast, runtime_check, worker_environment
+from bench.prepare import beside, installers, interpreters, runtime_check
 from bench.prepare.cache_check import CacheCheck, Thing, Use, damaged, lacks, shown
 from bench.prepare.cache_use import REMOVED, USED, touch, used_by_others
-from bench.prepare.installers import compile_command, installers
-from bench.prepare.interpreter_answer import NoAnswerError, ask
 from bench.prepare.threads import Slots, Stop, locked
 from bench.progress import Progress, duration
 from bench.records import RuntimeRecord
 from bench.shared.hidden import without_credentials
 
-WORKER_NEEDS = ("msgspec>=0.19", "numpy>=1.26", "psutil>=6.1")
-"""What every worker imports besides the runtime's own packages."""
-OPERATOR_NEEDS = ("ml_dtypes>=0.5.1",)
-"""What the operator tests import as well; the user's own interpreter may lack it, and then cannot run them."""
-INSTALLED = (*WORKER_NEEDS, *OPERATOR_NEEDS)
-OLDEST_PYTHON = Version("3.11")
 RECORD = "runtime.json"
-ANSWER_S = 120.0
-"""How long an interpreter may take to start and to list its packages."""
 UNREADABLE = reading.UNREADABLE
-INSPECT = """
-import importlib.metadata as m, json, platform
-names = {}
-for d in m.distributions():  # the first of a name is the one that is imported
-    names.setdefault(d.metadata["Name"], d.version)
-names.pop(None, None)
-packages = dict(sorted(names.items(), key=lambda item: item[0].lower()))
-print(json.dumps([platform.python_version(), packages]))
-"""
-SITE = """
-import json, sysconfig
-print(json.dumps([sysconfig.get_python_version(), sysconfig.get_path("purelib")]))
-"""
 
 
 class Environment(Struct, frozen=True):
@@ -132,7 +100,7 @@ def find(runtime: Runtime, cache: Path, check: CacheCheck | None = None) -> Envi
     With `check`, one that is damaged must be made too.
     """
     if runtime.python:
-        return _existing(runtime, WORKER_NEEDS)
+        return _existing(runtime, interpreters.WORKER_NEEDS)
     folder = _folder(runtime, cache)
     if folder.is_dir():
         # Before it is looked at: from now on it is not removed.
@@ -251,7 +219,12 @@ def key(runtime: Runtime) -> str:
     interpreter = [platform.python_implementation(), platform.python_version(), sys.platform, platform.machine()]
     # The order in which a matrix lists requirements means nothing; the base interpreter decides which wheels fit.
     # Without passwords, which change, and which a run that goes on may lack.
-    identity = [*sorted(map(without_credentials, runtime.requires)), runtime.python or "", *INSTALLED, *interpreter]
+    identity = [
+        *sorted(map(without_credentials, runtime.requires)),
+        runtime.python or "",
+        *interpreters.INSTALLED,
+        *interpreter,
+    ]
     if runtime.base:
         identity.append(key(runtime.base))
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
@@ -277,17 +250,17 @@ def _make(
     progress.step(f"runtime {runtime.name}: installing {', '.join(runtime.requires)}")
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
     try:
-        _command([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress, stop)
+        installers.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], runtime, progress, stop)
         executable = _interpreter(folder)
         if base:
             _see_packages(runtime, executable, base)
         try:
-            _install(runtime, executable, progress, stop, pins)
+            installers.install(runtime, executable, progress, stop, pins)
         except RuntimeSetupError:
             # A file or an address that was installed has no version in an index.
             if not pins:
                 raise
-            _install(runtime, executable, progress, stop)
+            installers.install(runtime, executable, progress, stop)
         record = _inspect(runtime, executable)
     except BaseException:
         # Half of it is of no use, and takes the space that others need.
@@ -303,179 +276,28 @@ def _make(
     return Environment(record, executable)
 
 
-def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop, pins: tuple[str, ...] = ()) -> None:
-    """Install the requirements, and `pins`, with the first installer that can, and compile what is installed."""
-    # The installers run outside of the environment, which so needs no pip: that is smaller and quicker.
-    *others, last = installers(executable, (*runtime.requires, *INSTALLED, *pins), extends=runtime.base is not None)
-    for installer in others:
-        try:
-            _command([*installer.command], runtime, progress, stop, installer.environment)
-            break
-        except RuntimeSetupError as error:
-            progress.step(f"{installer.name}: {error.message}; {last.name} tries it")
-    else:
-        _command([*last.command], runtime, progress, stop, last.environment)
-    packages = Path(_site(runtime, executable)[1])
-    progress.work(runtime.name, f"runtime {runtime.name}: compiling its packages")
-    # Some packages hold files for other versions of Python, which cannot be compiled.
-    with contextlib.suppress(RuntimeSetupError):
-        _command(compile_command(executable, packages), runtime, progress, stop)
+def _existing(runtime: Runtime, needs: tuple[str, ...]) -> Environment:
+    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks one of its needs."""
+    executable = interpreters.program_of(runtime)
+    record = _inspect(runtime, executable)
+    interpreters.check_needs(runtime, record, needs)
+    return Environment(record, executable)
+
+
+def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
+    return interpreters.record_of(runtime, executable, key(runtime))
 
 
 def _see_packages(runtime: Runtime, executable: Path, base: Environment) -> None:
     """Let an environment import the packages of its base, after its own. Raises `RuntimeSetupError`."""
-    (python, own), (base_python, shared) = _site(runtime, executable), _site(runtime, base.executable)
+    (python, own), (base_python, shared) = (
+        interpreters.site(runtime, executable),
+        interpreters.site(runtime, base.executable),
+    )
     if python != base_python:
         message = f"runtime '{runtime.name}' extends '{runtime.extends}', which is Python {base_python}, not {python}"
         raise RuntimeSetupError(message, f"give [runtimes.{runtime.name}] a list that extends no other")
     (Path(own) / "base.pth").write_text(f"{shared}\n", encoding="utf-8")
-
-
-def _site(runtime: Runtime, executable: Path) -> tuple[str, str]:
-    """The Python version of an interpreter, `3.11`, and the folder of its packages."""
-    python, folder = _answer(runtime, executable, SITE)
-    return str(python), str(folder)
-
-
-def _command(
-    command: list[str],
-    runtime: Runtime,
-    progress: Progress,
-    stop: Stop | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> None:
-    """Run an installer and show its output as progress. Raises `RuntimeSetupError` with its last error."""
-    stop = stop or Stop()
-    stop.check()
-    # pip's errors are in its last lines.
-    tail: deque[str] = deque(maxlen=60)
-    # One pipe for both streams: a second one that nobody reads could fill up and stop pip.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **(variables or {})},
-    )
-    with process, stop.ends(lambda: _kill(process.pid)):
-        assert process.stdout is not None
-        for line in process.stdout:
-            tail.append(line.rstrip())
-            progress.work(runtime.name, f"runtime {runtime.name}: {line.strip()}")
-    if process.returncode:
-        stop.check()
-        raise _install_error(runtime, list(tail))
-
-
-def _kill(pid: int) -> None:
-    """Kill an installer and what it started, such as a compiler."""
-    with contextlib.suppress(psutil.Error):
-        parent = psutil.Process(pid)
-        # Children first: after the parent's death they could not be found by it.
-        for child in [*parent.children(recursive=True), parent]:
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-
-
-def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
-    # `ERROR: …` of pip, `error: …` of uv.
-    errors = [line.partition(": ")[2] for line in lines if line.startswith(("ERROR: ", "error: "))]
-    # venv and a pip that cannot start have no line `ERROR:`; their last line is the cause.
-    errors = errors or [line for line in lines if line]
-    message = errors[-1] if errors else "the installer said nothing"
-    if any("No space left" in line for line in lines):
-        megabytes = forecast.disk_mb(runtime.requires)
-        hint = f"free some space, or name another --cache-dir: it needs about {megabytes:,.0f} MB there"
-        return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
-    hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
-    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
-
-
-def _existing(runtime: Runtime, needs: tuple[str, ...]) -> Environment:
-    """The user's own interpreter, used unchanged. Raises `RuntimeSetupError` where it lacks one of its needs."""
-    assert runtime.python is not None
-    executable = shutil.which(Path(runtime.python).expanduser())
-    if executable is None:
-        hint = f"check [runtimes.{runtime.name}] python"
-        raise RuntimeSetupError(f"runtime '{runtime.name}': there is no interpreter {runtime.python}", hint)
-    record = _inspect(runtime, Path(executable))
-    if Version(record.python) < OLDEST_PYTHON:
-        message = f"runtime '{runtime.name}': {runtime.python} is Python {record.python}"
-        raise RuntimeSetupError(message, "the worker needs 3.11 or newer")
-    if missing := _missing(record.packages, needs):
-        message = f"runtime '{runtime.name}': {runtime.python} lacks {', '.join(missing)}, which the worker needs"
-        raise RuntimeSetupError(message, f"run: {runtime.python} -m pip install {shlex.join(missing)}")
-    return Environment(record, Path(executable))
-
-
-def _missing(packages: Mapping[str, str], needs: tuple[str, ...]) -> list[str]:
-    """The requirements that an interpreter lacks, or has in a version that is too old."""
-    versions = {canonicalize_name(name): version for name, version in packages.items()}
-    required = map(Requirement, needs)
-    return [
-        str(need) for need in required if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))
-    ]
-
-
-def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
-    """Read the packages of an interpreter from their metadata. Raises `RuntimeSetupError`."""
-    python, packages = _answer(runtime, executable, INSPECT)
-    return RuntimeRecord(
-        name=runtime.name,
-        requires=_requirements(runtime),
-        python=python,
-        packages=packages,
-        key=key(runtime),
-        existing=runtime.python is not None,
-        extends=runtime.extends,
-    )
-
-
-def _requirements(runtime: Runtime) -> tuple[str, ...]:
-    """The requirements of a runtime, and those of its base for packages that it does not name itself."""
-    if runtime.base is None:
-        return _shown(runtime.requires)
-    own = {distribution_name(requirement) for requirement in runtime.requires}
-    return _shown(
-        (*runtime.requires, *(other for other in runtime.base.requires if distribution_name(other) not in own))
-    )
-
-
-def _shown(requirements: Iterable[str]) -> tuple[str, ...]:
-    """As they are recorded: without passwords."""
-    return tuple(map(without_credentials, requirements))
-
-
-def distribution_name(requirement: str) -> str:
-    """The name of the package that a requirement installs; the requirement itself where it is a path."""
-    try:
-        return canonicalize_name(Requirement(requirement).name)
-    except InvalidRequirement:
-        return requirement
-
-
-def _answer(runtime: Runtime, executable: Path, code: str) -> tuple[Any, Any]:
-    """The two values that an interpreter prints as JSON. Raises `RuntimeSetupError`."""
-    # -I: what PYTHONPATH and the user's site hold does not count, since a worker does not see it.
-    command = [str(executable), "-I", "-c", code]
-    try:
-        # Packages run code when an interpreter starts, so it gets no more than a worker does.
-        done = ask(command, worker_environment.of_user(), ANSWER_S)
-    except NoAnswerError as error:
-        raise _no_answer(runtime, executable, str(error)) from None
-    except OSError as error:
-        raise _no_answer(runtime, executable, error.strerror or str(error)) from None
-    if done.code:
-        words = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.code}"]
-        raise _no_answer(runtime, executable, words[0])
-    try:
-        # The last line: some interpreters print a banner when they start.
-        first, second = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        raise _no_answer(runtime, executable, "what it printed came from no Python") from None
-    return first, second
 
 
 def damage(folder: Path) -> list[str]:
@@ -510,8 +332,3 @@ def uses_of(environment: Environment) -> list[Use]:
     folder = environment.executable.parent.parent
     is_ours = not record.existing and RUNTIME.seal_of(folder).exists()
     return [Use(RUNTIME, folder, f"runtime {record.name}")] if is_ours else []
-
-
-def _no_answer(runtime: Runtime, executable: Path, why: str) -> RuntimeSetupError:
-    message = f"runtime '{runtime.name}': {executable.name} does not answer as a Python interpreter: {why}"
-    return RuntimeSetupError(message, f"check [runtimes.{runtime.name}]")

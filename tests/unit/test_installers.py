@@ -11,7 +11,7 @@ from test_runtimes import ORT, a_package
 
 from bench.declare.matrix import Runtime
 from bench.errors import RuntimeSetupError
-from bench.prepare import environments, installers
+from bench.prepare import installers, interpreters
 from bench.prepare.environments import ensure
 from bench.prepare.installers import parse_settings, uv_settings
 from bench.progress import Quiet
@@ -26,11 +26,11 @@ def uv(monkeypatch):
 
 
 def names(**settings: object) -> list[str]:
-    return [way.name for way in installers.installers(EXECUTABLE, ["numpy"], extends=False, **settings)]
+    return [way.name for way in installers.ways(EXECUTABLE, ["numpy"], extends=False, **settings)]
 
 
 def test_uv_comes_before_pip_and_pip_is_left_where_uv_fails(uv):
-    first, last = installers.installers(EXECUTABLE, ["numpy==2.4.6"], extends=False)
+    first, last = installers.ways(EXECUTABLE, ["numpy==2.4.6"], extends=False)
     assert (first.name, last.name) == ("uv", "pip")
     assert first.command[:3] == ("/programs/uv", "pip", "install")
     for way in (first, last):
@@ -44,7 +44,7 @@ def test_without_uv_pip_installs(monkeypatch):
 
 
 def test_what_extends_another_runtime_is_installed_by_pip_which_sees_the_packages_of_the_base(uv):
-    assert [way.name for way in installers.installers(EXECUTABLE, ["optimum"], extends=True)] == ["pip"]
+    assert [way.name for way in installers.ways(EXECUTABLE, ["optimum"], extends=True)] == ["pip"]
 
 
 def test_a_setting_of_pip_that_uv_does_not_know_leaves_it_to_pip(uv, monkeypatch):
@@ -96,15 +96,15 @@ class Spoken(Quiet):
 
 
 def test_where_uv_fails_pip_installs_and_that_is_told(tmp_path, uv, monkeypatch):
-    monkeypatch.setattr(environments, "INSTALLED", ())
-    real = environments._command
+    monkeypatch.setattr(interpreters, "INSTALLED", ())
+    real = installers.run
 
     def command(words: list[str], *rest: object) -> None:
         if words[0] == "/programs/uv":
             raise RuntimeSetupError("runtime 'hay' could not be installed: no solution", "")
         real(words, *rest)
 
-    monkeypatch.setattr(environments, "_command", command)
+    monkeypatch.setattr(installers, "run", command)
     progress = Spoken()
     made = ensure(Runtime("hay", (a_package(tmp_path, "straw", "1.0"),)), tmp_path / "cache", progress)
     assert made.record.packages == {"straw": "1.0"}

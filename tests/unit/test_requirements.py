@@ -27,7 +27,7 @@ OPTIONS = [
 def test_an_option_of_the_installer_is_no_requirement(text):
     assert mistake_in(text) == "holds an option of the installer"
     with pytest.raises(RuntimeSetupError, match="option of the installer"):
-        installers.installers(Path("/x/python"), ["numpy", text], extends=False)
+        installers.ways(Path("/x/python"), ["numpy", text], extends=False)
 
 
 @pytest.mark.parametrize("text", ["", "numpy==", "a b", "@file", "$(touch x)", "numpy;;", "https://evil/x.tar.gz"])

@@ -14,7 +14,7 @@ import pytest
 
 from bench.declare.matrix import Runtime
 from bench.errors import DiskError, RuntimeSetupError
-from bench.prepare import environments, installers
+from bench.prepare import environments, installers, interpreters
 from bench.prepare.environments import ensure, find, key
 from bench.progress import Quiet
 
@@ -37,7 +37,7 @@ class Spoken(Quiet):
 def installs(tmp_path, monkeypatch) -> list[list[str]]:
     """The installer's commands; the environments are real, but pip puts nothing into them."""
     ran: list[list[str]] = []
-    real = environments._command
+    real = installers.run
 
     def command(words: list[str], *rest: object) -> None:
         if "venv" in words:
@@ -48,7 +48,7 @@ def installs(tmp_path, monkeypatch) -> list[list[str]]:
             (site / "straw-1.5.dist-info").mkdir()
             (site / "straw-1.5.dist-info" / "METADATA").write_text("Name: straw\nVersion: 1.5\n", encoding="utf-8")
 
-    monkeypatch.setattr(environments, "_command", command)
+    monkeypatch.setattr(installers, "run", command)
     monkeypatch.setattr(installers, "_uv", lambda: None)
     return ran
 
@@ -89,7 +89,7 @@ def test_a_runtime_on_another_base_is_another_runtime():
 def test_a_runtime_is_made_once_with_what_the_worker_needs(tmp_path, installs):
     assert find(ORT, tmp_path) is None
     ready = ensure(ORT, tmp_path, Quiet())
-    assert {*ORT.requires, *environments.WORKER_NEEDS} <= set(installs[-1])
+    assert {*ORT.requires, *interpreters.WORKER_NEEDS} <= set(installs[-1])
     count = len(installs)
     assert ensure(ORT, tmp_path, Quiet()) == ready == find(ORT, tmp_path)
     assert len(installs) == count
@@ -155,7 +155,7 @@ def a_package(folder: Path, name: str, version: str) -> str:
 @pytest.fixture
 def without_an_index(monkeypatch):
     """The worker's own packages are left out, so that nothing is fetched."""
-    monkeypatch.setattr(environments, "INSTALLED", ())
+    monkeypatch.setattr(interpreters, "INSTALLED", ())
 
 
 def test_a_runtime_sees_the_packages_of_the_one_that_it_extends_after_its_own(tmp_path, without_an_index):
@@ -194,10 +194,10 @@ RACE = """
 import sys, time
 from pathlib import Path
 from bench.declare.matrix import Runtime
-from bench.prepare import environments
+from bench.prepare import environments, installers
 from bench.progress import Quiet
 
-real = environments._command
+real = installers.run
 
 def command(words, *rest):
     if "venv" in words:
@@ -206,7 +206,7 @@ def command(words, *rest):
         time.sleep(0.3)
         real(words, *rest)
 
-environments._command = command
+installers.run = command
 assert environments.ensure(Runtime("ort", ("onnxruntime",)), Path(sys.argv[1]), Quiet()).executable.exists()
 """
 
@@ -225,7 +225,7 @@ def refused(lines: list[str]) -> str:
     """What is said when the installer prints these lines and fails."""
     script = f"import sys; print({chr(10).join(lines)!r}); sys.exit(1)"
     with pytest.raises((RuntimeSetupError, DiskError)) as caught:
-        environments._command([sys.executable, "-c", script], ORT, Quiet())
+        installers.run([sys.executable, "-c", script], ORT, Quiet())
     return str(caught.value)
 
 
@@ -275,7 +275,7 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path):
 
 
 def test_an_interpreter_that_lacks_what_the_worker_needs_is_told_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(environments, "WORKER_NEEDS", ("numpy>=1", "a-package-of-straw>=2"))
+    monkeypatch.setattr(interpreters, "WORKER_NEEDS", ("numpy>=1", "a-package-of-straw>=2"))
     with pytest.raises(
         RuntimeSetupError, match=r"lacks a-package-of-straw>=2, .*; run: .* -m pip install 'a-package-of-straw>=2'"
     ):
@@ -283,9 +283,9 @@ def test_an_interpreter_that_lacks_what_the_worker_needs_is_told_how_to_get_it(t
 
 
 def test_a_version_that_is_too_old_is_lacking_and_what_the_operator_tests_need_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(environments, "OPERATOR_NEEDS", ("a-package-of-straw>=2",))
+    monkeypatch.setattr(interpreters, "OPERATOR_NEEDS", ("a-package-of-straw>=2",))
     assert find(MINE, tmp_path)
-    monkeypatch.setattr(environments, "WORKER_NEEDS", ("numpy>=1", "MsgSpec>=999"))
+    monkeypatch.setattr(interpreters, "WORKER_NEEDS", ("numpy>=1", "MsgSpec>=999"))
     with pytest.raises(RuntimeSetupError, match=r"lacks MsgSpec>=999, which the worker needs"):
         find(MINE, tmp_path)
 

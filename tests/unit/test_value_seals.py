@@ -138,4 +138,4 @@ def test_a_run_that_goes_on_has_the_password_of_the_matrix_of_today():
     assert without.requires == (SHOWN,)
     assert environments.key(without) == environments.key(again.runtimes["mine"])
     with pytest.raises(RuntimeSetupError, match="lacks its password, which is stored in no run"):
-        installers.installers(Path("python"), without.requires, extends=False)
+        installers.ways(Path("python"), without.requires, extends=False)
