@@ -24,16 +24,13 @@ import psutil
 from bench import privacy, reading
 from bench.records import Done, Failed, Failure, Order, Reply, Stage, Status
 from bench.shared import native_errors
+from bench.worker_ends import REMEDIES, explained, oom_kills, signal_name
 from bench.worker_logs import LOGS
 
 WATCH_S = 0.25
 """How often the parent wakes to look at the worker's memory: 0.02 % of a core."""
 CLOSE_WATCH_S = 0.02
 """The same for a worker that may need much memory: it can use a gigabyte in a quarter of a second."""
-WITHOUT_WORDS = ("fallback", "not-created", "signal", "exit")
-"""Kinds of failures whose cause may be in a library's output."""
-OVERLAP = 30
-"""Two errors that end with this many equal characters are the same error."""
 TAIL_LINES, TAIL_CHARACTERS = 40, 4000
 CLOSE_S = 10.0
 MOST_REPLY_BYTES = 256 * 2**20
@@ -49,14 +46,6 @@ MARK = "BENCH_WORKER"
 """The variable by which processes that left their worker are found: its children have it too."""
 SHORT_OF = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 """The machine has no room for a further process, which says nothing about a runtime's interpreter."""
-WINDOWS_ENDS = {
-    0xC0000005: "access violation",
-    0xC0000409: "stack buffer overrun",
-    0xC00000FD: "stack overflow",
-    0xC000001D: "illegal instruction",
-    0xC0000135: "a DLL was not found",
-}
-
 
 REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
@@ -92,7 +81,7 @@ class Worker:
         # Several workers may write to one log; a failure quotes only this worker's part.
         self._stderr, self._log_start = LOGS.open(log)
         # SIGKILL alone does not say who sent it; this counter grows when it was the kernel.
-        self._oom_kills = _oom_kills()
+        self._oom_kills = oom_kills()
         self._replies: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
         self._is_over = threading.Event()
         self._has_replied = False
@@ -172,7 +161,7 @@ class Worker:
             if isinstance(reply, Failed):
                 failure = msgspec.structs.replace(reply.failure, stderr_tail=self._tail())
                 # Scrubbed here too, since a failure is printed before it is stored.
-                reply = Failed(privacy.scrubbed(_with_native_words(failure)), reply.workload or self.workload)
+                reply = Failed(privacy.scrubbed(explained(failure)), reply.workload or self.workload)
             if isinstance(reply, Done):
                 return
             yield reply
@@ -407,7 +396,7 @@ class Worker:
             return self._failure("failed", "protocol", "the worker closed its stream without an answer")
         self._end_process_group()
         name = signal_name(code)
-        if name == "SIGKILL" and _oom_kills() > self._oom_kills:
+        if name == "SIGKILL" and oom_kills() > self._oom_kills:
             return self._failure("out-of-memory", "memory", "the kernel killed the process: memory ran out", code)
         if name:
             return self._failure("crashed", "signal", f"the process died of {name}", code)
@@ -424,7 +413,7 @@ class Worker:
             signal=None if code is None else signal_name(code),
             stderr_tail=self._tail(),
         )
-        return privacy.scrubbed(_with_native_words(failure))
+        return privacy.scrubbed(explained(failure))
 
     def _failed(self, failure: Failure) -> Failed:
         return Failed(failure, self.workload)
@@ -443,50 +432,12 @@ class Worker:
         return "\n".join(lines)[-TAIL_CHARACTERS:]
 
 
-def _with_native_words(failure: Failure) -> Failure:
-    """Add the library's error on stderr to a failure that does not name its cause."""
-    words = native_errors.first_error(failure.stderr_tail)
-    if failure.message and failure.kind not in WITHOUT_WORDS:
-        return failure
-    return msgspec.structs.replace(failure, message=with_native_words(failure.message, words))
-
-
-def with_native_words(message: str, words: str) -> str:
-    """Add a library's output to a message, unless the message quotes it: libraries print what they raise.
-
-    A reader must not see the same text twice; nothing else depends on it.
-    """
-    if words[-OVERLAP:] in message:
-        return message
-    return f"{message}; it said: {words}" if message else words
-
-
-REMEDIES: dict[str, str] = {
-    "unavailable": "check the runtime's interpreter in the matrix",
-    "timeout": "raise [measure] timeout_s, or exclude the cell",
-    "out-of-memory": "raise [measure] memory_limit_mb where the machine has more, or use a smaller workload",
-    "crashed": "the end of its log says where; try another version of the provider, and report it there",
-}
-
-
 def _reply(line: bytes) -> Reply:
     """The reply in a line. Raises one of `reading.UNREADABLE`, also for what could be stored and not be read again."""
     reply = REPLIES.decode(line)
     if reading.huge_integer(line, msgspec.json.decode):
         raise msgspec.ValidationError("an integer beyond 64 bits")
     return reply
-
-
-def signal_name(code: int) -> str | None:
-    """The signal that ended a process, `SIGSEGV` for -11, or Windows' name for it; None for a normal exit."""
-    if code < 0:
-        try:
-            # Real-time signals have no names in Python.
-            return signal.Signals(-code).name
-        except ValueError:
-            return f"signal {-code}"
-    # Windows has no signals: a crash ends the process with an NTSTATUS as its exit code.
-    return WINDOWS_ENDS.get(code & 0xFFFFFFFF) if code > 0xFFFF else None
 
 
 def _marked(variable: str) -> list[int]:
@@ -499,12 +450,3 @@ def _marked(variable: str) -> list[int]:
                 if variable.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     found.append(int(folder.name))
     return found
-
-
-def _oom_kills() -> int:
-    """The number of processes that the Linux kernel has killed for memory; 0 where it is not known."""
-    try:
-        text = Path("/proc/vmstat").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)

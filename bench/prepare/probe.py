@@ -23,7 +23,8 @@ from bench.prepare.probe_memory import ProbeMemory, order_of
 from bench.prepare.threads import LOOK_S, Slots, Stop, usable_cores
 from bench.progress import Progress
 from bench.records import Cell, Failed, Failure, Machine, Note, Probed, Provider, Status, TargetFacts, note
-from bench.worker_process import Worker, with_native_words
+from bench.worker_ends import with_native_words
+from bench.worker_process import Worker
 
 PROBE_TIMEOUT_S = 180.0
 """Drivers and shader compilers take a long time at their first use."""

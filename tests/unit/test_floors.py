@@ -28,7 +28,7 @@ HEAVY = {
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 GROUND = {"commands", "errors", "files", "foreign_text", "privacy", "progress", "reading", "records", "shared"}
-BELOW_MEASURING = GROUND | {"declare", "machine", "prepare", "store", "worker_process"}
+BELOW_MEASURING = GROUND | {"declare", "machine", "prepare", "store", "worker_ends", "worker_process"}
 CORE = BELOW_MEASURING | {"judge", "measure", "report", "run_steps"}
 FEATURES = {"comparison", "conformance", "doctor", "gating"}
 """What the core knows nothing of. A feature knows the core, and no other feature."""
@@ -47,7 +47,8 @@ ROOMS = {
     "machine": {"records", "files", "errors", "shared"},
     "judge": {"records", "shared"},
     "worker_logs": {"privacy"},
-    "worker_process": {"records", "shared", "errors", "privacy", "reading", "worker_logs"},
+    "worker_ends": {"records", "shared"},
+    "worker_process": {"records", "errors", "privacy", "reading", "shared", "worker_ends", "worker_logs"},
     "store": {"records", "errors", "files", "privacy", "reading"},
     "prepare": BELOW_MEASURING - {"store"},
     "measure": BELOW_MEASURING - {"store"},

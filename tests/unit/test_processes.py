@@ -34,7 +34,8 @@ from bench.records import (
     Reply,
     Stage,
 )
-from bench.worker_process import CLOSE_WATCH_S, Worker, signal_name
+from bench.worker_ends import signal_name
+from bench.worker_process import CLOSE_WATCH_S, Worker
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals and process groups")
 linux_only = pytest.mark.skipif(
