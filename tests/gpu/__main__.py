@@ -84,9 +84,8 @@ def measure(matrix: Path, out: Path, now: dt.datetime, variables: Mapping[str, s
     parts, first = [f"# On a GPU, {now:%Y-%m-%d}", ""], 0
     for step in steps:
         code, text = run(step, variables)
-        # The interpreter's place is that of one machine.
-        words = " ".join(step).replace(f"{sys.executable} -m bench", "bench").replace(f"{ROOT}{os.sep}", "")
-        parts += [f"`{words}` ended with {code}:", "", "```text", text.rstrip(), "```", ""]
+        parts += [f"`{without_places(' '.join(step), out)}` ended with {code}:", ""]
+        parts += ["```text", without_places(text, out).rstrip(), "```", ""]
         (out / "evidence.md").write_text("\n".join(parts), encoding="utf-8")
         first = first or code
         # Without a measurement there is nothing to gate.
@@ -94,6 +93,16 @@ def measure(matrix: Path, out: Path, now: dt.datetime, variables: Mapping[str, s
             break
     print(f"evidence: {out / 'evidence.md'}")
     return first
+
+
+def without_places(text: str, out: Path) -> str:
+    """A command, or what it printed, without the folders of this machine."""
+    text = text.replace(f"{sys.executable} -m bench", "bench")
+    folders = {ROOT, out.absolute().parent, Path.home()} - {Path(ROOT.anchor)}
+    # The longest first, since one may be inside of another.
+    for folder in sorted(map(str, folders), key=len, reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def targets(matrix: Path) -> list[str]:
