@@ -70,8 +70,18 @@ def test_the_steps_are_commands_that_exist_and_their_output_is_kept(tmp_path, ro
 
 
 def test_the_gated_cells_are_in_the_matrix():
-    cells = plan(read(gpu.MATRIX), (gpu.GATED,), ())
+    cells = plan(read(gpu.MATRIX), (gpu.gated(gpu.MATRIX),), ())
     assert {cell.precision for cell in cells if cell.excluded is None} == {"fp32", "fp16"}
+
+
+def test_the_gated_cells_of_another_matrix_are_in_it_too(tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(
+        'schema = 1\n[models.net]\nfamily = "image-classifier"\nsource = "config:resnet-50"\n'
+        '[precisions.fp32]\nimage-classifier = "fp32"\n[providers."cuda.1"]\n',
+        encoding="utf-8",
+    )
+    assert [cell.target for cell in plan(read(other), (gpu.gated(other),), ())] == ["cuda.1"]
 
 
 def test_a_run_that_fails_is_not_gated_and_its_output_is_evidence_too(tmp_path, roomy):
