@@ -105,7 +105,7 @@ def without_places(text: str, out: Path) -> str:
 
 
 def gated(matrix: Path) -> str:
-    """The cells to gate, as a glob: of the first model only, and on CUDA where that is a target, for the gate's time."""
+    """The cells to gate, as a glob: of the first model, on CUDA where that is a target; more takes too long."""
     declared = read(matrix)
     model, cuda = next(iter(declared.models)), "cuda" in declared.targets
     return f"{model}/fp*/cuda/*" if cuda else f"{model}/*"
