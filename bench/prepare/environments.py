@@ -64,6 +64,12 @@ SITE = """
 import json, sysconfig
 print(json.dumps([sysconfig.get_python_version(), sysconfig.get_path("purelib")]))
 """
+SHARED = """
+import json, os, sys, sysconfig
+library = os.path.dirname(os.__file__)  # an environment's is that of the Python that it was made with
+folders = [f for f in sys.path if os.path.isdir(f) and f not in (library, os.path.join(library, "lib-dynload"))]
+print(json.dumps([sysconfig.get_python_version(), folders]))
+"""
 
 
 class Environment(Struct, frozen=True):
@@ -324,11 +330,12 @@ def _install(runtime: Runtime, executable: Path, progress: Progress, stop: Stop,
 
 def _see_packages(runtime: Runtime, executable: Path, base: Environment) -> None:
     """Let an environment import the packages of its base, after its own. Raises `RuntimeSetupError`."""
-    (python, own), (base_python, shared) = _site(runtime, executable), _site(runtime, base.executable)
+    (python, own), (base_python, folders) = _site(runtime, executable), _answer(runtime, base.executable, SHARED)
     if python != base_python:
         message = f"runtime '{runtime.name}' extends '{runtime.extends}', which is Python {base_python}, not {python}"
         raise RuntimeSetupError(message, f"give [runtimes.{runtime.name}] a list that extends no other")
-    (Path(own) / "base.pth").write_text(f"{shared}\n", encoding="utf-8")
+    # A user's interpreter may have several folders: those of the system, and those that its own .pth files name.
+    (Path(own) / "base.pth").write_text("".join(f"{folder}\n" for folder in folders), encoding="utf-8")
 
 
 def _site(runtime: Runtime, executable: Path) -> tuple[str, str]:
