@@ -40,6 +40,8 @@ SERVER = (
     "pydantic-settings>=2.0",
 )
 """What the tests need beside llama-cpp-python: its extra `server` by parts, since by name pip may compile it again."""
+ATHERIS = "atheris==3.0.0"
+"""Apache-2.0; a tool of the fuzzing session alone."""
 DOCS = ("mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "ruff>=0.8")
 """What builds the documentation; mkdocstrings reads the source and formats signatures with ruff."""
 UNIT = ("tests/unit", "tests/faults", "tests/fuzz", "tests/calibration", "tests/browser")
@@ -60,20 +62,35 @@ def install(session: nox.Session, *extras: str, env: Mapping[str, str] | None = 
     stamp.write_text(wanted, encoding="ascii")
 
 
+@contextlib.contextmanager
+def exit_codes_of_bench(*, installing: bool = False) -> Iterator[None]:
+    """End nox with the exit code of `bench`: nox itself knows but success and 1, which is a gate's regression."""
+    try:
+        yield
+    except nox.command.CommandFailed as failed:
+        words = str(failed.reason or "").rpartition(" ")
+        code = int(words[2]) if words[0] == "Returned code" else None
+        # What was not started, such as an installation that fails, must be corrected by the user.
+        raise SystemExit(2 if code is None or installing else code if code >= 0 else 128 - code) from None
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the default matrix; what follows `--` goes to `bench run`."""
-    install(session, "uv")
-    # After Ctrl-C the report of what was measured is still written: nox must wait for that.
-    session.run("bench", "run", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
+    with exit_codes_of_bench(installing=True):
+        install(session, "uv")
+    with exit_codes_of_bench():
+        # After Ctrl-C the report of what was measured is still written: nox must wait for that.
+        session.run("bench", "run", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
 
 
 @nox.session
 def gate(session: nox.Session) -> None:
     """Judge the default matrix against a recorded run: `nox -s gate -- --baseline RUN`; the exit code is the answer."""
-    install(session)
-    # Every answer of a gate is one of its exit codes; nox knows but success and failure, so CI calls `bench` itself.
-    session.run("bench", "gate", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
+    with exit_codes_of_bench(installing=True):
+        install(session)
+    with exit_codes_of_bench():
+        session.run("bench", "gate", *session.posargs, interrupt_timeout=120, terminate_timeout=10)
 
 
 @nox.session
@@ -237,10 +254,23 @@ def calibrate(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """10,000 damaged and hostile inputs of each kind that `bench` reads; `-- -k gguf` for one kind."""
+    """10,000 damaged and hostile inputs of each kind that `bench` reads, and atheris; `-- -k gguf` for one kind."""
     install(session, "test")
     examples = {"FUZZ_EXAMPLES": os.environ.get("FUZZ_EXAMPLES", "10000")}
     session.run("pytest", "tests/fuzz", *session.posargs, env=examples)
+    if not session.posargs:
+        guided(session)
+
+
+def guided(session: nox.Session) -> None:
+    """Let atheris look for examples that reach new code, a minute for each kind; where it installs."""
+    # It has wheels for Linux and a few versions of Python; elsewhere it would be compiled with LLVM.
+    session.run("pip", "install", "--quiet", "--only-binary=:all:", ATHERIS, success_codes=[0, 1], silent=True)
+    look = "import importlib.util; print(importlib.util.find_spec('atheris') is not None)"
+    if "True" in str(session.run("python", "-c", look, silent=True)):
+        session.run("python", "-m", "tests.fuzz.guided")
+    else:
+        session.log(f"{ATHERIS} does not install here: no examples were looked for by the code that they reach")
 
 
 @nox.session

@@ -66,7 +66,7 @@ def examine(
     pool = EnvironmentPool(known | matrix.runtimes, cache, progress)
     findings: list[Finding] = []
     with in_use(cache), tempfile.TemporaryDirectory() as folder:
-        code = worker_code.stage(cache)
+        code = worker_code.stage(cache, pool.check)
         for target in targets:
             # The logs are temporary: the doctor writes no run folder.
             log = Path(folder) / f"{target.name}.log"

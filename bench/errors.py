@@ -16,6 +16,8 @@ EXIT_CODES: dict[int, str] = {
     130: "interrupted by Ctrl-C, SIGTERM or the end of the terminal; what was measured is kept",
 }
 """Every exit code of `bench`. A table of docs/reliability.md has the same rows."""
+LONGEST = 20_000
+"""Letters of a message: it may quote what a file says, and that has any length."""
 FAULT = 70
 """The exit code for a fault of this program: `EX_SOFTWARE` of sysexits.h."""
 
@@ -32,7 +34,8 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         """The message on one line: the problem, then the remedy."""
-        sentence = f"{self.message}; {self.hint}" if self.hint else self.message
+        message = self.message if len(self.message) <= LONGEST else f"{self.message[:LONGEST]}…"
+        sentence = f"{message}; {self.hint}" if self.hint else message
         # What a file says may hold line ends and escape sequences; a terminal must not see them.
         return visible(sentence)
 

@@ -24,6 +24,10 @@ UNFIT = {
     errno.ENAMETOOLONG,
     errno.EIO,
     errno.EFBIG,
+    errno.ENXIO,
+    errno.ENODEV,
+    # Of a folder on another machine; Windows has no such error.
+    getattr(errno, "ESTALE", errno.EIO),
 }
 BEYOND_US = UNFIT - {errno.EEXIST} | {
     errno.EMFILE,
@@ -95,8 +99,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 def append_synced(path: Path, lines: bytes) -> None:
     """Add lines to a file, all or none, and force them to the disk.
 
-    Raises `DiskError`, also where the file is a symbolic link.
+    Raises `DiskError`, also where the file is a symbolic link, and where its folder is gone.
     """
+    if not path.parent.is_dir():
+        raise DiskError(f"the folder {path.parent} is gone", "was it removed, or its disk? start again")
     with writing(path), open(path, "ab", buffering=0, opener=_not_through_link) as file:
         before, rest = file.seek(0, os.SEEK_END), memoryview(lines)
         try:

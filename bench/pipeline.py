@@ -72,6 +72,8 @@ class Options(Struct, frozen=True):
     """What kind of model that is, where it cannot be seen."""
     with_optional: bool = False
     """Whether optional cells run too, and targets that the machine seems to lack."""
+    typed_cache: Path | None = None
+    """The cache, where the command line names it: whoever goes on must name it too."""
 
 
 class RunResult(Struct, frozen=True):
@@ -115,7 +117,9 @@ def run(options: Options, progress: Progress) -> RunResult:
             known = error if isinstance(error, DiskError) else error_of_the_machine(error)
             if known is None:
                 raise
-            raise DiskError(known.message, f"{known.hint}; then {_go_on(folder)}") from None
+            # Of a folder that was removed nothing is left to go on with.
+            then = f"; then {_go_on(options, folder)}" if (folder / store.RUN).exists() else ""
+            raise DiskError(known.message, f"{known.hint}{then}") from None
         finally:
             # Every worker has ended; what one that was killed has left is cleaned here.
             privacy.clean_logs(folder / store.LOGS)
@@ -125,7 +129,7 @@ def run(options: Options, progress: Progress) -> RunResult:
 
 def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrupted:
     """Write the report of what was measured, unless the user interrupts again; the last line says how to go on."""
-    go_on = _go_on(folder)
+    go_on = _go_on(options, folder)
     try:
         progress.step("interrupted: what was measured is kept; writing its report (interrupt again to leave that out)")
         finished = report([folder], options.formats, folder, rank_approximate=options.rank_approximate)
@@ -134,13 +138,14 @@ def _interrupted(options: Options, folder: Path, progress: Progress) -> Interrup
         report_alone = joined(("bench", "report", str(folder)))
         return Interrupted(message, f"{go_on}, or write the report alone: {report_alone}")
     # Such as a full disk: that must hide neither the interruption nor how to go on.
-    except BenchError as error:
-        return Interrupted(f"interrupted; what was measured is kept, but there is no report: {error.message}", go_on)
+    except (BenchError, OSError) as error:
+        why = error.message if isinstance(error, BenchError) else str(error)
+        return Interrupted(f"interrupted; what was measured is kept, but there is no report: {why}", go_on)
     return Interrupted(f"interrupted; the report of what was measured is {next(iter(finished.files), folder)}", go_on)
 
 
-def _go_on(folder: Path) -> str:
-    return f"go on with: {_resuming(folder)}"
+def _go_on(options: Options, folder: Path) -> str:
+    return f"go on with: {_resuming(options, folder)}"
 
 
 def read(folder: Path) -> RunResult:
@@ -241,8 +246,17 @@ def _check_cells(record: Run, matrix: Matrix, path: Path) -> None:
         raise RunFolderError(f"the matrix in {path} has no {unknown}", "was it edited? run again")
 
 
-def _resuming(folder: Path) -> str:
-    return joined(("bench", "run", "--resume", str(folder)))
+def _resuming(options: Options, folder: Path) -> str:
+    """The command line that goes on with a run, to be copied: as it was typed, where that still matters."""
+    typed: list[str] = []
+    if options.formats != FORMATS:
+        typed += ["--format", ",".join(options.formats)]
+    if options.rank_approximate:
+        typed += ["--rank-approximate"]
+    if options.typed_cache is not None:
+        # With another cache the run would be that of somebody else.
+        typed += ["--cache-dir", str(options.typed_cache)]
+    return joined(("bench", "run", "--resume", str(folder), *typed))
 
 
 def _counted(count: int, noun: str) -> str:
@@ -281,7 +295,7 @@ def _measure(
     # The look at the machine waits for a part of a second, in which numpy and scipy are loaded for the judge.
     with ThreadPoolExecutor(max_workers=1) as threads:
         threads.submit(importlib.import_module, "bench.judge.cell_states")
-        check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, _resuming(folder))
+        check_quiet(record.machine.cpu.usable_cores, options.wait_minutes, progress, _resuming(options, folder))
     from bench.judge.bursts import is_shared
     from bench.judge.cell_states import CellHistory
     from bench.measure.measuring import measure

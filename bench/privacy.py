@@ -96,7 +96,7 @@ def clean_log(log: Path, start: int = 0) -> None:
     """
     # A full disk must not end a run for the sake of its log.
     with contextlib.suppress(OSError, DiskError):
-        if log.is_symlink() or not log.is_file():
+        if log.is_symlink() or not log.is_file() or log.stat().st_size <= start:
             return
         with log.open("rb") as file:
             head = file.read(start)

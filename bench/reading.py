@@ -21,6 +21,8 @@ LINE_BYTES = 256 * 2**20
 """The longest observation: a sustained minute of a call of some microseconds."""
 CONFIG_BYTES = 64 * 2**20
 """The longest configuration or index of a model."""
+MOST_VALUES = 3_000_000
+"""In a configuration, an index or a header: a value of three letters may take a hundred bytes of memory."""
 UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for damaged bytes: for some it raises errors of Python."""
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
@@ -55,6 +57,12 @@ def content(path: Path, most_bytes: int, error: type[BenchError]) -> bytes:
     if len(read) > most_bytes:
         raise error(f"{path} is longer than {most_bytes / 2**20:.0f} MiB", "it is damaged, or not of this kind")
     return read
+
+
+def check_values(path: Path, json: bytes, error: type[BenchError]) -> None:
+    """Raise `error` for JSON with so many values that they would fill the memory."""
+    if sum(map(json.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise error(f"{path} holds more than {MOST_VALUES:,} values", "it is damaged, or not of this kind")
 
 
 def huge_integer(json: bytes, decode: Any) -> bool:

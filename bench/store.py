@@ -125,11 +125,15 @@ def refuse_links(folder: Path, names: Iterable[str] = (RUN, RESULTS, LOGS, LOCK)
 
 
 def heal(folder: Path) -> None:
-    """Remove an incomplete last line, so that the next observation starts on a line of its own.
+    """Remove what a process that was killed has left half written: a file, and the last line of the observations.
 
     Raises `RunFolderError` where what a run writes to is a symbolic link.
     """
     refuse_links(folder)
+    for half in folder.glob(f".{RUN}-*"):
+        # Of a process that was killed while it wrote.
+        with contextlib.suppress(OSError):
+            half.unlink()
     path = folder / RESULTS
     if not path.exists():
         return
@@ -177,12 +181,13 @@ def _whole_bytes(file: BinaryIO) -> tuple[int, int]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open the file of observations; it does not exist where a run stopped before its first observation."""
-    if not path.exists():
+    if not os.path.lexists(path):
         yield BytesIO()
         return
     try:
         with reading.opened(path, RunFolderError) as file:
             yield file
+    # Also a link that leads nowhere: without it, every cell would look as if its turn had not come.
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
 

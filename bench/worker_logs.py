@@ -40,10 +40,16 @@ class _OpenLogs:
         with self._lock:
             return self._bound(log)
 
+    def bound_all(self) -> None:
+        """Cut every log that has become too long: a worker that waits can still print."""
+        for log in list(self._open):
+            self.bound(log)
+
     def _bound(self, log: Path) -> int | None:
         # A full disk must not end a run for the sake of its log.
         with contextlib.suppress(OSError):
-            if _size(log) > MOST_LOG_BYTES:
+            # Its last worker may have been closed meanwhile.
+            if log in self._open and _size(log) > MOST_LOG_BYTES:
                 kept = _cut(log)
                 workers, first = self._open[log]
                 # What is not cleaned yet may begin right behind the start now.

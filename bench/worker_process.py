@@ -323,6 +323,7 @@ class Worker:
         """Wait for the next reply; a `Failure` says why there is none."""
         has_ended = False
         while True:
+            LOGS.bound_all()
             kept_bytes = LOGS.bound(self.log)
             if kept_bytes is not None:
                 self._log_start = min(self._log_start, kept_bytes)

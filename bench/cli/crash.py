@@ -34,12 +34,22 @@ def report(error: BaseException, words: Sequence[str]) -> str:
         with contextlib.suppress(BenchError, OSError):
             if folder is not None:
                 write_atomically(folder / name, content)
-                go_on = joined(("bench", "run", "--resume", str(folder)))
+                go_on = joined(("bench", "run", "--resume", str(folder), *_cache_of(words)))
                 kept = f"; what was measured is kept: {go_on}" if is_run(folder) else ""
                 return f"{fault}; {HOW_TO_SEND}: {folder / name}{kept}"
     # Nothing can be written, so the report itself is printed.
     print(content.decode("utf-8"), file=sys.stderr)  # noqa: T201
     return f"{fault}; open an issue of the project with the report above, which could not be written to a file"
+
+
+def _cache_of(words: Sequence[str]) -> tuple[str, ...]:
+    """The option `--cache-dir` of a command line: with another cache the run would be that of somebody else."""
+    for number, word in enumerate(words):
+        if word == "--cache-dir":
+            return tuple(words[number : number + 2])
+        if word.startswith("--cache-dir="):
+            return (word,)
+    return ()
 
 
 def is_run(folder: Path) -> bool:

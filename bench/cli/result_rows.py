@@ -288,6 +288,7 @@ def trouble_lines(trouble: Trouble, width: int) -> Iterator[Line]:
     marks = [entry.mark for entry in trouble.entries]
     indent = INDENT + max(map(len, marks)) + GAP
     for entry in trouble.entries:
-        first, *more = _wrapped(entry.words, width - indent)
+        # What a file of others says of a failure may be empty.
+        first, *more = _wrapped(entry.words, width - indent) or [""]
         yield Line(f"{' ' * INDENT}{entry.mark}".ljust(indent) + first, entry.status)
         yield from (Line(" " * indent + line) for line in more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from bench.cli.options import (
 )
 from bench.cli.tables import results_so_far, run_table
 from bench.declare.patterns import MAX_THREADS
+from bench.default_paths import CACHE_VARIABLE
 from bench.errors import UsageError
 
 ORDER = 20
@@ -102,6 +104,7 @@ def run(
         wait_minutes=MOST_WAIT_MINUTES if wait and wait_minutes is None else wait_minutes,
         rank_approximate=rank_approximate,
         with_optional=with_optional,
+        typed_cache=None if cache_dir is None or os.environ.get(CACHE_VARIABLE) == str(cache_dir) else cache_dir,
     )
     finished = with_progress(
         lambda progress: pipeline.run(options, progress), quiet=quiet, verbose=verbose, draw=results_so_far

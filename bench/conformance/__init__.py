@@ -132,7 +132,7 @@ class _TargetRuntimes:
     ) -> None:
         self.machine, self.logs, self.progress = machine, logs, progress
         self.pool = EnvironmentPool(known, cache, progress)
-        self.code = worker_code.stage(cache)
+        self.code = worker_code.stage(cache, self.pool.check)
 
     def target(self, target: Target, *, install: bool) -> OperatorTarget:
         """Probe a target; `install` is whether a missing runtime may be installed."""

@@ -16,6 +16,9 @@ from bench.shared.task_metrics import TASK_METRICS, TaskMetric
 
 Columns = Mapping[str, Sequence[float]]
 Values = NDArray[np.float64]
+LARGEST = 2.0**53
+MOST_LOGARITHM = 700.0
+"""Beyond it, a perplexity is no number of a computer."""
 HALF_A_POINT = 0.005
 """The loss that a set should show: half a hundredth of a metric, or 0.5 % of a perplexity."""
 
@@ -25,7 +28,10 @@ def has_columns(metric: str, columns: Columns) -> bool:
     known = TASK_METRICS.get(metric)
     if known is None or any(not columns.get(name) for name in known.columns):
         return False
-    return all(math.isfinite(value) for name in known.columns for value in columns[name])
+    if len({len(columns[name]) for name in known.columns}) > 1:
+        return False
+    # No count, class or score is larger, and sums of these are finite.
+    return all(abs(value) <= LARGEST for name in known.columns for value in columns[name])
 
 
 def value(metric: str, columns: Columns) -> float:
@@ -42,9 +48,13 @@ def paired(metric: str, reference: Columns, ours: Columns) -> PairedLoss | None:
         return paired_loss.of_binary(first[0], second[0])
     reduce, sign = VALUES[known.reduction], 1.0 if known.lower_is_better else -1.0
 
+    if known.reduction == "perplexity":
+        # The logarithm of the ratio, without the perplexities, which may be beyond every number.
+        reduce = _log_perplexity
+
     def loss(places: NDArray[Any]) -> float:
         before, after = (reduce(*(column[places] for column in side)) for side in (first, second))
-        return math.log(after / before) if known.reduction == "perplexity" else sign * (after - before)
+        return sign * (after - before)
 
     return paired_loss.of_jackknife(loss, len(first[0]))
 
@@ -58,7 +68,7 @@ def shown(metric: str, loss: PairedLoss) -> Interval:
         return Interval(100 * loss.value, None, None)
     ends = (loss.value, loss.low, loss.high)
     if TASK_METRICS[metric].reduction == "perplexity":
-        return Interval(*(100 * math.expm1(end) for end in ends))
+        return Interval(*(100 * math.expm1(min(end, MOST_LOGARITHM)) for end in ends))
     return Interval(*(100 * end for end in ends))
 
 
@@ -83,18 +93,25 @@ def _ratio(first: Values, second: Values) -> float:
     return float(first.sum() / second.sum()) if second.sum() else math.nan
 
 
+def _log_perplexity(losses: Values, tokens: Values) -> float:
+    return float(losses.sum() / tokens.sum()) if tokens.sum() else math.nan
+
+
 def _perplexity(losses: Values, tokens: Values) -> float:
-    return float(np.exp(losses.sum() / tokens.sum()))
+    logarithm = _log_perplexity(losses, tokens)
+    return math.exp(logarithm) if logarithm <= MOST_LOGARITHM else math.inf
 
 
 def macro_f1(labels: Values, predicted: Values) -> float:
     """The mean over classes of F1; classes that are neither a label nor predicted do not count, nor does no answer."""
     right, given = labels.astype(int), predicted.astype(int)
-    size = int(max(right.max(), given.max())) + 1
-    hits = np.bincount(right[right == given], minlength=size)
-    total = np.bincount(right, minlength=size) + np.bincount(given[given >= 0], minlength=size)
-    occurs = total > 0
-    return float((2 * hits[occurs] / total[occurs]).mean())
+    answered = given[given >= 0]
+    # Counted by place among the classes that occur: a class may have any number.
+    classes = np.unique(np.concatenate([right, answered]))
+    of_right, of_given = np.searchsorted(classes, right), np.searchsorted(classes, answered)
+    hits = np.bincount(of_right[right == given], minlength=len(classes))
+    total = np.bincount(of_right, minlength=len(classes)) + np.bincount(of_given, minlength=len(classes))
+    return float((2 * hits / total).mean())
 
 
 def spearman(first: Values, second: Values) -> float:

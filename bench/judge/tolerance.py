@@ -106,7 +106,7 @@ def differences(parity: Parity) -> list[Note]:
     worst: dict[str, Note] = {}
     for name, share, count in sorted(shares, key=lambda entry: 1.0 if entry[1] is None else entry[1]):
         # A single choice of a few may be chance.
-        if number(share) is not None and share is not None and round((1 - share) * count) >= LEAST_DIFFERENT:
+        if number(share) is not None and share is not None and (1 - share) * count > LEAST_DIFFERENT - 0.5:
             fault = _below(name, share, limit.clear_agreement)
             worst |= {name: fault} if fault and name not in worst else {}
     if fault := _above("kl_divergence", parity.kl_divergence, limit.clear_kl) if parity.kl_divergence else None:

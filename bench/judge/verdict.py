@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from bench.judge import placement
-from bench.judge.optimization import optimization_fault
+from bench.judge.optimization import optimization_fault, optimizers_at_fault
 from bench.judge.speed import Medians
 from bench.judge.tolerance import checked, differences, quality, random_outputs, violations
 from bench.records import Cell, Device, Failure, Note, Observation, Status, TargetFacts, note
@@ -254,7 +254,7 @@ def _other_level(case: Case) -> Note | None:
     fact = optimization_fault(case.observations)
     if fact is None or fact.values.get("measured"):
         return None
-    return note("set-optimization", works=fact.values["works"], optimizers=fact.values["optimizers"])
+    return note("set-optimization", works=fact.values["works"], optimizers=optimizers_at_fault(fact))
 
 
 def _first_line(failure: Failure) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -83,7 +83,9 @@ class Visitor:
             if cell is None or self.matrix.targets[cell.target].optimization_given:
                 continue
             for fact in observation.notes:
-                if fact.kind == OPTIMIZATION_FAULT and fact.values.get("measured"):
+                # A baseline of somebody else may name any level.
+                works = fact.values.get("works") in get_args(Optimization)
+                if fact.kind == OPTIMIZATION_FAULT and fact.values.get("measured") and works:
                     self.findings[cell.group] = fact
 
     def close(self) -> None:

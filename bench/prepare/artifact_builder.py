@@ -18,7 +18,7 @@ from bench.declare.matrix import Model
 from bench.errors import ReadOnlyCacheError
 from bench.prepare import worker_code
 from bench.prepare.artifacts import THING, Artifact, Artifacts, Kind, key_of
-from bench.prepare.cache_check import CacheCheck, Use, failure_of
+from bench.prepare.cache_check import CacheCheck, Use, failure_of, lacks
 from bench.prepare.environments import Environment, distribution_name, uses_of
 from bench.prepare.threads import Slots, usable_cores
 from bench.progress import Progress, duration
@@ -282,8 +282,9 @@ class ArtifactBuilder:
             failure = self._cause(folder, what, error.failure, runtime)
             self.failed[key] = failure
             raise BuildError(failure) from None
-        except ReadOnlyCacheError as error:
-            failure = failure_of(self.check.of_damage(folder, what, error) or error, "cache")
+        except ReadOnlyCacheError:
+            missing = lacks(self.cache.root.parent, what)
+            failure = failure_of(self.check.of_damage(folder, what, missing) or missing, "cache")
             self.failed[key] = failure
             raise BuildError(failure) from None
         finally:

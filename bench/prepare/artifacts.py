@@ -213,6 +213,12 @@ class RecordedArtifacts(Struct, frozen=True):
         """The inputs and reference outputs of the earlier run; None where the cache does not hold them."""
         return _find_key(self.references.get(f"{cell.model}/{cell.workload}"), cache)
 
+    def lease(self, cache: Artifacts) -> None:
+        """Say that all of them are used from now on: without their sources they cannot be made again."""
+        for key in (*self.artifacts.values(), *self.references.values()):
+            if KEY.fullmatch(key) and (cache.root / key).is_dir():
+                touch(cache.root / key)
+
     def differs(self, model: str, source: Source) -> bool:
         """Whether a source is known to differ from the earlier run's."""
         # A run that recorded no digest gives no reason to doubt the source.

@@ -75,10 +75,12 @@ def prepare(
     # A build computes on all cores for a part of its time only.
     slots = Slots(min(MOST_BUILDS, usable_cores()), targets.stop, targets.machine.memory_bytes * 8 // 10)
     builder = ArtifactBuilder(cache, logs, progress, prepared.runtimes, prepared.code, slots, targets.pool.check)
+    recorded = recorded or RecordedArtifacts()
+    recorded.lease(builder.cache)
     try:
         targets.stop.also(lambda: builder.end(Worker.kill))
         with Threads(targets.stop) as threads:
-            models = _Models(matrix, cache, builder, progress, prepared, recorded or RecordedArtifacts(), targets)
+            models = _Models(matrix, cache, builder, progress, prepared, recorded, targets)
             for target in wanted(matrix, included):
                 threads.start(targets.examine, target)
             for model in dict.fromkeys(cell.model for cell in included):

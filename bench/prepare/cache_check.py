@@ -154,6 +154,9 @@ class CacheCheck:
         What was read a moment ago is not read again; this may take as long as reading all that was used.
         """
         for use in uses:
+            # What was never looked at is not of the cache.
+            if use.folder not in self._whole and use.folder not in self.damaged:
+                continue
             if found := self.problems(use.thing, use.folder, again=True, thorough=thorough):
                 return damaged(use.folder, use.what, found, "it was found when something failed", "")
         return None

@@ -179,7 +179,9 @@ def _onnx_inputs(path: Path) -> tuple[OnnxInput, ...]:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(reading.content(path, reading.CONFIG_BYTES, UsageError).decode("utf-8-sig"))
+        content = reading.content(path, reading.CONFIG_BYTES, UsageError)
+        reading.check_values(path, content, UsageError)
+        config = json.loads(content.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error})", "download it again") from None
     if not isinstance(config, dict):

@@ -17,6 +17,8 @@ class LaterDamage:
     def __init__(self, prepared: Prepared, cells: Iterable[Cell]) -> None:
         self.prepared = prepared
         self.cells = {cell.id: cell for cell in cells}
+        self._looked: set[str] = set()
+        """The runtimes of wrong answers that were looked at: a cell may answer wrongly in every block."""
 
     def explained(self, observation: Observation, *, is_doubtful: bool) -> Observation:
         """The observation, or the failure `damaged-cache` where the files that it comes from are not as they were.
@@ -29,7 +31,8 @@ class LaterDamage:
         if cell is None or cell.id in self.prepared.failures:
             return observation
         error = self.prepared.check.cause(self._files(cell), thorough=is_doubtful)
-        if error is None and is_doubtful:
+        if error is None and is_doubtful and (observation.failure or cell.runtime not in self._looked):
+            self._looked.add(cell.runtime)
             error = self.prepared.check.cause(self._programs(cell))
         if error is None:
             return observation

@@ -68,6 +68,7 @@ class Holder:
         # The operating system releases it when the process ends in any way, also where ids mean nothing to others.
         self.lock = FileLock(self.path.with_suffix(".lock"))
         self._lock = threading.Lock()
+        self._is_over = False
 
     def take(self) -> None:
         """Make the files. Raises `OSError`."""
@@ -81,16 +82,17 @@ class Holder:
         with contextlib.suppress(ValueError, OSError):
             name = folder.relative_to(self.cache).as_posix()
             with self._lock:
-                if name not in self.lease.uses:
+                if name not in self.lease.uses and not self._is_over:
                     self.lease = msgspec.structs.replace(self.lease, uses=(*self.lease.uses, name))
                     self._write()
 
     def release(self) -> None:
         """Remove the files."""
+        with self._lock:
+            # A thread that still works, because nobody waits for it, must not write the file anew.
+            self._is_over = True
         self.lock.release()
-        for path in (self.path, self.path.with_suffix(".lock")):
-            with contextlib.suppress(OSError):  # Windows deletes no file that another process looks at
-                path.unlink(missing_ok=True)
+        _remove(self.path)
 
     def _write(self) -> None:
         # Not synced: after a power cut the process is gone too.
@@ -99,13 +101,19 @@ class Holder:
         aside.replace(self.path)
 
 
+def _remove(path: Path) -> None:
+    for file in (path, path.with_suffix(".lock"), path.with_suffix(".new")):
+        with contextlib.suppress(OSError):  # Windows deletes no file that another process looks at
+            file.unlink(missing_ok=True)
+
+
 def running(cache: Path, but: Path | None = None) -> Users:
     """The processes that use a cache now, other than the one of the file `but`. Removes the leases of ended ones."""
     return Users(tuple(_running(cache / FOLDER, but)))
 
 
 def _running(folder: Path, but: Path | None) -> Iterator[Lease]:
-    for name in sorted({path.stem for path in [*folder.glob("*.json"), *folder.glob("*.lock")]}):
+    for name in sorted({path.stem for path in folder.iterdir()} if folder.is_dir() else ()):
         path = folder / f"{name}.json"
         if path == but:
             continue
@@ -117,9 +125,7 @@ def _running(folder: Path, but: Path | None) -> Iterator[Lease]:
         if lease is not None and (is_held or _is_alive(lease, path)):
             yield lease
         else:
-            for left in (path, path.with_suffix(".lock")):
-                with contextlib.suppress(OSError):
-                    left.unlink(missing_ok=True)
+            _remove(path)
 
 
 def _read(path: Path) -> Lease | None:

@@ -100,6 +100,8 @@ def new_targets(
     """
     check = CacheCheck(measuring_minutes, progress.step)
     pool = EnvironmentPool(matrix.runtimes, cache, progress, Slots(INSTALLS), check)
+    if code is not None:
+        check.problems(worker_code.CODE, code)
     return ProbedTargets(code or worker_code.stage(cache, check), pool, machine, logs, progress)
 
 

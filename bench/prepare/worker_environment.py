@@ -41,7 +41,7 @@ def inherited(environment: Mapping[str, str], named: Iterable[str] = ()) -> dict
         elif _matches(plain, proxies):
             passed[name] = USER_IN_ADDRESS.sub(r"\1", value)
         elif _matches(plain, needed) and not SECRET.search(plain):
-            passed[name] = value
+            passed[name] = USER_IN_ADDRESS.sub(r"\1", value) if "://" in value else value
     return passed
 
 

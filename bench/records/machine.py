@@ -123,6 +123,7 @@ class TargetFacts(Record, frozen=True):
     remedy: str = ""
     kind: str = ""
     """Why it is not available, in one word for programs: `no-wheel`, `not-made`, `not-installed`, `no-device`,
-    `not-loaded`, `registers-nothing`, `version`, `not-created`, `option`, `no-runtime`, `crashed`, `timeout`."""
+    `not-loaded`, `registers-nothing`, `version`, `not-created`, `option`, `no-runtime`, `damaged-cache`,
+    `read-only-cache`, `crashed`, `timeout`."""
     missing: str = ""
     """The device that the target needs and the machine lacks, `NVIDIA GPU`: the target was not tried."""

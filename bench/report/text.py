@@ -271,9 +271,10 @@ def moment(created: str) -> str:
     return f"{date} {time[:5]} UTC" if separator and utc else created
 
 
-def effort_lines(run: Run) -> tuple[str, str]:
+def effort_lines(run: Run) -> tuple[str, ...]:
     """How a run was measured, in two sentences."""
-    return _of_rounds(run) if run.effort.minutes is None else _of_blocks(run, run.effort.minutes)
+    of_effort = _of_rounds(run) if run.effort.minutes is None else _of_blocks(run, run.effort.minutes)
+    return (*of_effort, *dict.fromkeys(f"{say(fact)}." for fact in run.cache_notes))
 
 
 def _of_blocks(run: Run, minutes: float) -> tuple[str, str]:

@@ -39,10 +39,12 @@ def say(note: Note, words: Mapping[str, Words] | None = None) -> str:
     if kind is None or not _accepts(kind, note):
         return unknown(note)
     try:
-        return kind(*(say(part, words) for part in note.parts), **note.values)
-    # A run of another version may hold values of other types, and one strange note must not lose the report.
-    except (TypeError, ValueError):
+        sentence = kind(*(say(part, words) for part in note.parts), **note.values)
+    # A run of another version, or of a stranger, may hold any values, and one strange note must not lose the report.
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
         return unknown(note)
+    # Of a kind that is a text, with a number.
+    return sentence if isinstance(sentence, str) else unknown(note)
 
 
 def unknown(note: Note) -> str:
@@ -268,7 +270,7 @@ FAULTS: dict[str, Words] = {
 """What is wrong with answers that are out of tolerance."""
 
 REMEDIES: dict[str, Words] = {
-    "resume": lambda run: f"go on with `bench run --resume {run}`",
+    "resume": lambda run: f"go on with `bench run --resume RUN`, where RUN is the folder of {run}",
     "see-log": lambda: "see the cell's log in the run's folder",
     "check-provider": lambda: (
         "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
@@ -321,6 +323,9 @@ NOTES: dict[str, Words] = {
     "optimization-fault": _optimization_fault,
     "control-replaced": lambda planned, used: (
         f"compared with {used}, because the control {planned} has no right answers"
+    ),
+    "made-again": lambda kind, what, problems: (
+        f"Made again before anything was measured, because the cache was damaged: {what} ({kind}; {problems})"
     ),
 }
 """The notes of engines, probes, starts and sustained runs."""

@@ -12,18 +12,24 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import typer
 
 from bench import pipeline, store
-from bench.cli import interrupts
-from bench.errors import Interrupted, RunFolderError
+from bench.cli import app, interrupts
+from bench.errors import DiskError, Interrupted, RunFolderError
 from bench.progress import Quiet
 
 from .commands import HERE, VERDICTS, all_end, begin, blocks, descendants, finish, start, verdicts
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="not on this system: there are no such signals")
-LONG_S = 60.0
+LONG_S = 120.0
 BLOCKS = 12
 """Of a run whose results become larger than its other files."""
+
+
+def resuming(folder: Path) -> str:
+    """The command line that goes on."""
+    return f"bench run --resume {folder} --format csv --cache-dir {folder.parent / 'cache'}"
 
 
 def wait_for(path: Path) -> None:
@@ -37,7 +43,7 @@ def wait_for(path: Path) -> None:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_keeps_what_was_measured_and_the_last_line_says_how_to_go_on(tmp_path, name):
     folder = tmp_path / "run"
-    process = start(folder, blocks=8)
+    process = start(folder, blocks=100)
     wait_for(folder / store.RESULTS)
     time.sleep(0.5)
     workers = descendants(process.pid)
@@ -46,8 +52,7 @@ def test_a_signal_keeps_what_was_measured_and_the_last_line_says_how_to_go_on(tm
     assert process.returncode == 130
     last = err.splitlines()[-1]
     assert last == (
-        f"bench: interrupted; the report of what was measured is {folder}/results.csv; "
-        f"go on with: bench run --resume {folder}"
+        f"bench: interrupted; the report of what was measured is {folder}/results.csv; go on with: {resuming(folder)}"
     )
     assert all_end(workers)
     assert "Traceback" not in err
@@ -84,7 +89,7 @@ def test_a_run_that_ignores_the_end_of_the_terminal_goes_on(tmp_path):
 
 def test_a_second_process_is_refused_and_a_report_is_not(tmp_path):
     folder = tmp_path / "run"
-    process = start(folder, blocks=12)
+    process = start(folder, blocks=100)
     wait_for(folder / store.RESULTS)
     second = subprocess.run(begin(folder), cwd=HERE, capture_output=True, text=True, check=False)
     report = subprocess.run(
@@ -111,7 +116,7 @@ def test_a_file_that_cannot_grow_ends_the_run_and_says_how_to_go_on(tmp_path):
     assert process.returncode == 2
     assert err.splitlines()[-1] == (
         f"bench: {folder}/results.jsonl could not be written: File too large; name a folder that can be written; "
-        f"then go on with: bench run --resume {folder}"
+        f"then go on with: {resuming(folder)}"
     )
     assert set(blocks(folder).values()) == {1}
     # A block is written whole or not at all.
@@ -154,13 +159,27 @@ def test_a_second_interruption_leaves_out_the_report_and_says_how_to_make_it(tmp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "report", interrupted)
-    some = pipeline.Options(Path("m.toml"), tmp_path, tmp_path)
+    some = pipeline.Options(Path("m.toml"), tmp_path, tmp_path, typed_cache=Path("my cache"), rank_approximate=True)
     error = pipeline._interrupted(some, tmp_path / "my run", Quiet())
     assert isinstance(error, Interrupted)
     folder = f"'{tmp_path}/my run'"
     assert str(error) == (
         "interrupted; what was measured is kept, without a report; "
-        f"go on with: bench run --resume {folder}, or write the report alone: bench report {folder}"
+        f"go on with: bench run --resume {folder} --rank-approximate --cache-dir 'my cache', "
+        f"or write the report alone: bench report {folder}"
+    )
+
+
+def test_a_report_that_cannot_be_written_hides_neither_the_interruption_nor_how_to_go_on(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise DiskError("a could not be written: the disk is full", "free some space")
+
+    monkeypatch.setattr(pipeline, "report", full)
+    error = pipeline._interrupted(pipeline.Options(Path("m.toml"), tmp_path, tmp_path), tmp_path / "run", Quiet())
+    assert error.exit_code == 130
+    assert str(error) == (
+        "interrupted; what was measured is kept, but there is no report: a could not be written: the disk is full; "
+        f"go on with: bench run --resume {tmp_path}/run"
     )
 
 
@@ -175,3 +194,33 @@ def test_one_keystroke_that_arrives_twice_interrupts_once(monkeypatch):
     now[0] += 1.5
     with pytest.raises(KeyboardInterrupt):
         interrupt()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_every_verb_is_interrupted_by_the_same_signals(monkeypatch, name):
+    def verb() -> None:
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(LONG_S)
+
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    application = typer.Typer(pretty_exceptions_enable=False)
+    application.command()(app.interruptible(verb))
+    monkeypatch.setattr(app, "build", lambda only: application)
+    with pytest.raises(SystemExit) as caught:
+        app.main([])
+    assert caught.value.code == 130
+    # A program that calls `bench` has handlers of its own.
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_signal_that_comes_when_all_is_done_changes_no_exit_code():
+    code = """
+import os, signal
+from bench.cli.interrupts import stop_on_signals
+with stop_on_signals(until_end=True):
+    pass
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGINT)
+os._exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=HERE, check=False).returncode == 3

@@ -38,11 +38,10 @@ seed = 3
 [models.file]
 family = "onnx-file"
 source = "onnx:m.onnx"
-inputs = { source = "path:x.npz", labels = "path:l.csv", field = "label", scale = 0.5, mean = [0.1, 0.2, 0.3] }
-task = { metric = "accuracy" }
+inputs = { source = "path:x.npz", scale = 0.5, mean = [0.1, 0.2, 0.3] }
+task = { metric = "accuracy", inputs = "path:x.npz", labels = "path:l.csv" }
 workloads = [{ n = 3 }]
 precisions = ["fp32"]
-targets = ["cpu", "mine"]
 [models.text]
 family = "text-generator"
 source = "wheel:tiny==1.0/tiny/model"
@@ -52,15 +51,14 @@ seed = 7
 workloads = [{ prompt = 8, new = 8 }]
 [runtimes.own]
 python = "/usr/bin/python3"
-extends = "ort"
 [runtimes.more]
+extends = "ort"
 requires = ["name[extra]>=1,<2; python_version > '3'", "other @ https://127.0.0.1/x.whl"]
 [providers.mine]
 ep = "MyExecutionProvider"
-plugin = { module = "my_ep", library = "lib.so" }
+plugin = "my_ep"
 options = { device_id = 0, path = "x" }
 environment = { A_TOKEN = "value of it", OMP_NUM_THREADS = "2" }
-session_options = { "session.x" = "1" }
 runtime = "own"
 [baselines.server]
 engine = "openai-http"

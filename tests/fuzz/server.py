@@ -52,19 +52,17 @@ def _response(body: bytes, kind: str, *more: str, status: str = STATUS_LINES[0],
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def _chunked(body: bytes, random: Random) -> bytes:
+def _chunked(body: bytes, random: Random, lies: float = 0.05) -> bytes:
     """The body in chunks, of which some lie about their length."""
     out = bytearray()
     while body:
         size = random.choice((1, 10, 1000))
         piece, body = body[:size], body[size:]
-        told = (
-            f"{len(piece):x}"
-            if random.random() < 0.95
-            else random.choice(("-1", "zz", "ffffffffffffffffff", "5;x=y", ""))
-        )
+        lie = random.choice(("-1", "zz", "ffffffffffffffffff", "5;x=y", ""))
+        told = f"{len(piece):x}" if random.random() >= lies else lie
         out += told.encode() + b"\r\n" + piece + b"\r\n"
-    return bytes(out) + random.choice((b"0\r\n\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"", b"0"))
+    end = random.choice((b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"", b"0"))
+    return bytes(out) + (end if lies else b"0\r\n\r\n")
 
 
 def _event(text: str, finish: str | None = None, **more: Any) -> Any:
@@ -84,7 +82,7 @@ def _stream(events: list[Any]) -> bytes:
 def sound_answers() -> list[bytes]:
     """Answers to each request, whole and in chunks."""
     stream, random = _stream([*EVENTS, USAGE]), Random(1)
-    chunked = _response(_chunked(stream, random), SSE, "Transfer-Encoding: chunked", length=False)
+    chunked = _response(_chunked(stream, random, lies=0.0), SSE, "Transfer-Encoding: chunked", length=False)
     completion = text_of(_event("four", "length", usage=USAGE["usage"]))
     models = text_of({"object": "list", "data": [{"id": "small", "object": "model"}]})
     error = text_of({"error": {"message": f"no such thing: {KEY}", "code": 1}})

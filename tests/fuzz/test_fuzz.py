@@ -82,7 +82,8 @@ def test_sound_examples_are_read(name):
     """Else the changed ones would be refused for another reason than their change."""
     kind = KINDS[name]
     ends = Counter(outcome(kind, content) for content in kind.sound())
-    assert ends["value"] >= 1, ends
+    # Some are refused on purpose: an answer that is an error, a sound of 24 bits, a record of what is not there.
+    assert ends["value"] > ends.total() // 2, ends
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -98,6 +99,26 @@ def test_what_was_found_stays_mended(path):
     read(path.parent.name, path.read_bytes(), Counter(), limits.Seen())
 
 
+DEEP = b"[" * 100_000
+MADE = {
+    "worker-replies": b'{"reply":"stage","name":"load"}\n{"reply":"built","notes":[{"kind":"x","values":{"a":' + DEEP,
+    "cache": b'\x03{"available":true,"notes":[{"kind":"x","values":{"a":' + DEEP,
+    "results.jsonl": b'{"notes":[{"kind":"x","values":{"a":' + DEEP + b"\n",
+    "run.json": b'{"schema":2,"machine":' + DEEP,
+    "gate": b'{"schema":2,"note_facts":[{"kind":"x","values":{"a":' + DEEP,
+    "matrix": b"x = " + DEEP,
+    "safetensors": (2**17).to_bytes(8, "little") + b'{"w":' + DEEP + bytes(2**15),
+    "model-config": b'{"model_type":' + DEEP,
+}
+"""Brackets without an end, where a reader may follow them to the end of Python's stack."""
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_brackets_without_an_end_are_refused(name):
+    read(name, MADE[name], seen := Counter(), limits.Seen())
+    assert seen["value"] == 0 or name in ("worker-replies", "cache")
+
+
 def test_the_limits_are_enforced():
     """An endless loop and a large allocation end in the error of their limit."""
     with pytest.raises(limits.TooSlowError), limits.enforced(limits.Seen()):
@@ -106,4 +127,4 @@ def test_the_limits_are_enforced():
         assert bytearray(limits.MOST_BYTES + 2**20)
     if sys.platform == "linux":
         with limits.address_space(), pytest.raises(MemoryError):
-            bytearray(limits.HARD_BYTES + 2**20)
+            bytearray(4 * limits.HARD_BYTES)

@@ -101,7 +101,8 @@ def read_talk(folder: Path, content: bytes) -> None:
     """Ask a process that prints this: each reply is one of the protocol, and the last says what was wrong."""
     (folder / "said").write_bytes(content)
     program = folder / "python"
-    program.write_text(f"#!/bin/sh\nexec cat {folder}/said\n", encoding="utf-8")
+    # It waits for the order: a process that has ended before it is told as dead, whatever it has printed.
+    program.write_text(f"#!/bin/sh\nread order\nexec cat {folder}/said\n", encoding="utf-8")
     program.chmod(0o755)
     with Worker(program, folder / "worker.log", {}) as worker:
         for reply in worker.ask(Burst("b1", 0.1), REPLY_S):
@@ -110,7 +111,7 @@ def read_talk(folder: Path, content: bytes) -> None:
             assert msgspec.json.decode(stored, type=type(reply)) is not None
             assert not _is_huge(msgspec.json.decode(stored))
             if isinstance(reply, Failed):
-                check_sentence(reply.failure.message or "-", cleaned=False)
+                check_sentence(reply.failure.message.strip() or "-", cleaned=False)
 
 
 def _is_huge(value: Any) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import itertools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -107,6 +111,59 @@ def test_a_server_that_falls_silent_is_a_timeout(tmp_path):
     refused = refusal_of(tmp_path, silent, timeout_s=0.2)
     assert (refused.status, failure_of(refused, "time").status) == ("timeout", "timeout")
     assert "said nothing for 0.2 s" in refused.message
+
+
+def test_a_server_that_only_keeps_the_connection_open_is_a_timeout(tmp_path):
+    def kept(asked: Asked) -> None:
+        with contextlib.suppress(OSError):
+            asked.stream(event("one"), ends=False)
+            asked.chunks(_now_and_then(b": ping\n\n", 100))
+
+    began = time.monotonic()
+    refused = refusal_of(tmp_path, kept, timeout_s=0.5)
+    assert refused.status == "timeout"
+    assert "sent nothing of use for 0.5 s" in refused.message
+    assert time.monotonic() - began < 10.0
+
+
+def _now_and_then(piece: bytes, times: int) -> Iterator[bytes]:
+    for _ in range(times):
+        time.sleep(0.1)
+        yield piece
+
+
+ENDLESS = {"no text": b"data: {}\n\n", "comments": b": ping\n\n", "empty lines": b"\n"}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_stream_without_an_end_is_cut_off(tmp_path, kind):
+    def endless(asked: Asked) -> None:
+        with contextlib.suppress(OSError):
+            asked.stream(*itertools.repeat(ENDLESS[kind] * 1000, 10_000))
+
+    assert "longer than 4 MiB" in refusal_of(tmp_path, endless).message
+
+
+def test_an_answer_of_a_byte_at_a_time_is_cut_off(tmp_path):
+    def tiny(asked: Asked) -> None:
+        with contextlib.suppress(OSError):
+            asked.stream(*itertools.repeat(b"x", 50_000))
+
+    assert "in more pieces than that of any server" in refusal_of(tmp_path, tiny).message
+
+
+def test_a_compressed_answer_is_refused_before_it_is_unpacked(tmp_path):
+    bomb = gzip.compress(bytes(64 << 20))
+    refused = refusal_of(
+        tmp_path, lambda asked: asked.whole(bomb, kind="text/event-stream", **{"Content-Encoding": "gzip"})
+    )
+    assert "compresses its answer (gzip), and was asked not to" in refused.message
+
+
+@pytest.mark.parametrize("to", ["http://[", "http://a:99999999/", "http://\xff"])
+def test_a_redirect_to_what_is_no_address_is_told(tmp_path, to):
+    refused = refusal_of(tmp_path, lambda asked: asked.whole(b"", 307, Location=to))
+    assert "and that is never followed" in refused.message
 
 
 def test_a_redirect_is_never_followed(tmp_path):

@@ -19,7 +19,7 @@ from bench.prepare.quiet_machine import MOST_WAIT_MINUTES
 
 FOLDER = Path(app.__file__).parent
 VERBS = ["init", "plan", "run", "report", "doctor", "ops", "compare", "history", "gate", "cache"]
-NO_VERB = {"__init__", "app", "crash", "options", "result_rows", "streams", "tables"}
+NO_VERB = {"__init__", "app", "crash", "interrupts", "options", "result_rows", "streams", "tables"}
 
 
 def commands(application: typer.Typer) -> dict[str, Any]:

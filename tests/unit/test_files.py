@@ -6,9 +6,11 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import files
 from bench.errors import DiskError
 from bench.files import append_synced, write_atomically, writing
 
@@ -126,3 +128,43 @@ def test_no_line_is_added_through_a_link(tmp_path, exists):
         append_synced(tmp_path / "results.jsonl", b"line\n")
     assert target.exists() == exists
     assert not exists or target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("raised", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_lines_that_are_written_in_part_are_taken_back(tmp_path, monkeypatch, raised):
+    path = tmp_path / "lines"
+    append_synced(path, b"first\n")
+    opened = open
+
+    class Half:
+        """A file that takes three bytes."""
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            self.file = opened(*given, **named)
+
+        def __enter__(self) -> Half:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def write(self, content: memoryview) -> int:
+            if len(content) < 14:
+                raise raised
+            return int(self.file.write(content[:3]))
+
+    monkeypatch.setattr(files, "open", Half, raising=False)
+    with pytest.raises(DiskError if isinstance(raised, OSError) else KeyboardInterrupt):
+        append_synced(path, b"second\nthird\n\n")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"first\n"
+    append_synced(path, b"second\n")
+    assert path.read_bytes() == b"first\nsecond\n"
+
+
+def test_a_folder_that_somebody_removes_is_told(tmp_path):
+    with pytest.raises(DiskError, match="is gone; was it removed, or its disk"):
+        append_synced(tmp_path / "gone" / "lines", b"a\n")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.errors import SourceError
-from bench.prepare.sources import resolve
+from bench.prepare.sources import gguf_file, resolve
 from bench.prepare.sources.gguf_file import check
 from bench.records import Source
 
@@ -132,3 +132,11 @@ def test_a_folder_and_another_file_under_the_name_of_a_gguf_file(find, tmp_path)
     with pytest.raises(SourceError, match=r"renamed\.gguf is no GGUF file: it does not begin with") as refused:
         find("path:renamed.gguf")
     assert "convert the model to GGUF" in refused.value.hint
+
+
+def test_a_header_of_more_parts_than_any_vocabulary_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf_file, "MOST_PARTS", 100)
+    tokens = struct.pack("<IIQ", 9, 8, 200) + text("") * 200
+    (tmp_path / "m.gguf").write_bytes(a_file({"tokenizer.ggml.tokens": tokens}))
+    with pytest.raises(SourceError, match="its header has more than 100 parts"):
+        check(tmp_path / "m.gguf")

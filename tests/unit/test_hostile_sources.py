@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import reading
 from bench.declare import draft_text
 from bench.errors import SourceError
 from bench.prepare.sources import resolve
@@ -71,6 +72,18 @@ def test_json_without_an_end_of_brackets_is_refused_in_a_sentence(tmp_path, name
     deep = b"[" * DEEP
     (folder / name).write_bytes(len(deep).to_bytes(8, "little") + deep if name.endswith(".safetensors") else deep)
     with pytest.raises(SourceError, match=r"is not JSON|is not a safetensors file|is no index of shards"):
+        find(tmp_path, "path:m")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+def test_json_of_too_many_values_is_refused_before_it_takes_memory(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(reading, "MOST_VALUES", 1000)
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")
+    many = json.dumps({"weight_map": [[]] * 1000}).encode()
+    (folder / name).write_bytes(len(many).to_bytes(8, "little") + many if name.endswith(".safetensors") else many)
+    with pytest.raises(SourceError, match="holds more than 1,000 values"):
         find(tmp_path, "path:m")
 
 

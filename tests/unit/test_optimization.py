@@ -225,6 +225,19 @@ def test_a_gate_measures_at_the_level_of_its_base_unless_the_matrix_sets_one(tmp
     assert provider.optimization == "all"
 
 
+@pytest.mark.parametrize("values", [{}, {"works": None}, {"works": "evil"}, {"works": 3}, {"works": ("all",)}])
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_fact_of_a_strangers_run_without_its_values_is_none(tmp_path, strange_engines, values, measured):
+    fake = a_fake_run(tmp_path, "segfaults-optimized")
+    fact = note("optimization-fault", measured=measured, **values)
+    seen = an_observation(fake.run.cells[0].id, 1, notes=(fact,))
+    visitor = Visitor(fake.matrix, fake.run, fake.prepared, fake.settings, [].append)
+    visitor.adopt([seen])
+    assert visitor.findings == {}
+    (outcome,) = judge(a_run(fake.run.cells[0]), [seen])
+    assert outcome.optimization in (None, "evil")
+
+
 def test_an_optimizer_that_the_user_switched_off_stays_off(tmp_path, strange_engines):
     run = a_faulty_run(tmp_path, "segfaults-optimized", session={DISABLED: "SimplifiedLayerNormFusion"})
     rounds = last(ran(run, Lines()))

@@ -671,6 +671,21 @@ def test_a_log_without_end_is_cut_and_says_so(tmp_path, code, monkeypatch):
     assert "a line of a log" in seen.failure.stderr_tail
 
 
+@posix_only
+def test_the_log_of_a_worker_that_waits_is_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker_logs, "MOST_LOG_BYTES", 2**20)
+    monkeypatch.setattr(worker_logs, "LOG_START_BYTES", 2**18)
+    monkeypatch.setattr(worker_logs, "LOG_END_BYTES", 2**16)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    prints = "for _ in range(3000): sys.stderr.write('a line of a log\\n' * 50)\nread()\n"
+    with a_program(tmp_path / "a", prints) as waiting, a_program(tmp_path / "b", "time.sleep(600)\n") as other:
+        while waiting.log.stat().st_size < 2**21:
+            time.sleep(0.01)
+        assert failure(other, Burst("b1", 0.01), timeout_s=0.5).status == "timeout"
+        assert "MiB of this log were removed here" in waiting.log.read_text(encoding="utf-8")
+
+
 # --- words for ends ---------------------------------------------------------------------------------------------------
 
 

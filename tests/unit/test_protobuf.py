@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.shared.protobuf import LENGTH, VARINT, content, field_spans, fields, message, number, number_at, read, text
+from bench.shared.protobuf import (
+    LENGTH,
+    VARINT,
+    Bounded,
+    content,
+    field_spans,
+    fields,
+    message,
+    number,
+    number_at,
+    read,
+    text,
+)
 
 FIELD = st.integers(1, 2**29 - 1)
 
@@ -46,3 +58,27 @@ def test_fields_of_a_message_are_told_by_number_also_while_others_are_read():
 def test_a_number_without_an_end_is_refused(content, said):
     with pytest.raises(ValueError, match=said):
         number_at(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("length", [2**20, 2**62, 2**64 - 1])
+def test_a_field_that_is_longer_than_what_holds_it_is_refused_before_it_is_read(length):
+    varint = bytearray()
+    while length > 0x7F:
+        varint.append(length & 0x7F | 0x80)
+        length >>= 7
+    inner = bytes([1 << 3 | LENGTH, *varint, length])
+    whole = content(3, inner) + b"x" * 2**10
+    (span,) = field_spans(io.BytesIO(whole[: len(content(3, inner))]), (0, len(content(3, inner))), 3)
+    with pytest.raises(ValueError, match="longer than what holds it"):
+        field_spans(io.BytesIO(whole), span, 1)
+
+
+def test_a_number_in_place_of_a_text_has_no_bytes():
+    assert read(io.BytesIO(b"abc"), (2**64 - 1, 2**64 - 1)) == b""
+
+
+def test_a_bounded_file_ends_after_so_many_fields():
+    many = content(7, number(1, 1) * 1000)
+    assert len(field_spans(Bounded(io.BytesIO(many), 3000), (3, len(many)), 1)) == 1000
+    with pytest.raises(ValueError, match="more fields than any model"):
+        field_spans(Bounded(io.BytesIO(many), 1000), (3, len(many)), 1)

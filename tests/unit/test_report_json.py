@@ -54,7 +54,7 @@ def test_a_failure_that_judging_saw_says_its_reason() -> None:
     said = json.worded(outcome).failure
     assert said is not None
     assert said.message == text.say(note("no-timed-call"))
-    assert said.remedy == "go on with `bench run --resume x`"
+    assert said.remedy == "go on with `bench run --resume RUN`, where RUN is the folder of x"
     real = Failure("failed", "session", "RuntimeError", "no kernel", "drop it")
     assert json.worded(an_outcome(status="failed", failure=real)).failure == real
 

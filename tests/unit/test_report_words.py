@@ -146,6 +146,11 @@ def test_every_flag_has_a_name_in_plain_words() -> None:
         (note("software-adapter"), "software adapter: the CPU imitates a GPU, with threads of its own"),
         (note("unknown-option", name="x"), "unknown option 'x': the provider checks none, so it may have no effect"),
         (note("static-shapes", sizes=("batch=1", "sequence=128")), "static shapes: batch=1, sequence=128"),
+        (
+            note("made-again", kind="artifact", what="fp32 of vit", problems="model.onnx has changed"),
+            "Made again before anything was measured, because the cache was damaged: "
+            "fp32 of vit (artifact; model.onnx has changed)",
+        ),
         (note("flash-attention", setting="auto"), "flash attention: left to llama.cpp"),
         (note("flash-attention", setting="off"), "flash attention: off"),
         (note("layers-on-gpu", layers=3, total=16), "3 of 16 layers on the GPU"),

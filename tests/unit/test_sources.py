@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_files import flip
 from hub_stand_in import HubStandIn, hub_stand_in
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import DiskError, SourceError
+from bench.errors import DamagedCacheError, DiskError, SourceError
 from bench.prepare import sources
 from bench.prepare.sources import digest as sources_digest
 from bench.prepare.sources import resolve, resolve_data, resolve_folder, wheel
@@ -472,6 +473,22 @@ def test_what_was_fetched_needs_no_hub_any_more(find, hub):
     assert len(hub.fetched) == fetched
 
 
+def test_a_damaged_file_of_the_hub_is_fetched_again_and_told_as_damaged_where_it_cannot_be(find, hub):
+    first = find("hub:owner/bert")
+    weights = (Path(first.path) / "model.safetensors").resolve()
+    whole = weights.read_bytes()
+    flip(weights)
+    assert find("hub:owner/bert") == first
+    assert weights.read_bytes() == whole
+    flip(weights)
+    hub.stop()
+    for _ in range(2):
+        with pytest.raises(DamagedCacheError, match=f"damaged cache: the model owner/bert .*{weights.name}"):
+            find("hub:owner/bert")
+    # Nobody needs to know of a file that was aside for a moment.
+    assert [path.name for path in weights.parent.iterdir() if "damaged" in path.name] == []
+
+
 def test_a_commit_that_was_fetched_whole_is_not_asked_for_again(find, hub):
     commit = hub.commit("owner/bert")
     first = find(f"hub:owner/bert@{commit}")
@@ -831,6 +848,31 @@ def test_a_wheel_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(wheel, "MAX_UNPACKED_BYTES", 50)
     with pytest.raises(SourceError, match="unpacks to over"):
         unpack(a_wheel(tmp_path / "w", INSIDE))
+
+
+def test_a_record_that_unpacks_without_end_is_refused_before_memory_is_taken(tmp_path):
+    file = tmp_path / "tiny_model-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny/model/a.txt", b"a")
+        with archive.open("tiny_model-1.0.dist-info/RECORD", "w") as record:
+            for _ in range(17):
+                record.write(b"\n" * 2**20)
+    assert file.stat().st_size < 2**16
+    with pytest.raises(SourceError, match="RECORD unpacks to over 16 MiB"):
+        unpack(file)
+
+
+@pytest.mark.parametrize("names", [("a.txt", "A.TXT"), ("straße", "STRASSE"), ("a", "a/b.txt")])
+def test_files_that_cannot_be_beside_each_other_are_refused(tmp_path, names):
+    with pytest.raises(SourceError, match=r"two files that some systems take for one|is no readable wheel"):
+        unpack(a_wheel(tmp_path / "w", {f"tiny/model/{name}": b"a" for name in names}))
+
+
+def test_a_field_of_the_record_without_an_end_is_told_in_a_sentence(tmp_path):
+    files = {"tiny/model/a.txt": b"a"}
+    file = a_wheel(tmp_path / "w", files, claim={"x" * 200_000: b""})
+    with pytest.raises(SourceError, match="is no readable wheel"):
+        unpack(file)
 
 
 def test_an_inner_path_that_is_not_there_is_answered_with_near_ones(tmp_path):

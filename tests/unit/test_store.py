@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import getpass
 import json
 import os
@@ -340,3 +341,37 @@ def test_a_run_of_before_number_formats_were_recorded_gets_them_from_the_names_o
     read, _ = store.read(tmp_path / "run")
     assert read.cells[0].recipe == Recipe(recipe, number_format=expected)
     assert read.cells[1].recipe is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_has_runs_too(folder, monkeypatch, number):
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(store.FileLock, "acquire", refuses)
+    with store.held(folder):
+        pass
+
+
+def test_another_error_of_a_lock_is_told(folder, monkeypatch):
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(store.FileLock, "acquire", refuses)
+    with pytest.raises(DiskError, match="Read-only file system"), store.held(folder):
+        pass
+
+
+def test_what_a_killed_process_has_half_written_is_removed(folder):
+    (folder / f".{store.RUN}-abc").write_bytes(b"{")
+    store.heal(folder)
+    assert not list(folder.glob(f".{store.RUN}-*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="not on this system: only administrators make links")
+@pytest.mark.parametrize("target", ["nowhere", store.RESULTS])
+def test_a_link_that_leads_nowhere_is_no_run_without_results(folder, target):
+    (folder / store.RESULTS).unlink(missing_ok=True)
+    (folder / store.RESULTS).symlink_to(target)
+    with pytest.raises(RunFolderError, match=f"{store.RESULTS} cannot be read"):
+        store.read(folder)

@@ -200,6 +200,9 @@ def test_an_interrupted_run_on_end_is_not_read_as_what_failed_before_it_was_meas
     monkeypatch.setattr(pipeline, "with_hidden_values", lambda matrix, *_: matrix)
     monkeypatch.setattr(pipeline, "know_private", lambda *_: None)
     monkeypatch.setattr(pipeline, "undescribed", lambda *_: None)
+    # The matrix is none here, so no variable has a value that is hidden.
+    for name in ("with_hidden_values", "know_private"):
+        monkeypatch.setattr(pipeline, name, lambda *_: None)
     own_runs.mark(run, tmp_path)
     options = Options(Path("m.toml"), tmp_path, tmp_path, resume=tmp_path)
     pipeline.store.save(tmp_path, run)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
+import pytest
 from builders import a_cell, a_failure, a_run, an_observation
 from msgspec.structs import replace
 
+from bench.judge import task_values
 from bench.judge.outcome import judge
 from bench.records import TaskReference, TaskScores, note
 from bench.report import metrics, model, task
@@ -130,3 +133,23 @@ def test_every_report_shows_the_metric_once_for_a_group_and_how_many_samples_it_
     assert [row["task_value"] for row in rows] == ["0.88", "0.88"]
     without = model.build([(a_run(FIRST), judge(a_run(FIRST), [an_observation(FIRST, 1)]))])
     assert "Task metrics" not in markdown.render(without) + html.render(without)
+
+
+def test_a_class_of_any_number_takes_no_memory():
+    labels = {"label": (2.0**53, 0.0, 5.0), "predicted": (2.0**53, 5.0, -1.0)}
+    assert task_values.value("f1", labels) == pytest.approx((1.0 + 0.0 + 0.0) / 3)
+
+
+def test_columns_of_other_lengths_and_numbers_beyond_use_are_no_scores():
+    assert task_values.has_columns("f1", {"label": (1.0, 2.0), "predicted": (1.0, 2.0)})
+    assert not task_values.has_columns("f1", {"label": (1.0, 2.0), "predicted": (1.0,)})
+    assert not task_values.has_columns("f1", {"label": (1e300,), "predicted": (1.0,)})
+
+
+def test_a_perplexity_beyond_every_number_is_infinite_and_its_loss_is_known():
+    huge, small = ({"nll": (nll, nll, 3 * nll), "tokens": (1.0, 1.0, 1.0)} for nll in (1e6, 1.0))
+    assert task_values.value("perplexity", huge) == math.inf
+    loss = task_values.paired("perplexity", small, huge)
+    assert loss is not None
+    assert loss.value == pytest.approx(5 / 3 * (1e6 - 1))
+    assert task_values.shown("perplexity", loss).value > 1e300

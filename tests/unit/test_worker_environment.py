@@ -28,9 +28,38 @@ NEEDED = [
     "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ADSP_LIBRARY_PATH", "OPENVINO_LIB_PATHS",
     "TORCHINDUCTOR_CACHE_DIR", "TOKENIZERS_PARALLELISM", "LANG", "LC_ALL", "TZ", "SystemRoot", "SYSTEMDRIVE",
     "USERPROFILE", "PATHEXT", "CC", "SSL_CERT_FILE", "DYLD_LIBRARY_PATH", "ASCEND_HOME_PATH", "CONDA_PREFIX",
-    "GGML_CUDA_NO_PINNED", "LP_NUM_THREADS",
+    "GGML_CUDA_NO_PINNED", "LP_NUM_THREADS", "TBBROOT", "MKLROOT", "NVTOOLSEXT_PATH",
 ]
+# Of a Windows 11 and a macOS 15, where nothing was installed.
+WINDOWS = {
+    "needed": [
+        "ALLUSERSPROFILE", "APPDATA", "CommonProgramFiles", "CommonProgramFiles(x86)", "CommonProgramW6432", "ComSpec",
+        "DriverData", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS", "OS", "Path", "PATHEXT",
+        "PROCESSOR_ARCHITECTURE", "PROCESSOR_IDENTIFIER", "PROCESSOR_LEVEL", "PROCESSOR_REVISION", "ProgramData",
+        "ProgramFiles", "ProgramFiles(x86)", "ProgramW6432", "PUBLIC", "SystemDrive", "SystemRoot", "TEMP", "TMP",
+        "USERNAME", "USERPROFILE", "windir", "NoDefaultCurrentDirectoryInExePath",
+    ],
+    "left out": [
+        "COMPUTERNAME", "LOGONSERVER", "OneDrive", "PSModulePath", "SESSIONNAME", "USERDOMAIN",
+        "USERDOMAIN_ROAMINGPROFILE", "WT_SESSION", "CLIENTNAME",
+    ],
+}
+MACOS = {
+    "needed": ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "__CF_USER_TEXT_ENCODING"],
+    "left out": ["COMMAND_MODE", "SSH_AUTH_SOCK", "TERM_PROGRAM", "TERM_SESSION_ID", "XPC_FLAGS", "XPC_SERVICE_NAME"],
+}
 # fmt: on
+
+
+@pytest.mark.parametrize("system", [WINDOWS, MACOS], ids=["windows", "macos"])
+def test_what_other_systems_have_is_passed_by_the_same_rule(system):
+    """By their documentation: nobody has started a worker there yet."""
+    given = dict.fromkeys((*system["needed"], *system["left out"]), "value")
+    assert sorted(inherited(given)) == sorted(system["needed"])
+
+
+def test_an_address_is_passed_without_its_user():
+    assert inherited({"HF_ENDPOINT": "https://me:pass@hub.example/x"}) == {"HF_ENDPOINT": "https://hub.example/x"}
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -138,6 +138,27 @@ def nested(location: str) -> dict[str, Any]:
     }
 
 
+def test_functions_that_stand_for_a_billion_nodes_are_refused_at_once(tmp_path: Path) -> None:
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    model = a_model([helper.make_node("f0", ["x"], ["y"], domain="own")])
+    model.opset_import.append(imports[1])
+    for number in range(31):
+        called = f"f{number + 1}"
+        nodes = [helper.make_node(called, [a], [b], domain="own") for a, b in (("a", "b"), ("b", "c"))]
+        nodes = nodes if number < 30 else [helper.make_node("Relu", ["a"], ["c"])]
+        model.functions.append(helper.make_function("own", f"f{number}", ["a"], ["c"], nodes, imports))
+    source = written(tmp_path / "m.onnx", model)
+    with pytest.raises(Refusal, match="stand for 1,073,741,824 nodes"):
+        onnx_file.reference(source, [{"x": np.zeros(4, np.float32)}])
+    # One that calls itself is left to ONNX Runtime.
+    del model.functions[1:]
+    model.functions[0].node[0].op_type = "f0"
+    del model.functions[0].node[1]
+    written(tmp_path / "m.onnx", model)
+    with pytest.raises(Refusal, match="must not be recursive"):
+        onnx_file.reference(source, [{"x": np.zeros(4, np.float32)}])
+
+
 @pytest.mark.parametrize("place", nested("x"))
 def test_no_place_of_a_tensor_leads_outside(tmp_path: Path, secret: Path, place: str) -> None:
     source = written(tmp_path / "model" / "m.onnx", nested(f"../{secret.name}")[place])

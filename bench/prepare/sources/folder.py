@@ -64,7 +64,9 @@ def read_config(path: Path) -> dict[str, Any]:
         hint = f"did you mean its folder {near[0]!r}?" if near else "save the model with save_pretrained(), or copy it"
         raise SourceError(f"no {path.name} in {path.parent}", hint)
     try:
-        config = json.loads(reading.content(path, reading.CONFIG_BYTES, SourceError).decode("utf-8-sig"))
+        content = reading.content(path, reading.CONFIG_BYTES, SourceError)
+        reading.check_values(path, content, SourceError)
+        config = json.loads(content.decode("utf-8-sig"))
     # RecursionError: thousands of nested brackets.
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not JSON ({error})", _lfs_hint(path) or "download it again") from error
@@ -109,7 +111,9 @@ def _module_weights(folder: Path) -> dict[str, Path]:
 
 
 def _index(path: Path) -> Any:
-    return json.loads(reading.content(path, reading.CONFIG_BYTES, SourceError).decode("utf-8-sig"))
+    content = reading.content(path, reading.CONFIG_BYTES, SourceError)
+    reading.check_values(path, content, SourceError)
+    return json.loads(content.decode("utf-8-sig"))
 
 
 def _shards(folder: Path) -> dict[str, Path]:
@@ -147,6 +151,7 @@ def _check_safetensors(path: Path) -> None:
         # A safetensors file begins with the length of its JSON header.
         length = int.from_bytes(file.read(8), "little")
         header = file.read(length) if length <= min(size, MAX_HEADER_BYTES) else b""
+    reading.check_values(path, header, SourceError)
     try:
         entries = json.loads(header)
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]

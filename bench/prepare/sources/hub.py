@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bench.errors import SourceError
@@ -65,7 +65,9 @@ def hub_folder(
     # Before they are looked at: from now on they are not removed.
     touch(home)
     if not blobs.is_dir() or not check.problems(BLOBS, blobs):
-        return _folder(name, weights=weights, cache=cache, offline=offline, say=say)
+        folder = _folder(name, weights=weights, cache=cache, offline=offline, say=say)
+        _seal(blobs, check)
+        return folder
     what = f"the model {repo}"
     changed = {blobs / name for name in check.names.get(blobs, ())} | {p for p in blobs.iterdir() if not _is_known(p)}
     aside = {path: path.with_name(f"{path.name}{ASIDE}") for path in changed if path.exists()}
@@ -73,17 +75,36 @@ def hub_folder(
         path.rename(other)
     try:
         folder = _folder(name, weights=weights, cache=cache, offline=offline, say=say)
+        _refuse_lost(name, folder, aside, weights, offline=offline)
     except BaseException as error:
         # They stay: else nobody could tell afterwards that they were damaged and not missing.
         for path, other in aside.items():
-            other.rename(path)
+            other.replace(path)
         if isinstance(error, SourceError) and (known := check.of_damage(blobs, what, error)):
             raise known from None
         raise
     for other in aside.values():
         other.unlink()
     check.healed(BLOBS, blobs, what)
+    _seal(blobs, check)
     return folder
+
+
+def _refuse_lost(name: str, folder: Path, aside: Iterable[Path], weights: str, *, offline: bool) -> None:
+    """Raise SourceError where a file of a commit leads to one that was put aside and is not there again.
+
+    Random weights stand in for weights that were never fetched, not for those that were lost.
+    """
+    gone = {path.resolve() for path in aside if not path.exists()}
+    needed = (path for path in sorted(folder.rglob("*")) if weights != "random" or path.suffix != ".safetensors")
+    if lost := next((path.name for path in needed if path.resolve() in gone), ""):
+        raise _no_answer(name, f"{lost} was not fetched again", offline=offline)
+
+
+def _seal(blobs: Path, check: CacheCheck) -> None:
+    """Seal the files that were just fetched: at the next use it would be too late to know how they were."""
+    if blobs.is_dir():
+        check.problems(BLOBS, blobs, again=True)
 
 
 def _folder(name: str, *, weights: str, cache: Path, offline: bool, say: Callable[[str], None]) -> Path:

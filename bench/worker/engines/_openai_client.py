@@ -6,6 +6,7 @@ Redirects are never followed: they could send the prompts and the key to another
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -17,6 +18,10 @@ from bench.worker.engines._openai_options import Server
 from bench.worker.refusal import Refusal
 
 MAX_ANSWER_BYTES = 4 << 20
+MAX_TOKEN_BYTES, MAX_TOKEN_PIECES = 16 << 10, 64
+"""What a stream may have beyond an answer, for each token that it was asked for."""
+MAX_PIECES = 10_000
+"""In so many pieces an answer may come: each takes time, and a hostile one has a byte in each."""
 CONNECT_S = 10.0
 UNKNOWN_FIELD_CODES = (400, 422)
 OPTIONAL: dict[str, Any] = {"repeat_penalty": 1.0, "stream_options": {"include_usage": True}}
@@ -34,6 +39,8 @@ class Client:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._key = server.key
+        self._until_s = 0.0
+        """When the server must have sent the next text, or its whole answer."""
         # A copy for each server, from which the fields that it refuses are removed.
         self._optional = dict(OPTIONAL)
         # Not compressed: compression may hold back small pieces of a stream, and the time between pieces is measured.
@@ -44,6 +51,7 @@ class Client:
 
     def models(self) -> list[str]:
         """The names of the server's models."""
+        self._wait_again()
         with self._errors_as_refusals(), self._http.stream("GET", f"{self.server.base}/models") as response:
             models = self._answer(response, "/models").get("data")
         names = [model.get("id") for model in models if isinstance(model, dict)] if isinstance(models, list) else None
@@ -72,11 +80,12 @@ class Client:
             if not self._drop_refused_field(response, request):
                 self._refuse(response)
                 self._refuse_unstreamed(response)
-                yield from self._events(response)
+                yield from self._events(response, int(request.get("max_tokens", 0)))
                 return
         yield from self.stream(body)
 
     def _post(self, body: Json) -> AbstractContextManager[httpx.Response]:
+        self._wait_again()
         response: AbstractContextManager[httpx.Response] = self._http.stream(
             "POST", f"{self.server.base}/completions", json=body
         )
@@ -90,11 +99,37 @@ class Client:
         del self._optional[field]
         return True
 
-    def _events(self, response: httpx.Response) -> Iterator[Json | None]:
-        for event in _server_sent.events(response.iter_bytes()):
+    def _events(self, response: httpx.Response, tokens: int) -> Iterator[Json | None]:
+        for event in _server_sent.events(self._pieces(response, tokens)):
             if event and event.get("error"):
                 raise Refusal("failed", f"the server stopped with an error: {self._error_text(event)}", "see its log")
+            if _server_sent.text_of(event):
+                self._wait_again()
             yield event
+
+    def _wait_again(self) -> None:
+        """Give the server its whole time again."""
+        self._until_s = time.monotonic() + self.server.timeout_s
+
+    def _pieces(self, response: httpx.Response, tokens: int = 0) -> Iterator[bytes]:
+        """The bytes of a response as they arrive. Refusal for more of them, or for longer, than a valid one takes."""
+        encoding = response.headers.get("content-encoding", "identity")
+        # A small compressed answer may have any size, and the time between pieces would be that of the compression.
+        if encoding.strip().lower() != "identity":
+            raise self._unexpected(f"the server compresses its answer ({self.plain(encoding)}), and was asked not to")
+        most_bytes = MAX_ANSWER_BYTES + tokens * MAX_TOKEN_BYTES
+        left_bytes, left_pieces = most_bytes, MAX_PIECES + tokens * MAX_TOKEN_PIECES
+        for piece in response.iter_raw():
+            left_bytes, left_pieces = left_bytes - len(piece), left_pieces - 1
+            if left_bytes < 0:
+                raise self._unexpected(f"the server's answer is longer than {most_bytes >> 20} MiB")
+            if left_pieces < 0:
+                raise self._unexpected("the server's answer comes in more pieces than that of any server")
+            # The limit of the connection is for each piece: one that sends a byte now and then never reaches it.
+            if time.monotonic() > self._until_s:
+                message = f"the server at {self.server.label} sent nothing of use for {self.server.timeout_s:g} s"
+                raise Refusal("timeout", message, "give it longer by timeout_s, or see its log")
+            yield piece
 
     def _answer(self, response: httpx.Response, path: str) -> Json:
         """The JSON object of a response without streaming; Refusal for anything else."""
@@ -107,12 +142,7 @@ class Client:
 
     def _read(self, response: httpx.Response) -> str:
         """The text of a response; Refusal above a size that no valid response reaches."""
-        content = b""
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > MAX_ANSWER_BYTES:
-                raise self._unexpected(f"the server's answer is longer than {MAX_ANSWER_BYTES >> 20} MiB")
-        return content.decode("utf-8", "replace")
+        return b"".join(self._pieces(response)).decode("utf-8", "replace")
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
@@ -132,7 +162,7 @@ class Client:
         except httpx.TransportError as error:
             message = f"the server closed the connection in the middle: {self.plain(str(error))}"
             raise Refusal("failed", message, "see the server's log") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unexpected(f"the server's answer cannot be read: {type(error).__name__}") from None
 
     def _refuse(self, response: httpx.Response) -> None:
@@ -141,8 +171,8 @@ class Client:
         if code == httpx.codes.OK:
             return
         if response.is_redirect:
-            to = httpx.URL(response.headers.get("location", "")).host or "another path"
-            message = f"the server sends the request on to {self.plain(to)} ({code}), and that is never followed"
+            to = self._host(response.headers.get("location", ""))
+            message = f"the server sends the request on to {to} ({code}), and that is never followed"
             raise Refusal("failed", message, "write the address itself as the url, if you trust it")
         server_text = self._error_text(self._json_object(self._read(response)))
         detail = f": {server_text}" if server_text else ""
@@ -154,6 +184,12 @@ class Client:
             remedy = "see that the url ends in /v1, and that the server has the model"
             raise Refusal("unavailable", f"the server knows nothing of this ({code}){detail}", remedy, "not-loaded")
         raise Refusal("failed", f"the server answered {code}{detail}", "see the server's log")
+
+    def _host(self, address: str) -> str:
+        try:
+            return self.plain(httpx.URL(address).host) or "another path"
+        except httpx.InvalidURL:
+            return "what is no address"
 
     def _refuse_unstreamed(self, response: httpx.Response) -> None:
         kind = response.headers.get("content-type", "")

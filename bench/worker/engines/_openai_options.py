@@ -119,7 +119,8 @@ def _extra(text: str) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(text)
-    except ValueError:
+    # RecursionError: thousands of nested brackets.
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise option_refusal("the option extra is no JSON object", """write e.g. extra = '{"ignore_eos": true}'""")

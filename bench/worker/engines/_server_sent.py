@@ -33,6 +33,15 @@ def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
         yield _object(data)
 
 
+def text_of(event: dict[str, Any] | None) -> str:
+    """The text of an event; empty where it has none."""
+    # The server is not trusted: each field may have another type than the API says.
+    choices = event.get("choices") if event else None
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    text = first.get("text")
+    return text if isinstance(text, str) else ""
+
+
 def _object(data: str) -> dict[str, Any]:
     try:
         event = json.loads(data)
@@ -46,17 +55,24 @@ def _object(data: str) -> dict[str, Any]:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Yield lines as soon as they are complete, without line ends; Refusal for one that is too long."""
-    incomplete = b""
+    incomplete = bytearray()
     for chunk in chunks:
-        *whole, incomplete = (incomplete + chunk).split(b"\n")
-        for line in whole:
-            yield line.rstrip(b"\r").decode("utf-8", "replace")
+        # Only what is new is searched: a line may come in very many pieces.
+        first, *more = chunk.split(b"\n")
+        incomplete += first
+        for piece in more:
+            yield _line(incomplete)
+            incomplete = bytearray(piece)
         # A server that never ends a line would fill the memory.
         if len(incomplete) > MAX_LINE_BYTES:
             message = f"the server sent a line of more than {MAX_LINE_BYTES >> 20} MiB"
             raise Refusal("failed", message, "it does not speak the OpenAI API")
     if incomplete:
-        yield incomplete.decode("utf-8", "replace")
+        yield _line(incomplete)
+
+
+def _line(content: bytearray) -> str:
+    return content.rstrip(b"\r").decode("utf-8", "replace")
 
 
 def invalid_event(line: str) -> Refusal:

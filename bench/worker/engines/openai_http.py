@@ -26,7 +26,7 @@ from bench.records import (
     note,
 )
 from bench.worker import feeds
-from bench.worker.engines import _openai_options
+from bench.worker.engines import _openai_options, _server_sent
 from bench.worker.engines._openai_client import Client
 from bench.worker.feeds import Feed
 from bench.worker.refusal import Refusal
@@ -184,11 +184,9 @@ def _piece(event: dict[str, Any] | None) -> tuple[str, bool]:
     """The text of an event, and whether it marks the end of the text."""
     if event is None:
         return "", True
-    # The server is not trusted: each field may have another type than the API says.
     choices = event.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    text = first.get("text")
-    return text if isinstance(text, str) else "", bool(first.get("finish_reason"))
+    return _server_sent.text_of(event), bool(first.get("finish_reason"))
 
 
 def _number(value: Any) -> int | None:

@@ -32,7 +32,7 @@ LINES = {".jsonl", ".ndjson"}
 MAX_BYTES = 16 * 2**30
 # zipfile has the errors of the modules that unpack, and NumPy those of Python's own parser: it reads a header with it.
 UNREADABLE = (
-    *(OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, RuntimeError, MemoryError),
+    *(OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, RuntimeError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError, tokenize.TokenError),
 )
 ENCRYPTED = 1

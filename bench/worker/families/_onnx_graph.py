@@ -60,6 +60,9 @@ def read(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise _unusable(f"{path.name} is truncated, or no ONNX file at all: {error}") from error
+    # Before anything is looked at: where a text is no UTF-8, Python's reader has bytes in its place.
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise _unusable(f"{path.name} holds names that are no UTF-8")
     _onnx_bounds.check(path, model)
     graph = model.graph
     if not graph.node and not graph.input and not graph.output:
@@ -69,6 +72,25 @@ def read(path: Path) -> onnx.ModelProto:
     if {value.name for value in graph.input} <= {tensor.name for tensor in graph.initializer}:
         raise _unusable(f"the graph of {path.name} has no inputs: each call would give the same")
     return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[object]:
+    """Every name in the model's graphs."""
+    from bench.worker.formats import _onnx_files
+
+    for graph in _onnx_files.graphs(model):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.name
+            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+        for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
+            yield tensor.name
+            yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for node in _onnx_files.all_nodes(model):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            yield from (text for entry in attribute.t.external_data for text in (entry.key, entry.value))
+    yield from (entry.domain for entry in model.opset_import)
 
 
 def _unusable(message: str) -> Refusal:
@@ -117,7 +139,11 @@ def _input(value: onnx.ValueInfoProto) -> Input:
         remedy = "leave the input out of the file when you export it, or give it as a tensor"
         raise Refusal("unsupported", f"input {value.name!r} is no tensor but a {kind}", remedy, "no-tensor")
     tensor = value.type.tensor_type
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+    try:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+    except ValueError:
+        message = f"input {value.name!r} has elements of the unknown type {tensor.elem_type}"
+        raise Refusal("unsupported", message, "export the file again", "model") from None
     # NumPy has no own type for the short formats, and strings are objects. Short floats are given as FP32.
     known = {"STRING", "UNDEFINED", "INT4", "UINT4"}
     short = kind.lower() in short_floats.NAMES

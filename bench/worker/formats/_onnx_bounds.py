@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,8 +22,13 @@ SMALL_BYTES = 2**20
 ENTRY_BYTES = 8
 """The most that one entry of a typed field, such as `int32_data`, stands for."""
 TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+MOST_NODES = 2_000_000
+DEEPEST_CALLS = 200
+"""More functions than this call one another in no model; deeper ones would exhaust the stack."""
 FILLERS = {"ConstantOfShape": 0, "Expand": 1}
 """Operators that make a tensor of any size, with the input that holds its shape."""
+LONGEST_NAME = 255
+"""Bytes of a name on all usual file systems."""
 REMEDY = "do not use it before you know who made it; else export it again"
 
 
@@ -33,15 +39,47 @@ def check(path: Path, model: onnx.ModelProto, memory_bytes: int | None = None) -
     memory_bytes = memory_bytes or psutil.virtual_memory().total
     for tensor in files.tensors(model):
         _check_tensor(path, tensor, memory_bytes)
+    _check_functions(path, model)
     for what, claim in _claims(model):
         if claim > memory_bytes:
             message = f"{path.name} claims {_size(claim)} for {what}, and this machine has {_size(memory_bytes)}"
             raise Refusal("unsupported", message, REMEDY, "claim")
 
 
+def _check_functions(path: Path, model: onnx.ModelProto) -> None:
+    """Raise Refusal for functions that call others so often that the graph grows beyond any memory.
+
+    ONNX Runtime replaces each call by the nodes of the function: thirty that call the next one twice are a billion.
+    """
+    functions = {(function.domain, function.name): function for function in model.functions}
+    if not functions:
+        return
+    sizes: dict[tuple[str, str], float] = {}
+
+    def total(nodes: Iterable[onnx.NodeProto], within: frozenset[tuple[str, str]]) -> float:
+        calls = Counter((node.domain, node.op_type) for node in files.nodes_below(nodes))
+        return sum(count * (of(name, within) if name in functions else 1) for name, count in calls.items())
+
+    def of(name: tuple[str, str], within: frozenset[tuple[str, str]]) -> float:
+        # A function that calls itself is refused by ONNX Runtime, which says so.
+        if name in within or len(within) > DEEPEST_CALLS:
+            return math.inf
+        if name not in sizes:
+            sizes[name] = total(functions[name].node, within | {name})
+        return sizes[name]
+
+    grown = total(model.graph.node, frozenset())
+    if MOST_NODES < grown < math.inf:
+        message = f"the functions of {path.name} stand for {grown:,.0f} nodes, more than {MOST_NODES:,}"
+        raise Refusal("unsupported", message, REMEDY, "claim")
+
+
 def refuse_outside(path: Path, location: str) -> None:
     """Raise Refusal for a name of a file that is not in the folder of `path`, also where a link leads out of it."""
     parts = re.split(r"[/\\]", location)
+    if "\0" in location or any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in parts):
+        message = f"{path.name} keeps data in a file whose name no disk takes: {location[:80]!r}"
+        raise Refusal("unsupported", message, REMEDY, "outside")
     if ".." in parts or not parts[0] or ":" in parts[0]:
         message = f"{path.name} keeps data outside its own folder: {location}"
         raise Refusal("unsupported", message, "export it into one folder", "outside")
@@ -138,4 +176,6 @@ def _bytes_of(dims: Iterable[int], kind: int) -> int:
 
 def _size(count: int) -> str:
     units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    # Some claims are beyond what can be divided.
+    count = min(count, 2**100)
     return next((f"{count / unit:,.1f} {name}" for unit, name in units if count >= unit), f"{count} bytes")

@@ -51,6 +51,12 @@ def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     defaults = (attribute for function in model.functions for attribute in function.attribute_proto)
     waiting += [node for attribute in defaults for graph in _graphs_of(attribute) for node in graph.node]
+    yield from nodes_below(waiting)
+
+
+def nodes_below(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """These nodes, and all nodes of their bodies."""
+    waiting = list(nodes)
     while waiting:
         node = waiting.pop()
         yield node
