@@ -120,7 +120,7 @@ def _refusal(provider: Provider, error: Exception, text: dict[str, str]) -> Refu
     error_text = reason_of(error)
     # onnxruntime has no error codes for these causes, so its message must be searched.
     if binding.wants_graph(provider, text) and GRAPH_WORDS.search(error_text):
-        return Refusal("unsupported", error_text, _graph_remedy(provider), "cuda-graph")
+        return Refusal("unsupported", error_text, _graph_remedy(provider), "option")
     if any(name in error_text for name in provider.options) or OPTION_WORDS.search(error_text):
         return Refusal("unsupported", error_text, "see the provider's options in its documentation", "option")
     if "Error creating execution provider" in str(error):
