@@ -174,13 +174,14 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
     cpu = machine.cpu
     cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads, {cpu.usable_cores:g} usable"
     gpus = "; ".join(map(_accelerator, machine.accelerators)) or "none seen"
+    hypervisor = "a hypervisor without a name" if machine.hypervisor == "unknown" else machine.hypervisor
     return [
         ("CPU", f"{cpu.brand} ({cpu.architecture}), {cores}"),
         ("Instruction sets", " ".join(cpu.isa)),
         ("Memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
         ("Accelerators", gpus),
         ("System", f"{machine.os} {machine.os_version}, kernel {machine.kernel}"),
-        ("Virtual", ", ".join(filter(None, (machine.hypervisor, machine.container))) or "no"),
+        ("Virtual", ", ".join(filter(None, (hypervisor, machine.container))) or "no"),
         ("Python", machine.python),
         ("Machine key", machine.key),
     ]

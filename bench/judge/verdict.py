@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from bench.judge import placement
+from bench.judge.number_formats import COARSER, executed, number_format
 from bench.judge.optimization import optimization_fault, optimizers_at_fault
 from bench.judge.speed import Medians
 from bench.judge.tolerance import checked, differences, quality, random_outputs, violations
@@ -142,7 +143,7 @@ def inaccurate(case: Case) -> Verdict | None:
         return None
     worst = violations(min(wrong, key=quality))
     reason = note("out-of-tolerance", *worst, reference=wrong[0].reference, times=len(wrong), rounds=len(compared))
-    return Verdict("inaccurate", reason, _other_level(case) or note("try-other-recipe"))
+    return Verdict("inaccurate", reason, _other_level(case) or _full_precision(case) or note("try-other-recipe"))
 
 
 def random_answers(case: Case) -> Verdict | None:
@@ -255,6 +256,14 @@ def _other_level(case: Case) -> Note | None:
     if fact is None or fact.values.get("measured"):
         return None
     return note("set-optimization", works=fact.values["works"], optimizers=optimizers_at_fault(fact))
+
+
+def _full_precision(case: Case) -> Note | None:
+    """That the target computes in fewer bits than the cell asks for; None where the probe did not measure that."""
+    asked, format_used = number_format(case.cell), executed(case.cell, case.facts)
+    if format_used not in COARSER.get(asked, ()):
+        return None
+    return note("full-precision", asked=asked, executed=format_used)
 
 
 def _first_line(failure: Failure) -> str:

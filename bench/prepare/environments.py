@@ -290,14 +290,13 @@ def _inspect(runtime: Runtime, executable: Path) -> RuntimeRecord:
 
 def _see_packages(runtime: Runtime, executable: Path, base: Environment) -> None:
     """Let an environment import the packages of its base, after its own. Raises `RuntimeSetupError`."""
-    (python, own), (base_python, shared) = (
-        interpreters.site(runtime, executable),
-        interpreters.site(runtime, base.executable),
-    )
+    python, own = interpreters.site(runtime, executable)
+    base_python, folders = interpreters.shared_folders(runtime, base.executable)
     if python != base_python:
         message = f"runtime '{runtime.name}' extends '{runtime.extends}', which is Python {base_python}, not {python}"
         raise RuntimeSetupError(message, f"give [runtimes.{runtime.name}] a list that extends no other")
-    (Path(own) / "base.pth").write_text(f"{shared}\n", encoding="utf-8")
+    # A user's interpreter may have several folders: those of the system, and those that its own .pth files name.
+    (Path(own) / "base.pth").write_text("".join(f"{folder}\n" for folder in folders), encoding="utf-8")
 
 
 def damage(folder: Path) -> list[str]:

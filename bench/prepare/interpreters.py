@@ -41,6 +41,12 @@ SITE = """
 import json, sysconfig
 print(json.dumps([sysconfig.get_python_version(), sysconfig.get_path("purelib")]))
 """
+SHARED = """
+import json, os, sys, sysconfig
+library = os.path.dirname(os.__file__)  # an environment's is that of the Python that it was made with
+folders = [f for f in sys.path if os.path.isdir(f) and f not in (library, os.path.join(library, "lib-dynload"))]
+print(json.dumps([sysconfig.get_python_version(), folders]))
+"""
 
 
 def program_of(runtime: Runtime) -> Path:
@@ -81,6 +87,12 @@ def site(runtime: Runtime, executable: Path) -> tuple[str, str]:
     """The Python version of an interpreter, `3.11`, and the folder of its packages."""
     python, folder = _answer(runtime, executable, SITE)
     return str(python), str(folder)
+
+
+def shared_folders(runtime: Runtime, executable: Path) -> tuple[str, list[str]]:
+    """The Python version of an interpreter, and all folders from which it imports packages, the first first."""
+    python, folders = _answer(runtime, executable, SHARED)
+    return str(python), [str(folder) for folder in folders]
 
 
 def _missing(packages: Mapping[str, str], needs: tuple[str, ...]) -> list[str]:

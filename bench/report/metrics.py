@@ -392,7 +392,12 @@ METRICS: tuple[Metric, ...] = (
         "Most memory of the device that the process held; empty if unreadable.",
         "bytes",
     ),
-    time("energy_j", "J", lambda o: o.energy_j, "Joules of one call; empty where no meter could be read."),
+    time(
+        "energy_j",
+        "J",
+        lambda o: o.energy_j,
+        "Joules of one call; empty where no meter could be read, and on NVIDIA GPUs where a burst takes less than 1 s.",
+    ),
     time("energy_per_token_j", "J", lambda o: o.energy_per_token_j, "Joules of one emitted token."),
     Metric(
         # A fact that is treated as a time: an emulated cell has no energy, and so nothing that it was read from.

@@ -276,6 +276,9 @@ REMEDIES: dict[str, Words] = {
         "check its options and libraries, and whether it needs fixed shapes; `bench doctor` tries it alone"
     ),
     "try-other-recipe": lambda: "try other options of the recipe, another precision or another provider version",
+    "full-precision": lambda asked, executed: (
+        f"the target computes {asked.upper()} in {executed.upper()}: see its options, or ask for that precision"
+    ),
     "judge-by-task": lambda: "compare the score of your task with FP32, or use a precision with more bits",
     "make-deterministic": lambda: "to check its answers, export it without random nodes and training-mode dropout",
     "newer-onnxruntime": lambda: "use an onnxruntime that has `get_provider_graph_assignment_info`",

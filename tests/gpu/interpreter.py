@@ -33,7 +33,7 @@ class Interpreter(Struct, frozen=True):
 def inspected(path: Path) -> Interpreter:
     """The interpreter; an error where it does not answer, has no torch, or is of another version than this one."""
     try:
-        done = subprocess.run([path, "-c", INSPECT], capture_output=True, text=True, check=True)
+        done = subprocess.run([path, "-I", "-c", INSPECT], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"--python {path} does not answer: {error}") from None
     version, packages = json.loads(done.stdout)

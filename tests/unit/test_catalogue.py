@@ -81,7 +81,7 @@ def test_every_wheel_of_a_provider_that_genai_drives_brings_genai():
 
 def test_only_what_was_run_says_so():
     run = {name for name, row in ROWS.items() if row.tested}
-    assert run == {"cpu", "ggml", "openvino-cpu", "qnn-emulator", "webgpu-software"}
+    assert run == {"cpu", "cuda", "ggml", "openvino-cpu", "qnn-emulator", "webgpu-software"}
     assert all("2026" in str(ROWS[name].tested) for name in run)
 
 

@@ -197,3 +197,18 @@ def test_what_could_be_enabled_says_how():
 
 def test_an_accelerator_is_told_with_its_memory_driver_and_interface():
     assert "NVIDIA L4 (24.0 GiB, driver 580.65, CUDA 13.0)" in printed(a_finding(), machine=WITH_NVIDIA)
+
+
+@pytest.mark.parametrize(
+    ("hypervisor", "container", "words"),
+    [
+        (None, None, "no"),
+        ("KVM", None, "KVM"),
+        (None, "docker", "docker"),
+        ("unknown", "docker", "a hypervisor without a name, docker"),
+    ],
+)
+def test_a_virtual_machine_whose_hypervisor_has_no_name_is_one_all_the_same(hypervisor, container, words):
+    text = printed(machine=a_machine(hypervisor=hypervisor, container=container))
+    (line,) = (line for line in text.splitlines() if line.startswith("Virtual"))
+    assert line.removeprefix("Virtual").strip() == words

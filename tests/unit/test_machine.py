@@ -383,6 +383,24 @@ def test_the_newest_cuda_that_the_driver_runs_is_told_where_it_can_be(monkeypatc
     assert [(gpu.driver, gpu.api) for gpu in nvidia()] == [("570.86", api)]
 
 
+class H200(FakeNvml):
+    """What the driver answered on a virtual machine with an NVIDIA H200."""
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.159.04"
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        return 13000
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
+        return SimpleNamespace(total=150754820096, free=147076546560, used=3678273536)
+
+
+def test_an_h200_is_what_its_driver_answered(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", H200(names=("NVIDIA H200",)))
+    assert nvidia() == [Accelerator("gpu", "NVIDIA H200", "NVIDIA", "580.159.04", "CUDA 13.0", 150754820096)]
+
+
 AMD = {"vendor": "0x1002", "device": "0x744c", "mem_info_vram_total": "25753026560", "serial_number": "secret"}
 
 

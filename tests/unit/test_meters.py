@@ -154,9 +154,11 @@ class FakeNvml:
         raise self.NVMLError
 
 
-def after_burst(driver: FakeNvml, *then: dict[int, int | None], in_container: bool = False) -> GpuMeter:
+def after_burst(
+    driver: FakeNvml, *then: dict[int, int | None], in_container: bool = False, seconds: float = 1.0
+) -> GpuMeter:
     """A meter of process 7 after a burst that took 2 J of the first device and 5 J of the second."""
-    meter = GpuMeter(Nvml(driver), in_container)
+    meter = GpuMeter(Nvml(driver), in_container, clock(0.0, seconds))
     meter.watch(7)
     meter.begin()
     driver.processes = list(then)
@@ -198,6 +200,33 @@ def test_a_gpu_without_a_counter_has_no_energy():
     meter = after_burst(FakeNvml({}, counts=False), {7: 300})
     assert meter.energy(1) is None
     assert meter.device_memory_bytes == 300
+
+
+# The first changes of an H200's energy counter under load, read without a pause: seconds, millijoules.
+H200_STEPS = [(0.002, 17289069), (0.094, 17323480), (0.169, 17334776), (0.29, 17348112), (0.371, 17359346)]
+
+
+def h200_counter(at: float) -> float:
+    return float(max(millijoules for since, millijoules in H200_STEPS if since <= at))
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0.01, 0.06), (0.05, 0.10), (0.10, 0.16), (0.25, 0.31)])
+def test_a_burst_that_is_short_beside_the_counters_steps_has_no_energy(begin, end):
+    # Of these bursts two would take nothing, and one 34 J in 50 ms: 690 W, where the mean is 190 W.
+    driver = FakeNvml({})
+    meter = GpuMeter(Nvml(driver), False, clock(begin, end))
+    meter.watch(7)
+    driver.counters = [h200_counter(begin)]
+    meter.begin()
+    driver.processes, driver.counters = [{7: 300}], [h200_counter(end)]
+    meter.end()
+    assert meter.energy(1) is None
+    assert meter.device_memory_bytes == 300
+
+
+def test_a_burst_as_long_as_ten_steps_of_the_counter_has_energy():
+    assert after_burst(FakeNvml({}), {7: 300}, seconds=0.99).energy(1) is None
+    assert after_burst(FakeNvml({}), {7: 300}, seconds=1.0).energy(1) == Energy(2.0, 1, "NVML")
 
 
 # --- which meter for which target -------------------------------------------------------------------------------------

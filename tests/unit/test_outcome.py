@@ -80,7 +80,7 @@ def test_a_cell_whose_turn_never_came_names_the_command_that_goes_on():
     outcome = judged()
     assert (outcome.status, outcome.failure) == ("not-measured", None)
     assert text.reason(outcome) == "not measured: the run ended before its turn"
-    assert "bench run --resume vm-20261102" in text.remedy(outcome)
+    assert text.remedy(outcome) == "go on with `bench run --resume RUN`, where RUN is the folder of vm-20261102"
 
 
 def test_outcomes_come_in_plan_order_and_strangers_are_passed_over():
@@ -224,6 +224,17 @@ def test_one_wrong_round_is_enough_and_the_worst_is_the_one_shown():
     assert outcome.status == "inaccurate"
     assert outcome.parity == worst
     assert text.reason(outcome) == "cosine 0.2 is below 0.99, against PyTorch 2.13.0, FP32 (in 2 of 3 rounds)"
+
+
+def test_a_target_that_computes_in_fewer_bits_is_named_beside_its_error():
+    # As with use_tf32 = 1 on an H200, where the relative error of a BERT was 0.000513.
+    in_tf32 = an_observation(parity=a_parity(relative_error=0.000513, tolerance=Tolerance(max_relative_error=0.0001)))
+    fewer = note("full-precision", asked="fp32", executed="tf32")
+    for computes, remedy in (("tf32", fewer), ("fp32", note("try-other-recipe"))):
+        outcome = judged(in_tf32, targets={CELL.target: some_facts(("fp32", computes))})
+        assert (outcome.status, outcome.remedy) == ("inaccurate", remedy)
+    words = "the target computes FP32 in TF32: see its options, or ask for that precision"
+    assert text.say(fewer) == words
 
 
 def test_outputs_that_are_not_finite_are_worse_than_any_cosine():

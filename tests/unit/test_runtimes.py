@@ -183,11 +183,33 @@ def test_a_runtime_whose_base_was_removed_is_made_again(tmp_path, without_an_ind
 
 @posix_only
 def test_a_base_of_another_python_is_refused(tmp_path, without_an_index):
-    answer = '["3.99", "/nowhere"]'
+    answer = '["3.99", ["/nowhere"]]'
     base = a_script(tmp_path, f'case "$*" in *sysconfig*) echo \'{answer}\';; *) exec {sys.executable} "$@";; esac')
     more = Runtime("more", (a_package(tmp_path, "hay", "1.0"),), extends="straw", base=base)
     with pytest.raises(RuntimeSetupError, match=r"extends 'straw', which is Python 3\.99, not 3\."):
         ensure(more, tmp_path / "cache", Quiet())
+
+
+def test_a_runtime_may_extend_an_interpreter_that_lacks_what_the_worker_needs(tmp_path, without_an_index, monkeypatch):
+    monkeypatch.setattr(environments, "WORKER_NEEDS", ("a-package-of-straw>=2",))
+    mine = Runtime("mine", python=sys.executable)
+    with pytest.raises(RuntimeSetupError, match="lacks a-package-of-straw"):
+        find(mine, tmp_path / "cache")
+    more = Runtime("more", (a_package(tmp_path, "hay", "1.0"),), extends="mine", base=mine)
+    assert ensure(more, tmp_path / "cache", Quiet()).record.packages["hay"] == "1.0"
+    # Only what the runtime itself needs was installed, and nothing into the interpreter.
+    assert find(more, tmp_path / "cache").record.packages["numpy"]
+
+
+def test_the_packages_of_an_interpreter_are_read_again_for_the_runtimes_that_extend_it(tmp_path, without_an_index):
+    base = ensure(Runtime("base", (a_package(tmp_path, "straw", "1.0"),)), tmp_path / "cache", Quiet())
+    mine = Runtime("mine", python=str(base.executable))
+    more = Runtime("more", (a_package(tmp_path, "hay", "1.0"),), extends="mine", base=mine)
+    assert ensure(more, tmp_path / "cache", Quiet()).record.packages == {"hay": "1.0", "straw": "1.0"}
+    for folder in base.executable.parents[1].rglob("straw-1.0.dist-info"):
+        metadata = (folder / "METADATA").read_text(encoding="utf-8").replace("1.0", "1.5")
+        (folder / "METADATA").write_text(metadata, encoding="utf-8")
+    assert find(more, tmp_path / "cache").record.packages == {"hay": "1.0", "straw": "1.5"}
 
 
 RACE = """

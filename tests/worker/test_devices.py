@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 from visits import a_provider
 
-from bench.records import DeviceChoice, Note, Provider, note
-from bench.worker.onnx_runtime import devices, options
+from bench.records import DeviceChoice, DeviceOption, Note, Provider, note
+from bench.worker.onnx_runtime import cuda_libraries, devices, options
 from bench.worker.refusal import Refusal
 
 CPU, OPENVINO, CUDA = "CPUExecutionProvider", "OpenVINOExecutionProvider", "CUDAExecutionProvider"
@@ -164,3 +164,49 @@ def test_truth_is_written_as_each_provider_reads_it(here):
     here(wheel=(OPENVINO, CUDA, CPU))
     assert texts(a_provider(OPENVINO, options={"disable_dynamic_shapes": True}))["disable_dynamic_shapes"] == "True"
     assert texts(a_provider(CUDA, options={"do_copy_in_default_stream": False}))["do_copy_in_default_stream"] == "0"
+
+
+class Driver:
+    """CUDA's driver as `device_name` calls it, with these devices."""
+
+    def __init__(self, *names: str, starts: int = 0) -> None:
+        self.names, self.starts = names, starts
+
+    def cuInit(self, flags: int) -> int:
+        return self.starts
+
+    def cuDeviceGet(self, device: object, index: int) -> int:
+        device._obj.value = index  # type: ignore[attr-defined]
+        return 0 if index < len(self.names) else 101
+
+    def cuDeviceGetName(self, name: object, size: int, device: object) -> int:
+        name.value = self.names[device.value].encode()  # type: ignore[attr-defined]
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "index", "vendor", "name"),
+    [
+        (Driver("NVIDIA H200"), 0, "NVIDIA", "NVIDIA H200"),
+        (Driver("NVIDIA H200", "NVIDIA L4"), 1, "NVIDIA", "NVIDIA L4"),
+        (Driver("NVIDIA H200"), 1, "", ""),
+        (Driver("NVIDIA H200", starts=100), 0, "", ""),
+    ],
+)
+def test_the_driver_names_a_gpu_that_onnxruntime_does_not_list(here, monkeypatch, driver, index, vendor, name):
+    # onnxruntime-gpu 1.31.1 listed no device of its CUDA provider on an H200.
+    here(wheel=(CUDA, CPU))
+    monkeypatch.setattr(cuda_libraries, "_driver", lambda: driver)
+    option = DeviceOption("device_id", ("gpu",))
+    device = devices.find(
+        a_provider(CUDA, uses_cuda=True, device_option=option, device=DeviceChoice("gpu", index))
+    ).device
+    assert (device.label, device.vendor, device.name) == (f"gpu.{index}", vendor, name)
+
+
+def test_a_machine_without_cudas_driver_names_no_gpu(monkeypatch):
+    def missing() -> None:
+        raise OSError("libcuda.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(cuda_libraries, "_driver", missing)
+    assert cuda_libraries.device_name(0) == ""

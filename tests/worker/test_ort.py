@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from visits import CPU, a_job, a_model, a_provider, a_visit
 
 from bench.records import Probe, note
 from bench.worker.engines import ort
-from bench.worker.onnx_runtime import binding, probing
+from bench.worker.onnx_runtime import binding, probing, sessions
 from bench.worker.refusal import Refusal
 
 
@@ -92,6 +93,75 @@ def test_what_the_session_ran_on_is_told(artifact):
     assert session.device.label == "cpu.0"
     assert ort.versions(a_provider(CPU)) == {"onnxruntime": onnxruntime.__version__}
     assert session.notes == ()
+
+
+# --- CUDA graphs ------------------------------------------------------------------------------------------------------
+
+
+class Capturing:
+    """A session on the CPU that answers as onnxruntime 1.31.1 did with `enable_cuda_graph` on an H200.
+
+    Its first plain run has outputs and is recorded; further plain runs replay it, and have none.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self.session, self.is_recorded = session, False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.session, name)
+
+    def run(self, names, feed, options=None):
+        if options is not None and options.get_run_config_entry(binding.GRAPH) == binding.NO_GRAPH:
+            return self.session.run(names, feed)
+        if self.is_recorded:
+            return []
+        self.is_recorded = True
+        return self.session.run(names, feed)
+
+
+@pytest.fixture
+def with_graphs(monkeypatch):
+    """A provider with graphs, whose sessions are `Capturing`."""
+    opened_by = sessions.open_session
+
+    def open_session(provider, request):
+        opened = opened_by(replace(provider, options={}), request)
+        return dataclasses.replace(opened, session=Capturing(opened.session), text={"graphs": "1"})
+
+    monkeypatch.setattr(sessions, "open_session", open_session)
+    monkeypatch.setattr(ort, "open_session", open_session)
+    return a_provider(CPU, graph_option="graphs", options={"graphs": "1"}, device_memory="cpu")
+
+
+def test_a_probe_calls_a_session_with_graphs_as_a_cell_does(with_graphs):
+    facts = ort.probe(Probe(engine="ort", provider=with_graphs))
+    assert [each.format for each in facts.executes] == ["fp32", "fp32 between casts"]
+
+
+def test_a_profile_of_a_session_with_graphs_has_the_nodes_of_every_call(artifact, with_graphs):
+    visit = a_visit(artifact, provider=with_graphs)
+    placement = ort.Session(visit).placement
+    profiled = ort.profiled(visit, placement, {"x": np.ones((1, 8), np.float32)})
+    assert (profiled.copies, profiled.time_elsewhere) == (0, 0.0)
+
+
+@pytest.mark.parametrize(("is_fixed", "remedy"), [(False, "static_shapes = true"), (True, "leave graphs out")])
+def test_a_model_that_graphs_cannot_hold_is_refused_with_a_remedy(artifact, monkeypatch, is_fixed, remedy):
+    # As an H200 said it of a BERT whose graph copies one value between the GPU and the CPU.
+    message = (
+        "[ONNXRuntimeError] : 1 : FAIL : This session cannot use the graph capture feature as requested by the user "
+        " as all compute graph nodes have not been partitioned to the CUDAExecutionProvider"
+    )
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(sessions.ort, "InferenceSession", fails)
+    provider = a_provider(CPU, graph_option="graphs", options={"graphs": "1"}, static_shapes=is_fixed)
+    with pytest.raises(Refusal, match="graph capture") as refused:
+        sessions.open_session(provider, sessions.Request(artifact / "model.onnx"))
+    assert (refused.value.status, refused.value.kind) == ("unsupported", "option")
+    assert remedy in refused.value.remedy
 
 
 # --- probes -----------------------------------------------------------------------------------------------------------

@@ -90,6 +90,29 @@ def test_cuda_without_cuda_is_unavailable_and_not_the_cpu():
     assert engine.probe(Probe("torch", options={"device": "cuda"})).kind == "no-device"
 
 
+@pytest.mark.parametrize(
+    ("cuda", "said", "remedy"),
+    [
+        (None, "sees no CUDA device: it is built without CUDA", "install a CUDA build of torch"),
+        ("13.0", "sees no CUDA device: The NVIDIA driver is too old (found version 11040)", "nvidia-smi"),
+    ],
+)
+def test_a_torch_without_cuda_is_told_from_a_driver_that_is_missing_or_too_old(monkeypatch, cuda, said, remedy):
+    def init():
+        raise RuntimeError(
+            "The NVIDIA driver is too old (found version 11040). Please update it: http://www.nvidia.com"
+        )
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", None, raising=False)
+    with pytest.raises(Refusal) as refused:
+        loading.select_device({"device": "cuda"})
+    assert str(refused.value).endswith(said)
+    assert remedy in refused.value.remedy
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:first", "cpu 0"])
 def test_a_device_that_torch_does_not_know_is_refused_by_its_name(name):
     with pytest.raises(Refusal, match=name):

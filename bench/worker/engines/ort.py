@@ -48,7 +48,11 @@ class Session:
         self.inputs = {i.name for i in self.session.get_inputs()}
         self.threads = options.threads(provider, opened.text, visit.threads)
         self.short = ShortEdges(self.session)
-        self.graphs = _graphs(opened.text, self)
+        self.graphs = binding.graphs(provider, opened.text, self.session, self.found.device)
+        if self.graphs and self.short:
+            types = ", ".join(sorted({*self.short.inputs.values(), *self.short.outputs.values()}))
+            remedy = f"leave {provider.graph_option} out for this model"
+            raise Refusal("unsupported", f"CUDA graphs with inputs or outputs of the type {types}", remedy, "option")
 
     @property
     def device(self) -> Device | None:
@@ -117,13 +121,6 @@ def _compiled(request: Request) -> Request:
     return Request(model, request.threads, request.scratch, request.sizes)
 
 
-def _graphs(text: dict[str, str], session: Session) -> binding.Graphs | None:
-    if not binding.wants_graph(session.provider, text):
-        return None
-    index = session.found.device.index if session.found.device else 0
-    return binding.Graphs(session.session, session.names, session.provider.device_memory, index)
-
-
 def compile_context(visit: Visit) -> None:
     """Compile the model to an EP context model in the folder `visit.scratch`. Replaces that of an earlier start."""
     if not hasattr(ort, "ModelCompiler"):
@@ -145,10 +142,12 @@ def profiled(visit: Visit, placement: Placement, feed: Feed) -> Placement:
     """The placement with the copies and times of some calls of a profiling session."""
     provider, request = provider_of(visit), request_of(visit)
 
-    def open_with(profile: Path) -> ort.InferenceSession:
+    def open_with(profile: Path) -> tuple[ort.InferenceSession, ort.RunOptions | None]:
         # A session of its own: writing the profile slows its calls, so none of them may be timed.
         profiled_request = Request(request.model, request.threads, request.scratch, request.sizes, profile)
-        return open_session(provider, profiled_request).session
+        opened = open_session(provider, profiled_request)
+        # A graph that is replayed has no nodes in the profile.
+        return opened.session, binding.without_graph(provider, opened.text)
 
     return profiles.profiled(open_with, feed, provider.ep, placement)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from bench.records import Provider
+from bench.records import Device, Provider
 from bench.worker.feeds import Feed
 
 GRAPH = "gpu_graph_id"
@@ -19,6 +19,24 @@ NO_GRAPH = "-1"
 def wants_graph(provider: Provider, options: dict[str, str]) -> bool:
     """Whether the provider's options turn CUDA graphs on."""
     return options.get(provider.graph_option, "0").lower() in ("1", "true")
+
+
+def graphs(
+    provider: Provider, options: dict[str, str], session: ort.InferenceSession, device: Device | None
+) -> Graphs | None:
+    """The graphs of a session with these provider options; None if they do not turn CUDA graphs on."""
+    if not wants_graph(provider, options):
+        return None
+    names = [output.name for output in session.get_outputs()]
+    return Graphs(session, names, provider.device_memory, device.index if device else 0)
+
+
+def without_graph(provider: Provider, options: dict[str, str]) -> ort.RunOptions | None:
+    """Options for a plain run of a session; None if it has no graphs.
+
+    A session with graphs records its first plain run, and returns no outputs from the next ones (onnxruntime 1.31.1).
+    """
+    return _run_options(NO_GRAPH) if wants_graph(provider, options) else None
 
 
 class Graphs:

@@ -1,4 +1,4 @@
-"""Loads the libraries of CUDA and cuDNN that are not in the folder of onnxruntime's own package."""
+"""Loads the libraries of CUDA and cuDNN that are not beside onnxruntime's own package, and asks CUDA's driver."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ctypes
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -22,6 +23,29 @@ def load_from_other_folders() -> None:
         # What cannot be loaded is missed by onnxruntime too, whose message says more.
         with contextlib.suppress(OSError):
             ctypes.CDLL(str(path))
+
+
+def device_name(index: int) -> str:
+    """The name of a CUDA device; empty where the driver does not give it.
+
+    `index` counts the devices that CUDA shows to this process, as the options of onnxruntime's providers do.
+    """
+    name, device = ctypes.create_string_buffer(256), ctypes.c_int()
+    try:
+        driver = _driver()
+    except OSError:
+        return ""
+    # Every call returns 0 where it succeeded, and nothing is left behind: no context is made.
+    failed = (
+        driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(device), index)
+        or driver.cuDeviceGetName(name, len(name), device)
+    )
+    return "" if failed else name.value.decode("utf-8", "replace")
+
+
+def _driver() -> Any:
+    return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
 def wanted() -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime as ort
 
 from bench.records import CPU_PROVIDER, Device, DeviceChoice, DeviceOption, DeviceType, Provider
-from bench.worker.onnx_runtime import plugins
+from bench.worker.onnx_runtime import cuda_libraries, plugins
 from bench.worker.refusal import Refusal
 
 CPU = CPU_PROVIDER
@@ -148,8 +148,15 @@ def _select_by_index(provider: Provider, option: DeviceOption, offers: list[tupl
         _select(provider, offers)
     index = choice.index if choice.index is not None else int(provider.options.get(option.name, 0))
     kind = choice.type or option.indexed[0]
-    chosen = next((device for device in all_devices if device.label == f"{kind}.{index}"), Device(kind, index))
+    listed = next((device for device in all_devices if device.label == f"{kind}.{index}"), None)
+    chosen = listed or _unlisted(provider, kind, index)
     return SelectedDevice(all_devices, chosen, options={option.name: str(index)})
+
+
+def _unlisted(provider: Provider, kind: DeviceType, index: int) -> Device:
+    """A device that onnxruntime does not list, such as those of the CUDA provider in onnxruntime-gpu 1.31.1."""
+    name = cuda_libraries.device_name(index) if provider.uses_cuda else ""
+    return Device(kind, index, name.split()[0] if name else "", name)
 
 
 def _select_by_type(provider: Provider, option: DeviceOption) -> SelectedDevice:

@@ -15,7 +15,16 @@ from msgspec.structs import replace
 from bench.records import Executed, Provider, TargetFacts
 from bench.worker import precision
 from bench.worker.failures import failure_of, reason_of
-from bench.worker.onnx_runtime import assignment, devices, native_log, onnx_protobuf, options, plugins, sessions
+from bench.worker.onnx_runtime import (
+    assignment,
+    binding,
+    devices,
+    native_log,
+    onnx_protobuf,
+    options,
+    plugins,
+    sessions,
+)
 from bench.worker.onnx_runtime.devices import CPU
 from bench.worker.refusal import Refusal
 
@@ -68,13 +77,13 @@ def _measure(number_format: str, measure: Any, provider: Provider) -> Executed:
 def executed_fp32(provider: Provider) -> Executed:
     """The number format that an FP32 product is computed in. Raises if the provider cannot open a session."""
     x, weight = precision.random_pair("fp32")
-    session = _session(provider, weight)
+    products = Products(provider, weight)
     try:
-        if message := _other_providers(session, provider, 1):
+        if message := products.elsewhere():
             return Executed(asked="fp32", format="elsewhere", message=message)
-        bits = precision.effective_bits(x, weight, _product(session, x))
-        mantissa = precision.mantissa_bits("fp32", _product(session, precision.fine_input("fp32")))
-        large = float(_product(session, precision.large_input())[0, -1])
+        bits = precision.effective_bits(x, weight, products(x))
+        mantissa = precision.mantissa_bits("fp32", products(precision.fine_input("fp32")))
+        large = float(products(precision.large_input())[0, -1])
     except Exception as error:  # noqa: BLE001 - it opened the model and could not run it
         _log(error)
         return Executed(asked="fp32", format="refused", message=reason_of(error))
@@ -84,17 +93,17 @@ def executed_fp32(provider: Provider) -> Executed:
 def executed_fp16(provider: Provider) -> Executed:
     """The number format that an FP16 product is computed in, and whether its result is rounded before the next one."""
     x, weight = precision.random_pair("fp16")
-    session = _session(provider, weight)
-    if message := _other_providers(session, provider, 1):
+    products = Products(provider, weight)
+    if message := products.elsewhere():
         return Executed(asked="fp16", format="elsewhere", message=message)
-    bits = precision.effective_bits(x, weight, _product(session, x))
-    mantissa = precision.mantissa_bits("fp16", _product(session, precision.fine_input("fp16")))
+    bits = precision.effective_bits(x, weight, products(x))
+    mantissa = precision.mantissa_bits("fp16", products(precision.fine_input("fp16")))
     # Two products in series show whether the first result is rounded to FP16 before the second.
     start, *weights = precision.chain()
-    two_products = _session(provider, *weights)
-    if message := _other_providers(two_products, provider, 2):
+    two_products = Products(provider, *weights)
+    if message := two_products.elsewhere():
         return Executed(asked="fp16", format="elsewhere", message=message)
-    return precision.executed("fp16", precision.fp16_format(mantissa, float(_product(two_products, start)[0, 0])), bits)
+    return precision.executed("fp16", precision.fp16_format(mantissa, float(two_products(start)[0, 0])), bits)
 
 
 def checks_options(provider: Provider) -> bool | None:
@@ -103,11 +112,11 @@ def checks_options(provider: Provider) -> bool | None:
         return None
     with_unknown_option = replace(provider, options=provider.options | {NO_SUCH_OPTION: "1"})
     try:
-        session = _session(with_unknown_option, precision.random_pair("fp32")[1])
+        products = Products(with_unknown_option, precision.random_pair("fp32")[1])
     except Exception:  # noqa: BLE001 - the same session has opened without the option, so it is what is refused
         return True
     # Some providers refuse the option silently: the nodes are then on other providers.
-    return bool(_other_providers(session, provider, 1))
+    return bool(products.elsewhere())
 
 
 def _log(error: Exception) -> None:
@@ -117,23 +126,30 @@ def _log(error: Exception) -> None:
         traceback.print_exception(error)
 
 
-def _session(provider: Provider, *weights: Any) -> ort.InferenceSession:
-    """A session of MatMuls in series, one for each weight; it uses no profile and no compile cache."""
-    model = onnx_protobuf.matrix_products(weights, (precision.SIZE, precision.SIZE))
-    return sessions.open_session(provider, sessions.Request(model)).session
+class Products:
+    """A session of MatMuls in series, one for each weight, that is called as those of cells are.
 
-
-def _product(session: ort.InferenceSession, x: precision.Floats) -> Any:
-    return np.asarray(session.run(["y"], {"x": x})[0])
-
-
-def _other_providers(session: ort.InferenceSession, provider: Provider, products: int) -> str:
-    """Which providers run the products that the target does not run; an empty string if it runs all of them.
-
-    onnxruntime 1.24 does not list FP16 nodes on the CPU, so they are on no listed provider.
+    It uses no profile and no compile cache.
     """
-    placed = assignment.placement(session)
-    if placed is None or provider.ep == CPU or sum(placed.nodes.get(provider.ep, {}).values()) >= products:
-        return ""
-    others = ", ".join(name for name in placed.nodes if name != provider.ep)
-    return f"on {others or 'no provider that onnxruntime lists'}"
+
+    def __init__(self, provider: Provider, *weights: Any) -> None:
+        model = onnx_protobuf.matrix_products(weights, (precision.SIZE, precision.SIZE))
+        opened = sessions.open_session(provider, sessions.Request(model))
+        self.provider, self.number, self.session = provider, len(weights), opened.session
+        self.graphs = binding.graphs(provider, opened.text, opened.session, opened.selected.device)
+
+    def __call__(self, x: precision.Floats) -> Any:
+        """The product of `x`, a square of `precision.SIZE`."""
+        feed = {"x": x}
+        return np.asarray((self.graphs.bind(feed)() if self.graphs else self.session.run(["y"], feed))[0])
+
+    def elsewhere(self) -> str:
+        """Which providers run the products that the target does not run; an empty string if it runs all of them.
+
+        onnxruntime 1.24 does not list FP16 nodes on the CPU, so they are on no listed provider.
+        """
+        placed, ep = assignment.placement(self.session), self.provider.ep
+        if placed is None or ep == CPU or sum(placed.nodes.get(ep, {}).values()) >= self.number:
+            return ""
+        others = ", ".join(name for name in placed.nodes if name != ep)
+        return f"on {others or 'no provider that onnxruntime lists'}"

@@ -23,14 +23,20 @@ Event = dict[str, Any]
 
 
 def profiled(
-    open_with: Callable[[Path], ort.InferenceSession], feed: dict[str, Any], ep: str, placement: Placement
+    open_with: Callable[[Path], tuple[ort.InferenceSession, ort.RunOptions | None]],
+    feed: dict[str, Any],
+    ep: str,
+    placement: Placement,
 ) -> Placement:
-    """The placement with copies and times from the profile of an extra session; the profile is deleted afterwards."""
+    """The placement with copies and times from the profile of an extra session; the profile is deleted afterwards.
+
+    `open_with` opens the session with a prefix for its profile, and gives the options of its runs.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        session = open_with(Path(folder) / "profile")
+        session, run_options = open_with(Path(folder) / "profile")
         end = monotonic() + LIMIT_S
         for number in range(CALLS):
-            session.run(None, feed)
+            session.run(None, feed, run_options)
             # At least two calls, because the first is not counted.
             if number and monotonic() > end:
                 break

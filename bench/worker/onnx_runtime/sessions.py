@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from bench.records import Provider
 from bench.worker.failures import reason_of
-from bench.worker.onnx_runtime import assignment, cuda_libraries, devices, native_log, options, plugins
+from bench.worker.onnx_runtime import assignment, binding, cuda_libraries, devices, native_log, options, plugins
 from bench.worker.refusal import Refusal
 
 # onnxruntime's number for the severity `error`; the log is read for errors only.
@@ -22,6 +22,7 @@ LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 OPTION_WORDS = re.compile(r"\b(?:invalid|unknown|unsupported|parse)\b.*\b(?:option|config|key)", re.IGNORECASE)
+GRAPH_WORDS = re.compile(r"graph capture|CUDA Graph", re.IGNORECASE)
 NO_ADAPTER = re.compile(r"adapter|no (?:suitable |supported )?device|device not found", re.IGNORECASE)
 
 
@@ -66,7 +67,7 @@ def open_session(provider: Provider, request: Request) -> Opened:
         # Without this option onnxruntime retries on the CPU after an error, and only prints that.
         session = ort.InferenceSession(model, settings, enable_fallback=0, **arguments)
     except Exception as error:  # onnxruntime's exceptions have no class in common
-        if refusal := _refusal(provider, error):
+        if refusal := _refusal(provider, error, text):
             raise refusal from error
         raise
     # The same fallback exists at run time.
@@ -114,10 +115,12 @@ def settings_for(
     return settings, {}
 
 
-def _refusal(provider: Provider, error: Exception) -> Refusal | None:
+def _refusal(provider: Provider, error: Exception, text: dict[str, str]) -> Refusal | None:
     """The refusal for an exception at the creation of a session; None if the cause is the model and not the target."""
     error_text = reason_of(error)
     # onnxruntime has no error codes for these causes, so its message must be searched.
+    if binding.wants_graph(provider, text) and GRAPH_WORDS.search(error_text):
+        return Refusal("unsupported", error_text, _graph_remedy(provider), "option")
     if any(name in error_text for name in provider.options) or OPTION_WORDS.search(error_text):
         return Refusal("unsupported", error_text, "see the provider's options in its documentation", "option")
     if "Error creating execution provider" in str(error):
@@ -125,6 +128,14 @@ def _refusal(provider: Provider, error: Exception) -> Refusal | None:
         message = f"{provider.ep} could not be created: {error_text}"
         return Refusal("unavailable", message, plugins.with_hint("see its log", provider), kind)
     return None
+
+
+def _graph_remedy(provider: Provider) -> str:
+    # onnxruntime allows nodes on the CPU, but no copy between them and the GPU. With symbolic sizes an exported BERT
+    # computes shapes on both and copies one value; with fixed sizes nothing of that is left in its graph.
+    if provider.static_shapes:
+        return f"leave {provider.graph_option} out for this model: it has nodes that do not run on the GPU"
+    return "write static_shapes = true in the row: fixed sizes leave no nodes that compute shapes on the CPU"
 
 
 def _not_created(provider: Provider, reason: str) -> Refusal:

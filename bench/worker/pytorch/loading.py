@@ -44,12 +44,25 @@ def select_device(options: dict[str, Option]) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        message = f"torch {torch.__version__} sees no CUDA device"
-        raise Refusal("unavailable", message, "install a CUDA build of torch and NVIDIA's driver", "no-device")
+        raise _no_cuda()
     count = torch.cuda.device_count()
     if int(index or 0) >= count:
         raise Refusal("unavailable", f"there is no {name}: torch sees {count} CUDA devices", "choose one", "no-device")
     return torch.device("cuda", int(index or 0))
+
+
+def _no_cuda() -> Refusal:
+    """Why torch sees no CUDA device: it is built without CUDA, or what its own error says of the driver."""
+    message, remedy = f"torch {torch.__version__} sees no CUDA device", "check the driver with nvidia-smi"
+    if torch.version.cuda is None and torch.version.hip is None:
+        message, remedy = f"{message}: it is built without CUDA", "install a CUDA build of torch"
+    else:
+        try:
+            torch.cuda.init()
+        except (RuntimeError, AssertionError) as error:
+            # The sentences after the first one are advice with links.
+            message = f"{message}: {str(error).partition('. ')[0].rstrip('.')}"
+    return Refusal("unavailable", message, remedy, "no-device")
 
 
 def device(torch_device: torch.device) -> Device:
