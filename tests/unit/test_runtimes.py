@@ -191,7 +191,7 @@ def test_a_base_of_another_python_is_refused(tmp_path, without_an_index):
 
 
 def test_a_runtime_may_extend_an_interpreter_that_lacks_what_the_worker_needs(tmp_path, without_an_index, monkeypatch):
-    monkeypatch.setattr(environments, "WORKER_NEEDS", ("a-package-of-straw>=2",))
+    monkeypatch.setattr(interpreters, "WORKER_NEEDS", ("a-package-of-straw>=2",))
     mine = Runtime("mine", python=sys.executable)
     with pytest.raises(RuntimeSetupError, match="lacks a-package-of-straw"):
         find(mine, tmp_path / "cache")
