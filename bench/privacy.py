@@ -100,7 +100,8 @@ def clean_log(log: Path, start: int = 0) -> None:
             return
         with log.open("rb") as file:
             head = file.read(start)
-            content = file.read()
+            # Up to the end of now: a process that its worker left behind may still write.
+            content = file.read(max(0, log.stat().st_size - start))
         clean = b"".join(_clean_lines(content))
         if clean != content:
             write_atomically(log, head + clean)

@@ -87,7 +87,8 @@ def _cut(log: Path) -> int:
         edge = file.read(min(LOG_START_BYTES, LONGEST_LINE_BYTES))
         kept = LOG_START_BYTES - (len(edge) - edge.rfind(b"\n") - 1 if b"\n" in edge else 0)
         file.seek(size - LOG_END_BYTES)
-        end = file.read()
+        # With a limit: a process may write as fast as this one reads, and the end of the file would never come.
+        end = file.read(LOG_END_BYTES)
         begin = end.find(b"\n", 0, LONGEST_LINE_BYTES) + 1
         # The process appends, so what it writes next follows.
         file.truncate(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import psutil
 import pytest
 from workers import a_hold, a_worker
 
-from bench import worker_logs, worker_process
+from bench import privacy, worker_logs, worker_process
 from bench.files import error_of_the_machine
 from bench.prepare import worker_code
 from bench.records import (
@@ -685,6 +686,27 @@ def test_the_log_of_a_worker_that_waits_is_bounded_too(tmp_path, monkeypatch):
             time.sleep(0.01)
         assert failure(other, Burst("b1", 0.01), timeout_s=0.5).status == "timeout"
         assert "MiB of this log were removed here" in waiting.log.read_text(encoding="utf-8")
+
+
+class Endless(io.FileIO):
+    """A file that somebody writes to as fast as it is read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        assert size >= 0, "the end of the file never comes"
+        return super().read(size)
+
+
+@pytest.mark.parametrize("tidy", [worker_logs._cut, privacy.clean_log])
+def test_a_log_that_grows_while_it_is_read_is_read_up_to_a_limit(tmp_path, monkeypatch, tidy):
+    monkeypatch.setattr(worker_logs, "LOG_START_BYTES", 2**10)
+    monkeypatch.setattr(worker_logs, "LOG_END_BYTES", 2**10)
+    log = tmp_path / "worker.log"
+    log.write_bytes(b"a line\n" * 2000)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, mode: Endless(path, mode.replace("b", "")))
+        tidy(log)
+    assert log.read_bytes().startswith(b"a line\n")
 
 
 # --- words for ends ---------------------------------------------------------------------------------------------------
