@@ -41,6 +41,7 @@ class Ran:
 @pytest.fixture
 def roomy(monkeypatch):
     monkeypatch.setattr(gpu, "LEAST_FREE_GB", 0)
+    monkeypatch.setattr(gpu, "LEAST_FREE_GB_BESIDE_TORCH", 0)
 
 
 def test_the_matrix_has_the_rows_of_each_model_and_precision():

@@ -41,7 +41,7 @@ CONVERTER = "bench.records.schema_1"
 ALLOWED = {
     # A library prints the error that it raises, and the worker may have quoted it: two texts of the library are
     # compared, so that a reader sees it once. No status, kind or remedy depends on it.
-    "bench.worker_process": ["words[-OVERLAP:] in message"],
+    "bench.worker_ends": ["words[-OVERLAP:] in message"],
 }
 """Expressions that read a library's own error in a sentence, by file, each with its reason."""
 
